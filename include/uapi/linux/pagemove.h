@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * pagemove: move pinned DMA pages while the device keeps running.
+ *
+ * This header is the only definition of the ABI of /dev/pagemove. The Rust
+ * mirror (src/abi/lib.rs) is checked against it, field by field, by a test.
+ *
+ * Rules for every structure passed to an ioctl
+ * --------------------------------------------
+ *  - The first member, size, is set by the caller to the size of the structure
+ *    it was compiled with. The kernel accepts any size from the first
+ *    published version (PAGEMOVE_*_SIZE_V0) up: members the caller does not
+ *    know read as zero; a longer structure is accepted while the part that the
+ *    kernel does not know is zero (else E2BIG). The kernel writes back no more
+ *    than size bytes.
+ *  - Reserved members have to be zero (else EINVAL).
+ *  - A flag, engine or kind that the kernel does not know: EOPNOTSUPP.
+ *  - Lengths and offsets are bytes, times are nanoseconds, pages are 4096 bytes.
+ *
+ * What an errno means, the same for every ioctl
+ * ---------------------------------------------
+ *  EINVAL         a value that no call can have: size below V0, a reserved
+ *                 member not zero, an address or length that is zero, not a
+ *                 multiple of 4096 or past the end of the address space, a
+ *                 node that is negative, unknown, offline or without memory,
+ *                 more than PAGEMOVE_MAX_* of something
+ *  E2BIG          the structure is longer than the kernel knows, and the rest
+ *                 is not zero
+ *  EOPNOTSUPP     an unknown flag or engine, or the engine can not work on this
+ *                 device, IOMMU or mapping: see the member reason
+ *  ENOTTY         no such ioctl
+ *  EFAULT         a pointer that can not be read or written
+ *  EPERM          CAP_SYS_ADMIN is missing, or the kernel is locked down
+ *  ENODEV         no PCI function has this address
+ *  ENXIO          the PCI function is not bound to the driver pagemove_vfio
+ *  ENOTCONN       the PCI function is bound, but no VMM has it open
+ *  EXDEV          the IOMMU domain, or the page itself, is also mapped for a
+ *                 device that pagemove_vfio does not drive
+ *  ENOENT         the IOVA is not mapped, or no region has this id
+ *  EADDRNOTAVAIL  the IOVA maps memory that is not a page of a region
+ *  ESTALE         the IOVA maps a page of a region that was closed
+ *  EBUSY          another call is moving this page, or the region was set up
+ *                 before
+ *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
+ *                 device is being closed: ask again
+ *  ETIME          the deadline passed before every page was moved
+ *  EINTR          a signal arrived before every page was moved
+ *  ENOMEM         no memory, at the destination node or for the call itself
+ *  EIO            verification found a lost write. The engine is disabled for
+ *                 this IOMMU until the module is loaded again
+ *
+ * Whatever PAGEMOVE_IOC_MOVE returns, once its structure could be read its
+ * output members are exact: pages that were moved stay moved.
+ */
+#ifndef _UAPI_LINUX_PAGEMOVE_H
+#define _UAPI_LINUX_PAGEMOVE_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define PAGEMOVE_ABI_VERSION		1
+
+#define PAGEMOVE_DEVICE			"/dev/pagemove"
+#define PAGEMOVE_DRIVER			"pagemove_vfio"
+
+#define PAGEMOVE_IOC_TYPE		0xBB
+#define PAGEMOVE_IOC_INFO		_IO(PAGEMOVE_IOC_TYPE, 0x00)
+#define PAGEMOVE_IOC_REGION_SETUP	_IO(PAGEMOVE_IOC_TYPE, 0x01)
+#define PAGEMOVE_IOC_REGION_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x02)
+#define PAGEMOVE_IOC_REGION_QUERY	_IO(PAGEMOVE_IOC_TYPE, 0x03)
+#define PAGEMOVE_IOC_DEVICE_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x04)
+#define PAGEMOVE_IOC_MOVE		_IO(PAGEMOVE_IOC_TYPE, 0x05)
+#define PAGEMOVE_IOC_STATS		_IO(PAGEMOVE_IOC_TYPE, 0x06)
+
+#define PAGEMOVE_PAGE_SIZE		4096
+#define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
+/* Pages one PAGEMOVE_IOC_MOVE may name (1 GiB). */
+#define PAGEMOVE_MAX_MOVE_PAGES		262144
+/* Entries one list or query call may ask for. */
+#define PAGEMOVE_MAX_ENTRIES		262144
+#define PAGEMOVE_MAX_RETRIES		10000
+
+/* Engines: the way a move is made atomic. Bit N of a mask is engine N. */
+#define PAGEMOVE_ENGINE_AUTO		0 /* the best that works here */
+#define PAGEMOVE_ENGINE_ADBIT		1 /* accessed/dirty bits and compare-and-swap */
+
+/* Page-table formats, as in the kernel's generic_pt. Bit N of a mask is format N. */
+#define PAGEMOVE_FORMAT_UNKNOWN		0
+#define PAGEMOVE_FORMAT_X86_64		1 /* VT-d first stage, AMD v2 */
+#define PAGEMOVE_FORMAT_VTDSS		2 /* VT-d second stage */
+#define PAGEMOVE_FORMAT_AMDV1		3 /* AMD v1 */
+
+/*
+ * Why a call was refused or stopped, beside its errno. One number, one cause,
+ * so that a tool can say what would help.
+ */
+#define PAGEMOVE_REASON_NONE		0
+#define PAGEMOVE_REASON_FORMAT		1 /* the format has no A/D bits that the IOMMU sets here: VT-d needs scalable mode with first-stage tables */
+#define PAGEMOVE_REASON_IOMMU		2 /* an IOMMU whose A/D updates pagemove does not know */
+#define PAGEMOVE_REASON_INCOHERENT	3 /* the IOMMU's walker does not snoop CPU caches: an A/D update would be a non-recoverable fault (emulators only: load with allow_incoherent=1) */
+#define PAGEMOVE_REASON_LARGE_LEAF	4 /* a leaf larger than 4096 bytes: map it in smaller pieces, or load vfio_iommu_type1 with disable_hugepages=1 */
+#define PAGEMOVE_REASON_SHARED_DOMAIN	5 /* a device that pagemove_vfio does not drive is in the same domain or maps the same page */
+#define PAGEMOVE_REASON_DISABLED	6 /* verification found a lost write on this IOMMU before */
+#define PAGEMOVE_REASON_NOT_MAPPED	7 /* the IOVA is not mapped */
+#define PAGEMOVE_REASON_NOT_REGION	8 /* the IOVA maps memory that is not a page of a region */
+#define PAGEMOVE_REASON_CLOSED_REGION	9 /* the region of this page was closed */
+#define PAGEMOVE_REASON_BUSY		10 /* another call is moving this page */
+#define PAGEMOVE_REASON_UNMAPPING	11 /* the mapping or the device is going away */
+#define PAGEMOVE_REASON_DEADLINE	12 /* the deadline passed */
+#define PAGEMOVE_REASON_SIGNAL		13 /* a signal arrived */
+#define PAGEMOVE_REASON_NO_MEMORY	14 /* no free page at the destination node */
+#define PAGEMOVE_REASON_LOST_WRITE	15 /* verification found a lost write in this call */
+#define PAGEMOVE_REASON_NODE		16 /* the destination node is unknown, offline or has no memory */
+#define PAGEMOVE_REASON_NO_VADDR	17 /* the VMM's mapping of the page is gone, so VFIO can not hold it */
+#define PAGEMOVE_REASON_NO_DOMAIN	18 /* the device is not behind an IOMMU */
+#define PAGEMOVE_REASON_READ_ONLY	19 /* the PTE lacks read or write permission that the engine needs */
+#define PAGEMOVE_REASON_ALIASED		20 /* the domain maps the page at a second IOVA */
+
+/* Why one attempt at one page was aborted: the index into aborts[]. */
+#define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
+#define PAGEMOVE_ABORT_DIRTY		1 /* a device wrote the page: D was set */
+#define PAGEMOVE_ABORT_PTE_CHANGED	2 /* something else in the PTE changed */
+#define PAGEMOVE_ABORT_OVERWRITTEN	3 /* the new PTE was overwritten by a racing A/D update; START is intact */
+#define PAGEMOVE_ABORT_DEADLINE		4 /* the deadline passed before the commit */
+#define PAGEMOVE_ABORT_CANCELLED	5 /* signal, unmap or close before the commit */
+#define PAGEMOVE_ABORT_INVALIDATE	6 /* the invalidation did not complete */
+#define PAGEMOVE_ABORT_NR		7
+#define PAGEMOVE_ABORT_SLOTS		16 /* aborts[] has room for causes to come */
+
+/* What became of a page: pagemove_page_result.outcome. */
+#define PAGEMOVE_PAGE_NOT_TRIED		0
+#define PAGEMOVE_PAGE_MOVED		1
+#define PAGEMOVE_PAGE_ABORTED		2 /* START is intact; abort says why the last attempt failed */
+#define PAGEMOVE_PAGE_REFUSED		3 /* it can not be moved: see reason */
+#define PAGEMOVE_PAGE_LOST_WRITE	4 /* verification found a write that was lost */
+#define PAGEMOVE_PAGE_ALREADY_THERE	5 /* it was at the destination node before */
+
+/* PAGEMOVE_IOC_MOVE flags */
+#define PAGEMOVE_MOVE_NO_VERIFY		(1U << 0) /* leave out the verification after the commit */
+#define PAGEMOVE_MOVE_EVEN_IF_THERE	(1U << 1) /* move within the node, too */
+
+/*
+ * PAGEMOVE_IOC_INFO: what this module can do.
+ */
+struct pagemove_info {
+	__u32 size;
+	__u32 abi_version;		/* out: PAGEMOVE_ABI_VERSION */
+	__u32 engines;			/* out: mask of engines built in */
+	__u32 formats;			/* out: mask of formats that some engine can move */
+	__u32 move_flags;		/* out: mask of known move flags */
+	__u32 test_build;		/* out: 1 if this build can leave out steps (never ship it) */
+	__u64 max_region_bytes;		/* out */
+	__u64 max_move_pages;		/* out */
+	__u64 max_entries;		/* out */
+	__u32 max_retries;		/* out */
+	__u32 page_size;		/* out */
+};
+#define PAGEMOVE_INFO_SIZE_V0		56
+
+/*
+ * PAGEMOVE_IOC_REGION_SETUP: give this open file a region of a fixed size whose
+ * pages come from one NUMA node. Optional: a file that is mmapped without it
+ * gets a region that grows to the highest byte that was mapped, with pages
+ * from where the memory policy of the faulting mapping (mbind, numactl) says.
+ */
+struct pagemove_region_setup {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 length;			/* bytes, a multiple of 4096 */
+	__s32 node;			/* -1: as the memory policy says */
+	__u32 id;			/* out: the region's id */
+};
+#define PAGEMOVE_REGION_SETUP_SIZE_V0	24
+
+#define PAGEMOVE_REGION_CLOSED		(1U << 0) /* its file is closed; pages wait until VFIO lets go */
+
+struct pagemove_region {
+	__u32 id;
+	__u32 flags;			/* PAGEMOVE_REGION_* */
+	__u64 length;			/* bytes */
+	__u64 pages;			/* pages allocated */
+	__s32 node;			/* node it was set up for, or -1 */
+	__s32 pid;			/* who made it, as seen from the caller, or 0 */
+};
+
+/*
+ * PAGEMOVE_IOC_REGION_LIST: every region. If there are more than capacity, the
+ * first are returned and count says how many there are.
+ */
+struct pagemove_region_list {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 entries;			/* pointer to struct pagemove_region[capacity] */
+	__u32 capacity;
+	__u32 count;			/* out: regions there are */
+};
+#define PAGEMOVE_REGION_LIST_SIZE_V0	24
+
+/* Where one page is. */
+#define PAGEMOVE_PLACE_NONE		0 /* not allocated yet */
+#define PAGEMOVE_PLACE_NODE		1 /* number: NUMA node */
+#define PAGEMOVE_PLACE_APERTURE		2 /* number: aperture */
+
+struct pagemove_place {
+	__u32 kind;			/* PAGEMOVE_PLACE_* */
+	__s32 number;
+};
+
+/*
+ * PAGEMOVE_IOC_REGION_QUERY: where is each page of [offset, offset + length)?
+ */
+struct pagemove_region_query {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u32 id;
+	__u32 __reserved;
+	__u64 offset;			/* bytes, a multiple of 4096 */
+	__u64 length;			/* bytes, a multiple of 4096 */
+	__u64 entries;			/* pointer to struct pagemove_place[length / 4096] */
+};
+#define PAGEMOVE_REGION_QUERY_SIZE_V0	40
+
+#define PAGEMOVE_DEVICE_OPEN		(1U << 0) /* a VMM has it open */
+#define PAGEMOVE_DEVICE_INCOHERENT	(1U << 1) /* the IOMMU's walker does not snoop */
+
+struct pagemove_device {
+	__u16 segment;
+	__u8 bus;
+	__u8 devfn;			/* device << 3 | function */
+	__u32 flags;			/* PAGEMOVE_DEVICE_* */
+	__u32 format;			/* PAGEMOVE_FORMAT_*, if open */
+	__u32 engines;			/* mask of engines that can move its pages now */
+	__u32 reason;			/* PAGEMOVE_REASON_*: why engines is 0 */
+	__s32 node;			/* NUMA node of the device, or -1 */
+	char iommu[16];			/* name of its IOMMU, NUL-terminated: "dmar0" */
+};
+
+/* PAGEMOVE_IOC_DEVICE_LIST: every PCI function bound to pagemove_vfio. */
+struct pagemove_device_list {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 entries;			/* pointer to struct pagemove_device[capacity] */
+	__u32 capacity;
+	__u32 count;			/* out: devices there are */
+};
+#define PAGEMOVE_DEVICE_LIST_SIZE_V0	24
+
+struct pagemove_page_result {
+	__u8 outcome;			/* PAGEMOVE_PAGE_* */
+	__u8 abort;			/* PAGEMOVE_ABORT_* of the last aborted attempt; 0xff: none */
+	__u16 attempts;
+	__u32 window_ns;		/* of the attempt that committed: first step to commit */
+};
+
+/*
+ * PAGEMOVE_IOC_MOVE: move the pages that [iova, iova + length) of the device
+ * maps to memory of a NUMA node. Needs CAP_SYS_ADMIN.
+ *
+ * Pages are taken in ascending order. A page that stays aborted after its
+ * retries does not end the call: it returns 0 with pages_moved below the number
+ * of pages. A page that can not be moved, a signal or the deadline end the call
+ * with an errno and a reason; pages before it have their results.
+ */
+struct pagemove_move {
+	__u32 size;
+	__u32 flags;			/* PAGEMOVE_MOVE_* */
+	__u16 segment;			/* PCI address of the device */
+	__u8 bus;
+	__u8 devfn;
+	__u32 engine;			/* PAGEMOVE_ENGINE_* */
+	__u64 iova;			/* bytes, a multiple of 4096 */
+	__u64 length;			/* bytes, a multiple of 4096 */
+	__s32 node;			/* destination NUMA node */
+	__u32 retries;			/* further attempts at an aborted page */
+	__u64 deadline_ns;		/* from the start of the call; 0: none */
+	__u64 results;			/* pointer to struct pagemove_page_result[length / 4096], or 0 */
+	__u64 pages_moved;		/* out */
+	__u64 pages_done;		/* out: pages with a result, from the first */
+	__u64 pages_there;		/* out: pages that were at the node before */
+	__u32 reason;			/* out: PAGEMOVE_REASON_* */
+	__u32 engine_used;		/* out: PAGEMOVE_ENGINE_* */
+	__u64 aborts[PAGEMOVE_ABORT_SLOTS]; /* out: aborted attempts by cause */
+};
+#define PAGEMOVE_MOVE_SIZE_V0		216
+
+/*
+ * Bucket b of a window histogram counts windows of [lower(b), lower(b + 1)) ns.
+ * Four buckets for each power of two from 64 ns:
+ * lower(b) = (4 + b % 4) << (b / 4 + 4), and bucket 0 begins at 0; the last has
+ * no upper bound.
+ */
+#define PAGEMOVE_WINDOW_BUCKETS		96
+
+/* PAGEMOVE_IOC_STATS: sums since the module was loaded. */
+struct pagemove_stats {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 calls;			/* out: move calls that began */
+	__u64 pages_moved;		/* out */
+	__u64 pages_aborted;		/* out: pages given up after their retries */
+	__u64 attempts;			/* out: attempts at one page */
+	__u64 lost_writes;		/* out: found by verification */
+	__u64 invalidations;		/* out */
+	__u64 pages_premapped;		/* out: CPU mappings made ahead of the fault */
+	__u64 faults_held;		/* out: CPU faults that waited for a move */
+	__u64 unmaps_held;		/* out: VFIO unmaps that waited for a move */
+	__u64 regions;			/* out: regions that exist now */
+	__u64 region_pages;		/* out: pages allocated now */
+	__u64 closed_pages;		/* out: of these, pages of closed regions */
+	__u64 window_max_ns;		/* out */
+	__u64 aborts[PAGEMOVE_ABORT_SLOTS]; /* out */
+	__u64 windows[PAGEMOVE_WINDOW_BUCKETS]; /* out */
+};
+#define PAGEMOVE_STATS_SIZE_V0		1008
+
+#endif /* _UAPI_LINUX_PAGEMOVE_H */

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Rust mirror of `include/uapi/linux/pagemove.h`, the definition of the ABI.
+//!
+//! One file for both sides: the module includes it, and so does the crate
+//! `pagemove-uapi` for user space. Names are those of the header without the
+//! prefix `PAGEMOVE_`; what a member means is written there. A test compiles
+//! the header and compares every constant, size and offset with this file.
+
+use memoffset::offset_of;
+use static_assertions::const_assert_eq;
+
+pub const DEVICE: &str = "/dev/pagemove";
+pub const DRIVER: &str = "pagemove_vfio";
+
+pub const ABI_VERSION: u32 = 1;
+pub const IOC_TYPE: u32 = 0xBB;
+pub const IOC_INFO: u32 = (IOC_TYPE << 8) | 0x00;
+pub const IOC_REGION_SETUP: u32 = (IOC_TYPE << 8) | 0x01;
+pub const IOC_REGION_LIST: u32 = (IOC_TYPE << 8) | 0x02;
+pub const IOC_REGION_QUERY: u32 = (IOC_TYPE << 8) | 0x03;
+pub const IOC_DEVICE_LIST: u32 = (IOC_TYPE << 8) | 0x04;
+pub const IOC_MOVE: u32 = (IOC_TYPE << 8) | 0x05;
+pub const IOC_STATS: u32 = (IOC_TYPE << 8) | 0x06;
+pub const PAGE_SIZE: usize = 4096;
+pub const MAX_REGION_BYTES: u64 = 64 << 30;
+pub const MAX_MOVE_PAGES: u32 = 262144;
+pub const MAX_ENTRIES: u32 = 262144;
+pub const MAX_RETRIES: u32 = 10000;
+/// the best that works here
+pub const ENGINE_AUTO: u32 = 0;
+/// accessed/dirty bits and compare-and-swap
+pub const ENGINE_ADBIT: u32 = 1;
+pub const FORMAT_UNKNOWN: u32 = 0;
+/// VT-d first stage, AMD v2
+pub const FORMAT_X86_64: u32 = 1;
+/// VT-d second stage
+pub const FORMAT_VTDSS: u32 = 2;
+/// AMD v1
+pub const FORMAT_AMDV1: u32 = 3;
+pub const REASON_NONE: u32 = 0;
+/// the format has no A/D bits that the IOMMU sets here: VT-d needs scalable mode with first-stage tables
+pub const REASON_FORMAT: u32 = 1;
+/// an IOMMU whose A/D updates pagemove does not know
+pub const REASON_IOMMU: u32 = 2;
+/// the IOMMU's walker does not snoop CPU caches: an A/D update would be a non-recoverable fault (emulators only: load with allow_incoherent=1)
+pub const REASON_INCOHERENT: u32 = 3;
+/// a leaf larger than 4096 bytes: map it in smaller pieces, or load vfio_iommu_type1 with disable_hugepages=1
+pub const REASON_LARGE_LEAF: u32 = 4;
+/// a device that pagemove_vfio does not drive is in the same domain or maps the same page
+pub const REASON_SHARED_DOMAIN: u32 = 5;
+/// verification found a lost write on this IOMMU before
+pub const REASON_DISABLED: u32 = 6;
+/// the IOVA is not mapped
+pub const REASON_NOT_MAPPED: u32 = 7;
+/// the IOVA maps memory that is not a page of a region
+pub const REASON_NOT_REGION: u32 = 8;
+/// the region of this page was closed
+pub const REASON_CLOSED_REGION: u32 = 9;
+/// another call is moving this page
+pub const REASON_BUSY: u32 = 10;
+/// the mapping or the device is going away
+pub const REASON_UNMAPPING: u32 = 11;
+/// the deadline passed
+pub const REASON_DEADLINE: u32 = 12;
+/// a signal arrived
+pub const REASON_SIGNAL: u32 = 13;
+/// no free page at the destination node
+pub const REASON_NO_MEMORY: u32 = 14;
+/// verification found a lost write in this call
+pub const REASON_LOST_WRITE: u32 = 15;
+/// the destination node is unknown, offline or has no memory
+pub const REASON_NODE: u32 = 16;
+/// the VMM's mapping of the page is gone, so VFIO can not hold it
+pub const REASON_NO_VADDR: u32 = 17;
+/// the device is not behind an IOMMU
+pub const REASON_NO_DOMAIN: u32 = 18;
+/// the PTE lacks read or write permission that the engine needs
+pub const REASON_READ_ONLY: u32 = 19;
+/// the domain maps the page at a second IOVA
+pub const REASON_ALIASED: u32 = 20;
+/// a device read the page: A was set
+pub const ABORT_ACCESSED: u8 = 0;
+/// a device wrote the page: D was set
+pub const ABORT_DIRTY: u8 = 1;
+/// something else in the PTE changed
+pub const ABORT_PTE_CHANGED: u8 = 2;
+/// the new PTE was overwritten by a racing A/D update; START is intact
+pub const ABORT_OVERWRITTEN: u8 = 3;
+/// the deadline passed before the commit
+pub const ABORT_DEADLINE: u8 = 4;
+/// signal, unmap or close before the commit
+pub const ABORT_CANCELLED: u8 = 5;
+/// the invalidation did not complete
+pub const ABORT_INVALIDATE: u8 = 6;
+pub const ABORT_NR: usize = 7;
+/// aborts[] has room for causes to come
+pub const ABORT_SLOTS: usize = 16;
+pub const PAGE_NOT_TRIED: u8 = 0;
+pub const PAGE_MOVED: u8 = 1;
+/// START is intact; abort says why the last attempt failed
+pub const PAGE_ABORTED: u8 = 2;
+/// it can not be moved: see reason
+pub const PAGE_REFUSED: u8 = 3;
+/// verification found a write that was lost
+pub const PAGE_LOST_WRITE: u8 = 4;
+/// it was at the destination node before
+pub const PAGE_ALREADY_THERE: u8 = 5;
+/// leave out the verification after the commit
+pub const MOVE_NO_VERIFY: u32 = 1 << 0;
+/// move within the node, too
+pub const MOVE_EVEN_IF_THERE: u32 = 1 << 1;
+pub const INFO_SIZE_V0: usize = 56;
+pub const REGION_SETUP_SIZE_V0: usize = 24;
+/// its file is closed; pages wait until VFIO lets go
+pub const REGION_CLOSED: u32 = 1 << 0;
+pub const REGION_LIST_SIZE_V0: usize = 24;
+/// not allocated yet
+pub const PLACE_NONE: u32 = 0;
+/// number: NUMA node
+pub const PLACE_NODE: u32 = 1;
+/// number: aperture
+pub const PLACE_APERTURE: u32 = 2;
+pub const REGION_QUERY_SIZE_V0: usize = 40;
+/// a VMM has it open
+pub const DEVICE_OPEN: u32 = 1 << 0;
+/// the IOMMU's walker does not snoop
+pub const DEVICE_INCOHERENT: u32 = 1 << 1;
+pub const DEVICE_LIST_SIZE_V0: usize = 24;
+pub const MOVE_SIZE_V0: usize = 216;
+pub const WINDOW_BUCKETS: usize = 96;
+pub const STATS_SIZE_V0: usize = 1008;
+
+/// `pagemove_page_result.abort` of a page that no attempt was aborted for.
+pub const ABORT_NONE: u8 = 0xff;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Info {
+    pub size: u32,
+    pub abi_version: u32,
+    pub engines: u32,
+    pub formats: u32,
+    pub move_flags: u32,
+    pub test_build: u32,
+    pub max_region_bytes: u64,
+    pub max_move_pages: u64,
+    pub max_entries: u64,
+    pub max_retries: u32,
+    pub page_size: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RegionSetup {
+    pub size: u32,
+    pub flags: u32,
+    pub length: u64,
+    pub node: i32,
+    pub id: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Region {
+    pub id: u32,
+    pub flags: u32,
+    pub length: u64,
+    pub pages: u64,
+    pub node: i32,
+    pub pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RegionList {
+    pub size: u32,
+    pub flags: u32,
+    pub entries: u64,
+    pub capacity: u32,
+    pub count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub kind: u32,
+    pub number: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RegionQuery {
+    pub size: u32,
+    pub flags: u32,
+    pub id: u32,
+    pub reserved: u32,
+    pub offset: u64,
+    pub length: u64,
+    pub entries: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Device {
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub flags: u32,
+    pub format: u32,
+    pub engines: u32,
+    pub reason: u32,
+    pub node: i32,
+    pub iommu: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeviceList {
+    pub size: u32,
+    pub flags: u32,
+    pub entries: u64,
+    pub capacity: u32,
+    pub count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageResult {
+    pub outcome: u8,
+    pub abort: u8,
+    pub attempts: u16,
+    pub window_ns: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Move {
+    pub size: u32,
+    pub flags: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub engine: u32,
+    pub iova: u64,
+    pub length: u64,
+    pub node: i32,
+    pub retries: u32,
+    pub deadline_ns: u64,
+    pub results: u64,
+    pub pages_moved: u64,
+    pub pages_done: u64,
+    pub pages_there: u64,
+    pub reason: u32,
+    pub engine_used: u32,
+    pub aborts: [u64; ABORT_SLOTS],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    pub size: u32,
+    pub flags: u32,
+    pub calls: u64,
+    pub pages_moved: u64,
+    pub pages_aborted: u64,
+    pub attempts: u64,
+    pub lost_writes: u64,
+    pub invalidations: u64,
+    pub pages_premapped: u64,
+    pub faults_held: u64,
+    pub unmaps_held: u64,
+    pub regions: u64,
+    pub region_pages: u64,
+    pub closed_pages: u64,
+    pub window_max_ns: u64,
+    pub aborts: [u64; ABORT_SLOTS],
+    pub windows: [u64; WINDOW_BUCKETS],
+}
+
+/// Lower bound, in ns, of bucket `b` of a window histogram.
+pub const fn window_bucket_lower(b: usize) -> u64 {
+    if b == 0 || b >= WINDOW_BUCKETS {
+        return 0;
+    }
+    ((4 + b % 4) as u64) << (b / 4 + 4)
+}
+
+/// The bucket that counts a window of `ns` nanoseconds.
+pub const fn window_bucket(ns: u64) -> usize {
+    if ns < 64 {
+        return 0;
+    }
+    let log2 = 63 - ns.leading_zeros() as usize;
+    let b = (log2 - 6) * 4 + ((ns >> (log2 - 2)) & 3) as usize;
+    if b < WINDOW_BUCKETS {
+        b
+    } else {
+        WINDOW_BUCKETS - 1
+    }
+}
+
+// A change that moves a member breaks the build here, on either side.
+const_assert_eq!(core::mem::size_of::<Info>(), INFO_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<RegionSetup>(), REGION_SETUP_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<RegionQuery>(), REGION_QUERY_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<DeviceList>(), DEVICE_LIST_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Region>(), 32);
+const_assert_eq!(core::mem::size_of::<Device>(), 40);
+const_assert_eq!(core::mem::size_of::<Place>(), 8);
+const_assert_eq!(core::mem::size_of::<PageResult>(), 8);
+const_assert_eq!(offset_of!(RegionQuery, offset), 16);
+const_assert_eq!(offset_of!(Device, iommu), 24);
+const_assert_eq!(offset_of!(Move, iova), 16);
+const_assert_eq!(offset_of!(Move, pages_moved), 56);
+const_assert_eq!(offset_of!(Move, aborts), 88);
+const_assert_eq!(offset_of!(Stats, windows), 240);
