@@ -1,7 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The ABI of `/dev/pagemove` for user space.
+//! The ABI of `/dev/pagemove` for user space: the mirror of the header, safe
+//! wrappers for every ioctl, and words for every number the kernel answers.
+//!
+//! `unsafe` is confined to [`control`]: everything else is plain data.
 
 #[path = "../../../src/abi.rs"]
 mod abi;
 
+pub mod address;
+pub mod control;
+pub mod errno;
+pub mod error;
+pub mod text;
+pub mod window;
+
 pub use abi::*;
+pub use address::PciAddress;
+pub use control::{raw_ioctl, Control, MoveReport, MoveRequest};
+pub use error::{Call, Error};

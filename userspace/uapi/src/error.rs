@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a call to the kernel failed with.
+
+use std::fmt;
+
+use crate::{abi, errno, text};
+
+/// Which call it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Open,
+    Info,
+    RegionSetup,
+    RegionList,
+    RegionQuery,
+    DeviceList,
+    Move,
+    Stats,
+}
+
+impl Call {
+    pub fn name(self) -> &'static str {
+        match self {
+            Call::Open => "open",
+            Call::Info => "info",
+            Call::RegionSetup => "region setup",
+            Call::RegionList => "region list",
+            Call::RegionQuery => "region query",
+            Call::DeviceList => "device list",
+            Call::Move => "move",
+            Call::Stats => "stats",
+        }
+    }
+}
+
+/// The errno of a call and, where the kernel gave one, the reason beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub call: Call,
+    pub errno: i32,
+    /// PAGEMOVE_REASON_*; NONE where the call has no such member.
+    pub reason: u32,
+}
+
+impl Error {
+    pub fn new(call: Call, errno: i32) -> Self {
+        Self { call, errno, reason: abi::REASON_NONE }
+    }
+
+    pub fn with_reason(call: Call, errno: i32, reason: u32) -> Self {
+        Self { call, errno, reason }
+    }
+
+    /// From the error of the system call just made.
+    pub fn last(call: Call) -> Self {
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        Self::new(call, errno)
+    }
+
+    /// Whether it says that pagemove can not work here at all, as opposed to a
+    /// call that was wrong: the module is not loaded, or refuses this machine.
+    pub fn is_unsupported(&self) -> bool {
+        match self.call {
+            Call::Open => matches!(self.errno, libc::ENOENT | libc::ENODEV | libc::ENXIO),
+            _ => self.errno == libc::EOPNOTSUPP,
+        }
+    }
+
+    /// One sentence: what is wrong, and what would be right.
+    pub fn message(&self) -> String {
+        if self.call == Call::Open && self.is_unsupported() {
+            return "the module pagemove is not loaded: load it with `insmod pagemove.ko` first".to_string();
+        }
+        if let Some(reason) = text::reason(self.reason).filter(|_| self.reason != abi::REASON_NONE) {
+            return reason.help.to_string();
+        }
+        match errno::help(self.errno) {
+            Some(help) => help.to_string(),
+            None => std::io::Error::from_raw_os_error(self.errno).to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.call.name(), self.message(), errno::name(self.errno))
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_speaks_before_the_errno() {
+        let error = Error::with_reason(Call::Move, libc::EOPNOTSUPP, abi::REASON_LARGE_LEAF);
+        assert!(error.to_string().contains("disable_hugepages=1"), "{error}");
+        assert!(error.to_string().ends_with("(EOPNOTSUPP)"), "{error}");
+    }
+
+    #[test]
+    fn a_reason_unknown_to_this_program_leaves_the_errno() {
+        let error = Error::with_reason(Call::Move, libc::ESTALE, 4711);
+        assert!(error.to_string().contains("whose file is closed"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_means_a_missing_module() {
+        let error = Error::new(Call::Open, libc::ENOENT);
+        assert!(error.is_unsupported());
+        assert!(error.to_string().contains("insmod"), "{error}");
+        assert!(!Error::new(Call::Open, libc::EACCES).is_unsupported());
+        assert!(!Error::new(Call::Move, libc::ENOENT).is_unsupported());
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Windows: how long a page was open to an abort. Sums and percentiles of the
+//! kernel's histogram, or of one collected from page results.
+
+use crate::abi::{window_bucket, window_bucket_lower, WINDOW_BUCKETS};
+
+/// Counts of windows by bucket, and the longest one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    counts: [u64; WINDOW_BUCKETS],
+    max_ns: u64,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self { counts: [0; WINDOW_BUCKETS], max_ns: 0 }
+    }
+}
+
+impl Windows {
+    /// The kernel's counts, from PAGEMOVE_IOC_STATS.
+    pub fn new(counts: [u64; WINDOW_BUCKETS], max_ns: u64) -> Self {
+        Self { counts, max_ns }
+    }
+
+    pub fn add(&mut self, ns: u64) {
+        self.counts[window_bucket(ns)] += 1;
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    pub fn counts(&self) -> &[u64; WINDOW_BUCKETS] {
+        &self.counts
+    }
+
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// None if there was no window.
+    pub fn max_ns(&self) -> Option<u64> {
+        (self.count() > 0).then_some(self.max_ns)
+    }
+
+    /// The windows counted here and not yet in `earlier`. The longest one is
+    /// known only if it is longer than any before, else its bucket's bound.
+    pub fn since(&self, earlier: &Windows) -> Windows {
+        let mut since = Windows::default();
+        for (bucket, count) in since.counts.iter_mut().enumerate() {
+            *count = self.counts[bucket].saturating_sub(earlier.counts[bucket]);
+        }
+        since.max_ns = self.max_ns;
+        if self.max_ns <= earlier.max_ns {
+            since.max_ns = since.counts.iter().rposition(|count| *count > 0).map_or(0, |bucket| self.upper(bucket));
+        }
+        since
+    }
+
+    /// The time that `percent` of the windows did not exceed: the upper bound
+    /// of the bucket that holds it, so never less than the truth.
+    pub fn percentile_ns(&self, percent: f64) -> Option<u64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        let rank = ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count);
+        let mut seen = 0;
+        let bucket = self.counts.iter().position(|in_bucket| {
+            seen += in_bucket;
+            seen >= rank
+        })?;
+        Some(self.upper(bucket))
+    }
+
+    /// The last nanosecond of a bucket, or the longest window if that is less.
+    fn upper(&self, bucket: usize) -> u64 {
+        if bucket + 1 >= WINDOW_BUCKETS {
+            return self.max_ns;
+        }
+        (window_bucket_lower(bucket + 1) - 1).min(self.max_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_and_bounds_agree() {
+        for bucket in 0..WINDOW_BUCKETS {
+            assert_eq!(window_bucket(window_bucket_lower(bucket)), bucket);
+            if bucket > 0 {
+                assert_eq!(window_bucket(window_bucket_lower(bucket) - 1), bucket - 1);
+            }
+        }
+        assert_eq!(window_bucket(u64::MAX), WINDOW_BUCKETS - 1);
+    }
+
+    #[test]
+    fn no_windows_no_percentile() {
+        let windows = Windows::default();
+        assert_eq!(windows.percentile_ns(50.0), None);
+        assert_eq!(windows.max_ns(), None);
+    }
+
+    #[test]
+    fn percentiles_bound_the_truth_from_above() {
+        let mut windows = Windows::default();
+        for ns in 1..=1000 {
+            windows.add(ns * 10);
+        }
+        for (percent, truth) in [(50.0, 5000), (99.0, 9900), (100.0, 10000)] {
+            let found = windows.percentile_ns(percent).unwrap();
+            assert!(found >= truth && found <= truth * 5 / 4, "p{percent}: {found} for {truth}");
+        }
+        assert_eq!(windows.max_ns(), Some(10000));
+        assert_eq!(windows.percentile_ns(100.0), Some(10000));
+    }
+
+    #[test]
+    fn one_window_is_every_percentile() {
+        let mut windows = Windows::default();
+        windows.add(777);
+        for percent in [0.0, 50.0, 99.0, 100.0] {
+            assert_eq!(windows.percentile_ns(percent), Some(777));
+        }
+    }
+
+    #[test]
+    fn since_leaves_the_earlier_out() {
+        let mut earlier = Windows::default();
+        earlier.add(1_000_000);
+        let mut now = earlier.clone();
+        now.add(100);
+        let since = now.since(&earlier);
+        assert_eq!(since.count(), 1);
+        assert_eq!(since.max_ns(), Some(111));
+        now.add(2_000_000);
+        assert_eq!(now.since(&earlier).max_ns(), Some(2_000_000));
+    }
+
+    #[test]
+    fn the_last_bucket_is_bounded_by_the_longest() {
+        let mut windows = Windows::default();
+        windows.add(u64::MAX / 2);
+        assert_eq!(windows.percentile_ns(99.0), Some(u64::MAX / 2));
+    }
+}
