@@ -1,1 +1,59 @@
-fn main() {}
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove`: the command line of `/dev/pagemove`.
+
+mod args;
+mod exit;
+mod info;
+mod list;
+mod places;
+mod progress;
+mod quantity;
+mod query;
+mod relocate;
+mod report;
+mod signals;
+mod stats;
+
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use clap::Parser;
+use exit::Exit;
+use pagemove_uapi::{Control, Error};
+
+fn main() -> ExitCode {
+    signals::die_on_broken_pipe();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(error),
+    };
+    match run(&args) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            report::error(&error, args.json);
+            Exit::of_error(&error).into()
+        }
+    }
+}
+
+/// Help and version are no errors; everything else is wrong usage.
+fn usage(error: clap::Error) -> ExitCode {
+    // Nothing is left to be told if this can not be printed.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn run(args: &Args) -> Result<Exit, Error> {
+    let control = Control::open_at(&args.device_file)?;
+    match &args.command {
+        Command::Info => info::run(&control, args.json),
+        Command::List => list::run(&control, args.json),
+        Command::Query(query) => query::run(&control, query, args.json),
+        Command::Move(request) => relocate::command::run(&control, request, args.json),
+        Command::Stats(stats) => stats::run(&control, stats, args.json),
+    }
+}

@@ -15,7 +15,11 @@ pub struct PciAddress {
 
 impl PciAddress {
     pub fn new(segment: u16, bus: u8, device: u8, function: u8) -> Self {
-        Self { segment, bus, devfn: (device & 0x1f) << 3 | (function & 7) }
+        Self {
+            segment,
+            bus,
+            devfn: (device & 0x1f) << 3 | (function & 7),
+        }
     }
 
     pub fn device(self) -> u8 {
@@ -29,7 +33,14 @@ impl PciAddress {
 
 impl fmt::Display for PciAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04x}:{:02x}:{:02x}.{}", self.segment, self.bus, self.device(), self.function())
+        write!(
+            f,
+            "{:04x}:{:02x}:{:02x}.{}",
+            self.segment,
+            self.bus,
+            self.device(),
+            self.function()
+        )
     }
 }
 
@@ -80,7 +91,9 @@ fn hex(text: &str, max: u16) -> Option<u16> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
-    u16::from_str_radix(text, 16).ok().filter(|value| *value <= max)
+    u16::from_str_radix(text, 16)
+        .ok()
+        .filter(|value| *value <= max)
 }
 
 #[cfg(test)]
@@ -104,8 +117,19 @@ mod tests {
     #[test]
     fn refuses_what_is_no_address() {
         for text in [
-            "", "3", "00:03", "00:03.8", "00:20.0", "100:00.0", "0:0:0:0.0", "10000:00:00.0",
-            "00:+3.0", "00:03.", ".0", "00:0g.0", " 00:03.0",
+            "",
+            "3",
+            "00:03",
+            "00:03.8",
+            "00:20.0",
+            "100:00.0",
+            "0:0:0:0.0",
+            "10000:00:00.0",
+            "00:+3.0",
+            "00:03.",
+            ".0",
+            "00:0g.0",
+            " 00:03.0",
         ] {
             assert!(text.parse::<PciAddress>().is_err(), "{text:?} was accepted");
         }

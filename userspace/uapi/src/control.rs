@@ -53,11 +53,17 @@ pub struct MoveReport {
 /// `argument` has to be what the kernel expects for `request`: memory that it
 /// may write to, valid for the whole of the structure and of the buffers that
 /// it points to. (Any value is fine for a call that the kernel refuses.)
-pub unsafe fn raw_ioctl(fd: BorrowedFd<'_>, request: u32, argument: *mut libc::c_void) -> Result<(), i32> {
+pub unsafe fn raw_ioctl(
+    fd: BorrowedFd<'_>,
+    request: u32,
+    argument: *mut libc::c_void,
+) -> Result<(), i32> {
     // SAFETY: the caller vouches for the argument.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, argument) };
     if result < 0 {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO));
+        return Err(std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO));
     }
     Ok(())
 }
@@ -95,7 +101,10 @@ impl Control {
     pub fn open_at(path: impl AsRef<Path>) -> Result<Self, Error> {
         match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => Ok(Self { file }),
-            Err(error) => Err(Error::new(Call::Open, error.raw_os_error().unwrap_or(libc::EINVAL))),
+            Err(error) => Err(Error::new(
+                Call::Open,
+                error.raw_os_error().unwrap_or(libc::EINVAL),
+            )),
         }
     }
 
@@ -106,7 +115,10 @@ impl Control {
 
     /// What this module can do.
     pub fn info(&self) -> Result<Info, Error> {
-        let mut info = Info { size: size_of::<Info>() as u32, ..Default::default() };
+        let mut info = Info {
+            size: size_of::<Info>() as u32,
+            ..Default::default()
+        };
         // SAFETY: Info has no pointers.
         unsafe { self.call(Call::Info, IOC_INFO, &mut info) }?;
         Ok(info)
@@ -178,11 +190,21 @@ impl Control {
 
     /// Moves pages. With `results`, that vector is replaced by one result for
     /// each page of the request.
-    pub fn move_pages(&self, request: &MoveRequest, results: Option<&mut Vec<PageResult>>) -> MoveReport {
+    pub fn move_pages(
+        &self,
+        request: &MoveRequest,
+        results: Option<&mut Vec<PageResult>>,
+    ) -> MoveReport {
         let pages = (request.length / PAGE_SIZE as u64).min(MAX_MOVE_PAGES as u64 + 1) as usize;
         let buffer = results.map_or(0, |results| {
             results.clear();
-            results.resize(pages, PageResult { abort: ABORT_NONE, ..Default::default() });
+            results.resize(
+                pages,
+                PageResult {
+                    abort: ABORT_NONE,
+                    ..Default::default()
+                },
+            );
             results.as_mut_ptr() as u64
         });
         let mut call = move_argument(request, buffer);
@@ -195,7 +217,10 @@ impl Control {
             pages_there: call.pages_there,
             engine_used: call.engine_used,
             aborts: call.aborts,
-            error: result.err().map(|error| Error { reason: call.reason, ..error }),
+            error: result.err().map(|error| Error {
+                reason: call.reason,
+                ..error
+            }),
         }
     }
 
@@ -231,7 +256,12 @@ impl Control {
     ///
     /// Buffers that `argument` points to have to be valid for what it says of
     /// their lengths.
-    unsafe fn call<T: Argument>(&self, call: Call, request: u32, argument: &mut T) -> Result<(), Error> {
+    unsafe fn call<T: Argument>(
+        &self,
+        call: Call,
+        request: u32,
+        argument: &mut T,
+    ) -> Result<(), Error> {
         // SAFETY: an Argument is as large as its size member says, and the
         // caller vouches for the buffers.
         unsafe { raw_ioctl(self.file.as_fd(), request, (&raw mut *argument).cast()) }

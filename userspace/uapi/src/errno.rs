@@ -13,13 +13,15 @@ const ERRNOS: &[Errno] = &[
     Errno {
         number: libc::EINVAL,
         name: "EINVAL",
-        help: "a value is out of range: addresses and lengths have to be multiples of 4096 that are \
+        help:
+            "a value is out of range: addresses and lengths have to be multiples of 4096 that are \
                not zero and do not wrap, the node has to exist, be online and have memory",
     },
     Errno {
         number: libc::E2BIG,
         name: "E2BIG",
-        help: "this program asks for something that the loaded module is too old to know: load the \
+        help:
+            "this program asks for something that the loaded module is too old to know: load the \
                module of the same version",
     },
     Errno {
@@ -37,7 +39,8 @@ const ERRNOS: &[Errno] = &[
     Errno {
         number: libc::EFAULT,
         name: "EFAULT",
-        help: "a pointer given to the kernel can not be read or written: pass memory that is mapped \
+        help:
+            "a pointer given to the kernel can not be read or written: pass memory that is mapped \
                and writable",
     },
     Errno {
@@ -65,7 +68,8 @@ const ERRNOS: &[Errno] = &[
     Errno {
         number: libc::EXDEV,
         name: "EXDEV",
-        help: "the memory is also mapped for a device that pagemove_vfio does not drive: bind every \
+        help:
+            "the memory is also mapped for a device that pagemove_vfio does not drive: bind every \
                device of the guest to pagemove_vfio",
     },
     Errno {
@@ -116,7 +120,8 @@ const ERRNOS: &[Errno] = &[
     Errno {
         number: libc::EIO,
         name: "EIO",
-        help: "verification found a lost write, and the engine is disabled for this IOMMU: stop the \
+        help:
+            "verification found a lost write, and the engine is disabled for this IOMMU: stop the \
                guest and do not use pagemove on this machine",
     },
     Errno {
@@ -151,16 +156,26 @@ mod tests {
             .skip_while(|line| !line.contains("What an errno means"))
             .take_while(|line| !line.contains("Whatever PAGEMOVE_IOC_MOVE"))
             .filter_map(|line| line.strip_prefix(" *  "))
-            .filter_map(|line| line.split_whitespace().next().filter(|_| !line.starts_with(' ')))
+            .filter_map(|line| {
+                line.split_whitespace()
+                    .next()
+                    .filter(|_| !line.starts_with(' '))
+            })
             .collect()
     }
 
     #[test]
     fn every_errno_of_the_header_has_a_text() {
         let documented = documented();
-        assert!(documented.len() >= 19, "the list was not found: {documented:?}");
+        assert!(
+            documented.len() >= 19,
+            "the list was not found: {documented:?}"
+        );
         for name in documented {
-            assert!(ERRNOS.iter().any(|errno| errno.name == name), "{name} has no text");
+            assert!(
+                ERRNOS.iter().any(|errno| errno.name == name),
+                "{name} has no text"
+            );
         }
     }
 

@@ -44,16 +44,26 @@ pub struct Error {
 
 impl Error {
     pub fn new(call: Call, errno: i32) -> Self {
-        Self { call, errno, reason: abi::REASON_NONE }
+        Self {
+            call,
+            errno,
+            reason: abi::REASON_NONE,
+        }
     }
 
     pub fn with_reason(call: Call, errno: i32, reason: u32) -> Self {
-        Self { call, errno, reason }
+        Self {
+            call,
+            errno,
+            reason,
+        }
     }
 
     /// From the error of the system call just made.
     pub fn last(call: Call) -> Self {
-        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        let errno = std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO);
         Self::new(call, errno)
     }
 
@@ -69,9 +79,11 @@ impl Error {
     /// One sentence: what is wrong, and what would be right.
     pub fn message(&self) -> String {
         if self.call == Call::Open && self.is_unsupported() {
-            return "the module pagemove is not loaded: load it with `insmod pagemove.ko` first".to_string();
+            return "the module pagemove is not loaded: load it with `insmod pagemove.ko` first"
+                .to_string();
         }
-        if let Some(reason) = text::reason(self.reason).filter(|_| self.reason != abi::REASON_NONE) {
+        if let Some(reason) = text::reason(self.reason).filter(|_| self.reason != abi::REASON_NONE)
+        {
             return reason.help.to_string();
         }
         match errno::help(self.errno) {
@@ -83,7 +95,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.call.name(), self.message(), errno::name(self.errno))
+        write!(
+            f,
+            "{}: {} ({})",
+            self.call.name(),
+            self.message(),
+            errno::name(self.errno)
+        )
     }
 }
 
@@ -103,7 +121,10 @@ mod tests {
     #[test]
     fn a_reason_unknown_to_this_program_leaves_the_errno() {
         let error = Error::with_reason(Call::Move, libc::ESTALE, 4711);
-        assert!(error.to_string().contains("whose file is closed"), "{error}");
+        assert!(
+            error.to_string().contains("whose file is closed"),
+            "{error}"
+        );
     }
 
     #[test]

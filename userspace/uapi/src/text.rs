@@ -177,7 +177,11 @@ pub const OUTCOMES: &[Text] = &[
 ];
 
 pub const ENGINES: &[Text] = &[
-    text(ENGINE_AUTO, "auto", "the best engine that works here: the usual choice"),
+    text(
+        ENGINE_AUTO,
+        "auto",
+        "the best engine that works here: the usual choice",
+    ),
     text(
         ENGINE_ADBIT,
         "adbit",
@@ -186,20 +190,44 @@ pub const ENGINES: &[Text] = &[
 ];
 
 pub const FORMATS: &[Text] = &[
-    text(FORMAT_UNKNOWN, "unknown", "no format that pagemove knows, or the device is not open: open it first"),
-    text(FORMAT_X86_64, "x86_64", "VT-d first stage or AMD v2: pages can be moved"),
+    text(
+        FORMAT_UNKNOWN,
+        "unknown",
+        "no format that pagemove knows, or the device is not open: open it first",
+    ),
+    text(
+        FORMAT_X86_64,
+        "x86_64",
+        "VT-d first stage or AMD v2: pages can be moved",
+    ),
     text(
         FORMAT_VTDSS,
         "vtdss",
         "VT-d second stage: can not be moved, use scalable mode with first-stage tables",
     ),
-    text(FORMAT_AMDV1, "amdv1", "AMD v1: can not be moved, use an IOMMU with x86_64 tables"),
+    text(
+        FORMAT_AMDV1,
+        "amdv1",
+        "AMD v1: can not be moved, use an IOMMU with x86_64 tables",
+    ),
 ];
 
 pub const PLACES: &[Text] = &[
-    text(PLACE_NONE, "none", "not allocated yet: it will be when it is first touched"),
-    text(PLACE_NODE, "node", "memory of a NUMA node: the number is the node's"),
-    text(PLACE_APERTURE, "aperture", "memory behind an aperture: the number is the aperture's"),
+    text(
+        PLACE_NONE,
+        "none",
+        "not allocated yet: it will be when it is first touched",
+    ),
+    text(
+        PLACE_NODE,
+        "node",
+        "memory of a NUMA node: the number is the node's",
+    ),
+    text(
+        PLACE_APERTURE,
+        "aperture",
+        "memory behind an aperture: the number is the aperture's",
+    ),
 ];
 
 fn find(table: &'static [Text], number: u32) -> Option<&'static Text> {
@@ -237,7 +265,10 @@ pub fn name_or_number(table: &'static [Text], number: u32) -> String {
 
 /// The names of the bits set in a mask, lowest first.
 pub fn names_of_mask(table: &'static [Text], mask: u32) -> Vec<String> {
-    (0..u32::BITS).filter(|bit| mask & (1 << bit) != 0).map(|bit| name_or_number(table, bit)).collect()
+    (0..u32::BITS)
+        .filter(|bit| mask & (1 << bit) != 0)
+        .map(|bit| name_or_number(table, bit))
+        .collect()
 }
 
 #[cfg(test)]
@@ -254,7 +285,11 @@ mod tests {
     ];
 
     /// Sizes share a prefix with a table but name no member of it.
-    const NO_MEMBERS: [&str; 3] = ["PAGEMOVE_ABORT_NR", "PAGEMOVE_ABORT_SLOTS", "PAGEMOVE_PAGE_SIZE"];
+    const NO_MEMBERS: [&str; 3] = [
+        "PAGEMOVE_ABORT_NR",
+        "PAGEMOVE_ABORT_SLOTS",
+        "PAGEMOVE_PAGE_SIZE",
+    ];
 
     /// (name, number) of each constant of the header with this prefix.
     fn members(prefix: &str) -> Vec<(String, u32)> {
@@ -264,7 +299,10 @@ mod tests {
             .filter(|line| line.starts_with(prefix))
             .map(|line| {
                 let mut words = line.split_whitespace();
-                (words.next().unwrap().to_string(), words.next().unwrap().parse().unwrap_or(u32::MAX))
+                (
+                    words.next().unwrap().to_string(),
+                    words.next().unwrap().parse().unwrap_or(u32::MAX),
+                )
             })
             .filter(|(name, _)| !NO_MEMBERS.contains(&name.as_str()))
             .collect()
@@ -286,11 +324,19 @@ mod tests {
     #[test]
     fn help_is_one_sentence() {
         for text in TABLES.iter().flat_map(|(_, table)| table.iter()) {
-            assert!(text.help.len() > 15 && !text.help.ends_with('.'), "{}", text.name);
+            assert!(
+                text.help.len() > 15 && !text.help.ends_with('.'),
+                "{}",
+                text.name
+            );
             assert!(!text.help.contains("  "), "{}: {:?}", text.name, text.help);
         }
         for text in &REASONS[1..] {
-            assert!(text.help.contains(": "), "{} does not say what would be right", text.name);
+            assert!(
+                text.help.contains(": "),
+                "{} does not say what would be right",
+                text.name
+            );
         }
     }
 

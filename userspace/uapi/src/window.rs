@@ -13,7 +13,10 @@ pub struct Windows {
 
 impl Default for Windows {
     fn default() -> Self {
-        Self { counts: [0; WINDOW_BUCKETS], max_ns: 0 }
+        Self {
+            counts: [0; WINDOW_BUCKETS],
+            max_ns: 0,
+        }
     }
 }
 
@@ -50,7 +53,11 @@ impl Windows {
         }
         since.max_ns = self.max_ns;
         if self.max_ns <= earlier.max_ns {
-            since.max_ns = since.counts.iter().rposition(|count| *count > 0).map_or(0, |bucket| self.upper(bucket));
+            since.max_ns = since
+                .counts
+                .iter()
+                .rposition(|count| *count > 0)
+                .map_or(0, |bucket| self.upper(bucket));
         }
         since
     }
@@ -110,7 +117,10 @@ mod tests {
         }
         for (percent, truth) in [(50.0, 5000), (99.0, 9900), (100.0, 10000)] {
             let found = windows.percentile_ns(percent).unwrap();
-            assert!(found >= truth && found <= truth * 5 / 4, "p{percent}: {found} for {truth}");
+            assert!(
+                found >= truth && found <= truth * 5 / 4,
+                "p{percent}: {found} for {truth}"
+            );
         }
         assert_eq!(windows.max_ns(), Some(10000));
         assert_eq!(windows.percentile_ns(100.0), Some(10000));

@@ -31,7 +31,12 @@ fn compiled() -> probe::Facts {
 fn parser_finds_what_the_header_has() {
     let header = header();
     assert!(header.constants.len() > 70, "{:?}", header.constants);
-    assert_eq!(header.structs.len(), mirror::structs().len(), "{:?}", header.structs.keys());
+    assert_eq!(
+        header.structs.len(),
+        mirror::structs().len(),
+        "{:?}",
+        header.structs.keys()
+    );
     assert!(header.structs["pagemove_region_query"].contains(&"__reserved".to_string()));
     assert!(header.structs["pagemove_device"].contains(&"iommu".to_string()));
     assert!(header.structs["pagemove_stats"].contains(&"windows".to_string()));
@@ -40,14 +45,17 @@ fn parser_finds_what_the_header_has() {
 #[test]
 fn the_mirror_has_the_constants_of_the_header() {
     let in_header: BTreeSet<String> = header().constants.into_iter().collect();
-    let in_mirror: BTreeSet<String> =
-        mirror::constants().iter().map(|(name, _)| format!("PAGEMOVE_{name}")).collect();
+    let in_mirror: BTreeSet<String> = mirror::constants()
+        .iter()
+        .map(|(name, _)| format!("PAGEMOVE_{name}"))
+        .collect();
     assert_eq!(in_header, in_mirror);
 }
 
 #[test]
 fn the_mirror_has_no_constant_beside_these() {
-    let source = std::fs::read_to_string(repository().join("src/abi.rs")).expect("the mirror can be read");
+    let source =
+        std::fs::read_to_string(repository().join("src/abi.rs")).expect("the mirror can be read");
     let in_source: BTreeSet<&str> = source
         .lines()
         .filter_map(|line| line.strip_prefix("pub const ")?.split(':').next())
@@ -77,9 +85,15 @@ fn constants_have_the_values_of_the_header() {
 fn the_mirror_has_the_members_of_the_header() {
     let header = header();
     for structure in mirror::structs() {
-        let in_header = header.structs.get(structure.name).unwrap_or_else(|| panic!("{}", structure.name));
-        let in_mirror: Vec<String> =
-            structure.members.iter().map(|member| member.name_in_header().to_string()).collect();
+        let in_header = header
+            .structs
+            .get(structure.name)
+            .unwrap_or_else(|| panic!("{}", structure.name));
+        let in_mirror: Vec<String> = structure
+            .members
+            .iter()
+            .map(|member| member.name_in_header().to_string())
+            .collect();
         assert_eq!(*in_header, in_mirror, "{}", structure.name);
     }
 }
@@ -88,10 +102,22 @@ fn the_mirror_has_the_members_of_the_header() {
 fn members_lie_where_the_header_puts_them() {
     let compiled = compiled();
     for structure in mirror::structs() {
-        assert_eq!(compiled.sizes.get(structure.name), Some(&structure.size), "{}", structure.name);
+        assert_eq!(
+            compiled.sizes.get(structure.name),
+            Some(&structure.size),
+            "{}",
+            structure.name
+        );
         for member in structure.members {
-            let key = (structure.name.to_string(), member.name_in_header().to_string());
-            let expected = probe::Member { offset: member.offset, size: member.size, signed: member.signed };
+            let key = (
+                structure.name.to_string(),
+                member.name_in_header().to_string(),
+            );
+            let expected = probe::Member {
+                offset: member.offset,
+                size: member.size,
+                signed: member.signed,
+            };
             assert_eq!(compiled.members.get(&key), Some(&expected), "{key:?}");
         }
     }

@@ -13,7 +13,10 @@ pub struct Header {
 
 pub fn header(text: &str) -> Header {
     let text = without_comments(text);
-    Header { constants: constants(&text), structs: structs(&text) }
+    Header {
+        constants: constants(&text),
+        structs: structs(&text),
+    }
 }
 
 fn without_comments(text: &str) -> String {
@@ -45,7 +48,10 @@ fn structs(text: &str) -> BTreeMap<String, Vec<String>> {
         let mut words = head.split_whitespace().rev();
         let name = words.next().expect("a structure has a name");
         assert_eq!(words.next(), Some("struct"), "only structures have braces");
-        found.insert(name.to_string(), body.split(';').flat_map(declared).collect());
+        found.insert(
+            name.to_string(),
+            body.split(';').flat_map(declared).collect(),
+        );
         rest = after;
     }
     found
@@ -56,5 +62,8 @@ fn declared(declaration: &str) -> Vec<String> {
     let Some((_, names)) = declaration.trim().split_once(char::is_whitespace) else {
         return Vec::new();
     };
-    names.split(',').map(|name| name.split('[').next().unwrap().trim().to_string()).collect()
+    names
+        .split(',')
+        .map(|name| name.split('[').next().unwrap().trim().to_string())
+        .collect()
 }

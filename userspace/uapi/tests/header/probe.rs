@@ -39,7 +39,11 @@ pub fn run(include: &Path, header: &Header) -> Facts {
         .arg(include)
         .output()
         .expect("a C compiler named cc and the kernel's user headers are needed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let output = Command::new(&program).output().expect("the program runs");
     assert!(output.status.success());
     facts(std::str::from_utf8(&output.stdout).expect("the program prints text"))
@@ -60,7 +64,11 @@ fn program_text(header: &Header) -> String {
         writeln!(text, "CONSTANT({name});").unwrap();
     }
     for (name, members) in &header.structs {
-        writeln!(text, "printf(\"size {name} %zu\\n\", sizeof(struct {name}));").unwrap();
+        writeln!(
+            text,
+            "printf(\"size {name} %zu\\n\", sizeof(struct {name}));"
+        )
+        .unwrap();
         for member in members {
             writeln!(text, "MEMBER({name}, {member});").unwrap();
         }
@@ -89,7 +97,9 @@ fn facts(printed: &str) -> Facts {
                         _ => None,
                     },
                 };
-                facts.members.insert((structure.to_string(), name.to_string()), member);
+                facts
+                    .members
+                    .insert((structure.to_string(), name.to_string()), member);
             }
             _ => panic!("the program printed {line:?}"),
         }

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command line: what it accepts, and its help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use pagemove_uapi::{
+    PciAddress, DEVICE, ENGINE_ADBIT, ENGINE_AUTO, MAX_MOVE_PAGES, MAX_RETRIES, MOVE_EVEN_IF_THERE,
+    MOVE_NO_VERIFY,
+};
+
+use crate::quantity;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; for move: every page is at the destination
+  1  wrong usage
+  2  the kernel refused or failed (the message says why)
+  3  aborted: no page was moved, the source is intact
+  4  not supported here, or the module is not loaded
+  5  partial: some pages were moved, others are where they were
+
+Sizes and addresses are bytes: 4096, 64K, 2M, 1G, 0x10000000.
+Times have a unit: 500us, 10ms, 2s.";
+
+/// Move pinned memory of a running guest while its devices keep doing DMA.
+///
+/// Talks to the kernel module pagemove through /dev/pagemove. Needs root.
+#[derive(Parser, Debug)]
+#[command(name = "pagemove", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Args {
+    /// Print JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// The device file, for tests.
+    #[arg(long, global = true, hide = true, default_value = DEVICE)]
+    pub device_file: PathBuf,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// What the loaded module can do.
+    Info,
+    /// Devices bound to pagemove_vfio, and regions of guest memory.
+    List,
+    /// Where the pages of a region are.
+    Query(QueryArgs),
+    /// Move the pages that a device maps to another NUMA node.
+    Move(MoveArgs),
+    /// What was moved since the module was loaded, and how long it took.
+    Stats(StatsArgs),
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct QueryArgs {
+    /// Id of the region, as `pagemove list` shows it.
+    pub region: u32,
+
+    /// Where to begin.
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = quantity::parse_page_offset)]
+    pub offset: u64,
+
+    /// How much; up to the end of the region without it.
+    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_length)]
+    pub length: Option<u64>,
+
+    /// Print every run of pages rather than the first ones (JSON always has all).
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct MoveArgs {
+    /// PCI address of the device that maps the pages.
+    #[arg(long, value_name = "SSSS:BB:DD.F")]
+    pub device: PciAddress,
+
+    /// First I/O virtual address: a multiple of 4096.
+    #[arg(long, value_name = "ADDRESS", value_parser = quantity::parse_page_offset)]
+    pub iova: u64,
+
+    /// How much to move: a multiple of 4096.
+    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_length)]
+    pub length: u64,
+
+    /// NUMA node to move to.
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(i32).range(0..))]
+    pub to_node: i32,
+
+    /// How a move is made atomic.
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+
+    /// Further attempts at a page that devices keep using.
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(0..=MAX_RETRIES as i64))]
+    pub retries: u32,
+
+    /// Stop when this time has passed; nothing is moved later than that.
+    #[arg(long, value_name = "TIME", value_parser = quantity::parse_time)]
+    pub deadline: Option<Duration>,
+
+    /// Leave out the verification after the commit.
+    #[arg(long)]
+    pub no_verify: bool,
+
+    /// Move pages that are at the destination node, too.
+    #[arg(long)]
+    pub even_if_there: bool,
+
+    /// Pages in one call to the kernel.
+    #[arg(long, value_name = "PAGES", default_value_t = 512,
+          value_parser = clap::value_parser!(u32).range(1..=MAX_MOVE_PAGES as i64))]
+    pub chunk: u32,
+
+    /// Print what became of every page that was not moved (JSON: of every page).
+    #[arg(long)]
+    pub pages: bool,
+}
+
+impl MoveArgs {
+    pub fn flags(&self) -> u32 {
+        let mut flags = 0;
+        if self.no_verify {
+            flags |= MOVE_NO_VERIFY;
+        }
+        if self.even_if_there {
+            flags |= MOVE_EVEN_IF_THERE;
+        }
+        flags
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// The best that works here.
+    Auto,
+    /// Accessed/dirty bits and compare-and-swap.
+    Adbit,
+}
+
+impl Engine {
+    pub fn number(self) -> u32 {
+        match self {
+            Engine::Auto => ENGINE_AUTO,
+            Engine::Adbit => ENGINE_ADBIT,
+        }
+    }
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct StatsArgs {
+    /// Print what was added in each interval, until interrupted.
+    #[arg(long, value_name = "TIME", value_parser = quantity::parse_time)]
+    pub watch: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    fn moving(line: &str) -> MoveArgs {
+        match parse(line).expect("the line is right").command {
+            Command::Move(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_full_move() {
+        let args = moving(
+            "pagemove move --device 0000:00:03.0 --iova 0x10000000 --length 2M --to-node 1 \
+             --engine adbit --retries 7 --deadline 10ms --no-verify --even-if-there --chunk 64"
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .as_str(),
+        );
+        assert_eq!(args.device, PciAddress::new(0, 0, 3, 0));
+        assert_eq!(
+            (args.iova, args.length, args.to_node),
+            (0x1000_0000, 2 << 20, 1)
+        );
+        assert_eq!(
+            (args.engine.number(), args.retries, args.chunk),
+            (ENGINE_ADBIT, 7, 64)
+        );
+        assert_eq!(args.deadline, Some(Duration::from_millis(10)));
+        assert_eq!(args.flags(), MOVE_NO_VERIFY | MOVE_EVEN_IF_THERE);
+    }
+
+    #[test]
+    fn a_move_with_defaults() {
+        let args = moving("pagemove move --device 3:0.1 --iova 0 --length 4096 --to-node 0");
+        assert_eq!(
+            (args.engine.number(), args.flags(), args.deadline),
+            (ENGINE_AUTO, 0, None)
+        );
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        let right = "pagemove move --device 0:3.0 --iova 0 --length 4K --to-node 0";
+        parse(right).expect("right");
+        for (from, to) in [
+            ("0:3.0", "nic"),
+            ("--iova 0", "--iova 100"),
+            ("--iova 0", "--iova -4096"),
+            ("4K", "0"),
+            ("4K", "5000"),
+            ("4K", "99999999999G"),
+            ("--to-node 0", "--to-node -1"),
+            ("--to-node 0", ""),
+            ("--to-node 0", "--to-node 0 --retries 10001"),
+            ("--to-node 0", "--to-node 0 --deadline 10"),
+            ("--to-node 0", "--to-node 0 --engine rtm2"),
+            ("--to-node 0", "--to-node 0 --chunk 0"),
+            ("--to-node 0", "--to-node 0 --chunk 262145"),
+            ("--to-node 0", "--to-node 0 extra"),
+        ] {
+            assert!(right.contains(from));
+            let line = right.replace(from, to);
+            assert!(parse(line.trim()).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_exit_code() {
+        let help = Args::command().render_long_help().to_string();
+        for code in crate::exit::Exit::ALL {
+            assert!(
+                help.contains(&format!("\n  {}  ", code as u8)),
+                "{code:?} is not in the help"
+            );
+        }
+    }
+
+    #[test]
+    fn json_may_stand_anywhere() {
+        assert!(parse("pagemove --json info").unwrap().json);
+        assert!(parse("pagemove info --json").unwrap().json);
+    }
+}

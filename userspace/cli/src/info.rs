@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove info`: what the loaded module can do.
+
+use pagemove_uapi::{text, Control, Error, Info, ABI_VERSION, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::{quantity, report};
+
+#[derive(Serialize)]
+struct InfoReport {
+    abi_version: u32,
+    engines: Vec<String>,
+    formats: Vec<String>,
+    move_flags: Vec<String>,
+    test_build: bool,
+    max_region_bytes: u64,
+    max_move_pages: u64,
+    max_entries: u64,
+    max_retries: u32,
+    page_size: u32,
+}
+
+impl From<Info> for InfoReport {
+    fn from(info: Info) -> Self {
+        Self {
+            abi_version: info.abi_version,
+            engines: text::names_of_mask(text::ENGINES, info.engines),
+            formats: text::names_of_mask(text::FORMATS, info.formats),
+            move_flags: names_of_flags(info.move_flags),
+            test_build: info.test_build != 0,
+            max_region_bytes: info.max_region_bytes,
+            max_move_pages: info.max_move_pages,
+            max_entries: info.max_entries,
+            max_retries: info.max_retries,
+            page_size: info.page_size,
+        }
+    }
+}
+
+fn names_of_flags(flags: u32) -> Vec<String> {
+    (0..u32::BITS)
+        .map(|bit| 1 << bit)
+        .filter(|flag| flags & flag != 0)
+        .map(|flag| match flag {
+            MOVE_NO_VERIFY => "no-verify".to_string(),
+            MOVE_EVEN_IF_THERE => "even-if-there".to_string(),
+            other => format!("{other:#x}"),
+        })
+        .collect()
+}
+
+pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
+    let info = InfoReport::from(control.info()?);
+    if as_json {
+        report::json(&info);
+    } else {
+        print!("{}", human(&info));
+    }
+    Ok(Exit::Done)
+}
+
+fn human(info: &InfoReport) -> String {
+    let mut rows = vec![
+        ["ABI version", &info.abi_version.to_string()]
+            .map(String::from)
+            .to_vec(),
+        ["engines", &info.engines.join(", ")]
+            .map(String::from)
+            .to_vec(),
+        ["formats that can be moved", &info.formats.join(", ")]
+            .map(String::from)
+            .to_vec(),
+        ["move flags", &info.move_flags.join(", ")]
+            .map(String::from)
+            .to_vec(),
+        ["largest region", &quantity::bytes(info.max_region_bytes)]
+            .map(String::from)
+            .to_vec(),
+        ["most pages in one call", &info.max_move_pages.to_string()]
+            .map(String::from)
+            .to_vec(),
+        ["most entries in one call", &info.max_entries.to_string()]
+            .map(String::from)
+            .to_vec(),
+        ["most retries", &info.max_retries.to_string()]
+            .map(String::from)
+            .to_vec(),
+        ["page size", &info.page_size.to_string()]
+            .map(String::from)
+            .to_vec(),
+    ];
+    if info.abi_version != ABI_VERSION {
+        rows[0][1].push_str(&format!(" (this program knows {ABI_VERSION})"));
+    }
+    if info.test_build {
+        rows.push(vec![
+            "TEST BUILD".into(),
+            "can leave out steps that keep data safe".into(),
+        ]);
+    }
+    report::table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> Info {
+        Info {
+            abi_version: 1,
+            engines: 0b10,
+            formats: 0b10,
+            move_flags: 0b111,
+            test_build: 1,
+            max_region_bytes: 64 << 30,
+            max_move_pages: 262144,
+            page_size: 4096,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn json_shape() {
+        let json = serde_json::to_value(InfoReport::from(info())).unwrap();
+        assert_eq!(json["engines"], serde_json::json!(["adbit"]));
+        assert_eq!(json["formats"], serde_json::json!(["x86_64"]));
+        assert_eq!(
+            json["move_flags"],
+            serde_json::json!(["no-verify", "even-if-there", "0x4"])
+        );
+        assert_eq!(json["test_build"], true);
+        assert_eq!(json["max_region_bytes"], 64u64 << 30);
+    }
+
+    #[test]
+    fn a_test_build_shows() {
+        assert!(human(&info().into()).contains("TEST BUILD"));
+        assert!(!human(
+            &Info {
+                test_build: 0,
+                ..info()
+            }
+            .into()
+        )
+        .contains("TEST BUILD"));
+        assert!(human(
+            &Info {
+                abi_version: 9,
+                ..info()
+            }
+            .into()
+        )
+        .contains("this program knows 1"));
+    }
+}

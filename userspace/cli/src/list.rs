@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove list`: devices bound to pagemove_vfio, and regions.
+
+use pagemove_uapi::{
+    text, Control, Device, Error, PciAddress, Region, DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER,
+    PAGE_SIZE, REASON_NONE, REGION_CLOSED,
+};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::{quantity, report};
+
+#[derive(Serialize)]
+struct ListReport {
+    devices: Vec<DeviceReport>,
+    regions: Vec<RegionReport>,
+}
+
+#[derive(Serialize)]
+struct DeviceReport {
+    address: String,
+    open: bool,
+    incoherent: bool,
+    /// Null unless open.
+    format: Option<String>,
+    engines: Vec<String>,
+    /// Why engines is empty.
+    reason: Option<String>,
+    message: Option<String>,
+    node: Option<i32>,
+    iommu: String,
+}
+
+#[derive(Serialize)]
+struct RegionReport {
+    id: u32,
+    length: u64,
+    pages: u64,
+    node: Option<i32>,
+    pid: Option<i32>,
+    command: Option<String>,
+    closed: bool,
+}
+
+impl From<&Device> for DeviceReport {
+    fn from(device: &Device) -> Self {
+        let address = PciAddress {
+            segment: device.segment,
+            bus: device.bus,
+            devfn: device.devfn,
+        };
+        let open = device.flags & DEVICE_OPEN != 0;
+        let refused = device.engines == 0 && device.reason != REASON_NONE;
+        let name = device
+            .iommu
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default();
+        Self {
+            address: address.to_string(),
+            open,
+            incoherent: device.flags & DEVICE_INCOHERENT != 0,
+            format: open.then(|| text::name_or_number(text::FORMATS, device.format)),
+            engines: text::names_of_mask(text::ENGINES, device.engines),
+            reason: refused.then(|| text::name_or_number(text::REASONS, device.reason)),
+            message: text::reason(device.reason)
+                .filter(|_| refused)
+                .map(|text| text.help.to_string()),
+            node: (device.node >= 0).then_some(device.node),
+            iommu: String::from_utf8_lossy(name).into_owned(),
+        }
+    }
+}
+
+impl From<&Region> for RegionReport {
+    fn from(region: &Region) -> Self {
+        Self {
+            id: region.id,
+            length: region.length,
+            pages: region.pages,
+            node: (region.node >= 0).then_some(region.node),
+            pid: (region.pid > 0).then_some(region.pid),
+            command: command_of(region.pid),
+            closed: region.flags & REGION_CLOSED != 0,
+        }
+    }
+}
+
+/// The name of a process, if it still runs.
+fn command_of(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))
+        .ok()
+        .filter(|_| pid > 0)?;
+    Some(name.trim_end().to_string())
+}
+
+pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
+    let list = ListReport {
+        devices: control
+            .device_list()?
+            .iter()
+            .map(DeviceReport::from)
+            .collect(),
+        regions: control
+            .region_list()?
+            .iter()
+            .map(RegionReport::from)
+            .collect(),
+    };
+    if as_json {
+        report::json(&list);
+    } else {
+        print!(
+            "{}\n{}",
+            human_devices(&list.devices),
+            human_regions(&list.regions)
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn human_devices(devices: &[DeviceReport]) -> String {
+    if devices.is_empty() {
+        return format!("No device is bound to {DRIVER}.\n");
+    }
+    let mut rows = vec![["DEVICE", "OPEN", "IOMMU", "FORMAT", "ENGINES", "NODE"]
+        .map(String::from)
+        .to_vec()];
+    let mut notes = String::new();
+    for device in devices {
+        rows.push(vec![
+            device.address.clone(),
+            if device.open { "yes" } else { "no" }.to_string(),
+            or_dash(Some(device.iommu.clone()).filter(|name| !name.is_empty())),
+            or_dash(device.format.clone()),
+            or_dash(Some(device.engines.join(",")).filter(|names| !names.is_empty())),
+            or_dash(device.node),
+        ]);
+        if let Some(message) = &device.message {
+            notes.push_str(&format!(
+                "{} can not move pages: {message}.\n",
+                device.address
+            ));
+        }
+    }
+    report::table(&rows) + &notes
+}
+
+fn human_regions(regions: &[RegionReport]) -> String {
+    if regions.is_empty() {
+        return "There is no region.\n".to_string();
+    }
+    let mut rows = vec![["REGION", "LENGTH", "ALLOCATED", "NODE", "PROCESS"]
+        .map(String::from)
+        .to_vec()];
+    for region in regions {
+        let mut process = or_dash(region.pid);
+        if let Some(command) = &region.command {
+            process.push_str(&format!(" ({command})"));
+        }
+        if region.closed {
+            process.push_str(" closed, waits for VFIO");
+        }
+        rows.push(vec![
+            region.id.to_string(),
+            quantity::bytes(region.length),
+            quantity::bytes(region.pages * PAGE_SIZE as u64),
+            or_dash(region.node),
+            process,
+        ]);
+    }
+    report::table(&rows)
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_string(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_uapi::REASON_FORMAT;
+
+    fn device() -> Device {
+        let mut device = Device {
+            devfn: 0x18,
+            flags: DEVICE_OPEN,
+            format: 1,
+            engines: 0b10,
+            node: -1,
+            ..Default::default()
+        };
+        device.iommu[..5].copy_from_slice(b"dmar0");
+        device
+    }
+
+    #[test]
+    fn json_shape_of_a_device() {
+        let json = serde_json::to_value(DeviceReport::from(&device())).unwrap();
+        assert_eq!(json["address"], "0000:00:03.0");
+        assert_eq!(json["open"], true);
+        assert_eq!(json["format"], "x86_64");
+        assert_eq!(json["engines"], serde_json::json!(["adbit"]));
+        assert_eq!(json["iommu"], "dmar0");
+        assert!(json["reason"].is_null() && json["node"].is_null());
+    }
+
+    #[test]
+    fn a_device_that_can_not_move_says_why() {
+        let device = Device {
+            engines: 0,
+            reason: REASON_FORMAT,
+            format: 2,
+            ..device()
+        };
+        let report = DeviceReport::from(&device);
+        assert_eq!(report.reason.as_deref(), Some("format"));
+        let text = human_devices(&[report]);
+        assert!(
+            text.contains("vtdss") && text.contains("can not move pages: this IOMMU"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn json_shape_of_a_region() {
+        let region = Region {
+            id: 3,
+            flags: REGION_CLOSED,
+            length: 1 << 30,
+            pages: 7,
+            node: 1,
+            pid: 0,
+        };
+        let json = serde_json::to_value(RegionReport::from(&region)).unwrap();
+        assert_eq!(json["id"], 3);
+        assert_eq!(json["length"], 1 << 30);
+        assert_eq!(json["node"], 1);
+        assert_eq!(json["closed"], true);
+        assert!(json["pid"].is_null() && json["command"].is_null());
+        assert!(human_regions(&[RegionReport::from(&region)]).contains("1G      28K"));
+    }
+
+    #[test]
+    fn nothing_is_said_in_words() {
+        assert!(human_devices(&[]).contains("pagemove_vfio"));
+        assert!(human_regions(&[]).contains("no region"));
+    }
+
+    #[test]
+    fn a_name_without_end_is_taken_whole() {
+        let device = Device {
+            iommu: *b"0123456789abcdef",
+            ..device()
+        };
+        assert_eq!(DeviceReport::from(&device).iommu, "0123456789abcdef");
+    }
+}

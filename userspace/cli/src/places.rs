@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where pages are, as runs of pages at the same place.
+
+use std::collections::BTreeMap;
+
+use pagemove_uapi::{text, Place, PAGE_SIZE, PLACE_NONE};
+
+/// Pages one after the other that are at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// In the region, in bytes.
+    pub offset: u64,
+    pub pages: u64,
+    pub place: Place,
+}
+
+/// Adds places from `offset` on, which follow the last run.
+pub fn append(runs: &mut Vec<Run>, offset: u64, places: &[Place]) {
+    for (page, place) in places.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if run.place == *place => run.pages += 1,
+            _ => runs.push(Run {
+                offset: offset + (page * PAGE_SIZE) as u64,
+                pages: 1,
+                place: *place,
+            }),
+        }
+    }
+}
+
+/// Pages by place, in the order of places.
+pub fn totals(runs: &[Run]) -> Vec<(Place, u64)> {
+    let mut totals = BTreeMap::new();
+    for run in runs {
+        *totals
+            .entry((run.place.kind, run.place.number))
+            .or_insert(0) += run.pages;
+    }
+    totals
+        .into_iter()
+        .map(|((kind, number), pages)| (Place { kind, number }, pages))
+        .collect()
+}
+
+/// `node 1`, `none`.
+pub fn name(place: Place) -> String {
+    let kind = text::name_or_number(text::PLACES, place.kind);
+    if place.kind == PLACE_NONE {
+        kind
+    } else {
+        format!("{kind} {}", place.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_uapi::PLACE_NODE;
+
+    const NONE: Place = Place {
+        kind: PLACE_NONE,
+        number: 0,
+    };
+
+    fn node(number: i32) -> Place {
+        Place {
+            kind: PLACE_NODE,
+            number,
+        }
+    }
+
+    #[test]
+    fn runs_go_on_over_calls() {
+        let mut runs = Vec::new();
+        append(&mut runs, 0, &[node(0), node(0), node(1)]);
+        append(&mut runs, 3 * 4096, &[node(1), NONE, node(0)]);
+        let expected = [
+            (0, 2, node(0)),
+            (2, 2, node(1)),
+            (4, 1, NONE),
+            (5, 1, node(0)),
+        ]
+        .map(|(page, pages, place)| Run {
+            offset: page * 4096,
+            pages,
+            place,
+        });
+        assert_eq!(runs, expected);
+    }
+
+    #[test]
+    fn totals_count_every_page_once() {
+        let mut runs = Vec::new();
+        append(&mut runs, 0, &[node(1), node(0), node(1), NONE]);
+        assert_eq!(totals(&runs), [(NONE, 1), (node(0), 1), (node(1), 2)]);
+        assert!(totals(&[]).is_empty());
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(name(node(3)), "node 3");
+        assert_eq!(name(NONE), "none");
+        assert_eq!(name(Place { kind: 9, number: 2 }), "9 2");
+    }
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command: makes the request of the arguments, and prints what it did.
+
+use std::collections::BTreeMap;
+
+use pagemove_uapi::{
+    text, Control, Error, MoveRequest, PageResult, ABORT_NONE, PAGE_ALREADY_THERE, PAGE_MOVED,
+    PAGE_SIZE,
+};
+use serde::Serialize;
+
+use super::{relocate, Total};
+use crate::args::MoveArgs;
+use crate::exit::Exit;
+use crate::report::{self, ErrorReport};
+use crate::stats::{aborts_by_name, human_aborts, WindowReport};
+use crate::{progress, quantity, signals};
+
+#[derive(Serialize)]
+struct Report {
+    status: &'static str,
+    device: String,
+    iova: String,
+    node: i32,
+    engine: String,
+    pages: u64,
+    pages_moved: u64,
+    pages_there: u64,
+    pages_done: u64,
+    pages_aborted: u64,
+    pages_lost: u64,
+    seconds: f64,
+    aborts: BTreeMap<String, u64>,
+    window_ns: WindowReport,
+    error: Option<ErrorReport>,
+    /// With --pages only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<PageReport>>,
+}
+
+#[derive(Serialize)]
+struct PageReport {
+    iova: String,
+    outcome: String,
+    /// Cause of the last aborted attempt.
+    abort: Option<String>,
+    attempts: u16,
+    window_ns: u32,
+}
+
+impl PageReport {
+    fn new(iova: u64, result: &PageResult) -> Self {
+        let aborted = result.abort != ABORT_NONE;
+        Self {
+            iova: format!("{iova:#x}"),
+            outcome: text::name_or_number(text::OUTCOMES, result.outcome.into()),
+            abort: aborted.then(|| text::name_or_number(text::ABORTS, result.abort.into())),
+            attempts: result.attempts,
+            window_ns: result.window_ns,
+        }
+    }
+
+    fn human(&self) -> String {
+        let cause = self
+            .abort
+            .as_ref()
+            .map(|cause| format!(", last: {cause}"))
+            .unwrap_or_default();
+        format!(
+            "  {} {} after {} attempts{cause}\n",
+            self.iova, self.outcome, self.attempts
+        )
+    }
+}
+
+pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Error> {
+    let request = request(args);
+    let pages = request.length / PAGE_SIZE as u64;
+    let bar = progress::bar(pages, pages.div_ceil(args.chunk.into()), as_json);
+    signals::catch_interrupts();
+    let total = relocate(
+        &request,
+        args.chunk,
+        &mut |part, results| control.move_pages(part, Some(results)),
+        &signals::stopped,
+        &mut |total| {
+            bar.set_position(total.pages_done);
+            bar.set_message(format!("{} given up", total.pages_aborted));
+        },
+    );
+    bar.finish_and_clear();
+    print(args, &request, &total, as_json);
+    Ok(Exit::of_move(&total))
+}
+
+fn request(args: &MoveArgs) -> MoveRequest {
+    MoveRequest {
+        device: args.device,
+        iova: args.iova,
+        length: args.length,
+        node: args.to_node,
+        engine: args.engine.number(),
+        flags: args.flags(),
+        retries: args.retries,
+        deadline_ns: args.deadline.map_or(0, |time| time.as_nanos() as u64),
+    }
+}
+
+fn print(args: &MoveArgs, request: &MoveRequest, total: &Total, as_json: bool) {
+    if as_json {
+        report::json(&json(args, request, total));
+    } else {
+        print!("{}", human(args, request, total));
+    }
+    if let Some(error) = &total.error {
+        eprintln!("pagemove: {error}");
+    }
+}
+
+fn pages(
+    request: &MoveRequest,
+    total: &Total,
+    wanted: impl Fn(&PageResult) -> bool,
+) -> Vec<PageReport> {
+    let address = |page: usize| request.iova + (page * PAGE_SIZE) as u64;
+    let all = total.results.iter().enumerate();
+    all.filter(|(_, result)| wanted(result))
+        .map(|(page, result)| PageReport::new(address(page), result))
+        .collect()
+}
+
+fn json(args: &MoveArgs, request: &MoveRequest, total: &Total) -> Report {
+    Report {
+        status: Exit::of_move(total).name(),
+        device: request.device.to_string(),
+        iova: format!("{:#x}", request.iova),
+        node: request.node,
+        engine: text::name_or_number(text::ENGINES, total.engine_used),
+        pages: total.pages,
+        pages_moved: total.pages_moved,
+        pages_there: total.pages_there,
+        pages_done: total.pages_done,
+        pages_aborted: total.pages_aborted,
+        pages_lost: total.pages_lost,
+        seconds: total.time.as_secs_f64(),
+        aborts: aborts_by_name(&total.aborts),
+        window_ns: (&total.windows).into(),
+        error: total.error.as_ref().map(ErrorReport::from),
+        results: args.pages.then(|| pages(request, total, |_| true)),
+    }
+}
+
+fn human(args: &MoveArgs, request: &MoveRequest, total: &Total) -> String {
+    let seconds = total.time.as_secs_f64();
+    let mut text = format!(
+        "moved {} of {} to node {} in {:.3} s ({:.0} pages/s)\n",
+        total.pages_moved,
+        quantity::pages(total.pages),
+        request.node,
+        seconds,
+        total.pages_moved as f64 / seconds.max(1e-9),
+    );
+    let rows = [
+        ("were there before", total.pages_there),
+        ("given up, still at the source", total.pages_aborted),
+        ("not reached", total.pages.saturating_sub(total.pages_done)),
+        ("LOST WRITES", total.pages_lost),
+    ];
+    for (name, count) in rows.into_iter().filter(|(_, count)| *count > 0) {
+        text.push_str(&format!("  {name}: {}\n", quantity::pages(count)));
+    }
+    text.push_str(&format!(
+        "  aborts: {}\n",
+        human_aborts(&aborts_by_name(&total.aborts))
+    ));
+    text.push_str(&format!(
+        "  window: {}\n",
+        WindowReport::from(&total.windows).human()
+    ));
+    if args.pages {
+        let stayed =
+            |result: &PageResult| !matches!(result.outcome, PAGE_MOVED | PAGE_ALREADY_THERE);
+        text.extend(pages(request, total, stayed).iter().map(PageReport::human));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use pagemove_uapi::{Call, ABORT_DIRTY, ENGINE_ADBIT, PAGE_ABORTED, REASON_SIGNAL};
+    use std::time::Duration;
+
+    fn args(pages: bool) -> MoveArgs {
+        let mut line =
+            "pagemove move --device 0:3.0 --iova 64K --length 16K --to-node 1".to_string();
+        if pages {
+            line.push_str(" --pages");
+        }
+        match crate::args::Args::try_parse_from(line.split(' '))
+            .unwrap()
+            .command
+        {
+            crate::args::Command::Move(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn total() -> Total {
+        let mut total = Total {
+            pages: 4,
+            pages_moved: 2,
+            pages_done: 3,
+            pages_aborted: 1,
+            engine_used: ENGINE_ADBIT,
+            time: Duration::from_millis(500),
+            error: Some(Error::with_reason(Call::Move, libc::EINTR, REASON_SIGNAL)),
+            ..Total::default()
+        };
+        let moved = PageResult {
+            outcome: PAGE_MOVED,
+            abort: ABORT_NONE,
+            attempts: 1,
+            window_ns: 900,
+        };
+        let aborted = PageResult {
+            outcome: PAGE_ABORTED,
+            abort: ABORT_DIRTY,
+            attempts: 6,
+            window_ns: 0,
+        };
+        total.results = vec![moved, aborted, moved];
+        total.aborts[ABORT_DIRTY as usize] = 6;
+        total.windows.add(900);
+        total
+    }
+
+    #[test]
+    fn json_shape() {
+        let args = args(true);
+        let json = serde_json::to_value(json(&args, &request(&args), &total())).unwrap();
+        assert_eq!(json["status"], "partial");
+        assert_eq!(json["device"], "0000:00:03.0");
+        assert_eq!(json["iova"], "0x10000");
+        assert_eq!(json["engine"], "adbit");
+        assert_eq!(
+            (&json["pages"], &json["pages_moved"]),
+            (&4.into(), &2.into())
+        );
+        assert_eq!(json["aborts"]["dirty"], 6);
+        assert_eq!(json["window_ns"]["max"], 900);
+        assert_eq!(json["error"]["errno"], "EINTR");
+        assert_eq!(json["error"]["reason"], "signal");
+        assert_eq!(json["results"][1]["iova"], "0x11000");
+        assert_eq!(json["results"][1]["outcome"], "aborted");
+        assert_eq!(json["results"][1]["abort"], "dirty");
+        assert!(json["results"][0]["abort"].is_null());
+    }
+
+    #[test]
+    fn results_only_if_asked_for() {
+        let args = args(false);
+        let json = serde_json::to_value(json(&args, &request(&args), &total())).unwrap();
+        assert!(json.get("results").is_none());
+        assert!(!human(&args, &request(&args), &total()).contains("0x11000"));
+    }
+
+    #[test]
+    fn words() {
+        let args = args(true);
+        let text = human(&args, &request(&args), &total());
+        for part in [
+            "moved 2 of 4 pages to node 1 in 0.500 s (4 pages/s)",
+            "given up, still at the source: 1 page\n",
+            "not reached: 1 page\n",
+            "aborts: dirty 6",
+            "window: p50 900 ns",
+            "0x11000 aborted after 6 attempts, last: dirty",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+        assert!(!text.contains("LOST"));
+    }
+}

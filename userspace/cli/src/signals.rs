@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Signals: an interrupt ends the call that is running, with exact results.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::{sigaction, signal, SaFlags, SigAction, SigHandler, SigSet, Signal};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn stop(_: libc::c_int) {
+    STOP.store(true, Ordering::Relaxed);
+}
+
+/// Makes SIGINT and SIGTERM end a system call with EINTR rather than the
+/// process. A second one ends the process, should the kernel not answer.
+pub fn catch_interrupts() {
+    let action = SigAction::new(
+        SigHandler::Handler(stop),
+        SaFlags::SA_RESETHAND,
+        SigSet::empty(),
+    );
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: the handler only stores to an atomic.
+        unsafe { sigaction(signal, &action) }.expect("these signals can be caught");
+    }
+}
+
+/// Whether one of them arrived.
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// `pagemove … | head` ends quietly, as other tools do.
+pub fn die_on_broken_pipe() {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.expect("SIGPIPE can be reset");
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove stats`: what was moved, what aborted it, and the windows.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pagemove_uapi::window::Windows;
+use pagemove_uapi::{text, Control, Error, Stats, ABORT_SLOTS};
+use serde::Serialize;
+
+use crate::args::StatsArgs;
+use crate::exit::Exit;
+use crate::{quantity, report, signals};
+
+#[derive(Serialize)]
+struct StatsReport {
+    calls: u64,
+    pages_moved: u64,
+    pages_aborted: u64,
+    attempts: u64,
+    aborts: BTreeMap<String, u64>,
+    lost_writes: u64,
+    invalidations: u64,
+    pages_premapped: u64,
+    faults_held: u64,
+    unmaps_held: u64,
+    regions: u64,
+    region_pages: u64,
+    closed_pages: u64,
+    window_ns: WindowReport,
+}
+
+/// Times in nanoseconds; null if there was no window.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct WindowReport {
+    pub count: u64,
+    pub p50: Option<u64>,
+    pub p99: Option<u64>,
+    pub max: Option<u64>,
+}
+
+impl From<&Windows> for WindowReport {
+    fn from(windows: &Windows) -> Self {
+        Self {
+            count: windows.count(),
+            p50: windows.percentile_ns(50.0),
+            p99: windows.percentile_ns(99.0),
+            max: windows.max_ns(),
+        }
+    }
+}
+
+impl WindowReport {
+    pub fn human(&self) -> String {
+        match (self.p50, self.p99, self.max) {
+            (Some(p50), Some(p99), Some(max)) => format!(
+                "p50 {}, p99 {}, max {}",
+                quantity::nanoseconds(p50),
+                quantity::nanoseconds(p99),
+                quantity::nanoseconds(max)
+            ),
+            _ => "none yet".to_string(),
+        }
+    }
+}
+
+/// Aborted attempts by the name of their cause.
+pub fn aborts_by_name(aborts: &[u64; ABORT_SLOTS]) -> BTreeMap<String, u64> {
+    let known = text::ABORTS.len();
+    let name = |cause: usize| text::name_or_number(text::ABORTS, cause as u32);
+    // A cause newer than this program shows only if it happened.
+    let shown = |cause: &usize| *cause < known || aborts[*cause] > 0;
+    (0..ABORT_SLOTS)
+        .filter(shown)
+        .map(|cause| (name(cause), aborts[cause]))
+        .collect()
+}
+
+/// `accessed 12, dirty 3`, or `none`.
+pub fn human_aborts(aborts: &BTreeMap<String, u64>) -> String {
+    let some: Vec<String> = aborts
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if some.is_empty() {
+        "none".to_string()
+    } else {
+        some.join(", ")
+    }
+}
+
+impl From<&Stats> for StatsReport {
+    fn from(stats: &Stats) -> Self {
+        Self {
+            calls: stats.calls,
+            pages_moved: stats.pages_moved,
+            pages_aborted: stats.pages_aborted,
+            attempts: stats.attempts,
+            aborts: aborts_by_name(&stats.aborts),
+            lost_writes: stats.lost_writes,
+            invalidations: stats.invalidations,
+            pages_premapped: stats.pages_premapped,
+            faults_held: stats.faults_held,
+            unmaps_held: stats.unmaps_held,
+            regions: stats.regions,
+            region_pages: stats.region_pages,
+            closed_pages: stats.closed_pages,
+            window_ns: (&Windows::new(stats.windows, stats.window_max_ns)).into(),
+        }
+    }
+}
+
+pub fn run(control: &Control, args: &StatsArgs, as_json: bool) -> Result<Exit, Error> {
+    if let Some(interval) = args.watch {
+        return watch(control, interval, as_json);
+    }
+    let stats = StatsReport::from(&control.stats()?);
+    if as_json {
+        report::json(&stats);
+    } else {
+        print!("{}", human(&stats));
+    }
+    Ok(Exit::Done)
+}
+
+fn human(stats: &StatsReport) -> String {
+    let rows = [
+        ("move calls", stats.calls.to_string()),
+        ("pages moved", stats.pages_moved.to_string()),
+        ("pages given up", stats.pages_aborted.to_string()),
+        ("attempts", stats.attempts.to_string()),
+        ("aborts", human_aborts(&stats.aborts)),
+        ("window", stats.window_ns.human()),
+        ("lost writes found", stats.lost_writes.to_string()),
+        ("invalidations", stats.invalidations.to_string()),
+        ("CPU mappings made ahead", stats.pages_premapped.to_string()),
+        ("CPU faults held", stats.faults_held.to_string()),
+        ("VFIO unmaps held", stats.unmaps_held.to_string()),
+        ("regions", stats.regions.to_string()),
+        ("pages in regions", stats.region_pages.to_string()),
+        ("of these in closed ones", stats.closed_pages.to_string()),
+    ];
+    report::table(&rows.map(|(name, value)| vec![name.to_string(), value]))
+}
+
+/// What an interval added. The counters only grow.
+#[derive(Serialize)]
+struct Step {
+    seconds: f64,
+    pages_moved: u64,
+    pages_aborted: u64,
+    lost_writes: u64,
+    aborts: BTreeMap<String, u64>,
+    region_pages: u64,
+    window_ns: WindowReport,
+}
+
+impl Step {
+    fn between(before: &Stats, now: &Stats, time: Duration) -> Self {
+        let windows = |stats: &Stats| Windows::new(stats.windows, stats.window_max_ns);
+        let mut aborts = now.aborts;
+        for (cause, count) in aborts.iter_mut().enumerate() {
+            *count = count.saturating_sub(before.aborts[cause]);
+        }
+        Self {
+            seconds: time.as_secs_f64(),
+            pages_moved: now.pages_moved.saturating_sub(before.pages_moved),
+            pages_aborted: now.pages_aborted.saturating_sub(before.pages_aborted),
+            lost_writes: now.lost_writes.saturating_sub(before.lost_writes),
+            aborts: aborts_by_name(&aborts),
+            region_pages: now.region_pages,
+            window_ns: (&windows(now).since(&windows(before))).into(),
+        }
+    }
+
+    fn human(&self) -> String {
+        format!(
+            "{:.0} pages/s moved, {} given up, aborts: {}, window: {}, lost writes {}",
+            self.pages_moved as f64 / self.seconds.max(1e-9),
+            self.pages_aborted,
+            human_aborts(&self.aborts),
+            self.window_ns.human(),
+            self.lost_writes
+        )
+    }
+}
+
+/// A line for each interval, until a signal arrives.
+fn watch(control: &Control, interval: Duration, as_json: bool) -> Result<Exit, Error> {
+    signals::catch_interrupts();
+    let mut before = control.stats()?;
+    let mut since = Instant::now();
+    while sleep(interval) {
+        let now = control.stats()?;
+        let step = Step::between(&before, &now, since.elapsed());
+        since = Instant::now();
+        before = now;
+        if as_json {
+            report::json_line(&step);
+        } else {
+            println!("{}", step.human());
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Sleeps in pieces, as a signal does not wake thread::sleep. False if told to stop.
+fn sleep(time: Duration) -> bool {
+    let end = Instant::now() + time;
+    while !signals::stopped() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        thread::sleep(left.min(Duration::from_millis(50)));
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_uapi::{window_bucket, ABORT_DIRTY, WINDOW_BUCKETS};
+
+    fn stats() -> Stats {
+        let mut stats = Stats {
+            size: 0,
+            flags: 0,
+            calls: 2,
+            pages_moved: 100,
+            pages_aborted: 1,
+            attempts: 130,
+            lost_writes: 0,
+            invalidations: 9,
+            pages_premapped: 8,
+            faults_held: 7,
+            unmaps_held: 6,
+            regions: 1,
+            region_pages: 50,
+            closed_pages: 5,
+            window_max_ns: 2000,
+            aborts: [0; ABORT_SLOTS],
+            windows: [0; WINDOW_BUCKETS],
+        };
+        stats.aborts[ABORT_DIRTY as usize] = 29;
+        stats.windows[window_bucket(1000)] = 98;
+        stats.windows[window_bucket(2000)] = 2;
+        stats
+    }
+
+    #[test]
+    fn json_shape() {
+        let json = serde_json::to_value(StatsReport::from(&stats())).unwrap();
+        assert_eq!(json["pages_moved"], 100);
+        assert_eq!(json["aborts"]["dirty"], 29);
+        assert_eq!(json["aborts"]["accessed"], 0);
+        assert_eq!(
+            json["window_ns"],
+            serde_json::json!({ "count": 100, "p50": 1023, "p99": 2000, "max": 2000 })
+        );
+    }
+
+    #[test]
+    fn no_window_is_null() {
+        let mut empty = stats();
+        empty.windows = [0; WINDOW_BUCKETS];
+        let json = serde_json::to_value(StatsReport::from(&empty)).unwrap();
+        assert_eq!(
+            json["window_ns"],
+            serde_json::json!({ "count": 0, "p50": null, "p99": null, "max": null })
+        );
+        assert!(human(&StatsReport::from(&empty)).contains("none yet"));
+    }
+
+    #[test]
+    fn a_step_has_only_what_was_added() {
+        let before = stats();
+        let mut now = stats();
+        now.pages_moved += 50;
+        now.aborts[ABORT_DIRTY as usize] += 1;
+        now.windows[window_bucket(100)] += 1;
+        let step = Step::between(&before, &now, Duration::from_millis(500));
+        assert_eq!(
+            (step.pages_moved, step.aborts["dirty"], step.window_ns.max),
+            (50, 1, Some(111))
+        );
+        assert!(
+            step.human().starts_with("100 pages/s moved"),
+            "{}",
+            step.human()
+        );
+    }
+
+    #[test]
+    fn causes_of_a_newer_module_show_if_they_happened() {
+        let mut aborts = [0; ABORT_SLOTS];
+        assert_eq!(aborts_by_name(&aborts).len(), text::ABORTS.len());
+        aborts[15] = 3;
+        assert_eq!(aborts_by_name(&aborts)["15"], 3);
+        assert_eq!(human_aborts(&aborts_by_name(&aborts)), "15 3");
+    }
+}

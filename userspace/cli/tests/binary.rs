@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The program itself, without the module: usage, help, exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const MOVE: &str = "move --device 0000:00:03.0 --iova 0x10000000 --length 2M --to-node 1";
+
+fn pagemove(file: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pagemove"))
+        .arg("--device-file")
+        .arg(file)
+        .args(line.split_whitespace())
+        .output()
+        .expect("the program runs")
+}
+
+fn missing() -> std::path::PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-device")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn wrong_usage_is_1_and_says_what_would_be_right() {
+    for (line, part) in [
+        ("", "Usage"),
+        ("frob", "frob"),
+        ("move", "--device"),
+        ("info extra", "extra"),
+        (
+            "move --device nic --iova 0 --length 4K --to-node 0",
+            "such as 0000:00:03.0",
+        ),
+        (
+            "move --device 0:3.0 --iova 1 --length 4K --to-node 0",
+            "multiple of 4096",
+        ),
+        (
+            "move --device 0:3.0 --iova 0 --length 0 --to-node 0",
+            "not zero",
+        ),
+        (
+            "move --device 0:3.0 --iova 0 --length 4X --to-node 0",
+            "64K",
+        ),
+        (
+            "move --device 0:3.0 --iova 0 --length 4K --to-node -1",
+            "-1",
+        ),
+        (
+            "move --device 0:3.0 --iova 0 --length 4K --to-node 0 --deadline 5",
+            "10ms",
+        ),
+        ("query one", "one"),
+    ] {
+        let output = pagemove(&missing(), line);
+        assert_eq!(output.status.code(), Some(1), "{line}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(part),
+            "{line}: {}",
+            stderr(&output)
+        );
+        assert!(output.stdout.is_empty(), "{line}: {}", stdout(&output));
+    }
+}
+
+#[test]
+fn without_the_module_it_is_4() {
+    for line in ["info", "list", "query 1", "stats", "stats --watch 1s", MOVE] {
+        let output = pagemove(&missing(), line);
+        assert_eq!(output.status.code(), Some(4), "{line}");
+        assert!(
+            stderr(&output).contains("the module pagemove is not loaded"),
+            "{}",
+            stderr(&output)
+        );
+        assert_eq!(stderr(&output).lines().count(), 1);
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn without_the_module_json_says_so() {
+    let output = pagemove(&missing(), "--json info");
+    assert_eq!(output.status.code(), Some(4));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["error"]["call"], "open");
+    assert_eq!(json["error"]["errno"], "ENOENT");
+    assert!(json["error"]["message"]
+        .as_str()
+        .unwrap()
+        .contains("insmod"));
+}
+
+#[test]
+fn a_file_that_is_no_device_is_2() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for line in ["info", "list", "query 1", "stats"] {
+        let output = pagemove(file.path(), line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(stderr(&output).contains("ENOTTY"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_move_that_fails_still_reports_in_json() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = pagemove(file.path(), &format!("{MOVE} --json"));
+    assert_eq!(output.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["status"], "kernel-error");
+    assert_eq!(
+        (&json["pages"], &json["pages_moved"]),
+        (&512.into(), &0.into())
+    );
+    assert_eq!(json["error"]["errno"], "ENOTTY");
+}
+
+#[test]
+fn help_is_complete() {
+    let output = pagemove(&missing(), "--help");
+    assert_eq!(output.status.code(), Some(0));
+    let help = stdout(&output);
+    for part in [
+        "info",
+        "list",
+        "query",
+        "move",
+        "stats",
+        "--json",
+        "Exit codes:",
+        "64K",
+        "/dev/pagemove",
+    ] {
+        assert!(help.contains(part), "{part}");
+    }
+    assert!(!help.contains("device-file"));
+    let output = pagemove(&missing(), "move --help");
+    let help = stdout(&output);
+    for part in [
+        "--device",
+        "--iova",
+        "--length",
+        "--to-node",
+        "--engine",
+        "auto",
+        "adbit",
+        "--retries",
+        "--deadline",
+        "--no-verify",
+        "--even-if-there",
+        "--chunk",
+        "--pages",
+        "Exit codes:",
+    ] {
+        assert!(help.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn version() {
+    let output = pagemove(&missing(), "--version");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        stdout(&output).trim(),
+        concat!("pagemove ", env!("CARGO_PKG_VERSION"))
+    );
+}
