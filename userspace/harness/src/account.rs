@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The account of all DMAs and CPU writes: counters that any thread may read
+//! while the storm goes on, and the first losses in words.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+/// Losses that are kept in words.
+const MAX_EVENTS: usize = 8;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that was counted.
+#[derive(Debug)]
+pub struct Account {
+    started: Instant,
+    /// Transfers in which the device read memory, or wrote it.
+    pub dmas_read: Counter,
+    pub dmas_written: Counter,
+    pub bytes_read: Counter,
+    pub bytes_written: Counter,
+    /// Pages in which bytes that were written are not found.
+    pub lost: Counter,
+    /// Pages of which the device read old bytes.
+    pub stale: Counter,
+    /// Pages with bytes that nobody wrote there.
+    pub corrupt: Counter,
+    /// Transfers that never completed, or that the device failed.
+    pub unfinished: Counter,
+    /// Pages compared byte by byte, and how many of them at random later on.
+    pub checked: Counter,
+    pub scrubbed: Counter,
+    pub cpu_writes: Counter,
+    /// Words that a CPU wrote and did not find again.
+    pub cpu_lost: Counter,
+    events: Mutex<Vec<String>>,
+    failed: Mutex<Option<String>>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            dmas_read: Counter::default(),
+            dmas_written: Counter::default(),
+            bytes_read: Counter::default(),
+            bytes_written: Counter::default(),
+            lost: Counter::default(),
+            stale: Counter::default(),
+            corrupt: Counter::default(),
+            unfinished: Counter::default(),
+            checked: Counter::default(),
+            scrubbed: Counter::default(),
+            cpu_writes: Counter::default(),
+            cpu_lost: Counter::default(),
+            events: Mutex::default(),
+            failed: Mutex::default(),
+        }
+    }
+}
+
+impl Account {
+    /// Keeps the words of a loss, if it is one of the first.
+    pub fn event(&self, text: String) {
+        let mut events = self.events.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if events.len() < MAX_EVENTS {
+            events.push(format!("{:.3} s: {text}", self.started.elapsed().as_secs_f64()));
+        }
+    }
+
+    /// The storm ended because of this.
+    pub fn fail(&self, text: String) {
+        *self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(text);
+    }
+
+    pub fn status(&self) -> Status {
+        let clone = |mutex: &Mutex<Vec<String>>| mutex.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        Status {
+            seconds: self.started.elapsed().as_secs_f64(),
+            dmas_read: self.dmas_read.get(),
+            dmas_written: self.dmas_written.get(),
+            bytes_read: self.bytes_read.get(),
+            bytes_written: self.bytes_written.get(),
+            lost: self.lost.get(),
+            stale: self.stale.get(),
+            corrupt: self.corrupt.get(),
+            unfinished: self.unfinished.get(),
+            checked: self.checked.get(),
+            scrubbed: self.scrubbed.get(),
+            cpu_writes: self.cpu_writes.get(),
+            cpu_lost: self.cpu_lost.get(),
+            events: clone(&self.events),
+            failed: self.failed.lock().unwrap_or_else(|e| e.into_inner()).clone(),
+            ended: false,
+        }
+    }
+}
+
+/// A copy of the account at one moment: a line of JSON.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    pub seconds: f64,
+    pub dmas_read: u64,
+    pub dmas_written: u64,
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+    pub lost: u64,
+    pub stale: u64,
+    pub corrupt: u64,
+    pub unfinished: u64,
+    pub checked: u64,
+    pub scrubbed: u64,
+    pub cpu_writes: u64,
+    pub cpu_lost: u64,
+    pub events: Vec<String>,
+    pub failed: Option<String>,
+    /// This is the last one: every page was checked once more.
+    pub ended: bool,
+}
+
+impl Status {
+    pub fn dmas(&self) -> u64 {
+        self.dmas_read + self.dmas_written
+    }
+
+    /// Anything that must not happen, added up.
+    pub fn losses(&self) -> u64 {
+        self.lost + self.stale + self.corrupt + self.unfinished + self.cpu_lost
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.losses() == 0 && self.failed.is_none()
+    }
+
+    /// DMAs a second from `earlier` to this one.
+    pub fn rate_since(&self, earlier: &Status) -> f64 {
+        let seconds = (self.seconds - earlier.seconds).max(1e-3);
+        self.dmas().saturating_sub(earlier.dmas()) as f64 / seconds
+    }
+
+    /// The losses in words.
+    pub fn describe_losses(&self) -> String {
+        let mut parts = Vec::new();
+        for (count, what) in [
+            (self.lost, "pages with lost writes"),
+            (self.stale, "pages read stale"),
+            (self.corrupt, "corrupt pages"),
+            (self.unfinished, "transfers unfinished"),
+            (self.cpu_lost, "CPU writes lost"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        parts.extend(self.failed.clone());
+        if parts.is_empty() {
+            return "nothing lost".to_string();
+        }
+        parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_loss_makes_a_status_unclean() {
+        let account = Account::default();
+        assert!(account.status().is_clean());
+        for counter in [&account.lost, &account.stale, &account.corrupt, &account.unfinished, &account.cpu_lost] {
+            let before = account.status().losses();
+            counter.add(1);
+            assert_eq!(account.status().losses(), before + 1);
+        }
+        assert!(!account.status().is_clean());
+    }
+
+    #[test]
+    fn a_failed_storm_is_not_clean() {
+        let account = Account::default();
+        account.fail("the controller has failed".into());
+        let status = account.status();
+        assert!(!status.is_clean());
+        assert!(status.describe_losses().contains("the controller has failed"));
+    }
+
+    #[test]
+    fn a_status_survives_its_json() {
+        let account = Account::default();
+        account.dmas_read.add(5);
+        account.event("page 3".into());
+        let text = serde_json::to_string(&account.status()).unwrap();
+        let back: Status = serde_json::from_str(&text).unwrap();
+        assert_eq!((back.dmas(), back.events.len()), (5, 1));
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_interval() {
+        let earlier = Status { seconds: 10.0, dmas_read: 1000, ..Default::default() };
+        let later = Status { seconds: 12.0, dmas_read: 2000, dmas_written: 1000, ..Default::default() };
+        assert_eq!(later.rate_since(&earlier), 1000.0);
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the harness needs of a device: a store that it can copy guest memory
+//! to, and back from, by DMA.
+
+use anyhow::Result;
+
+use crate::edu::Edu;
+use crate::memory::Slice;
+use crate::nvme::Nvme;
+use crate::pci::PciId;
+use crate::vfio::Assigned;
+
+/// Which way the bytes go, as the device sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The device reads memory, into its store.
+    ReadsMemory,
+    /// The device writes memory, from its store.
+    WritesMemory,
+}
+
+/// One DMA transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Names the transfer in its completion; below [`Limits::depth`], and not
+    /// in flight.
+    pub tag: u16,
+    pub direction: Direction,
+    pub iova: u64,
+    /// Bytes, a multiple of a page.
+    pub length: usize,
+    /// Where in the device's store: bytes, a multiple of a page.
+    pub store: u64,
+}
+
+/// The device says that a transfer is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    pub tag: u16,
+    /// What the device has against it.
+    pub error: Option<String>,
+}
+
+/// What a device can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Transfers in flight at a time.
+    pub depth: u16,
+    /// Bytes of one transfer.
+    pub max_length: usize,
+    /// Bytes in the device's store.
+    pub store: u64,
+    /// Every byte that it reaches is below this address.
+    pub iova_end: u64,
+    /// A transfer that takes longer than this is lost.
+    pub timeout_s: u64,
+}
+
+/// A device with a store. Transfers complete in any order.
+pub trait DmaDevice: Send {
+    fn limits(&self) -> Limits;
+
+    /// Begins a transfer.
+    fn submit(&mut self, transfer: &Transfer) -> Result<()>;
+
+    /// A transfer that is done, if there is one.
+    fn poll(&mut self) -> Result<Option<Completion>>;
+
+    /// Stops all DMA, for good.
+    fn stop(&mut self) -> Result<()>;
+}
+
+/// The kinds of devices that the harness drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    Edu,
+    Nvme,
+}
+
+/// How a device is to be set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub depth: u16,
+    /// Accept a device whose data path is asynchronous in the emulator.
+    pub asynchronous: bool,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Edu => "edu",
+            Kind::Nvme => "nvme",
+        }
+    }
+
+    pub fn pci_id(self) -> PciId {
+        match self {
+            Kind::Edu => PciId { vendor: 0x1234, device: 0x11e8 },
+            Kind::Nvme => PciId { vendor: 0x1b36, device: 0x0010 },
+        }
+    }
+
+    /// Pages of guest memory that its rings and lists take.
+    pub fn control_pages(self, depth: u16) -> usize {
+        match self {
+            Kind::Edu => 0,
+            Kind::Nvme => Nvme::control_pages(depth),
+        }
+    }
+
+    /// Starts the device. Its control memory has to be mapped for DMA.
+    pub fn start(self, assigned: &Assigned, control: Slice, setup: Setup) -> Result<Box<dyn DmaDevice>> {
+        assigned.reset();
+        assigned.set_bus_master(true)?;
+        Ok(match self {
+            Kind::Edu => Box::new(Edu::start(assigned)?),
+            Kind::Nvme => Box::new(Nvme::start(assigned, control, setup)?),
+        })
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest: a process like a VMM, with memory, an assigned device and CPUs
+//! that write. It keeps the storm going until it is told to stop.
+//!
+//! It talks JSON, a line at a time: first its layout, then, for each line
+//! `status` on standard input, a status; after `stop`, or the end of standard
+//! input, a last status. Exit code 0: nothing was lost; 1: something was.
+
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{PciAddress, PAGE_SIZE};
+use serde::{Deserialize, Serialize};
+
+use crate::account::Account;
+use crate::device::{Kind, Setup};
+use crate::ledger::Ledger;
+use crate::memory::{Memory, Slice, Source};
+use crate::pci::PciBus;
+use crate::storm::Storm;
+use crate::vfio::{Assigned, MAP_PIECE};
+use crate::writers::Writers;
+
+/// Steps of the storm between two random checks.
+const SCRUB_EVERY: u64 = 16;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Kind of device to drive.
+    #[arg(long, value_enum, default_value = "nvme")]
+    pub device: Kind,
+    /// PCI address; without it, the first of its kind.
+    #[arg(long)]
+    pub address: Option<PciAddress>,
+    /// Driver to bind the device to.
+    #[arg(long, default_value = pagemove_uapi::DRIVER)]
+    pub driver: String,
+    /// Where the memory comes from.
+    #[arg(long, value_enum, default_value = "pagemove")]
+    pub memory: Source,
+    /// NUMA node on which the region begins.
+    #[arg(long, default_value_t = 0)]
+    pub node: i32,
+    /// IOVA of the memory.
+    #[arg(long, default_value_t = 0x0100_0000, value_parser = parse_number)]
+    pub iova: u64,
+    /// Pages that data is DMAed to and from; few pages make a hot storm.
+    #[arg(long, default_value_t = 256)]
+    pub pages: usize,
+    /// Pages for the CPU writers.
+    #[arg(long, default_value_t = 8)]
+    pub cpu_pages: usize,
+    /// Transfers in flight at a time.
+    #[arg(long, default_value_t = 8)]
+    pub queue_depth: u16,
+    /// Threads that write words of the memory.
+    #[arg(long, default_value_t = 1)]
+    pub cpu_writers: usize,
+    /// Pause of a CPU writer after 64 writes, in microseconds.
+    #[arg(long, default_value_t = 1000)]
+    pub cpu_pause_us: u64,
+    /// Seed of all random numbers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Stop after so many seconds; 0: when told to.
+    #[arg(long, default_value_t = 0)]
+    pub duration: u64,
+    /// Bytes of one VFIO mapping.
+    #[arg(long, default_value_t = MAP_PIECE)]
+    pub map_piece: usize,
+    /// Use an NVMe namespace whose data QEMU copies asynchronously.
+    #[arg(long)]
+    pub asynchronous: bool,
+}
+
+/// The first line that a guest prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Layout {
+    pub device: String,
+    pub kind: String,
+    pub driver: String,
+    pub pid: u32,
+    pub region: Option<u32>,
+    pub iova: u64,
+    pub length: u64,
+    /// Pages of rings and lists, for CPU writers, and for data: in this order.
+    pub control_pages: usize,
+    pub cpu_pages: usize,
+    pub data_pages: usize,
+}
+
+pub fn parse_number(text: &str) -> Result<u64, std::num::ParseIntError> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
+}
+
+/// Everything that a running guest has. The device is dropped, and with it all
+/// DMA, before the memory.
+struct Guest {
+    layout: Layout,
+    assigned: Assigned,
+    control: Slice,
+    cpu: Slice,
+    data: Slice,
+}
+
+impl Guest {
+    fn new(options: &Options) -> Result<Self> {
+        let bus = PciBus::default();
+        let address = match options.address {
+            Some(address) => address,
+            None => *bus.find(options.device.pci_id())?.first().context("there is no such device")?,
+        };
+        bus.bind(address, &options.driver)?;
+        let control = options.device.control_pages(options.queue_depth);
+        let pages = control + options.cpu_pages + options.pages;
+        let memory = Memory::new(options.memory, pages * PAGE_SIZE, options.iova, Some(options.node))?;
+        let mut assigned = Assigned::open(address)?;
+        assigned.map(&memory, options.map_piece)?;
+        let whole = Slice::whole(&memory);
+        let part = |first: usize, count: usize| whole.part(first * PAGE_SIZE, count * PAGE_SIZE);
+        let layout = Layout {
+            device: address.to_string(),
+            kind: options.device.name().to_string(),
+            driver: options.driver.clone(),
+            pid: std::process::id(),
+            region: memory.region_id(),
+            iova: options.iova,
+            length: memory.length() as u64,
+            control_pages: control,
+            cpu_pages: options.cpu_pages,
+            data_pages: options.pages,
+        };
+        Ok(Self {
+            layout,
+            assigned,
+            control: part(0, control),
+            cpu: part(control, options.cpu_pages),
+            data: part(control + options.cpu_pages, options.pages),
+        })
+    }
+
+    fn run(&self, options: &Options, account: &Arc<Account>, stop: &AtomicBool) -> Result<()> {
+        let setup = Setup { depth: options.queue_depth, asynchronous: options.asynchronous };
+        let device = options.device.start(&self.assigned, self.control.clone(), setup)?;
+        let end = self.layout.iova + self.layout.length;
+        ensure!(end <= device.limits().iova_end, "the device can not reach IOVA {end:#x}");
+        let ledger = Ledger::new(self.data.clone(), options.seed);
+        let mut storm = Storm::new(device, ledger, account, options.seed)?;
+        let pause = Duration::from_micros(options.cpu_pause_us);
+        let writers = Writers::start(&self.cpu, options.cpu_writers, pause, options.seed, account);
+        print_line(&self.layout)?;
+        let result = keep_going(&mut storm, options.duration, stop).and_then(|()| storm.finish());
+        writers.finish();
+        result
+    }
+}
+
+fn keep_going(storm: &mut Storm<'_>, duration: u64, stop: &AtomicBool) -> Result<()> {
+    let end = (duration > 0).then(|| Instant::now() + Duration::from_secs(duration));
+    let mut steps = 0u64;
+    while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
+        if !storm.step()? {
+            std::thread::yield_now();
+        }
+        steps += 1;
+        if steps.is_multiple_of(SCRUB_EVERY) {
+            storm.scrub();
+        }
+    }
+    Ok(())
+}
+
+fn print_line(value: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Answers on standard input until told to stop.
+fn answer(account: &Account, stop: &AtomicBool) {
+    for line in std::io::stdin().lock().lines() {
+        match line.as_deref().map(str::trim) {
+            Ok("status") if print_line(&account.status()).is_ok() => {}
+            Ok("") => {}
+            _ => break,
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    ensure!(options.cpu_writers == 0 || options.cpu_pages > 0, "CPU writers need pages");
+    let guest = Guest::new(options)?;
+    let account = Arc::new(Account::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    if options.duration == 0 {
+        let (account, stop) = (account.clone(), stop.clone());
+        std::thread::spawn(move || answer(&account, &stop));
+    }
+    if let Err(error) = guest.run(options, &account, &stop) {
+        account.fail(format!("{error:#}"));
+        // Whoever asks is still answered: the account is what it came to.
+        while options.duration == 0 && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    let mut last = account.status();
+    last.ended = true;
+    print_line(&last)?;
+    Ok(if last.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What every page of the data area has to hold at this moment, and which of
+//! them belong to a transfer.
+
+use pagemove_uapi::PAGE_SIZE;
+
+use crate::account::Account;
+use crate::memory::Slice;
+use crate::payload::{judge, Content, Page, Verdict, WORDS};
+use crate::random::Random;
+
+/// One page.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    holds: Content,
+    /// What it held before that was written.
+    before: Content,
+    /// A transfer uses it.
+    taken: bool,
+}
+
+/// The data area and what is known of it.
+pub struct Ledger {
+    memory: Slice,
+    seed: u64,
+    records: Vec<Record>,
+    free: usize,
+}
+
+impl Ledger {
+    /// The area has to be all zero: fresh memory is.
+    pub fn new(memory: Slice, seed: u64) -> Self {
+        let pages = memory.pages();
+        let record = Record { holds: Content::Zero, before: Content::Unknown, taken: false };
+        Self { memory, seed, records: vec![record; pages], free: pages }
+    }
+
+    pub fn pages(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn iova(&self, page: usize) -> u64 {
+        self.memory.iova(page * PAGE_SIZE)
+    }
+
+    /// Takes `count` free pages that follow one another, from a random place
+    /// on. None: there are none.
+    pub fn take(&mut self, count: usize, random: &mut Random) -> Option<usize> {
+        let pages = self.pages();
+        if count == 0 || count > self.free {
+            return None;
+        }
+        let start = random.below(pages);
+        for first in (start..pages).chain(0..start) {
+            if first + count <= pages && self.records[first..first + count].iter().all(|record| !record.taken) {
+                self.records[first..first + count].iter_mut().for_each(|record| record.taken = true);
+                self.free -= count;
+                return Some(first);
+            }
+        }
+        None
+    }
+
+    pub fn release(&mut self, first: usize, count: usize) {
+        for record in &mut self.records[first..first + count] {
+            debug_assert!(record.taken);
+            record.taken = false;
+        }
+        self.free += count;
+    }
+
+    /// The CPU writes a page. Returns what it held before.
+    pub fn write(&mut self, page: usize, content: Content) -> Content {
+        let mut words = [0; WORDS];
+        content.render(self.seed, &mut words);
+        self.memory.write_words(page * PAGE_SIZE, &words);
+        self.expect(page, content)
+    }
+
+    /// From now on a page has to hold this. Returns what it held before.
+    pub fn expect(&mut self, page: usize, content: Content) -> Content {
+        let record = &mut self.records[page];
+        record.before = record.holds;
+        record.holds = content;
+        record.before
+    }
+
+    /// Compares a page with what it has to hold; `source_before` is what the
+    /// place the device read from held before. A loss goes to the account once.
+    pub fn check(&mut self, page: usize, source_before: Content, when: &str, account: &Account) -> Verdict {
+        let mut found: Page = [0; WORDS];
+        self.memory.read_words(page * PAGE_SIZE, &mut found);
+        let record = self.records[page];
+        let verdict = judge(self.seed, &found, record.holds, record.before, source_before);
+        account.checked.add(1);
+        if !verdict.is_good() {
+            self.report(page, &found, verdict, when, account);
+            self.records[page].holds = Content::Unknown;
+        }
+        verdict
+    }
+
+    fn report(&self, page: usize, found: &Page, verdict: Verdict, when: &str, account: &Account) {
+        for (bytes, counter) in
+            [(verdict.lost, &account.lost), (verdict.stale, &account.stale), (verdict.corrupt, &account.corrupt)]
+        {
+            counter.add((bytes > 0).into());
+        }
+        let record = self.records[page];
+        let found = Content::of(found).map_or("a mixture".to_string(), |content| format!("{content:?}"));
+        account.event(format!(
+            "{when}: data page {page} (IOVA {:#x}) holds {found} instead of {:?}: {} bytes lost, {} stale, {} corrupt",
+            self.iova(page),
+            record.holds,
+            verdict.lost,
+            verdict.stale,
+            verdict.corrupt,
+        ));
+    }
+
+    /// Checks a random page that no transfer uses.
+    pub fn scrub(&mut self, random: &mut Random, account: &Account) {
+        let page = random.below(self.pages());
+        if !self.records[page].taken {
+            self.check(page, Content::Unknown, "scrub", account);
+            account.scrubbed.add(1);
+        }
+    }
+
+    /// Checks every page that no transfer uses.
+    pub fn check_all(&mut self, account: &Account) {
+        for page in 0..self.pages() {
+            if !self.records[page].taken {
+                self.check(page, Content::Unknown, "final check", account);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Memory, Source};
+
+    fn ledger(pages: usize) -> (Ledger, Slice) {
+        let memory = Memory::new(Source::Memfd, pages * PAGE_SIZE, 0, None).unwrap();
+        let slice = Slice::whole(&memory);
+        (Ledger::new(slice.clone(), 1), slice)
+    }
+
+    #[test]
+    fn pages_are_taken_once() {
+        let (mut ledger, _) = ledger(8);
+        let mut random = Random::new(1);
+        let mut taken: Vec<usize> = (0..8).map(|_| ledger.take(1, &mut random).unwrap()).collect();
+        assert_eq!(ledger.take(1, &mut random), None);
+        taken.sort();
+        assert_eq!(taken, (0..8).collect::<Vec<_>>());
+        ledger.release(3, 2);
+        assert_eq!(ledger.take(3, &mut random), None);
+        assert_eq!(ledger.take(2, &mut random), Some(3));
+    }
+
+    #[test]
+    fn a_loss_is_counted_once_and_told() {
+        let (mut ledger, memory) = ledger(4);
+        let account = Account::default();
+        ledger.write(2, Content::Payload { buffer: 0, block: 0, sequence: 1 });
+        assert!(ledger.check(2, Content::Unknown, "now", &account).is_good());
+        memory.write_word(2 * PAGE_SIZE + 800, 0);
+        for _ in 0..2 {
+            ledger.check(2, Content::Unknown, "later", &account);
+        }
+        let status = account.status();
+        // The word is zero again, as it was before the page was written.
+        assert_eq!((status.lost, status.corrupt, status.events.len()), (1, 0, 1));
+        assert!(status.events[0].contains("later: data page 2"), "{:?}", status.events);
+    }
+
+    #[test]
+    fn the_final_check_sees_every_page() {
+        for page in 0..4 {
+            let (mut ledger, memory) = ledger(4);
+            let account = Account::default();
+            memory.write_word(page * PAGE_SIZE, 1);
+            ledger.check_all(&account);
+            assert_eq!(account.status().corrupt, 1, "page {page}");
+        }
+    }
+}

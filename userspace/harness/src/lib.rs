@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A user-space driver of assigned devices that keeps them DMAing into guest
+//! memory and accounts for every DMA, and the test programs that use it.
+
+pub mod account;
+pub mod device;
+pub mod edu;
+pub mod guest;
+pub mod ledger;
+pub mod memory;
+pub mod nvme;
+pub mod nvme_queue;
+pub mod payload;
+pub mod pci;
+pub mod random;
+pub mod storm;
+pub mod vfio;
+pub mod writers;

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest's memory: a file that is mapped here and, through VFIO, for the
+//! device. All accesses are volatile, for a device writes it at any time; no
+//! Rust reference into it is ever made.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr;
+use std::sync::Arc;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{Control, PAGE_SIZE};
+
+use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
+use nix::sys::memfd::{memfd_create, MFdFlags};
+
+/// Where the memory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// A region of /dev/pagemove: its pages can be moved.
+    Pagemove,
+    /// A memfd: for tests without the module.
+    Memfd,
+}
+
+/// Guest memory, mapped at one IOVA.
+///
+/// # Invariants
+///
+/// `base` is the start of a shared mapping of `length` bytes that lives as long
+/// as this value.
+pub struct Memory {
+    base: *mut u8,
+    length: usize,
+    iova: u64,
+    region: Option<u32>,
+    /// Keeps the region open for as long as it is mapped.
+    _control: Option<Control>,
+}
+
+// SAFETY: the mapping is shared memory that is only accessed with volatile
+// loads and stores of aligned words; it belongs to no thread.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Makes guest memory of `length` bytes; `node` is where a region begins.
+    pub fn new(source: Source, length: usize, iova: u64, node: Option<i32>) -> Result<Arc<Self>> {
+        ensure!(length > 0 && length.is_multiple_of(PAGE_SIZE), "{length} bytes are no whole pages");
+        ensure!(iova.is_multiple_of(PAGE_SIZE as u64), "IOVA {iova:#x} is not aligned to a page");
+        match source {
+            Source::Pagemove => Self::region(length, iova, node),
+            Source::Memfd => Self::memfd(length, iova),
+        }
+    }
+
+    fn region(length: usize, iova: u64, node: Option<i32>) -> Result<Arc<Self>> {
+        let control = Control::open()?;
+        let id = control.region_setup(length as u64, node)?;
+        let base = map_shared(control.file().as_fd(), length).context("can not mmap the region")?;
+        // INVARIANT: map_shared made the mapping; only drop removes it.
+        Ok(Arc::new(Self { base, length, iova, region: Some(id), _control: Some(control) }))
+    }
+
+    fn memfd(length: usize, iova: u64) -> Result<Arc<Self>> {
+        let file = memfd_create("pagemove-harness", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
+        nix::unistd::ftruncate(&file, length as i64).context("ftruncate")?;
+        let base = map_shared(file.as_fd(), length).context("can not mmap the memfd")?;
+        // INVARIANT: as above.
+        Ok(Arc::new(Self { base, length, iova, region: None, _control: None }))
+    }
+
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    pub fn iova(&self) -> u64 {
+        self.iova
+    }
+
+    /// The id of the region, if this is one.
+    pub fn region_id(&self) -> Option<u32> {
+        self.region
+    }
+
+    /// The address in this process, for VFIO.
+    pub fn address(&self) -> *mut u8 {
+        self.base
+    }
+
+    fn word(&self, offset: usize) -> *mut u64 {
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.length, "offset {offset:#x} is outside");
+        // SAFETY: in bounds, as just checked.
+        unsafe { self.base.add(offset).cast() }
+    }
+
+    pub fn read_word(&self, offset: usize) -> u64 {
+        // SAFETY: word() gives an aligned address inside the mapping.
+        unsafe { ptr::read_volatile(self.word(offset)) }
+    }
+
+    pub fn write_word(&self, offset: usize, value: u64) {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(self.word(offset), value) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let base = ptr::NonNull::new(self.base.cast()).expect("a mapping is not at 0");
+        // SAFETY: by the invariant this is our mapping, and no Slice is left,
+        // for each holds a reference to this value.
+        if let Err(error) = unsafe { munmap(base, self.length) } {
+            eprintln!("# munmap of guest memory: {error}");
+        }
+    }
+}
+
+fn map_shared(file: BorrowedFd<'_>, length: usize) -> Result<*mut u8> {
+    let length = std::num::NonZeroUsize::new(length).context("no length")?;
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let base = unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
+    Ok(base.as_ptr().cast())
+}
+
+/// A part of guest memory.
+#[derive(Clone)]
+pub struct Slice {
+    memory: Arc<Memory>,
+    offset: usize,
+    length: usize,
+}
+
+impl Slice {
+    pub fn whole(memory: &Arc<Memory>) -> Self {
+        Self { memory: memory.clone(), offset: 0, length: memory.length() }
+    }
+
+    /// A part of this part. Panics if it is not inside.
+    pub fn part(&self, offset: usize, length: usize) -> Self {
+        assert!(offset + length <= self.length, "{offset:#x}+{length:#x} is outside {:#x}", self.length);
+        Self { memory: self.memory.clone(), offset: self.offset + offset, length }
+    }
+
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    pub fn pages(&self) -> usize {
+        self.length / PAGE_SIZE
+    }
+
+    /// Where it begins in the whole memory.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The address a device uses for a byte of it.
+    pub fn iova(&self, offset: usize) -> u64 {
+        debug_assert!(offset <= self.length);
+        self.memory.iova() + (self.offset + offset) as u64
+    }
+
+    pub fn read_word(&self, offset: usize) -> u64 {
+        assert!(offset + 8 <= self.length);
+        self.memory.read_word(self.offset + offset)
+    }
+
+    pub fn write_word(&self, offset: usize, value: u64) {
+        assert!(offset + 8 <= self.length);
+        self.memory.write_word(self.offset + offset, value);
+    }
+
+    /// Copies whole words out.
+    pub fn read_words(&self, offset: usize, words: &mut [u64]) {
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = self.read_word(offset + index * 8);
+        }
+    }
+
+    /// Copies whole words in.
+    pub fn write_words(&self, offset: usize, words: &[u64]) {
+        for (index, word) in words.iter().enumerate() {
+            self.write_word(offset + index * 8, *word);
+        }
+    }
+
+    /// Sets all of it to one value.
+    pub fn fill(&self, value: u64) {
+        for offset in (0..self.length).step_by(8) {
+            self.write_word(offset, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_see_the_same_words() {
+        let memory = Memory::new(Source::Memfd, 4 * PAGE_SIZE, 0x10000, None).unwrap();
+        let second = Slice::whole(&memory).part(PAGE_SIZE, PAGE_SIZE);
+        second.write_words(8, &[1, 2, 3]);
+        assert_eq!(memory.read_word(PAGE_SIZE + 16), 2);
+        assert_eq!(second.iova(8), 0x10000 + PAGE_SIZE as u64 + 8);
+        let mut words = [0; 4];
+        second.read_words(0, &mut words);
+        assert_eq!(words, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "is outside")]
+    fn a_part_can_not_reach_past_its_whole() {
+        let memory = Memory::new(Source::Memfd, PAGE_SIZE, 0, None).unwrap();
+        Slice::whole(&memory).part(8, PAGE_SIZE);
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One NVMe queue pair in guest memory: submission entries of 64 bytes,
+//! completion entries of 16 bytes with a phase bit (NVM Express base
+//! specification 2.0, sections 3.3.1 and 4.1 to 4.2).
+
+use std::sync::atomic::{fence, Ordering};
+
+use pagemove_uapi::PAGE_SIZE;
+
+use crate::memory::Slice;
+use crate::vfio::Bar;
+
+pub const SUBMISSION_BYTES: usize = 64;
+pub const COMPLETION_BYTES: usize = 16;
+/// Both rings of a pair have as many entries as submissions fit in a page.
+pub const ENTRIES: u16 = (PAGE_SIZE / SUBMISSION_BYTES) as u16;
+
+/// A command: double words 0 to 15 of a submission entry, in pairs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    pub words: [u64; SUBMISSION_BYTES / 8],
+}
+
+impl Command {
+    pub fn new(opcode: u8, namespace: u32) -> Self {
+        let mut command = Self::default();
+        command.words[0] = u64::from(opcode);
+        command.set_dword(1, namespace);
+        command
+    }
+
+    /// Sets double word `index`, as the specification counts them.
+    pub fn set_dword(&mut self, index: usize, value: u32) {
+        let shift = index % 2 * 32;
+        let word = &mut self.words[index / 2];
+        *word = *word & !(0xffff_ffff << shift) | u64::from(value) << shift;
+    }
+
+    pub fn set_identifier(&mut self, identifier: u16) {
+        self.words[0] = self.words[0] & !0xffff_0000 | u64::from(identifier) << 16;
+    }
+
+    /// Physical region pages 1 and 2.
+    pub fn set_data(&mut self, prp1: u64, prp2: u64) {
+        self.words[3] = prp1;
+        self.words[4] = prp2;
+    }
+}
+
+/// What the controller says of a command that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub identifier: u16,
+    /// Status without the phase bit; 0 is success.
+    pub status: u16,
+    pub result: u32,
+}
+
+/// A submission ring and its completion ring.
+pub struct QueuePair {
+    submissions: Slice,
+    completions: Slice,
+    tail: u16,
+    head: u16,
+    phase: bool,
+    /// Offsets of the two doorbells in BAR 0.
+    tail_doorbell: usize,
+    head_doorbell: usize,
+}
+
+impl QueuePair {
+    /// `memory` is two pages: the submissions, then the completions.
+    pub fn new(memory: &Slice, number: u16, doorbell_stride: usize) -> Self {
+        memory.fill(0);
+        Self {
+            submissions: memory.part(0, PAGE_SIZE),
+            completions: memory.part(PAGE_SIZE, PAGE_SIZE),
+            tail: 0,
+            head: 0,
+            phase: true,
+            tail_doorbell: doorbell(number, false, doorbell_stride),
+            head_doorbell: doorbell(number, true, doorbell_stride),
+        }
+    }
+
+    pub fn submissions_iova(&self) -> u64 {
+        self.submissions.iova(0)
+    }
+
+    pub fn completions_iova(&self) -> u64 {
+        self.completions.iova(0)
+    }
+
+    /// Hands a command to the controller. No more than ENTRIES - 1 may be in
+    /// flight.
+    pub fn submit(&mut self, bar: &Bar, command: &Command) {
+        self.submissions.write_words(usize::from(self.tail) * SUBMISSION_BYTES, &command.words);
+        self.tail = (self.tail + 1) % ENTRIES;
+        // The entry has to be in memory before the doorbell rings.
+        fence(Ordering::SeqCst);
+        bar.write32(self.tail_doorbell, self.tail.into());
+    }
+
+    /// Takes the next completion without telling the controller yet.
+    fn take(&mut self) -> Option<Entry> {
+        let offset = usize::from(self.head) * COMPLETION_BYTES;
+        let high = self.completions.read_word(offset + 8);
+        if (high >> 48 & 1 == 1) != self.phase {
+            return None;
+        }
+        // The rest of the entry is read after its phase.
+        fence(Ordering::Acquire);
+        let low = self.completions.read_word(offset);
+        self.head = (self.head + 1) % ENTRIES;
+        if self.head == 0 {
+            self.phase = !self.phase;
+        }
+        Some(Entry { identifier: (high >> 32) as u16, status: (high >> 49) as u16, result: low as u32 })
+    }
+
+    /// Takes every completion that is there: one ring of the doorbell for all.
+    pub fn reap(&mut self, bar: &Bar, entries: &mut impl Extend<Entry>) {
+        let mut any = false;
+        while let Some(entry) = self.take() {
+            entries.extend([entry]);
+            any = true;
+        }
+        if any {
+            bar.write32(self.head_doorbell, self.head.into());
+        }
+    }
+}
+
+/// Doorbells begin at 0x1000: tail and head of each queue in turn.
+fn doorbell(queue: u16, head: bool, stride: usize) -> usize {
+    0x1000 + (2 * usize::from(queue) + usize::from(head)) * stride
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Memory, Source};
+
+    #[test]
+    fn a_command_has_its_fields_where_the_specification_has_them() {
+        let mut command = Command::new(0x02, 7);
+        command.set_identifier(0x1234);
+        command.set_dword(10, 0x55);
+        command.set_dword(11, 0x66);
+        command.set_data(0xa000, 0xb000);
+        assert_eq!(command.words[0], 7 << 32 | 0x1234 << 16 | 0x02);
+        assert_eq!(command.words[3..=5], [0xa000, 0xb000, 0x66 << 32 | 0x55]);
+    }
+
+    #[test]
+    fn doorbells_are_tail_then_head() {
+        assert_eq!(doorbell(0, false, 4), 0x1000);
+        assert_eq!(doorbell(0, true, 4), 0x1004);
+        assert_eq!(doorbell(1, false, 4), 0x1008);
+        assert_eq!(doorbell(1, true, 16), 0x1030);
+    }
+
+    #[test]
+    fn the_phase_tells_new_entries_from_those_of_the_round_before() {
+        let memory = Memory::new(Source::Memfd, 2 * PAGE_SIZE, 0, None).unwrap();
+        let mut pair = QueuePair::new(&Slice::whole(&memory), 1, 4);
+        for round in 0..3u64 {
+            let phase = 1 - round % 2;
+            for index in 0..u64::from(ENTRIES) {
+                assert_eq!(pair.take(), None, "round {round}, entry {index}");
+                let offset = PAGE_SIZE + index as usize * COMPLETION_BYTES;
+                memory.write_word(offset, 42);
+                memory.write_word(offset + 8, 3 << 49 | phase << 48 | index << 32);
+                assert_eq!(pair.take(), Some(Entry { identifier: index as u16, status: 3, result: 42 }));
+            }
+        }
+    }
+}

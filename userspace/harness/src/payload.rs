@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the harness writes into a page: a header {magic, buffer and block,
+//! sequence, checksum}, then words that follow from these and a seed. So a page
+//! can be rendered again from a few numbers, and what is found in one says
+//! where it came from.
+
+use pagemove_uapi::PAGE_SIZE;
+
+pub const WORDS: usize = PAGE_SIZE / 8;
+const HEADER_WORDS: usize = 4;
+
+/// The words of a page.
+pub type Page = [u64; WORDS];
+
+const PAYLOAD_MAGIC: u64 = 0x7061_6765_6d6f_7665;
+const POISON_MAGIC: u64 = 0x706f_6973_6f6e_6564;
+
+/// What a page holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It is not known: nothing can be checked.
+    Unknown,
+    /// All bytes zero: a page that nobody has written.
+    Zero,
+    /// Block `block` of what was written to the device's buffer `buffer` with
+    /// this sequence number.
+    Payload { buffer: u32, block: u32, sequence: u64 },
+    /// Put there before the device writes the page, never read by a device.
+    Poison { page: u32, sequence: u64 },
+}
+
+impl Content {
+    /// The words of a page with this content; an unknown one is left as it is.
+    pub fn render(self, seed: u64, page: &mut Page) {
+        let header = match self {
+            Content::Unknown => return,
+            Content::Zero => {
+                page.fill(0);
+                return;
+            }
+            Content::Payload { buffer, block, sequence } => (PAYLOAD_MAGIC, buffer, block, sequence),
+            Content::Poison { page, sequence } => (POISON_MAGIC, page, 0, sequence),
+        };
+        let (magic, high, low, sequence) = header;
+        page[0] = magic;
+        page[1] = u64::from(high) << 32 | u64::from(low);
+        page[2] = sequence;
+        let mut state = mix(seed ^ magic) ^ mix(page[1]) ^ mix(sequence).rotate_left(17);
+        for word in &mut page[HEADER_WORDS..] {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            *word = state ^ state >> 29;
+        }
+        page[3] = checksum(page);
+    }
+
+    /// What a page says of itself, if its checksum agrees.
+    pub fn of(page: &Page) -> Option<Self> {
+        if page.iter().all(|word| *word == 0) {
+            return Some(Content::Zero);
+        }
+        if page[3] != checksum(page) {
+            return None;
+        }
+        let (high, low) = ((page[1] >> 32) as u32, page[1] as u32);
+        match page[0] {
+            PAYLOAD_MAGIC => Some(Content::Payload { buffer: high, block: low, sequence: page[2] }),
+            POISON_MAGIC => Some(Content::Poison { page: high, sequence: page[2] }),
+            _ => None,
+        }
+    }
+}
+
+/// Over every word but the checksum itself.
+fn checksum(page: &Page) -> u64 {
+    let header = page[..3].iter();
+    header.chain(&page[HEADER_WORDS..]).fold(0, |sum: u64, word| sum.rotate_left(5).wrapping_add(*word))
+}
+
+/// Spreads the bits of a number over all 64 (the finalizer of MurmurHash 3).
+pub fn mix(mut value: u64) -> u64 {
+    value ^= value >> 33;
+    value = value.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    value ^= value >> 33;
+    value = value.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    value ^ value >> 33
+}
+
+/// What a page was found to hold, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// They hold what was there before the write: the write is lost.
+    pub lost: usize,
+    /// They hold what the source held before: the device read old bytes.
+    pub stale: usize,
+    /// They hold what nobody wrote there.
+    pub corrupt: usize,
+}
+
+impl Verdict {
+    pub fn is_good(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// Compares a page with what it has to hold. `before` is what it held before
+/// that was written, `source_before` what the place that the device read from
+/// held before.
+pub fn judge(seed: u64, found: &Page, expected: Content, before: Content, source_before: Content) -> Verdict {
+    let mut verdict = Verdict::default();
+    if expected == Content::Unknown {
+        return verdict;
+    }
+    let mut right = [0; WORDS];
+    expected.render(seed, &mut right);
+    if *found == right {
+        return verdict;
+    }
+    let (mut old, mut stale) = ([0; WORDS], [0; WORDS]);
+    before.render(seed, &mut old);
+    source_before.render(seed, &mut stale);
+    for index in 0..WORDS {
+        let word = found[index];
+        if word == right[index] {
+            continue;
+        }
+        if before != Content::Unknown && word == old[index] {
+            verdict.lost += 8;
+        } else if source_before != Content::Unknown && word == stale[index] {
+            verdict.stale += 8;
+        } else {
+            verdict.corrupt += 8;
+        }
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: u64 = 7;
+    const NEW: Content = Content::Payload { buffer: 3, block: 1, sequence: 20 };
+    const OLD: Content = Content::Payload { buffer: 2, block: 0, sequence: 11 };
+    const POISON: Content = Content::Poison { page: 9, sequence: 43 };
+
+    fn page(content: Content) -> Page {
+        let mut page = [0; WORDS];
+        content.render(SEED, &mut page);
+        page
+    }
+
+    #[test]
+    fn a_page_says_what_it_holds() {
+        for content in [Content::Zero, NEW, OLD, POISON] {
+            assert_eq!(Content::of(&page(content)), Some(content));
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_is_noticed() {
+        let good = page(NEW);
+        for bit in 0..PAGE_SIZE * 8 {
+            let mut bad = good;
+            bad[bit / 64] ^= 1 << (bit % 64);
+            assert_ne!(Content::of(&bad), Some(NEW), "bit {bit}");
+            let verdict = judge(SEED, &bad, NEW, POISON, OLD);
+            assert_eq!(verdict, Verdict { lost: 0, stale: 0, corrupt: 8 }, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn contents_share_no_words_but_their_magic() {
+        let (new, old, poison) = (page(NEW), page(OLD), page(POISON));
+        for index in 1..WORDS {
+            assert!(new[index] != old[index] && new[index] != poison[index] && old[index] != poison[index]);
+        }
+    }
+
+    #[test]
+    fn a_lost_write_is_told_from_a_stale_read() {
+        assert!(judge(SEED, &page(NEW), NEW, POISON, OLD).is_good());
+        assert_eq!(judge(SEED, &page(POISON), NEW, POISON, OLD).lost, PAGE_SIZE);
+        // The magic is the same in both payloads.
+        assert_eq!(judge(SEED, &page(OLD), NEW, POISON, OLD).stale, PAGE_SIZE - 8);
+    }
+
+    #[test]
+    fn a_torn_page_counts_each_part() {
+        let mut torn = page(NEW);
+        torn[256..300].copy_from_slice(&page(POISON)[256..300]);
+        torn[300..310].copy_from_slice(&page(OLD)[300..310]);
+        torn[310] = 0x1234;
+        assert_eq!(judge(SEED, &torn, NEW, POISON, OLD), Verdict { lost: 44 * 8, stale: 80, corrupt: 8 });
+    }
+
+    #[test]
+    fn the_seed_matters() {
+        let mut other = [0; WORDS];
+        NEW.render(SEED + 1, &mut other);
+        assert!(!judge(SEED, &other, NEW, POISON, OLD).is_good());
+    }
+}

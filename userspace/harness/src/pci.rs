@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+//! PCI functions in sysfs: finding one by its ids, and giving it a driver.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure, Context, Result};
+use pagemove_uapi::PciAddress;
+
+const SYSFS: &str = "/sys/bus/pci";
+
+/// Vendor and device number of a kind of PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciId {
+    pub vendor: u16,
+    pub device: u16,
+}
+
+/// The sysfs directories of the PCI bus. Tests give another root.
+#[derive(Clone, Debug)]
+pub struct PciBus {
+    root: PathBuf,
+}
+
+impl Default for PciBus {
+    fn default() -> Self {
+        Self::at(SYSFS)
+    }
+}
+
+impl PciBus {
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory of one function.
+    pub fn directory(&self, address: PciAddress) -> PathBuf {
+        self.root.join("devices").join(address.to_string())
+    }
+
+    /// Every function with this id, in the order of their addresses.
+    pub fn find(&self, id: PciId) -> Result<Vec<PciAddress>> {
+        let devices = self.root.join("devices");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&devices).with_context(|| format!("can not list {}", devices.display()))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Ok(address) = name.parse::<PciAddress>() else { continue };
+            if read_hex(&path.join("vendor"))? == id.vendor && read_hex(&path.join("device"))? == id.device {
+                found.push(address);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The name of the driver that a function is bound to.
+    pub fn driver(&self, address: PciAddress) -> Option<String> {
+        let target = fs::read_link(self.directory(address).join("driver")).ok()?;
+        Some(target.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// Binds a function to a driver and to no other: by driver_override, as a
+    /// VMM's setup script does it.
+    pub fn bind(&self, address: PciAddress, driver: &str) -> Result<()> {
+        let directory = self.directory(address);
+        ensure!(directory.exists(), "there is no PCI function {address}");
+        if self.driver(address).as_deref() == Some(driver) {
+            return Ok(());
+        }
+        write(&directory.join("driver_override"), driver)?;
+        if self.driver(address).is_some() {
+            write(&directory.join("driver/unbind"), &address.to_string())?;
+        }
+        write(&self.root.join("drivers_probe"), &address.to_string())?;
+        match self.driver(address) {
+            Some(bound) if bound == driver => Ok(()),
+            Some(bound) => bail!("{address} was bound to {bound}, not to {driver}"),
+            None => bail!("{address} was not bound to {driver}: is that driver loaded?"),
+        }
+    }
+
+    /// The number of the IOMMU group, the name of its file in /dev/vfio.
+    pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
+        let target = fs::read_link(self.directory(address).join("iommu_group")).ok()?;
+        target.file_name()?.to_string_lossy().parse().ok()
+    }
+}
+
+fn read_hex(path: &Path) -> Result<u16> {
+    let text = fs::read_to_string(path).with_context(|| format!("can not read {}", path.display()))?;
+    let digits = text.trim().trim_start_matches("0x");
+    u16::from_str_radix(digits, 16).with_context(|| format!("{} holds '{}'", path.display(), text.trim()))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("can not write '{text}' to {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn bus_with(functions: &[(&str, &str, &str)]) -> (tempfile::TempDir, PciBus) {
+        let root = tempfile::tempdir().unwrap();
+        for (address, vendor, device) in functions {
+            let directory = root.path().join("devices").join(address);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("vendor"), format!("{vendor}\n")).unwrap();
+            fs::write(directory.join("device"), format!("{device}\n")).unwrap();
+        }
+        let bus = PciBus::at(root.path());
+        (root, bus)
+    }
+
+    #[test]
+    fn finds_by_vendor_and_device_in_order() {
+        let (_root, bus) = bus_with(&[
+            ("0000:00:05.0", "0x1b36", "0x0010"),
+            ("0000:00:04.0", "0x1234", "0x11e8"),
+            ("0000:00:03.0", "0x1b36", "0x0010"),
+        ]);
+        let found = bus.find(PciId { vendor: 0x1b36, device: 0x10 }).unwrap();
+        assert_eq!(found, ["0000:00:03.0".parse().unwrap(), "0000:00:05.0".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_function_that_stays_unbound_is_an_error() {
+        let (root, bus) = bus_with(&[("0000:00:04.0", "0x1234", "0x11e8")]);
+        fs::write(root.path().join("drivers_probe"), "").unwrap();
+        let error = bus.bind("0000:00:04.0".parse().unwrap(), "vfio-pci").unwrap_err();
+        assert!(error.to_string().contains("was not bound to vfio-pci"), "{error}");
+    }
+
+    #[test]
+    fn a_function_that_gets_another_driver_is_an_error() {
+        let (root, bus) = bus_with(&[("0000:00:04.0", "0x1234", "0x11e8")]);
+        fs::write(root.path().join("drivers_probe"), "").unwrap();
+        let other = root.path().join("drivers/other");
+        fs::create_dir_all(&other).unwrap();
+        symlink(&other, root.path().join("devices/0000:00:04.0/driver")).unwrap();
+        let error = bus.bind("0000:00:04.0".parse().unwrap(), "vfio-pci").unwrap_err();
+        assert!(error.to_string().contains("bound to other"), "{error}");
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The storm against a device made of memory copies, which can be told to do
+//! wrong once: each wrong has to be found and named rightly.
+
+use super::*;
+use crate::memory::{Memory, Slice, Source};
+use std::collections::VecDeque;
+
+const PAGES: usize = 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    Nothing,
+    /// A write that never reaches memory, or half of it.
+    DropWrite,
+    TearWrite,
+    /// One byte of a write arrives changed.
+    FlipByte,
+    /// The device reads what the page held before the CPU wrote it.
+    ReadOld,
+    /// A page that was written and checked goes back to what it held before.
+    RevertLater,
+    /// A completion gets lost, or says that the transfer failed.
+    ForgetCompletion,
+    Fail,
+}
+
+/// Does transfers at once and completes them one step later.
+struct Copier {
+    memory: Slice,
+    store: Vec<u64>,
+    done: VecDeque<Completion>,
+    wrong: Wrong,
+    /// Transfers until it goes wrong.
+    countdown: usize,
+    /// All of memory as it was some transfers ago.
+    snapshot: Vec<u64>,
+}
+
+impl Copier {
+    fn goes_wrong(&mut self, wrong: Wrong, direction: Direction, transfer: &Transfer) -> bool {
+        let now = self.countdown == 0 && self.wrong == wrong && transfer.direction == direction;
+        if now {
+            self.wrong = Wrong::Nothing;
+        }
+        now
+    }
+
+    fn read_memory(&mut self, transfer: &Transfer) {
+        let (offset, words) = (transfer.iova as usize, transfer.length / 8);
+        let store = transfer.store as usize / 8;
+        if self.goes_wrong(Wrong::ReadOld, Direction::ReadsMemory, transfer) {
+            self.store[store..store + words].copy_from_slice(&self.snapshot[offset / 8..offset / 8 + words]);
+        } else {
+            self.memory.read_words(offset, &mut self.store[store..store + words]);
+        }
+    }
+
+    fn write_memory(&mut self, transfer: &Transfer) {
+        let (offset, words) = (transfer.iova as usize, transfer.length / 8);
+        let store = transfer.store as usize / 8;
+        let mut data = self.store[store..store + words].to_vec();
+        if self.goes_wrong(Wrong::DropWrite, Direction::WritesMemory, transfer) {
+            return;
+        }
+        if self.goes_wrong(Wrong::TearWrite, Direction::WritesMemory, transfer) {
+            data.truncate(words / 2);
+        }
+        if self.goes_wrong(Wrong::FlipByte, Direction::WritesMemory, transfer) {
+            data[words - 1] ^= 0x40 << 24;
+        }
+        self.memory.write_words(offset, &data);
+    }
+}
+
+impl DmaDevice for Copier {
+    fn limits(&self) -> Limits {
+        Limits { depth: 4, max_length: 4 * PAGE_SIZE, store: 1 << 20, iova_end: u64::MAX, timeout_s: 0 }
+    }
+
+    fn submit(&mut self, transfer: &Transfer) -> Result<()> {
+        self.countdown = self.countdown.saturating_sub(1);
+        match transfer.direction {
+            Direction::ReadsMemory => self.read_memory(transfer),
+            Direction::WritesMemory => self.write_memory(transfer),
+        }
+        if self.countdown == 0 && self.wrong == Wrong::RevertLater {
+            self.wrong = Wrong::Nothing;
+            self.memory.write_words(0, &self.snapshot);
+        }
+        if self.countdown > 0 && self.countdown.is_multiple_of(50) {
+            self.memory.read_words(0, &mut self.snapshot);
+        }
+        if self.goes_wrong(Wrong::ForgetCompletion, transfer.direction, transfer) {
+            return Ok(());
+        }
+        let failed = self.goes_wrong(Wrong::Fail, transfer.direction, transfer);
+        self.done.push_back(Completion { tag: transfer.tag, error: failed.then(|| "failed".to_string()) });
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<Option<Completion>> {
+        Ok(self.done.pop_front())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn run(wrong: Wrong) -> crate::account::Status {
+    let memory = Memory::new(Source::Memfd, PAGES * PAGE_SIZE, 0, None).unwrap();
+    let slice = Slice::whole(&memory);
+    let copier = Copier {
+        memory: slice.clone(),
+        store: vec![0; 1 << 17],
+        done: VecDeque::new(),
+        wrong,
+        countdown: 400,
+        snapshot: vec![0; PAGES * PAGE_SIZE / 8],
+    };
+    let account = Account::default();
+    let mut storm = Storm::new(Box::new(copier), Ledger::new(slice, 3), &account, 4).unwrap();
+    for round in 0..400 {
+        storm.step().unwrap();
+        if round % 4 == 0 {
+            storm.scrub();
+        }
+    }
+    storm.finish().unwrap();
+    account.status()
+}
+
+#[test]
+fn a_faithful_device_loses_nothing() {
+    let status = run(Wrong::Nothing);
+    assert!(status.is_clean(), "{status:?}");
+    assert!(status.dmas_read > 500 && status.dmas_written == status.dmas_read, "{status:?}");
+    assert!(status.bytes_written > status.dmas_written * PAGE_SIZE as u64, "no long transfers: {status:?}");
+    assert_eq!(status.bytes_read, status.bytes_written);
+    assert!(status.checked > status.dmas() && status.scrubbed > 20, "{status:?}");
+}
+
+#[test]
+fn a_dropped_write_is_lost() {
+    let status = run(Wrong::DropWrite);
+    assert!(status.lost > 0 && status.stale + status.corrupt == 0, "{status:?}");
+    assert!(status.events[0].contains("Poison"), "{status:?}");
+}
+
+#[test]
+fn half_a_write_is_lost() {
+    let status = run(Wrong::TearWrite);
+    assert!(status.lost > 0 && status.stale + status.corrupt == 0, "{status:?}");
+}
+
+#[test]
+fn a_flipped_byte_is_corrupt() {
+    let status = run(Wrong::FlipByte);
+    assert_eq!((status.corrupt, status.lost, status.stale), (1, 0, 0), "{status:?}");
+    assert!(status.events[0].contains("8 corrupt"), "{status:?}");
+}
+
+#[test]
+fn an_old_source_is_found() {
+    let status = run(Wrong::ReadOld);
+    assert!(status.stale + status.corrupt > 0, "{status:?}");
+    assert_eq!(status.lost, 0, "{status:?}");
+}
+
+#[test]
+fn a_page_that_goes_back_later_is_found() {
+    let status = run(Wrong::RevertLater);
+    assert!(status.lost + status.corrupt + status.stale > 0, "{status:?}");
+}
+
+#[test]
+fn a_lost_completion_is_found() {
+    let status = run(Wrong::ForgetCompletion);
+    assert_eq!((status.unfinished, status.losses()), (1, 1), "{status:?}");
+}
+
+#[test]
+fn a_failed_transfer_is_found() {
+    let status = run(Wrong::Fail);
+    assert_eq!((status.unfinished, status.losses()), (1, 1), "{status:?}");
+}
