@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which kernel to take: the newest patch level of the pinned series of which
+//! every package is on the mirror. Several are there at a time, old ones go, and
+//! a new one may be there in part.
+
+use super::pin;
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+
+/// Packages of one kernel, named PREFIX-RELEASE. The first holds the
+/// configuration and the exported symbols, the next the image and the modules.
+const PARTS: [&str; 4] = ["linux-headers", "linux-binary", "linux-modules", "linux-base"];
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// As `uname -r` prints it.
+    pub release: String,
+    /// Of the packages.
+    pub version: String,
+}
+
+impl Kernel {
+    /// What apt-get is to download.
+    pub fn packages(&self) -> Vec<String> {
+        let parts = PARTS.iter().map(|part| format!("{part}-{}", self.release));
+        let names = parts.chain([source_package()]);
+        names.map(|name| format!("{name}={}", self.version)).collect()
+    }
+}
+
+pub fn source_package() -> String {
+    format!("linux-source-{}", pin::SERIES)
+}
+
+/// The releases of the series, from all names of packages.
+pub fn releases(names: &str) -> Vec<String> {
+    let prefix = format!("{}-", PARTS[0]);
+    let releases = names.lines().filter_map(|name| name.trim().strip_prefix(&prefix));
+    let mut found: Vec<(u32, String)> = releases.filter_map(|r| Some((patch_level(r)?, r.to_string()))).collect();
+    found.sort();
+    found.into_iter().map(|(_, release)| release).collect()
+}
+
+/// Of "7.2.12+deb13-amd64" 12; nothing for another series or flavour.
+fn patch_level(release: &str) -> Option<u32> {
+    let rest = release.strip_prefix(pin::SERIES)?.strip_prefix('.')?;
+    rest.strip_suffix(pin::FLAVOUR)?.parse().ok()
+}
+
+/// Every package that the choice depends on, for `apt-cache madison`.
+pub fn candidates(releases: &[String]) -> Vec<String> {
+    let parts = releases.iter().flat_map(|release| PARTS.map(|part| format!("{part}-{release}")));
+    parts.chain([source_package()]).collect()
+}
+
+/// The newest of `releases` (in ascending order) that is complete, from the
+/// table "package | version | where" that `apt-cache madison` prints.
+pub fn choose(releases: &[String], madison: &str) -> Result<Kernel> {
+    let mut there = BTreeSet::new();
+    for line in madison.lines() {
+        let mut cells = line.split('|').map(str::trim);
+        if let (Some(package), Some(version)) = (cells.next(), cells.next()) {
+            there.insert((package, version));
+        }
+    }
+    let complete = |release: &String| {
+        let headers = format!("{}-{release}", PARTS[0]);
+        let versions = there.iter().filter(|row| row.0 == headers).map(|row| row.1);
+        let whole = |version: &&str| {
+            let part = |part: &&str| there.contains(&(format!("{part}-{release}").as_str(), *version));
+            PARTS.iter().all(|p| part(&p)) && there.contains(&(source_package().as_str(), *version))
+        };
+        let version = versions.filter(whole).next_back()?;
+        Some(Kernel { release: release.clone(), version: version.to_string() })
+    };
+    releases.iter().rev().find_map(complete).with_context(|| {
+        format!("the mirror has no complete kernel {}.x{} (of {})", pin::SERIES, pin::FLAVOUR, releases.join(", "))
+    })
+}
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;

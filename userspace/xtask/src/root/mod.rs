@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The build root: a Debian root file system with the toolchain that built the
+//! stock kernel, that kernel's source tree with Rust metadata, the kernel and
+//! its modules, and QEMU.
+
+mod chroot;
+mod kernel;
+pub mod make;
+mod mirror;
+mod pin;
+
+use anyhow::{bail, Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the kernel's packages are unpacked, as seen from inside.
+pub const KERNEL: &str = "opt/kernel";
+
+/// A build root that is complete enough to boot a VM and to build a module.
+pub struct BuildRoot {
+    dir: PathBuf,
+    release: String,
+}
+
+impl BuildRoot {
+    pub fn open(dir: &Path) -> Result<Self> {
+        let modules = dir.join(KERNEL).join("usr/lib/modules");
+        let mut releases = match fs::read_dir(&modules) {
+            Ok(entries) => entries.map(|e| Ok(e?.file_name())).collect::<Result<Vec<_>>>()?,
+            Err(_) => bail!("no build root in {}: `make build-root` makes one", dir.display()),
+        };
+        releases.sort();
+        let release = releases.pop().with_context(|| format!("no kernel in {}: `make build-root` gets one", modules.display()))?;
+        let release = release.into_string().ok().context("a kernel release that is not UTF-8")?;
+        Ok(Self { dir: dir.to_path_buf(), release })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The stock kernel's `uname -r`.
+    pub fn release(&self) -> &str {
+        &self.release
+    }
+
+    pub fn modules(&self) -> PathBuf {
+        self.dir.join(KERNEL).join("usr/lib/modules").join(&self.release)
+    }
+
+    /// The stock kernel's image.
+    pub fn vmlinuz(&self) -> PathBuf {
+        self.modules().join("vmlinuz")
+    }
+
+    pub fn busybox(&self) -> PathBuf {
+        self.dir.join("bin/busybox")
+    }
+
+    /// A program of the build root, run from outside with the build root's own
+    /// dynamic linker and libraries: that needs neither root nor a mount.
+    pub fn tool(&self, program: &str) -> Command {
+        let mut command = Command::new(self.dir.join("usr/lib64/ld-linux-x86-64.so.2"));
+        command.arg("--library-path").arg(self.dir.join("usr/lib/x86_64-linux-gnu"));
+        command.arg(self.dir.join(program));
+        command
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What pagemove is built for and tested on. This is the only place that says so.
+
+/// The Debian release whose toolchain built the kernel.
+pub const SUITE: &str = "trixie";
+
+/// Where the kernel and QEMU come from.
+pub const BACKPORTS: &str = "trixie-backports";
+
+/// The kernel series; the newest patch level of it is taken.
+pub const SERIES: &str = "7.2";
+
+/// Which of Debian's kernels, as its release ends after the patch level.
+pub const FLAVOUR: &str = "+deb13-amd64";
+
+/// What the build root is made of, beside the essential packages. The kernel's
+/// own list is in its Documentation/process/changes.rst; then what the checks
+/// use (rustfmt, clippy) and the guest (busybox).
+pub const PACKAGES: [&str; 23] = [
+    "rustc", "rust-src", "bindgen", "libclang-dev", "clang", "lld", "gcc-14", "gcc", "make", "flex", "bison", "bc",
+    "libelf-dev", "libssl-dev", "kmod", "cpio", "dwarves", "xz-utils", "busybox-static", "python3-minimal",
+    "rustfmt", "rust-clippy", "ca-certificates",
+];
+
+/// From backports, without what they recommend.
+pub const QEMU: [&str; 3] = ["qemu-system-x86", "seabios", "ipxe-qemu"];

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `xtask vm`: boot a VM by hand.
+
+use super::accel::Accel;
+use super::job::{Job, Terminal};
+use super::machine::{self, End};
+use super::profile::Profiles;
+use crate::place::Place;
+use crate::root::BuildRoot;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Args)]
+pub struct VmArguments {
+    /// Profile of tests/profiles.toml
+    #[arg(long, default_value = "vtd")]
+    profile: String,
+    /// Load this pagemove.ko first
+    #[arg(long)]
+    module: Option<PathBuf>,
+    /// A parameter for pagemove.ko, beside the profile's
+    #[arg(long = "param")]
+    params: Vec<String>,
+    /// A static program to put into /bin
+    #[arg(long = "bin")]
+    programs: Vec<PathBuf>,
+    /// A file for the guest: HOST=GUEST
+    #[arg(long = "file", value_parser = parse_file)]
+    files: Vec<(PathBuf, String)>,
+    /// A further -device for QEMU
+    #[arg(long = "device")]
+    devices: Vec<String>,
+    /// A further word for the kernel's command line
+    #[arg(long = "kernel")]
+    kernel: Vec<String>,
+    /// Stop the VM after so many seconds
+    #[arg(long, default_value_t = 120)]
+    timeout: u64,
+    /// Do not unload pagemove at the end
+    #[arg(long)]
+    keep_loaded: bool,
+    /// Where to leave the logs [default: build/logs/vm-PID]
+    #[arg(long)]
+    logs: Option<PathBuf>,
+    /// A shell command to run
+    #[arg(long, conflicts_with = "argv")]
+    cmd: Option<String>,
+    /// A program to run, with its arguments
+    #[arg(last = true)]
+    argv: Vec<String>,
+}
+
+fn parse_file(text: &str) -> Result<(PathBuf, String), String> {
+    let (host, guest) = text.split_once('=').ok_or("expected HOST=GUEST")?;
+    Ok((PathBuf::from(host), guest.to_string()))
+}
+
+pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
+    let root = BuildRoot::open(&place.root())?;
+    let mut profile = Profiles::read(&place.tests().join("profiles.toml"))?.get(&arguments.profile)?.clone();
+    profile.devices.extend(arguments.devices);
+    profile.kernel.extend(arguments.kernel);
+    let argv = match arguments.cmd {
+        Some(command) => vec!["sh".into(), "-c".into(), command],
+        None if arguments.argv.is_empty() => vec!["dmesg".into()],
+        None => arguments.argv,
+    };
+    let job = Job {
+        module: arguments.module,
+        params: arguments.params,
+        programs: arguments.programs,
+        files: arguments.files,
+        archives: Vec::new(),
+        argv,
+        env: Vec::new(),
+        unload: !arguments.keep_loaded,
+        timeout: Duration::from_secs(arguments.timeout),
+        live: true,
+        terminal: Terminal::of_stdout(),
+    };
+    let logs = arguments.logs.unwrap_or_else(|| place.build().join(format!("logs/vm-{}", std::process::id())));
+    let outcome = machine::run(&root, &profile, Accel::Tcg, &job, &place.build().join("kmod"), &logs)?;
+    eprintln!("# {:?} after {:.1} s; dmesg: {}", outcome.end, outcome.wall.as_secs_f64(), logs.join("dmesg.log").display());
+    if let Some(why) = &outcome.stuck {
+        eprintln!("# pagemove could not be unloaded: {why}");
+    }
+    let code = match outcome.end {
+        End::Status(status) => u8::try_from(status).context("an exit status above 255")?,
+        End::Died | End::TimedOut => 124,
+    };
+    Ok(ExitCode::from(code))
+}

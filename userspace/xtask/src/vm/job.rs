@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One run of a VM: what is put into it and what it is to do.
+
+use super::initramfs::Initramfs;
+use super::kmod::Kmods;
+use super::profile::Profile;
+use crate::root::BuildRoot;
+use anyhow::{Context, Result};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const INIT: &str = include_str!("init.sh");
+
+/// The terminal that the program's output is shown on while it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    pub columns: u16,
+    pub lines: u16,
+}
+
+impl Terminal {
+    /// The terminal that is our standard output, if it is one.
+    pub fn of_stdout() -> Option<Self> {
+        let (lines, columns) = console::Term::stdout().size_checked()?;
+        Some(Self { columns, lines })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// pagemove.ko, or none.
+    pub module: Option<PathBuf>,
+    /// Parameters for it, beside the profile's.
+    pub params: Vec<String>,
+    /// Static programs for /bin.
+    pub programs: Vec<PathBuf>,
+    /// Further files: of the host, name in the guest.
+    pub files: Vec<(PathBuf, String)>,
+    /// A cpio archive to be unpacked in the guest, too.
+    pub archives: Vec<PathBuf>,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Environment of the program.
+    pub env: Vec<(String, String)>,
+    /// Whether pagemove has to be unloadable when the program has ended.
+    pub unload: bool,
+    pub timeout: Duration,
+    /// Copy the output to ours while the program runs.
+    pub live: bool,
+    pub terminal: Option<Terminal>,
+}
+
+impl Job {
+    /// Write the guest's initramfs to `path`.
+    pub fn pack(&self, root: &BuildRoot, profile: &Profile, unpacked: &Path, path: &Path) -> Result<()> {
+        let mut image = Initramfs::create(path)?;
+        for dir in ["dev", "proc", "sys", "tmp", "run"] {
+            image.directory(dir)?;
+        }
+        image.device("dev/console", 5, 1)?;
+        image.file("init", INIT.as_bytes(), 0o755)?;
+        image.copy(&root.busybox(), "bin/busybox")?;
+        let kmods = Kmods::new(root, unpacked.to_path_buf())?.resolve(&profile.modules)?;
+        let mut load = String::new();
+        for kmod in &kmods {
+            image.copy(&kmod.file, &format!("lib/modules/{}/{}.ko", root.release(), kmod.name))?;
+            let options = profile.options.get(&kmod.name).map(String::as_str).unwrap_or_default();
+            writeln!(load, "{} {options}", kmod.name)?;
+        }
+        if let Some(module) = &self.module {
+            image.copy(module, "pagemove.ko")?;
+        }
+        for program in &self.programs {
+            let name = program.file_name().context("a program without a name")?.to_string_lossy();
+            image.copy(program, &format!("bin/{name}"))?;
+        }
+        for (from, name) in &self.files {
+            image.copy(from, name)?;
+        }
+        image.file("etc/pagemove/job", self.settings(profile, &load).as_bytes(), 0o644)?;
+        image.file("etc/pagemove/run", self.script().as_bytes(), 0o755)?;
+        for archive in &self.archives {
+            image = image.append(archive)?;
+        }
+        image.finish()
+    }
+
+    /// Shell assignments that init.sh reads.
+    fn settings(&self, profile: &Profile, load: &str) -> String {
+        let module = if self.module.is_some() { "/pagemove.ko" } else { "" };
+        let params = [&profile.params[..], &self.params[..]].concat().join(" ");
+        let terminal = self.terminal.unwrap_or(Terminal { columns: 80, lines: 25 });
+        let mut text = String::new();
+        for (name, value) in [
+            ("load", load),
+            ("module", module),
+            ("params", &params),
+            ("tty", if self.terminal.is_some() { "1" } else { "0" }),
+            ("unload", if self.unload { "1" } else { "0" }),
+        ] {
+            text += &format!("{name}={}\n", quote(value));
+        }
+        text += &format!("export COLUMNS={} LINES={} TERM=linux\n", terminal.columns, terminal.lines);
+        for (name, value) in &self.env {
+            text += &format!("export {name}={}\n", quote(value));
+        }
+        text
+    }
+
+    fn script(&self) -> String {
+        let words: Vec<String> = self.argv.iter().map(|word| quote(word)).collect();
+        format!("exec {}\n", words.join(" "))
+    }
+}
+
+/// A word of a shell command that stands for exactly `text`.
+pub fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_string();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

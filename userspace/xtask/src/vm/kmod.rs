@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The stock kernel's modules: find one by its name, with what it depends on,
+//! and unpack it.
+
+use crate::root::BuildRoot;
+use anyhow::{bail, Context, Result};
+use object::{Object, ObjectSection};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// A module in the order in which it has to be loaded.
+#[derive(Debug)]
+pub struct Kmod {
+    pub name: String,
+    pub file: PathBuf,
+}
+
+/// The stock modules, and where unpacked ones are kept.
+pub struct Kmods<'a> {
+    root: &'a BuildRoot,
+    unpacked: PathBuf,
+    paths: HashMap<String, PathBuf>,
+}
+
+impl<'a> Kmods<'a> {
+    pub fn new(root: &'a BuildRoot, unpacked: PathBuf) -> Result<Self> {
+        let dir = root.modules();
+        let order = dir.join("modules.order");
+        let list = fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
+        let mut paths = HashMap::new();
+        for line in list.lines() {
+            paths.insert(module_name(Path::new(line)), dir.join(format!("{line}.xz")));
+        }
+        Ok(Self { root, unpacked: unpacked.join(root.release()), paths })
+    }
+
+    /// `names` and all they depend on, dependencies first, each once.
+    pub fn resolve(&self, names: &[String]) -> Result<Vec<Kmod>> {
+        let mut order = Vec::new();
+        for name in names {
+            self.visit(&name.replace('-', "_"), &mut order)?;
+        }
+        Ok(order)
+    }
+
+    fn visit(&self, name: &str, order: &mut Vec<Kmod>) -> Result<()> {
+        if order.iter().any(|kmod| kmod.name == name) {
+            return Ok(());
+        }
+        let file = self.unpack(name)?;
+        let info = ModInfo::read(&file)?;
+        for dependency in info.depends() {
+            self.visit(&dependency.replace('-', "_"), order)?;
+        }
+        order.push(Kmod { name: name.to_string(), file });
+        Ok(())
+    }
+
+    fn unpack(&self, name: &str) -> Result<PathBuf> {
+        let file = self.unpacked.join(format!("{name}.ko"));
+        if file.exists() {
+            return Ok(file);
+        }
+        let Some(packed) = self.paths.get(name) else {
+            bail!("kernel {} has no module {name}", self.root.release());
+        };
+        fs::create_dir_all(&self.unpacked)?;
+        let output = self.root.tool("usr/bin/xz").arg("-dc").arg(packed).stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            bail!("xz could not unpack {}", packed.display());
+        }
+        // Several runners may unpack it at once: each its own file, renamed when whole.
+        let partial = self.unpacked.join(format!("{name}.{}.partial", std::process::id()));
+        fs::write(&partial, output.stdout)?;
+        fs::rename(&partial, &file)?;
+        Ok(file)
+    }
+}
+
+fn module_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    stem.to_string_lossy().replace('-', "_")
+}
+
+/// What `modinfo` prints: the strings of a module's .modinfo section.
+pub struct ModInfo {
+    entries: Vec<(String, String)>,
+}
+
+impl ModInfo {
+    pub fn read(file: &Path) -> Result<Self> {
+        let data = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let elf = object::File::parse(&*data).with_context(|| format!("{} is not an ELF file", file.display()))?;
+        let section = elf.section_by_name(".modinfo").with_context(|| format!("{} has no .modinfo", file.display()))?;
+        let text = String::from_utf8_lossy(section.data()?).into_owned();
+        let entries = text.split('\0').filter_map(|entry| entry.split_once('='));
+        Ok(Self { entries: entries.map(|(key, value)| (key.to_string(), value.to_string())).collect() })
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|entry| entry.0 == key).map(|entry| entry.1.as_str())
+    }
+
+    #[allow(dead_code)]
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.entries.iter().filter(move |entry| entry.0 == key).map(|entry| entry.1.as_str())
+    }
+
+    pub fn depends(&self) -> impl Iterator<Item = &str> {
+        self.get("depends").unwrap_or_default().split(',').filter(|name| !name.is_empty())
+    }
+}

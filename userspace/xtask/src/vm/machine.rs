@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Run a VM from its start to its end and collect what it said.
+
+use super::accel::Accel;
+use super::job::Job;
+use super::profile::Profile;
+use super::qemu;
+use crate::root::BuildRoot;
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A line of the guest's output that is meant for the runner begins so.
+const MARK: &[u8] = b"@pagemove-vm ";
+
+/// How the guest's program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Status(i32),
+    /// The VM stopped without saying how the program ended.
+    Died,
+    TimedOut,
+}
+
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub end: End,
+    /// The program's output.
+    pub output: String,
+    /// The kernel's console.
+    pub dmesg: String,
+    /// Why pagemove could not be unloaded, if so.
+    pub stuck: Option<String>,
+    pub wall: Duration,
+}
+
+/// Boot `profile`, do `job`, leave the logs in `logs`.
+pub fn run(root: &BuildRoot, profile: &Profile, accel: Accel, job: &Job, unpacked: &Path, logs: &Path) -> Result<Outcome> {
+    let logs = &fresh(logs)?;
+    let scratch = Scratch::make(logs, profile)?;
+    job.pack(root, profile, unpacked, &scratch.initrd)?;
+    let dmesg = logs.join("dmesg.log");
+    let files = qemu::Files { initrd: &scratch.initrd, dmesg: &dmesg, disks: &scratch.disks };
+    let mut command = qemu::command(root, profile, accel, &files);
+    fs::write(logs.join("qemu.cmd"), format!("{command:?}\n"))?;
+    let start = Instant::now();
+    let mut child = spawn(&mut command, &logs.join("qemu.log"))?;
+    let output = child.stdout.take().context("QEMU's output is not a pipe")?;
+    let reader = Reader { log: File::create(logs.join("output.log"))?, live: job.live };
+    let reader = thread::spawn(move || reader.read(output));
+    let timed_out = !wait(&mut child, start + job.timeout)?;
+    let heard = reader.join().expect("the reader of the guest's output panicked")?;
+    let end = match heard.status {
+        Some(status) => End::Status(status),
+        None if timed_out => End::TimedOut,
+        None => End::Died,
+    };
+    let dmesg = fs::read(&dmesg).unwrap_or_default();
+    let dmesg = String::from_utf8_lossy(&dmesg).replace('\r', "");
+    Ok(Outcome { end, output: heard.text, dmesg, stuck: heard.stuck, wall: start.elapsed() })
+}
+
+/// An empty directory for the logs of this run, as an absolute path: QEMU's
+/// options are relative to where it was started.
+fn fresh(logs: &Path) -> Result<PathBuf> {
+    if logs.exists() {
+        fs::remove_dir_all(logs).with_context(|| format!("emptying {}", logs.display()))?;
+    }
+    fs::create_dir_all(logs).with_context(|| format!("making {}", logs.display()))?;
+    Ok(logs.canonicalize()?)
+}
+
+/// Files that live as long as the VM.
+struct Scratch {
+    initrd: PathBuf,
+    disks: Vec<PathBuf>,
+}
+
+impl Scratch {
+    fn make(logs: &Path, profile: &Profile) -> Result<Self> {
+        let mut scratch = Self { initrd: logs.join("initrd"), disks: Vec::new() };
+        for disk in &profile.disks {
+            let path = logs.join(format!("{}.disk", disk.node));
+            File::create(&path)?.set_len(disk.mib << 20)?;
+            scratch.disks.push(path);
+        }
+        Ok(scratch)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for file in self.disks.iter().chain([&self.initrd]) {
+            // Best effort: a file that stays is overwritten by the next run.
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log)?);
+    // SAFETY: between fork and exec the child makes one system call and
+    // allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            // A runner that is killed takes its VM with it.
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            Ok(())
+        });
+    }
+    command.spawn().with_context(|| format!("starting {:?}", command.get_program()))
+}
+
+/// Whether the VM ended by itself before `until`; afterwards it has ended.
+fn wait(child: &mut Child, until: Instant) -> Result<bool> {
+    while Instant::now() < until {
+        if child.try_wait()?.is_some() {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(false)
+}
+
+/// What came out of the guest's ttyS1.
+#[derive(Default)]
+struct Heard {
+    text: String,
+    status: Option<i32>,
+    stuck: Option<String>,
+}
+
+impl Heard {
+    fn mark(&mut self, line: &str) {
+        match line.split_once(' ') {
+            Some(("status", number)) => self.status = number.parse().ok(),
+            Some(("unload", why)) => self.stuck = Some(why.to_string()),
+            _ => {}
+        }
+    }
+}
+
+struct Reader {
+    log: File,
+    live: bool,
+}
+
+impl Reader {
+    fn read(mut self, output: ChildStdout) -> io::Result<Heard> {
+        let mut heard = Heard::default();
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        loop {
+            let chunk = output.fill_buf()?;
+            if chunk.is_empty() {
+                break;
+            }
+            // Up to the end of the line; a live display shows what there is of it.
+            let end = chunk.iter().position(|&byte| byte == b'\n').map_or(chunk.len(), |at| at + 1);
+            let part = chunk[..end].to_vec();
+            output.consume(end);
+            let shown = line.len();
+            line.extend_from_slice(&part);
+            if self.live && !MARK.starts_with(&line[..line.len().min(MARK.len())]) {
+                let from = if MARK.starts_with(&line[..shown.min(MARK.len())]) { 0 } else { shown };
+                self.show(&line[from..])?;
+            }
+            if line.ends_with(b"\n") {
+                self.line(&line, &mut heard)?;
+                line.clear();
+            }
+        }
+        self.line(&line, &mut heard)?;
+        Ok(heard)
+    }
+
+    fn line(&mut self, line: &[u8], heard: &mut Heard) -> io::Result<()> {
+        let text = String::from_utf8_lossy(line);
+        match line.strip_prefix(MARK) {
+            Some(_) => heard.mark(text[MARK.len()..].trim_end()),
+            None => {
+                self.log.write_all(line)?;
+                heard.text.push_str(&text);
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+}

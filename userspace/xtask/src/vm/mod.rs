@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Virtual machines that boot the stock kernel and run one program.
+
+pub mod accel;
+pub mod command;
+pub mod initramfs;
+pub mod job;
+pub mod kmod;
+pub mod machine;
+pub mod profile;
+pub mod qemu;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+//! QEMU's command line for a profile.
+
+use super::accel::Accel;
+use super::profile::Profile;
+use crate::root::BuildRoot;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The files of one run that QEMU opens.
+pub struct Files<'a> {
+    pub initrd: &'a Path,
+    pub dmesg: &'a Path,
+    pub disks: &'a [PathBuf],
+}
+
+/// QEMU of the build root, ready to be started. The guest's ttyS0 is the dmesg
+/// file, its ttyS1 is QEMU's standard output.
+pub fn command(root: &BuildRoot, profile: &Profile, accel: Accel, files: &Files) -> Command {
+    let mut command = root.tool("usr/bin/qemu-system-x86_64");
+    let share = root.dir().join("usr/share");
+    command.env("QEMU_MODULE_DIR", root.dir().join("usr/lib/x86_64-linux-gnu/qemu"));
+    command.arg("-L").arg(share.join("qemu")).arg("-L").arg(share.join("seabios"));
+    command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
+    command.args(accel.args());
+    command.args(machine(profile));
+    command.args(devices(profile, files.disks));
+    command.args(["-serial", "chardev:console", "-serial", "chardev:output"]);
+    command.arg("-chardev").arg(chardev("console", files.dmesg));
+    command.arg("-chardev").arg(chardev("output", Path::new("/proc/self/fd/1")));
+    command.arg("-kernel").arg(root.vmlinuz()).arg("-initrd").arg(files.initrd);
+    command.arg("-append").arg(kernel_line(profile));
+    command
+}
+
+fn machine(profile: &Profile) -> Vec<String> {
+    let total: u64 = profile.nodes.iter().sum();
+    let mut args = vec!["-machine".into(), profile.machine.clone()];
+    args.extend(["-m".into(), format!("{total}M"), "-smp".into(), profile.cpus.to_string()]);
+    for (node, mib) in profile.nodes.iter().enumerate() {
+        args.extend(["-object".into(), format!("memory-backend-ram,id=mem{node},size={mib}M")]);
+        args.extend(["-numa".into(), format!("node,nodeid={node},memdev=mem{node}")]);
+    }
+    let nodes = profile.nodes.len() as u32;
+    for cpu in 0..profile.cpus {
+        let node = cpu * nodes / profile.cpus;
+        args.extend(["-numa".into(), format!("cpu,node-id={node},socket-id={cpu},core-id=0,thread-id=0")]);
+    }
+    // One CPU a socket: a NUMA node then never cuts through a socket, which the kernel warns of.
+    let smp = args.iter().position(|arg| arg == "-smp").map(|at| at + 1);
+    if let Some(at) = smp {
+        args[at] = format!("{0},sockets={0},cores=1,threads=1", profile.cpus);
+    }
+    args
+}
+
+fn devices(profile: &Profile, disks: &[PathBuf]) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    for (disk, file) in profile.disks.iter().zip(disks) {
+        let mut blockdev = OsString::from(format!("driver=file,node-name={},cache.no-flush=on,filename=", disk.node));
+        blockdev.push(file);
+        args.extend(["-blockdev".into(), blockdev]);
+    }
+    for device in &profile.devices {
+        args.extend(["-device".into(), device.into()]);
+    }
+    args
+}
+
+fn chardev(id: &str, file: &Path) -> OsString {
+    let mut arg = OsString::from(format!("file,id={id},path="));
+    arg.push(file);
+    arg
+}
+
+/// An oops or a panic ends the VM at once: what follows would only hide it.
+fn kernel_line(profile: &Profile) -> String {
+    let mut line = String::from("console=ttyS0,115200 loglevel=7 oops=panic panic=-1");
+    for word in &profile.kernel {
+        line.push(' ');
+        line.push_str(word);
+    }
+    line
+}
