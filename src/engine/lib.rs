@@ -1,3 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
+//! The engine of pagemove: everything that decides, nothing that touches.
+//!
+//! It knows page-table formats, the protocol of a move, when to retry and when
+//! to give up. It reaches memory, the IOMMU and the clock through one port, the
+//! trait [`Machine`], which the module implements on the real machine and the
+//! tests on a simulated one. It imports `core` and the four vendored crates
+//! only; it allocates nothing and has no unsafe code.
+
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod addr;
+mod attempt;
+mod batch;
+mod checksum;
+mod format;
+mod machine;
+mod page;
+mod policy;
+mod run;
+mod step;
+mod walk;
+mod x86_64;
+
+pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
+pub use attempt::{Attempt, Phase, Progress};
+pub use batch::BatchSizer;
+pub use checksum::Checksum;
+pub use format::Format;
+pub use machine::{InvalidateError, Machine, Stop};
+pub use page::{Abort, AbortCounts, Outcome, PageMove, PageState};
+pub use policy::Policy;
+pub use run::run;
+pub use step::Steps;
+pub use walk::{walk, Leaf, Top, WalkError};
+pub use x86_64::PteFlags;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Extensible structures: the rules at the head of the UAPI header.
+
+use crate::abi;
+use kernel::prelude::*;
+use kernel::uaccess::{UserPtr, UserSlice};
+
+/// A structure of the ABI whose first member is its size.
+///
+/// # Safety
+///
+/// Any bytes are a value, and there is no padding.
+pub(crate) unsafe trait Args: Copy {
+    /// Bytes of its first published version.
+    const V0: usize;
+}
+
+macro_rules! args {
+    ($($type:ident $v0:ident,)*) => { $(
+        // SAFETY: repr(C) and integers only; the assertions in abi.rs show that no
+        // padding is there (each size is the sum of its members).
+        unsafe impl Args for abi::$type {
+            const V0: usize = abi::$v0;
+        }
+    )* };
+}
+
+args! {
+    Info INFO_SIZE_V0,
+    RegionSetup REGION_SETUP_SIZE_V0,
+    RegionList REGION_LIST_SIZE_V0,
+    RegionQuery REGION_QUERY_SIZE_V0,
+    DeviceList DEVICE_LIST_SIZE_V0,
+    Move MOVE_SIZE_V0,
+    Stats STATS_SIZE_V0,
+}
+
+/// Longer structures than this are nonsense.
+const LONGEST: usize = abi::PAGE_SIZE;
+
+fn bytes_of<T: Args>(value: &T) -> &[u8] {
+    // SAFETY: `Args` has no padding.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+fn bytes_of_mut<T: Args>(value: &mut T) -> &mut [u8] {
+    // SAFETY: `Args` has no padding and takes any bytes.
+    unsafe {
+        core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>())
+    }
+}
+
+/// Reads a structure. Also tells how many bytes the caller's has.
+pub(crate) fn read<T: Args>(address: usize) -> Result<(T, usize)> {
+    let pointer = UserPtr::from_addr(address);
+    let size = UserSlice::new(pointer, 4).reader().read::<u32>()? as usize;
+    if size < T::V0 {
+        return Err(EINVAL);
+    }
+    if size > LONGEST {
+        return Err(E2BIG);
+    }
+    // SAFETY: `Args` takes any bytes.
+    let mut value: T = unsafe { core::mem::zeroed() };
+    let mut reader = UserSlice::new(pointer, size).reader();
+    let known = size.min(size_of::<T>());
+    let bytes = bytes_of_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
+    reader.read_slice(bytes)?;
+    while !reader.is_empty() {
+        if reader.read::<u8>()? != 0 {
+            return Err(E2BIG);
+        }
+    }
+    Ok((value, size))
+}
+
+/// Writes a structure back, as much of it as the caller knows.
+pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
+    let known = size.min(size_of::<T>());
+    let bytes = bytes_of(value).get(..known).ok_or(EINVAL)?;
+    UserSlice::new(UserPtr::from_addr(address), known)
+        .writer()
+        .write_slice(bytes)
+}
+
+/// An element of an array in user memory.
+///
+/// # Safety
+///
+/// No padding.
+pub(crate) unsafe trait Element: Copy {}
+
+// SAFETY: repr(C), integers only, no padding (abi.rs asserts the sizes).
+unsafe impl Element for abi::Region {}
+// SAFETY: as above.
+unsafe impl Element for abi::Place {}
+// SAFETY: as above.
+unsafe impl Element for abi::Device {}
+// SAFETY: as above.
+unsafe impl Element for abi::PageResult {}
+
+/// An array in user memory, checked for overflow.
+#[derive(Clone, Copy)]
+pub(crate) struct UserArray {
+    address: usize,
+}
+
+impl UserArray {
+    pub(crate) fn new(address: u64) -> Result<Self> {
+        Ok(Self {
+            address: usize::try_from(address).map_err(|_| EFAULT)?,
+        })
+    }
+
+    /// Writes `values` from element `first` on.
+    pub(crate) fn write<T: Element>(self, first: u64, values: &[T]) -> Result {
+        let offset = usize::try_from(first)
+            .ok()
+            .and_then(|n| n.checked_mul(size_of::<T>()))
+            .and_then(|offset| self.address.checked_add(offset))
+            .ok_or(EFAULT)?;
+        // SAFETY: `Element` has no padding.
+        let bytes = unsafe {
+            core::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values))
+        };
+        UserSlice::new(UserPtr::from_addr(offset), bytes.len())
+            .writer()
+            .write_slice(bytes)
+    }
+}

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A device that is bound to our VFIO driver, and the moves that hold it.
+//!
+//! # A hold
+//!
+//! One batch of a move holds a span of I/O virtual addresses:
+//!
+//! | phase | meaning | an unmap of the span |
+//! | --- | --- | --- |
+//! | Pinning | `vfio_pin_pages` is under way | waits 50 ms at most |
+//! | Moving | the pages are pinned in VFIO: its unmap can't go past its callback | waits until it is over |
+//! | Unpinning | `vfio_unpin_pages` is under way | waits 50 ms at most |
+//!
+//! Pinning and unpinning need VFIO's `iommu->lock`, which a second unmap may hold
+//! while it waits for the first one's callback. So the callback may wait for them
+//! only for a while; VFIO calls again, 11 times at most, then BUG_ON (FACTS 9).
+//! A hold is listed before its pages are pinned, so that no callback of our pins
+//! returns at once, and a span that was asked for is left alone for a second, so
+//! that new holds can't use up the 11 calls.
+//!
+//! # Lock order
+//!
+//! registry > [`Device::state`]. Neither is held while VFIO is called.
+
+use crate::domain::Domain;
+use crate::ffi;
+use crate::refusal::Refusal;
+use crate::registry;
+use crate::stats::{self, Counter};
+use core::sync::atomic::{AtomicBool, Ordering};
+use engine::PageSpan;
+use kernel::prelude::*;
+use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
+
+const POLL_NS: u64 = 500_000;
+const PIN_PATIENCE_NS: u64 = 50_000_000;
+const LEFT_ALONE_NS: u64 = 1_000_000_000;
+/// Spans to remember; when they are too many the whole device is left alone.
+const LEFT_ALONE_MAX: usize = 32;
+
+/// Name of an IOMMU, NUL-padded: "dmar0".
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IommuName(pub(crate) [u8; 16]);
+
+impl IommuName {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
+        self.0.get(..end).unwrap_or(&[])
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Pinning,
+    Moving,
+    Unpinning,
+}
+
+struct Listed {
+    span: PageSpan,
+    phase: Phase,
+    cancel: Arc<AtomicBool>,
+}
+
+struct LeftAlone {
+    span: PageSpan,
+    until: u64,
+}
+
+struct State {
+    domain: Option<Domain>,
+    open: bool,
+    holds: KVec<Listed>,
+    left_alone: KVec<LeftAlone>,
+    all_left_alone_until: u64,
+}
+
+/// See the file's head.
+#[pin_data]
+pub(crate) struct Device {
+    pdev: *mut ffi::pci_dev,
+    vdev: *mut ffi::VfioDevice,
+    #[pin]
+    state: Mutex<State>,
+    /// A hold changed its phase or ended.
+    #[pin]
+    changed: CondVar,
+}
+
+// SAFETY: both pointers are valid while the driver is bound; what is done through
+// them is either reading constants or calling VFIO under a hold, which keeps the
+// device open.
+unsafe impl Send for Device {}
+// SAFETY: as above.
+unsafe impl Sync for Device {}
+
+impl Device {
+    pub(crate) fn new(
+        pdev: *mut ffi::pci_dev,
+        vdev: *mut ffi::VfioDevice,
+    ) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                pdev,
+                vdev,
+                state <- new_mutex!(State {
+                    domain: None,
+                    open: false,
+                    holds: KVec::new(),
+                    left_alone: KVec::new(),
+                    all_left_alone_until: 0,
+                }),
+                changed <- new_condvar!(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// segment << 16 | bus << 8 | devfn.
+    pub(crate) fn address(&self) -> u32 {
+        // SAFETY: registered devices are bound, see the type.
+        unsafe { ffi::pagemove_pci_address(self.pdev) }
+    }
+
+    pub(crate) fn node(&self) -> i32 {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_pci_node(self.pdev) }
+    }
+
+    pub(crate) fn iommu(&self) -> IommuName {
+        let mut name = [0; 16];
+        // SAFETY: as above; the name belongs to the IOMMU's device, which outlives
+        // every device behind it.
+        let raw = unsafe { ffi::pagemove_pci_iommu_name(self.pdev) };
+        if !raw.is_null() {
+            // SAFETY: a NUL-terminated string, as the driver core makes them.
+            let text = unsafe { kernel::str::CStr::from_char_ptr(raw) };
+            // The last byte stays NUL.
+            for (to, from) in name.iter_mut().take(15).zip(text.to_bytes()) {
+                *to = *from;
+            }
+        }
+        IommuName(name)
+    }
+
+    /// The domain, while a VMM has the device open.
+    pub(crate) fn open_domain(&self) -> Option<Option<Domain>> {
+        let state = self.state.lock();
+        state.open.then_some(state.domain)
+    }
+
+    /// Asks the domain something, if the device is open; it stays open meanwhile.
+    pub(crate) fn with_open_domain(&self, f: impl FnOnce(Domain) -> bool) -> bool {
+        let state = self.state.lock();
+        match state.domain {
+            Some(domain) if state.open => f(domain),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn opened(&self, domain: Option<Domain>) {
+        let mut state = self.state.lock();
+        state.domain = domain;
+        state.open = true;
+        state.left_alone.clear();
+        state.all_left_alone_until = 0;
+    }
+
+    /// No hold begins from here on; returns when the last has ended. Nobody who
+    /// waits for this lets go of a lock that unpinning needs: VFIO calls
+    /// `close_device` without `iommu->lock`.
+    pub(crate) fn closing(&self) {
+        let mut state = self.state.lock();
+        state.open = false;
+        for hold in state.holds.iter() {
+            hold.cancel.store(true, Ordering::Release);
+        }
+        while !state.holds.is_empty() {
+            self.changed.wait(&mut state);
+        }
+        state.domain = None;
+    }
+
+    /// VFIO is about to unmap `span`. Returns when no hold is in its way, or after
+    /// 50 ms of pinning or unpinning: see the file's head.
+    pub(crate) fn unmapping(&self, span: PageSpan) {
+        let mut state = self.state.lock();
+        let mut patience = PIN_PATIENCE_NS / POLL_NS;
+        let mut waited = false;
+        loop {
+            let mut moving = false;
+            let mut pinning = false;
+            for hold in state.holds.iter().filter(|h| h.span.overlaps(span)) {
+                hold.cancel.store(true, Ordering::Release);
+                match hold.phase {
+                    Phase::Moving => moving = true,
+                    Phase::Pinning | Phase::Unpinning => pinning = true,
+                }
+            }
+            if (moving || pinning) && !waited {
+                waited = true;
+                stats::add(Counter::UnmapsHeld, 1);
+                state.leave_alone(span);
+            }
+            if moving {
+                self.changed.wait(&mut state);
+            } else if pinning && patience > 0 {
+                patience -= 1;
+                drop(state);
+                // Not a wait for the condition: that can't be timed without
+                // returning early for a signal, and a VMM is often unmapping
+                // because it was killed.
+                ffi::sleep(POLL_NS);
+                state = self.state.lock();
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Begins a hold. Another device in the same domain may hold the same page of
+    /// the same mapping; VFIO would then keep START's frame number for the second,
+    /// so the whole domain is asked.
+    pub(crate) fn hold(self: &Arc<Self>, span: PageSpan) -> Result<Hold, Refusal> {
+        let cancel =
+            Arc::new(AtomicBool::new(false), GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        registry::with_devices(|devices| {
+            let domain = {
+                let state = self.state.lock();
+                if !state.open {
+                    return Err(Refusal::NotOpen);
+                }
+                if state.is_left_alone(span, ffi::now()) {
+                    return Err(Refusal::Unmapping);
+                }
+                state.domain.ok_or(Refusal::NoDomain)?
+            };
+            for device in devices {
+                let state = device.state.lock();
+                if state.domain == Some(domain)
+                    && state.holds.iter().any(|h| h.span.overlaps(span))
+                {
+                    return Err(Refusal::Busy);
+                }
+            }
+            let mut state = self.state.lock();
+            // It may have been closed in between.
+            if !state.open {
+                return Err(Refusal::NotOpen);
+            }
+            let listed = Listed {
+                span,
+                phase: Phase::Pinning,
+                cancel: cancel.clone(),
+            };
+            state
+                .holds
+                .push(listed, GFP_KERNEL)
+                .map_err(|_| Refusal::NoMemory)?;
+            Ok(Hold {
+                device: self.clone(),
+                domain,
+                cancel: cancel.clone(),
+                span,
+                pinned: 0,
+            })
+        })
+    }
+
+    fn set_phase(&self, cancel: &Arc<AtomicBool>, phase: Phase) {
+        let mut state = self.state.lock();
+        for hold in state.holds.iter_mut() {
+            if Arc::ptr_eq(&hold.cancel, cancel) {
+                hold.phase = phase;
+            }
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl State {
+    fn leave_alone(&mut self, span: PageSpan) {
+        let now = ffi::now();
+        let until = now.saturating_add(LEFT_ALONE_NS);
+        self.left_alone.retain(|old| old.until > now);
+        let room = self.left_alone.len() < LEFT_ALONE_MAX;
+        let entry = LeftAlone { span, until };
+        if !room || self.left_alone.push(entry, GFP_KERNEL).is_err() {
+            self.all_left_alone_until = until;
+        }
+    }
+
+    fn is_left_alone(&self, span: PageSpan, now: u64) -> bool {
+        now < self.all_left_alone_until
+            || self
+                .left_alone
+                .iter()
+                .any(|old| now < old.until && old.span.overlaps(span))
+    }
+}
+
+/// A span that VFIO can't unmap and whose device can't be closed. Ends when
+/// dropped.
+pub(crate) struct Hold {
+    device: Arc<Device>,
+    pub(crate) domain: Domain,
+    cancel: Arc<AtomicBool>,
+    span: PageSpan,
+    pinned: u64,
+}
+
+impl Hold {
+    /// Pins every page of the span in VFIO, which keeps its unmap before the
+    /// callback. For pages of a region VFIO counts nothing; for others this is an
+    /// ordinary pin that ends with the hold.
+    pub(crate) fn pin(&mut self, pages: &mut KVec<*mut ffi::page>) -> Result<(), Refusal> {
+        let count = self.span.pages() as usize;
+        pages.clear();
+        if pages
+            .resize(count, core::ptr::null_mut(), GFP_KERNEL)
+            .is_err()
+        {
+            return Err(Refusal::NoMemory);
+        }
+        // SAFETY: the hold keeps the device open; `pages` has room for `count`; no
+        // lock of ours is held. prot 0: whatever the mapping allows will do.
+        let ret = unsafe {
+            ffi::vfio_pin_pages(
+                self.device.vdev,
+                self.span.first().0,
+                count as _,
+                0,
+                pages.as_mut_ptr(),
+            )
+        };
+        if ret != count as i32 {
+            return Err(match -ret as u32 {
+                kernel::bindings::EFAULT => Refusal::NoVaddr,
+                kernel::bindings::EBUSY => Refusal::Unmapping,
+                kernel::bindings::ENOMEM => Refusal::NoMemory,
+                _ => Refusal::NotMapped,
+            });
+        }
+        self.pinned = count as u64;
+        self.device.set_phase(&self.cancel, Phase::Moving);
+        Ok(())
+    }
+
+    /// Unpins. From here on VFIO may unmap the span.
+    pub(crate) fn unpin(&mut self) {
+        if self.pinned == 0 {
+            return;
+        }
+        self.device.set_phase(&self.cancel, Phase::Unpinning);
+        // SAFETY: the hold keeps the device open and these pages were pinned by
+        // it; while they are VFIO can't remove their mapping, so that it finds
+        // them. No lock of ours is held.
+        unsafe {
+            ffi::vfio_unpin_pages(self.device.vdev, self.span.first().0, self.pinned as _)
+        };
+        self.pinned = 0;
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.unpin();
+        let mut state = self.device.state.lock();
+        state
+            .holds
+            .retain(|hold| !Arc::ptr_eq(&hold.cancel, &self.cancel));
+        self.device.changed.notify_all();
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The IOMMU domain of an open device.
+
+use crate::ffi;
+use crate::refusal::Refusal;
+use engine::{Format, PageSpan, PhysAddr, Top};
+use kernel::prelude::*;
+
+/// A domain that can't go away while its device is open: VFIO detaches the group
+/// after `close_device`, and that waits for every hold (FACTS 9).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Domain(*mut ffi::iommu_domain);
+
+// SAFETY: a domain may be used from any thread; it stays while a hold is there.
+unsafe impl Send for Domain {}
+// SAFETY: as above.
+unsafe impl Sync for Domain {}
+
+impl Domain {
+    pub(crate) const fn new(raw: *mut ffi::iommu_domain) -> Option<Self> {
+        if raw.is_null() {
+            None
+        } else {
+            Some(Self(raw))
+        }
+    }
+
+    pub(crate) const fn as_ptr(self) -> *mut ffi::iommu_domain {
+        self.0
+    }
+
+    pub(crate) fn format(self) -> Option<Format> {
+        // SAFETY: the domain is alive, see the type.
+        match unsafe { ffi::pagemove_domain_format(self.0) } {
+            1 => Some(Format::X86_64),
+            2 => Some(Format::VtdSs),
+            3 => Some(Format::AmdV1),
+            _ => None,
+        }
+    }
+
+    /// Whether the IOMMU reads the table around the CPU caches. Only for domains
+    /// that have a [`Self::format`].
+    pub(crate) fn is_incoherent(self) -> bool {
+        // SAFETY: the domain is alive and one of generic_pt.
+        unsafe { ffi::pagemove_domain_incoherent(self.0) }
+    }
+
+    pub(crate) fn top(self) -> Option<Top> {
+        let format = self.format()?;
+        // SAFETY: the domain is alive and one of generic_pt.
+        let raw = unsafe { ffi::pagemove_domain_top(self.0) };
+        Some(Top {
+            // SAFETY: takes the number apart that was just read.
+            table: PhysAddr(unsafe { ffi::pagemove_top_phys(raw) }),
+            // SAFETY: as above.
+            level: unsafe { ffi::pagemove_top_level(raw) },
+            format,
+        })
+    }
+
+    /// Invalidates IOTLB and device TLBs for the span; returns when the IOMMU
+    /// has said that it is done.
+    pub(crate) fn flush(self, span: PageSpan) {
+        // SAFETY: the domain is alive; we are in process context.
+        unsafe { ffi::pagemove_domain_flush(self.0, span.first().0, span.last().0) };
+    }
+
+    /// What the domain maps at `iova`, 0 if nothing.
+    pub(crate) fn translate(self, iova: u64) -> u64 {
+        // SAFETY: the domain is alive.
+        unsafe { ffi::pagemove_domain_iova_to_phys(self.0, iova) }
+    }
+}
+
+/// Whether pages of this domain can be moved by `adbit`.
+pub(crate) fn check(domain: Option<Domain>, iommu: &[u8]) -> Result<Format, Refusal> {
+    let domain = domain.ok_or(Refusal::NoDomain)?;
+    let format = domain.format().ok_or(Refusal::Iommu)?;
+    if !format.has_ad_bits() {
+        return Err(Refusal::Format);
+    }
+    // AMD's v2 tables have this format too, but whether its A/D updates are on is
+    // not known here.
+    if !iommu.starts_with(b"dmar") {
+        return Err(Refusal::Iommu);
+    }
+    if domain.is_incoherent() && !crate::params::allow_incoherent() {
+        return Err(Refusal::Incoherent);
+    }
+    if crate::quarantine::contains(iommu) {
+        return Err(Refusal::Disabled);
+    }
+    Ok(format)
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Addresses: one type for each kind, so that none is taken for another.
+
+/// Bits of an offset within a page.
+pub const PAGE_SHIFT: u32 = 12;
+/// Bytes of a page.
+pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
+
+/// An I/O virtual address: what a device puts on the bus. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Iova(pub u64);
+
+/// A physical address of the host. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PhysAddr(pub u64);
+
+/// A page frame number: a physical address in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pfn(pub u64);
+
+/// The physical address of a page-table entry. Bytes, a multiple of eight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PteAddr(pub u64);
+
+/// A range of I/O virtual addresses in whole pages, never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSpan {
+    first: Iova,
+    /// The last byte of the span, as `iommu_iotlb_gather` wants it.
+    last: Iova,
+}
+
+impl Pfn {
+    /// The address of the first byte of the frame.
+    pub const fn phys(self) -> PhysAddr {
+        PhysAddr(self.0 << PAGE_SHIFT)
+    }
+}
+
+impl PhysAddr {
+    /// The frame that holds this byte.
+    pub const fn pfn(self) -> Pfn {
+        Pfn(self.0 >> PAGE_SHIFT)
+    }
+}
+
+impl PageSpan {
+    /// `length` bytes from `first`. `None` if empty, unaligned, or past the end
+    /// of the address space.
+    pub const fn new(first: Iova, length: u64) -> Option<Self> {
+        if length == 0 || length % PAGE_SIZE != 0 || first.0 % PAGE_SIZE != 0 {
+            return None;
+        }
+        match first.0.checked_add(length - 1) {
+            Some(last) => Some(Self {
+                first,
+                last: Iova(last),
+            }),
+            None => None,
+        }
+    }
+
+    /// The smallest span that holds the page at `iova` too.
+    pub fn including(self, iova: Iova) -> Self {
+        let start = iova.0 & !(PAGE_SIZE - 1);
+        Self {
+            first: Iova(self.first.0.min(start)),
+            last: Iova(self.last.0.max(start | (PAGE_SIZE - 1))),
+        }
+    }
+
+    /// The first byte.
+    pub const fn first(self) -> Iova {
+        self.first
+    }
+
+    /// The last byte (inclusive).
+    pub const fn last(self) -> Iova {
+        self.last
+    }
+
+    /// How many pages.
+    pub const fn pages(self) -> u64 {
+        ((self.last.0 - self.first.0) >> PAGE_SHIFT).saturating_add(1)
+    }
+
+    /// Whether both hold some page.
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.first.0 <= other.last.0 && other.first.0 <= self.last.0
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+//! How many pages to move at once.
+
+/// Follows the abort rate: a larger batch shares one invalidation among more
+/// pages but keeps each page's window open for longer.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchSizer {
+    size: usize,
+    largest: usize,
+}
+
+impl BatchSizer {
+    /// Starts with small batches; never more than `largest` (at least 1).
+    pub const fn new(largest: usize) -> Self {
+        let largest = if largest == 0 { 1 } else { largest };
+        Self {
+            size: if largest < 8 { largest } else { 8 },
+            largest,
+        }
+    }
+
+    /// The pages to take next.
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Learns from a batch: more than an eighth of the attempts aborted halves
+    /// the size, none at all doubles it.
+    pub fn learn(&mut self, attempts: u64, aborts: u64) {
+        if aborts == 0 {
+            self.size = self.size.saturating_mul(2).min(self.largest);
+        } else if aborts > attempts / 8 {
+            self.size = (self.size / 2).max(1);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The port: all that the engine asks of the world.
+
+use crate::addr::{PageSpan, PhysAddr, PteAddr};
+use crate::checksum::Checksum;
+use crate::page::PageMove;
+
+/// Why a move should end before its next commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A signal waits for the caller.
+    Signal,
+    /// VFIO wants to unmap the pages, or the device is being closed.
+    Unmapping,
+}
+
+/// The invalidation did not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidateError;
+
+/// What a move needs from the machine. Each call is one action that a device or
+/// another CPU could observe, or one observation.
+pub trait Machine {
+    /// Monotonic time in ns.
+    fn now(&mut self) -> u64;
+
+    /// Whether to end before the next commit.
+    fn stop(&mut self) -> Option<Stop>;
+
+    /// Takes the pages that are about to be tried out of every CPU's page tables
+    /// and makes later faults on them wait. When it returns no CPU writes them.
+    fn hold_cpus(&mut self, pages: &[PageMove]);
+
+    /// Lets the faults go on: to END where [`PageMove::maps_end`] says so.
+    fn release_cpus(&mut self, pages: &[PageMove]);
+
+    /// Reads a page-table entry.
+    fn load(&mut self, pte: PteAddr) -> u64;
+
+    /// Replaces an entry if it is `old`, atomically against the IOMMU and other
+    /// CPUs, and makes it visible to the IOMMU's walker. Otherwise says what it is.
+    fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64>;
+
+    /// Stores an entry whatever it was. Only builds for tests call it.
+    #[cfg(any(test, pagemove_test))]
+    fn store(&mut self, pte: PteAddr, new: u64);
+
+    /// Invalidates IOTLB and device TLBs for the span and waits until that is
+    /// complete: no device holds an older translation, and writes that used one
+    /// are visible.
+    fn invalidate(&mut self, span: PageSpan) -> Result<(), InvalidateError>;
+
+    /// Copies a page and makes the copy visible to devices. The sum is of what
+    /// was written.
+    fn copy(&mut self, from: PhysAddr, to: PhysAddr) -> Checksum;
+
+    /// Sums a page.
+    fn sum(&mut self, page: PhysAddr) -> Checksum;
+
+    /// Waits for `ns` before the next attempt. Returns early if [`Self::stop`]
+    /// has something to say.
+    fn back_off(&mut self, ns: u64);
+
+    /// A page was committed; builds for tests may spoil it now.
+    #[cfg(any(test, pagemove_test))]
+    fn after_commit(&mut self, _pte: PteAddr, _old: u64) {}
+}

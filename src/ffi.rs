@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The functions of `shim.c`, as they are. Safe wrappers live where they belong.
+
+use kernel::bindings;
+use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+
+pub(crate) use bindings::{
+    address_space, file, iommu_domain, mm_struct, page, pci_dev, vm_area_struct, vm_fault,
+    vm_operations_struct,
+};
+
+/// `struct vfio_device`, never looked into.
+#[repr(C)]
+pub(crate) struct VfioDevice {
+    _opaque: [u8; 0],
+}
+
+// Structures of the kernel are passed by pointer; some of their fields are empty
+// structures, which C and Rust both allow behind one.
+#[allow(improper_ctypes)]
+extern "C" {
+    pub(crate) fn pagemove_register_vfio() -> c_int;
+    pub(crate) fn pagemove_unregister_vfio();
+    pub(crate) fn pagemove_pci_is_ours(pdev: *mut pci_dev) -> bool;
+    pub(crate) fn pagemove_pci_driver_name(pdev: *mut pci_dev) -> *const c_char;
+    pub(crate) fn pagemove_pci_address(pdev: *mut pci_dev) -> u32;
+    pub(crate) fn pagemove_pci_node(pdev: *mut pci_dev) -> c_int;
+    pub(crate) fn pagemove_pci_domain(pdev: *mut pci_dev) -> *mut iommu_domain;
+    pub(crate) fn pagemove_pci_iommu_name(pdev: *mut pci_dev) -> *const c_char;
+
+    pub(crate) fn pagemove_domain_format(domain: *const iommu_domain) -> u32;
+    pub(crate) fn pagemove_domain_top(domain: *mut iommu_domain) -> u64;
+    pub(crate) fn pagemove_top_phys(top: u64) -> u64;
+    pub(crate) fn pagemove_top_level(top: u64) -> u32;
+    pub(crate) fn pagemove_domain_incoherent(domain: *mut iommu_domain) -> bool;
+    pub(crate) fn pagemove_domain_iova_to_phys(domain: *mut iommu_domain, iova: u64) -> u64;
+    pub(crate) fn pagemove_domain_flush(domain: *mut iommu_domain, first: u64, last: u64);
+
+    pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool) -> *mut page;
+    pub(crate) fn pagemove_alloc_page_for(vma: *mut vm_area_struct, address: c_ulong) -> *mut page;
+    pub(crate) fn pagemove_page_own(page: *mut page, tag: c_ulong);
+    pub(crate) fn pagemove_page_free(page: *mut page);
+    pub(crate) fn pagemove_page_tag(page: *mut page) -> c_ulong;
+    pub(crate) fn pagemove_page_phys(page: *mut page) -> u64;
+    pub(crate) fn pagemove_phys_page(phys: u64) -> *mut page;
+    pub(crate) fn pagemove_page_node(page: *mut page) -> c_int;
+    pub(crate) fn pagemove_phys_virt(phys: u64) -> *mut c_void;
+    pub(crate) fn pagemove_node_has_memory(node: c_int) -> bool;
+
+    pub(crate) fn pagemove_new_mapping() -> *mut file;
+    pub(crate) fn pagemove_mapping_of(file: *mut file) -> *mut address_space;
+    pub(crate) fn pagemove_set_mapping(file: *mut file, mapping: *mut address_space);
+    pub(crate) fn pagemove_private(file: *mut file) -> *mut c_void;
+    pub(crate) fn pagemove_set_private(file: *mut file, private: *mut c_void);
+    pub(crate) fn pagemove_vma_may_share(vma: *mut vm_area_struct) -> bool;
+    pub(crate) fn pagemove_vma_setup(
+        vma: *mut vm_area_struct,
+        ops: *const vm_operations_struct,
+        private: *mut c_void,
+    );
+    pub(crate) fn pagemove_vma_start(vma: *mut vm_area_struct) -> c_ulong;
+    pub(crate) fn pagemove_vma_pages(vma: *mut vm_area_struct) -> c_ulong;
+    pub(crate) fn pagemove_vma_first(vma: *mut vm_area_struct) -> c_ulong;
+    pub(crate) fn pagemove_vma_mm(vma: *mut vm_area_struct) -> *mut mm_struct;
+    pub(crate) fn pagemove_vma_private(vma: *mut vm_area_struct) -> *mut c_void;
+    pub(crate) fn pagemove_fault_index(vmf: *mut vm_fault) -> c_ulong;
+    pub(crate) fn pagemove_fault_address(vmf: *mut vm_fault) -> c_ulong;
+    pub(crate) fn pagemove_fault_vma(vmf: *mut vm_fault) -> *mut vm_area_struct;
+    pub(crate) fn pagemove_insert(
+        vma: *mut vm_area_struct,
+        address: c_ulong,
+        phys: u64,
+    ) -> c_uint;
+    pub(crate) fn pagemove_zap(mapping: *mut address_space, offset: u64, length: u64);
+    pub(crate) fn pagemove_premap(
+        mm: *mut mm_struct,
+        address: c_ulong,
+        ops: *const vm_operations_struct,
+        index: c_ulong,
+        private: *mut c_void,
+    ) -> bool;
+
+    pub(crate) fn pagemove_current_mm() -> *mut mm_struct;
+    pub(crate) fn pagemove_current_pid() -> c_int;
+    pub(crate) fn pagemove_mm_grab(mm: *mut mm_struct);
+    pub(crate) fn pagemove_mm_drop(mm: *mut mm_struct);
+    pub(crate) fn pagemove_mm_count(mm: *mut mm_struct) -> c_int;
+    pub(crate) fn pagemove_mm_is_used(mm: *mut mm_struct) -> bool;
+
+    pub(crate) fn pagemove_capable() -> bool;
+    pub(crate) fn pagemove_locked_down() -> c_int;
+    pub(crate) fn pagemove_signal_pending() -> bool;
+    pub(crate) fn pagemove_now() -> u64;
+    pub(crate) fn pagemove_sleep(ns: u64);
+
+    pub(crate) fn pagemove_reclaim_soon();
+    pub(crate) fn pagemove_reclaim_stop();
+
+    // Exported by VFIO; no bindings.
+    pub(crate) fn vfio_pin_pages(
+        device: *mut VfioDevice,
+        iova: u64,
+        npage: c_int,
+        prot: c_int,
+        pages: *mut *mut page,
+    ) -> c_int;
+    pub(crate) fn vfio_unpin_pages(device: *mut VfioDevice, iova: u64, npage: c_int);
+}
+
+/// Monotonic time in ns.
+pub(crate) fn now() -> u64 {
+    // SAFETY: reads the clock; no preconditions.
+    unsafe { pagemove_now() }
+}
+
+/// Sleeps for about `ns`.
+pub(crate) fn sleep(ns: u64) {
+    // SAFETY: the callers are in process context without spinlocks (each is an
+    // ioctl, a VFIO callback or a work item).
+    unsafe { pagemove_sleep(ns) }
+}

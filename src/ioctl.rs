@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The ioctls, one function each. Checks come in the order structure, flags,
+//! values, objects, so that a call with one mistake gets the errno of that one.
+
+use crate::args::{self, Args, UserArray};
+use crate::mover::{self, Request, Tally};
+use crate::refusal::Refusal;
+use crate::region::Region;
+use crate::{abi, domain, errno, ffi, file, page, registry, stats};
+use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+const MOVE_FLAGS: u32 = abi::MOVE_NO_VERIFY | abi::MOVE_EVEN_IF_THERE;
+
+pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> Result {
+    match command {
+        abi::IOC_INFO => with_args(argument, info),
+        abi::IOC_REGION_SETUP => with_args(argument, |args| region_setup(region, args)),
+        abi::IOC_REGION_LIST => with_args(argument, region_list),
+        abi::IOC_REGION_QUERY => with_args(argument, region_query),
+        abi::IOC_DEVICE_LIST => with_args(argument, device_list),
+        abi::IOC_MOVE => move_pages(argument),
+        abi::IOC_STATS => with_args(argument, get_stats),
+        _ => Err(ENOTTY),
+    }
+}
+
+fn with_args<T: Args>(argument: usize, f: impl FnOnce(&mut T) -> Result) -> Result {
+    let (mut value, size) = args::read::<T>(argument)?;
+    f(&mut value)?;
+    args::write(argument, &value, size)
+}
+
+fn no_flags(flags: u32) -> Result {
+    if flags == 0 {
+        Ok(())
+    } else {
+        Err(errno::eopnotsupp())
+    }
+}
+
+fn info(info: &mut abi::Info) -> Result {
+    *info = abi::Info {
+        size: info.size,
+        abi_version: abi::ABI_VERSION,
+        engines: 1 << abi::ENGINE_ADBIT,
+        formats: 1 << abi::FORMAT_X86_64,
+        move_flags: MOVE_FLAGS,
+        test_build: u32::from(cfg!(pagemove_test)),
+        max_region_bytes: abi::MAX_REGION_BYTES,
+        max_move_pages: u64::from(abi::MAX_MOVE_PAGES),
+        max_entries: u64::from(abi::MAX_ENTRIES),
+        max_retries: abi::MAX_RETRIES,
+        page_size: abi::PAGE_SIZE as u32,
+    };
+    Ok(())
+}
+
+fn region_setup(region: &Arc<Region>, args: &mut abi::RegionSetup) -> Result {
+    no_flags(args.flags)?;
+    let whole_pages = args.length != 0 && args.length % PAGE_SIZE == 0;
+    if !whole_pages || args.length > abi::MAX_REGION_BYTES {
+        return Err(EINVAL);
+    }
+    if args.node != -1 && !page::node_has_memory(args.node) {
+        return Err(EINVAL);
+    }
+    region.set_up(args.length, args.node)?;
+    args.id = region.id;
+    file::list(region)
+}
+
+fn region_list(args: &mut abi::RegionList) -> Result {
+    no_flags(args.flags)?;
+    check_entries(u64::from(args.capacity))?;
+    let entries = UserArray::new(args.entries)?;
+    let mut count: u32 = 0;
+    while let Some(region) = registry::nth_region(count as usize) {
+        if count < args.capacity {
+            entries.write(u64::from(count), &[region.describe()])?;
+        }
+        count = count.saturating_add(1);
+    }
+    args.count = count;
+    Ok(())
+}
+
+fn region_query(args: &mut abi::RegionQuery) -> Result {
+    no_flags(args.flags)?;
+    if args.reserved != 0 {
+        return Err(EINVAL);
+    }
+    let span = PageSpan::new(Iova(args.offset), args.length).ok_or(EINVAL)?;
+    check_entries(span.pages())?;
+    let region = registry::region(args.id).ok_or(ENOENT)?;
+    let entries = UserArray::new(args.entries)?;
+    let first = span.first().0 >> PAGE_SHIFT;
+    let last = span.last().0 >> PAGE_SHIFT;
+    if region.place(last).is_none() {
+        return Err(EINVAL);
+    }
+    for n in 0..span.pages() {
+        let place = region.place(first.saturating_add(n)).ok_or(EINVAL)?;
+        entries.write(n, &[place])?;
+    }
+    Ok(())
+}
+
+fn check_entries(n: u64) -> Result {
+    if n > u64::from(abi::MAX_ENTRIES) {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+fn device_list(args: &mut abi::DeviceList) -> Result {
+    no_flags(args.flags)?;
+    check_entries(u64::from(args.capacity))?;
+    let entries = UserArray::new(args.entries)?;
+    let mut count: u32 = 0;
+    while let Some(device) = registry::nth_device(count as usize) {
+        if count < args.capacity {
+            entries.write(u64::from(count), &[describe(&device)])?;
+        }
+        count = count.saturating_add(1);
+    }
+    args.count = count;
+    Ok(())
+}
+
+fn describe(device: &crate::device::Device) -> abi::Device {
+    let address = device.address();
+    let iommu = device.iommu();
+    let mut entry = abi::Device {
+        segment: (address >> 16) as u16,
+        bus: (address >> 8) as u8,
+        devfn: address as u8,
+        node: device.node(),
+        iommu: iommu.0,
+        ..abi::Device::default()
+    };
+    let Some(domain) = device.open_domain() else {
+        return entry;
+    };
+    entry.flags |= abi::DEVICE_OPEN;
+    if let Some(format) = domain.and_then(|d| d.format()) {
+        entry.format = match format {
+            engine::Format::X86_64 => abi::FORMAT_X86_64,
+            engine::Format::VtdSs => abi::FORMAT_VTDSS,
+            engine::Format::AmdV1 => abi::FORMAT_AMDV1,
+        };
+        if domain.is_some_and(|d| d.is_incoherent()) {
+            entry.flags |= abi::DEVICE_INCOHERENT;
+        }
+    }
+    match domain::check(domain, iommu.as_bytes()) {
+        Ok(_) => entry.engines = 1 << abi::ENGINE_ADBIT,
+        Err(refusal) => entry.reason = refusal.reason(),
+    }
+    entry
+}
+
+fn get_stats(args: &mut abi::Stats) -> Result {
+    no_flags(args.flags)?;
+    let size = args.size;
+    *args = stats::snapshot();
+    args.size = size;
+    Ok(())
+}
+
+/// Unlike the others this writes its structure back whatever happens.
+fn move_pages(argument: usize) -> Result {
+    // SAFETY: asks about the current task.
+    if !unsafe { ffi::pagemove_capable() } {
+        return Err(EPERM);
+    }
+    // SAFETY: as above.
+    kernel::error::to_result(unsafe { ffi::pagemove_locked_down() })?;
+    let (mut args, size) = args::read::<abi::Move>(argument)?;
+    args.pages_moved = 0;
+    args.pages_done = 0;
+    args.pages_there = 0;
+    args.reason = abi::REASON_NONE;
+    args.engine_used = 0;
+    args.aborts = [0; abi::ABORT_SLOTS];
+    // Found now rather than after pages were moved.
+    args::write(argument, &args, size)?;
+    let done = start_move(&mut args);
+    args::write(argument, &args, size)?;
+    done
+}
+
+fn start_move(args: &mut abi::Move) -> Result {
+    if args.flags & !MOVE_FLAGS != 0 {
+        return Err(errno::eopnotsupp());
+    }
+    if args.engine != abi::ENGINE_AUTO && args.engine != abi::ENGINE_ADBIT {
+        return Err(errno::eopnotsupp());
+    }
+    let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
+    if span.pages() > u64::from(abi::MAX_MOVE_PAGES) || args.retries > abi::MAX_RETRIES {
+        return Err(EINVAL);
+    }
+    if !page::node_has_memory(args.node) {
+        args.reason = abi::REASON_NODE;
+        return Err(EINVAL);
+    }
+    let device = find_device(args).map_err(Refusal::error)?;
+    let results = match args.results {
+        0 => None,
+        address => Some(UserArray::new(address)?),
+    };
+    if let Some(results) = results {
+        clear_results(results, span.pages())?;
+    }
+    let now = ffi::now();
+    let request = Request {
+        device,
+        span,
+        node: args.node,
+        retries: args.retries,
+        deadline: match args.deadline_ns {
+            0 => None,
+            ns => Some(now.saturating_add(ns)),
+        },
+        verify: args.flags & abi::MOVE_NO_VERIFY == 0,
+        even_if_there: args.flags & abi::MOVE_EVEN_IF_THERE != 0,
+        results,
+    };
+    args.engine_used = abi::ENGINE_ADBIT;
+    let mut tally = Tally::default();
+    let end = mover::run(&request, &mut tally);
+    args.pages_moved = tally.moved;
+    args.pages_done = tally.done;
+    args.pages_there = tally.there;
+    for (to, from) in args.aborts.iter_mut().zip(tally.aborts.iter()) {
+        *to = from;
+    }
+    end.map_err(|refusal| {
+        args.reason = refusal.reason();
+        refusal.error()
+    })
+}
+
+/// Says "not tried" for every page, which also shows that the array can be
+/// written before anything moves.
+fn clear_results(results: UserArray, pages: u64) -> Result {
+    let blank = [mover::NOT_TRIED; 64];
+    let mut at = 0;
+    while at < pages {
+        let n = pages.saturating_sub(at).min(blank.len() as u64);
+        results.write(at, blank.get(..n as usize).ok_or(EFAULT)?)?;
+        at = at.saturating_add(n);
+    }
+    Ok(())
+}
+
+fn find_device(args: &abi::Move) -> Result<Arc<crate::device::Device>, Refusal> {
+    // SAFETY: looks a function up and takes a reference.
+    let pdev = unsafe {
+        bindings::pci_get_domain_bus_and_slot(
+            i32::from(args.segment),
+            u32::from(args.bus),
+            u32::from(args.devfn),
+        )
+    };
+    if pdev.is_null() {
+        return Err(Refusal::NoDevice);
+    }
+    // SAFETY: drops that reference; only the address is needed below.
+    unsafe { bindings::pci_dev_put(pdev) };
+    let address =
+        u32::from(args.segment) << 16 | u32::from(args.bus) << 8 | u32::from(args.devfn);
+    let device = registry::device_at(address).ok_or(Refusal::NotBound)?;
+    if device.open_domain().is_none() {
+        return Err(Refusal::NotOpen);
+    }
+    Ok(device)
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The real machine, as the engine asks for it.
+
+use crate::claim::Claim;
+use crate::device::Hold;
+use crate::ffi;
+use crate::stats::{self, Counter};
+use core::sync::atomic::{AtomicU64, Ordering};
+use engine::{
+    Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr, PteAddr, Stop,
+    PAGE_SIZE,
+};
+
+/// The machine during one batch. `claims` are in the order of the engine's pages.
+pub(crate) struct KernelMachine<'a> {
+    pub(crate) hold: &'a Hold,
+    pub(crate) claims: &'a [Claim],
+    /// Entries have to be written back from the CPU cache.
+    pub(crate) incoherent: bool,
+}
+
+fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
+    // SAFETY: `pte` comes from a walk of the domain's table, so that it is an
+    // aligned entry of a table page in the direct map. Tables on the way are not
+    // freed while the hold pins the page (see `device.rs`). Other CPUs and the
+    // IOMMU change the entry concurrently, which an atomic allows.
+    unsafe { AtomicU64::from_ptr(ffi::pagemove_phys_virt(pte.0).cast()) }
+}
+
+fn words(page: PhysAddr) -> *mut u64 {
+    // SAFETY: only translates the number.
+    unsafe { ffi::pagemove_phys_virt(page.0).cast() }
+}
+
+const WORDS: usize = (PAGE_SIZE / 8) as usize;
+
+impl KernelMachine<'_> {
+    fn write_back(&self, pte: PteAddr) {
+        if self.incoherent {
+            // SAFETY: the entry is mapped, as in `entry_at`.
+            unsafe { kernel::bindings::clflush_cache_range(ffi::pagemove_phys_virt(pte.0), 8) };
+        }
+    }
+
+    fn for_runs(&self, pages: &[PageMove], wanted: fn(&PageMove) -> bool) {
+        let mut run: Option<(&Claim, u64)> = None;
+        for (claim, page) in self.claims.iter().zip(pages) {
+            if !wanted(page) {
+                continue;
+            }
+            run = match run {
+                Some((first, n))
+                    if first.region.id == claim.region.id
+                        && claim.index == first.index.wrapping_add(n) =>
+                {
+                    Some((first, n.wrapping_add(1)))
+                }
+                Some((first, n)) => {
+                    first.region.zap(first.index, n);
+                    Some((claim, 1))
+                }
+                None => Some((claim, 1)),
+            };
+        }
+        if let Some((first, n)) = run {
+            first.region.zap(first.index, n);
+        }
+    }
+}
+
+impl Machine for KernelMachine<'_> {
+    fn now(&mut self) -> u64 {
+        ffi::now()
+    }
+
+    fn stop(&mut self) -> Option<Stop> {
+        // SAFETY: reads the current task's flags.
+        if unsafe { ffi::pagemove_signal_pending() } {
+            Some(Stop::Signal)
+        } else if self.hold.is_cancelled() {
+            Some(Stop::Unmapping)
+        } else {
+            None
+        }
+    }
+
+    fn hold_cpus(&mut self, pages: &[PageMove]) {
+        for (claim, page) in self.claims.iter().zip(pages) {
+            if page.state() == PageState::Start {
+                claim.region.hold(claim.index);
+            }
+        }
+        self.for_runs(pages, |page| page.state() == PageState::Start);
+    }
+
+    fn release_cpus(&mut self, pages: &[PageMove]) {
+        let mut unheld = false;
+        for (claim, page) in self.claims.iter().zip(pages) {
+            let now = if page.maps_end() { page.end } else { page.start };
+            let held = claim.region.release(claim.index, now);
+            unheld |= !held && cfg!(pagemove_test);
+        }
+        if unheld {
+            // A build for tests that left the hold out: CPUs still map START.
+            self.for_runs(pages, PageMove::maps_end);
+        }
+    }
+
+    fn load(&mut self, pte: PteAddr) -> u64 {
+        entry_at(pte).load(Ordering::Acquire)
+    }
+
+    fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
+        entry_at(pte)
+            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+            .map(|_| self.write_back(pte))
+    }
+
+    #[cfg(pagemove_test)]
+    fn store(&mut self, pte: PteAddr, new: u64) {
+        entry_at(pte).swap(new, Ordering::SeqCst);
+        self.write_back(pte);
+    }
+
+    #[cfg(pagemove_test)]
+    fn after_commit(&mut self, pte: PteAddr, old: u64) {
+        if crate::params::spoils_now() {
+            entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);
+            self.write_back(pte);
+        }
+    }
+
+    fn invalidate(&mut self, span: PageSpan) -> Result<(), InvalidateError> {
+        stats::add(Counter::Invalidations, 1);
+        self.hold.domain.flush(span);
+        Ok(())
+    }
+
+    fn copy(&mut self, from: PhysAddr, to: PhysAddr) -> Checksum {
+        let (from, to) = (words(from), words(to));
+        let mut sum = Checksum::new();
+        for n in 0..WORDS {
+            // SAFETY: both are whole pages of ours in the direct map. START may be
+            // written by a device this instant: a volatile read of an aligned word
+            // sees it before or after, and the commit then fails. END is known to
+            // nobody else.
+            let word = unsafe {
+                let word = from.add(n).read_volatile();
+                to.add(n).write_volatile(word);
+                word
+            };
+            sum = sum.add(word);
+        }
+        // The locked compare-and-swap of the commit orders these stores before the
+        // entry; memory is coherent for devices on this architecture.
+        sum
+    }
+
+    fn sum(&mut self, page: PhysAddr) -> Checksum {
+        let words = words(page);
+        let mut sum = Checksum::new();
+        for n in 0..WORDS {
+            // SAFETY: as in `copy`.
+            sum = sum.add(unsafe { words.add(n).read_volatile() });
+        }
+        sum
+    }
+
+    fn back_off(&mut self, ns: u64) {
+        if self.stop().is_none() {
+            ffi::sleep(ns);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pages that pagemove owns: reserved, tagged with the region they belong to.
+//!
+//! PG_reserved makes VFIO map them without taking pins (FACTS 5), and makes its
+//! unpinning a no-op. So such a page may be freed only when no `vfio_dma` can
+//! name it any more: see `reclaim.rs`.
+
+use crate::ffi;
+use engine::PhysAddr;
+use kernel::prelude::*;
+
+/// Which region a page belongs to, and where in it. Kept in `page->private`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) region: u32,
+    pub(crate) index: u64,
+}
+
+const INDEX_BITS: u32 = 24;
+
+impl Tag {
+    fn pack(self) -> u64 {
+        (u64::from(self.region) << INDEX_BITS) | (self.index & ((1 << INDEX_BITS) - 1))
+    }
+
+    fn unpack(raw: u64) -> Self {
+        Self {
+            region: (raw >> INDEX_BITS) as u32,
+            index: raw & ((1 << INDEX_BITS) - 1),
+        }
+    }
+}
+
+/// A page that nothing maps yet, or nothing any more. Dropping it frees it.
+pub(crate) struct OwnedPage(*mut ffi::page);
+
+// SAFETY: the pointer is the only reference to the page; pages may be freed by
+// any thread.
+unsafe impl Send for OwnedPage {}
+
+impl OwnedPage {
+    /// A page of exactly this node. ENOMEM if it has none to give.
+    pub(crate) fn at_node(node: i32, zero: bool, tag: Tag) -> Result<Self> {
+        // SAFETY: the callers checked that the node has memory.
+        Self::adopt(unsafe { ffi::pagemove_alloc_page(node, zero) }, tag)
+    }
+
+    /// A zeroed page from where the memory policy of the mapping says.
+    ///
+    /// # Safety
+    ///
+    /// `vma` is valid and its mmap lock or VMA lock is held.
+    pub(crate) unsafe fn for_vma(
+        vma: *mut ffi::vm_area_struct,
+        address: usize,
+        tag: Tag,
+    ) -> Result<Self> {
+        // SAFETY: the caller's contract.
+        Self::adopt(unsafe { ffi::pagemove_alloc_page_for(vma, address) }, tag)
+    }
+
+    fn adopt(page: *mut ffi::page, tag: Tag) -> Result<Self> {
+        if page.is_null() {
+            return Err(ENOMEM);
+        }
+        // SAFETY: the page was just allocated, so that nobody else knows it.
+        unsafe { ffi::pagemove_page_own(page, tag.pack() as _) };
+        Ok(Self(page))
+    }
+
+    pub(crate) fn phys(&self) -> PhysAddr {
+        // SAFETY: the page is ours and alive.
+        PhysAddr(unsafe { ffi::pagemove_page_phys(self.0) })
+    }
+
+    /// Gives the page to a page table or a region's map.
+    pub(crate) fn into_phys(self) -> PhysAddr {
+        let phys = self.phys();
+        core::mem::forget(self);
+        phys
+    }
+
+    /// Takes a page back.
+    ///
+    /// # Safety
+    ///
+    /// `phys` came from [`Self::into_phys`], nobody else takes it back, and
+    /// nothing reaches it any more: no CPU mapping, no IOMMU entry (after an
+    /// invalidation that completed), no `vfio_dma` and no pinned pfn of VFIO.
+    pub(crate) unsafe fn from_phys(phys: PhysAddr) -> Option<Self> {
+        // SAFETY: only translates the number.
+        let page = unsafe { ffi::pagemove_phys_page(phys.0) };
+        if page.is_null() {
+            None
+        } else {
+            Some(Self(page))
+        }
+    }
+}
+
+impl Drop for OwnedPage {
+    fn drop(&mut self) {
+        // SAFETY: by construction nothing reaches the page any more.
+        unsafe { ffi::pagemove_page_free(self.0) };
+    }
+}
+
+/// The tag of the page at `phys`, if it is one of ours. The answer is a hint
+/// until the region confirms that its map names this page: any reserved page of
+/// the machine may hold any number in `private`.
+pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
+    // SAFETY: only translates the number; the result is checked.
+    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
+    if page.is_null() {
+        return None;
+    }
+    // SAFETY: `page` is the struct page of a valid frame, which never goes away
+    // for memory that is not hot-removed; reserved pages can't be.
+    let raw = unsafe { ffi::pagemove_page_tag(page) } as u64;
+    if raw == 0 {
+        None
+    } else {
+        Some(Tag::unpack(raw))
+    }
+}
+
+/// The NUMA node of the frame at `phys`.
+pub(crate) fn node_of(phys: PhysAddr) -> Option<i32> {
+    // SAFETY: only translates the number; the result is checked.
+    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
+    if page.is_null() {
+        return None;
+    }
+    // SAFETY: reads a field of a valid struct page that never changes.
+    Some(unsafe { ffi::pagemove_page_node(page) })
+}
+
+/// Whether pages can be allocated at `node`.
+pub(crate) fn node_has_memory(node: i32) -> bool {
+    // SAFETY: the function checks the number itself.
+    unsafe { ffi::pagemove_node_has_memory(node) }
+}

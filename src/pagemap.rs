@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which page backs each index of a region: a radix tree of three levels.
+//!
+//! A leaf covers 2 MiB, a directory 1 GiB, and both are made on first use, so
+//! that the bookkeeping is about eight bytes for each page that exists and does
+//! not depend on the size of the address range.
+
+use engine::{PhysAddr, PAGE_SIZE};
+use kernel::prelude::*;
+
+const LEAF_BITS: u32 = 9;
+const DIR_BITS: u32 = 9;
+/// 2^6 directories of 1 GiB: 64 GiB.
+const ROOT_BITS: u32 = 6;
+
+const PRESENT: u64 = 1 << 0;
+const CLAIMED: u64 = 1 << 1;
+const HELD: u64 = 1 << 2;
+
+/// What backs one page of a region.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry(u64);
+
+impl Entry {
+    pub(crate) const EMPTY: Self = Self(0);
+
+    pub(crate) const fn present(page: PhysAddr) -> Self {
+        Self((page.0 & !(PAGE_SIZE - 1)) | PRESENT)
+    }
+
+    pub(crate) const fn page(self) -> Option<PhysAddr> {
+        if self.0 & PRESENT != 0 {
+            Some(PhysAddr(self.0 & !(PAGE_SIZE - 1)))
+        } else {
+            None
+        }
+    }
+
+    /// A move owns the page: no other may begin.
+    pub(crate) const fn is_claimed(self) -> bool {
+        self.0 & CLAIMED != 0
+    }
+
+    /// CPU faults wait.
+    pub(crate) const fn is_held(self) -> bool {
+        self.0 & HELD != 0
+    }
+
+    pub(crate) const fn claimed(self, yes: bool) -> Self {
+        Self(if yes { self.0 | CLAIMED } else { self.0 & !CLAIMED })
+    }
+
+    pub(crate) const fn held(self, yes: bool) -> Self {
+        Self(if yes { self.0 | HELD } else { self.0 & !HELD })
+    }
+
+    /// The same flags, another page.
+    pub(crate) const fn backed_by(self, page: PhysAddr) -> Self {
+        Self((page.0 & !(PAGE_SIZE - 1)) | (self.0 & (PAGE_SIZE - 1)))
+    }
+}
+
+type Leaf = KVec<u64>;
+type Dir = KVec<Leaf>;
+
+/// The tree.
+pub(crate) struct PageMap {
+    root: KVec<Dir>,
+}
+
+const fn part(index: u64, shift: u32, bits: u32) -> usize {
+    ((index >> shift) & ((1 << bits) - 1)) as usize
+}
+
+impl PageMap {
+    pub(crate) const fn new() -> Self {
+        Self { root: KVec::new() }
+    }
+
+    pub(crate) fn get(&self, index: u64) -> Entry {
+        self.root
+            .get((index >> (LEAF_BITS + DIR_BITS)) as usize)
+            .and_then(|dir| dir.get(part(index, LEAF_BITS, DIR_BITS)))
+            .and_then(|leaf| leaf.get(part(index, 0, LEAF_BITS)))
+            .map_or(Entry::EMPTY, |raw| Entry(*raw))
+    }
+
+    /// Replaces an entry whose leaf exists; does nothing where none does.
+    pub(crate) fn set(&mut self, index: u64, entry: Entry) {
+        if let Some(raw) = self
+            .root
+            .get_mut((index >> (LEAF_BITS + DIR_BITS)) as usize)
+            .and_then(|dir| dir.get_mut(part(index, LEAF_BITS, DIR_BITS)))
+            .and_then(|leaf| leaf.get_mut(part(index, 0, LEAF_BITS)))
+        {
+            *raw = entry.0;
+        }
+    }
+
+    /// Makes the leaf for `index`, so that [`Self::set`] can't miss.
+    pub(crate) fn reserve(&mut self, index: u64) -> Result {
+        let top = (index >> (LEAF_BITS + DIR_BITS)) as usize;
+        if top >= 1 << ROOT_BITS {
+            return Err(EINVAL);
+        }
+        while self.root.len() <= top {
+            self.root.push(KVec::new(), GFP_KERNEL)?;
+        }
+        let dir = self.root.get_mut(top).ok_or(EINVAL)?;
+        let middle = part(index, LEAF_BITS, DIR_BITS);
+        while dir.len() <= middle {
+            dir.push(KVec::new(), GFP_KERNEL)?;
+        }
+        let leaf = dir.get_mut(middle).ok_or(EINVAL)?;
+        if leaf.is_empty() {
+            *leaf = KVec::from_elem(0, 1 << LEAF_BITS, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Every entry that is not empty.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.root
+            .iter()
+            .flat_map(|dir| dir.iter())
+            .flat_map(|leaf| leaf.iter())
+            .filter(|raw| **raw != 0)
+            .map(|raw| Entry(*raw))
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Why a call can't go on: a reason for the user, and the errno that the header
+//! gives it. The only place that maps one to the other.
+
+use crate::{abi, errno};
+use kernel::prelude::*;
+
+/// A reason to refuse or to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Format,
+    Iommu,
+    Incoherent,
+    LargeLeaf,
+    SharedDomain,
+    Aliased,
+    Disabled,
+    NotMapped,
+    NotRegion,
+    ClosedRegion,
+    Busy,
+    Unmapping,
+    Deadline,
+    Signal,
+    NoMemory,
+    LostWrite,
+    NoVaddr,
+    NoDomain,
+    /// There is no PCI function at the address.
+    NoDevice,
+    /// The function is not bound to our driver.
+    NotBound,
+    /// No VMM has it open.
+    NotOpen,
+    /// The caller's result array can't be written.
+    BadPointer,
+}
+
+impl Refusal {
+    /// PAGEMOVE_REASON_*.
+    pub(crate) const fn reason(self) -> u32 {
+        match self {
+            Self::Format => abi::REASON_FORMAT,
+            Self::Iommu => abi::REASON_IOMMU,
+            Self::Incoherent => abi::REASON_INCOHERENT,
+            Self::LargeLeaf => abi::REASON_LARGE_LEAF,
+            Self::SharedDomain => abi::REASON_SHARED_DOMAIN,
+            Self::Aliased => abi::REASON_ALIASED,
+            Self::Disabled => abi::REASON_DISABLED,
+            Self::NotMapped => abi::REASON_NOT_MAPPED,
+            Self::NotRegion => abi::REASON_NOT_REGION,
+            Self::ClosedRegion => abi::REASON_CLOSED_REGION,
+            Self::Busy => abi::REASON_BUSY,
+            Self::Unmapping => abi::REASON_UNMAPPING,
+            Self::Deadline => abi::REASON_DEADLINE,
+            Self::Signal => abi::REASON_SIGNAL,
+            Self::NoMemory => abi::REASON_NO_MEMORY,
+            Self::LostWrite => abi::REASON_LOST_WRITE,
+            Self::NoVaddr => abi::REASON_NO_VADDR,
+            Self::NoDomain => abi::REASON_NO_DOMAIN,
+            Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => {
+                abi::REASON_NONE
+            }
+        }
+    }
+
+    /// The errno that the header gives this reason.
+    pub(crate) fn error(self) -> Error {
+        match self {
+            Self::Format
+            | Self::Iommu
+            | Self::Incoherent
+            | Self::LargeLeaf
+            | Self::Aliased
+            | Self::NoDomain => errno::eopnotsupp(),
+            Self::SharedDomain => EXDEV,
+            Self::Disabled | Self::LostWrite => EIO,
+            Self::NotMapped | Self::NoVaddr => ENOENT,
+            Self::NotRegion => errno::eaddrnotavail(),
+            Self::ClosedRegion => errno::estale(),
+            Self::Busy => EBUSY,
+            Self::Unmapping => EAGAIN,
+            Self::Deadline => errno::etime(),
+            Self::Signal => EINTR,
+            Self::NoMemory => ENOMEM,
+            Self::NoDevice => ENODEV,
+            Self::NotBound => ENXIO,
+            Self::NotOpen => errno::enotconn(),
+            Self::BadPointer => EFAULT,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Counters since the module was loaded.
+
+use crate::abi;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use engine::AbortCounts;
+use kernel::fmt;
+
+/// What is counted. The numbers index [`COUNTERS`].
+#[derive(Clone, Copy)]
+pub(crate) enum Counter {
+    Calls,
+    Moved,
+    Aborted,
+    Attempts,
+    LostWrites,
+    Invalidations,
+    Premapped,
+    FaultsHeld,
+    UnmapsHeld,
+    RegionPages,
+    WindowMax,
+}
+
+const COUNTER_COUNT: usize = Counter::WindowMax as usize + 1;
+
+static COUNTERS: [AtomicU64; COUNTER_COUNT] = [const { AtomicU64::new(0) }; COUNTER_COUNT];
+static ABORTS: [AtomicU64; abi::ABORT_SLOTS] = [const { AtomicU64::new(0) }; abi::ABORT_SLOTS];
+static WINDOWS: [AtomicU64; abi::WINDOW_BUCKETS] =
+    [const { AtomicU64::new(0) }; abi::WINDOW_BUCKETS];
+
+pub(crate) fn add(counter: Counter, n: u64) {
+    if let Some(value) = COUNTERS.get(counter as usize) {
+        value.fetch_add(n, Relaxed);
+    }
+}
+
+pub(crate) fn sub_region_pages(n: u64) {
+    if let Some(value) = COUNTERS.get(Counter::RegionPages as usize) {
+        value.fetch_sub(n, Relaxed);
+    }
+}
+
+fn get(counter: Counter) -> u64 {
+    COUNTERS
+        .get(counter as usize)
+        .map_or(0, |value| value.load(Relaxed))
+}
+
+pub(crate) fn add_aborts(aborts: &AbortCounts) {
+    for (sum, n) in ABORTS.iter().zip(aborts.iter()) {
+        sum.fetch_add(n, Relaxed);
+    }
+}
+
+pub(crate) fn add_window(ns: u64) {
+    if let Some(bucket) = WINDOWS.get(abi::window_bucket(ns)) {
+        bucket.fetch_add(1, Relaxed);
+    }
+    if let Some(max) = COUNTERS.get(Counter::WindowMax as usize) {
+        max.fetch_max(ns, Relaxed);
+    }
+}
+
+/// The counters as they stand, for PAGEMOVE_IOC_STATS and debugfs.
+pub(crate) fn snapshot() -> abi::Stats {
+    let regions = crate::registry::region_sums();
+    let mut stats = abi::Stats {
+        size: 0,
+        flags: 0,
+        calls: get(Counter::Calls),
+        pages_moved: get(Counter::Moved),
+        pages_aborted: get(Counter::Aborted),
+        attempts: get(Counter::Attempts),
+        lost_writes: get(Counter::LostWrites),
+        invalidations: get(Counter::Invalidations),
+        pages_premapped: get(Counter::Premapped),
+        faults_held: get(Counter::FaultsHeld),
+        unmaps_held: get(Counter::UnmapsHeld),
+        regions: regions.count,
+        region_pages: get(Counter::RegionPages),
+        closed_pages: regions.closed_pages,
+        window_max_ns: get(Counter::WindowMax),
+        aborts: [0; abi::ABORT_SLOTS],
+        windows: [0; abi::WINDOW_BUCKETS],
+    };
+    for (to, from) in stats.aborts.iter_mut().zip(ABORTS.iter()) {
+        *to = from.load(Relaxed);
+    }
+    for (to, from) in stats.windows.iter_mut().zip(WINDOWS.iter()) {
+        *to = from.load(Relaxed);
+    }
+    stats
+}
+
+/// Prints the counters, for the debugfs file `pagemove/stats`: a name and a
+/// number on each line; histogram lines name the lower bound of their bucket.
+pub(crate) fn print(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let s = snapshot();
+    for (name, value) in [
+        ("calls", s.calls),
+        ("pages_moved", s.pages_moved),
+        ("pages_aborted", s.pages_aborted),
+        ("attempts", s.attempts),
+        ("lost_writes", s.lost_writes),
+        ("invalidations", s.invalidations),
+        ("pages_premapped", s.pages_premapped),
+        ("faults_held", s.faults_held),
+        ("unmaps_held", s.unmaps_held),
+        ("regions", s.regions),
+        ("region_pages", s.region_pages),
+        ("closed_pages", s.closed_pages),
+        ("window_max_ns", s.window_max_ns),
+    ] {
+        writeln!(f, "{name} {value}")?;
+    }
+    let causes = [
+        "accessed",
+        "dirty",
+        "pte_changed",
+        "overwritten",
+        "deadline",
+        "cancelled",
+        "invalidate",
+    ];
+    for (name, n) in causes.iter().zip(s.aborts.iter()) {
+        writeln!(f, "abort_{name} {n}")?;
+    }
+    for (bucket, n) in s.windows.iter().enumerate().filter(|(_, n)| **n != 0) {
+        writeln!(f, "window_ns_from_{} {n}", abi::window_bucket_lower(bucket))?;
+    }
+    Ok(())
+}
