@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the Makefile runs: the build root, the module, VMs and the checks.
 
+mod module;
 mod place;
 mod report;
 mod root;
@@ -29,17 +30,65 @@ enum Task {
         #[arg(long)]
         mirror: Option<String>,
     },
+    /// Build pagemove.ko
+    Module {
+        /// The variant that can leave out steps, for tests
+        #[arg(long)]
+        test: bool,
+        /// Against this kernel tree, in place, with this machine's tools
+        #[arg(long)]
+        kdir: Option<PathBuf>,
+    },
+    /// Sign a module
+    Sign {
+        /// The private key, PEM
+        #[arg(long)]
+        key: PathBuf,
+        /// Its certificate
+        #[arg(long)]
+        cert: PathBuf,
+        /// The module [default: build/pagemove.ko]
+        #[arg(long)]
+        ko: Option<PathBuf>,
+    },
     /// Boot a VM and run a program in it
     Vm(vm::command::VmArguments),
 }
 
-fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // The chain of causes in one line; a backtrace would say where in
+            // this program, which is not what a user has to know.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
     let place = place::Place::find(arguments.cache)?;
     match arguments.task {
         Task::BuildRoot { mirror } => {
             let root = root::make::ensure(&place, mirror.as_deref())?;
             println!("build root: {} (kernel {})", root.dir().display(), root.release());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Module { test, kdir: Some(kdir) } => {
+            module::kdir::build(&place, &kdir, test)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Module { test, kdir: None } => {
+            let root = root::make::ensure(&place, None)?;
+            let variant = if test { module::Variant::Test } else { module::Variant::Ship };
+            println!("{}", module::build(&place, &root, variant)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Sign { key, cert, ko } => {
+            let root = root::BuildRoot::open(&place.root())?;
+            let ko = ko.unwrap_or_else(|| module::Variant::Ship.output(&place));
+            module::sign::sign(&root, &key, &cert, &ko)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Vm(vm) => vm::command::run(&place, vm),

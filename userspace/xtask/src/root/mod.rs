@@ -3,7 +3,7 @@
 //! stock kernel, that kernel's source tree with Rust metadata, the kernel and
 //! its modules, and QEMU.
 
-mod chroot;
+pub mod chroot;
 mod kernel;
 pub mod make;
 mod mirror;
