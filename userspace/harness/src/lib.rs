@@ -3,16 +3,21 @@
 //! memory and accounts for every DMA, and the test programs that use it.
 
 pub mod account;
+pub mod campaign;
+pub mod child;
 pub mod device;
 pub mod edu;
 pub mod guest;
 pub mod ledger;
 pub mod memory;
+pub mod mover;
 pub mod nvme;
 pub mod nvme_queue;
 pub mod payload;
 pub mod pci;
 pub mod random;
+pub mod soak;
 pub mod storm;
+pub mod tap;
 pub mod vfio;
 pub mod writers;

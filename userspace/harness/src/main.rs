@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pagemove_harness::guest;
+use pagemove_harness::{campaign, guest, soak};
 
 #[derive(Parser)]
 #[command(name = "pagemove-harness", version, about = "Live DMA, accounted for, while its pages are moved")]
@@ -17,11 +17,17 @@ struct Arguments {
 enum Program {
     /// A process like a VMM: memory, an assigned device, DMA all the time.
     Guest(guest::Options),
+    /// Thousands of page moves under continuous DMA (TAP).
+    Soak(soak::Options),
+    /// The same in small, with the slow device edu (TAP).
+    Edu(campaign::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().program {
         Program::Guest(options) => guest::run(&options),
+        Program::Soak(options) => soak::run(&options, "nvme"),
+        Program::Edu(options) => soak::run(&soak::Options::for_edu(options), "edu"),
     };
     result.unwrap_or_else(|error| {
         eprintln!("pagemove-harness: {error:#}");

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A campaign: a guest whose memory is moved from node to node, again and
+//! again, and what came of it. Soak, demo and sabotage are campaigns.
+
+use std::collections::BTreeMap;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::window::Windows;
+use pagemove_uapi::{Control, Stats, PLACE_NODE};
+
+use crate::account::Status;
+use crate::child::GuestProcess;
+use crate::mover::{pages, Mover, Report};
+
+/// Options of every campaign.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The tool that moves.
+    #[arg(long, default_value = "pagemove")]
+    pub tool: String,
+    /// Further attempts at an aborted page.
+    #[arg(long, default_value_t = 100)]
+    pub retries: u32,
+    /// Seed of all random numbers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Give up after so many seconds.
+    #[arg(long, default_value_t = 600)]
+    pub time_limit: u64,
+    /// An argument for the guest (see `guest --help`).
+    #[arg(long = "guest-arg", value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub guest_arguments: Vec<String>,
+}
+
+/// Sums over the calls of the tool.
+#[derive(Clone, Debug, Default)]
+pub struct Sums {
+    pub calls: u64,
+    pub pages_moved: u64,
+    /// Pages that a call gave up after all its retries.
+    pub given_up: u64,
+    pub lost: u64,
+    /// Pages that moved, though not at the first attempt.
+    pub moved_by_retry: u64,
+    pub aborts: BTreeMap<String, u64>,
+}
+
+impl Sums {
+    fn add(&mut self, report: &Report) {
+        self.calls += 1;
+        self.pages_moved += report.pages_moved;
+        self.given_up += report.pages_aborted;
+        self.lost += report.pages_lost;
+        self.moved_by_retry +=
+            report.results.iter().filter(|page| page.outcome == "moved" && page.attempts > 1).count() as u64;
+        for (cause, count) in &report.aborts {
+            *self.aborts.entry(cause.clone()).or_default() += count;
+        }
+    }
+
+    /// Attempts that a device's access aborted.
+    pub fn aborts_by_access(&self) -> u64 {
+        ["accessed", "dirty"].iter().filter_map(|cause| self.aborts.get(*cause)).sum()
+    }
+
+    pub fn describe_aborts(&self) -> String {
+        let parts: Vec<String> =
+            self.aborts.iter().filter(|(_, count)| **count > 0).map(|(cause, count)| format!("{cause} {count}")).collect();
+        if parts.is_empty() {
+            return "none".to_string();
+        }
+        parts.join(", ")
+    }
+}
+
+/// A guest, the tool, and the module's counters.
+pub struct Campaign {
+    pub guest: GuestProcess,
+    pub mover: Mover,
+    pub control: Control,
+    pub sums: Sums,
+    /// Where pages were not where the tool's results say.
+    pub misplaced: u64,
+    /// The module's counters, and the guest's, before the first move.
+    pub stats_before: Stats,
+    pub status_before: Status,
+    deadline: Instant,
+}
+
+impl Campaign {
+    pub fn start(options: &Options, no_verify: bool, guest_arguments: &[String]) -> Result<Self> {
+        let control = Control::open()?;
+        let stats_before = control.stats()?;
+        let mut arguments = vec!["--seed".to_string(), options.seed.to_string()];
+        arguments.extend_from_slice(guest_arguments);
+        arguments.extend_from_slice(&options.guest_arguments);
+        let mut guest = GuestProcess::start(&arguments)?;
+        let status_before = guest.status()?;
+        let mover = Mover { program: options.tool.clone(), retries: options.retries, no_verify };
+        let deadline = Instant::now() + Duration::from_secs(options.time_limit);
+        Ok(Self { guest, mover, control, sums: Sums::default(), misplaced: 0, stats_before, status_before, deadline })
+    }
+
+    pub fn pages(&self) -> u64 {
+        pages(&self.guest.layout)
+    }
+
+    pub fn time_is_up(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Begins to move everything to a node; [`Campaign::finish_move`] ends it.
+    pub fn start_move(&self, node: i32) -> Result<Child> {
+        self.mover.start(&self.guest.layout, node)
+    }
+
+    /// Waits for the tool, adds up what it did and checks where each page is.
+    pub fn finish_move(&mut self, child: Child, node: i32) -> Result<Report> {
+        let before = self.sums.pages_moved;
+        let report = Mover::finish(child)?;
+        self.sums.add(&report);
+        ensure!(self.sums.pages_moved >= before);
+        self.check_places(&report, node)?;
+        Ok(report)
+    }
+
+    /// Moves everything to a node.
+    pub fn move_to(&mut self, node: i32) -> Result<Report> {
+        let child = self.start_move(node)?;
+        self.finish_move(child, node)
+    }
+
+    /// The node of every page; pages that are nowhere are at -1.
+    pub fn places(&self) -> Result<Vec<i32>> {
+        let region = self.guest.layout.region.context("the guest's memory is no region")?;
+        let places = self.control.region_query(region, 0, self.guest.layout.length)?;
+        Ok(places.iter().map(|place| if place.kind == PLACE_NODE { place.number } else { -1 }).collect())
+    }
+
+    fn check_places(&mut self, report: &Report, node: i32) -> Result<()> {
+        let places = self.places()?;
+        for (result, place) in report.results.iter().zip(&places) {
+            let there = matches!(result.outcome.as_str(), "moved" | "already-there");
+            self.misplaced += u64::from(there != (*place == node));
+        }
+        Ok(())
+    }
+
+    /// Aborts that a device's access caused since the campaign began, as the
+    /// module counts them.
+    pub fn stats(&self) -> Result<Stats> {
+        Ok(self.control.stats()?)
+    }
+
+    /// Windows of this campaign.
+    pub fn windows(&self) -> Result<Windows> {
+        let now = self.stats()?;
+        let before = Windows::new(self.stats_before.windows, self.stats_before.window_max_ns);
+        Ok(Windows::new(now.windows, now.window_max_ns).since(&before))
+    }
+
+    /// Lost writes that the module found in this campaign.
+    pub fn lost_writes(&self) -> Result<u64> {
+        Ok(self.stats()?.lost_writes - self.stats_before.lost_writes)
+    }
+}
+
+/// "p50 12.3 us, p99 45.6 us, max 78.9 us"
+pub fn describe_windows(windows: &Windows) -> String {
+    let time = |ns: Option<u64>| ns.map_or("-".to_string(), |ns| format!("{:.1} us", ns as f64 / 1e3));
+    format!(
+        "p50 {}, p99 {}, max {}",
+        time(windows.percentile_ns(50.0)),
+        time(windows.percentile_ns(99.0)),
+        time(windows.max_ns())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mover::PageLine;
+
+    #[test]
+    fn sums_add_up() {
+        let page = |outcome: &str, attempts| PageLine { outcome: outcome.into(), attempts };
+        let report = Report {
+            pages_moved: 2,
+            pages_aborted: 1,
+            aborts: BTreeMap::from([("dirty".to_string(), 3), ("deadline".to_string(), 1)]),
+            results: vec![page("moved", 1), page("moved", 4), page("aborted", 9)],
+            ..Default::default()
+        };
+        let mut sums = Sums::default();
+        sums.add(&report);
+        sums.add(&report);
+        assert_eq!((sums.calls, sums.pages_moved, sums.given_up, sums.moved_by_retry), (2, 4, 2, 2));
+        assert_eq!(sums.aborts_by_access(), 6);
+        assert_eq!(sums.describe_aborts(), "deadline 2, dirty 6");
+    }
+
+    #[test]
+    fn windows_in_words() {
+        let mut windows = Windows::default();
+        assert_eq!(describe_windows(&windows), "p50 -, p99 -, max -");
+        windows.add(12_345);
+        assert_eq!(describe_windows(&windows), "p50 12.3 us, p99 12.3 us, max 12.3 us");
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Moving, as a user does it: the command line tool in a process of its own.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{bail, Context, Result};
+use pagemove_uapi::PAGE_SIZE;
+use serde::Deserialize;
+
+use crate::guest::Layout;
+
+/// Exit codes of `pagemove move`.
+const MOVED: i32 = 0;
+const KERNEL_ERROR: i32 = 2;
+const ABORTED: i32 = 3;
+const UNSUPPORTED: i32 = 4;
+const PARTIAL: i32 = 5;
+
+/// How the tool is called.
+#[derive(Clone, Debug)]
+pub struct Mover {
+    pub program: String,
+    pub retries: u32,
+    pub no_verify: bool,
+}
+
+/// What `pagemove move --json` prints, as far as it is used here.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Report {
+    pub pages: u64,
+    pub pages_moved: u64,
+    pub pages_there: u64,
+    pub pages_done: u64,
+    pub pages_aborted: u64,
+    pub pages_lost: u64,
+    pub seconds: f64,
+    pub aborts: BTreeMap<String, u64>,
+    pub error: Option<Failure>,
+    #[serde(default)]
+    pub results: Vec<PageLine>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Failure {
+    pub errno: String,
+    pub reason: Option<String>,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct PageLine {
+    pub outcome: String,
+    pub attempts: u16,
+}
+
+impl Report {
+    /// The module itself says that a write was lost.
+    pub fn found_loss(&self) -> bool {
+        let by_reason = |reason: &str| matches!(reason, "lost-write" | "disabled");
+        self.pages_lost > 0
+            || self.error.as_ref().is_some_and(|failure| failure.reason.as_deref().is_some_and(by_reason))
+    }
+
+    /// Something that does not go away by trying again.
+    pub fn fatal(&self) -> Option<String> {
+        let failure = self.error.as_ref()?;
+        // These name a state that passes.
+        let passing = ["busy", "unmapping", "no-memory", "deadline"];
+        if failure.reason.as_deref().is_some_and(|reason| passing.contains(&reason)) {
+            return None;
+        }
+        Some(format!("{} ({}): {}", failure.errno, failure.reason.as_deref().unwrap_or("no reason"), failure.message))
+    }
+}
+
+impl Mover {
+    fn command(&self, layout: &Layout, node: i32) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["move", "--json", "--pages", "--device", &layout.device]);
+        command.args(["--iova", &layout.iova.to_string(), "--length", &layout.length.to_string()]);
+        command.args(["--to-node", &node.to_string(), "--retries", &self.retries.to_string()]);
+        if self.no_verify {
+            command.arg("--no-verify");
+        }
+        command
+    }
+
+    /// Begins to move all of a guest's memory to a node.
+    pub fn start(&self, layout: &Layout, node: i32) -> Result<Child> {
+        self.command(layout, node)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("can not start {}", self.program))
+    }
+
+    /// Waits for a move, and reads what it says.
+    pub fn finish(child: Child) -> Result<Report> {
+        let output = child.wait_with_output().context("can not wait for the tool")?;
+        parse(output.status.code(), &output.stdout, &String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// Moves all of a guest's memory to a node.
+    pub fn run(&self, layout: &Layout, node: i32) -> Result<Report> {
+        Self::finish(self.start(layout, node)?)
+    }
+}
+
+fn parse(code: Option<i32>, output: &[u8], errors: &str) -> Result<Report> {
+    let report: Result<Report, _> = serde_json::from_slice(output);
+    match (code, report) {
+        (Some(MOVED | ABORTED | PARTIAL | KERNEL_ERROR | UNSUPPORTED), Ok(report)) => {
+            check(&report).map(|()| report)
+        }
+        (code, _) => bail!("the tool ended with {code:?}: {}", errors.trim()),
+    }
+}
+
+/// The tool's own numbers have to agree with one another.
+fn check(report: &Report) -> Result<()> {
+    let count = |outcome: &str| report.results.iter().filter(|page| page.outcome == outcome).count() as u64;
+    let counted = [("moved", report.pages_moved), ("aborted", report.pages_aborted), ("lost-write", report.pages_lost)];
+    for (outcome, pages) in counted {
+        if count(outcome) != pages {
+            bail!("the tool says {pages} pages {outcome}, its results say {}", count(outcome));
+        }
+    }
+    if report.results.len() as u64 != report.pages_done {
+        bail!("the tool says {} pages done and has {} results", report.pages_done, report.results.len());
+    }
+    Ok(())
+}
+
+/// Pages of a layout.
+pub fn pages(layout: &Layout) -> u64 {
+    layout.length / PAGE_SIZE as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(moved: u64, lost: u64, error: &str) -> String {
+        let line = |outcome: &str| format!(r#"{{"iova":"0x0","outcome":"{outcome}","abort":null,"attempts":1,"window_ns":5}}"#);
+        let mut results = vec![line("moved"); 2];
+        results.extend(vec![line("lost-write"); lost as usize]);
+        format!(
+            r#"{{"status":"moved","pages":3,"pages_moved":{moved},"pages_there":0,"pages_done":{},"pages_aborted":0,
+              "pages_lost":{lost},"seconds":0.5,"aborts":{{"dirty":4}},"error":{error},"results":[{}]}}"#,
+            results.len(),
+            results.join(",")
+        )
+    }
+
+    #[test]
+    fn a_report_is_read() {
+        let report = parse(Some(0), json(2, 0, "null").as_bytes(), "").unwrap();
+        assert_eq!((report.pages_moved, report.aborts["dirty"]), (2, 4));
+        assert!(!report.found_loss() && report.fatal().is_none());
+    }
+
+    #[test]
+    fn numbers_that_disagree_are_an_error() {
+        assert!(parse(Some(0), json(3, 0, "null").as_bytes(), "").is_err());
+    }
+
+    #[test]
+    fn a_tool_that_crashes_is_an_error() {
+        let error = parse(None, b"", "killed").unwrap_err();
+        assert!(error.to_string().contains("killed"), "{error}");
+        assert!(parse(Some(1), json(2, 0, "null").as_bytes(), "usage").is_err());
+    }
+
+    #[test]
+    fn a_loss_that_the_module_found_is_seen() {
+        let failure = |reason: &str| format!(r#"{{"call":"move","errno":"EIO","number":5,"reason":"{reason}","message":"m"}}"#);
+        assert!(parse(Some(5), json(2, 1, "null").as_bytes(), "").unwrap().found_loss());
+        assert!(parse(Some(5), json(2, 0, &failure("lost-write")).as_bytes(), "").unwrap().found_loss());
+        let busy = parse(Some(5), json(2, 0, &failure("busy")).as_bytes(), "").unwrap();
+        assert!(!busy.found_loss() && busy.fatal().is_none());
+        let other = parse(Some(2), json(2, 0, &failure("not-region")).as_bytes(), "").unwrap();
+        assert!(!other.found_loss() && other.fatal().unwrap().contains("EIO (not-region)"));
+    }
+}

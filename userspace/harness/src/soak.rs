@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `soak`: thousands of page moves under continuous DMA, with nothing lost.
+//! `edu`: the same in small, with the slow device.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::account::Status;
+use crate::campaign::{describe_windows, Campaign};
+use crate::tap::{note, Tap};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Page moves to make.
+    #[arg(long, default_value_t = 20_000)]
+    pub moves: u64,
+    /// DMAs to make meanwhile.
+    #[arg(long, default_value_t = 20_000)]
+    pub dmas: u64,
+    /// DMAs a second that there have to be, on average.
+    #[arg(long, default_value_t = 1000)]
+    pub min_rate: u64,
+    /// Pages of the data area.
+    #[arg(long, default_value_t = 128)]
+    pub pages: usize,
+    #[command(flatten)]
+    pub campaign: crate::campaign::Options,
+}
+
+impl Options {
+    /// The small one: edu does ten transfers a second.
+    pub fn for_edu(campaign: crate::campaign::Options) -> Self {
+        Self { moves: 500, dmas: 60, min_rate: 5, pages: 4, campaign }
+    }
+
+    /// Whether DMAs and moves are many enough to meet for certain.
+    fn expects_aborts(&self) -> bool {
+        self.min_rate >= 1000 && self.moves >= 1000
+    }
+}
+
+/// Calls between two lines of progress.
+const NOTE_EVERY: u64 = 32;
+
+/// Calls at the end to bring every page to one node.
+const LAST_CALLS: usize = 20;
+
+const TESTS: usize = 9;
+
+pub fn run(options: &Options, kind: &str) -> Result<ExitCode> {
+    let mut tap = Tap::plan(TESTS);
+    let arguments = ["--device", kind, "--pages", &options.pages.to_string()].map(String::from);
+    match Campaign::start(&options.campaign, false, &arguments) {
+        Ok(campaign) => {
+            if let Err(error) = soak(campaign, options, kind, &mut tap) {
+                tap.fail_the_rest(&format!("the soak ended early: {error:#}"));
+            }
+        }
+        Err(error) => tap.fail_the_rest(&format!("no guest: {error:#}")),
+    }
+    Ok(tap.exit_code())
+}
+
+fn soak(mut campaign: Campaign, options: &Options, kind: &str, tap: &mut Tap) -> Result<()> {
+    let layout = campaign.guest.layout.clone();
+    tap.test(
+        true,
+        &format!(
+            "{kind} {} DMAs into {} pages at IOVA {:#x}: {} of rings and lists, {} of CPU writers, {} of data",
+            layout.device, campaign.pages(), layout.iova, layout.control_pages, layout.cpu_pages, layout.data_pages
+        ),
+    );
+    let stopped = back_and_forth(&mut campaign, options)?;
+    let during = campaign.guest.status()?;
+    let gathered = gather(&mut campaign, 0)?;
+    report_moves(&campaign, options, &stopped, tap);
+    report_dma(&campaign, &during, options, tap);
+    report_places(&campaign, gathered, tap)?;
+    finish(campaign, tap)
+}
+
+/// Moves everything to node 1, to node 0 and so on. Says why it stopped, if
+/// not because it was done.
+fn back_and_forth(campaign: &mut Campaign, options: &Options) -> Result<Option<String>> {
+    let mut node = 1;
+    let mut dmas = 0;
+    while campaign.sums.pages_moved < options.moves || dmas < options.dmas {
+        if campaign.time_is_up() {
+            return Ok(Some("the time is up".to_string()));
+        }
+        let report = campaign.move_to(node)?;
+        if let Some(why) = report.fatal() {
+            return Ok(Some(why));
+        }
+        let status = campaign.guest.status()?;
+        if !status.is_clean() || report.found_loss() {
+            return Ok(Some(status.describe_losses()));
+        }
+        if campaign.sums.calls.is_multiple_of(NOTE_EVERY) {
+            progress(campaign, &status, options.moves);
+        }
+        dmas = status.dmas();
+        node = 1 - node;
+    }
+    Ok(None)
+}
+
+fn progress(campaign: &Campaign, status: &Status, moves: u64) {
+    note(&format!(
+        "{:.0} s: {} of {moves} pages moved, {} DMAs, {:.0} a second, aborts: {}",
+        status.seconds,
+        campaign.sums.pages_moved,
+        status.dmas(),
+        status.rate_since(&campaign.status_before),
+        campaign.sums.describe_aborts()
+    ));
+}
+
+/// Brings every page to one node. False: some stayed away.
+fn gather(campaign: &mut Campaign, node: i32) -> Result<bool> {
+    for _ in 0..LAST_CALLS {
+        if campaign.places()?.iter().all(|place| *place == node) {
+            return Ok(true);
+        }
+        if campaign.move_to(node)?.fatal().is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(campaign.places()?.iter().all(|place| *place == node))
+}
+
+fn report_moves(campaign: &Campaign, options: &Options, stopped: &Option<String>, tap: &mut Tap) {
+    let sums = &campaign.sums;
+    let why = stopped.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+    tap.test(
+        sums.pages_moved >= options.moves,
+        &format!("{} pages moved in {} calls, {} wanted{why}", sums.pages_moved, sums.calls, options.moves),
+    );
+    let aborts = format!(
+        "aborts: {}; {} pages moved by a later attempt, {} given up by a call",
+        sums.describe_aborts(),
+        sums.moved_by_retry,
+        sums.given_up
+    );
+    if options.expects_aborts() {
+        tap.test(sums.aborts_by_access() > 0 && sums.moved_by_retry > 0, &aborts);
+    } else {
+        tap.skip(&aborts, "DMAs are too few to meet a move for certain");
+    }
+    tap.test(sums.lost == 0, &format!("{} pages with a lost write by the module's own verification", sums.lost));
+}
+
+fn report_dma(campaign: &Campaign, during: &Status, options: &Options, tap: &mut Tap) {
+    let rate = during.rate_since(&campaign.status_before);
+    let dmas = during.dmas() - campaign.status_before.dmas();
+    tap.test(
+        rate >= options.min_rate as f64,
+        &format!("{dmas} DMAs meanwhile, {rate:.0} a second, at least {} wanted", options.min_rate),
+    );
+}
+
+fn report_places(campaign: &Campaign, gathered: bool, tap: &mut Tap) -> Result<()> {
+    tap.test(
+        campaign.misplaced == 0,
+        &format!("{} pages were not where the tool said, after {} calls", campaign.misplaced, campaign.sums.calls),
+    );
+    tap.test(gathered, &format!("all {} pages are at node 0 at last", campaign.pages()));
+    let counted = campaign.stats()?.pages_moved - campaign.stats_before.pages_moved;
+    tap.test(
+        counted == campaign.sums.pages_moved,
+        &format!("the module counts {counted} pages moved, the tool {}", campaign.sums.pages_moved),
+    );
+    note(&format!("window: {}", describe_windows(&campaign.windows()?)));
+    Ok(())
+}
+
+fn finish(campaign: Campaign, tap: &mut Tap) -> Result<()> {
+    let last = campaign.guest.stop()?;
+    for event in &last.events {
+        note(event);
+    }
+    tap.test(
+        last.is_clean(),
+        &format!(
+            "{} pages compared, {} CPU writes: {} lost, {} stale, {} corrupt, {} unfinished, {} CPU writes lost",
+            last.checked, last.cpu_writes, last.lost, last.stale, last.corrupt, last.unfinished, last.cpu_lost
+        ),
+    );
+    if let Some(why) = last.failed {
+        note(&format!("the guest failed: {why}"));
+    }
+    Ok(())
+}
