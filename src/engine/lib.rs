@@ -38,4 +38,6 @@ pub use walk::{walk, Leaf, Top, WalkError};
 pub use x86_64::PteFlags;
 
 #[cfg(test)]
+extern crate std;
+#[cfg(test)]
 mod tests;
