@@ -16,6 +16,7 @@ pub mod nvme_queue;
 pub mod payload;
 pub mod pci;
 pub mod random;
+pub mod sabotage;
 pub mod soak;
 pub mod storm;
 pub mod tap;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pagemove_harness::{campaign, guest, soak};
+use pagemove_harness::{campaign, guest, sabotage, soak};
 
 #[derive(Parser)]
 #[command(name = "pagemove-harness", version, about = "Live DMA, accounted for, while its pages are moved")]
@@ -21,6 +21,8 @@ enum Program {
     Soak(soak::Options),
     /// The same in small, with the slow device edu (TAP).
     Edu(campaign::Options),
+    /// A step of the engine was left out: somebody has to notice (TAP).
+    Sabotage(sabotage::Options),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Program::Guest(options) => guest::run(&options),
         Program::Soak(options) => soak::run(&options, "nvme"),
         Program::Edu(options) => soak::run(&soak::Options::for_edu(options), "edu"),
+        Program::Sabotage(options) => sabotage::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("pagemove-harness: {error:#}");

@@ -3,6 +3,7 @@
 //! `edu`: the same in small, with the slow device.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -40,8 +41,8 @@ impl Options {
     }
 }
 
-/// Calls between two lines of progress.
-const NOTE_EVERY: u64 = 32;
+/// Between two lines of progress.
+const NOTE_EVERY: Duration = Duration::from_secs(5);
 
 /// Calls at the end to bring every page to one node.
 const LAST_CALLS: usize = 20;
@@ -85,6 +86,7 @@ fn soak(mut campaign: Campaign, options: &Options, kind: &str, tap: &mut Tap) ->
 fn back_and_forth(campaign: &mut Campaign, options: &Options) -> Result<Option<String>> {
     let mut node = 1;
     let mut dmas = 0;
+    let mut noted = Instant::now();
     while campaign.sums.pages_moved < options.moves || dmas < options.dmas {
         if campaign.time_is_up() {
             return Ok(Some("the time is up".to_string()));
@@ -97,8 +99,9 @@ fn back_and_forth(campaign: &mut Campaign, options: &Options) -> Result<Option<S
         if !status.is_clean() || report.found_loss() {
             return Ok(Some(status.describe_losses()));
         }
-        if campaign.sums.calls.is_multiple_of(NOTE_EVERY) {
+        if noted.elapsed() >= NOTE_EVERY {
             progress(campaign, &status, options.moves);
+            noted = Instant::now();
         }
         dmas = status.dmas();
         node = 1 - node;

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `sabotage`: a test build of the module leaves out one step, and a hot storm
+//! has to show it: in the harness's own account, or in the module's own
+//! verification. Kind 0 leaves nothing out: the control, which must show
+//! nothing.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use anyhow::{ensure, Result};
+use pagemove_uapi::Control;
+
+use crate::campaign::Campaign;
+use crate::tap::{note, skip_all, Tap};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// What the loaded module leaves out (its parameter `sabotage`).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..KINDS.len() as i64))]
+    pub kind: u32,
+    /// Move without the verification: then only the harness can catch it.
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Moves that the control makes.
+    #[arg(long, default_value_t = 5000)]
+    pub moves: u64,
+    #[command(flatten)]
+    pub campaign: crate::campaign::Options,
+}
+
+/// By the module's parameter.
+const KINDS: [&str; 6] = [
+    "nothing left out",
+    "first invalidation left out",
+    "A/D clear left out",
+    "CPU hold-back left out",
+    "compare in the swap left out",
+    "verification left out",
+];
+
+/// A hot storm: few pages, a deep queue, and CPU writers that never pause.
+const HOT: [&str; 12] = [
+    "--device", "nvme", "--pages", "6", "--queue-depth", "16", "--cpu-pages", "4", "--cpu-writers", "1",
+    "--cpu-pause-us", "0",
+];
+
+/// Who found the loss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Catch {
+    Module(String),
+    Harness(String),
+}
+
+impl fmt::Display for Catch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Catch::Module(what) => write!(f, "module: {what}"),
+            Catch::Harness(what) => write!(f, "harness: {what}"),
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+struct Outcome {
+    caught: Option<Catch>,
+    moved: u64,
+    dmas: u64,
+    aborts: String,
+}
+
+impl Outcome {
+    fn meanwhile(&self) -> String {
+        format!("{} pages moved, {} DMAs, aborts: {}", self.moved, self.dmas, self.aborts)
+    }
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    if Control::open()?.info()?.test_build != 1 {
+        return Ok(skip_all("this is no test build of the module"));
+    }
+    let mut tap = Tap::plan(1);
+    let name = KINDS[options.kind as usize];
+    let how = if options.no_verify { ", moving without verification" } else { "" };
+    let what = format!("sabotage {} ({name}{how})", options.kind);
+    match attempt(options) {
+        Ok(outcome) => {
+            let (passed, verdict) = judge(options.kind, &outcome);
+            tap.test(passed, &format!("{what} {verdict}"));
+        }
+        Err(error) => tap.fail_the_rest(&format!("{what} could not be tried: {error:#}")),
+    }
+    Ok(tap.exit_code())
+}
+
+fn judge(kind: u32, outcome: &Outcome) -> (bool, String) {
+    let meanwhile = outcome.meanwhile();
+    match (kind, &outcome.caught) {
+        (0, None) => (true, format!("lost nothing: {meanwhile}")),
+        (0, Some(catch)) => (false, format!("lost something, says the {catch} ({meanwhile})")),
+        (_, None) => (false, format!("survived: {meanwhile}")),
+        (_, Some(catch)) => (true, format!("caught by {catch} ({meanwhile})")),
+    }
+}
+
+fn attempt(options: &Options) -> Result<Outcome> {
+    let hot = HOT.map(String::from);
+    let mut campaign = Campaign::start(&options.campaign, options.no_verify, &hot)?;
+    let mut caught = storm(&mut campaign, options)?;
+    let moved = campaign.sums.pages_moved;
+    let aborts = campaign.sums.describe_aborts();
+    let last = campaign.guest.stop()?;
+    last.events.iter().for_each(|event| note(event));
+    if caught.is_none() && !last.is_clean() {
+        caught = Some(Catch::Harness(last.describe_losses()));
+    }
+    if options.kind == 0 {
+        ensure!(moved >= options.moves, "only {moved} of {} pages were moved in time", options.moves);
+    }
+    Ok(Outcome { caught, moved, dmas: last.dmas(), aborts })
+}
+
+/// Moves back and forth until somebody notices, or the time is up.
+fn storm(campaign: &mut Campaign, options: &Options) -> Result<Option<Catch>> {
+    let mut node = 1;
+    while !campaign.time_is_up() && (options.kind > 0 || campaign.sums.pages_moved < options.moves) {
+        let report = campaign.move_to(node)?;
+        if report.found_loss() || campaign.lost_writes()? > 0 {
+            let words = report.error.map(|failure| format!(", {}", failure.errno)).unwrap_or_default();
+            return Ok(Some(Catch::Module(format!("{} lost writes found{words}", campaign.lost_writes()?))));
+        }
+        if let Some(why) = report.fatal() {
+            anyhow::bail!("moving ended: {why}");
+        }
+        let status = campaign.guest.status()?;
+        if !status.is_clean() {
+            return Ok(Some(Catch::Harness(status.describe_losses())));
+        }
+        node = 1 - node;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(caught: Option<Catch>) -> Outcome {
+        Outcome { caught, moved: 10, dmas: 20, aborts: "none".to_string() }
+    }
+
+    #[test]
+    fn a_sabotage_has_to_be_caught_and_the_control_must_not() {
+        let catch = || Some(Catch::Harness("1 pages with lost writes".into()));
+        for kind in 1..KINDS.len() as u32 {
+            assert!(judge(kind, &outcome(catch())).0);
+            assert!(!judge(kind, &outcome(None)).0);
+        }
+        assert!(judge(0, &outcome(None)).0);
+        assert!(!judge(0, &outcome(catch())).0);
+    }
+
+    #[test]
+    fn the_verdict_names_who_found_it() {
+        let (_, text) = judge(1, &outcome(Some(Catch::Module("2 lost writes found, EIO".into()))));
+        assert_eq!(text, "caught by module: 2 lost writes found, EIO (10 pages moved, 20 DMAs, aborts: none)");
+        assert!(judge(4, &outcome(None)).1.starts_with("survived"));
+    }
+}
