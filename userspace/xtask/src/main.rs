@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the Makefile runs: the build root, the module, VMs and the checks.
 
+mod check;
+mod judge;
 mod module;
 mod place;
 mod report;
@@ -8,6 +10,7 @@ mod root;
 mod vm;
 
 use anyhow::Result;
+use check::suite::Group;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +54,18 @@ enum Task {
         #[arg(long)]
         ko: Option<PathBuf>,
     },
+    /// Run the tests
+    Check(check::command::CheckArguments),
+    /// Leave out one step at a time and see whether that is noticed
+    Sabotage {
+        /// VMs at a time [default: one for each two CPUs]
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+    /// Move a guest's memory under live DMA, and watch
+    Demo,
+    /// Measure
+    Bench,
     /// Boot a VM and run a program in it
     Vm(vm::command::VmArguments),
 }
@@ -91,6 +106,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             module::sign::sign(&root, &key, &cert, &ko)?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Check(arguments) => check::command::check(&place, arguments),
+        Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
+        Task::Demo => check::command::live(&place, Group::Demo),
+        Task::Bench => check::command::live(&place, Group::Bench),
         Task::Vm(vm) => vm::command::run(&place, vm),
     }
 }

@@ -61,9 +61,15 @@ impl BuildRoot {
     /// A program of the build root, run from outside with the build root's own
     /// dynamic linker and libraries: that needs neither root nor a mount.
     pub fn tool(&self, program: &str) -> Command {
+        let mut command = self.linker();
+        command.arg(self.dir.join(program));
+        command
+    }
+
+    /// The dynamic linker, told where the build root's libraries are.
+    pub fn linker(&self) -> Command {
         let mut command = Command::new(self.dir.join("usr/lib64/ld-linux-x86-64.so.2"));
         command.arg("--library-path").arg(self.dir.join("usr/lib/x86_64-linux-gnu"));
-        command.arg(self.dir.join(program));
         command
     }
 }

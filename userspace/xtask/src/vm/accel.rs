@@ -1,6 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How QEMU runs the guest's CPUs: KVM where it works, else TCG.
 
+use super::job::Job;
+use super::machine::{self, End};
+use super::profile::Profile;
+use crate::place::Place;
+use crate::root::BuildRoot;
+use anyhow::{bail, Result};
+use std::fs::{self, OpenOptions};
+use std::time::Duration;
+
+/// A guest that has not answered by then never will: KVM boots it in two seconds.
+const PROBE: Duration = Duration::from_secs(15);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accel {
     Kvm,
@@ -15,4 +27,39 @@ impl Accel {
             Accel::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
         }
     }
+
+    /// What works here. That /dev/kvm opens proves little (nested, emulated):
+    /// a kernel is booted with it. Remembered until this machine reboots.
+    pub fn probe(root: &BuildRoot, place: &Place) -> Result<Self> {
+        match std::env::var("PAGEMOVE_ACCEL").as_deref() {
+            Ok("kvm") => return Ok(Accel::Kvm),
+            Ok("tcg") => return Ok(Accel::Tcg),
+            Ok(other) => bail!("PAGEMOVE_ACCEL={other}: kvm or tcg"),
+            Err(_) => {}
+        }
+        if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+            return Ok(Accel::Tcg);
+        }
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let stamp = place.build().join("kvm-probe");
+        let known = fs::read_to_string(&stamp).unwrap_or_default();
+        let works = match known.strip_prefix(boot.as_str()).map(str::trim) {
+            Some("works") => true,
+            Some("fails") => false,
+            _ => {
+                let works = boots(root, place)?;
+                fs::write(&stamp, format!("{boot}{}\n", if works { "works" } else { "fails" }))?;
+                works
+            }
+        };
+        Ok(if works { Accel::Kvm } else { Accel::Tcg })
+    }
+}
+
+fn boots(root: &BuildRoot, place: &Place) -> Result<bool> {
+    let profile = Profile::bare("the probe for KVM");
+    let job = Job::new(vec!["true".into()], PROBE);
+    let logs = place.build().join("logs/kvm-probe");
+    let outcome = machine::run(root, &profile, Accel::Kvm, &job, &place.build().join("kmod"), &logs)?;
+    Ok(outcome.end == End::Status(0))
 }

@@ -5,6 +5,7 @@ use super::accel::Accel;
 use super::job::{Job, Terminal};
 use super::machine::{self, End};
 use super::profile::Profiles;
+use crate::check::guest_qemu;
 use crate::place::Place;
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
@@ -18,6 +19,9 @@ pub struct VmArguments {
     /// Profile of tests/profiles.toml
     #[arg(long, default_value = "vtd")]
     profile: String,
+    /// List the profiles
+    #[arg(long)]
+    profiles: bool,
     /// Load this pagemove.ko first
     #[arg(long)]
     module: Option<PathBuf>,
@@ -45,6 +49,9 @@ pub struct VmArguments {
     /// Where to leave the logs [default: build/logs/vm-PID]
     #[arg(long)]
     logs: Option<PathBuf>,
+    /// Put QEMU itself into the guest, as /bin/qemu-system-x86_64
+    #[arg(long)]
+    qemu: bool,
     /// A shell command to run
     #[arg(long, conflicts_with = "argv")]
     cmd: Option<String>,
@@ -59,8 +66,15 @@ fn parse_file(text: &str) -> Result<(PathBuf, String), String> {
 }
 
 pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
+    let profiles = Profiles::read(&place.tests().join("profiles.toml"))?;
+    if arguments.profiles {
+        for (name, profile) in profiles.iter() {
+            println!("{name:<12} {}", profile.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let root = BuildRoot::open(&place.root())?;
-    let mut profile = Profiles::read(&place.tests().join("profiles.toml"))?.get(&arguments.profile)?.clone();
+    let mut profile = profiles.get(&arguments.profile)?.clone();
     profile.devices.extend(arguments.devices);
     profile.kernel.extend(arguments.kernel);
     let argv = match arguments.cmd {
@@ -68,21 +82,20 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
         None if arguments.argv.is_empty() => vec!["dmesg".into()],
         None => arguments.argv,
     };
-    let job = Job {
-        module: arguments.module,
-        params: arguments.params,
-        programs: arguments.programs,
-        files: arguments.files,
-        archives: Vec::new(),
-        argv,
-        env: Vec::new(),
-        unload: !arguments.keep_loaded,
-        timeout: Duration::from_secs(arguments.timeout),
-        live: true,
-        terminal: Terminal::of_stdout(),
-    };
+    let mut job = Job::new(argv, Duration::from_secs(arguments.timeout));
+    job.module = arguments.module;
+    job.params = arguments.params;
+    job.programs = arguments.programs;
+    job.files = arguments.files;
+    job.unload = !arguments.keep_loaded;
+    job.live = true;
+    job.terminal = Terminal::of_stdout();
+    if arguments.qemu {
+        job.archives.push(guest_qemu::pack(&root, &place.build())?);
+    }
+    let accel = Accel::probe(&root, place)?;
     let logs = arguments.logs.unwrap_or_else(|| place.build().join(format!("logs/vm-{}", std::process::id())));
-    let outcome = machine::run(&root, &profile, Accel::Tcg, &job, &place.build().join("kmod"), &logs)?;
+    let outcome = machine::run(&root, &profile, accel, &job, &place.build().join("kmod"), &logs)?;
     eprintln!("# {:?} after {:.1} s; dmesg: {}", outcome.end, outcome.wall.as_secs_f64(), logs.join("dmesg.log").display());
     if let Some(why) = &outcome.stuck {
         eprintln!("# pagemove could not be unloaded: {why}");

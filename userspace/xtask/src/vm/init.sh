@@ -44,6 +44,7 @@ $load
 END
 
 if test -n "$module"; then
+	export PAGEMOVE_KO="$module" PAGEMOVE_PARAMS="$params"
 	insmod "$module" $params || die "insmod $module $params failed: see dmesg"
 fi
 

@@ -36,13 +36,6 @@ impl Initramfs {
         self.put(builder, data)
     }
 
-    pub fn symlink(&mut self, name: &str, target: &str) -> Result<()> {
-        let name = name.trim_start_matches('/');
-        self.parents(name)?;
-        let builder = self.entry(name).mode(0o777).set_mode_file_type(ModeFileType::Symlink);
-        self.put(builder, target.as_bytes())
-    }
-
     pub fn directory(&mut self, name: &str) -> Result<()> {
         let name = name.trim_matches('/');
         if name.is_empty() || !self.directories.insert(name.to_string()) {

@@ -41,8 +41,6 @@ pub struct Job {
     pub archives: Vec<PathBuf>,
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// Environment of the program.
-    pub env: Vec<(String, String)>,
     /// Whether pagemove has to be unloadable when the program has ended.
     pub unload: bool,
     pub timeout: Duration,
@@ -52,6 +50,22 @@ pub struct Job {
 }
 
 impl Job {
+    /// Run `argv` without a module, unseen.
+    pub fn new(argv: Vec<String>, timeout: Duration) -> Self {
+        Self {
+            module: None,
+            params: Vec::new(),
+            programs: Vec::new(),
+            files: Vec::new(),
+            archives: Vec::new(),
+            argv,
+            unload: true,
+            timeout,
+            live: false,
+            terminal: None,
+        }
+    }
+
     /// Write the guest's initramfs to `path`.
     pub fn pack(&self, root: &BuildRoot, profile: &Profile, unpacked: &Path, path: &Path) -> Result<()> {
         let mut image = Initramfs::create(path)?;
@@ -61,15 +75,19 @@ impl Job {
         image.device("dev/console", 5, 1)?;
         image.file("init", INIT.as_bytes(), 0o755)?;
         image.copy(&root.busybox(), "bin/busybox")?;
-        let kmods = Kmods::new(root, unpacked.to_path_buf())?.resolve(&profile.modules)?;
+        let kmods = Kmods::new(root, unpacked.to_path_buf())?;
         let mut load = String::new();
-        for kmod in &kmods {
+        let first = kmods.resolve(&profile.modules)?;
+        let all = kmods.resolve(&[&profile.modules[..], &profile.available[..]].concat())?;
+        for kmod in &all {
             image.copy(&kmod.file, &format!("lib/modules/{}/{}.ko", root.release(), kmod.name))?;
+        }
+        for kmod in &first {
             let options = profile.options.get(&kmod.name).map(String::as_str).unwrap_or_default();
             writeln!(load, "{} {options}", kmod.name)?;
         }
         if let Some(module) = &self.module {
-            image.copy(module, "pagemove.ko")?;
+            image.copy(module, &guest_path(module))?;
         }
         for program in &self.programs {
             let name = program.file_name().context("a program without a name")?.to_string_lossy();
@@ -88,13 +106,13 @@ impl Job {
 
     /// Shell assignments that init.sh reads.
     fn settings(&self, profile: &Profile, load: &str) -> String {
-        let module = if self.module.is_some() { "/pagemove.ko" } else { "" };
+        let module = self.module.as_deref().map(guest_path).unwrap_or_default();
         let params = [&profile.params[..], &self.params[..]].concat().join(" ");
         let terminal = self.terminal.unwrap_or(Terminal { columns: 80, lines: 25 });
         let mut text = String::new();
         for (name, value) in [
             ("load", load),
-            ("module", module),
+            ("module", &module),
             ("params", &params),
             ("tty", if self.terminal.is_some() { "1" } else { "0" }),
             ("unload", if self.unload { "1" } else { "0" }),
@@ -102,9 +120,6 @@ impl Job {
             text += &format!("{name}={}\n", quote(value));
         }
         text += &format!("export COLUMNS={} LINES={} TERM=linux\n", terminal.columns, terminal.lines);
-        for (name, value) in &self.env {
-            text += &format!("export {name}={}\n", quote(value));
-        }
         text
     }
 
@@ -112,6 +127,11 @@ impl Job {
         let words: Vec<String> = self.argv.iter().map(|word| quote(word)).collect();
         format!("exec {}\n", words.join(" "))
     }
+}
+
+/// Where a module is in the guest.
+fn guest_path(module: &Path) -> String {
+    format!("/{}", module.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// A word of a shell command that stands for exactly `text`.

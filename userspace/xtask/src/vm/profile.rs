@@ -36,12 +36,34 @@ pub struct Profile {
     /// Stock modules loaded before pagemove, with what they depend on.
     #[serde(default)]
     pub modules: Vec<String>,
+    /// Stock modules that are there for tests to load.
+    #[serde(default)]
+    pub available: Vec<String>,
     /// Parameters for stock modules, by module.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
     /// Parameters for pagemove.ko.
     #[serde(default)]
     pub params: Vec<String>,
+}
+
+impl Profile {
+    /// A machine with nothing in it.
+    pub fn bare(about: &str) -> Self {
+        Self {
+            about: about.to_string(),
+            machine: "q35".to_string(),
+            cpus: 1,
+            nodes: vec![512],
+            devices: Vec::new(),
+            disks: Vec::new(),
+            kernel: Vec::new(),
+            modules: Vec::new(),
+            available: Vec::new(),
+            options: BTreeMap::new(),
+            params: Vec::new(),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `xtask check` and its relatives: choose tests, run them, say what came out.
+
+use super::print::{self, Totals};
+use super::runner::{self, Finished};
+use super::setup::Setup;
+use super::suite::{Group, Suite, Test};
+use crate::place::Place;
+use anyhow::{Context, Result};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+#[derive(Args)]
+pub struct CheckArguments {
+    /// Only tests whose name contains this; `*` stands for anything
+    pattern: Option<String>,
+    /// List the tests and what each shows
+    #[arg(long)]
+    list: bool,
+    /// The long tests, too
+    #[arg(long, conflicts_with = "pattern")]
+    deep: bool,
+    /// VMs at a time [default: one for each two CPUs]
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+fn suite(place: &Place) -> Result<Suite> {
+    Suite::read(&place.tests().join("tests.toml"))
+}
+
+pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
+    let suite = suite(place)?;
+    if arguments.list {
+        print!("{}", print::list(&suite));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut groups = vec![Group::Check, Group::Sabotage];
+    if arguments.deep {
+        groups.push(Group::Deep);
+    }
+    let tests = suite.select(&groups, arguments.pattern.as_deref().filter(|text| !text.is_empty()))?;
+    let finished = run(place, &tests, arguments.jobs)?;
+    let mut totals = Totals::default();
+    finished.iter().for_each(|one| totals.add(one));
+    if let Some((table, _)) = print::sabotage(&finished) {
+        println!("{table}");
+    }
+    println!("\n{}", totals.line());
+    Ok(exit(totals.good()))
+}
+
+pub fn sabotage(place: &Place, jobs: Option<usize>) -> Result<ExitCode> {
+    let suite = suite(place)?;
+    let finished = run(place, &suite.select(&[Group::Sabotage], None)?, jobs)?;
+    let (table, all_caught) = print::sabotage(&finished).context("no sabotage was run")?;
+    println!("{table}");
+    Ok(exit(all_caught))
+}
+
+/// Run the tests of a group with their output shown as it comes.
+pub fn live(place: &Place, group: Group) -> Result<ExitCode> {
+    let suite = suite(place)?;
+    let setup = Setup::new(place)?;
+    let mut good = true;
+    for test in suite.select(&[group], None)? {
+        prepare(&setup, &[test]);
+        let finished = runner::run(&setup, test, true);
+        if finished.verdict.failed() {
+            print!("{}", print::finished(&finished));
+            good = false;
+        }
+    }
+    Ok(exit(good))
+}
+
+fn exit(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec<Finished<'a>>> {
+    let setup = Setup::new(place)?;
+    prepare(&setup, tests);
+    let bar = bar(tests.len());
+    let (in_vm, here): (Vec<&Test>, Vec<&Test>) = tests.iter().partition(|test| test.vm.is_some());
+    let mut finished = Vec::new();
+    // Host tests use all CPUs by themselves, and a VM beside them would be slow.
+    batch(&setup, &here, 1, &bar, &mut finished);
+    batch(&setup, &in_vm, jobs.unwrap_or_else(default_jobs), &bar, &mut finished);
+    bar.finish_and_clear();
+    Ok(finished)
+}
+
+/// Each VM has two CPUs that are busy all the time.
+fn default_jobs() -> usize {
+    (thread::available_parallelism().map_or(1, |count| count.get()) / 2).max(1)
+}
+
+/// Make what the tests need while nothing else uses the terminal. What fails
+/// here fails again, with its reason, in each test that needs it.
+fn prepare(setup: &Setup, tests: &[&Test]) {
+    for guest in tests.iter().filter_map(|test| test.vm.as_ref()) {
+        let _ = setup.root().and_then(|_| setup.accel());
+        if guest.needs_programs() {
+            let _ = setup.programs();
+        }
+        if let Some(variant) = guest.module {
+            let _ = setup.module(variant);
+        }
+        if guest.qemu {
+            let _ = setup.guest_qemu();
+        }
+    }
+    if tests.iter().any(|test| test.binary) {
+        let _ = setup.module(crate::module::Variant::Ship).and_then(|_| setup.module(crate::module::Variant::Test));
+    }
+}
+
+fn batch<'a>(setup: &Setup, tests: &[&'a Test], jobs: usize, bar: &ProgressBar, finished: &mut Vec<Finished<'a>>) {
+    let queue = Mutex::new(tests.iter());
+    let (send, receive) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, tests.len().max(1)) {
+            let send = send.clone();
+            let queue = &queue;
+            scope.spawn(move || loop {
+                let next = queue.lock().unwrap_or_else(|broken| broken.into_inner()).next();
+                let Some(test) = next else { break };
+                bar.set_message(test.name.clone());
+                let one = runner::run(setup, test, false);
+                if send.send(one).is_err() {
+                    break;
+                }
+            });
+        }
+        drop(send);
+        for one in receive {
+            bar.inc(1);
+            bar.suspend(|| print!("{}", print::finished(&one)));
+            finished.push(one);
+        }
+    });
+}
+
+fn bar(count: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {pos}/{len} {elapsed:>4} {wide_msg}");
+    let bar = ProgressBar::new(count as u64).with_style(style.expect("the template is constant"));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+//! QEMU for the guest: the build root's own, unmodified, with the libraries and
+//! the firmware it needs, below /qemu-root, and a command that starts it.
+
+use crate::root::BuildRoot;
+use crate::vm::initramfs::Initramfs;
+use anyhow::{bail, Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PROGRAM: &str = "usr/bin/qemu-system-x86_64";
+const LINKER: &str = "usr/lib64/ld-linux-x86-64.so.2";
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const FIRMWARE: [&str; 5] = [
+    "usr/share/seabios/bios-256k.bin",
+    "usr/share/seabios/vgabios-stdvga.bin",
+    "usr/share/qemu/kvmvapic.bin",
+    "usr/share/qemu/linuxboot_dma.bin",
+    "usr/share/qemu/keymaps/en-us",
+];
+
+/// The command /bin/qemu-system-x86_64 of the guest.
+const START: &str = "#!/bin/sh\nroot=/qemu-root\n\
+    exec $root/usr/lib64/ld-linux-x86-64.so.2 --library-path $root/usr/lib/x86_64-linux-gnu \
+    $root/usr/bin/qemu-system-x86_64 -L $root/usr/share/qemu -L $root/usr/share/seabios \"$@\"\n";
+
+/// Make the archive in `build`, unless it is there and as new as QEMU.
+pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
+    let archive = build.join("guest-qemu.cpio");
+    let program = root.dir().join(PROGRAM);
+    let installed = fs::metadata(&program).with_context(|| format!("no {}", program.display()))?.modified()?;
+    if fs::metadata(&archive).and_then(|data| data.modified()).is_ok_and(|made| made > installed) {
+        return Ok(archive);
+    }
+    fs::create_dir_all(build)?;
+    let partial = build.join("guest-qemu.cpio.partial");
+    let mut image = Initramfs::create(&partial)?;
+    let mut put = |name: &str| image.copy(&root.dir().join(name), &format!("qemu-root/{name}"));
+    put(PROGRAM)?;
+    put(LINKER)?;
+    for library in libraries(root)? {
+        put(&format!("{LIBRARIES}/{library}"))?;
+    }
+    for file in FIRMWARE {
+        put(file)?;
+    }
+    image.file("bin/qemu-system-x86_64", START.as_bytes(), 0o755)?;
+    image.finish()?;
+    fs::rename(&partial, &archive)?;
+    Ok(archive)
+}
+
+/// File names of the libraries that the dynamic linker loads for QEMU.
+fn libraries(root: &BuildRoot) -> Result<Vec<String>> {
+    let output = root.linker().arg("--list").arg(root.dir().join(PROGRAM)).output()?;
+    if !output.status.success() {
+        bail!("QEMU's libraries can not be listed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    // "libz.so.1 => /path/libz.so.1 (0x...)"; the vDSO has no path, the linker no arrow.
+    let names = text.lines().filter_map(|line| line.split_once("=> /")).map(|(name, _)| name.trim().to_string());
+    Ok(names.collect())
+}

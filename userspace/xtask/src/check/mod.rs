@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The tests: which there are, how each is run, and what is said about it.
+
+mod cargo;
+pub mod command;
+pub mod guest_qemu;
+mod host;
+mod module;
+mod print;
+mod programs;
+mod runner;
+mod setup;
+pub mod suite;

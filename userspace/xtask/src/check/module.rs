@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Checks of pagemove.ko as a file: what it says about itself, and what it asks
+//! of the kernel.
+
+use super::setup::Setup;
+use crate::judge::tap::Status;
+use crate::judge::verdict::Verdict;
+use crate::module::Variant;
+use crate::root::{make, BuildRoot};
+use crate::vm::kmod::{Kmods, ModInfo};
+use anyhow::{Context, Result};
+use object::{Object, ObjectSymbol};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Parameters that only the test build may have.
+const TEST_ONLY: [&str; 2] = ["sabotage", "inject"];
+
+/// Ways to reach what the kernel does not export.
+const FORBIDDEN: [&str; 3] = ["kallsyms_", "register_kprobe", "register_kretprobe"];
+
+pub fn run(setup: &Setup) -> Result<Verdict> {
+    let root = setup.root()?;
+    let ship = setup.module(Variant::Ship)?;
+    let info = ModInfo::read(ship)?;
+    let stock = Kmods::new(root, setup.place.build().join("kmod"))?.resolve(&["vfio".to_string()])?;
+    let stock = ModInfo::read(&stock.last().context("no module vfio")?.file)?;
+    let mut verdict = Verdict::default();
+    let mut point = |text: String, wrong: Option<String>| match wrong {
+        None => verdict.add(text, Status::Passed),
+        Some(wrong) => verdict.fail(format!("{text}: {wrong}")),
+    };
+    point("the licence is GPL".into(), differs(info.get("license"), Some("GPL")));
+    point("vermagic is that of the stock kernel".into(), differs(info.get("vermagic"), stock.get("vermagic")));
+    point("every symbol it uses is exported by the stock kernel".into(), unexported(ship, &info, root)?);
+    point("the shipped module can not leave out a step".into(), test_only(&info, false));
+    let test = ModInfo::read(setup.module(Variant::Test)?)?;
+    point("the test module can leave out a step, and says so".into(), test_only(&test, true));
+    Ok(verdict)
+}
+
+fn differs(found: Option<&str>, expected: Option<&str>) -> Option<String> {
+    (found != expected).then(|| format!("found {found:?}, expected {expected:?}"))
+}
+
+/// Undefined symbols of the module that no line of Module.symvers exports, or
+/// that are exported in a namespace which the module does not import.
+fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<String>> {
+    let table = root.dir().join(make::tree()).join("Module.symvers");
+    let table = fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
+    let exported = exports(&table);
+    let imported: Vec<&str> = info.all("import_ns").collect();
+    let data = fs::read(module)?;
+    let elf = object::File::parse(&*data)?;
+    let mut wrong = Vec::new();
+    for symbol in elf.symbols().filter(|symbol| symbol.is_undefined()) {
+        let name = symbol.name()?;
+        match exported.get(name) {
+            _ if name.is_empty() => {}
+            _ if FORBIDDEN.iter().any(|prefix| name.starts_with(prefix)) => wrong.push(format!("{name} is forbidden")),
+            None => wrong.push(format!("{name} is not exported")),
+            Some(namespace) if namespace.is_empty() || imported.contains(namespace) => {}
+            Some(namespace) => wrong.push(format!("{name} is in namespace {namespace}")),
+        }
+    }
+    Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
+}
+
+/// Symbol to namespace, from lines "CRC symbol module EXPORT_TYPE namespace".
+fn exports(table: &str) -> BTreeMap<&str, &str> {
+    let rows = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    rows.filter(|row| row.len() >= 4).map(|row| (row[1], row.get(4).copied().unwrap_or_default())).collect()
+}
+
+fn test_only(info: &ModInfo, wanted: bool) -> Option<String> {
+    let names: Vec<&str> = info.all("parmtype").filter_map(|entry| entry.split(':').next()).collect();
+    let wrong = TEST_ONLY.iter().filter(|name| names.contains(name) != wanted);
+    let wrong: Vec<&str> = wrong.copied().collect();
+    let text = if wanted { "it has no parameter" } else { "it has the parameter" };
+    (!wrong.is_empty()).then(|| format!("{text} {}", wrong.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_are_read_with_their_namespace() {
+        let table = "0x0\tplain\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x0\tspaced\tiommu\tEXPORT_SYMBOL\tGENERIC_PT_IOMMU\n";
+        let exported = exports(table);
+        assert_eq!((exported["plain"], exported["spaced"]), ("", "GENERIC_PT_IOMMU"));
+        assert_eq!(exported.get("other"), None);
+    }
+}

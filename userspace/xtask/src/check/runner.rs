@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Run one test.
+
+use super::setup::Setup;
+use super::suite::{Guest, Test};
+use super::{cargo, host, module};
+use crate::judge::tap::Status;
+use crate::judge::verdict::{self, Verdict};
+use crate::vm::job::{Job, Terminal};
+use crate::vm::machine;
+use anyhow::Result;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What became of a test.
+pub struct Finished<'a> {
+    pub test: &'a Test,
+    pub verdict: Verdict,
+    pub wall: Duration,
+    /// What it printed, and for a VM the kernel's console.
+    pub texts: Vec<(&'static str, String)>,
+    pub logs: PathBuf,
+}
+
+pub fn run<'a>(setup: &Setup, test: &'a Test, live: bool) -> Finished<'a> {
+    let logs = setup.place.build().join("logs").join(&test.name);
+    let start = Instant::now();
+    let (verdict, texts) = attempt(setup, test, live, &logs).unwrap_or_else(|error| {
+        let mut verdict = Verdict::default();
+        verdict.fail(format!("{}: {error:#}", test.name));
+        (verdict, Vec::new())
+    });
+    Finished { test, verdict, wall: start.elapsed(), texts, logs }
+}
+
+type Texts = Vec<(&'static str, String)>;
+
+fn attempt(setup: &Setup, test: &Test, live: bool, logs: &PathBuf) -> Result<(Verdict, Texts)> {
+    if let Some(guest) = &test.vm {
+        return in_vm(setup, test, guest, live, logs);
+    }
+    fs::create_dir_all(logs)?;
+    let (verdict, text) = match (&test.cargo, &test.host) {
+        (Some(arguments), _) => cargo::run(&test.name, arguments, setup.place)?,
+        (_, Some(argv)) => host::run(&test.name, argv, setup.place)?,
+        _ => (module::run(setup)?, String::new()),
+    };
+    fs::write(logs.join("output.log"), &text)?;
+    Ok((verdict, vec![("output", text)]))
+}
+
+fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &PathBuf) -> Result<(Verdict, Texts)> {
+    let mut profile = setup.profiles.get(&guest.profile)?.clone();
+    if let Some(nodes) = &guest.nodes {
+        profile.nodes = nodes.clone();
+    }
+    let job = job(setup, guest, live)?;
+    let unpacked = setup.place.build().join("kmod");
+    let outcome = machine::run(setup.root()?, &profile, setup.accel()?, &job, &unpacked, logs)?;
+    let judge = if guest.plain { verdict::of_status } else { verdict::of_tap };
+    let mut verdict = judge(&test.name, &outcome, &guest.allow);
+    if let Some(reason) = &guest.red {
+        verdict = red(&test.name, reason, &verdict);
+    }
+    Ok((verdict, vec![("output", outcome.output), ("dmesg", outcome.dmesg)]))
+}
+
+fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
+    let mut job = Job::new(guest.argv.clone(), Duration::from_secs(guest.timeout));
+    if let Some(variant) = guest.module {
+        job.module = Some(setup.module(variant)?.clone());
+        job.params = guest.params.clone();
+    }
+    if guest.needs_programs() {
+        job.programs = setup.programs()?.to_vec();
+    }
+    let scripts = setup.place.tests().join("guest");
+    job.files = guest.scripts.iter().map(|name| (scripts.join(name), format!("bin/{name}"))).collect();
+    if guest.qemu {
+        job.archives.push(setup.guest_qemu()?.clone());
+    }
+    job.live = live;
+    job.terminal = live.then(Terminal::of_stdout).flatten();
+    Ok(job)
+}
+
+/// A test of the runner itself: the run must have been judged a failure, for the
+/// right reason.
+fn red(name: &str, reason: &str, inner: &Verdict) -> Verdict {
+    let mut verdict = Verdict::default();
+    let reasons: Vec<&str> = inner.failures().collect();
+    match reasons.iter().any(|text| text.contains(reason)) {
+        true => verdict.add(name, Status::Passed),
+        false => verdict.fail(format!("{name}: not judged a failure for {reason:?}, but {reasons:?}")),
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_should_be_red_and_is_not_fails() {
+        let mut green = Verdict::default();
+        green.add("a", Status::Passed);
+        assert!(red("t", "warning", &green).failed());
+        let mut other = Verdict::default();
+        other.fail("t: timed out");
+        assert!(red("t", "warning", &other).failed());
+        let mut right = Verdict::default();
+        right.fail("t: dmesg: warning: x");
+        assert!(!red("t", "warning", &right).failed());
+    }
+}

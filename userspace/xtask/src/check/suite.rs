@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The list of tests, tests/tests.toml.
+
+use crate::module::Variant;
+use anyhow::{bail, Context, Result};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// When a test is run without being asked for by its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    #[default]
+    Check,
+    /// In `make check`, too; has a table of its own.
+    Sabotage,
+    /// Only in `make check-deep`.
+    Deep,
+    Demo,
+    Bench,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    pub name: String,
+    /// What it shows, in one line.
+    pub about: String,
+    #[serde(default)]
+    pub group: Group,
+    /// Arguments of cargo; each test that libtest reports counts.
+    pub cargo: Option<Vec<String>>,
+    /// A command of the host; counts as one.
+    pub host: Option<Vec<String>>,
+    /// Checks of the built module files, done by this program.
+    #[serde(default)]
+    pub binary: bool,
+    /// A program run in a VM.
+    pub vm: Option<Guest>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guest {
+    pub profile: String,
+    /// Which module to load first; none: not even put into the VM.
+    pub module: Option<Variant>,
+    #[serde(default)]
+    pub params: Vec<String>,
+    pub argv: Vec<String>,
+    /// In seconds, from power on.
+    #[serde(default = "default_timeout")]
+    pub timeout: u64,
+    /// Shell scripts of tests/guest/ to put into /bin, instead of our programs.
+    #[serde(default)]
+    pub scripts: Vec<String>,
+    /// Put QEMU itself into the guest.
+    #[serde(default)]
+    pub qemu: bool,
+    /// Memory of each NUMA node in MiB, instead of the profile's.
+    pub nodes: Option<Vec<u64>>,
+    /// The program prints something else than TAP.
+    #[serde(default)]
+    pub plain: bool,
+    /// Texts that excuse a line of dmesg.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// A test of the runner: the run has to fail with this text in a reason.
+    pub red: Option<String>,
+}
+
+impl Guest {
+    /// Whether it runs one of our programs; a script makes do with busybox.
+    pub fn needs_programs(&self) -> bool {
+        self.scripts.is_empty()
+    }
+}
+
+fn default_timeout() -> u64 {
+    120
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    test: Vec<Test>,
+}
+
+pub struct Suite(Vec<Test>);
+
+impl Suite {
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", file.display()))
+    }
+
+    pub fn parse(text: &str) -> Result<Self> {
+        let tests = toml::from_str::<List>(text)?.test;
+        let mut names = BTreeSet::new();
+        for test in &tests {
+            if !names.insert(&test.name) {
+                bail!("two tests are named {}", test.name);
+            }
+            let kinds = [test.cargo.is_some(), test.host.is_some(), test.binary, test.vm.is_some()];
+            if kinds.iter().filter(|kind| **kind).count() != 1 {
+                bail!("test {} has to be one of cargo, host, binary and vm", test.name);
+            }
+        }
+        Ok(Self(tests))
+    }
+
+    pub fn all(&self) -> &[Test] {
+        &self.0
+    }
+
+    /// Those in `groups` whose name matches `pattern`; with a pattern, those of
+    /// every group: who names a test wants it.
+    pub fn select(&self, groups: &[Group], pattern: Option<&str>) -> Result<Vec<&Test>> {
+        let wanted = |test: &&Test| match pattern {
+            Some(pattern) => matches(pattern, &test.name),
+            None => groups.contains(&test.group),
+        };
+        let tests: Vec<&Test> = self.0.iter().filter(wanted).collect();
+        if tests.is_empty() {
+            bail!("no test matches {}: `make check-list` lists them", pattern.unwrap_or("the group"));
+        }
+        Ok(tests)
+    }
+}
+
+/// A part of the name; with `*` in it, the whole name, `*` standing for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    if !pattern.contains('*') {
+        return name.contains(pattern);
+    }
+    let parts: Vec<&str> = pattern.split('*').collect();
+    let (first, last) = (parts[0], parts[parts.len() - 1]);
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    for part in &parts[1..parts.len() - 1] {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+#[path = "suite_tests.rs"]
+mod tests;

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Lines of the kernel's console that fail a test.
+
+/// What the kernel prints when something is wrong with it or was done to it, and
+/// what to call that.
+const BAD: [(&str, &str); 19] = [
+    ("WARNING:", "warning"),
+    ("BUG:", "bug"),
+    ("kernel BUG at", "bug"),
+    ("Oops", "oops"),
+    ("KASAN", "memory error"),
+    ("UBSAN", "undefined behaviour"),
+    ("unable to handle", "bad access"),
+    ("general protection fault", "bad access"),
+    ("possible recursive locking", "lockdep"),
+    ("circular locking", "lockdep"),
+    ("inconsistent lock state", "lockdep"),
+    ("suspicious RCU usage", "lockdep"),
+    ("blocked for more than", "hung task"),
+    ("detected stall", "RCU stall"),
+    ("self-detected stall", "RCU stall"),
+    ("Bad page", "bad page"),
+    ("bad page state", "bad page"),
+    ("Call Trace", "call trace"),
+    ("Kernel panic", "panic"),
+];
+
+/// An access of a device that its IOMMU refused: of VT-d and of AMD.
+const FAULTS: [&str; 3] = ["DMAR: [DMA", "DMAR: DRHD: handling fault", "IO_PAGE_FAULT"];
+
+/// The lines that are wrong, each with what it is called; `allowed` texts excuse a line.
+pub fn complaints(dmesg: &str, allowed: &[String]) -> Vec<String> {
+    let excused = |line: &str| allowed.iter().any(|text| line.contains(text.as_str()));
+    let lines = dmesg.lines().filter(|line| !excused(line));
+    lines.filter_map(|line| Some(format!("dmesg: {}: {}", name(line)?, line.trim()))).collect()
+}
+
+fn name(line: &str) -> Option<&'static str> {
+    if FAULTS.iter().any(|text| line.contains(text)) {
+        return Some("DMA fault");
+    }
+    BAD.iter().find(|(text, _)| line.contains(text)).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+#[path = "dmesg_tests.rs"]
+mod tests;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The Test Anything Protocol, as far as test programs here speak it: a plan,
+//! numbered results, SKIP, bail out, and lines that mean nothing.
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    Passed,
+    Failed,
+    Skipped(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub text: String,
+    pub status: Status,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tap {
+    pub points: Vec<Point>,
+    /// Why the whole program was skipped ("1..0 # SKIP reason").
+    pub skipped: Option<String>,
+    /// What is wrong beside results that are "not ok".
+    pub problems: Vec<String>,
+}
+
+/// Read a program's whole output.
+pub fn parse(output: &str) -> Tap {
+    let mut tap = Tap::default();
+    let mut plan = None;
+    for line in output.lines().map(str::trim_end) {
+        if let Some(rest) = line.strip_prefix("1..") {
+            let (count, reason) = directive(rest);
+            match count.trim().parse::<usize>() {
+                Ok(_) if plan.is_some() => tap.problems.push("two plans".into()),
+                Ok(count) => plan = Some(count),
+                Err(_) => tap.problems.push(format!("a plan that is no number: {line}")),
+            }
+            tap.skipped = reason;
+        } else if let Some(rest) = line.strip_prefix("Bail out!") {
+            tap.problems.push(format!("bailed out: {}", rest.trim()));
+        } else if let Some((ok, rest)) = result(line) {
+            tap.point(ok, rest);
+        }
+    }
+    tap.check_plan(plan);
+    tap
+}
+
+impl Tap {
+    fn point(&mut self, ok: bool, rest: &str) {
+        let (head, skipped) = directive(rest);
+        let (number, text) = head.split_once(' ').unwrap_or((head, ""));
+        let expected = self.points.len() + 1;
+        if number.parse() != Ok(expected) {
+            self.problems.push(format!("result {expected} is numbered {number}"));
+        }
+        let status = match (ok, skipped) {
+            // A skipped result that is "not ok" has failed: nothing may fail unseen.
+            (false, _) => Status::Failed,
+            (true, Some(reason)) => Status::Skipped(reason),
+            (true, None) => Status::Passed,
+        };
+        let text = text.trim().trim_start_matches("- ").to_string();
+        self.points.push(Point { text, status });
+    }
+
+    fn check_plan(&mut self, plan: Option<usize>) {
+        let count = self.points.len();
+        match plan {
+            None => self.problems.push(format!("no plan, {count} results")),
+            Some(0) if count == 0 && self.skipped.is_some() => {}
+            Some(0) => self.problems.push("a plan of no tests without a reason".into()),
+            Some(planned) if planned != count => self.problems.push(format!("planned {planned} tests, ran {count}")),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether a line is a result, and what follows "ok" or "not ok".
+fn result(line: &str) -> Option<(bool, &str)> {
+    if let Some(rest) = line.strip_prefix("ok ") {
+        return Some((true, rest));
+    }
+    line.strip_prefix("not ok ").map(|rest| (false, rest))
+}
+
+/// Split off a SKIP directive: what is before it, and its reason.
+fn directive(text: &str) -> (&str, Option<String>) {
+    let Some((head, tail)) = text.split_once('#') else {
+        return (text, None);
+    };
+    let tail = tail.trim();
+    let is_skip = tail.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("skip"));
+    if !is_skip {
+        return (text, None);
+    }
+    let reason = tail[4..].trim();
+    (head.trim_end(), Some(if reason.is_empty() { "no reason given".into() } else { reason.into() }))
+}
+
+#[cfg(test)]
+#[path = "tap_tests.rs"]
+mod tests;

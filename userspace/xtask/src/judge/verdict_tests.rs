@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::*;
+use std::time::Duration;
+
+fn run(end: End, output: &str) -> Outcome {
+    let wall = Duration::from_secs(60);
+    Outcome { end, output: output.into(), dmesg: "[ 0.0] booting\n".into(), stuck: None, wall }
+}
+
+fn failures(outcome: &Outcome) -> Vec<String> {
+    of_tap("t", outcome, &[]).failures().map(String::from).collect()
+}
+
+const GOOD: &str = "1..2\nok 1 - a\nok 2 - b\n";
+
+#[test]
+fn a_good_run_passes() {
+    let verdict = of_tap("t", &run(End::Status(0), GOOD), &[]);
+    assert!(!verdict.failed());
+    assert_eq!(verdict.count(|status| *status == Status::Passed), 2);
+}
+
+#[test]
+fn a_warning_fails_a_run_whose_tests_passed() {
+    let mut outcome = run(End::Status(0), GOOD);
+    outcome.dmesg += "[ 5.0] WARNING: CPU: 0 PID: 1 at x.c:1\n[ 5.0] Call Trace:\n";
+    assert_eq!(failures(&outcome), ["t: dmesg: warning: [ 5.0] WARNING: CPU: 0 PID: 1 at x.c:1"]);
+    assert!(of_status("t", &outcome, &[]).failed());
+}
+
+#[test]
+fn a_plan_that_is_not_met_fails() {
+    assert_eq!(failures(&run(End::Status(0), "1..3\nok 1 - a\n")), ["t: planned 3 tests, ran 1"]);
+    assert_eq!(failures(&run(End::Status(0), "")), ["t: no plan, 0 results"]);
+}
+
+#[test]
+fn a_timeout_fails() {
+    assert_eq!(failures(&run(End::TimedOut, "1..2\nok 1 - a\n")), ["t: timed out after 60 s"]);
+    assert!(of_status("t", &run(End::TimedOut, ""), &[]).failed());
+}
+
+#[test]
+fn a_vm_that_dies_fails_even_after_the_last_result() {
+    assert_eq!(failures(&run(End::Died, GOOD)), ["t: the VM ended before the program did"]);
+    assert!(of_status("t", &run(End::Died, ""), &[]).failed());
+}
+
+#[test]
+fn status_and_results_have_to_agree() {
+    assert_eq!(failures(&run(End::Status(139), GOOD)), ["t: exit status 139"]);
+    assert_eq!(failures(&run(End::Status(1), "1..1\nnot ok 1 - a\n")), ["a"]);
+    let lied = failures(&run(End::Status(0), "1..1\nnot ok 1 - a\n"));
+    assert_eq!(lied, ["t: exit status 0 though a test failed", "a"]);
+}
+
+#[test]
+fn a_module_that_stays_fails() {
+    let mut outcome = run(End::Status(0), GOOD);
+    outcome.stuck = Some("Resource temporarily unavailable".into());
+    assert_eq!(failures(&outcome), ["t: the module can not be unloaded: Resource temporarily unavailable"]);
+}
+
+#[test]
+fn a_skip_needs_status_4_and_a_reason() {
+    let verdict = of_tap("t", &run(End::Status(4), "1..0 # SKIP no IOMMU\n"), &[]);
+    assert_eq!(verdict.skips().collect::<Vec<_>>(), [("t", "no IOMMU")]);
+    assert!(!verdict.failed());
+    assert_eq!(failures(&run(End::Status(4), "")), ["t: skipped without a reason"]);
+    assert_eq!(failures(&run(End::Status(4), GOOD)), ["t: says it was skipped, but has results"]);
+    assert!(of_tap("t", &run(End::Status(0), "1..0 # SKIP no IOMMU\n"), &[]).failed());
+}
+
+#[test]
+fn a_skipped_run_still_needs_a_clean_dmesg() {
+    let mut outcome = run(End::Status(4), "1..0 # SKIP no IOMMU\n");
+    outcome.dmesg += "BUG: something\n";
+    assert_eq!(failures(&outcome).len(), 1);
+}
