@@ -75,9 +75,8 @@ pub const REASON_NO_VADDR: u32 = 17;
 /// the device is not behind an IOMMU
 pub const REASON_NO_DOMAIN: u32 = 18;
 /// the PTE lacks read or write permission that the engine needs
-pub const REASON_READ_ONLY: u32 = 19;
 /// the domain maps the page at a second IOVA
-pub const REASON_ALIASED: u32 = 20;
+pub const REASON_ALIASED: u32 = 19;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set

@@ -149,12 +149,12 @@ impl Device {
         state.open.then_some(state.domain)
     }
 
-    /// Asks the domain something, if the device is open; it stays open meanwhile.
-    pub(crate) fn with_open_domain(&self, f: impl FnOnce(Domain) -> bool) -> bool {
+    /// Does something with the domain, if the device is open; it stays open
+    /// meanwhile.
+    pub(crate) fn with_open_domain(&self, f: impl FnOnce(Domain)) {
         let state = self.state.lock();
-        match state.domain {
-            Some(domain) if state.open => f(domain),
-            _ => false,
+        if let (true, Some(domain)) = (state.open, state.domain) {
+            f(domain);
         }
     }
 

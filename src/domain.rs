@@ -65,12 +65,6 @@ impl Domain {
         // SAFETY: the domain is alive; we are in process context.
         unsafe { ffi::pagemove_domain_flush(self.0, span.first().0, span.last().0) };
     }
-
-    /// What the domain maps at `iova`, 0 if nothing.
-    pub(crate) fn translate(self, iova: u64) -> u64 {
-        // SAFETY: the domain is alive.
-        unsafe { ffi::pagemove_domain_iova_to_phys(self.0, iova) }
-    }
 }
 
 /// Whether pages of this domain can be moved by `adbit`.

@@ -26,6 +26,11 @@ extern "C" {
     pub(crate) fn pagemove_pci_address(pdev: *mut pci_dev) -> u32;
     pub(crate) fn pagemove_pci_node(pdev: *mut pci_dev) -> c_int;
     pub(crate) fn pagemove_pci_domain(pdev: *mut pci_dev) -> *mut iommu_domain;
+    pub(crate) fn pagemove_pci_with_domain(
+        pdev: *mut pci_dev,
+        visit: unsafe extern "C" fn(*mut c_void, *mut iommu_domain),
+        context: *mut c_void,
+    );
     pub(crate) fn pagemove_pci_iommu_name(pdev: *mut pci_dev) -> *const c_char;
 
     pub(crate) fn pagemove_domain_format(domain: *const iommu_domain) -> u32;
@@ -33,7 +38,6 @@ extern "C" {
     pub(crate) fn pagemove_top_phys(top: u64) -> u64;
     pub(crate) fn pagemove_top_level(top: u64) -> u32;
     pub(crate) fn pagemove_domain_incoherent(domain: *mut iommu_domain) -> bool;
-    pub(crate) fn pagemove_domain_iova_to_phys(domain: *mut iommu_domain, iova: u64) -> u64;
     pub(crate) fn pagemove_domain_flush(domain: *mut iommu_domain, first: u64, last: u64);
 
     pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool) -> *mut page;
@@ -45,6 +49,7 @@ extern "C" {
     pub(crate) fn pagemove_phys_page(phys: u64) -> *mut page;
     pub(crate) fn pagemove_page_node(page: *mut page) -> c_int;
     pub(crate) fn pagemove_phys_virt(phys: u64) -> *mut c_void;
+    pub(crate) fn pagemove_read_word(phys: u64, word: *mut u64) -> bool;
     pub(crate) fn pagemove_node_has_memory(node: c_int) -> bool;
 
     pub(crate) fn pagemove_new_mapping() -> *mut file;
@@ -92,6 +97,7 @@ extern "C" {
     pub(crate) fn pagemove_signal_pending() -> bool;
     pub(crate) fn pagemove_now() -> u64;
     pub(crate) fn pagemove_sleep(ns: u64);
+    pub(crate) fn pagemove_yield();
 
     pub(crate) fn pagemove_reclaim_soon();
     pub(crate) fn pagemove_reclaim_stop();
@@ -118,4 +124,10 @@ pub(crate) fn sleep(ns: u64) {
     // SAFETY: the callers are in process context without spinlocks (each is an
     // ioctl, a VFIO callback or a work item).
     unsafe { pagemove_sleep(ns) }
+}
+
+/// Lets other tasks run, within long work.
+pub(crate) fn yield_cpu() {
+    // SAFETY: as for `sleep`.
+    unsafe { pagemove_yield() }
 }

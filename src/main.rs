@@ -7,6 +7,7 @@
 // One file for module and user space: each uses a part.
 #[allow(dead_code, unreachable_pub)]
 mod abi;
+mod aliases;
 mod args;
 mod claim;
 mod device;

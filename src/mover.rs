@@ -8,7 +8,8 @@ use crate::machine::KernelMachine;
 use crate::page::{self, OwnedPage};
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
-use crate::{abi, domain, ffi, params, quarantine, sharing};
+use crate::aliases::Aliases;
+use crate::{abi, aliases, domain, ffi, params, quarantine, registry, sharing};
 use engine::{
     Abort, AbortCounts, BatchSizer, Iova, Outcome, PageMove, PageSpan, Policy, WalkError, PAGE_SIZE,
 };
@@ -25,6 +26,12 @@ pub(crate) const NOT_TRIED: abi::PageResult = abi::PageResult {
     abort: abi::ABORT_NONE,
     attempts: 0,
     window_ns: 0,
+};
+
+/// The result of a page that ends the call.
+const REFUSED: abi::PageResult = abi::PageResult {
+    outcome: abi::PAGE_REFUSED,
+    ..NOT_TRIED
 };
 
 /// What to move, checked.
@@ -49,8 +56,9 @@ pub(crate) struct Tally {
     pub(crate) aborts: AbortCounts,
 }
 
-/// Buffers that every batch uses again.
+/// What every batch of a call uses again.
 struct Scratch {
+    aliases: Aliases,
     pinned: KVec<*mut ffi::page>,
     results: KVec<abi::PageResult>,
 }
@@ -60,6 +68,7 @@ struct Scratch {
 pub(crate) fn run(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
     stats::add(Counter::Calls, 1);
     let mut scratch = Scratch {
+        aliases: find_aliases(request)?,
         pinned: KVec::new(),
         results: KVec::new(),
     };
@@ -75,7 +84,15 @@ pub(crate) fn run(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
         let span = span_at(request, tally.done, left.min(size as u64))?;
         let before = tally.aborts.total();
         scratch.results.clear();
-        let end = batch(request, span, tally, &mut scratch);
+        let end = batch(request, span, tally, &mut scratch).map_err(|r| explain(request, span, r));
+        if let Err(refusal) = end {
+            if scratch.results.is_empty() && span.pages() == 1 && refusal.is_of_page() {
+                scratch
+                    .results
+                    .push(REFUSED, GFP_KERNEL)
+                    .map_err(no_memory)?;
+            }
+        }
         if report(request, tally, &scratch.results).is_err() {
             return Err(Refusal::BadPointer);
         }
@@ -90,6 +107,26 @@ pub(crate) fn run(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
                 sizer.learn(attempts, aborts);
             }
         }
+    }
+}
+
+fn find_aliases(request: &Request) -> Result<Aliases, Refusal> {
+    check_time(request)?;
+    let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
+    domain::check(open, request.device.iommu().as_bytes())?;
+    Aliases::find(&request.device, request.span)
+}
+
+/// A page of a closed region has no address in the VMM any more, so that VFIO
+/// can't pin it: say why.
+fn explain(request: &Request, span: PageSpan, refusal: Refusal) -> Refusal {
+    if refusal != Refusal::NoVaddr || span.pages() != 1 {
+        return refusal;
+    }
+    let tag = aliases::glance(&request.device, span.first()).and_then(page::tag_of);
+    match tag.and_then(|tag| registry::region(tag.region)) {
+        Some(region) if region.is_closed() => Refusal::ClosedRegion,
+        _ => refusal,
     }
 }
 
@@ -152,7 +189,7 @@ fn batch(
         return Err(Refusal::SharedDomain);
     }
     hold.pin(&mut scratch.pinned)?;
-    let refusal = batch.find(request, &hold, span).err();
+    let refusal = batch.find(request, &scratch.aliases, &hold, span).err();
     let mut aborts = AbortCounts::default();
     batch.run(request, &hold, &mut aborts);
     // START stays reserved until here: VFIO remembers its frame as pinned.
@@ -202,7 +239,13 @@ impl Batch {
     }
 
     /// Finds and claims the pages of the span, up to the first that is refused.
-    fn find(&mut self, request: &Request, hold: &Hold, span: PageSpan) -> Result<(), Refusal> {
+    fn find(
+        &mut self,
+        request: &Request,
+        aliases: &Aliases,
+        hold: &Hold,
+        span: PageSpan,
+    ) -> Result<(), Refusal> {
         let top = hold.domain.top().ok_or(Refusal::Iommu)?;
         let mut machine = KernelMachine {
             hold,
@@ -217,8 +260,8 @@ impl Batch {
                 WalkError::Format => Refusal::Format,
             })?;
             let claim = Claim::take(leaf.page)?;
-            if sharing::maps_elsewhere(&request.device, hold.domain, iova.0, leaf.page.0) {
-                return Err(Refusal::SharedDomain);
+            if let Some(refusal) = aliases.refusal(leaf.page) {
+                return Err(refusal);
             }
             if page::node_of(leaf.page) == Some(request.node) && !request.even_if_there {
                 self.goes.push(false, GFP_KERNEL).map_err(no_memory)?;

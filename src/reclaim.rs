@@ -6,10 +6,18 @@
 //! refused while one waits.
 
 use crate::{ffi, registry};
+use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::bindings;
+
+/// How long to wait before the next look, in ms: doubled each time in vain, so
+/// that a VMM which closes a region and lives on costs one look a second.
+static WAIT: AtomicU32 = AtomicU32::new(FIRST_WAIT);
+const FIRST_WAIT: u32 = 10;
+const LONGEST_WAIT: u32 = 1000;
 
 /// Looks soon, because a region was just closed.
 pub(crate) fn soon() {
+    WAIT.store(FIRST_WAIT, Ordering::Relaxed);
     // SAFETY: the work item is static and initialised.
     unsafe { ffi::pagemove_reclaim_soon() };
 }
@@ -25,9 +33,9 @@ impl Drop for Reclaimer {
     }
 }
 
-/// Frees what can be freed. Says whether to come back for more.
+/// Frees what can be freed. Says in how many ms to come back for more, or 0.
 #[no_mangle]
-extern "C" fn pagemove_reclaim() -> bool {
+extern "C" fn pagemove_reclaim() -> u32 {
     let mut waiting = false;
     let mut n = 0;
     while let Some(region) = registry::nth_region(n) {
@@ -42,5 +50,10 @@ extern "C" fn pagemove_reclaim() -> bool {
             n += 1;
         }
     }
-    waiting
+    if !waiting {
+        return 0;
+    }
+    let wait = WAIT.load(Ordering::Relaxed);
+    WAIT.store(wait.saturating_mul(2).min(LONGEST_WAIT), Ordering::Relaxed);
+    wait
 }

@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     Incoherent,
     LargeLeaf,
     SharedDomain,
+    /// The page is mapped in another domain.
+    SharedPage,
     Aliased,
     Disabled,
     NotMapped,
@@ -44,7 +46,7 @@ impl Refusal {
             Self::Iommu => abi::REASON_IOMMU,
             Self::Incoherent => abi::REASON_INCOHERENT,
             Self::LargeLeaf => abi::REASON_LARGE_LEAF,
-            Self::SharedDomain => abi::REASON_SHARED_DOMAIN,
+            Self::SharedDomain | Self::SharedPage => abi::REASON_SHARED_DOMAIN,
             Self::Aliased => abi::REASON_ALIASED,
             Self::Disabled => abi::REASON_DISABLED,
             Self::NotMapped => abi::REASON_NOT_MAPPED,
@@ -73,7 +75,7 @@ impl Refusal {
             | Self::LargeLeaf
             | Self::Aliased
             | Self::NoDomain => errno::eopnotsupp(),
-            Self::SharedDomain => EXDEV,
+            Self::SharedDomain | Self::SharedPage => EXDEV,
             Self::Disabled | Self::LostWrite => EIO,
             Self::NotMapped | Self::NoVaddr => ENOENT,
             Self::NotRegion => errno::eaddrnotavail(),
@@ -88,5 +90,20 @@ impl Refusal {
             Self::NotOpen => errno::enotconn(),
             Self::BadPointer => EFAULT,
         }
+    }
+
+    /// Whether it is about one page, not the device or the call.
+    pub(crate) const fn is_of_page(self) -> bool {
+        matches!(
+            self,
+            Self::LargeLeaf
+                | Self::SharedPage
+                | Self::Aliased
+                | Self::NotMapped
+                | Self::NotRegion
+                | Self::ClosedRegion
+                | Self::Busy
+                | Self::NoVaddr
+        )
     }
 }

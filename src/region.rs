@@ -242,16 +242,20 @@ impl Region {
                     };
                     // `rejected` is freed after the next page was taken, so that
                     // the allocator can't give it out again.
-                    let page = if node >= 0 {
-                        OwnedPage::at_node(node, true, tag)
+                    let (page, failure) = if node >= 0 {
+                        // As with hugetlbfs: killing processes would not help, since
+                        // only this node will do.
+                        let page = OwnedPage::at_node(node, true, tag);
+                        (page, kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS)
                     } else {
                         // SAFETY: as the caller promises.
-                        unsafe { OwnedPage::for_vma(vma, address, tag) }
+                        let page = unsafe { OwnedPage::for_vma(vma, address, tag) };
+                        (page, kernel::bindings::vm_fault_reason_VM_FAULT_OOM)
                     };
                     drop(rejected);
                     match page {
                         Ok(page) => fresh = Some(page),
-                        Err(_) => return kernel::bindings::vm_fault_reason_VM_FAULT_OOM,
+                        Err(_) => return failure,
                     }
                 }
             }
@@ -378,10 +382,10 @@ impl Region {
     /// Frees every page of a closed region, if nothing can reach them any more.
     pub(crate) fn try_free(&self) -> bool {
         let mut inner = self.inner.lock();
-        if !inner.closed || inner.untracked || inner.map.iter().any(Entry::is_claimed) {
+        if !inner.closed || inner.untracked || !inner.mms.iter().all(mms::Handle::is_quiet) {
             return false;
         }
-        if !inner.mms.iter().all(mms::Handle::is_quiet) {
+        if inner.map.iter().any(Entry::is_claimed) {
             return false;
         }
         let map = core::mem::replace(&mut inner.map, PageMap::new());
@@ -389,12 +393,15 @@ impl Region {
         stats::sub_region_pages(inner.pages);
         inner.pages = 0;
         drop(inner);
-        for page in map.iter().filter_map(Entry::page) {
+        for (n, page) in map.iter().filter_map(Entry::page).enumerate() {
             // SAFETY: the region is closed, so that no process maps it; no move
             // has a claim; and no `vfio_dma` of any process that ever mapped it
             // is left (`mms::Handle::is_quiet`), so that VFIO has unmapped every
             // page and waited for the invalidation.
             drop(unsafe { OwnedPage::from_phys(page) });
+            if n % 512 == 511 {
+                ffi::yield_cpu();
+            }
         }
         true
     }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who else uses a domain or maps a page.
+//! Who else uses a domain.
 
-use crate::device::Device;
 use crate::domain::Domain;
-use crate::{ffi, registry};
+use crate::ffi;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::str::CStr;
@@ -12,9 +11,8 @@ use kernel::str::CStr;
 /// them (vfio_main.c, iommu group ownership).
 const HARMLESS: [&[u8]; 2] = [b"pcieport", b"pci-stub"];
 
-/// Whether a device that we do not drive is attached to `domain`. It would go on
-/// with its DMA when ours was closed, and VFIO would keep its mappings.
-pub(crate) fn has_foreign_device(domain: Domain) -> bool {
+/// Calls `f` with each PCI function until it says that this is enough.
+fn any_function(mut f: impl FnMut(*mut ffi::pci_dev) -> bool) -> bool {
     let mut pdev = core::ptr::null_mut();
     loop {
         // SAFETY: takes a reference to the next device and drops the one to `pdev`.
@@ -22,14 +20,43 @@ pub(crate) fn has_foreign_device(domain: Domain) -> bool {
         if pdev.is_null() {
             return false;
         }
-        // SAFETY: `pdev` is referenced; only the pointer is compared.
-        let shares = unsafe { ffi::pagemove_pci_domain(pdev) } == domain.as_ptr();
-        if shares && is_foreign(pdev) {
+        if f(pdev) {
             // SAFETY: drops the reference from pci_get_device.
             unsafe { bindings::pci_dev_put(pdev) };
             return true;
         }
     }
+}
+
+/// Whether a device that we do not drive is attached to `domain`. It would go on
+/// with its DMA when ours was closed, and VFIO would keep its mappings.
+pub(crate) fn has_foreign_device(domain: Domain) -> bool {
+    any_function(|pdev| {
+        // SAFETY: `pdev` is referenced; only the pointer is compared.
+        let shares = unsafe { ffi::pagemove_pci_domain(pdev) } == domain.as_ptr();
+        shares && is_foreign(pdev)
+    })
+}
+
+/// Calls `f` with each domain that a user of VFIO has attached, whoever drives the
+/// device. It can't go away meanwhile.
+pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) {
+    unsafe extern "C" fn visit<F: FnMut(Domain)>(
+        context: *mut core::ffi::c_void,
+        domain: *mut ffi::iommu_domain,
+    ) {
+        // SAFETY: `context` is the `f` below, which nobody else uses meanwhile.
+        let f = unsafe { &mut *context.cast::<F>() };
+        if let Some(domain) = Domain::new(domain) {
+            f(domain);
+        }
+    }
+    any_function(|pdev| {
+        let context = core::ptr::from_mut(&mut f).cast();
+        // SAFETY: `pdev` is referenced, and `context` is what `visit` takes it for.
+        unsafe { ffi::pagemove_pci_with_domain(pdev, visit::<F>, context) };
+        false
+    });
 }
 
 fn is_foreign(pdev: *mut ffi::pci_dev) -> bool {
@@ -46,17 +73,4 @@ fn is_foreign(pdev: *mut ffi::pci_dev) -> bool {
     // driver; one that is unloaded this instant has no device attached.
     let name = unsafe { CStr::from_char_ptr(name) }.to_bytes();
     !HARMLESS.contains(&name)
-}
-
-/// Whether a device of ours maps `page` at `iova` in another domain, as in a
-/// container whose devices need two. Moving one entry would leave the other.
-pub(crate) fn maps_elsewhere(device: &Device, domain: Domain, iova: u64, page: u64) -> bool {
-    registry::with_devices(|devices| {
-        devices.iter().any(|other| {
-            !core::ptr::eq(&**other, device)
-                && other.with_open_domain(|foreign| {
-                    foreign != domain && foreign.translate(iova) == page
-                })
-        })
-    })
 }

@@ -19,6 +19,7 @@
 #include <linux/sched/mm.h>
 #include <linux/security.h>
 #include <linux/timekeeping.h>
+#include <linux/uaccess.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/workqueue.h>
 #include <asm/cacheflush.h>
@@ -35,7 +36,7 @@ void pagemove_vfio_removed(void *owner);
 void pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
 void pagemove_vfio_closing(void *owner);
 void pagemove_vfio_dma_unmap(void *owner, u64 iova, u64 length);
-bool pagemove_reclaim(void);
+unsigned int pagemove_reclaim(void);
 
 static void *owner_of(struct vfio_device *vdev)
 {
@@ -177,6 +178,36 @@ struct iommu_domain *pagemove_pci_domain(struct pci_dev *pdev)
 	return iommu_get_domain_for_dev(&pdev->dev);
 }
 
+struct domain_visit {
+	void (*visit)(void *context, struct iommu_domain *domain);
+	void *context;
+};
+
+static int visit_domain(struct device *dev, void *data)
+{
+	struct domain_visit *call = data;
+	struct iommu_domain *domain = iommu_driver_get_domain_for_dev(dev);
+
+	if (domain && domain->type == IOMMU_DOMAIN_UNMANAGED)
+		call->visit(call->context, domain);
+	return 1; /* one device speaks for its group */
+}
+
+/* Calls back with the domain that a VFIO user attached, if there is one. It can
+ * not be detached, and so not be freed, meanwhile: that takes the group's mutex. */
+void pagemove_pci_with_domain(struct pci_dev *pdev,
+			      void (*visit)(void *context, struct iommu_domain *domain),
+			      void *context)
+{
+	struct domain_visit call = { .visit = visit, .context = context };
+	struct iommu_group *group = iommu_group_get(&pdev->dev);
+
+	if (!group)
+		return;
+	iommu_group_for_each_dev(group, &call, visit_domain);
+	iommu_group_put(group);
+}
+
 const char *pagemove_pci_iommu_name(struct pci_dev *pdev)
 {
 	struct dev_iommu *iommu = pdev->dev.iommu;
@@ -226,11 +257,6 @@ u32 pagemove_top_level(u64 top)
 bool pagemove_domain_incoherent(struct iommu_domain *domain)
 {
 	return common_of(domain)->features & BIT(PT_FEAT_DMA_INCOHERENT);
-}
-
-u64 pagemove_domain_iova_to_phys(struct iommu_domain *domain, u64 iova)
-{
-	return iommu_iova_to_phys(domain, iova);
 }
 
 void pagemove_domain_flush(struct iommu_domain *domain, u64 first, u64 last)
@@ -297,6 +323,13 @@ int pagemove_page_node(struct page *page)
 void *pagemove_phys_virt(u64 phys)
 {
 	return phys_to_virt(phys);
+}
+
+/* Reads memory that may have been freed, or may be none. */
+bool pagemove_read_word(u64 phys, u64 *word)
+{
+	return pfn_valid(PHYS_PFN(phys)) &&
+		!get_kernel_nofault(*word, (u64 *)phys_to_virt(phys));
 }
 
 bool pagemove_node_has_memory(int node)
@@ -484,13 +517,20 @@ void pagemove_sleep(u64 ns)
 	usleep_range(us, us + us / 4 + 1);
 }
 
+void pagemove_yield(void)
+{
+	cond_resched();
+}
+
 static void reclaim_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(reclaimer, reclaim_work);
 
 static void reclaim_work(struct work_struct *work)
 {
-	if (pagemove_reclaim())
-		schedule_delayed_work(&reclaimer, msecs_to_jiffies(20));
+	unsigned int again_ms = pagemove_reclaim();
+
+	if (again_ms)
+		schedule_delayed_work(&reclaimer, msecs_to_jiffies(again_ms));
 }
 
 void pagemove_reclaim_soon(void)

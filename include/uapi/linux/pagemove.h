@@ -113,8 +113,7 @@
 #define PAGEMOVE_REASON_NODE		16 /* the destination node is unknown, offline or has no memory */
 #define PAGEMOVE_REASON_NO_VADDR	17 /* the VMM's mapping of the page is gone, so VFIO can not hold it */
 #define PAGEMOVE_REASON_NO_DOMAIN	18 /* the device is not behind an IOMMU */
-#define PAGEMOVE_REASON_READ_ONLY	19 /* the PTE lacks read or write permission that the engine needs */
-#define PAGEMOVE_REASON_ALIASED		20 /* the domain maps the page at a second IOVA */
+#define PAGEMOVE_REASON_ALIASED		19 /* the domain maps the page at a second IOVA */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */

@@ -122,3 +122,53 @@ fn other_formats_are_refused_not_guessed() {
     let found = walk(&mut sim, top(9, Format::X86_64), IOVA);
     assert_eq!(found, Err(WalkError::NotMapped));
 }
+
+/// What a scan of [`tables`] visits within `span`.
+fn scanned(tables: &Tables, first: u64, length: u64) -> Vec<(u64, u64, u64)> {
+    let mut leaves = Vec::new();
+    let span = PageSpan::new(Iova(first), length).unwrap();
+    scan(
+        top(3, Format::X86_64),
+        span,
+        |pte| Some(tables.entries.get(&pte.0).copied().unwrap_or(0)),
+        |iova, page, bytes| leaves.push((iova.0, page.0, bytes)),
+    );
+    leaves
+}
+
+#[test]
+fn a_scan_visits_each_leaf_with_address_and_size() {
+    let mut tables = tables(0, 1);
+    // A second page next to it, and a 2 MiB leaf in the next directory entry.
+    tables.entries.insert(0x4000 + 0x168 * 8, 0x8_8000 | 0x27);
+    let index = (IOVA.0 >> 21 & 0x1ff) + 1;
+    tables.entries.insert(0x3000 + index * 8, 0x20_0000 | 0xa7);
+    let large = (IOVA.0 & !0x1f_ffff) + 0x20_0000;
+    let all = [
+        (IOVA.0, 0x5000, 0x1000),
+        (IOVA.0 + 0x1000, 0x8_8000, 0x1000),
+        (large, 0x20_0000, 0x20_0000),
+    ];
+    assert_eq!(scanned(&tables, 0, 1 << 57), all);
+    assert_eq!(scanned(&tables, IOVA.0, 0x1000), all[..1]);
+    assert_eq!(scanned(&tables, IOVA.0 + 0x1000, 0x1000), all[1..2]);
+    assert_eq!(scanned(&tables, large + 0x5000, 0x1000), all[2..]);
+    assert_eq!(scanned(&tables, 0, 0x1000), []);
+}
+
+#[test]
+fn a_scan_of_nonsense_ends() {
+    // Every entry points back at the top table: only the depth bounds the work.
+    let mut reads = 0u64;
+    let span = PageSpan::new(Iova(0), 1 << 22).unwrap();
+    scan(
+        top(3, Format::X86_64),
+        span,
+        |_| {
+            reads += 1;
+            Some(TOP | 1)
+        },
+        |_, _, _| {},
+    );
+    assert_eq!(reads, 1 + 1 + 2 + 1024);
+}
