@@ -74,7 +74,6 @@ pub const REASON_NODE: u32 = 16;
 pub const REASON_NO_VADDR: u32 = 17;
 /// the device is not behind an IOMMU
 pub const REASON_NO_DOMAIN: u32 = 18;
-/// the PTE lacks read or write permission that the engine needs
 /// the domain maps the page at a second IOVA
 pub const REASON_ALIASED: u32 = 19;
 /// a device read the page: A was set

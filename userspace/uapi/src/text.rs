@@ -117,12 +117,6 @@ pub const REASONS: &[Text] = &[
         "the device is not behind an IOMMU: turn the IOMMU on (intel_iommu=on,sm_on)",
     ),
     text(
-        REASON_READ_ONLY,
-        "read-only",
-        "the IOMMU maps this page without the permissions that the engine needs: map it for reading \
-         and writing",
-    ),
-    text(
         REASON_ALIASED,
         "aliased",
         "the same page is mapped at a second IOVA: map each page of a region once",

@@ -269,7 +269,6 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_NODE,
         REASON_NO_VADDR,
         REASON_NO_DOMAIN,
-        REASON_READ_ONLY,
         REASON_ALIASED,
         ABORT_ACCESSED,
         ABORT_DIRTY,
