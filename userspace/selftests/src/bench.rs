@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What most suites need: a device bound to pagemove_vfio and open, with a
+//! region as its memory.
+
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use pagemove_uapi::{
+    errno, text, Control, MoveReport, MoveRequest, PageResult, PciAddress, ENGINE_AUTO, PAGE_SIZE,
+};
+
+use crate::region::Region;
+use crate::vfio::{Assigned, READ_WRITE};
+use crate::{pci, system};
+
+/// Where the region is for the device.
+pub const IOVA: u64 = 0x1000_0000;
+
+/// Two nodes to move between.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes {
+    pub here: i32,
+    pub there: i32,
+}
+
+impl Nodes {
+    /// None if there is only one.
+    pub fn find() -> Result<Option<Self>> {
+        match system::nodes()?[..] {
+            [here, there, ..] => Ok(Some(Self { here, there })),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The devices that tests may use, NVMe before edu.
+pub fn devices() -> Result<Vec<PciAddress>> {
+    let mut found = pci::find(pci::NVME)?;
+    found.extend(pci::find(pci::EDU)?);
+    Ok(found)
+}
+
+/// Fields are dropped in this order.
+pub struct Bench {
+    pub assigned: Assigned,
+    pub region: Region,
+    /// Where moves are asked for, apart from the region's own file.
+    pub control: Control,
+    pub device: PciAddress,
+    pub nodes: Nodes,
+}
+
+impl Bench {
+    /// Opens the first test device with a region of this many pages, on the
+    /// first node, filled with the pattern of seed 0.
+    pub fn open(pages: usize) -> Result<Self> {
+        let device = *devices()?.first().context("the VM has neither an NVMe nor an edu device")?;
+        let nodes = Nodes::find()?.context("the VM has one NUMA node only")?;
+        pci::bind(device, pci::PAGEMOVE)?;
+        let region = Region::on_node(pages, nodes.here)?;
+        region.map.fill(0);
+        let assigned = Assigned::open(device)?;
+        map(&assigned, IOVA, &region)?;
+        Ok(Self { assigned, region, control: Control::open()?, device, nodes })
+    }
+
+    /// A request for some pages of the region.
+    pub fn request(&self, first: usize, pages: usize, node: i32) -> MoveRequest {
+        request(self.device, IOVA + (first * PAGE_SIZE) as u64, pages, node)
+    }
+
+    pub fn move_pages(&self, request: &MoveRequest) -> (MoveReport, Vec<PageResult>) {
+        let mut results = Vec::new();
+        let report = self.control.move_pages(request, Some(&mut results));
+        (report, results)
+    }
+}
+
+pub fn request(device: PciAddress, iova: u64, pages: usize, node: i32) -> MoveRequest {
+    MoveRequest {
+        device,
+        iova,
+        length: (pages * PAGE_SIZE) as u64,
+        node,
+        engine: ENGINE_AUTO,
+        flags: 0,
+        retries: 20,
+        deadline_ns: 0,
+    }
+}
+
+/// Maps a whole region for DMA.
+pub fn map(assigned: &Assigned, iova: u64, region: &Region) -> Result<()> {
+    assigned
+        .container
+        .map(iova, region.map.address(), region.map.length(), READ_WRITE)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("VFIO_IOMMU_MAP_DMA of a region")
+}
+
+/// The errno of a move, 0 if there was none.
+pub fn errno_of(report: &MoveReport) -> i32 {
+    report.error.map_or(0, |error| error.errno)
+}
+
+/// `EBUSY (busy)`.
+pub fn describe(report: &MoveReport) -> String {
+    match report.error {
+        None => "success".to_string(),
+        Some(error) => {
+            format!("{} ({})", errno::name(error.errno), text::name_or_number(text::REASONS, error.reason))
+        }
+    }
+}
+
+/// Waits until no region has a page: nothing leaked. Nobody else may use one.
+pub fn wait_for_no_pages(most: Duration) -> Result<Duration> {
+    let control = Control::open()?;
+    system::wait_until("no region has a page", most, || {
+        let stats = control.stats()?;
+        Ok(stats.region_pages == 0)
+    })
+    .with_context(|| match control.stats() {
+        Ok(stats) => format!(
+            "{} regions with {} pages, {} of them closed",
+            stats.regions, stats.region_pages, stats.closed_pages
+        ),
+        Err(error) => error.to_string(),
+    })
+}
+
+/// Checks an errno, with names in the message.
+pub fn expect_errno(what: &str, result: Result<(), i32>, expected: i32) -> Result<()> {
+    let found = result.err().unwrap_or(0);
+    if found != expected {
+        let name = |number| if number == 0 { "success".to_string() } else { errno::name(number) };
+        bail!("{what}: {} instead of {}", name(found), name(expected));
+    }
+    Ok(())
+}

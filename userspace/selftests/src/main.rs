@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove-selftest`: TAP programs that run as root inside the test VM.
+
+mod bench;
+mod call;
+mod kernel_log;
+mod module;
+mod pci;
+mod random;
+mod region;
+mod signals;
+mod suites;
+mod system;
+mod tap;
+mod vfio;
+mod victim;
+
+use std::process::ExitCode;
+
+/// A suite: its name, what it shows, and the program.
+type Suite = (&'static str, &'static str, fn(&[String]) -> ExitCode);
+
+const SUITES: &[Suite] = &[
+    ("bad-input", "every wrong call gets its documented errno, and changes nothing", suites::bad_input::main),
+    ("regions", "/dev/pagemove is a file that a VMM can use as guest memory", suites::regions::main),
+    ("formats", "an IOMMU that can not do it is refused with the reason (argument: its format)", suites::formats::main),
+    ("lifecycle", "the module can not go while it is in use, and can when it is not", suites::lifecycle::main),
+    ("races", "map, unmap, close and move at once: no hang, no wrong byte", suites::races::main),
+    ("kill9", "a guest that is killed in any state leaves nothing behind", suites::kill9::main),
+    ("qemu", "an unmodified QEMU reaches its BIOS while its RAM is moved", suites::qemu::main),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = args.split_first() else {
+        return usage();
+    };
+    if name == victim::NAME {
+        return victim::main(rest);
+    }
+    match SUITES.iter().find(|suite| suite.0 == name) {
+        Some(suite) => suite.2(rest),
+        None => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: pagemove-selftest SUITE [ARGUMENT]");
+    for (name, about, _) in SUITES {
+        eprintln!("  {name:<10} {about}");
+    }
+    ExitCode::from(1)
+}

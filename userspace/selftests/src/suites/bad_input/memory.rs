@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+//! IOVAs that map something that can not be moved, and moves that are disturbed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use pagemove_uapi::{self as uapi, Control, MOVE_EVEN_IF_THERE, PAGE_MOVED, PAGE_SIZE};
+
+use super::{refused, State};
+use crate::bench::{self, Bench};
+use crate::region::{Mapping, Region};
+use crate::tap::{Case, Pass};
+use crate::vfio::{READ_ONLY, READ_WRITE};
+use crate::signals;
+
+/// For second mappings, far from the bench's.
+const IOVA: u64 = 0x4000_0000;
+
+pub fn cases() -> Vec<Case<State>> {
+    let case = |name: &str, check: fn(&State, &Bench) -> Result<()>| {
+        Case::new(name, move |state: &mut State| {
+            check(state, state.bench()?)?;
+            state.nothing_moved()?;
+            Ok(Pass)
+        })
+    };
+    vec![
+        case("memory: ordinary memory: EADDRNOTAVAIL", anonymous),
+        case("memory: a page of a region that was closed: ESTALE", closed),
+        case("memory: a page that the VMM has unmapped: ENOENT, reason no-vaddr", no_vaddr),
+        case("memory: a page mapped at a second IOVA: EOPNOTSUPP, reason aliased", aliased),
+        case("memory: a page that the device may only read is moved or refused, never lost", read_only),
+        case("memory: a move of a page that another call is moving: EBUSY", concurrent),
+        case("memory: a signal: EINTR, and what was done before is exact", interrupted),
+        case("memory: a deadline in the middle: ETIME, and what was done before is exact", late),
+    ]
+}
+
+fn mapped<T>(result: Result<T, i32>) -> Result<T> {
+    result.map_err(std::io::Error::from_raw_os_error).context("VFIO")
+}
+
+/// Maps memory for the bench's device, asks for a move of its first page, and
+/// unmaps it again.
+fn with_mapping(
+    bench: &Bench,
+    memory: &Mapping,
+    flags: u32,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let container = &bench.assigned.container;
+    mapped(container.map(IOVA, memory.address(), memory.length(), flags))?;
+    let result = check();
+    let unmapped = mapped(container.unmap(IOVA, memory.length()))?;
+    result?;
+    ensure!(unmapped == memory.length() as u64, "{unmapped:#x} bytes were mapped");
+    Ok(())
+}
+
+fn refuses(bench: &Bench, iova: u64, expected: (i32, u32)) -> Result<()> {
+    let (report, results) = bench.move_pages(&bench::request(bench.device, iova, 1, bench.nodes.there));
+    refused(&report, &results, expected)?;
+    ensure!(results[0].outcome == uapi::PAGE_REFUSED, "its outcome is {}", results[0].outcome);
+    Ok(())
+}
+
+fn anonymous(_: &State, bench: &Bench) -> Result<()> {
+    let memory = Mapping::anonymous(4 * PAGE_SIZE)?;
+    memory.fill(1);
+    with_mapping(bench, &memory, READ_WRITE, || {
+        refuses(bench, IOVA, (libc::EADDRNOTAVAIL, uapi::REASON_NOT_REGION))?;
+        memory.check(1)
+    })
+}
+
+fn closed(_: &State, bench: &Bench) -> Result<()> {
+    let region = Region::on_node(4, bench.nodes.here)?;
+    let (id, length) = (region.id, region.map.length());
+    mapped(bench.assigned.container.map(IOVA, region.map.address(), length, READ_WRITE))?;
+    drop(region);
+    let result = refuses(bench, IOVA, (libc::ESTALE, uapi::REASON_CLOSED_REGION));
+    let listed = bench.control.region_list()?.into_iter().find(|region| region.id == id);
+    mapped(bench.assigned.container.unmap(IOVA, length))?;
+    result?;
+    let listed = listed.context("the closed region is not listed")?;
+    ensure!(listed.flags & uapi::REGION_CLOSED != 0, "it is not listed as closed");
+    ensure!(listed.pages == 4, "{} of its 4 pages are left while VFIO maps them", listed.pages);
+    Ok(())
+}
+
+fn no_vaddr(_: &State, bench: &Bench) -> Result<()> {
+    let region = Region::on_node(4, bench.nodes.here)?;
+    with_mapping(bench, &region.map, READ_WRITE, || {
+        mapped(region.map.punch(0, 1))?;
+        refuses(bench, IOVA, (libc::ENOENT, uapi::REASON_NO_VADDR))
+    })
+}
+
+fn aliased(_: &State, bench: &Bench) -> Result<()> {
+    let region = Region::on_node(4, bench.nodes.here)?;
+    let (container, length) = (&bench.assigned.container, region.map.length());
+    let second = IOVA + 0x100_0000;
+    with_mapping(bench, &region.map, READ_WRITE, || {
+        mapped(container.map(second, region.map.address(), length, READ_WRITE))?;
+        let results = [refuses(bench, IOVA, ALIASED), refuses(bench, second, ALIASED)];
+        mapped(container.unmap(second, length))?;
+        results.into_iter().collect::<Result<()>>()?;
+        // Alone again it can be moved.
+        let (report, _) = bench.move_pages(&bench::request(bench.device, IOVA, 4, bench.nodes.there));
+        ensure!(report.pages_moved == 4, "afterwards: {}", bench::describe(&report));
+        Ok(())
+    })
+}
+
+const ALIASED: (i32, u32) = (libc::EOPNOTSUPP, uapi::REASON_ALIASED);
+
+fn read_only(_: &State, bench: &Bench) -> Result<()> {
+    let region = Region::on_node(4, bench.nodes.here)?;
+    region.map.fill(2);
+    with_mapping(bench, &region.map, READ_ONLY, || {
+        let (report, _) = bench.move_pages(&bench::request(bench.device, IOVA, 4, bench.nodes.there));
+        match report.error {
+            None => ensure!(report.pages_moved == 4, "{} pages were moved", report.pages_moved),
+            Some(error) => ensure!(
+                (error.errno, error.reason) == (libc::EOPNOTSUPP, uapi::REASON_READ_ONLY),
+                "{}",
+                bench::describe(&report)
+            ),
+        }
+        ensure!(region.pages_on(bench.nodes.there)? as u64 == report.pages_moved, "the query says otherwise");
+        region.map.check(2)
+    })
+}
+
+/// One thread moves pages back and forth, the other wants one of them.
+fn concurrent(_: &State, bench: &Bench) -> Result<()> {
+    const PAGES: usize = 256;
+    let region = Region::on_node(PAGES, bench.nodes.here)?;
+    region.map.fill(3);
+    let stop = AtomicBool::new(false);
+    let there = |node| uapi::MoveRequest {
+        flags: MOVE_EVEN_IF_THERE,
+        ..bench::request(bench.device, IOVA, PAGES, node)
+    };
+    with_mapping(bench, &region.map, READ_WRITE, || {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| back_and_forth(&stop, [there(bench.nodes.there), there(bench.nodes.here)]));
+            let result = until_busy(bench, PAGES);
+            stop.store(true, Ordering::Relaxed);
+            other.join().expect("moving does not panic")?;
+            result
+        })?;
+        region.map.check(3)
+    })
+}
+
+fn back_and_forth(stop: &AtomicBool, requests: [uapi::MoveRequest; 2]) -> Result<()> {
+    let control = Control::open()?;
+    for request in requests.iter().cycle() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let report = control.move_pages(request, None);
+        let fine = matches!(bench::errno_of(&report), 0 | libc::EBUSY);
+        ensure!(fine, "the other thread got {}", bench::describe(&report));
+    }
+    Ok(())
+}
+
+fn until_busy(bench: &Bench, pages: usize) -> Result<()> {
+    let start = Instant::now();
+    let mut tries = 0;
+    while start.elapsed() < Duration::from_secs(30) {
+        let page = IOVA + (tries * 7 % pages * PAGE_SIZE) as u64;
+        tries += 1;
+        let request = uapi::MoveRequest {
+            flags: MOVE_EVEN_IF_THERE,
+            ..bench::request(bench.device, page, 1, bench.nodes.there)
+        };
+        let (report, _) = bench.move_pages(&request);
+        match report.error.map_or((0, 0), |error| (error.errno, error.reason)) {
+            (0, _) => {}
+            (libc::EBUSY, uapi::REASON_BUSY) => return Ok(()),
+            _ => bail!("{} instead of EBUSY", bench::describe(&report)),
+        }
+    }
+    bail!("{tries} tries in 30 s and never EBUSY")
+}
+
+/// Pages of a move that is cut short.
+const LONG: usize = 8192;
+
+/// Cuts a move short and compares what it says with where the pages are.
+/// `cut` gets a time, and makes a move that ends about then.
+fn cut_short(
+    bench: &Bench,
+    expected: (i32, u32),
+    cut: impl Fn(&uapi::MoveRequest, Duration) -> (uapi::MoveReport, Vec<uapi::PageResult>),
+) -> Result<()> {
+    let region = Region::on_node(LONG, bench.nodes.here)?;
+    region.map.fill(4);
+    with_mapping(bench, &region.map, READ_WRITE, || {
+        let mut time = Duration::from_millis(40);
+        for _ in 0..60 {
+            let request = bench::request(bench.device, IOVA, LONG, bench.nodes.there);
+            let (report, results) = cut(&request, time);
+            exact(&region, bench, &report, &results)?;
+            match report.error.map(|error| (error.errno, error.reason)) {
+                Some(found) if found == expected => {
+                    if report.pages_moved > 0 {
+                        return region.map.check(4);
+                    }
+                    time *= 2;
+                }
+                Some(_) => bail!("{} instead of {}", bench::describe(&report), uapi::errno::name(expected.0)),
+                None => time /= 3,
+            }
+            bench.move_pages(&bench::request(bench.device, IOVA, LONG, bench.nodes.here));
+        }
+        bail!("no move was cut short in the middle")
+    })
+}
+
+/// What the report says is what the query and the results say.
+fn exact(region: &Region, bench: &Bench, report: &uapi::MoveReport, results: &[uapi::PageResult]) -> Result<()> {
+    let there = region.pages_on(bench.nodes.there)? as u64;
+    let said = results.iter().filter(|result| result.outcome == PAGE_MOVED).count() as u64;
+    let (moved, before) = (report.pages_moved, report.pages_there);
+    ensure!(moved + before == there, "{moved} moved and {before} there before, but {there} are there");
+    ensure!(moved == said, "{moved} pages were moved, {said} results say so");
+    let tried = results.iter().filter(|result| result.outcome != uapi::PAGE_NOT_TRIED).count() as u64;
+    ensure!(report.pages_done >= moved && tried <= report.pages_done, "{tried} results, {} done", report.pages_done);
+    Ok(())
+}
+
+fn interrupted(_: &State, bench: &Bench) -> Result<()> {
+    signals::catch()?;
+    cut_short(bench, (libc::EINTR, uapi::REASON_SIGNAL), |request, time| {
+        let sender = signals::send_to_me_after(time);
+        let answer = bench.move_pages(request);
+        // Before anything else that the signal could interrupt.
+        sender.join().expect("sending a signal does not panic");
+        answer
+    })
+}
+
+fn late(_: &State, bench: &Bench) -> Result<()> {
+    cut_short(bench, (libc::ETIME, uapi::REASON_DEADLINE), |request, time| {
+        bench.move_pages(&uapi::MoveRequest { deadline_ns: time.as_nanos() as u64, ..*request })
+    })
+}

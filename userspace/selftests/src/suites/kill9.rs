@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A guest that is killed at any moment, during moves: its pages come back.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use pagemove_uapi::{Control, PciAddress, MOVE_EVEN_IF_THERE, PAGE_SIZE};
+
+use crate::bench::{self, Nodes};
+use crate::kernel_log::KernelLog;
+use crate::random::Random;
+use crate::tap::{self, Case, Outcome, Pass};
+use crate::{module, pci, system, victim};
+
+const ROUNDS: u64 = 50;
+
+/// Pages of the guest: 32 MiB, so that one that leaks is seen in MemAvailable.
+const PAGES: usize = 8192;
+
+/// What MemAvailable may vary by itself.
+const NOISE: u64 = 24 << 20;
+
+struct State {
+    device: PciAddress,
+    nodes: Nodes,
+    random: Random,
+    log: KernelLog,
+    available: u64,
+    moved: u64,
+    calls: u64,
+}
+
+pub fn main(_: &[String]) -> ExitCode {
+    let mut state = match set_up() {
+        Ok(state) => state,
+        Err(error) => return tap::fail_all(&error),
+    };
+    let mut cases = vec![Case::new("a first guest, so that later ones find warm caches", |state: &mut State| {
+        round(state, 0)?;
+        state.available = settled_memory()?;
+        Ok(Pass)
+    })];
+    cases.extend((1..=ROUNDS).map(|number| {
+        Case::new(format!("round {number}: killed, and its pages came back"), move |state: &mut State| {
+            round(state, number)?;
+            Ok(Pass)
+        })
+    }));
+    cases.push(Case::new("moves were under way in these rounds", |state: &mut State| {
+        tap::diagnostic(&format!("{} calls moved {} pages", state.calls, state.moved));
+        ensure!(state.moved > PAGES as u64, "only {} pages were moved", state.moved);
+        Ok(Pass)
+    }));
+    cases.push(Case::new("the module unloads, loads, and no memory is missing", |state: &mut State| leaked(state)));
+    tap::run(&mut state, cases)
+}
+
+fn set_up() -> Result<State> {
+    let device = *bench::devices()?.first().context("the VM has neither an NVMe nor an edu device")?;
+    pci::bind(device, pci::PAGEMOVE)?;
+    Ok(State {
+        device,
+        nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
+        random: Random::announced(),
+        log: KernelLog::from_now()?,
+        available: 0,
+        moved: 0,
+        calls: 0,
+    })
+}
+
+/// Starts a guest; the caller kills it. Its output is read for the moment when
+/// it is ready.
+fn start(state: &State) -> Result<Child> {
+    let program = std::env::current_exe().context("this program")?;
+    Command::new(program)
+        .args([victim::NAME, &state.device.to_string(), &PAGES.to_string(), &state.nodes.here.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting a guest")
+}
+
+/// Waits until the guest's memory is mapped for its device.
+fn wait_ready(child: &mut Child) -> Result<()> {
+    let mut line = String::new();
+    let mut output = BufReader::new(child.stdout.take().context("its output")?);
+    output.read_line(&mut line).context("its output")?;
+    ensure!(line.trim() == victim::READY, "the guest says {:?}", line.trim());
+    Ok(())
+}
+
+fn round(state: &mut State, number: u64) -> Result<()> {
+    // Every fourth guest is killed while it starts: in any state.
+    let early = number % 4 == 3;
+    let (moved, calls, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let mut child = start(state)?;
+    let killed = thread::scope(|scope| {
+        let mover = scope.spawn(|| keep_moving(state.device, state.nodes, &stop, &moved, &calls));
+        let ready = if early { Ok(()) } else { wait_ready(&mut child) };
+        let most = if early { 400_000 } else { 120_000 };
+        thread::sleep(Duration::from_micros(state.random.clone().below(most)));
+        let killed = child.kill();
+        let waited = child.wait();
+        // Some calls more, at a device that is closing or closed.
+        thread::sleep(Duration::from_millis(5));
+        stop.store(true, Ordering::Relaxed);
+        let moving = mover.join().expect("moving does not panic");
+        ready.and(killed.context("kill")).and(waited.context("wait")).and(moving)
+    });
+    state.random.next();
+    state.moved += moved.into_inner();
+    state.calls += calls.into_inner();
+    killed?;
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    state.log.check()
+}
+
+/// Moves the guest's memory back and forth. What a guest that comes, lives and
+/// goes may answer is listed; anything else is a failure.
+fn keep_moving(
+    device: PciAddress,
+    nodes: Nodes,
+    stop: &AtomicBool,
+    moved: &AtomicU64,
+    calls: &AtomicU64,
+) -> Result<()> {
+    let control = Control::open()?;
+    let mut node = nodes.there;
+    while !stop.load(Ordering::Relaxed) {
+        let mut request = bench::request(device, bench::IOVA, PAGES, node);
+        request.flags = MOVE_EVEN_IF_THERE;
+        request.deadline_ns = 200_000_000;
+        let report = control.move_pages(&request, None);
+        moved.fetch_add(report.pages_moved, Ordering::Relaxed);
+        calls.fetch_add(1, Ordering::Relaxed);
+        match bench::errno_of(&report) {
+            0 | libc::ETIME => {}
+            // Not open yet or any more; not mapped yet or any more; being closed;
+            // a closed region; an address space that is going.
+            libc::ENOTCONN | libc::ENOENT | libc::EAGAIN | libc::ESTALE => {
+                thread::sleep(Duration::from_micros(500));
+            }
+            _ => bail!("a move: {}", bench::describe(&report)),
+        }
+        node = if node == nodes.there { nodes.here } else { nodes.there };
+    }
+    Ok(())
+}
+
+/// MemAvailable when what is freed late has been freed.
+fn settled_memory() -> Result<u64> {
+    let start = Instant::now();
+    let mut most = 0;
+    while start.elapsed() < Duration::from_secs(2) {
+        system::visit_every_cpu()?;
+        most = most.max(system::available_memory()?);
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(most)
+}
+
+fn leaked(state: &mut State) -> Outcome {
+    let now = settled_memory()?;
+    tap::diagnostic(&format!("MemAvailable {} before, {now} after, {PAGES} pages of {PAGE_SIZE} a round", state.available));
+    ensure!(now + NOISE > state.available, "{} bytes are missing", state.available - now);
+    module::unload_pagemove(Duration::from_secs(20))?;
+    module::load_pagemove()?;
+    let stats = Control::open()?.stats()?;
+    ensure!(stats.regions == 0 && stats.region_pages == 0, "{} regions after loading", stats.regions);
+    state.log.check()?;
+    Ok(Pass)
+}

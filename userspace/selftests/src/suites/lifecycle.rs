@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Loading and unloading: refused while anything is in use, possible when not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{Control, DEVICE, PAGE_SIZE};
+
+use crate::bench::{self, Bench};
+use crate::kernel_log::KernelLog;
+use crate::region::Mapping;
+use crate::tap::{self, Case, Outcome, Pass};
+use crate::vfio::READ_WRITE;
+use crate::{module, pci};
+
+const SOON: Duration = Duration::from_secs(20);
+
+type Check = fn(&mut KernelLog) -> Outcome;
+
+const CHECKS: &[(&str, Check)] = &[
+    ("unload and load, three times", three_times),
+    ("the device file comes and goes with the module, mode 0600", device_file),
+    ("rmmod is refused while the device file is open", while_file_open),
+    ("rmmod is refused while a region is mapped, its file closed", while_mapped),
+    ("rmmod is refused while a device is open", while_device_open),
+    ("rmmod is refused while VFIO maps pages of a closed region", while_vfio_maps),
+    ("a device that is bound but not open does not keep the module", while_bound),
+];
+
+pub fn main(_: &[String]) -> ExitCode {
+    let mut log = match KernelLog::from_now() {
+        Ok(log) => log,
+        Err(error) => return tap::fail_all(&error),
+    };
+    let case = |(name, check): &'static (&'static str, Check)| {
+        Case::new(*name, move |log: &mut KernelLog| {
+            let verdict = check(log)?;
+            log.check()?;
+            Ok(verdict)
+        })
+    };
+    tap::run(&mut log, CHECKS.iter().map(case).collect())
+}
+
+fn unload() -> Result<()> {
+    module::unload_pagemove(SOON).map(drop)
+}
+
+/// rmmod has to be refused now, and to leave the module as it was.
+fn is_refused() -> Result<()> {
+    match module::remove(module::PAGEMOVE) {
+        Ok(()) => anyhow::bail!("the module was unloaded"),
+        Err(libc::EWOULDBLOCK | libc::EBUSY) => {}
+        Err(errno) => anyhow::bail!("rmmod: {}", std::io::Error::from_raw_os_error(errno)),
+    }
+    ensure!(module::is_loaded(module::PAGEMOVE), "the module is gone");
+    Control::open()?.info()?;
+    Ok(())
+}
+
+/// Nothing is in use any more: it unloads, and comes back for the next case.
+fn now_unloads() -> Outcome {
+    unload()?;
+    module::load_pagemove()?;
+    Ok(Pass)
+}
+
+fn three_times(_: &mut KernelLog) -> Outcome {
+    for _ in 0..3 {
+        unload()?;
+        ensure!(!module::is_loaded(module::PAGEMOVE), "it is still loaded");
+        module::load_pagemove()?;
+        let stats = Control::open()?.stats()?;
+        ensure!(stats.calls == 0 && stats.regions == 0, "the sums do not begin at zero");
+    }
+    Ok(Pass)
+}
+
+fn device_file(_: &mut KernelLog) -> Outcome {
+    let mode = fs::metadata(DEVICE).context(DEVICE)?.permissions().mode();
+    ensure!(mode & 0o7777 == 0o600, "its mode is {:o}", mode & 0o7777);
+    unload()?;
+    let gone = !Path::new(DEVICE).exists();
+    module::load_pagemove()?;
+    ensure!(gone, "{DEVICE} is still there without the module");
+    Ok(Pass)
+}
+
+fn while_file_open(_: &mut KernelLog) -> Outcome {
+    let control = Control::open()?;
+    is_refused()?;
+    control.info()?;
+    drop(control);
+    now_unloads()
+}
+
+fn while_mapped(_: &mut KernelLog) -> Outcome {
+    let control = Control::open()?;
+    let map = Mapping::shared(control.file(), 0, 64 * PAGE_SIZE).map_err(std::io::Error::from_raw_os_error)?;
+    map.fill(1);
+    drop(control);
+    is_refused()?;
+    map.check(1)?;
+    drop(map);
+    now_unloads()
+}
+
+fn while_device_open(_: &mut KernelLog) -> Outcome {
+    let bench = Bench::open(16)?;
+    let Bench { assigned, region, control, .. } = bench;
+    drop((region, control));
+    is_refused()?;
+    drop(assigned);
+    now_unloads()
+}
+
+/// The device is closed; only the container, with its mappings, is left.
+fn while_vfio_maps(_: &mut KernelLog) -> Outcome {
+    let Bench { assigned, region, control, nodes, .. } = Bench::open(16)?;
+    let second = crate::region::Region::on_node(16, nodes.there)?;
+    second.map.fill(2);
+    let mapped = assigned.container.map(0x2000_0000, second.map.address(), second.map.length(), READ_WRITE);
+    mapped.map_err(std::io::Error::from_raw_os_error)?;
+    drop((region, second, control));
+    is_refused()?;
+    let closed = Control::open()?.stats()?.closed_pages;
+    ensure!(closed == 32, "{closed} pages of closed regions while VFIO maps 32");
+    drop(assigned.device);
+    is_refused().context("with the device closed")?;
+    let stats = Control::open()?.stats()?;
+    ensure!(stats.closed_pages == 32, "{} pages wait while VFIO maps 32", stats.closed_pages);
+    drop(assigned.container);
+    drop(assigned.group);
+    bench::wait_for_no_pages(SOON)?;
+    now_unloads()
+}
+
+fn while_bound(_: &mut KernelLog) -> Outcome {
+    let device = *bench::devices()?.first().context("the VM has no device for tests")?;
+    pci::bind(device, pci::PAGEMOVE)?;
+    unload()?;
+    let driver = pci::driver(device);
+    module::load_pagemove()?;
+    ensure!(driver.is_none(), "the device is still bound to {driver:?}");
+    pci::bind(device, pci::PAGEMOVE)?;
+    Ok(Pass)
+}

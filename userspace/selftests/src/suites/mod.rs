@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The suites: one program each.
+
+pub mod bad_input;
+pub mod formats;
+pub mod kill9;
+pub mod lifecycle;
+pub mod qemu;
+pub mod races;
+pub mod regions;

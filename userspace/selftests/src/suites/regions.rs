@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `/dev/pagemove` as a file that a VMM uses for guest memory.
+
+use std::io::{Seek, SeekFrom};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{
+    Control, Place, Region as Listed, MAX_REGION_BYTES, MOVE_EVEN_IF_THERE, PAGE_SIZE, PLACE_NODE, PLACE_NONE,
+};
+
+use crate::bench::{self, Nodes, IOVA};
+use crate::region::{Mapping, Region};
+use crate::tap::{self, Case, Outcome, Pass, Skip};
+use crate::vfio::{Assigned, READ_WRITE};
+use crate::{pci, system};
+
+const MIB: usize = 1 << 20;
+
+type Check = fn(&mut Nodes) -> Outcome;
+
+const CHECKS: &[(&str, Check)] = &[
+    ("new memory is zero", new_memory_is_zero),
+    ("two mappings show the same memory", two_mappings),
+    ("an mmap further on makes the region longer", growth),
+    ("the offset of an mmap is honoured", offsets),
+    ("memory that is unmapped and mapped again has kept its bytes", remapped),
+    ("mprotect forbids and allows writing", protection),
+    ("a fork does not have the mapping", fork_has_no_mapping),
+    ("a fork that inherits the file can map it", fork_maps_it),
+    ("two opens are two regions", two_regions),
+    ("region setup puts pages on the node it names", setup_node),
+    ("mbind puts pages on its node", mbind_node),
+    ("set_mempolicy puts pages on its node", policy_node),
+    ("the size of the file is the region's", file_size),
+    ("list and query tell what was touched", listed),
+    ("a sparse region of 64 GiB costs what was touched", sparse),
+    ("closing frees every page", closing_frees),
+    ("VFIO maps 2 MiB that are aligned in pages of 4 KiB, before and after moves", small_leaves),
+];
+
+pub fn main(_: &[String]) -> ExitCode {
+    match Nodes::find() {
+        Ok(Some(mut nodes)) => {
+            let cases = CHECKS.iter().map(|(name, check)| Case::new(*name, check)).collect();
+            tap::run(&mut nodes, cases)
+        }
+        Ok(None) => tap::skip_all("the VM has one NUMA node only"),
+        Err(error) => tap::fail_all(&error),
+    }
+}
+
+/// mmap of a file of `/dev/pagemove`.
+fn map(control: &Control, offset: usize, length: usize) -> Result<Mapping> {
+    Mapping::shared(control.file(), offset as u64, length)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("mmap")
+}
+
+/// The region of an open file: the last that was made.
+fn newest(control: &Control) -> Result<Listed> {
+    control.region_list()?.into_iter().max_by_key(|region| region.id).context("no region is listed")
+}
+
+fn new_memory_is_zero(_: &mut Nodes) -> Outcome {
+    // Twice, so that pages which were used before come back.
+    for _ in 0..2 {
+        let control = Control::open()?;
+        let map = map(&control, 0, MIB)?;
+        for page in 0..map.pages() {
+            ensure!((0..PAGE_SIZE / 8).all(|word| map.read(page, word) == 0), "page {page} is not zero");
+        }
+        map.fill(1);
+    }
+    Ok(Pass)
+}
+
+fn two_mappings(_: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let (one, two) = (map(&control, 0, MIB)?, map(&control, 0, MIB)?);
+    one.fill(2);
+    two.check(2)?;
+    two.write(5, 5, 55);
+    ensure!(one.read(5, 5) == 55, "a write through the second mapping is not seen");
+    Ok(Pass)
+}
+
+fn growth(_: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let first = map(&control, 0, MIB)?;
+    first.fill(3);
+    ensure!(newest(&control)?.length == MIB as u64, "its length is {:#x}", newest(&control)?.length);
+    let second = map(&control, 3 * MIB, MIB)?;
+    second.fill(4);
+    ensure!(newest(&control)?.length == 4 * MIB as u64, "its length is {:#x}", newest(&control)?.length);
+    first.check(3)?;
+    drop((first, second));
+    // It does not shrink, and what was written stays.
+    let all = map(&control, 0, 4 * MIB)?;
+    ensure!(newest(&control)?.length == 4 * MIB as u64, "it has shrunk");
+    all.check_page(3, MIB / PAGE_SIZE - 1)?;
+    ensure!(all.read(2 * MIB / PAGE_SIZE, 0) == 0, "the hole is not zero");
+    Ok(Pass)
+}
+
+fn offsets(_: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let whole = map(&control, 0, MIB)?;
+    for page in 0..whole.pages() {
+        whole.write(page, 0, 1000 + page as u64);
+    }
+    for first in [1, 7, 100, 255] {
+        let part = map(&control, first * PAGE_SIZE, PAGE_SIZE)?;
+        ensure!(part.read(0, 0) == 1000 + first as u64, "offset {first} pages shows {}", part.read(0, 0));
+    }
+    Ok(Pass)
+}
+
+fn remapped(_: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let whole = map(&control, 0, MIB)?;
+    whole.fill(5);
+    whole.punch(10, 20).map_err(std::io::Error::from_raw_os_error)?;
+    whole.mend(control.file(), 10, 20).map_err(std::io::Error::from_raw_os_error)?;
+    whole.check(5)?;
+    drop(whole);
+    map(&control, 0, MIB)?.check(5)?;
+    Ok(Pass)
+}
+
+/// The signal that ends a child which touches the first page, 0 if it may.
+fn touching_ends_with(map: &Mapping, write: bool) -> Result<i32> {
+    // SAFETY: the child only touches memory and ends with _exit.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        if write {
+            map.write(0, 0, 1);
+        } else {
+            map.read(0, 0);
+        }
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(0) };
+    }
+    ensure!(pid > 0, "fork: {}", std::io::Error::last_os_error());
+    let mut status = 0;
+    // SAFETY: our child, and a place for its status.
+    let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
+    ensure!(waited == pid, "waitpid: {}", std::io::Error::last_os_error());
+    Ok(if libc::WIFSIGNALED(status) { libc::WTERMSIG(status) } else { 0 })
+}
+
+fn protection(_: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let map = map(&control, 0, 16 * PAGE_SIZE)?;
+    map.fill(6);
+    map.protect(libc::PROT_READ)?;
+    map.check(6)?;
+    // Whether a write is refused shows in /proc: a child does not have the
+    // mapping, and this process would die.
+    let refused = write_from_kernel(&map)?;
+    ensure!(refused == libc::EFAULT, "a write into a read-only mapping gave {refused}");
+    map.protect(libc::PROT_READ | libc::PROT_WRITE)?;
+    map.fill(7);
+    map.check(7)?;
+    Ok(Pass)
+}
+
+/// Lets read(2) write a byte into the mapping: the errno, or 0.
+fn write_from_kernel(map: &Mapping) -> Result<i32> {
+    use std::os::fd::AsRawFd;
+    let zero = std::fs::File::open("/dev/zero").context("/dev/zero")?;
+    // SAFETY: a byte of our mapping.
+    let result = unsafe { libc::read(zero.as_raw_fd(), map.address().cast(), 1) };
+    Ok(if result == 1 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) })
+}
+
+fn fork_has_no_mapping(_: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let map = map(&control, 0, PAGE_SIZE)?;
+    map.fill(8);
+    for write in [false, true] {
+        let signal = touching_ends_with(&map, write)?;
+        ensure!(signal == libc::SIGSEGV, "the child had the mapping: signal {signal}");
+    }
+    // SAFETY: our mapping.
+    let result = unsafe { libc::madvise(map.address().cast(), PAGE_SIZE, libc::MADV_DOFORK) };
+    if result == 0 {
+        let signal = touching_ends_with(&map, true)?;
+        ensure!(signal == 0, "MADV_DOFORK was accepted, but the child did not have the mapping");
+        ensure!(map.read(0, 0) == 1, "the child wrote into a copy, out of the device's sight");
+    } else {
+        map.check(8)?;
+    }
+    Ok(Pass)
+}
+
+fn fork_maps_it(_: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let whole = map(&control, 0, MIB)?;
+    whole.fill(9);
+    let status = system::in_child(|| {
+        let Ok(own) = Mapping::shared(control.file(), 0, MIB) else { return 1 };
+        if own.check(9).is_err() {
+            return 2;
+        }
+        own.write(7, 7, 77);
+        0
+    })?;
+    ensure!(status == 0, "the child failed at {status}");
+    ensure!(whole.read(7, 7) == 77, "the child's write is not seen");
+    Ok(Pass)
+}
+
+fn two_regions(_: &mut Nodes) -> Outcome {
+    let (one, two) = (Control::open()?, Control::open()?);
+    let (first, second) = (map(&one, 0, MIB)?, map(&two, 0, MIB)?);
+    first.fill(10);
+    second.fill(11);
+    first.check(10)?;
+    second.check(11)?;
+    Ok(Pass)
+}
+
+fn setup_node(nodes: &mut Nodes) -> Outcome {
+    for node in [nodes.here, nodes.there] {
+        let region = Region::on_node(64, node)?;
+        region.map.fill(12);
+        ensure!(region.pages_on(node)? == 64, "{} of 64 pages are on node {node}", region.pages_on(node)?);
+    }
+    Ok(Pass)
+}
+
+const BIND: usize = 2;
+
+fn mbind_node(nodes: &mut Nodes) -> Outcome {
+    let control = Control::open()?;
+    let whole = map(&control, 0, 64 * PAGE_SIZE)?;
+    for (first, node) in [(0, nodes.there), (32, nodes.here)] {
+        let mask: u64 = 1 << node;
+        // SAFETY: part of our mapping, and a mask of 64 nodes.
+        let result = unsafe {
+            libc::syscall(libc::SYS_mbind, whole.page(first), 32 * PAGE_SIZE, BIND, &raw const mask, 64, 0)
+        };
+        ensure!(result == 0, "mbind: {}", std::io::Error::last_os_error());
+    }
+    whole.fill(13);
+    let id = newest(&control)?.id;
+    for (first, node) in [(0, nodes.there), (32, nodes.here)] {
+        let places = control.region_query(id, (first * PAGE_SIZE) as u64, 32 * PAGE_SIZE as u64)?;
+        let there = Place { kind: PLACE_NODE, number: node };
+        ensure!(places.iter().all(|place| *place == there), "from page {first}: {places:?}, not node {node}");
+    }
+    Ok(Pass)
+}
+
+fn policy_node(nodes: &mut Nodes) -> Outcome {
+    let set = |mode: usize, mask: u64| -> Result<()> {
+        // SAFETY: a mask of 64 nodes.
+        let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, &raw const mask, 64) };
+        ensure!(result == 0, "set_mempolicy: {}", std::io::Error::last_os_error());
+        Ok(())
+    };
+    for node in [nodes.there, nodes.here] {
+        let control = Control::open()?;
+        let whole = map(&control, 0, 64 * PAGE_SIZE)?;
+        set(BIND, 1 << node)?;
+        whole.fill(14);
+        set(0, 0)?;
+        let places = control.region_query(newest(&control)?.id, 0, 64 * PAGE_SIZE as u64)?;
+        let there = Place { kind: PLACE_NODE, number: node };
+        ensure!(places.iter().all(|place| *place == there), "{places:?}, not node {node}");
+    }
+    Ok(Pass)
+}
+
+fn file_size(_: &mut Nodes) -> Outcome {
+    let size = |control: &Control| control.file().seek(SeekFrom::End(0)).context("SEEK_END");
+    let control = Control::open()?;
+    control.region_setup(MIB as u64, None)?;
+    ensure!(size(&control)? == MIB as u64, "after setup of 1 MiB it is {:#x}", size(&control)?);
+    let growing = Control::open()?;
+    ensure!(size(&growing)? == MAX_REGION_BYTES, "without setup it is {:#x}", size(&growing)?);
+    Ok(Pass)
+}
+
+fn listed(nodes: &mut Nodes) -> Outcome {
+    let region = Region::on_node(64, nodes.there)?;
+    let find = || -> Result<Listed> {
+        let list = region.control.region_list()?;
+        list.into_iter().find(|listed| listed.id == region.id).context("it is not listed")
+    };
+    let before = find()?;
+    ensure!((before.length, before.pages) == (64 * PAGE_SIZE as u64, 0), "{before:?}");
+    ensure!(before.node == nodes.there && before.pid == std::process::id() as i32, "{before:?}");
+    ensure!(before.flags == 0, "{before:?}");
+    for page in [0, 10, 63] {
+        region.map.write(page, 0, 1);
+    }
+    ensure!(find()?.pages == 3, "three pages were touched, {} are listed", find()?.pages);
+    for (page, place) in region.places()?.iter().enumerate() {
+        let expected = match page {
+            0 | 10 | 63 => Place { kind: PLACE_NODE, number: nodes.there },
+            _ => Place { kind: PLACE_NONE, number: 0 },
+        };
+        ensure!(*place == expected, "page {page} is at {place:?}");
+    }
+    Ok(Pass)
+}
+
+/// Bytes that one page in each of 64 GiB/1024 may cost beside itself: tables.
+const SPARSE_COST: u64 = 24 << 10;
+
+fn sparse(_: &mut Nodes) -> Outcome {
+    const TOUCHED: usize = 1024;
+    let before = system::available_memory()?;
+    let control = Control::open()?;
+    let length = MAX_REGION_BYTES as usize;
+    let whole = map(&control, 0, length)?;
+    let step = whole.pages() / TOUCHED;
+    for page in (0..TOUCHED).map(|n| n * step) {
+        whole.write(page, 0, page as u64 + 1);
+    }
+    ensure!((0..TOUCHED).all(|n| whole.read(n * step, 0) == (n * step) as u64 + 1), "a page has lost its bytes");
+    ensure!(newest(&control)?.pages == TOUCHED as u64, "{} pages are allocated", newest(&control)?.pages);
+    let cost = before.saturating_sub(system::available_memory()?);
+    let most = TOUCHED as u64 * (PAGE_SIZE as u64 + SPARSE_COST) + (8 << 20);
+    tap::diagnostic(&format!("{TOUCHED} pages spread over 64 GiB cost {cost} bytes"));
+    ensure!(cost <= most, "{cost} bytes, more than {most}");
+    Ok(Pass)
+}
+
+fn closing_frees(nodes: &mut Nodes) -> Outcome {
+    bench::wait_for_no_pages(Duration::from_secs(20)).context("before")?;
+    let region = Region::on_node(1024, nodes.there)?;
+    region.map.fill(15);
+    let pages = Control::open()?.stats()?.region_pages;
+    ensure!(pages == 1024, "{pages} pages are counted");
+    drop(region);
+    let time = bench::wait_for_no_pages(Duration::from_secs(20))?;
+    tap::diagnostic(&format!("after {} ms", time.as_millis()));
+    let regions = Control::open()?.region_list()?;
+    ensure!(regions.is_empty(), "{regions:?} are left");
+    Ok(Pass)
+}
+
+/// A leaf of 2 MiB would be refused by a move, so the moves show that there is
+/// none; the module keeps neighbouring pages apart.
+fn small_leaves(nodes: &mut Nodes) -> Outcome {
+    const LENGTH: usize = 4 * MIB;
+    let Some(device) = bench::devices()?.first().copied() else {
+        return Ok(Skip("the VM has no device for tests".into()));
+    };
+    if pci::group(device).is_none() {
+        return Ok(Skip("the VM has no IOMMU".into()));
+    }
+    pci::bind(device, pci::PAGEMOVE)?;
+    let control = Control::open()?;
+    control.region_setup(LENGTH as u64, Some(nodes.here))?;
+    let map = Mapping::shared_aligned(control.file(), LENGTH, 2 * MIB)?;
+    map.fill(16);
+    let assigned = Assigned::open(device)?;
+    for node in [nodes.there, nodes.here] {
+        // VFIO looks for runs when it maps, so after moves, too.
+        let mapped = assigned.container.map(IOVA, map.address(), LENGTH, READ_WRITE);
+        mapped.map_err(std::io::Error::from_raw_os_error).context("VFIO_IOMMU_MAP_DMA")?;
+        for flags in [0, MOVE_EVEN_IF_THERE] {
+            let request = bench::request(device, IOVA, map.pages(), node);
+            let report = control.move_pages(&pagemove_uapi::MoveRequest { flags, ..request }, None);
+            let all = report.error.is_none() && report.pages_moved == map.pages() as u64;
+            ensure!(all, "{} pages to node {node}: {}", report.pages_moved, bench::describe(&report));
+        }
+        let unmapped = assigned.container.unmap(IOVA, LENGTH);
+        unmapped.map_err(std::io::Error::from_raw_os_error).context("VFIO_IOMMU_UNMAP_DMA")?;
+    }
+    map.check(16)?;
+    Ok(Pass)
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+//! VFIO type 1, call by call: the tests close, unmap and map in orders that a
+//! library would not let them.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsRawFd, FromRawFd};
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::PciAddress;
+use vfio_bindings::bindings::vfio as sys;
+
+use crate::pci;
+
+const IOCTL: u32 = (sys::VFIO_TYPE as u32) << 8 | sys::VFIO_BASE;
+const GET_API_VERSION: u32 = IOCTL;
+const CHECK_EXTENSION: u32 = IOCTL + 1;
+const SET_IOMMU: u32 = IOCTL + 2;
+const GROUP_GET_STATUS: u32 = IOCTL + 3;
+const GROUP_SET_CONTAINER: u32 = IOCTL + 4;
+const GROUP_GET_DEVICE_FD: u32 = IOCTL + 6;
+const IOMMU_MAP_DMA: u32 = IOCTL + 13;
+const IOMMU_UNMAP_DMA: u32 = IOCTL + 14;
+
+/// Reads and writes, as guest memory is mapped.
+pub const READ_WRITE: u32 = sys::VFIO_DMA_MAP_FLAG_READ | sys::VFIO_DMA_MAP_FLAG_WRITE;
+pub const READ_ONLY: u32 = sys::VFIO_DMA_MAP_FLAG_READ;
+
+/// # Safety
+///
+/// `argument` is what VFIO wants for this request.
+unsafe fn ioctl<T>(file: &File, request: u32, argument: *const T) -> Result<i32, i32> {
+    // SAFETY: the caller vouches for the argument.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, argument) };
+    if result < 0 {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO));
+    }
+    Ok(result)
+}
+
+fn checked<T>(what: &str, result: Result<T, i32>) -> Result<T> {
+    result.map_err(std::io::Error::from_raw_os_error).with_context(|| what.to_string())
+}
+
+fn open(path: &str) -> Result<File> {
+    OpenOptions::new().read(true).write(true).open(path).with_context(|| format!("opening {path}"))
+}
+
+/// Mappings for DMA, shared by the groups that join it.
+pub struct Container {
+    file: File,
+}
+
+/// The devices that an IOMMU can not tell apart; here one.
+pub struct Group {
+    file: File,
+}
+
+/// An open device.
+pub struct Device {
+    _file: File,
+}
+
+impl Container {
+    pub fn open() -> Result<Self> {
+        let file = open("/dev/vfio/vfio")?;
+        // SAFETY: these two have no pointer argument.
+        let (version, has_type1) = unsafe {
+            (
+                checked("VFIO_GET_API_VERSION", ioctl(&file, GET_API_VERSION, std::ptr::null::<u8>()))?,
+                checked("VFIO_CHECK_EXTENSION", ioctl(&file, CHECK_EXTENSION, sys::VFIO_TYPE1v2_IOMMU as *const u8))?,
+            )
+        };
+        ensure!(version == 0 && has_type1 == 1, "VFIO version {version}, type 1 v2: {has_type1}");
+        Ok(Self { file })
+    }
+
+    /// Turns translation on: after the first group has joined.
+    pub fn set_iommu(&self) -> Result<()> {
+        // SAFETY: the argument is a number.
+        let result = unsafe { ioctl(&self.file, SET_IOMMU, sys::VFIO_TYPE1v2_IOMMU as *const u8) };
+        checked("VFIO_SET_IOMMU", result).map(drop)
+    }
+
+    /// Maps memory of this process for DMA. The error is VFIO's errno.
+    pub fn map(&self, iova: u64, address: *mut u8, length: usize, flags: u32) -> Result<(), i32> {
+        let map = sys::vfio_iommu_type1_dma_map {
+            argsz: size_of::<sys::vfio_iommu_type1_dma_map>() as u32,
+            flags,
+            vaddr: address as u64,
+            iova,
+            size: length as u64,
+        };
+        // SAFETY: the structure VFIO wants; no device writes the memory unless it
+        // is told to, and the memory is only accessed with volatile accesses.
+        unsafe { ioctl(&self.file, IOMMU_MAP_DMA, &raw const map) }.map(drop)
+    }
+
+    /// Unmaps; says how many bytes were mapped.
+    pub fn unmap(&self, iova: u64, length: usize) -> Result<u64, i32> {
+        let mut unmap = sys::vfio_iommu_type1_dma_unmap {
+            argsz: size_of::<sys::vfio_iommu_type1_dma_unmap>() as u32,
+            flags: 0,
+            iova,
+            size: length as u64,
+            ..Default::default()
+        };
+        // SAFETY: the structure VFIO wants, without a bitmap after it.
+        unsafe { ioctl(&self.file, IOMMU_UNMAP_DMA, &raw mut unmap) }?;
+        Ok(unmap.size)
+    }
+}
+
+impl Group {
+    /// The group of a device that is bound to a VFIO driver.
+    pub fn open(address: PciAddress) -> Result<Self> {
+        let number = pci::group(address).with_context(|| format!("{address} has no IOMMU group"))?;
+        let file = open(&format!("/dev/vfio/{number}"))?;
+        let mut status = sys::vfio_group_status { argsz: size_of::<sys::vfio_group_status>() as u32, flags: 0 };
+        // SAFETY: the structure VFIO wants.
+        checked("VFIO_GROUP_GET_STATUS", unsafe { ioctl(&file, GROUP_GET_STATUS, &raw mut status) })?;
+        ensure!(status.flags & sys::VFIO_GROUP_FLAGS_VIABLE != 0, "group {number} is not viable");
+        Ok(Self { file })
+    }
+
+    pub fn join(&self, container: &Container) -> Result<()> {
+        let fd = container.file.as_raw_fd();
+        // SAFETY: a pointer to a file descriptor, as VFIO wants.
+        checked("VFIO_GROUP_SET_CONTAINER", unsafe { ioctl(&self.file, GROUP_SET_CONTAINER, &raw const fd) }).map(drop)
+    }
+
+    pub fn device(&self, address: PciAddress) -> Result<Device> {
+        let name = std::ffi::CString::new(address.to_string())?;
+        // SAFETY: a C string, as VFIO wants.
+        let fd = checked("VFIO_GROUP_GET_DEVICE_FD", unsafe { ioctl(&self.file, GROUP_GET_DEVICE_FD, name.as_ptr()) })?;
+        // SAFETY: a descriptor that VFIO just made for us.
+        Ok(Device { _file: unsafe { File::from_raw_fd(fd) } })
+    }
+}
+
+/// A device in a container of its own. Fields are closed in this order.
+pub struct Assigned {
+    pub device: Device,
+    pub group: Group,
+    pub container: Container,
+}
+
+impl Assigned {
+    pub fn open(address: PciAddress) -> Result<Self> {
+        let container = Container::open()?;
+        let group = Group::open(address)?;
+        group.join(&container)?;
+        container.set_iommu()?;
+        let device = group.device(address)?;
+        Ok(Self { device, group, container })
+    }
+}
