@@ -334,6 +334,11 @@ fn free_other(page: &PageMove, end: OwnedPage) {
     match (page.outcome(), page.maps_end()) {
         (Outcome::Moved, _) => {
             let _ = end.into_phys();
+            if !params::left_out().is_empty() {
+                // A build for tests that skips a step: whoever still writes to START
+                // shall show in the test, not in somebody else's memory.
+                return;
+            }
             // SAFETY: no CPU maps START (the hold took it out, and the region names
             // END since); no entry maps it, and the invalidations that followed are
             // complete; VFIO's pin on its frame ended with the hold.
