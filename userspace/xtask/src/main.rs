@@ -42,6 +42,8 @@ enum Task {
         #[arg(long)]
         kdir: Option<PathBuf>,
     },
+    /// Build the programs, static
+    Programs,
     /// Sign a module
     Sign {
         /// The private key, PEM
@@ -98,6 +100,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let root = root::make::ensure(&place, None)?;
             let variant = if test { module::Variant::Test } else { module::Variant::Ship };
             println!("{}", module::build(&place, &root, variant)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Programs => {
+            for file in check::programs::build(&place)? {
+                println!("{}", file.display());
+            }
             Ok(ExitCode::SUCCESS)
         }
         Task::Sign { key, cert, ko } => {

@@ -7,7 +7,7 @@ pub mod guest_qemu;
 mod host;
 mod module;
 mod print;
-mod programs;
+pub mod programs;
 mod runner;
 mod setup;
 pub mod suite;

@@ -67,6 +67,10 @@ pub struct Guest {
     /// Texts that excuse a line of dmesg.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// The run damages the kernel's memory on purpose: its log is not judged, and
+    /// the module is not unloaded.
+    #[serde(default)]
+    pub corrupts: bool,
     /// A test of the runner: the run has to fail with this text in a reason.
     pub red: Option<String>,
 }

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+# The user's commands; `make help` lists them. What the module is linked from is
+# in Kbuild, what the programs are built from in userspace/Cargo.toml.
+
+MANIFEST := userspace/Cargo.toml
+XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask --
+
+.DEFAULT_GOAL := module
+.PHONY: module build-root programs sign check check-list check-deep sabotage \
+	demo bench clean help cargo
+
+module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
+	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
+
+build-root: cargo ## root file system with toolchain, kernel and QEMU, in the cache; MIRROR=URL
+	@$(XTASK) build-root $(if $(MIRROR),--mirror "$(MIRROR)")
+
+programs: cargo ## the command line tool `pagemove` and the test programs, static
+	@$(XTASK) programs
+
+sign: cargo ## sign build/pagemove.ko, or KO=FILE, with KEY=FILE CERT=FILE
+	@$(if $(and $(KEY),$(CERT)),,echo "usage: make sign KEY=key.pem CERT=cert.pem [KO=file.ko]" >&2; exit 1)
+	@$(XTASK) sign --key "$(KEY)" --cert "$(CERT)" $(if $(KO),--ko "$(KO)")
+
+check: cargo ## every test but the long ones; T=PATTERN: those alone whose name matches
+	@$(XTASK) check $(if $(T),"$(T)")
+
+check-list: cargo ## every test, with one line on what it shows
+	@$(XTASK) check --list
+
+check-deep: cargo ## every test
+	@$(XTASK) check --deep
+
+sabotage: cargo ## leave out one step at a time: is it noticed?
+	@$(XTASK) sabotage
+
+demo: cargo ## move a guest's memory under live DMA, and watch
+	@$(XTASK) demo
+
+bench: cargo ## measure
+	@$(XTASK) bench
+
+clean: ## remove what was built here (the build root stays in the cache)
+	rm -rf build third_party
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | \
+		while IFS=@ read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
+
+cargo:
+	@command -v cargo >/dev/null || { \
+		echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "cc is missing: install gcc" >&2; exit 1; }
