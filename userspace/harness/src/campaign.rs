@@ -3,16 +3,15 @@
 //! again, and what came of it. Soak, demo and sabotage are campaigns.
 
 use std::collections::BTreeMap;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use pagemove_uapi::window::Windows;
 use pagemove_uapi::{Control, Stats, PLACE_NODE};
 
 use crate::account::Status;
 use crate::child::GuestProcess;
-use crate::mover::{pages, Mover, Report};
+use crate::mover::{pages, Mover, Report, Running};
 
 /// Options of every campaign.
 #[derive(Clone, Debug, clap::Args)]
@@ -112,24 +111,22 @@ impl Campaign {
     }
 
     /// Begins to move everything to a node; [`Campaign::finish_move`] ends it.
-    pub fn start_move(&self, node: i32) -> Result<Child> {
+    pub fn start_move(&self, node: i32) -> Running {
         self.mover.start(&self.guest.layout, node)
     }
 
     /// Waits for the tool, adds up what it did and checks where each page is.
-    pub fn finish_move(&mut self, child: Child, node: i32) -> Result<Report> {
-        let before = self.sums.pages_moved;
-        let report = Mover::finish(child)?;
+    pub fn finish_move(&mut self, running: Running, node: i32) -> Result<Report> {
+        let report = running.finish()?;
         self.sums.add(&report);
-        ensure!(self.sums.pages_moved >= before);
         self.check_places(&report, node)?;
         Ok(report)
     }
 
     /// Moves everything to a node.
     pub fn move_to(&mut self, node: i32) -> Result<Report> {
-        let child = self.start_move(node)?;
-        self.finish_move(child, node)
+        let running = self.start_move(node);
+        self.finish_move(running, node)
     }
 
     /// The node of every page; pages that are nowhere are at -1.

@@ -69,6 +69,9 @@ pub struct Options {
     /// Stop after so many seconds; 0: when told to.
     #[arg(long, default_value_t = 0)]
     pub duration: u64,
+    /// Seconds after which a transfer counts as lost; 0: the device's own limit.
+    #[arg(long, default_value_t = 0)]
+    pub transfer_timeout: u64,
     /// Bytes of one VFIO mapping.
     #[arg(long, default_value_t = MAP_PIECE)]
     pub map_piece: usize,
@@ -153,6 +156,9 @@ impl Guest {
         ensure!(end <= device.limits().iova_end, "the device can not reach IOVA {end:#x}");
         let ledger = Ledger::new(self.data.clone(), options.seed);
         let mut storm = Storm::new(device, ledger, account, options.seed)?;
+        if options.transfer_timeout > 0 {
+            storm.set_timeout(Duration::from_secs(options.transfer_timeout));
+        }
         let pause = Duration::from_micros(options.cpu_pause_us);
         let writers = Writers::start(&self.cpu, options.cpu_writers, pause, options.seed, account);
         print_line(&self.layout)?;

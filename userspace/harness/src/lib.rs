@@ -5,7 +5,9 @@
 pub mod account;
 pub mod campaign;
 pub mod child;
+pub mod demo;
 pub mod device;
+pub mod display;
 pub mod edu;
 pub mod guest;
 pub mod ledger;

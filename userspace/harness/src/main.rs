@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pagemove_harness::{campaign, guest, sabotage, soak};
+use pagemove_harness::{campaign, demo, guest, sabotage, soak};
 
 #[derive(Parser)]
 #[command(name = "pagemove-harness", version, about = "Live DMA, accounted for, while its pages are moved")]
@@ -21,6 +21,8 @@ enum Program {
     Soak(soak::Options),
     /// The same in small, with the slow device edu (TAP).
     Edu(campaign::Options),
+    /// Memory goes to another node and back, to be looked at.
+    Demo(demo::Options),
     /// A step of the engine was left out: somebody has to notice (TAP).
     Sabotage(sabotage::Options),
 }
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Program::Guest(options) => guest::run(&options),
         Program::Soak(options) => soak::run(&options, "nvme"),
         Program::Edu(options) => soak::run(&soak::Options::for_edu(options), "edu"),
+        Program::Demo(options) => demo::run(&options),
         Program::Sabotage(options) => sabotage::run(&options),
     };
     result.unwrap_or_else(|error| {

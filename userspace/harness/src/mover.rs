@@ -2,7 +2,8 @@
 //! Moving, as a user does it: the command line tool in a process of its own.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 use anyhow::{bail, Context, Result};
 use pagemove_uapi::PAGE_SIZE;
@@ -87,24 +88,28 @@ impl Mover {
     }
 
     /// Begins to move all of a guest's memory to a node.
-    pub fn start(&self, layout: &Layout, node: i32) -> Result<Child> {
-        self.command(layout, node)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("can not start {}", self.program))
+    pub fn start(&self, layout: &Layout, node: i32) -> Running {
+        let mut command = self.command(layout, node);
+        // A thread reads what the tool prints: a full pipe would stop it.
+        Running { thread: std::thread::spawn(move || command.stdin(Stdio::null()).output()) }
+    }
+}
+
+/// A move that is going on.
+pub struct Running {
+    thread: JoinHandle<std::io::Result<Output>>,
+}
+
+impl Running {
+    pub fn is_done(&self) -> bool {
+        self.thread.is_finished()
     }
 
-    /// Waits for a move, and reads what it says.
-    pub fn finish(child: Child) -> Result<Report> {
-        let output = child.wait_with_output().context("can not wait for the tool")?;
+    /// Waits for its end, and reads what the tool says.
+    pub fn finish(self) -> Result<Report> {
+        let Ok(output) = self.thread.join() else { bail!("the thread that waits for the tool panicked") };
+        let output = output.context("can not run the tool that moves")?;
         parse(output.status.code(), &output.stdout, &String::from_utf8_lossy(&output.stderr))
-    }
-
-    /// Moves all of a guest's memory to a node.
-    pub fn run(&self, layout: &Layout, node: i32) -> Result<Report> {
-        Self::finish(self.start(layout, node)?)
     }
 }
 
@@ -141,6 +146,21 @@ pub fn pages(layout: &Layout) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_that_prints_much_does_not_hang() {
+        let layout: Layout = serde_json::from_str(
+            r#"{"device":"0:0","kind":"edu","driver":"d","pid":1,"region":null,"iova":0,"length":0,"control_pages":0,"cpu_pages":0,"data_pages":0}"#,
+        )
+        .unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tool");
+        std::fs::write(&path, "#!/bin/sh\nyes | head -c 1000000\n").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mover = Mover { program: path.to_string_lossy().into_owned(), retries: 0, no_verify: false };
+        let error = mover.start(&layout, 1).finish().unwrap_err();
+        assert!(error.to_string().contains("Some(0)"), "{error}");
+    }
 
     fn json(moved: u64, lost: u64, error: &str) -> String {
         let line = |outcome: &str| format!(r#"{{"iova":"0x0","outcome":"{outcome}","abort":null,"attempts":1,"window_ns":5}}"#);

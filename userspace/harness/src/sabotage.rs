@@ -21,6 +21,9 @@ pub struct Options {
     /// Move without the verification: then only the harness can catch it.
     #[arg(long)]
     pub no_verify: bool,
+    /// A cause of aborts that the control has to see.
+    #[arg(long, value_name = "CAUSE")]
+    pub expect_abort: Option<String>,
     /// Moves that the control makes.
     #[arg(long, default_value_t = 5000)]
     pub moves: u64,
@@ -39,9 +42,9 @@ const KINDS: [&str; 6] = [
 ];
 
 /// A hot storm: few pages, a deep queue, and CPU writers that never pause.
-const HOT: [&str; 12] = [
+const HOT: [&str; 14] = [
     "--device", "nvme", "--pages", "6", "--queue-depth", "16", "--cpu-pages", "4", "--cpu-writers", "1",
-    "--cpu-pause-us", "0",
+    "--cpu-pause-us", "0", "--transfer-timeout", "8",
 ];
 
 /// Who found the loss.
@@ -109,6 +112,10 @@ fn attempt(options: &Options) -> Result<Outcome> {
     let mut caught = storm(&mut campaign, options)?;
     let moved = campaign.sums.pages_moved;
     let aborts = campaign.sums.describe_aborts();
+    if let Some(cause) = &options.expect_abort {
+        let seen = campaign.sums.aborts.get(cause).copied().unwrap_or(0);
+        ensure!(seen > 0, "no abort by '{cause}' was seen: {aborts}");
+    }
     let last = campaign.guest.stop()?;
     last.events.iter().for_each(|event| note(event));
     if caught.is_none() && !last.is_clean() {

@@ -19,7 +19,7 @@ use anyhow::{ensure, Result};
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::account::Account;
-use crate::device::{Completion, Direction, DmaDevice, Limits, Transfer};
+use crate::device::{Completion, Direction, DmaDevice, Transfer};
 use crate::ledger::Ledger;
 use crate::payload::Content;
 use crate::random::Random;
@@ -48,7 +48,7 @@ struct Lane {
 
 pub struct Storm<'a> {
     device: Box<dyn DmaDevice>,
-    limits: Limits,
+    timeout: Duration,
     ledger: Ledger,
     account: &'a Account,
     random: Random,
@@ -70,7 +70,7 @@ impl<'a> Storm<'a> {
         let lane = || Lane { state: State::Idle, since: Instant::now(), sequence: 0, pages: 0, source_before: Vec::new() };
         Ok(Self {
             device,
-            limits,
+            timeout: Duration::from_secs(limits.timeout_s),
             ledger,
             account,
             random: Random::new(seed),
@@ -79,6 +79,11 @@ impl<'a> Storm<'a> {
             sequence: 0,
             stopping: false,
         })
+    }
+
+    /// A transfer that takes longer is lost.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Does what can be done now; false if there was nothing.
@@ -213,7 +218,7 @@ impl<'a> Storm<'a> {
     }
 
     fn check_timeouts(&mut self) -> Result<()> {
-        let timeout = Duration::from_secs(self.limits.timeout_s);
+        let timeout = self.timeout;
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             let waits = matches!(lane.state, State::Out { .. } | State::Back { .. });
             if waits && lane.since.elapsed() > timeout {

@@ -3,6 +3,7 @@
 //! wrong once: each wrong has to be found and named rightly.
 
 use super::*;
+use crate::device::Limits;
 use crate::memory::{Memory, Slice, Source};
 use std::collections::VecDeque;
 

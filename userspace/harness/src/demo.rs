@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `demo`: memory under live DMA goes to another NUMA node and comes back,
+//! with a live display and a summary.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Result};
+use pagemove_uapi::text::{self, name_or_number};
+use pagemove_uapi::ABORT_NR;
+
+use crate::account::Status;
+use crate::campaign::{describe_windows, Campaign};
+use crate::display::{bar, print, Display};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Pages of the data area: each is moved there and back.
+    #[arg(long, default_value_t = 8192)]
+    pub pages: usize,
+    /// Times that everything goes there and back.
+    #[arg(long, default_value_t = 3)]
+    pub round_trips: u64,
+    /// Seconds of DMA before the first move and after the last.
+    #[arg(long, default_value_t = 1)]
+    pub rest: u64,
+    #[command(flatten)]
+    pub campaign: crate::campaign::Options,
+}
+
+/// Calls of the tool that one way may take.
+const CALLS: usize = 20;
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let arguments = ["--device", "nvme", "--pages", &options.pages.to_string()].map(String::from);
+    let campaign = Campaign::start(&options.campaign, false, &arguments)?;
+    Demo { campaign, display: Display::from_environment(), moving: Duration::ZERO, ways: Vec::new() }.run(options)
+}
+
+struct Demo {
+    campaign: Campaign,
+    display: Display,
+    /// Time spent moving.
+    moving: Duration,
+    /// A line for each way that is done.
+    ways: Vec<String>,
+}
+
+impl Demo {
+    fn run(mut self, options: &Options) -> Result<ExitCode> {
+        self.introduce();
+        self.rest(options.rest)?;
+        for _ in 0..options.round_trips {
+            self.one_way(0, 1)?;
+            self.one_way(1, 0)?;
+        }
+        let during = self.campaign.guest.status()?;
+        self.rest(options.rest)?;
+        self.sum_up(&during, options.round_trips)
+    }
+
+    fn introduce(&self) {
+        let layout = &self.campaign.guest.layout;
+        print(&format!(
+            "A guest process has {} pages of memory on node 0 at IOVA {:#x}.\n\
+             {} {} DMAs to and from them all the time, by its driver {}.\n\
+             Now every page goes to node 1 and back: rings, lists and data, with the DMA going on.\n\n",
+            self.campaign.pages(),
+            layout.iova,
+            layout.kind,
+            layout.device,
+            layout.driver
+        ));
+    }
+
+    /// Lets the device work for a while.
+    fn rest(&self, seconds: u64) -> Result<()> {
+        std::thread::sleep(Duration::from_secs(seconds));
+        Ok(())
+    }
+
+    /// Moves everything from a node to another.
+    fn one_way(&mut self, from: i32, to: i32) -> Result<()> {
+        let began = Instant::now();
+        let before = self.campaign.stats()?.pages_moved;
+        for _ in 0..CALLS {
+            let running = self.campaign.start_move(to);
+            while !running.is_done() {
+                if self.display.is_due() {
+                    self.draw(from, to, before, began)?;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let report = self.campaign.finish_move(running, to)?;
+            if let Some(why) = report.fatal() {
+                bail!("moving to node {to} ended: {why}");
+            }
+            if self.campaign.places()?.iter().all(|place| *place == to) {
+                break;
+            }
+        }
+        self.moving += began.elapsed();
+        let line = self.draw(from, to, before, began)?;
+        self.ways.push(line);
+        Ok(())
+    }
+
+    /// Draws what is done of a way. Returns its line.
+    fn draw(&mut self, from: i32, to: i32, before: u64, began: Instant) -> Result<String> {
+        let status = self.campaign.guest.status()?;
+        let pages = self.campaign.pages();
+        let moved = self.campaign.stats()?.pages_moved - before;
+        let rate = moved as f64 / began.elapsed().as_secs_f64().max(1e-3);
+        let way = format!("node {from} -> node {to}  {} {moved}/{pages} pages, {rate:.0} a second", bar(moved, pages, 24));
+        let now = [
+            way.clone(),
+            format!(
+                "  DMAs {} ({:.0} a second), {} pages compared, lost {}, stale {}",
+                status.dmas(),
+                status.rate_since(&self.campaign.status_before),
+                status.checked,
+                status.lost + status.corrupt + status.unfinished + status.cpu_lost,
+                status.stale
+            ),
+            format!("  aborts: {}", self.aborts()?),
+            format!("  window: {}", describe_windows(&self.campaign.windows()?)),
+        ];
+        let plain = format!(
+            "node {from} -> node {to}: {moved}/{pages} pages, {rate:.0} a second; {} DMAs, {}; aborts: {}",
+            status.dmas(),
+            status.describe_losses(),
+            self.aborts()?
+        );
+        self.display.draw(&[&self.ways[..], &now].concat(), &plain);
+        Ok(way)
+    }
+
+    /// Aborts by cause, as the module counts them.
+    fn aborts(&self) -> Result<String> {
+        let now = self.campaign.stats()?;
+        let before = &self.campaign.stats_before;
+        let parts: Vec<String> = (0..ABORT_NR)
+            .map(|cause| (cause, now.aborts[cause] - before.aborts[cause]))
+            .filter(|(_, count)| *count > 0)
+            .map(|(cause, count)| format!("{} {count}", name_or_number(text::ABORTS, cause as u32)))
+            .collect();
+        Ok(if parts.is_empty() { "none".to_string() } else { parts.join(", ") })
+    }
+
+    fn sum_up(self, during: &Status, trips: u64) -> Result<ExitCode> {
+        let aborts = self.aborts()?;
+        let windows = describe_windows(&self.campaign.windows()?);
+        let (pages, moved) = (self.campaign.pages(), self.campaign.sums.pages_moved);
+        let misplaced = self.campaign.misplaced + self.campaign.places()?.iter().filter(|place| **place != 0).count() as u64;
+        let found = self.campaign.lost_writes()?;
+        let dmas = during.dmas() - self.campaign.status_before.dmas();
+        let rate = during.rate_since(&self.campaign.status_before);
+        let last = self.campaign.guest.stop()?;
+        print(&format!(
+            "\npages moved    {moved} ({pages} pages, {trips} times to node 1 and back; {misplaced} misplaced)\n\
+             DMAs meanwhile {dmas} ({rate:.0} a second)\n\
+             lost           {} (stale {}, corrupt {}, unfinished {}, CPU writes {}; found by verification {found})\n\
+             compared       {} pages, byte by byte\n\
+             aborts         {aborts}; all retried\n\
+             window         {windows}\n\
+             pages/s        {:.0}\n",
+            last.lost,
+            last.stale,
+            last.corrupt,
+            last.unfinished,
+            last.cpu_lost,
+            last.checked,
+            moved as f64 / self.moving.as_secs_f64().max(1e-3)
+        ));
+        last.events.iter().for_each(|event| print(&format!("  {event}\n")));
+        let good = last.is_clean() && found == 0 && misplaced == 0 && moved >= 2 * trips * pages;
+        print(if good { "Nothing was lost.\n" } else { "FAILED\n" });
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
