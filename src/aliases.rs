@@ -4,26 +4,20 @@
 //! A move changes one entry. A page with a second one, at another address of the
 //! same domain or in the domain of another device, would split in two, so it is
 //! refused. VFIO keeps no list of a page's mappings and tells nobody when it
-//! makes one; so each call looks through the tables once before it begins.
-//! A mapping that is made during the call is not seen: see
-//! `Documentation/design.md`, limits.
+//! makes one; so each call looks through the tables before it begins, and again
+//! before it frees what it moved away from (`retired.rs`).
 
 use crate::device::Device;
 use crate::domain::Domain;
 use crate::ffi;
+use crate::frames::{frame_of, FrameSet};
 use crate::refusal::Refusal;
 use crate::sharing;
-use engine::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
+use engine::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
 use kernel::prelude::*;
-
-/// Bits of the filter: most pages that are not asked about miss it.
-const FILTER_BITS: u32 = 20;
 
 /// What was found about the pages of one call.
 pub(crate) struct Aliases {
-    /// Frames that the span maps, ascending.
-    frames: KVVec<u64>,
-    filter: KVVec<u64>,
     /// Frames with another entry, and why that refuses them.
     found: KVVec<(u64, Refusal)>,
 }
@@ -33,108 +27,85 @@ const EVERYTHING: u64 = 1 << 57;
 
 impl Aliases {
     /// Looks at what `span` maps for the device, and for more entries of the same
-    /// pages in every open domain.
+    /// pages in every domain of a VFIO user.
     pub(crate) fn find(device: &Device, span: PageSpan) -> Result<Self, Refusal> {
-        let mut aliases = Self {
-            frames: KVVec::new(),
-            filter: KVVec::from_elem(0, 1 << (FILTER_BITS - 6), GFP_KERNEL)
-                .map_err(|_| Refusal::NoMemory)?,
-            found: KVVec::new(),
-        };
-        aliases
-            .frames
-            .reserve(span.pages() as usize, GFP_KERNEL)
-            .map_err(|_| Refusal::NoMemory)?;
-        let mut own = None;
-        device.with_open_domain(|domain| {
-            own = Some(domain);
-            for_each_leaf(domain, span, |_, page, bytes| {
-                // Larger leaves are refused anyway. There is room for each page.
-                if bytes == PAGE_SIZE {
-                    let _ = aliases.frames.push_within_capacity(page.0 >> PAGE_SHIFT);
-                }
-            });
+        let (own, frames) = frames_in(device, span)?;
+        let frames = FrameSet::new(frames).map_err(|_| Refusal::NoMemory)?;
+        let mut found = KVVec::new();
+        let mut complete = true;
+        for frame in frames.repeated() {
+            complete &= found.push((frame, Refusal::Aliased), GFP_KERNEL).is_ok();
+        }
+        complete &= for_each_entry(&frames, |domain, iova, frame| {
+            let own = domain == own;
+            if own && iova >= span.first() && iova <= span.last() {
+                return true;
+            }
+            let refusal = if own { Refusal::Aliased } else { Refusal::SharedPage };
+            found.iter().any(|(f, _)| *f == frame)
+                || found.push((frame, refusal), GFP_KERNEL).is_ok()
         });
-        aliases.prepare();
-        aliases.look_everywhere(own.ok_or(Refusal::Unmapping)?, span)?;
-        Ok(aliases)
+        if complete {
+            Ok(Self { found })
+        } else {
+            Err(Refusal::NoMemory)
+        }
     }
 
     /// Why `page` has to be refused, if it has.
     pub(crate) fn refusal(&self, page: PhysAddr) -> Option<Refusal> {
-        let frame = page.0 >> PAGE_SHIFT;
+        let frame = frame_of(page);
         let found = self.found.iter().find(|(f, _)| *f == frame);
         found.map(|(_, refusal)| *refusal)
     }
-
-    fn prepare(&mut self) {
-        self.frames.sort_unstable();
-        for frame in self.frames.iter() {
-            let bit = hash(*frame);
-            if let Some(word) = self.filter.get_mut((bit >> 6) as usize) {
-                *word |= 1 << (bit & 63);
-            }
-        }
-    }
-
-    fn is_asked_for(&self, frame: u64) -> bool {
-        let bit = hash(frame);
-        let word = self.filter.get((bit >> 6) as usize).copied().unwrap_or(0);
-        word >> (bit & 63) & 1 != 0 && self.frames.binary_search(&frame).is_ok()
-    }
-
-    fn look_everywhere(&mut self, domain: Domain, span: PageSpan) -> Result<(), Refusal> {
-        let everything = PageSpan::new(Iova(0), EVERYTHING).ok_or(Refusal::NotMapped)?;
-        let mut out_of_memory = self.note_repeated();
-        let mut seen: KVec<Domain> = KVec::new();
-        sharing::for_each_user_domain(|other| {
-            if seen.contains(&other) {
-                return;
-            }
-            out_of_memory |= seen.push(other, GFP_KERNEL).is_err();
-            let own = other == domain;
-            for_each_leaf(other, everything, |iova, page, bytes| {
-                if own && iova >= span.first() && iova <= span.last() {
-                    return;
-                }
-                let refusal = if own { Refusal::Aliased } else { Refusal::SharedPage };
-                out_of_memory |= self.note(page, bytes, refusal).is_err();
-            });
-        });
-        if out_of_memory {
-            return Err(Refusal::NoMemory);
-        }
-        Ok(())
-    }
-
-    /// Notes pages that the span itself maps twice. Says whether memory ran out.
-    fn note_repeated(&mut self) -> bool {
-        let mut out_of_memory = false;
-        for pair in self.frames.windows(2) {
-            if let [a, b] = pair {
-                if a == b {
-                    let entry = (*a, Refusal::Aliased);
-                    out_of_memory |= self.found.push(entry, GFP_KERNEL).is_err();
-                }
-            }
-        }
-        out_of_memory
-    }
-
-    fn note(&mut self, page: PhysAddr, bytes: u64, refusal: Refusal) -> Result {
-        let first = page.0 >> PAGE_SHIFT;
-        for frame in first..first.saturating_add(bytes >> PAGE_SHIFT) {
-            let known = self.found.iter().any(|(f, _)| *f == frame);
-            if self.is_asked_for(frame) && !known {
-                self.found.push((frame, refusal), GFP_KERNEL)?;
-            }
-        }
-        Ok(())
-    }
 }
 
-fn hash(frame: u64) -> u64 {
-    frame.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FILTER_BITS)
+/// The device's domain, and the frames that it maps in `span` by 4 KiB leaves
+/// (larger ones are refused anyway).
+fn frames_in(device: &Device, span: PageSpan) -> Result<(Domain, KVVec<u64>), Refusal> {
+    let mut frames = KVVec::new();
+    frames
+        .reserve(span.pages() as usize, GFP_KERNEL)
+        .map_err(|_| Refusal::NoMemory)?;
+    let mut own = None;
+    device.with_open_domain(|domain| {
+        own = Some(domain);
+        for_each_leaf(domain, span, |_, page, bytes| {
+            if bytes == PAGE_SIZE {
+                // There is room for each page of the span.
+                let _ = frames.push_within_capacity(frame_of(page));
+            }
+        });
+    });
+    Ok((own.ok_or(Refusal::Unmapping)?, frames))
+}
+
+/// Calls `f` for each entry of a VFIO user's domain that maps one of `frames`. Says
+/// whether all went well: each call of `f`, and the search itself.
+pub(crate) fn for_each_entry(
+    frames: &FrameSet,
+    mut f: impl FnMut(Domain, Iova, u64) -> bool,
+) -> bool {
+    let Some(everything) = PageSpan::new(Iova(0), EVERYTHING) else {
+        return false;
+    };
+    let mut complete = true;
+    let mut seen: KVec<Domain> = KVec::new();
+    sharing::for_each_user_domain(|domain| {
+        if seen.contains(&domain) {
+            return;
+        }
+        complete &= seen.push(domain, GFP_KERNEL).is_ok();
+        for_each_leaf(domain, everything, |iova, page, bytes| {
+            let first = frame_of(page);
+            for frame in first..first.saturating_add(bytes / PAGE_SIZE) {
+                if frames.contains(frame) {
+                    complete &= f(domain, iova, frame);
+                }
+            }
+        });
+    });
+    complete
 }
 
 /// The page that `iova` maps, if any. A hint: nothing holds it.

@@ -7,6 +7,7 @@ use crate::device::{Device, Hold, IommuName};
 use crate::machine::KernelMachine;
 use crate::page::{self, OwnedPage};
 use crate::refusal::Refusal;
+use crate::retired::Retired;
 use crate::stats::{self, Counter};
 use crate::aliases::Aliases;
 use crate::{abi, aliases, domain, ffi, params, quarantine, registry, sharing};
@@ -59,6 +60,7 @@ pub(crate) struct Tally {
 /// What every batch of a call uses again.
 struct Scratch {
     aliases: Aliases,
+    retired: Retired,
     pinned: KVec<*mut ffi::page>,
     results: KVec<abi::PageResult>,
 }
@@ -69,9 +71,19 @@ pub(crate) fn run(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
     stats::add(Counter::Calls, 1);
     let mut scratch = Scratch {
         aliases: find_aliases(request)?,
+        retired: Retired::new(),
         pinned: KVec::new(),
         results: KVec::new(),
     };
+    let end = batches(request, tally, &mut scratch);
+    if scratch.retired.free() {
+        end
+    } else {
+        end.and(Err(Refusal::SharedPage))
+    }
+}
+
+fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Result<(), Refusal> {
     let mut sizer = BatchSizer::new(LARGEST_BATCH);
     let mut single = false;
     loop {
@@ -84,29 +96,23 @@ pub(crate) fn run(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
         let span = span_at(request, tally.done, left.min(size as u64))?;
         let before = tally.aborts.total();
         scratch.results.clear();
-        let end = batch(request, span, tally, &mut scratch).map_err(|r| explain(request, span, r));
-        if let Err(refusal) = end {
-            if scratch.results.is_empty() && span.pages() == 1 && refusal.is_of_page() {
-                scratch
-                    .results
-                    .push(REFUSED, GFP_KERNEL)
-                    .map_err(no_memory)?;
-            }
+        let end = batch(request, span, tally, scratch).map_err(|r| explain(request, span, r));
+        if scratch.retired.is_full() && !scratch.retired.free() {
+            return Err(Refusal::SharedPage);
         }
-        if report(request, tally, &scratch.results).is_err() {
-            return Err(Refusal::BadPointer);
+        // One page of several can't be pinned or moved: find out which.
+        if end.is_err() && scratch.results.is_empty() && span.pages() > 1 {
+            single = true;
+            continue;
         }
-        match end {
-            // One page of many can't be pinned or moved: find out which.
-            Err(_) if scratch.results.is_empty() && span.pages() > 1 => single = true,
-            Err(refusal) => return Err(refusal),
-            Ok(()) => {
-                single = false;
-                let attempts = scratch.results.iter().map(|r| u64::from(r.attempts)).sum();
-                let aborts = tally.aborts.total().saturating_sub(before);
-                sizer.learn(attempts, aborts);
-            }
+        if matches!(end, Err(r) if r.is_of_page()) && scratch.results.is_empty() {
+            scratch.results.push(REFUSED, GFP_KERNEL).map_err(no_memory)?;
         }
+        report(request, tally, &scratch.results).map_err(|_| Refusal::BadPointer)?;
+        end?;
+        single = false;
+        let attempts = scratch.results.iter().map(|r| u64::from(r.attempts)).sum();
+        sizer.learn(attempts, tally.aborts.total().saturating_sub(before));
     }
 }
 
@@ -197,7 +203,7 @@ fn batch(
 
     stats::add_aborts(&aborts);
     tally.aborts.add(&aborts);
-    let end = batch.settle(&mut scratch.results);
+    let end = batch.settle(&mut scratch.results, &mut scratch.retired);
     if let Err(Refusal::LostWrite) = end {
         lost_write(iommu);
     }
@@ -300,7 +306,11 @@ impl Batch {
 
     /// Frees what is not mapped any more and says what became of each page. The
     /// hold is over.
-    fn settle(self, results: &mut KVec<abi::PageResult>) -> Result<(), Refusal> {
+    fn settle(
+        self,
+        results: &mut KVec<abi::PageResult>,
+        retired: &mut Retired,
+    ) -> Result<(), Refusal> {
         let mut end = Ok(());
         let mut moved = self.moves.iter().zip(self.ends).zip(self.claims);
         for goes in self.goes {
@@ -310,7 +320,7 @@ impl Batch {
                     ..NOT_TRIED
                 }
             } else if let Some(((page, end_page), claim)) = moved.next() {
-                free_other(page, end_page);
+                free_other(page, end_page, retired);
                 let maps_end = page.maps_end();
                 let (region, index) = (claim.region.clone(), claim.index);
                 drop(claim);
@@ -330,7 +340,7 @@ impl Batch {
 }
 
 /// Frees START of a page that was moved, or END of one that was not.
-fn free_other(page: &PageMove, end: OwnedPage) {
+fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired) {
     match (page.outcome(), page.maps_end()) {
         (Outcome::Moved, _) => {
             let _ = end.into_phys();
@@ -342,7 +352,9 @@ fn free_other(page: &PageMove, end: OwnedPage) {
             // SAFETY: no CPU maps START (the hold took it out, and the region names
             // END since); no entry maps it, and the invalidations that followed are
             // complete; VFIO's pin on its frame ended with the hold.
-            drop(unsafe { OwnedPage::from_phys(page.start) });
+            if let Some(start) = unsafe { OwnedPage::from_phys(page.start) } {
+                retired.add(start);
+            }
         }
         // Hardware broke its promise: whoever writes to the other page may still
         // do so. It is never used again.
