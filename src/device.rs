@@ -43,6 +43,24 @@ const LEFT_ALONE_MAX: usize = 32;
 pub(crate) struct IommuName(pub(crate) [u8; 16]);
 
 impl IommuName {
+    /// # Safety
+    ///
+    /// `pdev` is bound to a driver, so that its IOMMU does not change.
+    unsafe fn of(pdev: *mut ffi::pci_dev) -> Self {
+        let mut name = [0; 16];
+        // SAFETY: the caller's contract.
+        let raw = unsafe { ffi::pagemove_pci_iommu_name(pdev) };
+        if !raw.is_null() {
+            // SAFETY: a NUL-terminated string, as the driver core makes them.
+            let text = unsafe { kernel::str::CStr::from_char_ptr(raw) };
+            // The last byte stays NUL.
+            for (to, from) in name.iter_mut().take(15).zip(text.to_bytes()) {
+                *to = *from;
+            }
+        }
+        Self(name)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
         self.0.get(..end).unwrap_or(&[])
@@ -78,7 +96,10 @@ struct State {
 /// See the file's head.
 #[pin_data]
 pub(crate) struct Device {
-    pdev: *mut ffi::pci_dev,
+    /// segment << 16 | bus << 8 | devfn.
+    pub(crate) address: u32,
+    pub(crate) node: i32,
+    pub(crate) iommu: IommuName,
     vdev: *mut ffi::VfioDevice,
     #[pin]
     state: Mutex<State>,
@@ -87,21 +108,28 @@ pub(crate) struct Device {
     changed: CondVar,
 }
 
-// SAFETY: both pointers are valid while the driver is bound; what is done through
-// them is either reading constants or calling VFIO under a hold, which keeps the
-// device open.
+// SAFETY: `vdev` is used for calling VFIO under a hold only, which keeps the device
+// open, and so the pointer valid.
 unsafe impl Send for Device {}
 // SAFETY: as above.
 unsafe impl Sync for Device {}
 
 impl Device {
-    pub(crate) fn new(
+    /// # Safety
+    ///
+    /// Both pointers are of the device that is being probed.
+    pub(crate) unsafe fn new(
         pdev: *mut ffi::pci_dev,
         vdev: *mut ffi::VfioDevice,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                pdev,
+                // SAFETY: the caller's contract, here and below.
+                address: unsafe { ffi::pagemove_pci_address(pdev) },
+                // SAFETY: as above.
+                node: unsafe { ffi::pagemove_pci_node(pdev) },
+                // SAFETY: as above.
+                iommu: unsafe { IommuName::of(pdev) },
                 vdev,
                 state <- new_mutex!(State {
                     domain: None,
@@ -114,33 +142,6 @@ impl Device {
             }),
             GFP_KERNEL,
         )
-    }
-
-    /// segment << 16 | bus << 8 | devfn.
-    pub(crate) fn address(&self) -> u32 {
-        // SAFETY: registered devices are bound, see the type.
-        unsafe { ffi::pagemove_pci_address(self.pdev) }
-    }
-
-    pub(crate) fn node(&self) -> i32 {
-        // SAFETY: as above.
-        unsafe { ffi::pagemove_pci_node(self.pdev) }
-    }
-
-    pub(crate) fn iommu(&self) -> IommuName {
-        let mut name = [0; 16];
-        // SAFETY: as above; the name belongs to the IOMMU's device, which outlives
-        // every device behind it.
-        let raw = unsafe { ffi::pagemove_pci_iommu_name(self.pdev) };
-        if !raw.is_null() {
-            // SAFETY: a NUL-terminated string, as the driver core makes them.
-            let text = unsafe { kernel::str::CStr::from_char_ptr(raw) };
-            // The last byte stays NUL.
-            for (to, from) in name.iter_mut().take(15).zip(text.to_bytes()) {
-                *to = *from;
-            }
-        }
-        IommuName(name)
     }
 
     /// The domain, while a VMM has the device open.

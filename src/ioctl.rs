@@ -131,13 +131,13 @@ fn device_list(args: &mut abi::DeviceList) -> Result {
 }
 
 fn describe(device: &crate::device::Device) -> abi::Device {
-    let address = device.address();
-    let iommu = device.iommu();
+    let address = device.address;
+    let iommu = device.iommu;
     let mut entry = abi::Device {
         segment: (address >> 16) as u16,
         bus: (address >> 8) as u8,
         devfn: address as u8,
-        node: device.node(),
+        node: device.node,
         iommu: iommu.0,
         ..abi::Device::default()
     };

@@ -119,7 +119,7 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
 fn find_aliases(request: &Request) -> Result<Aliases, Refusal> {
     check_time(request)?;
     let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
-    domain::check(open, request.device.iommu().as_bytes())?;
+    domain::check(open, request.device.iommu.as_bytes())?;
     Aliases::find(&request.device, request.span)
 }
 
@@ -178,7 +178,7 @@ fn batch(
     tally: &mut Tally,
     scratch: &mut Scratch,
 ) -> Result<(), Refusal> {
-    let iommu = request.device.iommu();
+    let iommu = request.device.iommu;
     let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
     domain::check(open, iommu.as_bytes())?;
     let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;

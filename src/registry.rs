@@ -112,7 +112,7 @@ pub(crate) fn device_at(address: u32) -> Option<Arc<Device>> {
     let found = registry
         .devices
         .iter()
-        .find(|d| d.address() == address)
+        .find(|d| d.address == address)
         .cloned();
     found
 }

@@ -40,7 +40,8 @@ extern "C" fn pagemove_vfio_probed(
     pdev: *mut ffi::pci_dev,
     vdev: *mut ffi::VfioDevice,
 ) -> *mut core::ffi::c_void {
-    let Ok(device) = Device::new(pdev, vdev) else {
+    // SAFETY: `shim.c` calls this from its probe.
+    let Ok(device) = (unsafe { Device::new(pdev, vdev) }) else {
         return core::ptr::null_mut();
     };
     if registry::add_device(device.clone()).is_err() {
