@@ -5,13 +5,21 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_uapi::PAGE_SIZE;
 
-/// MemAvailable in bytes.
+/// Bytes that can be had: MemAvailable and the free pages that CPUs keep for
+/// themselves, which it does not count and which may be a hundred MiB.
 pub fn available_memory() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo").context("meminfo")?;
     let line = text.lines().find(|line| line.starts_with("MemAvailable:")).context("no MemAvailable")?;
     let kib: u64 = line.split_whitespace().nth(1).context("MemAvailable has no number")?.parse()?;
-    Ok(kib << 10)
+    let zones = fs::read_to_string("/proc/zoneinfo").context("zoneinfo")?;
+    Ok((kib << 10) + kept_by_cpus(&zones) * PAGE_SIZE as u64)
+}
+
+/// The sum of `count:` in zoneinfo: pages on the free lists of CPUs.
+fn kept_by_cpus(zones: &str) -> u64 {
+    zones.lines().filter_map(|line| line.trim().strip_prefix("count:")?.trim().parse::<u64>().ok()).sum()
 }
 
 /// `0-2,5` as numbers.
@@ -107,6 +115,12 @@ mod tests {
         assert_eq!(numbers("0-2,5\n"), [0, 1, 2, 5]);
         assert_eq!(numbers("0\n"), [0]);
         assert!(numbers("\n").is_empty());
+    }
+
+    #[test]
+    fn free_lists_of_cpus() {
+        let zones = "Node 0, zone DMA\n  pagesets\n    cpu: 0\n              count:    31\n              high:     7\n    cpu: 1\n              count:    11\n";
+        assert_eq!(kept_by_cpus(zones), 42);
     }
 
     #[test]

@@ -1,1 +1,209 @@
-use std::process::ExitCode; pub fn main(_: &[String]) -> ExitCode { crate::tap::skip_all("not here") }
+// SPDX-License-Identifier: GPL-2.0
+//! An unmodified QEMU, here inside the VM, with a region as its RAM and a device
+//! of its own: it reaches its BIOS while `pagemove move` moves that RAM.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use pagemove_uapi::PciAddress;
+
+use crate::bench::{self, Nodes};
+use crate::kernel_log::KernelLog;
+use crate::tap::{self, Case, Outcome, Pass};
+use crate::{module, pci};
+
+const PROGRAM: &str = "/bin/qemu-system-x86_64";
+const MESSAGES: &str = "/tmp/bios.log";
+const QEMU_ERRORS: &str = "/tmp/qemu.log";
+
+const RAM: &str = "64M";
+/// What is moved: RAM above the first MiB, where nothing is mapped twice or as
+/// ROM, below what the BIOS reserves at the end.
+const MOVED_IOVA: &str = "1M";
+const MOVED_LENGTH: &str = "60M";
+const ENOUGH: u64 = 4096;
+
+/// What SeaBIOS says first, and when it has tried every device.
+const BEGUN: &str = "SeaBIOS (version";
+const DONE: [&str; 2] = ["No bootable device", "Booting from"];
+
+const MOST: Duration = Duration::from_secs(200);
+
+struct State {
+    device: PciAddress,
+    nodes: Nodes,
+    log: KernelLog,
+    qemu: Option<Child>,
+    moved: u64,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some(qemu) = &mut self.qemu {
+            // Gone already, or ended by this.
+            let _ = qemu.kill();
+            let _ = qemu.wait();
+        }
+    }
+}
+
+pub fn main(_: &[String]) -> ExitCode {
+    if !Path::new(PROGRAM).exists() {
+        return tap::skip_all("the VM has no QEMU inside");
+    }
+    let mut state = match set_up() {
+        Ok(state) => state,
+        Err(error) => return tap::fail_all(&error),
+    };
+    let cases = vec![
+        Case::new("QEMU starts with mem-path=/dev/pagemove and the device", begins as fn(&mut State) -> Outcome),
+        Case::new("its BIOS runs to the end while its RAM is moved", boots),
+        Case::new("its RAM goes on being moved when the BIOS waits", moves_on),
+        Case::new("QEMU ends when it is told to", ends),
+        Case::new("its RAM is freed, and the module unloads", freed),
+    ];
+    tap::run(&mut state, cases)
+}
+
+fn set_up() -> Result<State> {
+    let device = *bench::devices()?.first().context("the VM has neither an NVMe nor an edu device")?;
+    pci::bind(device, pci::PAGEMOVE)?;
+    Ok(State {
+        device,
+        nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
+        log: KernelLog::from_now()?,
+        qemu: None,
+        moved: 0,
+    })
+}
+
+fn begins(state: &mut State) -> Outcome {
+    // What is there is not this run's.
+    let _ = fs::remove_file(MESSAGES);
+    let ram = format!("memory-backend-file,id=m,share=on,mem-path={},size={RAM}", pagemove_uapi::DEVICE);
+    let bios = format!("file,id=bios,path={MESSAGES}");
+    let device = format!("vfio-pci,host={}", state.device);
+    let mut qemu = Command::new(PROGRAM)
+        .args(["-nodefaults", "-no-user-config", "-accel", "tcg", "-display", "none", "-net", "none"])
+        .args(["-m", RAM, "-object", &ram, "-machine", "q35,memory-backend=m", "-device", &device])
+        .args(["-chardev", &bios, "-device", "isa-debugcon,iobase=0x402,chardev=bios"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(QEMU_ERRORS).context(QEMU_ERRORS)?)
+        .spawn()
+        .context("starting QEMU")?;
+    let start = Instant::now();
+    while !messages().contains(BEGUN) {
+        if let Some(status) = qemu.try_wait()? {
+            bail!("QEMU ended, {status}: {}", fs::read_to_string(QEMU_ERRORS).unwrap_or_default());
+        }
+        if start.elapsed() > MOST {
+            let _ = qemu.kill();
+            let _ = qemu.wait();
+            bail!("no word of its BIOS in {MOST:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    state.qemu = Some(qemu);
+    Ok(Pass)
+}
+
+fn messages() -> String {
+    fs::read(MESSAGES).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+fn is_alive(state: &mut State) -> Result<()> {
+    let qemu = state.qemu.as_mut().context("QEMU did not start")?;
+    if let Some(status) = qemu.try_wait()? {
+        bail!("QEMU ended, {status}: {}", fs::read_to_string(QEMU_ERRORS).unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// One `pagemove move` of nearly all RAM. The BIOS may take parts of RAM out of
+/// the device's reach for a while: such a move is partial.
+fn move_ram(state: &mut State, node: i32) -> Result<u64> {
+    let output = Command::new("pagemove")
+        .args(["--json", "move", "--device", &state.device.to_string(), "--to-node", &node.to_string()])
+        .args(["--iova", MOVED_IOVA, "--length", MOVED_LENGTH, "--retries", "50"])
+        .output()
+        .context("starting pagemove")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("its JSON: {text:?}"))?;
+    let errno = answer["error"]["errno"].as_str();
+    let fine = matches!(errno, None | Some("ENOENT" | "EAGAIN"));
+    ensure!(fine, "pagemove: {}", String::from_utf8_lossy(&output.stderr));
+    let moved = answer["pages_moved"].as_u64().context("pages_moved")?;
+    state.moved += moved;
+    Ok(moved)
+}
+
+fn boots(state: &mut State) -> Outcome {
+    let start = Instant::now();
+    let nodes = [state.nodes.there, state.nodes.here];
+    let mut before_done = 0;
+    for node in nodes.iter().cycle() {
+        is_alive(state)?;
+        let moved = move_ram(state, *node)?;
+        let said = messages();
+        if DONE.iter().any(|done| said.contains(done)) {
+            break;
+        }
+        before_done += moved;
+        ensure!(start.elapsed() < MOST, "the BIOS stays at: {:?}", said.lines().last());
+    }
+    tap::diagnostic(&format!("{before_done} pages moved while the BIOS ran, {} s", start.elapsed().as_secs()));
+    ensure!(before_done > 0, "no page was moved before the BIOS was done");
+    state.log.check()?;
+    Ok(Pass)
+}
+
+fn moves_on(state: &mut State) -> Outcome {
+    let start = Instant::now();
+    let nodes = [state.nodes.there, state.nodes.here];
+    for node in nodes.iter().cycle() {
+        is_alive(state)?;
+        move_ram(state, *node)?;
+        if state.moved >= ENOUGH {
+            break;
+        }
+        ensure!(start.elapsed() < MOST, "only {} pages were moved", state.moved);
+    }
+    let stats = pagemove_uapi::Control::open()?.stats()?;
+    tap::diagnostic(&format!("{} pages moved, {} lost writes", state.moved, stats.lost_writes));
+    ensure!(stats.lost_writes == 0, "{} lost writes", stats.lost_writes);
+    is_alive(state)?;
+    state.log.check()?;
+    Ok(Pass)
+}
+
+fn ends(state: &mut State) -> Outcome {
+    let mut qemu = state.qemu.take().context("QEMU did not start")?;
+    // SAFETY: our child, which was not waited for.
+    unsafe { libc::kill(qemu.id() as i32, libc::SIGTERM) };
+    let start = Instant::now();
+    loop {
+        if let Some(status) = qemu.try_wait()? {
+            ensure!(status.success(), "{status}: {}", fs::read_to_string(QEMU_ERRORS).unwrap_or_default());
+            return Ok(Pass);
+        }
+        if start.elapsed() > Duration::from_secs(30) {
+            qemu.kill()?;
+            qemu.wait()?;
+            bail!("it did not end in 30 s");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn freed(state: &mut State) -> Outcome {
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    module::unload_pagemove(Duration::from_secs(20))?;
+    module::load_pagemove()?;
+    state.log.check()?;
+    Ok(Pass)
+}
