@@ -267,7 +267,6 @@ void pagemove_domain_flush(struct iommu_domain *domain, u64 first, u64 last)
 	gather.start = first;
 	gather.end = last;
 	gather.pgsize = PAGE_SIZE;
-	gather.pt.leaf_levels_bitmap = BIT(0);
 	iommu_iotlb_sync(domain, &gather);
 }
 

@@ -179,7 +179,7 @@ struct pagemove_region {
 	__u64 length;			/* bytes */
 	__u64 pages;			/* pages allocated */
 	__s32 node;			/* node it was set up for, or -1 */
-	__s32 pid;			/* who made it, as seen from the caller, or 0 */
+	__s32 pid;			/* who made it, in the pid namespace it was in */
 };
 
 /*
