@@ -11,7 +11,7 @@ use pagemove_uapi::{Control, Stats, PLACE_NODE};
 
 use crate::account::Status;
 use crate::child::GuestProcess;
-use crate::mover::{pages, Mover, Report, Running};
+use crate::mover::{Mover, Range, Report, Running};
 
 /// Options of every campaign.
 #[derive(Clone, Debug, clap::Args)]
@@ -78,6 +78,8 @@ impl Sums {
 pub struct Campaign {
     pub guest: GuestProcess,
     pub mover: Mover,
+    /// What is moved.
+    pub range: Range,
     pub control: Control,
     pub sums: Sums,
     /// Where pages were not where the tool's results say.
@@ -98,21 +100,23 @@ impl Campaign {
         let mut guest = GuestProcess::start(&arguments)?;
         let status_before = guest.status()?;
         let mover = Mover { program: options.tool.clone(), retries: options.retries, no_verify };
+        let range = Range::whole(&guest.layout);
         let deadline = Instant::now() + Duration::from_secs(options.time_limit);
-        Ok(Self { guest, mover, control, sums: Sums::default(), misplaced: 0, stats_before, status_before, deadline })
+        Ok(Self { guest, mover, range, control, sums: Sums::default(), misplaced: 0, stats_before, status_before, deadline })
     }
 
+    /// Pages that are moved.
     pub fn pages(&self) -> u64 {
-        pages(&self.guest.layout)
+        self.range.pages()
     }
 
     pub fn time_is_up(&self) -> bool {
         Instant::now() >= self.deadline
     }
 
-    /// Begins to move everything to a node; [`Campaign::finish_move`] ends it.
+    /// Begins to move the range to a node; [`Campaign::finish_move`] ends it.
     pub fn start_move(&self, node: i32) -> Running {
-        self.mover.start(&self.guest.layout, node)
+        self.mover.start(&self.guest.layout.device, &self.range, node)
     }
 
     /// Waits for the tool, adds up what it did and checks where each page is.
@@ -123,16 +127,16 @@ impl Campaign {
         Ok(report)
     }
 
-    /// Moves everything to a node.
+    /// Moves the range to a node.
     pub fn move_to(&mut self, node: i32) -> Result<Report> {
         let running = self.start_move(node);
         self.finish_move(running, node)
     }
 
-    /// The node of every page; pages that are nowhere are at -1.
+    /// The node of every page that is moved; pages that are nowhere are at -1.
     pub fn places(&self) -> Result<Vec<i32>> {
         let region = self.guest.layout.region.context("the guest's memory is no region")?;
-        let places = self.control.region_query(region, 0, self.guest.layout.length)?;
+        let places = self.control.region_query(region, self.range.offset, self.range.length)?;
         Ok(places.iter().map(|place| if place.kind == PLACE_NODE { place.number } else { -1 }).collect())
     }
 
@@ -145,8 +149,7 @@ impl Campaign {
         Ok(())
     }
 
-    /// Aborts that a device's access caused since the campaign began, as the
-    /// module counts them.
+    /// The module's counters now.
     pub fn stats(&self) -> Result<Stats> {
         Ok(self.control.stats()?)
     }

@@ -149,7 +149,9 @@ impl Guest {
         })
     }
 
-    fn run(&self, options: &Options, account: &Arc<Account>, stop: &AtomicBool) -> Result<()> {
+    /// Makes the device DMA until told to stop. `begun` is set with the first
+    /// line.
+    fn run(&self, options: &Options, account: &Arc<Account>, stop: &AtomicBool, begun: &mut bool) -> Result<()> {
         let setup = Setup { depth: options.queue_depth, asynchronous: options.asynchronous };
         let device = options.device.start(&self.assigned, self.control.clone(), setup)?;
         let end = self.layout.iova + self.layout.length;
@@ -162,6 +164,7 @@ impl Guest {
         let pause = Duration::from_micros(options.cpu_pause_us);
         let writers = Writers::start(&self.cpu, options.cpu_writers, pause, options.seed, account);
         print_line(&self.layout)?;
+        *begun = true;
         let result = keep_going(&mut storm, options.duration, stop).and_then(|()| storm.finish());
         writers.finish();
         result
@@ -212,10 +215,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         let (account, stop) = (account.clone(), stop.clone());
         std::thread::spawn(move || answer(&account, &stop));
     }
-    if let Err(error) = guest.run(options, &account, &stop) {
+    let mut begun = false;
+    if let Err(error) = guest.run(options, &account, &stop, &mut begun) {
         account.fail(format!("{error:#}"));
         // Whoever asks is still answered: the account is what it came to.
-        while options.duration == 0 && !stop.load(Ordering::Relaxed) {
+        while begun && options.duration == 0 && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));
         }
     }

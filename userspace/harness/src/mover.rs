@@ -18,6 +18,31 @@ const ABORTED: i32 = 3;
 const UNSUPPORTED: i32 = 4;
 const PARTIAL: i32 = 5;
 
+/// A part of a guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Where it begins in the region.
+    pub offset: u64,
+    pub iova: u64,
+    pub length: u64,
+}
+
+impl Range {
+    pub fn whole(layout: &Layout) -> Self {
+        Self { offset: 0, iova: layout.iova, length: layout.length }
+    }
+
+    /// Everything but the device's rings and lists.
+    pub fn without_control(layout: &Layout) -> Self {
+        let offset = (layout.control_pages * PAGE_SIZE) as u64;
+        Self { offset, iova: layout.iova + offset, length: layout.length - offset }
+    }
+
+    pub fn pages(&self) -> u64 {
+        self.length / PAGE_SIZE as u64
+    }
+}
+
 /// How the tool is called.
 #[derive(Clone, Debug)]
 pub struct Mover {
@@ -76,10 +101,10 @@ impl Report {
 }
 
 impl Mover {
-    fn command(&self, layout: &Layout, node: i32) -> Command {
+    fn command(&self, device: &str, range: &Range, node: i32) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["move", "--json", "--pages", "--device", &layout.device]);
-        command.args(["--iova", &layout.iova.to_string(), "--length", &layout.length.to_string()]);
+        command.args(["move", "--json", "--pages", "--device", device]);
+        command.args(["--iova", &range.iova.to_string(), "--length", &range.length.to_string()]);
         command.args(["--to-node", &node.to_string(), "--retries", &self.retries.to_string()]);
         if self.no_verify {
             command.arg("--no-verify");
@@ -87,9 +112,9 @@ impl Mover {
         command
     }
 
-    /// Begins to move all of a guest's memory to a node.
-    pub fn start(&self, layout: &Layout, node: i32) -> Running {
-        let mut command = self.command(layout, node);
+    /// Begins to move a part of a guest's memory to a node.
+    pub fn start(&self, device: &str, range: &Range, node: i32) -> Running {
+        let mut command = self.command(device, range, node);
         // A thread reads what the tool prints: a full pipe would stop it.
         Running { thread: std::thread::spawn(move || command.stdin(Stdio::null()).output()) }
     }
@@ -138,27 +163,19 @@ fn check(report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Pages of a layout.
-pub fn pages(layout: &Layout) -> u64 {
-    layout.length / PAGE_SIZE as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_tool_that_prints_much_does_not_hang() {
-        let layout: Layout = serde_json::from_str(
-            r#"{"device":"0:0","kind":"edu","driver":"d","pid":1,"region":null,"iova":0,"length":0,"control_pages":0,"cpu_pages":0,"data_pages":0}"#,
-        )
-        .unwrap();
+        let range = Range { offset: 0, iova: 0, length: 0 };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tool");
         std::fs::write(&path, "#!/bin/sh\nyes | head -c 1000000\n").unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let mover = Mover { program: path.to_string_lossy().into_owned(), retries: 0, no_verify: false };
-        let error = mover.start(&layout, 1).finish().unwrap_err();
+        let error = mover.start("0:0.0", &range, 1).finish().unwrap_err();
         assert!(error.to_string().contains("Some(0)"), "{error}");
     }
 

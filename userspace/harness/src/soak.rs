@@ -87,7 +87,8 @@ fn back_and_forth(campaign: &mut Campaign, options: &Options) -> Result<Option<S
     let mut node = 1;
     let mut dmas = 0;
     let mut noted = Instant::now();
-    while campaign.sums.pages_moved < options.moves || dmas < options.dmas {
+    let aborted = |campaign: &Campaign| campaign.sums.aborts_by_access() > 0 || !options.expects_aborts();
+    while campaign.sums.pages_moved < options.moves || dmas < options.dmas || !aborted(campaign) {
         if campaign.time_is_up() {
             return Ok(Some("the time is up".to_string()));
         }

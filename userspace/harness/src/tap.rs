@@ -32,10 +32,12 @@ impl Tap {
         say(&format!("{} # SKIP {why}", result_line(self.done, true, text)));
     }
 
-    /// Fails what is left of the plan.
+    /// Fails what is left of the plan; the first failure says why.
     pub fn fail_the_rest(&mut self, why: &str) {
+        let mut text = why;
         while self.done < self.planned {
-            self.test(false, why);
+            self.test(false, text);
+            text = "not reached";
         }
     }
 
