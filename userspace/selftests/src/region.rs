@@ -69,6 +69,16 @@ impl Mapping {
         Self::new(-1, flags, 0, length).map_err(std::io::Error::from_raw_os_error).context("anonymous memory")
     }
 
+    /// Memory of huge pages; None if none are to be had.
+    pub fn huge(length: usize) -> Result<Option<Self>> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB;
+        match Self::new(-1, flags, 0, length) {
+            Ok(map) => Ok(Some(map)),
+            Err(libc::ENOMEM) => Ok(None),
+            Err(errno) => Err(std::io::Error::from_raw_os_error(errno)).context("memory of huge pages"),
+        }
+    }
+
     fn new(fd: i32, flags: i32, offset: u64, length: usize) -> Result<Self, i32> {
         // INVARIANT: just mapped.
         mmap(std::ptr::null_mut(), length, READ_WRITE, flags, fd, offset).map(|address| Self { address, length })

@@ -2,6 +2,7 @@
 //! The suites: one program each.
 
 pub mod bad_input;
+pub mod cli;
 pub mod formats;
 pub mod kill9;
 pub mod lifecycle;

@@ -157,6 +157,9 @@ fn boots(state: &mut State) -> Outcome {
         ensure!(start.elapsed() < MOST, "the BIOS stays at: {:?}", said.lines().last());
     }
     tap::diagnostic(&format!("{before_done} pages moved while the BIOS ran, {} s", start.elapsed().as_secs()));
+    let said = messages();
+    let last = said.lines().map(str::trim).filter(|line| !line.is_empty()).next_back();
+    tap::diagnostic(&format!("the BIOS: {}; {}", said.lines().next().unwrap_or_default(), last.unwrap_or_default()));
     ensure!(before_done > 0, "no page was moved before the BIOS was done");
     state.log.check()?;
     Ok(Pass)

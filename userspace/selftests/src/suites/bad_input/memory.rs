@@ -10,7 +10,7 @@ use pagemove_uapi::{self as uapi, Control, MOVE_EVEN_IF_THERE, PAGE_MOVED, PAGE_
 use super::{refused, State};
 use crate::bench::{self, Bench};
 use crate::region::{Mapping, Region};
-use crate::tap::{Case, Pass};
+use crate::tap::{self, Case, Pass};
 use crate::vfio::{READ_ONLY, READ_WRITE};
 use crate::signals;
 
@@ -28,6 +28,11 @@ pub fn cases() -> Vec<Case<State>> {
     vec![
         case("memory: ordinary memory: EADDRNOTAVAIL", anonymous),
         case("memory: a page of a region that was closed: ESTALE", closed),
+        Case::new("memory: a leaf of 2 MiB: EOPNOTSUPP, reason large-leaf", |state: &mut State| {
+            let outcome = large_leaf(state.bench()?)?;
+            state.nothing_moved()?;
+            Ok(outcome)
+        }),
         case("memory: a page that the VMM has unmapped: ENOENT, reason no-vaddr", no_vaddr),
         case("memory: a page mapped at a second IOVA: EOPNOTSUPP, reason aliased", aliased),
         case("memory: a page that the device may only read is moved or refused, never lost", read_only),
@@ -72,6 +77,28 @@ fn anonymous(_: &State, bench: &Bench) -> Result<()> {
         refuses(bench, IOVA, (libc::EADDRNOTAVAIL, uapi::REASON_NOT_REGION))?;
         memory.check(1)
     })
+}
+
+const HUGE: usize = 2 << 20;
+const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
+
+/// Memory of huge pages is no region's; but its leaf is seen first.
+fn large_leaf(bench: &Bench) -> tap::Outcome {
+    std::fs::write(HUGE_PAGES, "4").context("reserving huge pages")?;
+    let outcome = match Mapping::huge(HUGE)? {
+        None => super::skip("there is no huge page to be had"),
+        Some(memory) => {
+            memory.fill(1);
+            with_mapping(bench, &memory, READ_WRITE, || {
+                refuses(bench, IOVA, (libc::EOPNOTSUPP, uapi::REASON_LARGE_LEAF))?;
+                refuses(bench, IOVA + 5 * PAGE_SIZE as u64, (libc::EOPNOTSUPP, uapi::REASON_LARGE_LEAF))?;
+                memory.check(1)
+            })
+            .map(|()| Pass)
+        }
+    };
+    std::fs::write(HUGE_PAGES, "0").context("giving huge pages back")?;
+    outcome
 }
 
 fn closed(_: &State, bench: &Bench) -> Result<()> {
