@@ -44,6 +44,9 @@ impl Options {
 /// Between two lines of progress.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 
+/// Between two calls.
+const LONGEST_REST: Duration = Duration::from_millis(200);
+
 /// Calls at the end to bring every page to one node.
 const LAST_CALLS: usize = 20;
 
@@ -100,6 +103,7 @@ fn back_and_forth(campaign: &mut Campaign, options: &Options) -> Result<Option<S
         if !status.is_clean() || report.found_loss() {
             return Ok(Some(status.describe_losses()));
         }
+        rest(campaign, &status, options)?;
         if noted.elapsed() >= NOTE_EVERY {
             progress(campaign, &status, options.moves);
             noted = Instant::now();
@@ -108,6 +112,19 @@ fn back_and_forth(campaign: &mut Campaign, options: &Options) -> Result<Option<S
         node = 1 - node;
     }
     Ok(None)
+}
+
+/// Where the machine is slow, moves leave the CPUs to the DMAs for a while: at
+/// most as long as it takes to get well above the rate that is wanted.
+fn rest(campaign: &mut Campaign, status: &Status, options: &Options) -> Result<()> {
+    let wanted = options.min_rate as f64 * 1.5;
+    let began = Instant::now();
+    let mut rate = status.rate_since(&campaign.status_before);
+    while rate < wanted && began.elapsed() < LONGEST_REST {
+        std::thread::sleep(Duration::from_millis(20));
+        rate = campaign.guest.status()?.rate_since(&campaign.status_before);
+    }
+    Ok(())
 }
 
 fn progress(campaign: &Campaign, status: &Status, moves: u64) {
