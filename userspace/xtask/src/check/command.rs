@@ -101,9 +101,18 @@ fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec
     Ok(finished)
 }
 
-/// Each VM has two CPUs that are busy all the time.
+/// Each VM has two CPUs that are busy all the time, and 3 GiB of memory.
 fn default_jobs() -> usize {
-    (thread::available_parallelism().map_or(1, |count| count.get()) / 2).max(1)
+    let by_cpus = thread::available_parallelism().map_or(1, |count| count.get()) / 2;
+    let by_memory = available_mib().map_or(1, |mib| mib / 4096);
+    by_cpus.min(by_memory).max(1)
+}
+
+fn available_mib() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
 }
 
 /// Make what the tests need while nothing else uses the terminal. What fails

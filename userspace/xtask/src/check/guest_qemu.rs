@@ -57,7 +57,8 @@ fn libraries(root: &BuildRoot) -> Result<Vec<String>> {
         bail!("QEMU's libraries can not be listed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    // "libz.so.1 => /path/libz.so.1 (0x...)"; the vDSO has no path, the linker no arrow.
-    let names = text.lines().filter_map(|line| line.split_once("=> /")).map(|(name, _)| name.trim().to_string());
-    Ok(names.collect())
+    // "libz.so.1 => /path/libz.so.1 (0x...)"; the vDSO has no path, and the linker is
+    // named by a path.
+    let names = text.lines().filter_map(|line| line.split_once(" => /")).map(|(name, _)| name.trim());
+    Ok(names.filter(|name| !name.contains('/')).map(str::to_string).collect())
 }

@@ -56,8 +56,8 @@ pub fn finished(finished: &Finished) -> String {
 
 fn failure(finished: &Finished) -> String {
     let mut text = String::new();
-    for reason in finished.verdict.failures() {
-        text += &format!("      failed: {reason}\n");
+    for line in finished.verdict.reasons() {
+        text += &format!("      failed: {line}\n");
     }
     for (title, log) in &finished.texts {
         let lines: Vec<&str> = log.lines().collect();
@@ -95,14 +95,16 @@ pub fn sabotage(all: &[Finished]) -> Option<(String, bool)> {
     if tests.is_empty() {
         return None;
     }
-    let mut text = String::from("\nsabotage                 caught  what was left out\n");
+    let mut text = String::from("\nsabotage                 caught  what happened\n");
     let mut caught = 0;
     for finished in &tests {
         let verdict = &finished.verdict;
         let is_caught = !verdict.failed() && verdict.count(|status| *status == Status::Passed) > 0;
         caught += usize::from(is_caught);
         let word = if is_caught { "yes" } else { "NO" };
+        let first = verdict.points.first().map(|point| point.text.as_str()).unwrap_or_default();
         text += &format!("{:<24} {word:<7} {}\n", finished.test.name, finished.test.about);
+        text += &format!("{:<32} {}\n", "", first.split_once(" caught ").map_or(first, |(_, how)| how));
     }
     text += &format!("\n{caught} caught, {} survived", tests.len() - caught);
     Some((text, caught == tests.len()))

@@ -13,6 +13,14 @@ pub enum Status {
 pub struct Point {
     pub text: String,
     pub status: Status,
+    /// What a failed test said about it: the diagnostics right after its line.
+    pub notes: Vec<String>,
+}
+
+impl Point {
+    pub fn new(text: impl Into<String>, status: Status) -> Self {
+        Self { text: text.into(), status, notes: Vec::new() }
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,7 +36,14 @@ pub struct Tap {
 pub fn parse(output: &str) -> Tap {
     let mut tap = Tap::default();
     let mut plan = None;
+    let mut after_failure = false;
     for line in output.lines().map(str::trim_end) {
+        let note = line.strip_prefix('#').filter(|_| after_failure);
+        if let (Some(note), Some(point)) = (note, tap.points.last_mut()) {
+            point.notes.push(note.trim().to_string());
+            continue;
+        }
+        after_failure = line.starts_with("not ok ");
         if let Some(rest) = line.strip_prefix("1..") {
             let (count, reason) = directive(rest);
             match count.trim().parse::<usize>() {
@@ -62,7 +77,7 @@ impl Tap {
             (true, None) => Status::Passed,
         };
         let text = text.trim().trim_start_matches("- ").to_string();
-        self.points.push(Point { text, status });
+        self.points.push(Point::new(text, status));
     }
 
     fn check_plan(&mut self, plan: Option<usize>) {

@@ -36,7 +36,7 @@ fn numbers_have_to_ascend() {
 #[test]
 fn skips_keep_their_reason() {
     let tap = parse("1..2\nok 1 - a # SKIP no device\nok 2 - b # skip\n");
-    assert_eq!(tap.points[0], Point { text: "a".into(), status: Status::Skipped("no device".into()) });
+    assert_eq!(tap.points[0], Point::new("a", Status::Skipped("no device".into())));
     assert_eq!(tap.points[1].status, Status::Skipped("no reason given".into()));
     let tap = parse("1..0 # SKIP no IOMMU\n");
     assert_eq!((tap.skipped.as_deref(), tap.problems.len()), (Some("no IOMMU"), 0));
@@ -60,4 +60,11 @@ fn other_lines_mean_nothing() {
     assert_eq!(tap.points.len(), 1);
     assert_eq!(tap.points[0].text, "a # 3 pages");
     assert!(tap.problems.is_empty());
+}
+
+#[test]
+fn a_failure_keeps_what_is_said_about_it() {
+    let tap = parse("1..2\n# before\nnot ok 1 - a\n# found 3\n# expected 4\nok 2 - b\n# after\n");
+    assert_eq!(tap.points[0].notes, ["found 3", "expected 4"]);
+    assert!(tap.points[1].notes.is_empty());
 }

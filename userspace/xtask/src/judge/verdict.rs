@@ -24,6 +24,16 @@ impl Verdict {
         self.points.iter().filter(|point| point.status == Status::Failed).map(|point| point.text.as_str())
     }
 
+    /// Notes of the failed points, each with its point's text before it.
+    pub fn reasons(&self) -> Vec<String> {
+        let failed = self.points.iter().filter(|point| point.status == Status::Failed);
+        let lines = |point: &Point| {
+            let notes = point.notes.iter().map(|note| format!("  {note}")).collect::<Vec<_>>();
+            [vec![point.text.clone()], notes].concat()
+        };
+        failed.flat_map(lines).collect()
+    }
+
     pub fn skips(&self) -> impl Iterator<Item = (&str, &str)> {
         self.points.iter().filter_map(|point| match &point.status {
             Status::Skipped(reason) => Some((point.text.as_str(), reason.as_str())),
@@ -36,7 +46,7 @@ impl Verdict {
     }
 
     pub fn add(&mut self, text: impl Into<String>, status: Status) {
-        self.points.push(Point { text: text.into(), status });
+        self.points.push(Point::new(text, status));
     }
 
     pub fn fail(&mut self, text: impl Into<String>) {
@@ -101,6 +111,9 @@ fn whole_run(outcome: &Outcome, allowed: &[String]) -> Vec<String> {
     }
     if let Some(why) = &outcome.stuck {
         wrong.push(format!("the module can not be unloaded: {why}"));
+    }
+    if !outcome.dmesg.contains("Linux version") {
+        wrong.push("dmesg: the kernel's first line is not there".to_string());
     }
     let complaints = dmesg::complaints(&outcome.dmesg, allowed);
     // The first says what happened; a trace that follows it is one failure, not twenty.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 fn run(end: End, output: &str) -> Outcome {
     let wall = Duration::from_secs(60);
-    Outcome { end, output: output.into(), dmesg: "[ 0.0] booting\n".into(), stuck: None, wall }
+    Outcome { end, output: output.into(), dmesg: "[ 0.0] Linux version 1.2.3\n".into(), stuck: None, wall }
 }
 
 fn failures(outcome: &Outcome) -> Vec<String> {
@@ -77,4 +77,11 @@ fn a_skipped_run_still_needs_a_clean_dmesg() {
     let mut outcome = run(End::Status(4), "1..0 # SKIP no IOMMU\n");
     outcome.dmesg += "BUG: something\n";
     assert_eq!(failures(&outcome).len(), 1);
+}
+
+#[test]
+fn a_console_that_said_nothing_is_not_clean() {
+    let mut outcome = run(End::Status(0), GOOD);
+    outcome.dmesg.clear();
+    assert_eq!(failures(&outcome), ["t: dmesg: the kernel's first line is not there"]);
 }

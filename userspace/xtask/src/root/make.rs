@@ -5,7 +5,8 @@
 
 use super::kernel::{self, Kernel};
 use super::mirror::Mirror;
-use super::{chroot, pin, BuildRoot, KERNEL};
+use super::wipe::remove_tree;
+use super::{chroot, lock_file, pin, BuildRoot, KERNEL};
 use crate::place::Place;
 use crate::report::Report;
 use anyhow::{bail, Context, Result};
@@ -45,6 +46,10 @@ struct Maker {
 
 type Stage = (&'static str, &'static str, fn(&mut Maker) -> Result<()>);
 
+/// The stamp that says that the root was begun by this program, and so may be
+/// removed by it. Where it is missing, somebody else's root is never touched.
+const BEGUN: &str = "begun";
+
 const STAGES: [Stage; 5] = [
     ("system", "root file system with the toolchain", Maker::system),
     ("qemu", "QEMU", Maker::qemu),
@@ -61,8 +66,8 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
     }
     chroot::need_root("making the build root")?;
     fs::create_dir_all(&stamps).with_context(|| format!("making {}", stamps.display()))?;
-    let lock = File::create(place.cache().join("lock"))?;
-    lock.lock().context("waiting for another build-root")?;
+    let lock = File::create(lock_file(&place.root()))?;
+    lock.lock().context("waiting for who uses the build root")?;
     let mut maker = Maker {
         dir: place.root(),
         stamps,
@@ -71,6 +76,7 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
     };
     maker.make()?;
     maker.report.done();
+    drop(lock);
     BuildRoot::open(&place.root())
 }
 
@@ -111,7 +117,7 @@ impl Maker {
         self.mmdebstrap()?;
         let mirror = Mirror::find(self.mirror.as_deref())?;
         self.report.say(&format!("build-root: Debian mirror {}", mirror.site));
-        remove_tree(&self.dir)?;
+        self.clear()?;
         let mut command = Command::new("mmdebstrap");
         command.args(["--mode=root", "--variant=apt", "--format=directory"]);
         command.arg(format!("--include={}", pin::PACKAGES.join(",")));
@@ -120,6 +126,16 @@ impl Maker {
         }
         command.arg(pin::SUITE).arg(&self.dir).args(mirror.sources());
         self.report.run(&mut command)
+    }
+
+    /// Make room for a new root.
+    fn clear(&self) -> Result<()> {
+        let begun = self.stamps.join(BEGUN);
+        if self.dir.exists() && !begun.exists() {
+            bail!("{} is there, but build-root did not make it: move it away, or choose another cache with XDG_CACHE_HOME", self.dir.display());
+        }
+        remove_tree(&self.dir)?;
+        Ok(fs::write(begun, "")?)
     }
 
     /// The one program that has to be on the machine itself.
@@ -195,7 +211,7 @@ impl Maker {
     }
 
     fn prepare(&mut self) -> Result<()> {
-        let root = BuildRoot::open(&self.dir)?;
+        let root = BuildRoot::look(&self.dir)?;
         let headers = self.dir.join(KERNEL).join("usr/src").join(format!("linux-headers-{}", root.release()));
         for file in [".config", "Module.symvers"] {
             let from = headers.join(file);
@@ -210,17 +226,4 @@ impl Maker {
         }
         Ok(())
     }
-}
-
-/// Remove a directory, if it is there, and nothing on another file system: a
-/// mount below it is not ours.
-fn remove_tree(dir: &Path) -> Result<()> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    let status = Command::new("rm").args(["-r", "--one-file-system", "--"]).arg(dir).status()?;
-    if !status.success() {
-        bail!("could not remove {}", dir.display());
-    }
-    Ok(())
 }

@@ -8,9 +8,10 @@ mod kernel;
 pub mod make;
 mod mirror;
 mod pin;
+mod wipe;
 
 use anyhow::{bail, Context, Result};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,10 +22,28 @@ pub const KERNEL: &str = "opt/kernel";
 pub struct BuildRoot {
     dir: PathBuf,
     release: String,
+    /// Held as long as the root is used: it is not made anew meanwhile.
+    _lock: Option<File>,
+}
+
+/// The file that is locked, shared by who uses the root, alone by who makes it.
+fn lock_file(dir: &Path) -> PathBuf {
+    dir.with_file_name("lock")
 }
 
 impl BuildRoot {
+    /// The root at `dir`; waits while it is being made.
     pub fn open(dir: &Path) -> Result<Self> {
+        let lock = match File::open(lock_file(dir)) {
+            Ok(file) => file,
+            Err(_) => bail!("no build root in {}: `make build-root` makes one", dir.display()),
+        };
+        lock.lock_shared().with_context(|| format!("waiting for the build root in {}", dir.display()))?;
+        Ok(Self { _lock: Some(lock), ..Self::look(dir)? })
+    }
+
+    /// As `open`, for who makes it and holds the lock alone.
+    fn look(dir: &Path) -> Result<Self> {
         let modules = dir.join(KERNEL).join("usr/lib/modules");
         let mut releases = match fs::read_dir(&modules) {
             Ok(entries) => entries.map(|e| Ok(e?.file_name())).collect::<Result<Vec<_>>>()?,
@@ -33,7 +52,7 @@ impl BuildRoot {
         releases.sort();
         let release = releases.pop().with_context(|| format!("no kernel in {}: `make build-root` gets one", modules.display()))?;
         let release = release.into_string().ok().context("a kernel release that is not UTF-8")?;
-        Ok(Self { dir: dir.to_path_buf(), release })
+        Ok(Self { dir: dir.to_path_buf(), release, _lock: None })
     }
 
     pub fn dir(&self) -> &Path {

@@ -2,6 +2,7 @@
 //! Run a VM from its start to its end and collect what it said.
 
 use super::accel::Accel;
+use super::console::Console;
 use super::job::Job;
 use super::profile::Profile;
 use super::qemu;
@@ -45,7 +46,8 @@ pub fn run(root: &BuildRoot, profile: &Profile, accel: Accel, job: &Job, unpacke
     let scratch = Scratch::make(logs, profile)?;
     job.pack(root, profile, unpacked, &scratch.initrd)?;
     let dmesg = logs.join("dmesg.log");
-    let files = qemu::Files { initrd: &scratch.initrd, dmesg: &dmesg, disks: &scratch.disks };
+    let console = Console::new()?;
+    let files = qemu::Files { initrd: &scratch.initrd, dmesg: &dmesg, console: &console, disks: &scratch.disks };
     let mut command = qemu::command(root, profile, accel, &files);
     fs::write(logs.join("qemu.cmd"), format!("{command:?}\n"))?;
     let start = Instant::now();
@@ -53,14 +55,15 @@ pub fn run(root: &BuildRoot, profile: &Profile, accel: Accel, job: &Job, unpacke
     let output = child.stdout.take().context("QEMU's output is not a pipe")?;
     let reader = Reader { log: File::create(logs.join("output.log"))?, live: job.live };
     let reader = thread::spawn(move || reader.read(output));
-    let timed_out = !wait(&mut child, start + job.timeout)?;
+    let timed_out = !wait(&mut child, start + job.timeout, &console)?;
     let heard = reader.join().expect("the reader of the guest's output panicked")?;
     let end = match heard.status {
         Some(status) => End::Status(status),
         None if timed_out => End::TimedOut,
         None => End::Died,
     };
-    let dmesg = fs::read(&dmesg).unwrap_or_default();
+    // A console that can not be read is not a clean one.
+    let dmesg = fs::read(&dmesg).with_context(|| format!("reading {}", dmesg.display()))?;
     let dmesg = String::from_utf8_lossy(&dmesg).replace('\r', "");
     Ok(Outcome { end, output: heard.text, dmesg, stuck: heard.stuck, wall: start.elapsed() })
 }
@@ -117,13 +120,14 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
 }
 
 /// Whether the VM ended by itself before `until`; afterwards it has ended.
-fn wait(child: &mut Child, until: Instant) -> Result<bool> {
+fn wait(child: &mut Child, until: Instant, console: &Console) -> Result<bool> {
     while Instant::now() < until {
         if child.try_wait()?.is_some() {
             return Ok(true);
         }
         thread::sleep(Duration::from_millis(20));
     }
+    console.question();
     child.kill()?;
     child.wait()?;
     Ok(false)

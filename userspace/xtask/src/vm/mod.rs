@@ -3,6 +3,7 @@
 
 pub mod accel;
 pub mod command;
+pub mod console;
 pub mod initramfs;
 pub mod job;
 pub mod kmod;

@@ -2,6 +2,7 @@
 //! QEMU's command line for a profile.
 
 use super::accel::Accel;
+use super::console::Console;
 use super::profile::Profile;
 use crate::root::BuildRoot;
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::process::Command;
 pub struct Files<'a> {
     pub initrd: &'a Path,
     pub dmesg: &'a Path,
+    pub console: &'a Console,
     pub disks: &'a [PathBuf],
 }
 
@@ -27,8 +29,8 @@ pub fn command(root: &BuildRoot, profile: &Profile, accel: Accel, files: &Files)
     command.args(machine(profile));
     command.args(devices(profile, files.disks));
     command.args(["-serial", "chardev:console", "-serial", "chardev:output"]);
-    command.arg("-chardev").arg(chardev("console", files.dmesg));
-    command.arg("-chardev").arg(chardev("output", Path::new("/proc/self/fd/1")));
+    command.args(files.console.args(files.dmesg));
+    command.args(["-chardev", "file,id=output,path=/proc/self/fd/1"]);
     command.arg("-kernel").arg(root.vmlinuz()).arg("-initrd").arg(files.initrd);
     command.arg("-append").arg(kernel_line(profile));
     command
@@ -68,15 +70,10 @@ fn devices(profile: &Profile, disks: &[PathBuf]) -> Vec<OsString> {
     args
 }
 
-fn chardev(id: &str, file: &Path) -> OsString {
-    let mut arg = OsString::from(format!("file,id={id},path="));
-    arg.push(file);
-    arg
-}
-
 /// An oops or a panic ends the VM at once: what follows would only hide it.
+/// SysRq is for a VM that hangs.
 fn kernel_line(profile: &Profile) -> String {
-    let mut line = String::from("console=ttyS0,115200 loglevel=7 oops=panic panic=-1");
+    let mut line = String::from("console=ttyS0,115200 loglevel=7 sysrq_always_enabled oops=panic panic=-1");
     for word in &profile.kernel {
         line.push(' ');
         line.push_str(word);

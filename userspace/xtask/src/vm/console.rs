@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The way into a running VM: its console and QEMU's monitor. They are used only
+//! to ask a VM that hangs what it is waiting for, before it is stopped.
+
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Magic SysRq keys (Documentation/admin-guide/sysrq): tasks that are blocked,
+/// and where each CPU is.
+const QUESTIONS: [u8; 2] = [b'w', b'l'];
+
+/// For the answer to get through the serial line.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Two sockets in a directory of their own: the path of a socket has to be short.
+pub struct Console {
+    dir: PathBuf,
+}
+
+impl Console {
+    pub fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("pagemove-vm-{}-{number}", std::process::id()));
+        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+        Ok(Self { dir })
+    }
+
+    /// QEMU's options. All that the console says goes to `log`, connected or not.
+    pub fn args(&self, log: &Path) -> Vec<OsString> {
+        let mut console = self.socket("console");
+        console.push(",logfile=");
+        console.push(log);
+        let monitor = self.socket("monitor");
+        let mon = "chardev=monitor,mode=readline".into();
+        vec!["-chardev".into(), console, "-chardev".into(), monitor, "-mon".into(), mon]
+    }
+
+    fn socket(&self, id: &str) -> OsString {
+        let mut arg = OsString::from(format!("socket,id={id},server=on,wait=off,path="));
+        arg.push(self.dir.join(id));
+        arg
+    }
+
+    /// Make the kernel say what it is doing. Best effort: a VM may hang so that
+    /// nobody answers.
+    pub fn question(&self) {
+        let _ = self.ask();
+    }
+
+    fn ask(&self) -> Result<()> {
+        let mut monitor = UnixStream::connect(self.dir.join("monitor"))?;
+        let mut console = UnixStream::connect(self.dir.join("console"))?;
+        for key in QUESTIONS {
+            monitor.write_all(b"chardev-send-break console\n")?;
+            thread::sleep(Duration::from_millis(200));
+            console.write_all(&[key])?;
+            thread::sleep(PATIENCE);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // Sockets that stay in the directory for temporary files harm nobody.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
