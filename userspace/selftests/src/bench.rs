@@ -54,14 +54,22 @@ impl Bench {
     /// Opens the first test device with a region of this many pages, on the
     /// first node, filled with the pattern of seed 0.
     pub fn open(pages: usize) -> Result<Self> {
-        let device = *devices()?.first().context("the VM has neither an NVMe nor an edu device")?;
+        let device = *devices()?
+            .first()
+            .context("the VM has neither an NVMe nor an edu device")?;
         let nodes = Nodes::find()?.context("the VM has one NUMA node only")?;
         pci::bind(device, pci::PAGEMOVE)?;
         let region = Region::on_node(pages, nodes.here)?;
         region.map.fill(0);
         let assigned = Assigned::open(device)?;
         map(&assigned, IOVA, &region)?;
-        Ok(Self { assigned, region, control: Control::open()?, device, nodes })
+        Ok(Self {
+            assigned,
+            region,
+            control: Control::open()?,
+            device,
+            nodes,
+        })
     }
 
     /// A request for some pages of the region.
@@ -108,7 +116,11 @@ pub fn describe(report: &MoveReport) -> String {
     match report.error {
         None => "success".to_string(),
         Some(error) => {
-            format!("{} ({})", errno::name(error.errno), text::name_or_number(text::REASONS, error.reason))
+            format!(
+                "{} ({})",
+                errno::name(error.errno),
+                text::name_or_number(text::REASONS, error.reason)
+            )
         }
     }
 }
@@ -133,7 +145,13 @@ pub fn wait_for_no_pages(most: Duration) -> Result<Duration> {
 pub fn expect_errno(what: &str, result: Result<(), i32>, expected: i32) -> Result<()> {
     let found = result.err().unwrap_or(0);
     if found != expected {
-        let name = |number| if number == 0 { "success".to_string() } else { errno::name(number) };
+        let name = |number| {
+            if number == 0 {
+                "success".to_string()
+            } else {
+                errno::name(number)
+            }
+        };
         bail!("{what}: {} instead of {}", name(found), name(expected));
     }
     Ok(())

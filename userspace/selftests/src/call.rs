@@ -43,15 +43,29 @@ unsafe impl Plain for uapi::Move {}
 impl Call {
     pub fn new<T: Plain>(name: &'static str, request: u32, argument: T, v0: usize) -> Self {
         // SAFETY: Plain structures have no padding, so every byte is set.
-        let bytes = unsafe { std::slice::from_raw_parts((&raw const argument).cast::<u8>(), size_of::<T>()) };
-        let mut call = Self { name, request, bytes: bytes.to_vec(), v0, has_flags: name != "info" };
+        let bytes = unsafe {
+            std::slice::from_raw_parts((&raw const argument).cast::<u8>(), size_of::<T>())
+        };
+        let mut call = Self {
+            name,
+            request,
+            bytes: bytes.to_vec(),
+            v0,
+            has_flags: name != "info",
+        };
         call.set_size(size_of::<T>() as u32);
         call
     }
 
     /// Of zeroes, but for its size.
     pub fn zeroes(name: &'static str, request: u32, length: usize) -> Self {
-        let mut call = Self { name, request, bytes: vec![0; length], v0: length, has_flags: true };
+        let mut call = Self {
+            name,
+            request,
+            bytes: vec![0; length],
+            v0: length,
+            has_flags: true,
+        };
         call.set_size(length as u32);
         call
     }
@@ -83,12 +97,26 @@ impl Call {
         // kernel write more than it may.
         let mut room = vec![0u64; self.bytes.len() / 8 + 64];
         // SAFETY: the room is longer than the bytes.
-        let copy = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), self.bytes.len()) };
+        let copy = unsafe {
+            std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), self.bytes.len())
+        };
         copy.copy_from_slice(&self.bytes);
         // SAFETY: the structure is in memory of ours.
-        let result = unsafe { raw_ioctl(control.file().as_fd(), self.request, copy.as_mut_ptr().cast()) };
+        let result = unsafe {
+            raw_ioctl(
+                control.file().as_fd(),
+                self.request,
+                copy.as_mut_ptr().cast(),
+            )
+        };
         self.bytes.copy_from_slice(copy);
-        assert!(room[self.bytes.len().div_ceil(8)..].iter().all(|word| *word == 0), "{}: wrote too much", self.name);
+        assert!(
+            room[self.bytes.len().div_ceil(8)..]
+                .iter()
+                .all(|word| *word == 0),
+            "{}: wrote too much",
+            self.name
+        );
         result
     }
 
@@ -96,7 +124,13 @@ impl Call {
     pub fn issue_at(&self, control: &Control, pointer: usize) -> Result<(), i32> {
         // SAFETY: the kernel has to refuse the pointer, or it is the address of a
         // mapping that holds the structure.
-        unsafe { raw_ioctl(control.file().as_fd(), self.request, pointer as *mut libc::c_void) }
+        unsafe {
+            raw_ioctl(
+                control.file().as_fd(),
+                self.request,
+                pointer as *mut libc::c_void,
+            )
+        }
     }
 
     /// Makes the call with the structure in memory that can not be written.

@@ -32,8 +32,13 @@ pub struct KernelLog {
 impl KernelLog {
     pub fn from_now() -> Result<Self> {
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").context("/dev/kmsg")?;
-        file.seek(SeekFrom::End(0)).context("the end of /dev/kmsg")?;
+        let mut file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg")
+            .context("/dev/kmsg")?;
+        file.seek(SeekFrom::End(0))
+            .context("the end of /dev/kmsg")?;
         Ok(Self { file })
     }
 
@@ -45,7 +50,12 @@ impl KernelLog {
             match self.file.read(&mut record) {
                 Ok(length) => {
                     let text = String::from_utf8_lossy(&record[..length]);
-                    lines.push(text.split_once(';').map_or(&*text, |(_, line)| line).trim_end().to_string());
+                    lines.push(
+                        text.split_once(';')
+                            .map_or(&*text, |(_, line)| line)
+                            .trim_end()
+                            .to_string(),
+                    );
                 }
                 // Some records were overwritten before they were read.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
@@ -57,8 +67,14 @@ impl KernelLog {
     /// Fails with the first bad line since the last call.
     pub fn check(&mut self) -> Result<()> {
         let lines = self.lines();
-        let bad = lines.iter().find(|line| BAD.iter().any(|mark| line.contains(mark)));
-        ensure!(bad.is_none(), "the kernel says: {}", bad.expect("just checked"));
+        let bad = lines
+            .iter()
+            .find(|line| BAD.iter().any(|mark| line.contains(mark)));
+        ensure!(
+            bad.is_none(),
+            "the kernel says: {}",
+            bad.expect("just checked")
+        );
         Ok(())
     }
 }

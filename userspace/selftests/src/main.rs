@@ -3,6 +3,7 @@
 
 mod bench;
 mod call;
+mod eater;
 mod kernel_log;
 mod module;
 mod pci;
@@ -21,14 +22,46 @@ use std::process::ExitCode;
 type Suite = (&'static str, &'static str, fn(&[String]) -> ExitCode);
 
 const SUITES: &[Suite] = &[
-    ("bad-input", "every wrong call gets its documented errno, and changes nothing", suites::bad_input::main),
-    ("regions", "/dev/pagemove is a file that a VMM can use as guest memory", suites::regions::main),
-    ("formats", "an IOMMU that can not do it is refused with the reason (argument: its format)", suites::formats::main),
-    ("cli", "the program pagemove: exit codes, JSON, exact numbers when interrupted", suites::cli::main),
-    ("lifecycle", "the module can not go while it is in use, and can when it is not", suites::lifecycle::main),
-    ("races", "map, unmap, close and move at once: no hang, no wrong byte", suites::races::main),
-    ("kill9", "a guest that is killed in any state leaves nothing behind", suites::kill9::main),
-    ("qemu", "an unmodified QEMU reaches its BIOS while its RAM is moved", suites::qemu::main),
+    (
+        "bad-input",
+        "every wrong call gets its documented errno, and changes nothing",
+        suites::bad_input::main,
+    ),
+    (
+        "regions",
+        "/dev/pagemove is a file that a VMM can use as guest memory",
+        suites::regions::main,
+    ),
+    (
+        "formats",
+        "an IOMMU that can not do it is refused with the reason (argument: its format)",
+        suites::formats::main,
+    ),
+    (
+        "cli",
+        "the program pagemove: exit codes, JSON, exact numbers when interrupted",
+        suites::cli::main,
+    ),
+    (
+        "lifecycle",
+        "the module can not go while it is in use, and can when it is not",
+        suites::lifecycle::main,
+    ),
+    (
+        "races",
+        "map, unmap, close and move at once: no hang, no wrong byte",
+        suites::races::main,
+    ),
+    (
+        "kill9",
+        "a guest that is killed in any state leaves nothing behind",
+        suites::kill9::main,
+    ),
+    (
+        "qemu",
+        "an unmodified QEMU reaches its BIOS while its RAM is moved",
+        suites::qemu::main,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -17,11 +17,16 @@ pub const PAGEMOVE: &str = "pagemove";
 const PARAMETERS: &str = "allow_incoherent=1";
 
 fn errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+    std::io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
 }
 
 pub fn is_loaded(name: &str) -> bool {
-    Path::new("/sys/module").join(name).join("initstate").exists()
+    Path::new("/sys/module")
+        .join(name)
+        .join("initstate")
+        .exists()
 }
 
 /// insmod: the errno if the kernel does not want it.
@@ -29,7 +34,14 @@ fn insert(path: &Path, parameters: &str) -> Result<Result<(), i32>> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let parameters = CString::new(parameters)?;
     // SAFETY: an open file and a C string.
-    let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), parameters.as_ptr(), 0) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_finit_module,
+            file.as_raw_fd(),
+            parameters.as_ptr(),
+            0,
+        )
+    };
     Ok(if result == 0 { Ok(()) } else { Err(errno()) })
 }
 
@@ -50,10 +62,17 @@ pub fn load_stock(name: &str) -> Result<()> {
     if is_loaded(name) {
         return Ok(());
     }
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel's release")?;
-    let path = Path::new("/lib/modules").join(release.trim()).join(format!("{name}.ko"));
+    let release =
+        fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel's release")?;
+    let path = Path::new("/lib/modules")
+        .join(release.trim())
+        .join(format!("{name}.ko"));
     let result = insert(&path, "")?;
-    ensure!(result.is_ok(), "loading {name}: {}", std::io::Error::from_raw_os_error(result.unwrap_err()));
+    ensure!(
+        result.is_ok(),
+        "loading {name}: {}",
+        std::io::Error::from_raw_os_error(result.unwrap_err())
+    );
     Ok(())
 }
 
@@ -69,10 +88,16 @@ pub fn load_pagemove() -> Result<()> {
 
 pub fn load_pagemove_with(parameters: &str) -> Result<()> {
     let result = insert(&pagemove_file(), parameters)?;
-    ensure!(result.is_ok(), "insmod: {}", std::io::Error::from_raw_os_error(result.unwrap_err()));
+    ensure!(
+        result.is_ok(),
+        "insmod: {}",
+        std::io::Error::from_raw_os_error(result.unwrap_err())
+    );
     // devtmpfs makes the file in a thread of its own.
     let file = Path::new(pagemove_uapi::DEVICE);
-    system::wait_until("the device file is there", Duration::from_secs(5), || Ok(file.exists()))?;
+    system::wait_until("the device file is there", Duration::from_secs(5), || {
+        Ok(file.exists())
+    })?;
     Ok(())
 }
 

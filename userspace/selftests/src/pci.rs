@@ -23,8 +23,10 @@ fn directory(address: PciAddress) -> PathBuf {
 /// Every function there is, in the order of addresses.
 pub fn all() -> Result<Vec<PciAddress>> {
     let entries = fs::read_dir(Path::new(BUS).join("devices")).context("no PCI bus in sysfs")?;
-    let mut found: Vec<PciAddress> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut found: Vec<PciAddress> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
     found.sort();
     Ok(found)
 }
@@ -55,7 +57,10 @@ pub fn group(address: PciAddress) -> Option<u32> {
 pub fn unbind(address: PciAddress) -> Result<()> {
     write(&directory(address).join("driver_override"), "nobody")?;
     if driver(address).is_some() {
-        write(&directory(address).join("driver/unbind"), &address.to_string())?;
+        write(
+            &directory(address).join("driver/unbind"),
+            &address.to_string(),
+        )?;
     }
     ensure!(driver(address).is_none(), "{address} is still bound");
     Ok(())

@@ -17,8 +17,14 @@ impl Random {
 
     /// From the environment's SEED, or a new one, which is printed.
     pub fn announced() -> Self {
-        let given = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
+        let given = std::env::var("SEED")
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let now = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(1, |time| time.as_nanos() as u64)
+        };
         let seed = given.unwrap_or_else(now);
         tap::diagnostic(&format!("SEED={seed} repeats the choices of this run"));
         Self::seeded(seed)

@@ -25,12 +25,21 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 /// mmap(2), with the errno as it is.
-fn mmap(at: *mut u8, length: usize, prot: i32, flags: i32, fd: i32, offset: u64) -> Result<*mut u8, i32> {
+fn mmap(
+    at: *mut u8,
+    length: usize,
+    prot: i32,
+    flags: i32,
+    fd: i32,
+    offset: u64,
+) -> Result<*mut u8, i32> {
     // SAFETY: without MAP_FIXED nothing that exists is replaced; the only caller
     // with it replaces its own mapping.
     let address = unsafe { libc::mmap(at.cast(), length, prot, flags, fd, offset as libc::off_t) };
     if address == libc::MAP_FAILED {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO));
+        return Err(std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO));
     }
     Ok(address.cast())
 }
@@ -66,7 +75,9 @@ impl Mapping {
     /// Ordinary memory.
     pub fn anonymous(length: usize) -> Result<Self> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        Self::new(-1, flags, 0, length).map_err(std::io::Error::from_raw_os_error).context("anonymous memory")
+        Self::new(-1, flags, 0, length)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("anonymous memory")
     }
 
     /// Memory of huge pages; None if none are to be had.
@@ -75,13 +86,16 @@ impl Mapping {
         match Self::new(-1, flags, 0, length) {
             Ok(map) => Ok(Some(map)),
             Err(libc::ENOMEM) => Ok(None),
-            Err(errno) => Err(std::io::Error::from_raw_os_error(errno)).context("memory of huge pages"),
+            Err(errno) => {
+                Err(std::io::Error::from_raw_os_error(errno)).context("memory of huge pages")
+            }
         }
     }
 
     fn new(fd: i32, flags: i32, offset: u64, length: usize) -> Result<Self, i32> {
         // INVARIANT: just mapped.
-        mmap(std::ptr::null_mut(), length, READ_WRITE, flags, fd, offset).map(|address| Self { address, length })
+        mmap(std::ptr::null_mut(), length, READ_WRITE, flags, fd, offset)
+            .map(|address| Self { address, length })
     }
 
     pub fn address(&self) -> *mut u8 {
@@ -135,7 +149,10 @@ impl Mapping {
     pub fn check_page(&self, seed: u64, page: usize) -> Result<()> {
         for word in 0..PAGE_SIZE / 8 {
             let (found, expected) = (self.read(page, word), Self::pattern(seed, page, word));
-            ensure!(found == expected, "page {page} word {word}: {found:#x} instead of {expected:#x}");
+            ensure!(
+                found == expected,
+                "page {page} word {word}: {found:#x} instead of {expected:#x}"
+            );
         }
         Ok(())
     }
@@ -148,14 +165,33 @@ impl Mapping {
     pub fn punch(&self, first: usize, pages: usize) -> Result<(), i32> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
         assert!(first + pages <= self.pages());
-        mmap(self.page(first), pages * PAGE_SIZE, libc::PROT_NONE, flags, -1, 0).map(drop)
+        mmap(
+            self.page(first),
+            pages * PAGE_SIZE,
+            libc::PROT_NONE,
+            flags,
+            -1,
+            0,
+        )
+        .map(drop)
     }
 
     /// Maps these pages of a file again.
     pub fn mend(&self, file: &File, first: usize, pages: usize) -> Result<(), i32> {
         assert!(first + pages <= self.pages());
-        let (flags, offset) = (libc::MAP_SHARED | libc::MAP_FIXED, (first * PAGE_SIZE) as u64);
-        mmap(self.page(first), pages * PAGE_SIZE, READ_WRITE, flags, file.as_raw_fd(), offset).map(drop)
+        let (flags, offset) = (
+            libc::MAP_SHARED | libc::MAP_FIXED,
+            (first * PAGE_SIZE) as u64,
+        );
+        mmap(
+            self.page(first),
+            pages * PAGE_SIZE,
+            READ_WRITE,
+            flags,
+            file.as_raw_fd(),
+            offset,
+        )
+        .map(drop)
     }
 
     /// Changes what may be done with it.
@@ -195,12 +231,21 @@ impl Region {
 
     /// Where each page is.
     pub fn places(&self) -> Result<Vec<Place>> {
-        Ok(self.control.region_query(self.id, 0, self.map.length() as u64)?)
+        Ok(self
+            .control
+            .region_query(self.id, 0, self.map.length() as u64)?)
     }
 
     /// How many pages are on a node.
     pub fn pages_on(&self, node: i32) -> Result<usize> {
-        let there = Place { kind: PLACE_NODE, number: node };
-        Ok(self.places()?.iter().filter(|place| **place == there).count())
+        let there = Place {
+            kind: PLACE_NODE,
+            number: node,
+        };
+        Ok(self
+            .places()?
+            .iter()
+            .filter(|place| **place == there)
+            .count())
     }
 }

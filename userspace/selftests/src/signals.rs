@@ -16,7 +16,11 @@ pub fn catch() -> Result<()> {
         action.sa_sigaction = nothing as *const () as usize;
         libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut())
     };
-    ensure!(result == 0, "sigaction: {}", std::io::Error::last_os_error());
+    ensure!(
+        result == 0,
+        "sigaction: {}",
+        std::io::Error::last_os_error()
+    );
     Ok(())
 }
 

@@ -11,15 +11,31 @@ use pagemove_uapi::PAGE_SIZE;
 /// themselves, which it does not count and which may be a hundred MiB.
 pub fn available_memory() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo").context("meminfo")?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:")).context("no MemAvailable")?;
-    let kib: u64 = line.split_whitespace().nth(1).context("MemAvailable has no number")?.parse()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))
+        .context("no MemAvailable")?;
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .context("MemAvailable has no number")?
+        .parse()?;
     let zones = fs::read_to_string("/proc/zoneinfo").context("zoneinfo")?;
     Ok((kib << 10) + kept_by_cpus(&zones) * PAGE_SIZE as u64)
 }
 
 /// The sum of `count:` in zoneinfo: pages on the free lists of CPUs.
 fn kept_by_cpus(zones: &str) -> u64 {
-    zones.lines().filter_map(|line| line.trim().strip_prefix("count:")?.trim().parse::<u64>().ok()).sum()
+    zones
+        .lines()
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix("count:")?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
+        .sum()
 }
 
 /// `0-2,5` as numbers.
@@ -33,12 +49,31 @@ fn numbers(list: &str) -> Vec<usize> {
 
 /// Nodes that have memory.
 pub fn nodes() -> Result<Vec<i32>> {
-    let list = fs::read_to_string("/sys/devices/system/node/has_memory").context("no NUMA in sysfs")?;
+    let list =
+        fs::read_to_string("/sys/devices/system/node/has_memory").context("no NUMA in sysfs")?;
     Ok(numbers(&list).into_iter().map(|node| node as i32).collect())
 }
 
+/// MemFree of a node, in bytes.
+pub fn free_memory_of(node: i32) -> Result<u64> {
+    let path = format!("/sys/devices/system/node/node{node}/meminfo");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = text
+        .lines()
+        .find(|line| line.contains("MemFree:"))
+        .with_context(|| path.clone())?;
+    let kib: u64 = line
+        .split_whitespace()
+        .nth_back(1)
+        .with_context(|| path.clone())?
+        .parse()?;
+    Ok(kib << 10)
+}
+
 fn cpus() -> Result<Vec<usize>> {
-    Ok(numbers(&fs::read_to_string("/sys/devices/system/cpu/online").context("no CPUs in sysfs")?))
+    Ok(numbers(
+        &fs::read_to_string("/sys/devices/system/cpu/online").context("no CPUs in sysfs")?,
+    ))
 }
 
 /// Runs a process of its own for a moment on every CPU. An idle CPU may keep the
@@ -85,14 +120,25 @@ pub fn in_child(body: impl FnOnce() -> i32) -> Result<i32> {
             break;
         }
         let error = std::io::Error::last_os_error();
-        ensure!(error.kind() == std::io::ErrorKind::Interrupted, "waitpid: {error}");
+        ensure!(
+            error.kind() == std::io::ErrorKind::Interrupted,
+            "waitpid: {error}"
+        );
     }
-    ensure!(libc::WIFEXITED(status), "the child was killed by signal {}", libc::WTERMSIG(status));
+    ensure!(
+        libc::WIFEXITED(status),
+        "the child was killed by signal {}",
+        libc::WTERMSIG(status)
+    );
     Ok(libc::WEXITSTATUS(status))
 }
 
 /// Asks until the answer is yes. Says how long it took.
-pub fn wait_until(what: &str, most: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<Duration> {
+pub fn wait_until(
+    what: &str,
+    most: Duration,
+    mut done: impl FnMut() -> Result<bool>,
+) -> Result<Duration> {
     let start = Instant::now();
     loop {
         if done()? {

@@ -23,7 +23,10 @@ pub struct Case<T> {
 
 impl<T> Case<T> {
     pub fn new(name: impl Into<String>, run: impl FnOnce(&mut T) -> Outcome + 'static) -> Self {
-        Self { name: name.into(), run: Box::new(run) }
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
     }
 }
 

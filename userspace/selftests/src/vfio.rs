@@ -32,17 +32,25 @@ unsafe fn ioctl<T>(file: &File, request: u32, argument: *const T) -> Result<i32,
     // SAFETY: the caller vouches for the argument.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, argument) };
     if result < 0 {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO));
+        return Err(std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO));
     }
     Ok(result)
 }
 
 fn checked<T>(what: &str, result: Result<T, i32>) -> Result<T> {
-    result.map_err(std::io::Error::from_raw_os_error).with_context(|| what.to_string())
+    result
+        .map_err(std::io::Error::from_raw_os_error)
+        .with_context(|| what.to_string())
 }
 
 fn open(path: &str) -> Result<File> {
-    OpenOptions::new().read(true).write(true).open(path).with_context(|| format!("opening {path}"))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("opening {path}"))
 }
 
 /// Mappings for DMA, shared by the groups that join it.
@@ -66,11 +74,20 @@ impl Container {
         // SAFETY: these two have no pointer argument.
         let (version, has_type1) = unsafe {
             (
-                checked("VFIO_GET_API_VERSION", ioctl(&file, GET_API_VERSION, std::ptr::null::<u8>()))?,
-                checked("VFIO_CHECK_EXTENSION", ioctl(&file, CHECK_EXTENSION, sys::VFIO_TYPE1v2_IOMMU as *const u8))?,
+                checked(
+                    "VFIO_GET_API_VERSION",
+                    ioctl(&file, GET_API_VERSION, std::ptr::null::<u8>()),
+                )?,
+                checked(
+                    "VFIO_CHECK_EXTENSION",
+                    ioctl(&file, CHECK_EXTENSION, sys::VFIO_TYPE1v2_IOMMU as *const u8),
+                )?,
             )
         };
-        ensure!(version == 0 && has_type1 == 1, "VFIO version {version}, type 1 v2: {has_type1}");
+        ensure!(
+            version == 0 && has_type1 == 1,
+            "VFIO version {version}, type 1 v2: {has_type1}"
+        );
         Ok(Self { file })
     }
 
@@ -113,27 +130,43 @@ impl Container {
 impl Group {
     /// The group of a device that is bound to a VFIO driver.
     pub fn open(address: PciAddress) -> Result<Self> {
-        let number = pci::group(address).with_context(|| format!("{address} has no IOMMU group"))?;
+        let number =
+            pci::group(address).with_context(|| format!("{address} has no IOMMU group"))?;
         let file = open(&format!("/dev/vfio/{number}"))?;
-        let mut status = sys::vfio_group_status { argsz: size_of::<sys::vfio_group_status>() as u32, flags: 0 };
+        let mut status = sys::vfio_group_status {
+            argsz: size_of::<sys::vfio_group_status>() as u32,
+            flags: 0,
+        };
         // SAFETY: the structure VFIO wants.
-        checked("VFIO_GROUP_GET_STATUS", unsafe { ioctl(&file, GROUP_GET_STATUS, &raw mut status) })?;
-        ensure!(status.flags & sys::VFIO_GROUP_FLAGS_VIABLE != 0, "group {number} is not viable");
+        checked("VFIO_GROUP_GET_STATUS", unsafe {
+            ioctl(&file, GROUP_GET_STATUS, &raw mut status)
+        })?;
+        ensure!(
+            status.flags & sys::VFIO_GROUP_FLAGS_VIABLE != 0,
+            "group {number} is not viable"
+        );
         Ok(Self { file })
     }
 
     pub fn join(&self, container: &Container) -> Result<()> {
         let fd = container.file.as_raw_fd();
         // SAFETY: a pointer to a file descriptor, as VFIO wants.
-        checked("VFIO_GROUP_SET_CONTAINER", unsafe { ioctl(&self.file, GROUP_SET_CONTAINER, &raw const fd) }).map(drop)
+        checked("VFIO_GROUP_SET_CONTAINER", unsafe {
+            ioctl(&self.file, GROUP_SET_CONTAINER, &raw const fd)
+        })
+        .map(drop)
     }
 
     pub fn device(&self, address: PciAddress) -> Result<Device> {
         let name = std::ffi::CString::new(address.to_string())?;
         // SAFETY: a C string, as VFIO wants.
-        let fd = checked("VFIO_GROUP_GET_DEVICE_FD", unsafe { ioctl(&self.file, GROUP_GET_DEVICE_FD, name.as_ptr()) })?;
+        let fd = checked("VFIO_GROUP_GET_DEVICE_FD", unsafe {
+            ioctl(&self.file, GROUP_GET_DEVICE_FD, name.as_ptr())
+        })?;
         // SAFETY: a descriptor that VFIO just made for us.
-        Ok(Device { _file: unsafe { File::from_raw_fd(fd) } })
+        Ok(Device {
+            _file: unsafe { File::from_raw_fd(fd) },
+        })
     }
 }
 
@@ -151,6 +184,10 @@ impl Assigned {
         group.join(&container)?;
         container.set_iommu()?;
         let device = group.device(address)?;
-        Ok(Self { device, group, container })
+        Ok(Self {
+            device,
+            group,
+            container,
+        })
     }
 }

@@ -30,23 +30,29 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn run(args: &[String]) -> Result<()> {
-    let [device, pages, node] = args else { anyhow::bail!("victim DEVICE PAGES NODE") };
+    let [device, pages, node] = args else {
+        anyhow::bail!("victim DEVICE PAGES NODE")
+    };
     let device: PciAddress = device.parse()?;
     // The region's file is opened before VFIO in every second process, after it
     // in the others: at the end they are closed in the order of descriptors.
-    let early = std::process::id() % 2 == 0;
+    let early = std::process::id().is_multiple_of(2);
     let region = || Region::on_node(pages.parse()?, node.parse()?);
     let first = if early { Some(region()?) } else { None };
     let assigned = Assigned::open(device)?;
     let region = first.map_or_else(region, Ok)?;
     bench::map(&assigned, bench::IOVA, &region)?;
     println!("{READY}");
-    std::io::stdout().flush().context("telling that the guest is ready")?;
+    std::io::stdout()
+        .flush()
+        .context("telling that the guest is ready")?;
     let mut count = 0u64;
     loop {
         for page in 0..region.map.pages() {
             count += 1;
-            region.map.write(page, count as usize % (PAGE_SIZE / 8), count);
+            region
+                .map
+                .write(page, count as usize % (PAGE_SIZE / 8), count);
         }
     }
 }

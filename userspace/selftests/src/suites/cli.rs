@@ -32,12 +32,21 @@ const CHECKS: &[(&str, Check)] = &[
     ("move: pages that are there before: 0", moves_nothing),
     ("query says the same", query),
     ("stats: the windows of these moves", stats),
-    ("move: a node that does not exist: 2, and it says what would be right", wrong_node),
+    (
+        "move: a node that does not exist: 2, and it says what would be right",
+        wrong_node,
+    ),
     ("move: an IOVA that is not mapped: 2", not_mapped),
     ("move: a device that does not exist: 2", no_device),
     ("move: no time at all: 3, the source is intact", no_time),
-    ("move: not enough time: 5, and the numbers are exact", little_time),
-    ("move: interrupted: 5, and the numbers are exact", interrupted),
+    (
+        "move: not enough time: 5, and the numbers are exact",
+        little_time,
+    ),
+    (
+        "move: interrupted: 5, and the numbers are exact",
+        interrupted,
+    ),
     ("move: a bar on a terminal, and only there", progress),
     ("move: an IOMMU that can not do it: 4", unsupported),
     ("without the module: 4", no_module),
@@ -46,7 +55,10 @@ const CHECKS: &[(&str, Check)] = &[
 pub fn main(_: &[String]) -> ExitCode {
     match Bench::open(PAGES) {
         Ok(bench) => {
-            let cases = CHECKS.iter().map(|(name, check)| Case::new(*name, check)).collect();
+            let cases = CHECKS
+                .iter()
+                .map(|(name, check)| Case::new(*name, check))
+                .collect();
             tap::run(&mut Some(bench), cases)
         }
         Err(error) => tap::fail_all(&error),
@@ -59,12 +71,18 @@ fn bench(state: &State) -> Result<&Bench> {
 
 /// Runs the program; its exit code and its JSON.
 fn run(line: &str) -> Result<(i32, Value)> {
-    let output = Command::new(PROGRAM).arg("--json").args(line.split_whitespace()).output();
+    let output = Command::new(PROGRAM)
+        .arg("--json")
+        .args(line.split_whitespace())
+        .output();
     answer(output.context("starting pagemove")?)
 }
 
 fn answer(output: Output) -> Result<(i32, Value)> {
-    let code = output.status.code().with_context(|| format!("pagemove was ended, {}", output.status))?;
+    let code = output
+        .status
+        .code()
+        .with_context(|| format!("pagemove was ended, {}", output.status))?;
     let json = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("its JSON: {:?}", String::from_utf8_lossy(&output.stdout)))?;
     Ok((code, json))
@@ -73,7 +91,10 @@ fn answer(output: Output) -> Result<(i32, Value)> {
 /// The command that moves the first pages of the bench.
 fn line(bench: &Bench, pages: usize, node: i32) -> String {
     let length = pages * PAGE_SIZE;
-    format!("move --device {} --iova {IOVA:#x} --length {length} --to-node {node}", bench.device)
+    format!(
+        "move --device {} --iova {IOVA:#x} --length {length} --to-node {node}",
+        bench.device
+    )
 }
 
 fn expect(line: &str, code: i32, wanted: &[(&str, Value)]) -> Outcome {
@@ -81,23 +102,32 @@ fn expect(line: &str, code: i32, wanted: &[(&str, Value)]) -> Outcome {
     ensure!(found == code, "exit code {found} instead of {code}: {json}");
     for (path, value) in wanted {
         let found = json.pointer(path).unwrap_or(&Value::Null);
-        ensure!(found == value, "{path} is {found} instead of {value}: {json}");
+        ensure!(
+            found == value,
+            "{path} is {found} instead of {value}: {json}"
+        );
     }
     Ok(Pass)
 }
 
 fn number(json: &Value, path: &str) -> Result<u64> {
-    json.pointer(path).and_then(Value::as_u64).with_context(|| format!("no {path} in {json}"))
+    json.pointer(path)
+        .and_then(Value::as_u64)
+        .with_context(|| format!("no {path} in {json}"))
 }
 
 fn info(_: &mut State) -> Outcome {
-    expect("info", 0, &[
-        ("/abi_version", 1.into()),
-        ("/engines/0", "adbit".into()),
-        ("/formats/0", "x86_64".into()),
-        ("/test_build", false.into()),
-        ("/page_size", 4096.into()),
-    ])
+    expect(
+        "info",
+        0,
+        &[
+            ("/abi_version", 1.into()),
+            ("/engines/0", "adbit".into()),
+            ("/formats/0", "x86_64".into()),
+            ("/test_build", false.into()),
+            ("/page_size", 4096.into()),
+        ],
+    )
 }
 
 fn list(state: &mut State) -> Outcome {
@@ -105,42 +135,77 @@ fn list(state: &mut State) -> Outcome {
     let (code, json) = run("list")?;
     ensure!(code == 0, "exit code {code}");
     let find = |list: &str, member: &str, value: Value| {
-        json[list].as_array().into_iter().flatten().find(|entry| entry[member] == value).cloned()
+        json[list]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry[member] == value)
+            .cloned()
     };
-    let device = find("devices", "address", bench.device.to_string().into()).context("the device is not listed")?;
-    ensure!(device["open"] == true && device["engines"][0] == "adbit", "{device}");
-    let region = find("regions", "id", bench.region.id.into()).context("the region is not listed")?;
-    ensure!(region["pages"] == PAGES && region["command"] == "pagemove-selfte", "{region}");
+    let device = find("devices", "address", bench.device.to_string().into())
+        .context("the device is not listed")?;
+    ensure!(
+        device["open"] == true && device["engines"][0] == "adbit",
+        "{device}"
+    );
+    let region =
+        find("regions", "id", bench.region.id.into()).context("the region is not listed")?;
+    ensure!(
+        region["pages"] == PAGES && region["command"] == "pagemove-selfte",
+        "{region}"
+    );
     Ok(Pass)
 }
 
 fn moves(state: &mut State) -> Outcome {
     let bench = bench(state)?;
-    expect(&line(bench, PAGES, bench.nodes.there), 0, &[
-        ("/status", "moved".into()),
-        ("/pages", PAGES.into()),
-        ("/pages_moved", PAGES.into()),
-        ("/engine", "adbit".into()),
-        ("/error", Value::Null),
-    ])?;
+    expect(
+        &line(bench, PAGES, bench.nodes.there),
+        0,
+        &[
+            ("/status", "moved".into()),
+            ("/pages", PAGES.into()),
+            ("/pages_moved", PAGES.into()),
+            ("/engine", "adbit".into()),
+            ("/error", Value::Null),
+        ],
+    )?;
     bench.region.map.check(0)?;
     Ok(Pass)
 }
 
 fn moves_nothing(state: &mut State) -> Outcome {
     let bench = bench(state)?;
-    expect(&line(bench, 64, bench.nodes.there), 0, &[("/pages_moved", 0.into()), ("/pages_there", 64.into())])?;
-    let again = format!("{} --even-if-there --pages", line(bench, 64, bench.nodes.there));
-    expect(&again, 0, &[("/pages_moved", 64.into()), ("/results/63/outcome", "moved".into())])
+    expect(
+        &line(bench, 64, bench.nodes.there),
+        0,
+        &[("/pages_moved", 0.into()), ("/pages_there", 64.into())],
+    )?;
+    let again = format!(
+        "{} --even-if-there --pages",
+        line(bench, 64, bench.nodes.there)
+    );
+    expect(
+        &again,
+        0,
+        &[
+            ("/pages_moved", 64.into()),
+            ("/results/63/outcome", "moved".into()),
+        ],
+    )
 }
 
 fn query(state: &mut State) -> Outcome {
     let bench = bench(state)?;
-    expect(&format!("query {}", bench.region.id), 0, &[
-        ("/totals/0/pages", PAGES.into()),
-        ("/totals/0/place/number", bench.nodes.there.into()),
-        ("/runs/0/pages", PAGES.into()),
-    ])
+    expect(
+        &format!("query {}", bench.region.id),
+        0,
+        &[
+            ("/totals/0/pages", PAGES.into()),
+            ("/totals/0/place/number", bench.nodes.there.into()),
+            ("/runs/0/pages", PAGES.into()),
+        ],
+    )
 }
 
 fn stats(_: &mut State) -> Outcome {
@@ -149,7 +214,10 @@ fn stats(_: &mut State) -> Outcome {
     let window = |name: &str| number(&json, &format!("/window_ns/{name}"));
     ensure!(number(&json, "/pages_moved")? == window("count")?, "{json}");
     let (p50, p99, max) = (window("p50")?, window("p99")?, window("max")?);
-    ensure!(0 < p50 && p50 <= p99 && p99 <= max, "p50 {p50}, p99 {p99}, max {max}");
+    ensure!(
+        0 < p50 && p50 <= p99 && p99 <= max,
+        "p50 {p50}, p99 {p99}, max {max}"
+    );
     ensure!(number(&json, "/region_pages")? == PAGES as u64, "{json}");
     Ok(Pass)
 }
@@ -157,36 +225,70 @@ fn stats(_: &mut State) -> Outcome {
 fn wrong_node(state: &mut State) -> Outcome {
     let bench = bench(state)?;
     let wrong = line(bench, 1, 99);
-    expect(&wrong, 2, &[("/error/errno", "EINVAL".into()), ("/error/reason", "node".into())])?;
-    let output = Command::new(PROGRAM).args(wrong.split_whitespace()).output()?;
+    expect(
+        &wrong,
+        2,
+        &[
+            ("/error/errno", "EINVAL".into()),
+            ("/error/reason", "node".into()),
+        ],
+    )?;
+    let output = Command::new(PROGRAM)
+        .args(wrong.split_whitespace())
+        .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(said.contains("has_memory") && said.lines().count() == 1, "it says {said:?}");
+    ensure!(
+        said.contains("has_memory") && said.lines().count() == 1,
+        "it says {said:?}"
+    );
     Ok(Pass)
 }
 
 fn not_mapped(state: &mut State) -> Outcome {
     let line = line(bench(state)?, 1, 0).replace(&format!("{IOVA:#x}"), "0x8000");
-    expect(&line, 2, &[("/error/errno", "ENOENT".into()), ("/error/reason", "not-mapped".into())])
+    expect(
+        &line,
+        2,
+        &[
+            ("/error/errno", "ENOENT".into()),
+            ("/error/reason", "not-mapped".into()),
+        ],
+    )
 }
 
 fn no_device(_: &mut State) -> Outcome {
     let line = "move --device 0000:ff:1f.7 --iova 0 --length 4K --to-node 0";
-    expect(line, 2, &[("/error/errno", "ENODEV".into()), ("/status", "kernel-error".into())])
+    expect(
+        line,
+        2,
+        &[
+            ("/error/errno", "ENODEV".into()),
+            ("/status", "kernel-error".into()),
+        ],
+    )
 }
 
 fn no_time(state: &mut State) -> Outcome {
     let bench = bench(state)?;
     let late = format!("{} --deadline 1ns", line(bench, 64, bench.nodes.here));
-    expect(&late, 3, &[
-        ("/status", "aborted".into()),
-        ("/pages_moved", 0.into()),
-        ("/error/reason", "deadline".into()),
-    ])
+    expect(
+        &late,
+        3,
+        &[
+            ("/status", "aborted".into()),
+            ("/pages_moved", 0.into()),
+            ("/error/reason", "deadline".into()),
+        ],
+    )
 }
 
 /// Pages on the node that they are moved to, before and after: what a partial
 /// move says has to be that.
-fn partial(bench: &Bench, expected: &str, cut: impl Fn(&str, Duration) -> Result<(i32, Value)>) -> Outcome {
+fn partial(
+    bench: &Bench,
+    expected: &str,
+    cut: impl Fn(&str, Duration) -> Result<(i32, Value)>,
+) -> Outcome {
     let mut time = Duration::from_millis(30);
     for _ in 0..60 {
         run(&line(bench, PAGES, bench.nodes.here))?;
@@ -194,13 +296,19 @@ fn partial(bench: &Bench, expected: &str, cut: impl Fn(&str, Duration) -> Result
         ensure!(before == 0, "{before} pages are still there");
         let (code, json) = cut(&line(bench, PAGES, bench.nodes.there), time)?;
         let there = bench.region.pages_on(bench.nodes.there)? as u64;
-        ensure!(number(&json, "/pages_moved")? == there, "{there} pages are there: {json}");
+        ensure!(
+            number(&json, "/pages_moved")? == there,
+            "{there} pages are there: {json}"
+        );
         bench.region.map.check_page(0, 0)?;
         match code {
             0 => time = time * 2 / 3,
             3 => time = time * 3 / 2,
             5 => {
-                ensure!(json["status"] == "partial" && json["error"]["reason"] == expected, "{json}");
+                ensure!(
+                    json["status"] == "partial" && json["error"]["reason"] == expected,
+                    "{json}"
+                );
                 bench.region.map.check(0)?;
                 return Ok(Pass);
             }
@@ -211,7 +319,9 @@ fn partial(bench: &Bench, expected: &str, cut: impl Fn(&str, Duration) -> Result
 }
 
 fn little_time(state: &mut State) -> Outcome {
-    partial(bench(state)?, "deadline", |line, time| run(&format!("{line} --deadline {}us", time.as_micros())))
+    partial(bench(state)?, "deadline", |line, time| {
+        run(&format!("{line} --deadline {}us", time.as_micros()))
+    })
 }
 
 /// SIGINT, as from a terminal. Sent too early it ends a program that has not
@@ -240,8 +350,15 @@ fn on_terminal(line: &str) -> Result<String> {
     mount_terminals();
     let (mut ours, mut theirs) = (-1, -1);
     // SAFETY: places for two descriptors; the rest may be null.
-    let result =
-        unsafe { libc::openpty(&mut ours, &mut theirs, std::ptr::null_mut(), std::ptr::null(), std::ptr::null()) };
+    let result = unsafe {
+        libc::openpty(
+            &mut ours,
+            &mut theirs,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
     ensure!(result == 0, "openpty: {}", std::io::Error::last_os_error());
     // SAFETY: descriptors that were just made for us.
     let (mut ours, theirs) = unsafe { (File::from_raw_fd(ours), File::from_raw_fd(theirs)) };
@@ -251,8 +368,11 @@ fn on_terminal(line: &str) -> Result<String> {
         let _ = ours.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     });
-    let status =
-        Command::new(PROGRAM).args(line.split_whitespace()).stdout(Stdio::null()).stderr(theirs).status()?;
+    let status = Command::new(PROGRAM)
+        .args(line.split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(theirs)
+        .status()?;
     ensure!(status.success(), "{status}");
     Ok(reader.join().expect("reading does not panic"))
 }
@@ -267,7 +387,13 @@ fn mount_terminals() {
     let options = c"newinstance,ptmxmode=0666";
     // SAFETY: C strings.
     unsafe {
-        libc::mount(c"devpts".as_ptr(), c"/dev/pts".as_ptr(), c"devpts".as_ptr(), 0, options.as_ptr().cast())
+        libc::mount(
+            c"devpts".as_ptr(),
+            c"/dev/pts".as_ptr(),
+            c"devpts".as_ptr(),
+            0,
+            options.as_ptr().cast(),
+        )
     };
 }
 
@@ -276,10 +402,19 @@ fn progress(state: &mut State) -> Outcome {
     let line = |node| format!("{} --even-if-there --chunk 64", line(bench, PAGES, node));
     let shown = on_terminal(&line(bench.nodes.there))?;
     ensure!(shown.contains("pages"), "on a terminal it showed {shown:?}");
-    let quiet = Command::new(PROGRAM).args(line(bench.nodes.here).split_whitespace()).output()?;
+    let quiet = Command::new(PROGRAM)
+        .args(line(bench.nodes.here).split_whitespace())
+        .output()?;
     ensure!(quiet.status.success(), "{}", quiet.status);
-    ensure!(quiet.stderr.is_empty(), "without one: {:?}", String::from_utf8_lossy(&quiet.stderr));
-    ensure!(String::from_utf8_lossy(&quiet.stdout).starts_with("moved 8192 of 8192 pages"), "{quiet:?}");
+    ensure!(
+        quiet.stderr.is_empty(),
+        "without one: {:?}",
+        String::from_utf8_lossy(&quiet.stderr)
+    );
+    ensure!(
+        String::from_utf8_lossy(&quiet.stdout).starts_with("moved 8192 of 8192 pages"),
+        "{quiet:?}"
+    );
     Ok(Pass)
 }
 
@@ -290,10 +425,14 @@ fn unsupported(state: &mut State) -> Outcome {
     // QEMU's IOMMU says that it does not snoop.
     module::load_pagemove_with("")?;
     let bench = Bench::open(4)?;
-    let outcome = expect(&line(&bench, 4, bench.nodes.there), 4, &[
-        ("/status", "unsupported".into()),
-        ("/error/reason", "incoherent".into()),
-    ]);
+    let outcome = expect(
+        &line(&bench, 4, bench.nodes.there),
+        4,
+        &[
+            ("/status", "unsupported".into()),
+            ("/error/reason", "incoherent".into()),
+        ],
+    );
     drop(bench);
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     outcome
@@ -301,7 +440,14 @@ fn unsupported(state: &mut State) -> Outcome {
 
 fn no_module(_: &mut State) -> Outcome {
     module::unload_pagemove(Duration::from_secs(20))?;
-    let outcome = expect("info", 4, &[("/error/call", "open".into()), ("/error/errno", "ENOENT".into())]);
+    let outcome = expect(
+        "info",
+        4,
+        &[
+            ("/error/call", "open".into()),
+            ("/error/errno", "ENOENT".into()),
+        ],
+    );
     module::load_pagemove()?;
     outcome
 }

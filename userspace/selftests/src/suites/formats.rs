@@ -18,12 +18,18 @@ pub fn main(args: &[String]) -> ExitCode {
     let cases: Vec<Case<()>> = match args.first().map(String::as_str) {
         Some("x86_64") => vec![
             Case::new("x86_64: the list says that adbit works", |_| can_move()),
-            Case::new("x86_64: without allow_incoherent=1 it is refused, reason incoherent", |_| incoherent()),
+            Case::new(
+                "x86_64: without allow_incoherent=1 it is refused, reason incoherent",
+                |_| incoherent(),
+            ),
             Case::new("x86_64: with it, moves work again", |_| can_move()),
         ],
         Some("vtdss") => refusing(uapi::FORMAT_VTDSS, "vtdss"),
         Some("amdv1") => refusing(uapi::FORMAT_AMDV1, "amdv1"),
-        Some("none") => vec![Case::new("no IOMMU: the device can not be bound, and a move gives ENXIO", |_| none())],
+        Some("none") => vec![Case::new(
+            "no IOMMU: the device can not be bound, and a move gives ENXIO",
+            |_| none(),
+        )],
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(1);
@@ -33,31 +39,54 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn refusing(format: u32, name: &str) -> Vec<Case<()>> {
-    let refuses = Case::new(format!("{name}: a move is refused, reason format"), move |_: &mut ()| {
-        let bench = Bench::open(16)?;
-        check_list(&bench, format, 0, uapi::REASON_FORMAT)?;
-        is_refused(&bench, uapi::REASON_FORMAT)
-    });
-    let unloads = Case::new(format!("{name}: afterwards nothing is left and the module unloads"), |_: &mut ()| {
-        bench::wait_for_no_pages(Duration::from_secs(20))?;
-        module::unload_pagemove(Duration::from_secs(10))?;
-        module::load_pagemove()?;
-        Ok(Pass)
-    });
+    let refuses = Case::new(
+        format!("{name}: a move is refused, reason format"),
+        move |_: &mut ()| {
+            let bench = Bench::open(16)?;
+            check_list(&bench, format, 0, uapi::REASON_FORMAT)?;
+            is_refused(&bench, uapi::REASON_FORMAT)
+        },
+    );
+    let unloads = Case::new(
+        format!("{name}: afterwards nothing is left and the module unloads"),
+        |_: &mut ()| {
+            bench::wait_for_no_pages(Duration::from_secs(20))?;
+            module::unload_pagemove(Duration::from_secs(10))?;
+            module::load_pagemove()?;
+            Ok(Pass)
+        },
+    );
     vec![refuses, unloads]
 }
 
 fn listed(address: PciAddress) -> Result<Device> {
     let devices = Control::open()?.device_list()?;
-    let is = |device: &Device| (device.segment, device.bus, device.devfn) == (address.segment, address.bus, address.devfn);
-    devices.into_iter().find(is).with_context(|| format!("{address} is not listed"))
+    let is = |device: &Device| {
+        (device.segment, device.bus, device.devfn) == (address.segment, address.bus, address.devfn)
+    };
+    devices
+        .into_iter()
+        .find(is)
+        .with_context(|| format!("{address} is not listed"))
 }
 
 fn check_list(bench: &Bench, format: u32, engines: u32, reason: u32) -> Result<()> {
     let device = listed(bench.device)?;
-    ensure!(device.flags & uapi::DEVICE_OPEN != 0, "it is not listed as open");
-    ensure!(device.format == format, "its format is listed as {}", device.format);
-    ensure!((device.engines, device.reason) == (engines, reason), "engines {}, reason {}", device.engines, device.reason);
+    ensure!(
+        device.flags & uapi::DEVICE_OPEN != 0,
+        "it is not listed as open"
+    );
+    ensure!(
+        device.format == format,
+        "its format is listed as {}",
+        device.format
+    );
+    ensure!(
+        (device.engines, device.reason) == (engines, reason),
+        "engines {}, reason {}",
+        device.engines,
+        device.reason
+    );
     ensure!(device.iommu[0] != 0, "its IOMMU has no name");
     Ok(())
 }
@@ -65,20 +94,49 @@ fn check_list(bench: &Bench, format: u32, engines: u32, reason: u32) -> Result<(
 fn is_refused(bench: &Bench, reason: u32) -> Outcome {
     let (report, results) = bench.move_pages(&bench.request(0, 16, bench.nodes.there));
     let found = report.error.map(|error| (error.errno, error.reason));
-    ensure!(found == Some((libc::EOPNOTSUPP, reason)), "{}", bench::describe(&report));
-    ensure!(report.pages_moved == 0, "{} pages were moved", report.pages_moved);
-    ensure!(results.iter().all(|result| result.outcome != uapi::PAGE_MOVED), "a page is said to be moved");
-    ensure!(bench.region.pages_on(bench.nodes.here)? == 16, "a page is elsewhere");
+    ensure!(
+        found == Some((libc::EOPNOTSUPP, reason)),
+        "{}",
+        bench::describe(&report)
+    );
+    ensure!(
+        report.pages_moved == 0,
+        "{} pages were moved",
+        report.pages_moved
+    );
+    ensure!(
+        results
+            .iter()
+            .all(|result| result.outcome != uapi::PAGE_MOVED),
+        "a page is said to be moved"
+    );
+    ensure!(
+        bench.region.pages_on(bench.nodes.here)? == 16,
+        "a page is elsewhere"
+    );
     bench.region.map.check(0)?;
     Ok(Pass)
 }
 
 fn can_move() -> Outcome {
     let bench = Bench::open(16)?;
-    check_list(&bench, uapi::FORMAT_X86_64, 1 << uapi::ENGINE_ADBIT, uapi::REASON_NONE)?;
+    check_list(
+        &bench,
+        uapi::FORMAT_X86_64,
+        1 << uapi::ENGINE_ADBIT,
+        uapi::REASON_NONE,
+    )?;
     let (report, _) = bench.move_pages(&bench.request(0, 16, bench.nodes.there));
-    ensure!(report.error.is_none() && report.pages_moved == 16, "{}", bench::describe(&report));
-    ensure!(report.engine_used == uapi::ENGINE_ADBIT, "engine {}", report.engine_used);
+    ensure!(
+        report.error.is_none() && report.pages_moved == 16,
+        "{}",
+        bench::describe(&report)
+    );
+    ensure!(
+        report.engine_used == uapi::ENGINE_ADBIT,
+        "engine {}",
+        report.engine_used
+    );
     bench.region.map.check(0)?;
     Ok(Pass)
 }
@@ -98,17 +156,26 @@ fn incoherent() -> Outcome {
 fn refused_as_incoherent() -> Outcome {
     let bench = Bench::open(16)?;
     check_list(&bench, uapi::FORMAT_X86_64, 0, uapi::REASON_INCOHERENT)?;
-    ensure!(listed(bench.device)?.flags & uapi::DEVICE_INCOHERENT != 0, "it is not listed as incoherent");
+    ensure!(
+        listed(bench.device)?.flags & uapi::DEVICE_INCOHERENT != 0,
+        "it is not listed as incoherent"
+    );
     is_refused(&bench, uapi::REASON_INCOHERENT)
 }
 
 fn none() -> Outcome {
-    let device = *bench::devices()?.first().context("the VM has no device for tests")?;
+    let device = *bench::devices()?
+        .first()
+        .context("the VM has no device for tests")?;
     ensure!(pci::group(device).is_none(), "the VM has an IOMMU");
     let bound = pci::bind(device, pci::PAGEMOVE);
     ensure!(bound.is_err(), "a device without an IOMMU was bound");
     let node = crate::system::nodes()?[0];
     let report = Control::open()?.move_pages(&bench::request(device, bench::IOVA, 1, node), None);
-    ensure!(bench::errno_of(&report) == libc::ENXIO, "{}", bench::describe(&report));
+    ensure!(
+        bench::errno_of(&report) == libc::ENXIO,
+        "{}",
+        bench::describe(&report)
+    );
     Ok(Pass)
 }

@@ -41,28 +41,49 @@ pub fn main(_: &[String]) -> ExitCode {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
     };
-    let mut cases = vec![Case::new("a first guest, so that later ones find warm caches", |state: &mut State| {
-        round(state, 0)?;
-        state.available = settled_memory()?;
-        Ok(Pass)
-    })];
-    cases.extend((1..=ROUNDS).map(|number| {
-        Case::new(format!("round {number}: killed, and its pages came back"), move |state: &mut State| {
-            round(state, number)?;
+    let mut cases = vec![Case::new(
+        "a first guest, so that later ones find warm caches",
+        |state: &mut State| {
+            round(state, 0)?;
+            state.available = settled_memory()?;
             Ok(Pass)
-        })
+        },
+    )];
+    cases.extend((1..=ROUNDS).map(|number| {
+        Case::new(
+            format!("round {number}: killed, and its pages came back"),
+            move |state: &mut State| {
+                round(state, number)?;
+                Ok(Pass)
+            },
+        )
     }));
-    cases.push(Case::new("moves were under way in these rounds", |state: &mut State| {
-        tap::diagnostic(&format!("{} calls moved {} pages", state.calls, state.moved));
-        ensure!(state.moved > PAGES as u64, "only {} pages were moved", state.moved);
-        Ok(Pass)
-    }));
-    cases.push(Case::new("the module unloads, loads, and no memory is missing", |state: &mut State| leaked(state)));
+    cases.push(Case::new(
+        "moves were under way in these rounds",
+        |state: &mut State| {
+            tap::diagnostic(&format!(
+                "{} calls moved {} pages",
+                state.calls, state.moved
+            ));
+            ensure!(
+                state.moved > PAGES as u64,
+                "only {} pages were moved",
+                state.moved
+            );
+            Ok(Pass)
+        },
+    ));
+    cases.push(Case::new(
+        "the module unloads, loads, and no memory is missing",
+        |state: &mut State| leaked(state),
+    ));
     tap::run(&mut state, cases)
 }
 
 fn set_up() -> Result<State> {
-    let device = *bench::devices()?.first().context("the VM has neither an NVMe nor an edu device")?;
+    let device = *bench::devices()?
+        .first()
+        .context("the VM has neither an NVMe nor an edu device")?;
     pci::bind(device, pci::PAGEMOVE)?;
     let has_harness = Path::new(HARNESS).exists() && pci::find(pci::NVME)?.contains(&device);
     if !has_harness {
@@ -86,11 +107,25 @@ const HARNESS: &str = "/bin/pagemove-harness";
 /// Starts a guest: in every second round one whose device DMAs into its memory.
 /// The caller kills it; its output is read for the moment when it is ready.
 fn start(state: &State, number: u64) -> Result<Child> {
-    let (device, pages, node) = (state.device.to_string(), PAGES.to_string(), state.nodes.here.to_string());
-    let mut command = if state.has_harness && number % 2 == 0 {
+    let (device, pages, node) = (
+        state.device.to_string(),
+        PAGES.to_string(),
+        state.nodes.here.to_string(),
+    );
+    let mut command = if state.has_harness && number.is_multiple_of(2) {
         let iova = format!("{:#x}", bench::IOVA);
         let mut command = Command::new(HARNESS);
-        command.args(["guest", "--address", &device, "--iova", &iova, "--pages", &pages, "--node", &node]);
+        command.args([
+            "guest",
+            "--address",
+            &device,
+            "--iova",
+            &iova,
+            "--pages",
+            &pages,
+            "--node",
+            &node,
+        ]);
         // Its end would tell the guest to stop.
         command.stdin(Stdio::piped());
         command
@@ -99,7 +134,10 @@ fn start(state: &State, number: u64) -> Result<Child> {
         command.args([victim::NAME, &device, &pages, &node]);
         command
     };
-    command.stdout(Stdio::piped()).spawn().context("starting a guest")
+    command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting a guest")
 }
 
 /// Waits until the guest's memory is mapped for its device: the first line of
@@ -120,7 +158,11 @@ fn round(state: &mut State, number: u64) -> Result<()> {
     let mut child = start(state, number)?;
     let killed = thread::scope(|scope| {
         let mover = scope.spawn(|| keep_moving(state.device, state.nodes, &stop, &moved, &calls));
-        let ready = if early { Ok(()) } else { wait_ready(&mut child) };
+        let ready = if early {
+            Ok(())
+        } else {
+            wait_ready(&mut child)
+        };
         let most = if early { 400_000 } else { 120_000 };
         thread::sleep(Duration::from_micros(state.random.clone().below(most)));
         let killed = child.kill();
@@ -129,7 +171,10 @@ fn round(state: &mut State, number: u64) -> Result<()> {
         thread::sleep(Duration::from_millis(5));
         stop.store(true, Ordering::Relaxed);
         let moving = mover.join().expect("moving does not panic");
-        ready.and(killed.context("kill")).and(waited.context("wait")).and(moving)
+        ready
+            .and(killed.context("kill"))
+            .and(waited.context("wait"))
+            .and(moving)
     });
     state.random.next();
     state.moved += moved.into_inner();
@@ -166,7 +211,11 @@ fn keep_moving(
             }
             _ => bail!("a move: {}", bench::describe(&report)),
         }
-        node = if node == nodes.there { nodes.here } else { nodes.there };
+        node = if node == nodes.there {
+            nodes.here
+        } else {
+            nodes.there
+        };
     }
     Ok(())
 }
@@ -185,12 +234,23 @@ fn settled_memory() -> Result<u64> {
 
 fn leaked(state: &mut State) -> Outcome {
     let now = settled_memory()?;
-    tap::diagnostic(&format!("{} bytes could be had before, {now} after, {PAGES} pages of {PAGE_SIZE} a round", state.available));
-    ensure!(now + NOISE > state.available, "{} bytes are missing", state.available - now);
+    tap::diagnostic(&format!(
+        "{} bytes could be had before, {now} after, {PAGES} pages of {PAGE_SIZE} a round",
+        state.available
+    ));
+    ensure!(
+        now + NOISE > state.available,
+        "{} bytes are missing",
+        state.available - now
+    );
     module::unload_pagemove(Duration::from_secs(20))?;
     module::load_pagemove()?;
     let stats = Control::open()?.stats()?;
-    ensure!(stats.regions == 0 && stats.region_pages == 0, "{} regions after loading", stats.regions);
+    ensure!(
+        stats.regions == 0 && stats.region_pages == 0,
+        "{} regions after loading",
+        stats.regions
+    );
     state.log.check()?;
     Ok(Pass)
 }

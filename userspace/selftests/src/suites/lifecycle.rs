@@ -23,12 +23,27 @@ type Check = fn(&mut KernelLog) -> Outcome;
 
 const CHECKS: &[(&str, Check)] = &[
     ("unload and load, three times", three_times),
-    ("the device file comes and goes with the module, mode 0600", device_file),
-    ("rmmod is refused while the device file is open", while_file_open),
-    ("rmmod is refused while a region is mapped, its file closed", while_mapped),
+    (
+        "the device file comes and goes with the module, mode 0600",
+        device_file,
+    ),
+    (
+        "rmmod is refused while the device file is open",
+        while_file_open,
+    ),
+    (
+        "rmmod is refused while a region is mapped, its file closed",
+        while_mapped,
+    ),
     ("rmmod is refused while a device is open", while_device_open),
-    ("rmmod is refused while VFIO maps pages of a closed region", while_vfio_maps),
-    ("a device that is bound but not open does not keep the module", while_bound),
+    (
+        "rmmod is refused while VFIO maps pages of a closed region",
+        while_vfio_maps,
+    ),
+    (
+        "a device that is bound but not open does not keep the module",
+        while_bound,
+    ),
 ];
 
 pub fn main(_: &[String]) -> ExitCode {
@@ -75,7 +90,10 @@ fn three_times(_: &mut KernelLog) -> Outcome {
         ensure!(!module::is_loaded(module::PAGEMOVE), "it is still loaded");
         module::load_pagemove()?;
         let stats = Control::open()?.stats()?;
-        ensure!(stats.calls == 0 && stats.regions == 0, "the sums do not begin at zero");
+        ensure!(
+            stats.calls == 0 && stats.regions == 0,
+            "the sums do not begin at zero"
+        );
     }
     Ok(Pass)
 }
@@ -100,7 +118,8 @@ fn while_file_open(_: &mut KernelLog) -> Outcome {
 
 fn while_mapped(_: &mut KernelLog) -> Outcome {
     let control = Control::open()?;
-    let map = Mapping::shared(control.file(), 0, 64 * PAGE_SIZE).map_err(std::io::Error::from_raw_os_error)?;
+    let map = Mapping::shared(control.file(), 0, 64 * PAGE_SIZE)
+        .map_err(std::io::Error::from_raw_os_error)?;
     map.fill(1);
     drop(control);
     is_refused()?;
@@ -111,7 +130,12 @@ fn while_mapped(_: &mut KernelLog) -> Outcome {
 
 fn while_device_open(_: &mut KernelLog) -> Outcome {
     let bench = Bench::open(16)?;
-    let Bench { assigned, region, control, .. } = bench;
+    let Bench {
+        assigned,
+        region,
+        control,
+        ..
+    } = bench;
     drop((region, control));
     is_refused()?;
     drop(assigned);
@@ -120,19 +144,37 @@ fn while_device_open(_: &mut KernelLog) -> Outcome {
 
 /// The device is closed; only the container, with its mappings, is left.
 fn while_vfio_maps(_: &mut KernelLog) -> Outcome {
-    let Bench { assigned, region, control, nodes, .. } = Bench::open(16)?;
+    let Bench {
+        assigned,
+        region,
+        control,
+        nodes,
+        ..
+    } = Bench::open(16)?;
     let second = crate::region::Region::on_node(16, nodes.there)?;
     second.map.fill(2);
-    let mapped = assigned.container.map(0x2000_0000, second.map.address(), second.map.length(), READ_WRITE);
+    let mapped = assigned.container.map(
+        0x2000_0000,
+        second.map.address(),
+        second.map.length(),
+        READ_WRITE,
+    );
     mapped.map_err(std::io::Error::from_raw_os_error)?;
     drop((region, second, control));
     is_refused()?;
     let closed = Control::open()?.stats()?.closed_pages;
-    ensure!(closed == 32, "{closed} pages of closed regions while VFIO maps 32");
+    ensure!(
+        closed == 32,
+        "{closed} pages of closed regions while VFIO maps 32"
+    );
     drop(assigned.device);
     is_refused().context("with the device closed")?;
     let stats = Control::open()?.stats()?;
-    ensure!(stats.closed_pages == 32, "{} pages wait while VFIO maps 32", stats.closed_pages);
+    ensure!(
+        stats.closed_pages == 32,
+        "{} pages wait while VFIO maps 32",
+        stats.closed_pages
+    );
     drop(assigned.container);
     drop(assigned.group);
     bench::wait_for_no_pages(SOON)?;
@@ -140,7 +182,9 @@ fn while_vfio_maps(_: &mut KernelLog) -> Outcome {
 }
 
 fn while_bound(_: &mut KernelLog) -> Outcome {
-    let device = *bench::devices()?.first().context("the VM has no device for tests")?;
+    let device = *bench::devices()?
+        .first()
+        .context("the VM has no device for tests")?;
     pci::bind(device, pci::PAGEMOVE)?;
     unload()?;
     let driver = pci::driver(device);

@@ -59,7 +59,10 @@ pub fn main(_: &[String]) -> ExitCode {
         Err(error) => return tap::fail_all(&error),
     };
     let cases = vec![
-        Case::new("QEMU starts with mem-path=/dev/pagemove and the device", begins as fn(&mut State) -> Outcome),
+        Case::new(
+            "QEMU starts with mem-path=/dev/pagemove and the device",
+            begins as fn(&mut State) -> Outcome,
+        ),
         Case::new("its BIOS runs to the end while its RAM is moved", boots),
         Case::new("its RAM goes on being moved when the BIOS waits", moves_on),
         Case::new("QEMU ends when it is told to", ends),
@@ -69,7 +72,9 @@ pub fn main(_: &[String]) -> ExitCode {
 }
 
 fn set_up() -> Result<State> {
-    let device = *bench::devices()?.first().context("the VM has neither an NVMe nor an edu device")?;
+    let device = *bench::devices()?
+        .first()
+        .context("the VM has neither an NVMe nor an edu device")?;
     pci::bind(device, pci::PAGEMOVE)?;
     Ok(State {
         device,
@@ -83,13 +88,39 @@ fn set_up() -> Result<State> {
 fn begins(state: &mut State) -> Outcome {
     // What is there is not this run's.
     let _ = fs::remove_file(MESSAGES);
-    let ram = format!("memory-backend-file,id=m,share=on,mem-path={},size={RAM}", pagemove_uapi::DEVICE);
+    let ram = format!(
+        "memory-backend-file,id=m,share=on,mem-path={},size={RAM}",
+        pagemove_uapi::DEVICE
+    );
     let bios = format!("file,id=bios,path={MESSAGES}");
     let device = format!("vfio-pci,host={}", state.device);
     let mut qemu = Command::new(PROGRAM)
-        .args(["-nodefaults", "-no-user-config", "-accel", "tcg", "-display", "none", "-net", "none"])
-        .args(["-m", RAM, "-object", &ram, "-machine", "q35,memory-backend=m", "-device", &device])
-        .args(["-chardev", &bios, "-device", "isa-debugcon,iobase=0x402,chardev=bios"])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-accel",
+            "tcg",
+            "-display",
+            "none",
+            "-net",
+            "none",
+        ])
+        .args([
+            "-m",
+            RAM,
+            "-object",
+            &ram,
+            "-machine",
+            "q35,memory-backend=m",
+            "-device",
+            &device,
+        ])
+        .args([
+            "-chardev",
+            &bios,
+            "-device",
+            "isa-debugcon,iobase=0x402,chardev=bios",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(fs::File::create(QEMU_ERRORS).context(QEMU_ERRORS)?)
@@ -98,7 +129,10 @@ fn begins(state: &mut State) -> Outcome {
     let start = Instant::now();
     while !messages().contains(BEGUN) {
         if let Some(status) = qemu.try_wait()? {
-            bail!("QEMU ended, {status}: {}", fs::read_to_string(QEMU_ERRORS).unwrap_or_default());
+            bail!(
+                "QEMU ended, {status}: {}",
+                fs::read_to_string(QEMU_ERRORS).unwrap_or_default()
+            );
         }
         if start.elapsed() > MOST {
             let _ = qemu.kill();
@@ -112,13 +146,18 @@ fn begins(state: &mut State) -> Outcome {
 }
 
 fn messages() -> String {
-    fs::read(MESSAGES).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    fs::read(MESSAGES)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 fn is_alive(state: &mut State) -> Result<()> {
     let qemu = state.qemu.as_mut().context("QEMU did not start")?;
     if let Some(status) = qemu.try_wait()? {
-        bail!("QEMU ended, {status}: {}", fs::read_to_string(QEMU_ERRORS).unwrap_or_default());
+        bail!(
+            "QEMU ended, {status}: {}",
+            fs::read_to_string(QEMU_ERRORS).unwrap_or_default()
+        );
     }
     Ok(())
 }
@@ -127,8 +166,22 @@ fn is_alive(state: &mut State) -> Result<()> {
 /// the device's reach for a while: such a move is partial.
 fn move_ram(state: &mut State, node: i32) -> Result<u64> {
     let output = Command::new("pagemove")
-        .args(["--json", "move", "--device", &state.device.to_string(), "--to-node", &node.to_string()])
-        .args(["--iova", MOVED_IOVA, "--length", MOVED_LENGTH, "--retries", "50"])
+        .args([
+            "--json",
+            "move",
+            "--device",
+            &state.device.to_string(),
+            "--to-node",
+            &node.to_string(),
+        ])
+        .args([
+            "--iova",
+            MOVED_IOVA,
+            "--length",
+            MOVED_LENGTH,
+            "--retries",
+            "50",
+        ])
         .output()
         .context("starting pagemove")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -136,7 +189,11 @@ fn move_ram(state: &mut State, node: i32) -> Result<u64> {
         serde_json::from_str(&text).with_context(|| format!("its JSON: {text:?}"))?;
     let errno = answer["error"]["errno"].as_str();
     let fine = matches!(errno, None | Some("ENOENT" | "EAGAIN"));
-    ensure!(fine, "pagemove: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        fine,
+        "pagemove: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let moved = answer["pages_moved"].as_u64().context("pages_moved")?;
     state.moved += moved;
     Ok(moved)
@@ -154,13 +211,27 @@ fn boots(state: &mut State) -> Outcome {
             break;
         }
         before_done += moved;
-        ensure!(start.elapsed() < MOST, "the BIOS stays at: {:?}", said.lines().last());
+        ensure!(
+            start.elapsed() < MOST,
+            "the BIOS stays at: {:?}",
+            said.lines().last()
+        );
     }
-    tap::diagnostic(&format!("{before_done} pages moved while the BIOS ran, {} s", start.elapsed().as_secs()));
+    tap::diagnostic(&format!(
+        "{before_done} pages moved while the BIOS ran, {} s",
+        start.elapsed().as_secs()
+    ));
     let said = messages();
-    let last = said.lines().map(str::trim).filter(|line| !line.is_empty()).next_back();
-    tap::diagnostic(&format!("the BIOS: {}; {}", said.lines().next().unwrap_or_default(), last.unwrap_or_default()));
-    ensure!(before_done > 0, "no page was moved before the BIOS was done");
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    tap::diagnostic(&format!(
+        "the BIOS: {}; {}",
+        said.lines().next().unwrap_or_default(),
+        last.unwrap_or_default()
+    ));
+    ensure!(
+        before_done > 0,
+        "no page was moved before the BIOS was done"
+    );
     state.log.check()?;
     Ok(Pass)
 }
@@ -174,10 +245,17 @@ fn moves_on(state: &mut State) -> Outcome {
         if state.moved >= ENOUGH {
             break;
         }
-        ensure!(start.elapsed() < MOST, "only {} pages were moved", state.moved);
+        ensure!(
+            start.elapsed() < MOST,
+            "only {} pages were moved",
+            state.moved
+        );
     }
     let stats = pagemove_uapi::Control::open()?.stats()?;
-    tap::diagnostic(&format!("{} pages moved, {} lost writes", state.moved, stats.lost_writes));
+    tap::diagnostic(&format!(
+        "{} pages moved, {} lost writes",
+        state.moved, stats.lost_writes
+    ));
     ensure!(stats.lost_writes == 0, "{} lost writes", stats.lost_writes);
     is_alive(state)?;
     state.log.check()?;
@@ -191,7 +269,11 @@ fn ends(state: &mut State) -> Outcome {
     let start = Instant::now();
     loop {
         if let Some(status) = qemu.try_wait()? {
-            ensure!(status.success(), "{status}: {}", fs::read_to_string(QEMU_ERRORS).unwrap_or_default());
+            ensure!(
+                status.success(),
+                "{status}: {}",
+                fs::read_to_string(QEMU_ERRORS).unwrap_or_default()
+            );
             return Ok(Pass);
         }
         if start.elapsed() > Duration::from_secs(30) {

@@ -3,6 +3,7 @@
 //! and at the end all is closed in any order.
 
 mod closing;
+mod others;
 mod storm;
 
 use std::process::ExitCode;
@@ -27,17 +28,24 @@ pub fn main(_: &[String]) -> ExitCode {
         Err(error) => return tap::fail_all(&error),
     };
     let mut cases = storm::cases();
+    cases.extend(others::cases());
     cases.extend(closing::cases());
-    cases.push(Case::new("afterwards no page is left and the module unloads", |state: &mut State| {
-        bench::wait_for_no_pages(Duration::from_secs(20))?;
-        module::unload_pagemove(Duration::from_secs(20))?;
-        module::load_pagemove()?;
-        state.log.check()?;
-        Ok(Pass)
-    }));
+    cases.push(Case::new(
+        "afterwards no page is left and the module unloads",
+        |state: &mut State| {
+            bench::wait_for_no_pages(Duration::from_secs(20))?;
+            module::unload_pagemove(Duration::from_secs(20))?;
+            module::load_pagemove()?;
+            state.log.check()?;
+            Ok(Pass)
+        },
+    ));
     tap::run(&mut state, cases)
 }
 
 fn set_up() -> Result<State> {
-    Ok(State { random: Random::announced(), log: KernelLog::from_now()? })
+    Ok(State {
+        random: Random::announced(),
+        log: KernelLog::from_now()?,
+    })
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    Control, Place, Region as Listed, MAX_REGION_BYTES, MOVE_EVEN_IF_THERE, PAGE_SIZE, PLACE_NODE, PLACE_NONE,
+    Control, Place, Region as Listed, MAX_REGION_BYTES, MOVE_EVEN_IF_THERE, PAGE_SIZE, PLACE_NODE,
+    PLACE_NONE,
 };
 
 use crate::bench::{self, Nodes, IOVA};
+use crate::eater::MemoryEater;
 use crate::region::{Mapping, Region};
 use crate::tap::{self, Case, Outcome, Pass, Skip};
 use crate::vfio::{Assigned, READ_WRITE};
@@ -25,7 +27,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("two mappings show the same memory", two_mappings),
     ("an mmap further on makes the region longer", growth),
     ("the offset of an mmap is honoured", offsets),
-    ("memory that is unmapped and mapped again has kept its bytes", remapped),
+    (
+        "memory that is unmapped and mapped again has kept its bytes",
+        remapped,
+    ),
     ("mprotect forbids and allows writing", protection),
     ("a fork does not have the mapping", fork_has_no_mapping),
     ("a fork that inherits the file can map it", fork_maps_it),
@@ -36,14 +41,24 @@ const CHECKS: &[(&str, Check)] = &[
     ("the size of the file is the region's", file_size),
     ("list and query tell what was touched", listed),
     ("a sparse region of 64 GiB costs what was touched", sparse),
+    (
+        "touching a page of a node that has no memory left is SIGBUS",
+        full_node,
+    ),
     ("closing frees every page", closing_frees),
-    ("VFIO maps 2 MiB that are aligned in pages of 4 KiB, before and after moves", small_leaves),
+    (
+        "VFIO maps 2 MiB that are aligned in pages of 4 KiB, before and after moves",
+        small_leaves,
+    ),
 ];
 
 pub fn main(_: &[String]) -> ExitCode {
     match Nodes::find() {
         Ok(Some(mut nodes)) => {
-            let cases = CHECKS.iter().map(|(name, check)| Case::new(*name, check)).collect();
+            let cases = CHECKS
+                .iter()
+                .map(|(name, check)| Case::new(*name, check))
+                .collect();
             tap::run(&mut nodes, cases)
         }
         Ok(None) => tap::skip_all("the VM has one NUMA node only"),
@@ -60,7 +75,11 @@ fn map(control: &Control, offset: usize, length: usize) -> Result<Mapping> {
 
 /// The region of an open file: the last that was made.
 fn newest(control: &Control) -> Result<Listed> {
-    control.region_list()?.into_iter().max_by_key(|region| region.id).context("no region is listed")
+    control
+        .region_list()?
+        .into_iter()
+        .max_by_key(|region| region.id)
+        .context("no region is listed")
 }
 
 fn new_memory_is_zero(_: &mut Nodes) -> Outcome {
@@ -69,7 +88,10 @@ fn new_memory_is_zero(_: &mut Nodes) -> Outcome {
         let control = Control::open()?;
         let map = map(&control, 0, MIB)?;
         for page in 0..map.pages() {
-            ensure!((0..PAGE_SIZE / 8).all(|word| map.read(page, word) == 0), "page {page} is not zero");
+            ensure!(
+                (0..PAGE_SIZE / 8).all(|word| map.read(page, word) == 0),
+                "page {page} is not zero"
+            );
         }
         map.fill(1);
     }
@@ -82,7 +104,10 @@ fn two_mappings(_: &mut Nodes) -> Outcome {
     one.fill(2);
     two.check(2)?;
     two.write(5, 5, 55);
-    ensure!(one.read(5, 5) == 55, "a write through the second mapping is not seen");
+    ensure!(
+        one.read(5, 5) == 55,
+        "a write through the second mapping is not seen"
+    );
     Ok(Pass)
 }
 
@@ -90,17 +115,28 @@ fn growth(_: &mut Nodes) -> Outcome {
     let control = Control::open()?;
     let first = map(&control, 0, MIB)?;
     first.fill(3);
-    ensure!(newest(&control)?.length == MIB as u64, "its length is {:#x}", newest(&control)?.length);
+    ensure!(
+        newest(&control)?.length == MIB as u64,
+        "its length is {:#x}",
+        newest(&control)?.length
+    );
     let second = map(&control, 3 * MIB, MIB)?;
     second.fill(4);
-    ensure!(newest(&control)?.length == 4 * MIB as u64, "its length is {:#x}", newest(&control)?.length);
+    ensure!(
+        newest(&control)?.length == 4 * MIB as u64,
+        "its length is {:#x}",
+        newest(&control)?.length
+    );
     first.check(3)?;
     drop((first, second));
     // It does not shrink, and what was written stays.
     let all = map(&control, 0, 4 * MIB)?;
     ensure!(newest(&control)?.length == 4 * MIB as u64, "it has shrunk");
     all.check_page(3, MIB / PAGE_SIZE - 1)?;
-    ensure!(all.read(2 * MIB / PAGE_SIZE, 0) == 0, "the hole is not zero");
+    ensure!(
+        all.read(2 * MIB / PAGE_SIZE, 0) == 0,
+        "the hole is not zero"
+    );
     Ok(Pass)
 }
 
@@ -112,7 +148,11 @@ fn offsets(_: &mut Nodes) -> Outcome {
     }
     for first in [1, 7, 100, 255] {
         let part = map(&control, first * PAGE_SIZE, PAGE_SIZE)?;
-        ensure!(part.read(0, 0) == 1000 + first as u64, "offset {first} pages shows {}", part.read(0, 0));
+        ensure!(
+            part.read(0, 0) == 1000 + first as u64,
+            "offset {first} pages shows {}",
+            part.read(0, 0)
+        );
     }
     Ok(Pass)
 }
@@ -121,8 +161,12 @@ fn remapped(_: &mut Nodes) -> Outcome {
     let control = Control::open()?;
     let whole = map(&control, 0, MIB)?;
     whole.fill(5);
-    whole.punch(10, 20).map_err(std::io::Error::from_raw_os_error)?;
-    whole.mend(control.file(), 10, 20).map_err(std::io::Error::from_raw_os_error)?;
+    whole
+        .punch(10, 20)
+        .map_err(std::io::Error::from_raw_os_error)?;
+    whole
+        .mend(control.file(), 10, 20)
+        .map_err(std::io::Error::from_raw_os_error)?;
     whole.check(5)?;
     drop(whole);
     map(&control, 0, MIB)?.check(5)?;
@@ -146,8 +190,16 @@ fn touching_ends_with(map: &Mapping, write: bool) -> Result<i32> {
     let mut status = 0;
     // SAFETY: our child, and a place for its status.
     let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
-    ensure!(waited == pid, "waitpid: {}", std::io::Error::last_os_error());
-    Ok(if libc::WIFSIGNALED(status) { libc::WTERMSIG(status) } else { 0 })
+    ensure!(
+        waited == pid,
+        "waitpid: {}",
+        std::io::Error::last_os_error()
+    );
+    Ok(if libc::WIFSIGNALED(status) {
+        libc::WTERMSIG(status)
+    } else {
+        0
+    })
 }
 
 fn protection(_: &mut Nodes) -> Outcome {
@@ -159,7 +211,10 @@ fn protection(_: &mut Nodes) -> Outcome {
     // Whether a write is refused shows in /proc: a child does not have the
     // mapping, and this process would die.
     let refused = write_from_kernel(&map)?;
-    ensure!(refused == libc::EFAULT, "a write into a read-only mapping gave {refused}");
+    ensure!(
+        refused == libc::EFAULT,
+        "a write into a read-only mapping gave {refused}"
+    );
     map.protect(libc::PROT_READ | libc::PROT_WRITE)?;
     map.fill(7);
     map.check(7)?;
@@ -172,7 +227,13 @@ fn write_from_kernel(map: &Mapping) -> Result<i32> {
     let zero = std::fs::File::open("/dev/zero").context("/dev/zero")?;
     // SAFETY: a byte of our mapping.
     let result = unsafe { libc::read(zero.as_raw_fd(), map.address().cast(), 1) };
-    Ok(if result == 1 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) })
+    Ok(if result == 1 {
+        0
+    } else {
+        std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO)
+    })
 }
 
 fn fork_has_no_mapping(_: &mut Nodes) -> Outcome {
@@ -181,14 +242,23 @@ fn fork_has_no_mapping(_: &mut Nodes) -> Outcome {
     map.fill(8);
     for write in [false, true] {
         let signal = touching_ends_with(&map, write)?;
-        ensure!(signal == libc::SIGSEGV, "the child had the mapping: signal {signal}");
+        ensure!(
+            signal == libc::SIGSEGV,
+            "the child had the mapping: signal {signal}"
+        );
     }
     // SAFETY: our mapping.
     let result = unsafe { libc::madvise(map.address().cast(), PAGE_SIZE, libc::MADV_DOFORK) };
     if result == 0 {
         let signal = touching_ends_with(&map, true)?;
-        ensure!(signal == 0, "MADV_DOFORK was accepted, but the child did not have the mapping");
-        ensure!(map.read(0, 0) == 1, "the child wrote into a copy, out of the device's sight");
+        ensure!(
+            signal == 0,
+            "MADV_DOFORK was accepted, but the child did not have the mapping"
+        );
+        ensure!(
+            map.read(0, 0) == 1,
+            "the child wrote into a copy, out of the device's sight"
+        );
     } else {
         map.check(8)?;
     }
@@ -200,7 +270,9 @@ fn fork_maps_it(_: &mut Nodes) -> Outcome {
     let whole = map(&control, 0, MIB)?;
     whole.fill(9);
     let status = system::in_child(|| {
-        let Ok(own) = Mapping::shared(control.file(), 0, MIB) else { return 1 };
+        let Ok(own) = Mapping::shared(control.file(), 0, MIB) else {
+            return 1;
+        };
         if own.check(9).is_err() {
             return 2;
         }
@@ -226,7 +298,11 @@ fn setup_node(nodes: &mut Nodes) -> Outcome {
     for node in [nodes.here, nodes.there] {
         let region = Region::on_node(64, node)?;
         region.map.fill(12);
-        ensure!(region.pages_on(node)? == 64, "{} of 64 pages are on node {node}", region.pages_on(node)?);
+        ensure!(
+            region.pages_on(node)? == 64,
+            "{} of 64 pages are on node {node}",
+            region.pages_on(node)?
+        );
     }
     Ok(Pass)
 }
@@ -240,7 +316,15 @@ fn mbind_node(nodes: &mut Nodes) -> Outcome {
         let mask: u64 = 1 << node;
         // SAFETY: part of our mapping, and a mask of 64 nodes.
         let result = unsafe {
-            libc::syscall(libc::SYS_mbind, whole.page(first), 32 * PAGE_SIZE, BIND, &raw const mask, 64, 0)
+            libc::syscall(
+                libc::SYS_mbind,
+                whole.page(first),
+                32 * PAGE_SIZE,
+                BIND,
+                &raw const mask,
+                64,
+                0,
+            )
         };
         ensure!(result == 0, "mbind: {}", std::io::Error::last_os_error());
     }
@@ -248,8 +332,14 @@ fn mbind_node(nodes: &mut Nodes) -> Outcome {
     let id = newest(&control)?.id;
     for (first, node) in [(0, nodes.there), (32, nodes.here)] {
         let places = control.region_query(id, (first * PAGE_SIZE) as u64, 32 * PAGE_SIZE as u64)?;
-        let there = Place { kind: PLACE_NODE, number: node };
-        ensure!(places.iter().all(|place| *place == there), "from page {first}: {places:?}, not node {node}");
+        let there = Place {
+            kind: PLACE_NODE,
+            number: node,
+        };
+        ensure!(
+            places.iter().all(|place| *place == there),
+            "from page {first}: {places:?}, not node {node}"
+        );
     }
     Ok(Pass)
 }
@@ -258,7 +348,11 @@ fn policy_node(nodes: &mut Nodes) -> Outcome {
     let set = |mode: usize, mask: u64| -> Result<()> {
         // SAFETY: a mask of 64 nodes.
         let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, &raw const mask, 64) };
-        ensure!(result == 0, "set_mempolicy: {}", std::io::Error::last_os_error());
+        ensure!(
+            result == 0,
+            "set_mempolicy: {}",
+            std::io::Error::last_os_error()
+        );
         Ok(())
     };
     for node in [nodes.there, nodes.here] {
@@ -268,8 +362,14 @@ fn policy_node(nodes: &mut Nodes) -> Outcome {
         whole.fill(14);
         set(0, 0)?;
         let places = control.region_query(newest(&control)?.id, 0, 64 * PAGE_SIZE as u64)?;
-        let there = Place { kind: PLACE_NODE, number: node };
-        ensure!(places.iter().all(|place| *place == there), "{places:?}, not node {node}");
+        let there = Place {
+            kind: PLACE_NODE,
+            number: node,
+        };
+        ensure!(
+            places.iter().all(|place| *place == there),
+            "{places:?}, not node {node}"
+        );
     }
     Ok(Pass)
 }
@@ -278,9 +378,17 @@ fn file_size(_: &mut Nodes) -> Outcome {
     let size = |control: &Control| control.file().seek(SeekFrom::End(0)).context("SEEK_END");
     let control = Control::open()?;
     control.region_setup(MIB as u64, None)?;
-    ensure!(size(&control)? == MIB as u64, "after setup of 1 MiB it is {:#x}", size(&control)?);
+    ensure!(
+        size(&control)? == MIB as u64,
+        "after setup of 1 MiB it is {:#x}",
+        size(&control)?
+    );
     let growing = Control::open()?;
-    ensure!(size(&growing)? == MAX_REGION_BYTES, "without setup it is {:#x}", size(&growing)?);
+    ensure!(
+        size(&growing)? == MAX_REGION_BYTES,
+        "without setup it is {:#x}",
+        size(&growing)?
+    );
     Ok(Pass)
 }
 
@@ -288,20 +396,38 @@ fn listed(nodes: &mut Nodes) -> Outcome {
     let region = Region::on_node(64, nodes.there)?;
     let find = || -> Result<Listed> {
         let list = region.control.region_list()?;
-        list.into_iter().find(|listed| listed.id == region.id).context("it is not listed")
+        list.into_iter()
+            .find(|listed| listed.id == region.id)
+            .context("it is not listed")
     };
     let before = find()?;
-    ensure!((before.length, before.pages) == (64 * PAGE_SIZE as u64, 0), "{before:?}");
-    ensure!(before.node == nodes.there && before.pid == std::process::id() as i32, "{before:?}");
+    ensure!(
+        (before.length, before.pages) == (64 * PAGE_SIZE as u64, 0),
+        "{before:?}"
+    );
+    ensure!(
+        before.node == nodes.there && before.pid == std::process::id() as i32,
+        "{before:?}"
+    );
     ensure!(before.flags == 0, "{before:?}");
     for page in [0, 10, 63] {
         region.map.write(page, 0, 1);
     }
-    ensure!(find()?.pages == 3, "three pages were touched, {} are listed", find()?.pages);
+    ensure!(
+        find()?.pages == 3,
+        "three pages were touched, {} are listed",
+        find()?.pages
+    );
     for (page, place) in region.places()?.iter().enumerate() {
         let expected = match page {
-            0 | 10 | 63 => Place { kind: PLACE_NODE, number: nodes.there },
-            _ => Place { kind: PLACE_NONE, number: 0 },
+            0 | 10 | 63 => Place {
+                kind: PLACE_NODE,
+                number: nodes.there,
+            },
+            _ => Place {
+                kind: PLACE_NONE,
+                number: 0,
+            },
         };
         ensure!(*place == expected, "page {page} is at {place:?}");
     }
@@ -321,12 +447,29 @@ fn sparse(_: &mut Nodes) -> Outcome {
     for page in (0..TOUCHED).map(|n| n * step) {
         whole.write(page, 0, page as u64 + 1);
     }
-    ensure!((0..TOUCHED).all(|n| whole.read(n * step, 0) == (n * step) as u64 + 1), "a page has lost its bytes");
-    ensure!(newest(&control)?.pages == TOUCHED as u64, "{} pages are allocated", newest(&control)?.pages);
+    ensure!(
+        (0..TOUCHED).all(|n| whole.read(n * step, 0) == (n * step) as u64 + 1),
+        "a page has lost its bytes"
+    );
+    ensure!(
+        newest(&control)?.pages == TOUCHED as u64,
+        "{} pages are allocated",
+        newest(&control)?.pages
+    );
     let cost = before.saturating_sub(system::available_memory()?);
     let most = TOUCHED as u64 * (PAGE_SIZE as u64 + SPARSE_COST) + (8 << 20);
-    tap::diagnostic(&format!("{TOUCHED} pages spread over 64 GiB cost {cost} bytes"));
+    tap::diagnostic(&format!(
+        "{TOUCHED} pages spread over 64 GiB cost {cost} bytes"
+    ));
     ensure!(cost <= most, "{cost} bytes, more than {most}");
+    Ok(Pass)
+}
+
+/// A process that touches more pages of a node than it has gets SIGBUS; its
+/// pages come back.
+fn full_node(nodes: &mut Nodes) -> Outcome {
+    drop(MemoryEater::start(nodes.there)?);
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
     Ok(Pass)
 }
 
@@ -362,16 +505,27 @@ fn small_leaves(nodes: &mut Nodes) -> Outcome {
     let assigned = Assigned::open(device)?;
     for node in [nodes.there, nodes.here] {
         // VFIO looks for runs when it maps, so after moves, too.
-        let mapped = assigned.container.map(IOVA, map.address(), LENGTH, READ_WRITE);
-        mapped.map_err(std::io::Error::from_raw_os_error).context("VFIO_IOMMU_MAP_DMA")?;
+        let mapped = assigned
+            .container
+            .map(IOVA, map.address(), LENGTH, READ_WRITE);
+        mapped
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("VFIO_IOMMU_MAP_DMA")?;
         for flags in [0, MOVE_EVEN_IF_THERE] {
             let request = bench::request(device, IOVA, map.pages(), node);
             let report = control.move_pages(&pagemove_uapi::MoveRequest { flags, ..request }, None);
             let all = report.error.is_none() && report.pages_moved == map.pages() as u64;
-            ensure!(all, "{} pages to node {node}: {}", report.pages_moved, bench::describe(&report));
+            ensure!(
+                all,
+                "{} pages to node {node}: {}",
+                report.pages_moved,
+                bench::describe(&report)
+            );
         }
         let unmapped = assigned.container.unmap(IOVA, LENGTH);
-        unmapped.map_err(std::io::Error::from_raw_os_error).context("VFIO_IOMMU_UNMAP_DMA")?;
+        unmapped
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("VFIO_IOMMU_UNMAP_DMA")?;
     }
     map.check(16)?;
     Ok(Pass)

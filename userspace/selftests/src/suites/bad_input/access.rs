@@ -21,37 +21,49 @@ const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 pub fn cases() -> Vec<Case<State>> {
     vec![
         Case::new("access: the device file has mode 0600", |_: &mut State| {
-            let mode = fs::metadata(DEVICE).context("the device file")?.permissions().mode() & 0o7777;
+            let mode = fs::metadata(DEVICE)
+                .context("the device file")?
+                .permissions()
+                .mode()
+                & 0o7777;
             ensure!(mode == 0o600, "its mode is {mode:o}");
             Ok(Pass)
         }),
-        Case::new("access: another user can not open it: EACCES", |_: &mut State| {
-            let errno = in_child(|| {
-                // SAFETY: gives up rights of this child.
-                unsafe {
-                    libc::setgroups(0, std::ptr::null());
-                    if libc::setresgid(NOBODY, NOBODY, NOBODY) != 0 || libc::setresuid(NOBODY, NOBODY, NOBODY) != 0 {
+        Case::new(
+            "access: another user can not open it: EACCES",
+            |_: &mut State| {
+                let errno = in_child(|| {
+                    // SAFETY: gives up rights of this child.
+                    unsafe {
+                        libc::setgroups(0, std::ptr::null());
+                        if libc::setresgid(NOBODY, NOBODY, NOBODY) != 0
+                            || libc::setresuid(NOBODY, NOBODY, NOBODY) != 0
+                        {
+                            return 255;
+                        }
+                    }
+                    Control::open().err().map_or(0, |error| error.errno)
+                })?;
+                ensure!(errno == libc::EACCES, "{errno} instead of EACCES");
+                Ok(Pass)
+            },
+        ),
+        Case::new(
+            "access: a move without CAP_SYS_ADMIN: EPERM",
+            |state: &mut State| {
+                let bench = state.bench()?;
+                let request = bench.request(0, 1, bench.nodes.there);
+                let errno = in_child(|| {
+                    if drop_capability(CAP_SYS_ADMIN).is_err() {
                         return 255;
                     }
-                }
-                Control::open().err().map_or(0, |error| error.errno)
-            })?;
-            ensure!(errno == libc::EACCES, "{errno} instead of EACCES");
-            Ok(Pass)
-        }),
-        Case::new("access: a move without CAP_SYS_ADMIN: EPERM", |state: &mut State| {
-            let bench = state.bench()?;
-            let request = bench.request(0, 1, bench.nodes.there);
-            let errno = in_child(|| {
-                if drop_capability(CAP_SYS_ADMIN).is_err() {
-                    return 255;
-                }
-                bench::errno_of(&bench.control.move_pages(&request, None))
-            })?;
-            ensure!(errno == libc::EPERM, "{errno} instead of EPERM");
-            state.nothing_moved()?;
-            Ok(Pass)
-        }),
+                    bench::errno_of(&bench.control.move_pages(&request, None))
+                })?;
+                ensure!(errno == libc::EPERM, "{errno} instead of EPERM");
+                state.nothing_moved()?;
+                Ok(Pass)
+            },
+        ),
     ]
 }
 
@@ -89,7 +101,8 @@ pub fn lockdown() -> Outcome {
             bail!("locking down to {level}: {error}");
         }
         let (report, results) = bench.move_pages(&bench.request(0, 1, bench.nodes.there));
-        refused(&report, &results, (libc::EPERM, uapi::REASON_NONE)).with_context(|| level.to_string())?;
+        refused(&report, &results, (libc::EPERM, uapi::REASON_NONE))
+            .with_context(|| level.to_string())?;
     }
     bench.region.map.check(0)?;
     drop(bench);

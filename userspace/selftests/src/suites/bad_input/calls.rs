@@ -2,7 +2,9 @@
 //! What every ioctl has in common: sizes, tails, flags and pointers.
 
 use anyhow::Result;
-use pagemove_uapi::{self as uapi, Control, DeviceList, Info, RegionList, RegionQuery, RegionSetup, PAGE_SIZE};
+use pagemove_uapi::{
+    self as uapi, Control, DeviceList, Info, RegionList, RegionQuery, RegionSetup, PAGE_SIZE,
+};
 
 use super::{argument, State};
 use crate::bench::{expect_errno, Bench};
@@ -18,7 +20,11 @@ fn templates(bench: &Bench) -> Vec<Call> {
     // A page that is at its destination: it works and moves nothing.
     let mut moving = argument(bench);
     moving.node = bench.nodes.here;
-    let setup = RegionSetup { length: PAGE_SIZE as u64, node: -1, ..Default::default() };
+    let setup = RegionSetup {
+        length: PAGE_SIZE as u64,
+        node: -1,
+        ..Default::default()
+    };
     let place = Box::leak(Box::new(uapi::Place::default()));
     let query = RegionQuery {
         id: bench.region.id,
@@ -28,10 +34,30 @@ fn templates(bench: &Bench) -> Vec<Call> {
     };
     vec![
         Call::new("info", uapi::IOC_INFO, Info::default(), uapi::INFO_SIZE_V0),
-        Call::new("region setup", uapi::IOC_REGION_SETUP, setup, uapi::REGION_SETUP_SIZE_V0),
-        Call::new("region list", uapi::IOC_REGION_LIST, RegionList::default(), uapi::REGION_LIST_SIZE_V0),
-        Call::new("region query", uapi::IOC_REGION_QUERY, query, uapi::REGION_QUERY_SIZE_V0),
-        Call::new("device list", uapi::IOC_DEVICE_LIST, DeviceList::default(), uapi::DEVICE_LIST_SIZE_V0),
+        Call::new(
+            "region setup",
+            uapi::IOC_REGION_SETUP,
+            setup,
+            uapi::REGION_SETUP_SIZE_V0,
+        ),
+        Call::new(
+            "region list",
+            uapi::IOC_REGION_LIST,
+            RegionList::default(),
+            uapi::REGION_LIST_SIZE_V0,
+        ),
+        Call::new(
+            "region query",
+            uapi::IOC_REGION_QUERY,
+            query,
+            uapi::REGION_QUERY_SIZE_V0,
+        ),
+        Call::new(
+            "device list",
+            uapi::IOC_DEVICE_LIST,
+            DeviceList::default(),
+            uapi::DEVICE_LIST_SIZE_V0,
+        ),
         Call::new("move", uapi::IOC_MOVE, moving, uapi::MOVE_SIZE_V0),
         Call::zeroes("stats", uapi::IOC_STATS, uapi::STATS_SIZE_V0),
     ]
@@ -45,12 +71,19 @@ pub fn cases(bench: &Bench) -> Vec<Case<State>> {
     }));
     cases.push(case("a number of another driver: ENOTTY", |_| {
         let call = Call::zeroes("TCGETS", 0x5401, 64);
-        expect_errno("TCGETS", call.clone().issue(&Control::open()?), libc::ENOTTY)
+        expect_errno(
+            "TCGETS",
+            call.clone().issue(&Control::open()?),
+            libc::ENOTTY,
+        )
     }));
     cases
 }
 
-fn case(name: impl Into<String>, check: impl FnOnce(&mut State) -> Result<()> + 'static) -> Case<State> {
+fn case(
+    name: impl Into<String>,
+    check: impl FnOnce(&mut State) -> Result<()> + 'static,
+) -> Case<State> {
     Case::new(name, |state| {
         check(state)?;
         state.nothing_moved()?;
@@ -66,12 +99,37 @@ fn try_call(call: &Call, expected: i32) -> Result<()> {
 fn of_call(call: Call) -> Vec<Case<State>> {
     let mut cases = vec![
         sized(&call, "no bytes", 0, libc::EINVAL),
-        sized(&call, "a byte less than V0", call.v0 as u32 - 1, libc::EINVAL),
+        sized(
+            &call,
+            "a byte less than V0",
+            call.v0 as u32 - 1,
+            libc::EINVAL,
+        ),
         sized(&call, "four bytes", 4, libc::EINVAL),
-        tailed(&call, "a newer structure whose tail is zero works", vec![0; 24], 0),
-        tailed(&call, "a newer structure of a whole page works", vec![0; PAGE_SIZE - call.bytes.len()], 0),
-        tailed(&call, "a newer structure whose tail is not zero", [vec![0; 23], vec![1]].concat(), libc::E2BIG),
-        tailed(&call, "a newer structure whose long tail is not zero", [vec![0; 9000], vec![1]].concat(), libc::E2BIG),
+        tailed(
+            &call,
+            "a newer structure whose tail is zero works",
+            vec![0; 24],
+            0,
+        ),
+        tailed(
+            &call,
+            "a newer structure of a whole page works",
+            vec![0; PAGE_SIZE - call.bytes.len()],
+            0,
+        ),
+        tailed(
+            &call,
+            "a newer structure whose tail is not zero",
+            [vec![0; 23], vec![1]].concat(),
+            libc::E2BIG,
+        ),
+        tailed(
+            &call,
+            "a newer structure whose long tail is not zero",
+            [vec![0; 9000], vec![1]].concat(),
+            libc::E2BIG,
+        ),
         pointed(&call, "NULL", 0),
         pointed(&call, "a kernel address", KERNEL),
         pointed(&call, "an address that nothing has", 0x10_0000),
@@ -85,19 +143,31 @@ fn of_call(call: Call) -> Vec<Case<State>> {
     }
     let name = format!("{}: a structure that can not be written: EFAULT", call.name);
     cases.push(case(name, move |_| {
-        expect_errno(call.name, call.issue_read_only(&Control::open()?)?, libc::EFAULT)
+        expect_errno(
+            call.name,
+            call.issue_read_only(&Control::open()?)?,
+            libc::EFAULT,
+        )
     }));
     cases
 }
 
 fn sized(call: &Call, what: &str, size: u32, expected: i32) -> Case<State> {
-    let name = format!("{}: a size of {what}: {}", call.name, uapi::errno::name(expected));
+    let name = format!(
+        "{}: a size of {what}: {}",
+        call.name,
+        uapi::errno::name(expected)
+    );
     let call = call.clone().with_size(size);
     case(name, move |_| try_call(&call, expected))
 }
 
 fn tailed(call: &Call, what: &str, tail: Vec<u8>, expected: i32) -> Case<State> {
-    let errno = if expected == 0 { String::new() } else { format!(": {}", uapi::errno::name(expected)) };
+    let errno = if expected == 0 {
+        String::new()
+    } else {
+        format!(": {}", uapi::errno::name(expected))
+    };
     let name = format!("{}: {what}{errno}", call.name);
     let call = call.clone().with_tail(&tail);
     case(name, move |_| try_call(&call, expected))
@@ -106,5 +176,11 @@ fn tailed(call: &Call, what: &str, tail: Vec<u8>, expected: i32) -> Case<State> 
 fn pointed(call: &Call, what: &str, pointer: usize) -> Case<State> {
     let name = format!("{}: {what} as the structure: EFAULT", call.name);
     let call = call.clone();
-    case(name, move |_| expect_errno(call.name, call.issue_at(&Control::open()?, pointer), libc::EFAULT))
+    case(name, move |_| {
+        expect_errno(
+            call.name,
+            call.issue_at(&Control::open()?, pointer),
+            libc::EFAULT,
+        )
+    })
 }

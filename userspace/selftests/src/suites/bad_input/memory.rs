@@ -9,10 +9,11 @@ use pagemove_uapi::{self as uapi, Control, MOVE_EVEN_IF_THERE, PAGE_MOVED, PAGE_
 
 use super::{refused, State};
 use crate::bench::{self, Bench};
+use crate::eater::MemoryEater;
 use crate::region::{Mapping, Region};
 use crate::tap::{self, Case, Pass};
 use crate::vfio::{READ_ONLY, READ_WRITE};
-use crate::signals;
+use crate::{signals, system};
 
 /// For second mappings, far from the bench's.
 const IOVA: u64 = 0x4000_0000;
@@ -28,22 +29,49 @@ pub fn cases() -> Vec<Case<State>> {
     vec![
         case("memory: ordinary memory: EADDRNOTAVAIL", anonymous),
         case("memory: a page of a region that was closed: ESTALE", closed),
-        Case::new("memory: a leaf of 2 MiB: EOPNOTSUPP, reason large-leaf", |state: &mut State| {
-            let outcome = large_leaf(state.bench()?)?;
-            state.nothing_moved()?;
-            Ok(outcome)
-        }),
-        case("memory: a page that the VMM has unmapped: ENOENT, reason no-vaddr", no_vaddr),
-        case("memory: a page mapped at a second IOVA: EOPNOTSUPP, reason aliased", aliased),
-        case("memory: a page that the device may only read is moved or refused, never lost", read_only),
-        case("memory: a move of a page that another call is moving: EBUSY", concurrent),
-        case("memory: a signal: EINTR, and what was done before is exact", interrupted),
-        case("memory: a deadline in the middle: ETIME, and what was done before is exact", late),
+        Case::new(
+            "memory: a leaf of 2 MiB: EOPNOTSUPP, reason large-leaf",
+            |state: &mut State| {
+                let outcome = large_leaf(state.bench()?)?;
+                state.nothing_moved()?;
+                Ok(outcome)
+            },
+        ),
+        case(
+            "memory: a page that the VMM has unmapped: ENOENT, reason no-vaddr",
+            no_vaddr,
+        ),
+        case(
+            "memory: a page mapped at a second IOVA: EOPNOTSUPP, reason aliased",
+            aliased,
+        ),
+        case(
+            "memory: a page that the device may only read is moved or refused, never lost",
+            read_only,
+        ),
+        case(
+            "memory: a move of a page that another call is moving: EBUSY",
+            concurrent,
+        ),
+        case(
+            "memory: a destination without free memory: ENOMEM, and what was done before is exact",
+            full,
+        ),
+        case(
+            "memory: a signal: EINTR, and what was done before is exact",
+            interrupted,
+        ),
+        case(
+            "memory: a deadline in the middle: ETIME, and what was done before is exact",
+            late,
+        ),
     ]
 }
 
 fn mapped<T>(result: Result<T, i32>) -> Result<T> {
-    result.map_err(std::io::Error::from_raw_os_error).context("VFIO")
+    result
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("VFIO")
 }
 
 /// Maps memory for the bench's device, asks for a move of its first page, and
@@ -59,14 +87,22 @@ fn with_mapping(
     let result = check();
     let unmapped = mapped(container.unmap(IOVA, memory.length()))?;
     result?;
-    ensure!(unmapped == memory.length() as u64, "{unmapped:#x} bytes were mapped");
+    ensure!(
+        unmapped == memory.length() as u64,
+        "{unmapped:#x} bytes were mapped"
+    );
     Ok(())
 }
 
 fn refuses(bench: &Bench, iova: u64, expected: (i32, u32)) -> Result<()> {
-    let (report, results) = bench.move_pages(&bench::request(bench.device, iova, 1, bench.nodes.there));
+    let (report, results) =
+        bench.move_pages(&bench::request(bench.device, iova, 1, bench.nodes.there));
     refused(&report, &results, expected)?;
-    ensure!(results[0].outcome == uapi::PAGE_REFUSED, "its outcome is {}", results[0].outcome);
+    ensure!(
+        results[0].outcome == uapi::PAGE_REFUSED,
+        "its outcome is {}",
+        results[0].outcome
+    );
     Ok(())
 }
 
@@ -91,7 +127,11 @@ fn large_leaf(bench: &Bench) -> tap::Outcome {
             memory.fill(1);
             with_mapping(bench, &memory, READ_WRITE, || {
                 refuses(bench, IOVA, (libc::EOPNOTSUPP, uapi::REASON_LARGE_LEAF))?;
-                refuses(bench, IOVA + 5 * PAGE_SIZE as u64, (libc::EOPNOTSUPP, uapi::REASON_LARGE_LEAF))?;
+                refuses(
+                    bench,
+                    IOVA + 5 * PAGE_SIZE as u64,
+                    (libc::EOPNOTSUPP, uapi::REASON_LARGE_LEAF),
+                )?;
                 memory.check(1)
             })
             .map(|()| Pass)
@@ -104,15 +144,31 @@ fn large_leaf(bench: &Bench) -> tap::Outcome {
 fn closed(_: &State, bench: &Bench) -> Result<()> {
     let region = Region::on_node(4, bench.nodes.here)?;
     let (id, length) = (region.id, region.map.length());
-    mapped(bench.assigned.container.map(IOVA, region.map.address(), length, READ_WRITE))?;
+    mapped(
+        bench
+            .assigned
+            .container
+            .map(IOVA, region.map.address(), length, READ_WRITE),
+    )?;
     drop(region);
     let result = refuses(bench, IOVA, (libc::ESTALE, uapi::REASON_CLOSED_REGION));
-    let listed = bench.control.region_list()?.into_iter().find(|region| region.id == id);
+    let listed = bench
+        .control
+        .region_list()?
+        .into_iter()
+        .find(|region| region.id == id);
     mapped(bench.assigned.container.unmap(IOVA, length))?;
     result?;
     let listed = listed.context("the closed region is not listed")?;
-    ensure!(listed.flags & uapi::REGION_CLOSED != 0, "it is not listed as closed");
-    ensure!(listed.pages == 4, "{} of its 4 pages are left while VFIO maps them", listed.pages);
+    ensure!(
+        listed.flags & uapi::REGION_CLOSED != 0,
+        "it is not listed as closed"
+    );
+    ensure!(
+        listed.pages == 4,
+        "{} of its 4 pages are left while VFIO maps them",
+        listed.pages
+    );
     Ok(())
 }
 
@@ -130,12 +186,20 @@ fn aliased(_: &State, bench: &Bench) -> Result<()> {
     let second = IOVA + 0x100_0000;
     with_mapping(bench, &region.map, READ_WRITE, || {
         mapped(container.map(second, region.map.address(), length, READ_WRITE))?;
-        let results = [refuses(bench, IOVA, ALIASED), refuses(bench, second, ALIASED)];
+        let results = [
+            refuses(bench, IOVA, ALIASED),
+            refuses(bench, second, ALIASED),
+        ];
         mapped(container.unmap(second, length))?;
         results.into_iter().collect::<Result<()>>()?;
         // Alone again it can be moved.
-        let (report, _) = bench.move_pages(&bench::request(bench.device, IOVA, 4, bench.nodes.there));
-        ensure!(report.pages_moved == 4, "afterwards: {}", bench::describe(&report));
+        let (report, _) =
+            bench.move_pages(&bench::request(bench.device, IOVA, 4, bench.nodes.there));
+        ensure!(
+            report.pages_moved == 4,
+            "afterwards: {}",
+            bench::describe(&report)
+        );
         Ok(())
     })
 }
@@ -146,10 +210,14 @@ fn read_only(_: &State, bench: &Bench) -> Result<()> {
     let region = Region::on_node(4, bench.nodes.here)?;
     region.map.fill(2);
     with_mapping(bench, &region.map, READ_ONLY, || {
-        let (report, _) = bench.move_pages(&bench::request(bench.device, IOVA, 4, bench.nodes.there));
+        let (report, _) =
+            bench.move_pages(&bench::request(bench.device, IOVA, 4, bench.nodes.there));
         // Reads set A, and there are no writes to miss.
         ensure!(report.pages_moved == 4, "{}", bench::describe(&report));
-        ensure!(region.pages_on(bench.nodes.there)? as u64 == report.pages_moved, "the query says otherwise");
+        ensure!(
+            region.pages_on(bench.nodes.there)? as u64 == report.pages_moved,
+            "the query says otherwise"
+        );
         region.map.check(2)
     })
 }
@@ -166,7 +234,9 @@ fn concurrent(_: &State, bench: &Bench) -> Result<()> {
     };
     with_mapping(bench, &region.map, READ_WRITE, || {
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| back_and_forth(&stop, [there(bench.nodes.there), there(bench.nodes.here)]));
+            let other = scope.spawn(|| {
+                back_and_forth(&stop, [there(bench.nodes.there), there(bench.nodes.here)])
+            });
             let result = until_busy(bench, PAGES);
             stop.store(true, Ordering::Relaxed);
             other.join().expect("moving does not panic")?;
@@ -200,7 +270,10 @@ fn until_busy(bench: &Bench, pages: usize) -> Result<()> {
             ..bench::request(bench.device, page, 1, bench.nodes.there)
         };
         let (report, _) = bench.move_pages(&request);
-        match report.error.map_or((0, 0), |error| (error.errno, error.reason)) {
+        match report
+            .error
+            .map_or((0, 0), |error| (error.errno, error.reason))
+        {
             (0, _) => {}
             (libc::EBUSY, uapi::REASON_BUSY) => return Ok(()),
             _ => bail!("{} instead of EBUSY", bench::describe(&report)),
@@ -234,7 +307,11 @@ fn cut_short(
                     }
                     time *= 2;
                 }
-                Some(_) => bail!("{} instead of {}", bench::describe(&report), uapi::errno::name(expected.0)),
+                Some(_) => bail!(
+                    "{} instead of {}",
+                    bench::describe(&report),
+                    uapi::errno::name(expected.0)
+                ),
                 None => time /= 3,
             }
             bench.move_pages(&bench::request(bench.device, IOVA, LONG, bench.nodes.here));
@@ -244,30 +321,93 @@ fn cut_short(
 }
 
 /// What the report says is what the query and the results say.
-fn exact(region: &Region, bench: &Bench, report: &uapi::MoveReport, results: &[uapi::PageResult]) -> Result<()> {
+fn exact(
+    region: &Region,
+    bench: &Bench,
+    report: &uapi::MoveReport,
+    results: &[uapi::PageResult],
+) -> Result<()> {
     let there = region.pages_on(bench.nodes.there)? as u64;
-    let said = results.iter().filter(|result| result.outcome == PAGE_MOVED).count() as u64;
+    let said = results
+        .iter()
+        .filter(|result| result.outcome == PAGE_MOVED)
+        .count() as u64;
     let (moved, before) = (report.pages_moved, report.pages_there);
-    ensure!(moved + before == there, "{moved} moved and {before} there before, but {there} are there");
-    ensure!(moved == said, "{moved} pages were moved, {said} results say so");
-    let tried = results.iter().filter(|result| result.outcome != uapi::PAGE_NOT_TRIED).count() as u64;
-    ensure!(report.pages_done >= moved && tried <= report.pages_done, "{tried} results, {} done", report.pages_done);
+    ensure!(
+        moved + before == there,
+        "{moved} moved and {before} there before, but {there} are there"
+    );
+    ensure!(
+        moved == said,
+        "{moved} pages were moved, {said} results say so"
+    );
+    let tried = results
+        .iter()
+        .filter(|result| result.outcome != uapi::PAGE_NOT_TRIED)
+        .count() as u64;
+    ensure!(
+        report.pages_done >= moved && tried <= report.pages_done,
+        "{tried} results, {} done",
+        report.pages_done
+    );
     Ok(())
+}
+
+/// A child takes all memory of the destination and keeps it until it is killed.
+fn full(_: &State, bench: &Bench) -> Result<()> {
+    let region = Region::on_node(2048, bench.nodes.here)?;
+    region.map.fill(6);
+    with_mapping(bench, &region.map, READ_WRITE, || {
+        let eater = MemoryEater::start(bench.nodes.there)?;
+        let request = bench::request(bench.device, IOVA, 2048, bench.nodes.there);
+        let (report, results) = bench.move_pages(&request);
+        drop(eater);
+        exact(&region, bench, &report, &results)?;
+        let found = report.error.map(|error| (error.errno, error.reason));
+        ensure!(
+            found == Some((libc::ENOMEM, uapi::REASON_NO_MEMORY)),
+            "{}",
+            bench::describe(&report)
+        );
+        region.map.check(6)?;
+        // With memory again the rest can be moved.
+        system::wait_until("the node has memory again", Duration::from_secs(20), || {
+            Ok(system::free_memory_of(bench.nodes.there)? > 64 << 20)
+        })?;
+        let (report, _) = bench.move_pages(&request);
+        ensure!(
+            report.error.is_none(),
+            "afterwards: {}",
+            bench::describe(&report)
+        );
+        region.map.check(6)
+    })
 }
 
 fn interrupted(_: &State, bench: &Bench) -> Result<()> {
     signals::catch()?;
-    cut_short(bench, (libc::EINTR, uapi::REASON_SIGNAL), |request, time| {
-        let sender = signals::send_to_me_after(time);
-        let answer = bench.move_pages(request);
-        // Before anything else that the signal could interrupt.
-        sender.join().expect("sending a signal does not panic");
-        answer
-    })
+    cut_short(
+        bench,
+        (libc::EINTR, uapi::REASON_SIGNAL),
+        |request, time| {
+            let sender = signals::send_to_me_after(time);
+            let answer = bench.move_pages(request);
+            // Before anything else that the signal could interrupt.
+            sender.join().expect("sending a signal does not panic");
+            answer
+        },
+    )
 }
 
 fn late(_: &State, bench: &Bench) -> Result<()> {
-    cut_short(bench, (libc::ETIME, uapi::REASON_DEADLINE), |request, time| {
-        bench.move_pages(&uapi::MoveRequest { deadline_ns: time.as_nanos() as u64, ..*request })
-    })
+    cut_short(
+        bench,
+        (libc::ETIME, uapi::REASON_DEADLINE),
+        |request, time| {
+            bench.move_pages(&uapi::MoveRequest {
+                deadline_ns: time.as_nanos() as u64,
+                ..*request
+            })
+        },
+    )
 }

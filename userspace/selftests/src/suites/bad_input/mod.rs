@@ -17,8 +17,8 @@ use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{errno, Move, MoveReport, MoveRequest, PageResult};
 
 use crate::bench::{self, Bench};
-use crate::tap::{self, Case, Pass, Skip};
 use crate::module;
+use crate::tap::{self, Case, Pass, Skip};
 
 /// Pages of the region that wrong calls are tried on.
 const PAGES: usize = 64;
@@ -56,16 +56,29 @@ impl State {
 }
 
 /// Whether a move was refused as expected, before it did anything.
-fn refused(report: &MoveReport, results: &[PageResult], (number, reason): (i32, u32)) -> Result<()> {
-    let found = report.error.map_or((0, 0), |error| (error.errno, error.reason));
+fn refused(
+    report: &MoveReport,
+    results: &[PageResult],
+    (number, reason): (i32, u32),
+) -> Result<()> {
+    let found = report
+        .error
+        .map_or((0, 0), |error| (error.errno, error.reason));
     ensure!(
         found == (number, reason),
         "{} instead of {} with reason {reason}",
         bench::describe(report),
         errno::name(number)
     );
-    ensure!(report.pages_moved == 0, "{} pages were moved", report.pages_moved);
-    let moved = results.iter().filter(|result| result.outcome == pagemove_uapi::PAGE_MOVED).count();
+    ensure!(
+        report.pages_moved == 0,
+        "{} pages were moved",
+        report.pages_moved
+    );
+    let moved = results
+        .iter()
+        .filter(|result| result.outcome == pagemove_uapi::PAGE_MOVED)
+        .count();
     ensure!(moved == 0, "{moved} pages are said to be moved");
     Ok(())
 }
@@ -97,19 +110,28 @@ pub fn main(_: &[String]) -> ExitCode {
     cases.extend(memory::cases());
     cases.extend(devices::cases());
     cases.extend(access::cases());
-    cases.push(Case::new("after all of these a right move still works", |state: &mut State| {
-        still_works(state)?;
-        Ok(Pass)
-    }));
-    cases.push(Case::new("nothing leaked: no page is left, the module unloads and loads", |state: &mut State| {
-        state.bench = None;
-        bench::wait_for_no_pages(Duration::from_secs(20))?;
-        module::unload_pagemove(Duration::from_secs(10))?;
-        module::load_pagemove()?;
-        Ok(Pass)
-    }));
+    cases.push(Case::new(
+        "after all of these a right move still works",
+        |state: &mut State| {
+            still_works(state)?;
+            Ok(Pass)
+        },
+    ));
+    cases.push(Case::new(
+        "nothing leaked: no page is left, the module unloads and loads",
+        |state: &mut State| {
+            state.bench = None;
+            bench::wait_for_no_pages(Duration::from_secs(20))?;
+            module::unload_pagemove(Duration::from_secs(10))?;
+            module::load_pagemove()?;
+            Ok(Pass)
+        },
+    ));
     // For good until the next boot, so last.
-    cases.push(Case::new("a locked down kernel does not move (EPERM)", |_: &mut State| access::lockdown()));
+    cases.push(Case::new(
+        "a locked down kernel does not move (EPERM)",
+        |_: &mut State| access::lockdown(),
+    ));
     tap::run(&mut State { bench: Some(bench) }, cases)
 }
 
@@ -118,7 +140,11 @@ fn still_works(state: &mut State) -> Result<()> {
     let bench = state.bench()?;
     let (report, _) = bench.move_pages(&bench.request(0, PAGES, bench.nodes.there));
     ensure!(report.error.is_none(), "{}", bench::describe(&report));
-    ensure!(report.pages_moved == PAGES as u64, "{} pages were moved", report.pages_moved);
+    ensure!(
+        report.pages_moved == PAGES as u64,
+        "{} pages were moved",
+        report.pages_moved
+    );
     let there = bench.region.pages_on(bench.nodes.there)?;
     ensure!(there == PAGES, "{there} pages are there");
     bench.region.map.check(0)

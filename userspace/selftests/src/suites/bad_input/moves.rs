@@ -2,7 +2,9 @@
 //! Moves with one member that is wrong.
 
 use anyhow::{ensure, Result};
-use pagemove_uapi::{self as uapi, Call, Error, Move, MoveReport, MAX_MOVE_PAGES, MAX_RETRIES, PAGE_SIZE};
+use pagemove_uapi::{
+    self as uapi, Call, Error, Move, MoveReport, MAX_MOVE_PAGES, MAX_RETRIES, PAGE_SIZE,
+};
 
 use super::{argument, refused, State};
 use crate::bench::{self, IOVA};
@@ -19,57 +21,131 @@ const NOT_MAPPED: (i32, u32) = (libc::ENOENT, uapi::REASON_NOT_MAPPED);
 
 const WRONG: &[Wrong] = &[
     ("an IOVA that begins no page", |m| m.iova += 1, INVALID),
-    ("an IOVA in the middle of a page", |m| m.iova += PAGE / 2, INVALID),
-    ("a length of a page and a byte", |m| m.length = PAGE + 1, INVALID),
+    (
+        "an IOVA in the middle of a page",
+        |m| m.iova += PAGE / 2,
+        INVALID,
+    ),
+    (
+        "a length of a page and a byte",
+        |m| m.length = PAGE + 1,
+        INVALID,
+    ),
     ("a length of half a page", |m| m.length = PAGE / 2, INVALID),
     ("no length", |m| m.length = 0, INVALID),
-    ("a range past the end of the address space", |m| (m.iova, m.length) = (PAGE.wrapping_neg(), 2 * PAGE), INVALID),
-    ("a length that wraps", |m| m.length = PAGE.wrapping_neg(), INVALID),
-    ("one page too many", |m| m.length = (MAX_MOVE_PAGES as u64 + 1) * PAGE, INVALID),
-    ("one retry too many", |m| m.retries = MAX_RETRIES + 1, INVALID),
+    (
+        "a range past the end of the address space",
+        |m| (m.iova, m.length) = (PAGE.wrapping_neg(), 2 * PAGE),
+        INVALID,
+    ),
+    (
+        "a length that wraps",
+        |m| m.length = PAGE.wrapping_neg(),
+        INVALID,
+    ),
+    (
+        "one page too many",
+        |m| m.length = (MAX_MOVE_PAGES as u64 + 1) * PAGE,
+        INVALID,
+    ),
+    (
+        "one retry too many",
+        |m| m.retries = MAX_RETRIES + 1,
+        INVALID,
+    ),
     ("4294967295 retries", |m| m.retries = u32::MAX, INVALID),
     ("node -1", |m| m.node = -1, NO_NODE),
     ("node -2", |m| m.node = -2, NO_NODE),
     ("the least node number", |m| m.node = i32::MIN, NO_NODE),
     ("node 999", |m| m.node = 999, NO_NODE),
-    ("node 1024, past the largest that a kernel can have", |m| m.node = 1024, NO_NODE),
+    (
+        "node 1024, past the largest that a kernel can have",
+        |m| m.node = 1024,
+        NO_NODE,
+    ),
     ("the greatest node number", |m| m.node = i32::MAX, NO_NODE),
-    ("engine 2", |m| m.engine = 2, (libc::EOPNOTSUPP, uapi::REASON_NONE)),
-    ("engine 4294967295", |m| m.engine = u32::MAX, (libc::EOPNOTSUPP, uapi::REASON_NONE)),
-    ("an IOVA below the mapping", |m| m.iova = IOVA - PAGE, NOT_MAPPED),
-    ("an IOVA behind the mapping", |m| m.iova = IOVA + super::PAGES as u64 * PAGE, NOT_MAPPED),
+    (
+        "engine 2",
+        |m| m.engine = 2,
+        (libc::EOPNOTSUPP, uapi::REASON_NONE),
+    ),
+    (
+        "engine 4294967295",
+        |m| m.engine = u32::MAX,
+        (libc::EOPNOTSUPP, uapi::REASON_NONE),
+    ),
+    (
+        "an IOVA below the mapping",
+        |m| m.iova = IOVA - PAGE,
+        NOT_MAPPED,
+    ),
+    (
+        "an IOVA behind the mapping",
+        |m| m.iova = IOVA + super::PAGES as u64 * PAGE,
+        NOT_MAPPED,
+    ),
     ("IOVA 0", |m| m.iova = 0, NOT_MAPPED),
-    ("an IOVA wider than the tables", |m| m.iova = 1 << 62, NOT_MAPPED),
-    ("the last page of the address space", |m| m.iova = PAGE.wrapping_neg(), NOT_MAPPED),
-    ("a deadline of a nanosecond", |m| m.deadline_ns = 1, (libc::ETIME, uapi::REASON_DEADLINE)),
+    (
+        "an IOVA wider than the tables",
+        |m| m.iova = 1 << 62,
+        NOT_MAPPED,
+    ),
+    (
+        "the last page of the address space",
+        |m| m.iova = PAGE.wrapping_neg(),
+        NOT_MAPPED,
+    ),
+    (
+        "a deadline of a nanosecond",
+        |m| m.deadline_ns = 1,
+        (libc::ETIME, uapi::REASON_DEADLINE),
+    ),
 ];
 
 pub fn cases() -> Vec<Case<State>> {
     let mut cases: Vec<Case<State>> = WRONG.iter().map(of_wrong).collect();
-    cases.push(Case::new("move: a node that is possible but has no memory, or does not exist: EINVAL", |state: &mut State| {
-        let bench = state.bench()?;
-        let nodes = crate::system::nodes()?;
-        let missing = (0..).find(|node| !nodes.contains(node)).expect("there are not so many nodes");
-        state.refuses(&bench.request(0, 1, missing), NO_NODE)?;
-        Ok(Pass)
-    }));
-    cases.push(Case::new("move: a range that runs off the mapping: ENOENT, and what was before it is exact", |state: &mut State| {
-        runs_off(state)?;
-        Ok(Pass)
-    }));
-    for (what, pointer) in [("a kernel address", 0xffff_8880_0000_0000), ("an unmapped address", 0x10_0000), ("an odd kernel address", u64::MAX)] {
-        cases.push(Case::new(format!("move: {what} for the results: EFAULT"), move |state: &mut State| {
-            bad_results(state, pointer)?;
+    cases.push(Case::new(
+        "move: a node that is possible but has no memory, or does not exist: EINVAL",
+        |state: &mut State| {
+            let bench = state.bench()?;
+            let nodes = crate::system::nodes()?;
+            let missing = (0..)
+                .find(|node| !nodes.contains(node))
+                .expect("there are not so many nodes");
+            state.refuses(&bench.request(0, 1, missing), NO_NODE)?;
             Ok(Pass)
-        }));
+        },
+    ));
+    cases.push(Case::new(
+        "move: a range that runs off the mapping: ENOENT, and what was before it is exact",
+        |state: &mut State| {
+            runs_off(state)?;
+            Ok(Pass)
+        },
+    ));
+    for (what, pointer) in [
+        ("a kernel address", 0xffff_8880_0000_0000),
+        ("an unmapped address", 0x10_0000),
+        ("an odd kernel address", u64::MAX),
+    ] {
+        cases.push(Case::new(
+            format!("move: {what} for the results: EFAULT"),
+            move |state: &mut State| {
+                bad_results(state, pointer)?;
+                Ok(Pass)
+            },
+        ));
     }
-    cases.push(Case::new("move: results that can not be written: EFAULT", |state: &mut State| {
-        let page = crate::region::Mapping::anonymous(PAGE_SIZE)?;
-        page.write(0, 0, 0);
-        page.protect(libc::PROT_READ)?;
-        bad_results(state, page.address() as u64)?;
-        Ok(Pass)
-    }));
+    cases.push(Case::new(
+        "move: results that can not be written: EFAULT",
+        |state: &mut State| {
+            let page = crate::region::Mapping::anonymous(PAGE_SIZE)?;
+            page.write(0, 0, 0);
+            page.protect(libc::PROT_READ)?;
+            bad_results(state, page.address() as u64)?;
+            Ok(Pass)
+        },
+    ));
     cases
 }
 
@@ -97,7 +173,9 @@ fn issue(state: &State, argument: &mut Move) -> Result<MoveReport> {
         pages_there: argument.pages_there,
         engine_used: argument.engine_used,
         aborts: argument.aborts,
-        error: result.err().map(|errno| Error::with_reason(Call::Move, errno, argument.reason)),
+        error: result
+            .err()
+            .map(|errno| Error::with_reason(Call::Move, errno, argument.reason)),
     })
 }
 
@@ -107,20 +185,49 @@ fn runs_off(state: &State) -> Result<()> {
     let bench = state.bench()?;
     let (report, results) = bench.move_pages(&bench.request(super::PAGES - 2, 4, bench.nodes.here));
     refused(&report, &results, NOT_MAPPED)?;
-    ensure!(report.pages_there == 2, "{} pages were there", report.pages_there);
+    ensure!(
+        report.pages_there == 2,
+        "{} pages were there",
+        report.pages_there
+    );
     let outcomes: Vec<u8> = results.iter().map(|result| result.outcome).collect();
-    let [there, refused, not_tried] = [uapi::PAGE_ALREADY_THERE, uapi::PAGE_REFUSED, uapi::PAGE_NOT_TRIED];
-    ensure!(outcomes == [there, there, refused, not_tried], "outcomes {outcomes:?}");
-    ensure!(report.pages_done == 3, "{} pages have a result", report.pages_done);
+    let [there, refused, not_tried] = [
+        uapi::PAGE_ALREADY_THERE,
+        uapi::PAGE_REFUSED,
+        uapi::PAGE_NOT_TRIED,
+    ];
+    ensure!(
+        outcomes == [there, there, refused, not_tried],
+        "outcomes {outcomes:?}"
+    );
+    ensure!(
+        report.pages_done == 3,
+        "{} pages have a result",
+        report.pages_done
+    );
     state.nothing_moved()
 }
 
 fn bad_results(state: &State, pointer: u64) -> Result<()> {
-    let mut argument = Move { results: pointer, ..argument(state.bench()?) };
+    let mut argument = Move {
+        results: pointer,
+        ..argument(state.bench()?)
+    };
     let report = issue(state, &mut argument)?;
-    ensure!(bench::errno_of(&report) == libc::EFAULT, "{} instead of EFAULT", bench::describe(&report));
+    ensure!(
+        bench::errno_of(&report) == libc::EFAULT,
+        "{} instead of EFAULT",
+        bench::describe(&report)
+    );
     let there = state.bench()?.region.pages_on(state.bench()?.nodes.there)? as u64;
-    ensure!(report.pages_moved == there, "{} pages are said to be moved, {there} are there", report.pages_moved);
-    ensure!(there == 0, "a page was moved though its result could not be told");
+    ensure!(
+        report.pages_moved == there,
+        "{} pages are said to be moved, {there} are there",
+        report.pages_moved
+    );
+    ensure!(
+        there == 0,
+        "a page was moved though its result could not be told"
+    );
     state.nothing_moved()
 }

@@ -26,16 +26,28 @@ enum Part {
     Memory,
 }
 
-const PARTS: [Part; 5] = [Part::Device, Part::Group, Part::Container, Part::File, Part::Memory];
+const PARTS: [Part; 5] = [
+    Part::Device,
+    Part::Group,
+    Part::Container,
+    Part::File,
+    Part::Memory,
+];
 
 pub fn cases() -> Vec<Case<State>> {
     let mut cases: Vec<Case<State>> = (0..ORDERS)
         .map(|number| {
-            Case::new(format!("closed in order {} of {ORDERS}, with moves running", number + 1), move |state: &mut State| {
-                close(&order(number, &mut state.random), &mut state.random.split())?;
-                state.log.check()?;
-                Ok(Pass)
-            })
+            Case::new(
+                format!(
+                    "closed in order {} of {ORDERS}, with moves running",
+                    number + 1
+                ),
+                move |state: &mut State| {
+                    close(&order(number, &mut state.random), &mut state.random.split())?;
+                    state.log.check()?;
+                    Ok(Pass)
+                },
+            )
         })
         .collect();
     cases.push(Case::new("all orders left no page", |_: &mut State| {
@@ -58,10 +70,19 @@ fn order(number: usize, random: &mut Random) -> Vec<Part> {
 
 fn close(order: &[Part], random: &mut Random) -> Result<()> {
     tap::diagnostic(&format!("{order:?}"));
-    let Bench { assigned, region, control, device, nodes } = Bench::open(PAGES)?;
+    let Bench {
+        assigned,
+        region,
+        control,
+        device,
+        nodes,
+    } = Bench::open(PAGES)?;
     drop(control);
-    let (mut device_file, mut group, mut container) =
-        (Some(assigned.device), Some(assigned.group), Some(assigned.container));
+    let (mut device_file, mut group, mut container) = (
+        Some(assigned.device),
+        Some(assigned.group),
+        Some(assigned.container),
+    );
     let (mut map, mut file) = (Some(region.map), Some(region.control));
     let (stop, moved) = (AtomicBool::new(false), AtomicU64::new(0));
     let requests = [nodes.there, nodes.here].map(|node| MoveRequest {
@@ -89,7 +110,10 @@ fn close(order: &[Part], random: &mut Random) -> Result<()> {
         mover.join().expect("moving does not panic")
     });
     moving?;
-    ensure!(moved.load(Ordering::Relaxed) > 0, "no page was moved before");
+    ensure!(
+        moved.load(Ordering::Relaxed) > 0,
+        "no page was moved before"
+    );
     Ok(())
 }
 

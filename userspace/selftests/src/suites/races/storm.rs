@@ -49,11 +49,51 @@ pub fn cases() -> Vec<Case<State>> {
         })
     };
     vec![
-        case("two unmap and map neighbours and the same, one moves", Mix { dma: 2, movers: 1, cpu: 0, near: true }),
-        case("one unmaps and maps, two move", Mix { dma: 1, movers: 2, cpu: 0, near: true }),
-        case("one unmaps in the VMM, one moves", Mix { dma: 0, movers: 1, cpu: 1, near: false }),
-        case("DMA mappings, VMM mappings and moves at once", Mix { dma: 1, movers: 1, cpu: 1, near: false }),
-        case("three unmap and map, one moves, one unmaps in the VMM", Mix { dma: 3, movers: 1, cpu: 1, near: true }),
+        case(
+            "two unmap and map neighbours and the same, one moves",
+            Mix {
+                dma: 2,
+                movers: 1,
+                cpu: 0,
+                near: true,
+            },
+        ),
+        case(
+            "one unmaps and maps, two move",
+            Mix {
+                dma: 1,
+                movers: 2,
+                cpu: 0,
+                near: true,
+            },
+        ),
+        case(
+            "one unmaps in the VMM, one moves",
+            Mix {
+                dma: 0,
+                movers: 1,
+                cpu: 1,
+                near: false,
+            },
+        ),
+        case(
+            "DMA mappings, VMM mappings and moves at once",
+            Mix {
+                dma: 1,
+                movers: 1,
+                cpu: 1,
+                near: false,
+            },
+        ),
+        case(
+            "three unmap and map, one moves, one unmaps in the VMM",
+            Mix {
+                dma: 3,
+                movers: 1,
+                cpu: 1,
+                near: true,
+            },
+        ),
     ]
 }
 
@@ -79,10 +119,19 @@ impl Storm {
             .context("a second mapping")?;
         // One mapping in each slot instead of one for all.
         let container = &bench.assigned.container;
-        container.unmap(IOVA, PAGES * PAGE_SIZE).map_err(std::io::Error::from_raw_os_error)?;
+        container
+            .unmap(IOVA, PAGES * PAGE_SIZE)
+            .map_err(std::io::Error::from_raw_os_error)?;
         for slot in 0..SLOTS {
-            let mapped = container.map(iova(slot), bench.region.map.page(slot * SLOT), SLOT_BYTES, READ_WRITE);
-            mapped.map_err(std::io::Error::from_raw_os_error).context("mapping a slot")?;
+            let mapped = container.map(
+                iova(slot),
+                bench.region.map.page(slot * SLOT),
+                SLOT_BYTES,
+                READ_WRITE,
+            );
+            mapped
+                .map_err(std::io::Error::from_raw_os_error)
+                .context("mapping a slot")?;
         }
         let threads = mix.dma + mix.movers + mix.cpu + 1;
         Ok(Self {
@@ -109,13 +158,25 @@ impl Storm {
     }
 
     fn fail(&self, message: String) {
-        self.failed.lock().expect("no thread panics").get_or_insert(message);
+        self.failed
+            .lock()
+            .expect("no thread panics")
+            .get_or_insert(message);
         self.stop.store(true, Ordering::Relaxed);
     }
 
     fn count(&self, what: &str, errno: i32) {
-        let name = if errno == 0 { "done".to_string() } else { errno::name(errno) };
-        *self.answers.lock().expect("no thread panics").entry(format!("{what} {name}")).or_insert(0) += 1;
+        let name = if errno == 0 {
+            "done".to_string()
+        } else {
+            errno::name(errno)
+        };
+        *self
+            .answers
+            .lock()
+            .expect("no thread panics")
+            .entry(format!("{what} {name}"))
+            .or_insert(0) += 1;
     }
 
     fn choose(&self, random: &mut Random) -> usize {
@@ -139,8 +200,14 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
             scope.spawn(move || match thread {
                 n if n < mix.dma => storm.repeat(n, || map_dma(storm, &mut random)),
                 n if n < mix.dma + mix.movers => mover(storm, n, &mut random),
-                n if n < mix.dma + mix.movers + mix.cpu => storm.repeat(n, || map_cpu(storm, &mut random)),
-                n => storm.repeat(n, || storm.truth.check_page(SEED, random.below(PAGES as u64) as usize)),
+                n if n < mix.dma + mix.movers + mix.cpu => {
+                    storm.repeat(n, || map_cpu(storm, &mut random))
+                }
+                n => storm.repeat(n, || {
+                    storm
+                        .truth
+                        .check_page(SEED, random.below(PAGES as u64) as usize)
+                }),
             });
         }
         watch(storm);
@@ -150,10 +217,22 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
     }
     storm.truth.check(SEED)?;
     let after = storm.bench.control.stats()?;
-    let (unmaps, faults) = (after.unmaps_held - before.unmaps_held, after.faults_held - before.faults_held);
-    tap::diagnostic(&format!("{unmaps} unmaps and {faults} CPU faults waited for a move"));
-    ensure!(unmaps > 0 || mix.dma == 0 || !mix.near, "no unmap met a move");
-    ensure!(after.lost_writes == before.lost_writes, "{} lost writes", after.lost_writes);
+    let (unmaps, faults) = (
+        after.unmaps_held - before.unmaps_held,
+        after.faults_held - before.faults_held,
+    );
+    tap::diagnostic(&format!(
+        "{unmaps} unmaps and {faults} CPU faults waited for a move"
+    ));
+    ensure!(
+        unmaps > 0 || mix.dma == 0 || !mix.near,
+        "no unmap met a move"
+    );
+    ensure!(
+        after.lost_writes == before.lost_writes,
+        "{} lost writes",
+        after.lost_writes
+    );
     let answers = storm.answers.into_inner().expect("no thread panics");
     let moved = storm.moved.into_inner();
     tap::diagnostic(&format!("{moved} pages moved; {answers:?}"));
@@ -165,7 +244,13 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
 /// ended: then the program says so and gives up.
 fn watch(storm: &Storm) {
     let begun = Instant::now();
-    let now = || -> Vec<u64> { storm.steps.iter().map(|steps| steps.load(Ordering::Relaxed)).collect() };
+    let now = || -> Vec<u64> {
+        storm
+            .steps
+            .iter()
+            .map(|steps| steps.load(Ordering::Relaxed))
+            .collect()
+    };
     let mut last: Vec<(u64, Instant)> = now().into_iter().map(|steps| (steps, begun)).collect();
     while begun.elapsed() < TIME && !storm.stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(200));
@@ -176,7 +261,11 @@ fn watch(storm: &Storm) {
         }
     }
     // Every thread has to make a step, or have made one within the time allowed.
-    let silent = |now: &[u64]| now.iter().zip(&last).position(|(steps, (before, _))| steps == before);
+    let silent = |now: &[u64]| {
+        now.iter()
+            .zip(&last)
+            .position(|(steps, (before, _))| steps == before)
+    };
     while let Some(thread) = silent(&now()).filter(|_| !storm.stop.load(Ordering::Relaxed)) {
         if last[thread].1.elapsed() > SILENCE {
             hung(thread);
@@ -187,7 +276,9 @@ fn watch(storm: &Storm) {
 }
 
 fn hung(thread: usize) -> ! {
-    tap::diagnostic(&format!("thread {thread} of the storm hangs; the kernel's stacks:"));
+    tap::diagnostic(&format!(
+        "thread {thread} of the storm hangs; the kernel's stacks:"
+    ));
     if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
         for task in tasks.flatten() {
             let stack = std::fs::read_to_string(task.path().join("stack")).unwrap_or_default();
@@ -204,12 +295,19 @@ fn hung(thread: usize) -> ! {
 fn map_dma(storm: &Storm, random: &mut Random) -> Result<()> {
     let container = &storm.bench.assigned.container;
     let slot = storm.choose(random);
-    let slots = if random.below(4) == 0 && slot + 1 < SLOTS { 2 } else { 1 };
+    let slots = if random.below(4) == 0 && slot + 1 < SLOTS {
+        2
+    } else {
+        1
+    };
     match container.unmap(iova(slot), slots * SLOT_BYTES) {
         // A slot that another thread maps again meanwhile is unmapped, and
         // counted, again.
         Ok(bytes) => {
-            ensure!(bytes.is_multiple_of(SLOT_BYTES as u64), "{bytes:#x} bytes were unmapped, no whole slots");
+            ensure!(
+                bytes.is_multiple_of(SLOT_BYTES as u64),
+                "{bytes:#x} bytes were unmapped, no whole slots"
+            );
             storm.count("unmap", 0);
         }
         Err(errno) => bail!("UNMAP_DMA: {}", errno::name(errno)),
@@ -223,7 +321,9 @@ fn map_dma(storm: &Storm, random: &mut Random) -> Result<()> {
             // Another thread was faster.
             Err(libc::EEXIST) => storm.count("map", libc::EEXIST),
             // The VMM has unmapped it for a moment.
-            Err(libc::EFAULT | libc::EINVAL) if storm.mix.cpu > 0 => storm.count("map", libc::EFAULT),
+            Err(libc::EFAULT | libc::EINVAL) if storm.mix.cpu > 0 => {
+                storm.count("map", libc::EFAULT)
+            }
             Err(errno) => bail!("MAP_DMA: {}", errno::name(errno)),
         }
     }
@@ -235,9 +335,13 @@ fn map_cpu(storm: &Storm, random: &mut Random) -> Result<()> {
     let (map, file) = (&storm.bench.region.map, storm.bench.region.control.file());
     let first = storm.choose(random) * SLOT + random.below(SLOT as u64) as usize;
     let pages = 1 + random.below(SLOT.min(PAGES - first) as u64) as usize;
-    map.punch(first, pages).map_err(std::io::Error::from_raw_os_error).context("munmap")?;
+    map.punch(first, pages)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("munmap")?;
     thread::sleep(Duration::from_micros(random.below(300)));
-    map.mend(file, first, pages).map_err(std::io::Error::from_raw_os_error).context("mmap")?;
+    map.mend(file, first, pages)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("mmap")?;
     map.check_page(SEED, first)
 }
 
@@ -252,7 +356,10 @@ fn mover(storm: &Storm, thread: usize, random: &mut Random) {
         let first = storm.choose(random) * SLOT + random.below(SLOT as u64) as usize;
         let pages = 1 + random.below((4 * SLOT).min(PAGES - first) as u64) as usize;
         let node = nodes[random.below(2) as usize];
-        let request = MoveRequest { flags: MOVE_EVEN_IF_THERE, ..storm.bench.request(first, pages, node) };
+        let request = MoveRequest {
+            flags: MOVE_EVEN_IF_THERE,
+            ..storm.bench.request(first, pages, node)
+        };
         let report = control.move_pages(&request, None);
         storm.moved.fetch_add(report.pages_moved, Ordering::Relaxed);
         let errno = bench::errno_of(&report);
