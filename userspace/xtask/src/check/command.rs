@@ -75,6 +75,8 @@ pub fn live(place: &Place, group: Group) -> Result<ExitCode> {
         if finished.verdict.failed() {
             print!("{}", print::finished(&finished));
             good = false;
+        } else {
+            println!("\nThe kernel's log is clean and the module was unloaded. Logs: {}", finished.logs.display());
         }
     }
     Ok(exit(good))

@@ -10,7 +10,7 @@ use crate::vm::job::{Job, Terminal};
 use crate::vm::machine;
 use anyhow::Result;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What became of a test.
@@ -36,7 +36,7 @@ pub fn run<'a>(setup: &Setup, test: &'a Test, live: bool) -> Finished<'a> {
 
 type Texts = Vec<(&'static str, String)>;
 
-fn attempt(setup: &Setup, test: &Test, live: bool, logs: &PathBuf) -> Result<(Verdict, Texts)> {
+fn attempt(setup: &Setup, test: &Test, live: bool, logs: &Path) -> Result<(Verdict, Texts)> {
     if let Some(guest) = &test.vm {
         return in_vm(setup, test, guest, live, logs);
     }
@@ -50,7 +50,7 @@ fn attempt(setup: &Setup, test: &Test, live: bool, logs: &PathBuf) -> Result<(Ve
     Ok((verdict, vec![("output", text)]))
 }
 
-fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &PathBuf) -> Result<(Verdict, Texts)> {
+fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> Result<(Verdict, Texts)> {
     let mut profile = setup.profiles.get(&guest.profile)?.clone();
     if let Some(nodes) = &guest.nodes {
         profile.nodes = nodes.clone();

@@ -42,6 +42,15 @@ fn a_timeout_fails() {
 }
 
 #[test]
+fn the_traces_of_a_stopped_vm_are_its_own_failure_no_second_one() {
+    let mut outcome = run(End::TimedOut, "");
+    outcome.dmesg += "[ 60.0] sysrq: Show Blocked State\n[ 60.0] Call Trace:\n";
+    assert_eq!(failures(&outcome), ["t: timed out after 60 s"]);
+    outcome.dmesg.insert_str(0, "[ 1.0] WARNING: before\n");
+    assert_eq!(failures(&outcome).len(), 2);
+}
+
+#[test]
 fn a_vm_that_dies_fails_even_after_the_last_result() {
     assert_eq!(failures(&run(End::Died, GOOD)), ["t: the VM ended before the program did"]);
     assert!(of_status("t", &run(End::Died, ""), &[]).failed());

@@ -56,7 +56,8 @@ pub fn build(place: &Place, root: &BuildRoot, variant: Variant) -> Result<PathBu
         return Ok(output);
     }
     chroot::need_root("building the module")?;
-    report.step(&format!("building {} for {}", output.file_name().unwrap_or_default().to_string_lossy(), root.release()));
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    report.step(&format!("building {name} for {}", root.release()));
     let mut command = chroot::command(root.dir(), "make");
     command.arg("-C").arg(format!("/{}", make::tree())).args(make::make_arguments(root.release()));
     command.arg(format!("M=/{}", inside.display()));

@@ -65,12 +65,12 @@ pub fn choose(releases: &[String], madison: &str) -> Result<Kernel> {
     }
     let complete = |release: &String| {
         let headers = format!("{}-{release}", PARTS[0]);
-        let versions = there.iter().filter(|row| row.0 == headers).map(|row| row.1);
+        let mut versions = there.iter().filter(|row| row.0 == headers).map(|row| row.1);
         let whole = |version: &&str| {
             let part = |part: &&str| there.contains(&(format!("{part}-{release}").as_str(), *version));
-            PARTS.iter().all(|p| part(&p)) && there.contains(&(source_package().as_str(), *version))
+            PARTS.iter().all(part) && there.contains(&(source_package().as_str(), *version))
         };
-        let version = versions.filter(whole).next_back()?;
+        let version = versions.rfind(whole)?;
         Some(Kernel { release: release.clone(), version: version.to_string() })
     };
     releases.iter().rev().find_map(complete).with_context(|| {

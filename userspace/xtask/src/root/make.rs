@@ -82,7 +82,8 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
 
 /// What a stage was made of: a change of it makes the stage, and all after it, again.
 fn recipe() -> String {
-    format!("{RECIPE} {} {} {} {} {:?} {:?}", pin::SUITE, pin::BACKPORTS, pin::SERIES, pin::FLAVOUR, pin::PACKAGES, pin::QEMU)
+    let names = [pin::SUITE, pin::BACKPORTS, pin::SERIES, pin::FLAVOUR];
+    format!("{RECIPE} {} {:?} {:?}", names.join(" "), pin::PACKAGES, pin::QEMU)
 }
 
 /// The first stage that is not stamped.
@@ -132,7 +133,10 @@ impl Maker {
     fn clear(&self) -> Result<()> {
         let begun = self.stamps.join(BEGUN);
         if self.dir.exists() && !begun.exists() {
-            bail!("{} is there, but build-root did not make it: move it away, or choose another cache with XDG_CACHE_HOME", self.dir.display());
+            bail!(
+                "{} is there, but build-root did not make it: move it away, or choose another cache with XDG_CACHE_HOME",
+                self.dir.display()
+            );
         }
         remove_tree(&self.dir)?;
         Ok(fs::write(begun, "")?)

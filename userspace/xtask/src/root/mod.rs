@@ -50,7 +50,8 @@ impl BuildRoot {
             Err(_) => bail!("no build root in {}: `make build-root` makes one", dir.display()),
         };
         releases.sort();
-        let release = releases.pop().with_context(|| format!("no kernel in {}: `make build-root` gets one", modules.display()))?;
+        let release = releases.pop();
+        let release = release.with_context(|| format!("no kernel in {}: `make build-root` gets one", modules.display()))?;
         let release = release.into_string().ok().context("a kernel release that is not UTF-8")?;
         Ok(Self { dir: dir.to_path_buf(), release, _lock: None })
     }

@@ -96,7 +96,8 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
     let accel = Accel::probe(&root, place)?;
     let logs = arguments.logs.unwrap_or_else(|| place.build().join(format!("logs/vm-{}", std::process::id())));
     let outcome = machine::run(&root, &profile, accel, &job, &place.build().join("kmod"), &logs)?;
-    eprintln!("# {:?} after {:.1} s; dmesg: {}", outcome.end, outcome.wall.as_secs_f64(), logs.join("dmesg.log").display());
+    let (seconds, dmesg) = (outcome.wall.as_secs_f64(), logs.join("dmesg.log"));
+    eprintln!("# {:?} after {seconds:.1} s; dmesg: {}", outcome.end, dmesg.display());
     if let Some(why) = &outcome.stuck {
         eprintln!("# pagemove could not be unloaded: {why}");
     }

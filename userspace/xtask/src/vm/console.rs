@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+/// The first line that the kernel prints as an answer.
+pub const ANSWER: &str = "sysrq: Show Blocked State";
+
 /// Magic SysRq keys (Documentation/admin-guide/sysrq): tasks that are blocked,
 /// and where each CPU is.
 const QUESTIONS: [u8; 2] = [b'w', b'l'];
@@ -39,8 +42,8 @@ impl Console {
         console.push(",logfile=");
         console.push(log);
         let monitor = self.socket("monitor");
-        let mon = "chardev=monitor,mode=readline".into();
-        vec!["-chardev".into(), console, "-chardev".into(), monitor, "-mon".into(), mon]
+        let hmp = "monitor-hmp,id=hmp,chardev=monitor".into();
+        vec!["-chardev".into(), console, "-chardev".into(), monitor, "-object".into(), hmp]
     }
 
     fn socket(&self, id: &str) -> OsString {

@@ -41,7 +41,14 @@ pub struct Outcome {
 }
 
 /// Boot `profile`, do `job`, leave the logs in `logs`.
-pub fn run(root: &BuildRoot, profile: &Profile, accel: Accel, job: &Job, unpacked: &Path, logs: &Path) -> Result<Outcome> {
+pub fn run(
+    root: &BuildRoot,
+    profile: &Profile,
+    accel: Accel,
+    job: &Job,
+    unpacked: &Path,
+    logs: &Path,
+) -> Result<Outcome> {
     let logs = &fresh(logs)?;
     let scratch = Scratch::make(logs, profile)?;
     job.pack(root, profile, unpacked, &scratch.initrd)?;
