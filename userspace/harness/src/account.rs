@@ -77,19 +77,29 @@ impl Default for Account {
 impl Account {
     /// Keeps the words of a loss, if it is one of the first.
     pub fn event(&self, text: String) {
-        let mut events = self.events.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut events = self
+            .events
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if events.len() < MAX_EVENTS {
-            events.push(format!("{:.3} s: {text}", self.started.elapsed().as_secs_f64()));
+            events.push(format!(
+                "{:.3} s: {text}",
+                self.started.elapsed().as_secs_f64()
+            ));
         }
     }
 
     /// The storm ended because of this.
     pub fn fail(&self, text: String) {
-        *self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(text);
+        *self
+            .failed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(text);
     }
 
     pub fn status(&self) -> Status {
-        let clone = |mutex: &Mutex<Vec<String>>| mutex.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let clone =
+            |mutex: &Mutex<Vec<String>>| mutex.lock().unwrap_or_else(|e| e.into_inner()).clone();
         Status {
             seconds: self.started.elapsed().as_secs_f64(),
             dmas_read: self.dmas_read.get(),
@@ -105,7 +115,11 @@ impl Account {
             cpu_writes: self.cpu_writes.get(),
             cpu_lost: self.cpu_lost.get(),
             events: clone(&self.events),
-            failed: self.failed.lock().unwrap_or_else(|e| e.into_inner()).clone(),
+            failed: self
+                .failed
+                .lock()
+                .unwrap_or_else(|e| e.into_inner())
+                .clone(),
             ended: false,
         }
     }
@@ -183,7 +197,13 @@ mod tests {
     fn every_kind_of_loss_makes_a_status_unclean() {
         let account = Account::default();
         assert!(account.status().is_clean());
-        for counter in [&account.lost, &account.stale, &account.corrupt, &account.unfinished, &account.cpu_lost] {
+        for counter in [
+            &account.lost,
+            &account.stale,
+            &account.corrupt,
+            &account.unfinished,
+            &account.cpu_lost,
+        ] {
             let before = account.status().losses();
             counter.add(1);
             assert_eq!(account.status().losses(), before + 1);
@@ -197,7 +217,9 @@ mod tests {
         account.fail("the controller has failed".into());
         let status = account.status();
         assert!(!status.is_clean());
-        assert!(status.describe_losses().contains("the controller has failed"));
+        assert!(status
+            .describe_losses()
+            .contains("the controller has failed"));
     }
 
     #[test]
@@ -212,8 +234,17 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_interval() {
-        let earlier = Status { seconds: 10.0, dmas_read: 1000, ..Default::default() };
-        let later = Status { seconds: 12.0, dmas_read: 2000, dmas_written: 1000, ..Default::default() };
+        let earlier = Status {
+            seconds: 10.0,
+            dmas_read: 1000,
+            ..Default::default()
+        };
+        let later = Status {
+            seconds: 12.0,
+            dmas_read: 2000,
+            dmas_written: 1000,
+            ..Default::default()
+        };
         assert_eq!(later.rate_since(&earlier), 1000.0);
     }
 }

@@ -13,6 +13,9 @@ use crate::account::Status;
 use crate::child::GuestProcess;
 use crate::mover::{Mover, Range, Report, Running};
 
+/// Seconds, where nothing is said.
+const TIME_LIMIT: u64 = 600;
+
 /// Options of every campaign.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -25,11 +28,15 @@ pub struct Options {
     /// Seed of all random numbers.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Give up after so many seconds.
-    #[arg(long, default_value_t = 600)]
-    pub time_limit: u64,
+    /// Give up after so many seconds (600; sabotage 140).
+    #[arg(long)]
+    pub time_limit: Option<u64>,
     /// An argument for the guest (see `guest --help`).
-    #[arg(long = "guest-arg", value_name = "ARGUMENT", allow_hyphen_values = true)]
+    #[arg(
+        long = "guest-arg",
+        value_name = "ARGUMENT",
+        allow_hyphen_values = true
+    )]
     pub guest_arguments: Vec<String>,
 }
 
@@ -52,8 +59,11 @@ impl Sums {
         self.pages_moved += report.pages_moved;
         self.given_up += report.pages_aborted;
         self.lost += report.pages_lost;
-        self.moved_by_retry +=
-            report.results.iter().filter(|page| page.outcome == "moved" && page.attempts > 1).count() as u64;
+        self.moved_by_retry += report
+            .results
+            .iter()
+            .filter(|page| page.outcome == "moved" && page.attempts > 1)
+            .count() as u64;
         for (cause, count) in &report.aborts {
             *self.aborts.entry(cause.clone()).or_default() += count;
         }
@@ -61,12 +71,19 @@ impl Sums {
 
     /// Attempts that a device's access aborted.
     pub fn aborts_by_access(&self) -> u64 {
-        ["accessed", "dirty"].iter().filter_map(|cause| self.aborts.get(*cause)).sum()
+        ["accessed", "dirty"]
+            .iter()
+            .filter_map(|cause| self.aborts.get(*cause))
+            .sum()
     }
 
     pub fn describe_aborts(&self) -> String {
-        let parts: Vec<String> =
-            self.aborts.iter().filter(|(_, count)| **count > 0).map(|(cause, count)| format!("{cause} {count}")).collect();
+        let parts: Vec<String> = self
+            .aborts
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(cause, count)| format!("{cause} {count}"))
+            .collect();
         if parts.is_empty() {
             return "none".to_string();
         }
@@ -99,10 +116,25 @@ impl Campaign {
         arguments.extend_from_slice(&options.guest_arguments);
         let mut guest = GuestProcess::start(&arguments)?;
         let status_before = guest.status()?;
-        let mover = Mover { program: options.tool.clone(), retries: options.retries, no_verify };
+        let mover = Mover {
+            program: options.tool.clone(),
+            retries: options.retries,
+            no_verify,
+        };
         let range = Range::whole(&guest.layout);
-        let deadline = Instant::now() + Duration::from_secs(options.time_limit);
-        Ok(Self { guest, mover, range, control, sums: Sums::default(), misplaced: 0, stats_before, status_before, deadline })
+        let deadline =
+            Instant::now() + Duration::from_secs(options.time_limit.unwrap_or(TIME_LIMIT));
+        Ok(Self {
+            guest,
+            mover,
+            range,
+            control,
+            sums: Sums::default(),
+            misplaced: 0,
+            stats_before,
+            status_before,
+            deadline,
+        })
     }
 
     /// Pages that are moved.
@@ -116,7 +148,8 @@ impl Campaign {
 
     /// Begins to move the range to a node; [`Campaign::finish_move`] ends it.
     pub fn start_move(&self, node: i32) -> Running {
-        self.mover.start(&self.guest.layout.device, &self.range, node)
+        self.mover
+            .start(&self.guest.layout.device, &self.range, node)
     }
 
     /// Waits for the tool, adds up what it did and checks where each page is.
@@ -135,9 +168,24 @@ impl Campaign {
 
     /// The node of every page that is moved; pages that are nowhere are at -1.
     pub fn places(&self) -> Result<Vec<i32>> {
-        let region = self.guest.layout.region.context("the guest's memory is no region")?;
-        let places = self.control.region_query(region, self.range.offset, self.range.length)?;
-        Ok(places.iter().map(|place| if place.kind == PLACE_NODE { place.number } else { -1 }).collect())
+        let region = self
+            .guest
+            .layout
+            .region
+            .context("the guest's memory is no region")?;
+        let places = self
+            .control
+            .region_query(region, self.range.offset, self.range.length)?;
+        Ok(places
+            .iter()
+            .map(|place| {
+                if place.kind == PLACE_NODE {
+                    place.number
+                } else {
+                    -1
+                }
+            })
+            .collect())
     }
 
     fn check_places(&mut self, report: &Report, node: i32) -> Result<()> {
@@ -169,7 +217,8 @@ impl Campaign {
 
 /// "p50 12.3 us, p99 45.6 us, max 78.9 us"
 pub fn describe_windows(windows: &Windows) -> String {
-    let time = |ns: Option<u64>| ns.map_or("-".to_string(), |ns| format!("{:.1} us", ns as f64 / 1e3));
+    let time =
+        |ns: Option<u64>| ns.map_or("-".to_string(), |ns| format!("{:.1} us", ns as f64 / 1e3));
     format!(
         "p50 {}, p99 {}, max {}",
         time(windows.percentile_ns(50.0)),
@@ -185,7 +234,10 @@ mod tests {
 
     #[test]
     fn sums_add_up() {
-        let page = |outcome: &str, attempts| PageLine { outcome: outcome.into(), attempts };
+        let page = |outcome: &str, attempts| PageLine {
+            outcome: outcome.into(),
+            attempts,
+        };
         let report = Report {
             pages_moved: 2,
             pages_aborted: 1,
@@ -196,7 +248,15 @@ mod tests {
         let mut sums = Sums::default();
         sums.add(&report);
         sums.add(&report);
-        assert_eq!((sums.calls, sums.pages_moved, sums.given_up, sums.moved_by_retry), (2, 4, 2, 2));
+        assert_eq!(
+            (
+                sums.calls,
+                sums.pages_moved,
+                sums.given_up,
+                sums.moved_by_retry
+            ),
+            (2, 4, 2, 2)
+        );
         assert_eq!(sums.aborts_by_access(), 6);
         assert_eq!(sums.describe_aborts(), "deadline 2, dirty 6");
     }
@@ -206,6 +266,9 @@ mod tests {
         let mut windows = Windows::default();
         assert_eq!(describe_windows(&windows), "p50 -, p99 -, max -");
         windows.add(12_345);
-        assert_eq!(describe_windows(&windows), "p50 12.3 us, p99 12.3 us, max 12.3 us");
+        assert_eq!(
+            describe_windows(&windows),
+            "p50 12.3 us, p99 12.3 us, max 12.3 us"
+        );
     }
 }

@@ -36,7 +36,12 @@ impl GuestProcess {
         let input = child.stdin.take();
         let mut output = BufReader::new(child.stdout.take().context("no output")?);
         match read_layout(&mut output) {
-            Ok(layout) => Ok(Self { child, input, output, layout }),
+            Ok(layout) => Ok(Self {
+                child,
+                input,
+                output,
+                layout,
+            }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -52,14 +57,24 @@ impl GuestProcess {
     /// What it has counted up to now.
     pub fn status(&mut self) -> Result<Status> {
         let input = self.input.as_mut().context("the guest was told to stop")?;
-        writeln!(input, "status").and_then(|()| input.flush()).context("the guest is gone")?;
+        writeln!(input, "status")
+            .and_then(|()| input.flush())
+            .context("the guest is gone")?;
         self.read_status()
     }
 
     fn read_status(&mut self) -> Result<Status> {
         let mut line = String::new();
-        if self.output.read_line(&mut line).context("can not read from the guest")? == 0 {
-            bail!("the guest ended without a last status: {:?}", self.child.try_wait());
+        if self
+            .output
+            .read_line(&mut line)
+            .context("can not read from the guest")?
+            == 0
+        {
+            bail!(
+                "the guest ended without a last status: {:?}",
+                self.child.try_wait()
+            );
         }
         serde_json::from_str(&line).with_context(|| format!("the guest said '{}'", line.trim()))
     }
@@ -73,7 +88,10 @@ impl GuestProcess {
                 let exit = self.child.wait().context("can not wait for the guest")?;
                 let expected = i32::from(!status.is_clean());
                 if exit.code() != Some(expected) {
-                    bail!("the guest ended with {exit}, its status says {}", status.describe_losses());
+                    bail!(
+                        "the guest ended with {exit}, its status says {}",
+                        status.describe_losses()
+                    );
                 }
                 return Ok(status);
             }
@@ -83,7 +101,11 @@ impl GuestProcess {
 
 fn read_layout(output: &mut impl BufRead) -> Result<Layout> {
     let mut line = String::new();
-    if output.read_line(&mut line).context("can not read from the guest")? == 0 {
+    if output
+        .read_line(&mut line)
+        .context("can not read from the guest")?
+        == 0
+    {
         bail!("the guest ended before its DMA began");
     }
     if let Ok(layout) = serde_json::from_str(&line) {
@@ -109,7 +131,11 @@ mod tests {
 
     #[test]
     fn a_guest_that_fails_at_once_says_why() {
-        let status = Status { failed: Some("no such device".into()), ended: true, ..Default::default() };
+        let status = Status {
+            failed: Some("no such device".into()),
+            ended: true,
+            ..Default::default()
+        };
         let line = serde_json::to_string(&status).unwrap() + "\n";
         let error = read_layout(&mut line.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("no such device"), "{error}");
@@ -126,9 +152,18 @@ mod tests {
         let script = tempfile::tempdir().unwrap();
         let path = script.path().join("guest");
         let layout = r#"{"device":"0:0","kind":"edu","driver":"d","pid":1,"region":null,"iova":0,"length":0,"control_pages":0,"cpu_pages":0,"data_pages":0}"#;
-        std::fs::write(&path, format!("#!/bin/sh\necho '{layout}'\nread line\nexit 0\n")).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::write(
+            &path,
+            format!("#!/bin/sh\necho '{layout}'\nread line\nexit 0\n"),
+        )
+        .unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
         let mut guest = GuestProcess::spawn(path.into_os_string(), &[]).unwrap();
-        assert!(guest.status().unwrap_err().to_string().contains("without a last status"));
+        assert!(guest
+            .status()
+            .unwrap_err()
+            .to_string()
+            .contains("without a last status"));
     }
 }

@@ -34,7 +34,13 @@ const CALLS: usize = 20;
 pub fn run(options: &Options) -> Result<ExitCode> {
     let arguments = ["--device", "nvme", "--pages", &options.pages.to_string()].map(String::from);
     let campaign = Campaign::start(&options.campaign, false, &arguments)?;
-    Demo { campaign, display: Display::from_environment(), moving: Duration::ZERO, ways: Vec::new() }.run(options)
+    Demo {
+        campaign,
+        display: Display::from_environment(),
+        moving: Duration::ZERO,
+        ways: Vec::new(),
+    }
+    .run(options)
 }
 
 struct Demo {
@@ -111,7 +117,10 @@ impl Demo {
         let pages = self.campaign.pages();
         let moved = self.campaign.stats()?.pages_moved - before;
         let rate = moved as f64 / began.elapsed().as_secs_f64().max(1e-3);
-        let way = format!("node {from} -> node {to}  {} {moved}/{pages} pages, {rate:.0} a second", bar(moved, pages, 24));
+        let way = format!(
+            "node {from} -> node {to}  {} {moved}/{pages} pages, {rate:.0} a second",
+            bar(moved, pages, 24)
+        );
         let now = [
             way.clone(),
             format!(
@@ -144,14 +153,24 @@ impl Demo {
             .filter(|(_, count)| *count > 0)
             .map(|(cause, count)| format!("{} {count}", name_or_number(text::ABORTS, cause as u32)))
             .collect();
-        Ok(if parts.is_empty() { "none".to_string() } else { parts.join(", ") })
+        Ok(if parts.is_empty() {
+            "none".to_string()
+        } else {
+            parts.join(", ")
+        })
     }
 
     fn sum_up(self, during: &Status, trips: u64) -> Result<ExitCode> {
         let aborts = self.aborts()?;
         let windows = describe_windows(&self.campaign.windows()?);
         let (pages, moved) = (self.campaign.pages(), self.campaign.sums.pages_moved);
-        let misplaced = self.campaign.misplaced + self.campaign.places()?.iter().filter(|place| **place != 0).count() as u64;
+        let misplaced = self.campaign.misplaced
+            + self
+                .campaign
+                .places()?
+                .iter()
+                .filter(|place| **place != 0)
+                .count() as u64;
         let found = self.campaign.lost_writes()?;
         let dmas = during.dmas() - self.campaign.status_before.dmas();
         let rate = during.rate_since(&self.campaign.status_before);
@@ -172,9 +191,19 @@ impl Demo {
             last.checked,
             moved as f64 / self.moving.as_secs_f64().max(1e-3)
         ));
-        last.events.iter().for_each(|event| print(&format!("  {event}\n")));
+        last.events
+            .iter()
+            .for_each(|event| print(&format!("  {event}\n")));
         let good = last.is_clean() && found == 0 && misplaced == 0 && moved >= 2 * trips * pages;
-        print(if good { "Nothing was lost.\n" } else { "FAILED\n" });
-        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        print(if good {
+            "Nothing was lost.\n"
+        } else {
+            "FAILED\n"
+        });
+        Ok(if good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }

@@ -95,8 +95,14 @@ impl Kind {
 
     pub fn pci_id(self) -> PciId {
         match self {
-            Kind::Edu => PciId { vendor: 0x1234, device: 0x11e8 },
-            Kind::Nvme => PciId { vendor: 0x1b36, device: 0x0010 },
+            Kind::Edu => PciId {
+                vendor: 0x1234,
+                device: 0x11e8,
+            },
+            Kind::Nvme => PciId {
+                vendor: 0x1b36,
+                device: 0x0010,
+            },
         }
     }
 
@@ -109,7 +115,12 @@ impl Kind {
     }
 
     /// Starts the device. Its control memory has to be mapped for DMA.
-    pub fn start(self, assigned: &Assigned, control: Slice, setup: Setup) -> Result<Box<dyn DmaDevice>> {
+    pub fn start(
+        self,
+        assigned: &Assigned,
+        control: Slice,
+        setup: Setup,
+    ) -> Result<Box<dyn DmaDevice>> {
         assigned.reset();
         assigned.set_bus_master(true)?;
         Ok(match self {

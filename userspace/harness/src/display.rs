@@ -26,8 +26,15 @@ impl Display {
         let far = std::env::var("PAGEMOVE_TTY").is_ok_and(|value| value == "1");
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let live = far || (std::io::stdout().is_terminal() && !dumb);
-        let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(COLUMNS);
-        Self { columns: live.then_some(columns.clamp(40, 200)), drawn: 0, last: None }
+        let columns = std::env::var("COLUMNS")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(COLUMNS);
+        Self {
+            columns: live.then_some(columns.clamp(40, 200)),
+            drawn: 0,
+            last: None,
+        }
     }
 
     pub fn is_live(&self) -> bool {
@@ -78,7 +85,11 @@ fn redraw(block: &[String], drawn: usize, columns: usize) -> String {
 
 /// A bar of `width` characters.
 pub fn bar(done: u64, all: u64, width: usize) -> String {
-    let filled = if all == 0 { 0 } else { (done.min(all) as usize * width) / all as usize };
+    let filled = if all == 0 {
+        0
+    } else {
+        (done.min(all) as usize * width) / all as usize
+    };
     format!("[{}{}]", "#".repeat(filled), ".".repeat(width - filled))
 }
 
@@ -103,7 +114,11 @@ mod tests {
 
     #[test]
     fn without_a_terminal_there_are_no_escapes() {
-        let mut display = Display { columns: None, drawn: 0, last: None };
+        let mut display = Display {
+            columns: None,
+            drawn: 0,
+            last: None,
+        };
         assert!(display.is_due());
         display.draw(&["block".to_string()], "plain");
         assert!(!display.is_due() && display.drawn == 0);

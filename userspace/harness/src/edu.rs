@@ -31,19 +31,35 @@ impl Edu {
         let bar = assigned.bar(0)?;
         let identification = bar.read32(IDENTIFICATION);
         // Major and minor version in the upper bytes, then a fixed number.
-        ensure!(identification & 0xffff == 0x00ed, "{} is no edu: it says {identification:#x}", assigned.address());
-        Ok(Self { bar, in_flight: None })
+        ensure!(
+            identification & 0xffff == 0x00ed,
+            "{} is no edu: it says {identification:#x}",
+            assigned.address()
+        );
+        Ok(Self {
+            bar,
+            in_flight: None,
+        })
     }
 }
 
 impl DmaDevice for Edu {
     fn limits(&self) -> Limits {
-        Limits { depth: 1, max_length: PAGE_SIZE, store: PAGE_SIZE as u64, iova_end: 1 << 28, timeout_s: 20 }
+        Limits {
+            depth: 1,
+            max_length: PAGE_SIZE,
+            store: PAGE_SIZE as u64,
+            iova_end: 1 << 28,
+            timeout_s: 20,
+        }
     }
 
     fn submit(&mut self, transfer: &Transfer) -> Result<()> {
         ensure!(self.in_flight.is_none(), "edu does one transfer at a time");
-        ensure!(transfer.length <= PAGE_SIZE && transfer.store == 0, "edu's buffer is one page");
+        ensure!(
+            transfer.length <= PAGE_SIZE && transfer.store == 0,
+            "edu's buffer is one page"
+        );
         let (source, destination, direction) = match transfer.direction {
             Direction::ReadsMemory => (transfer.iova, BUFFER, 0),
             Direction::WritesMemory => (BUFFER, transfer.iova, COMMAND_TO_MEMORY),
@@ -57,7 +73,9 @@ impl DmaDevice for Edu {
     }
 
     fn poll(&mut self) -> Result<Option<Completion>> {
-        let Some(tag) = self.in_flight else { return Ok(None) };
+        let Some(tag) = self.in_flight else {
+            return Ok(None);
+        };
         if self.bar.read64(DMA_COMMAND) & COMMAND_START != 0 {
             return Ok(None);
         }

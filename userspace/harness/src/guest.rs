@@ -118,12 +118,20 @@ impl Guest {
         let bus = PciBus::default();
         let address = match options.address {
             Some(address) => address,
-            None => *bus.find(options.device.pci_id())?.first().context("there is no such device")?,
+            None => *bus
+                .find(options.device.pci_id())?
+                .first()
+                .context("there is no such device")?,
         };
         bus.bind(address, &options.driver)?;
         let control = options.device.control_pages(options.queue_depth);
         let pages = control + options.cpu_pages + options.pages;
-        let memory = Memory::new(options.memory, pages * PAGE_SIZE, options.iova, Some(options.node))?;
+        let memory = Memory::new(
+            options.memory,
+            pages * PAGE_SIZE,
+            options.iova,
+            Some(options.node),
+        )?;
         let mut assigned = Assigned::open(address)?;
         assigned.map(&memory, options.map_piece)?;
         let whole = Slice::whole(&memory);
@@ -151,11 +159,25 @@ impl Guest {
 
     /// Makes the device DMA until told to stop. `begun` is set with the first
     /// line.
-    fn run(&self, options: &Options, account: &Arc<Account>, stop: &AtomicBool, begun: &mut bool) -> Result<()> {
-        let setup = Setup { depth: options.queue_depth, asynchronous: options.asynchronous };
-        let device = options.device.start(&self.assigned, self.control.clone(), setup)?;
+    fn run(
+        &self,
+        options: &Options,
+        account: &Arc<Account>,
+        stop: &AtomicBool,
+        begun: &mut bool,
+    ) -> Result<()> {
+        let setup = Setup {
+            depth: options.queue_depth,
+            asynchronous: options.asynchronous,
+        };
+        let device = options
+            .device
+            .start(&self.assigned, self.control.clone(), setup)?;
         let end = self.layout.iova + self.layout.length;
-        ensure!(end <= device.limits().iova_end, "the device can not reach IOVA {end:#x}");
+        ensure!(
+            end <= device.limits().iova_end,
+            "the device can not reach IOVA {end:#x}"
+        );
         let ledger = Ledger::new(self.data.clone(), options.seed);
         let mut storm = Storm::new(device, ledger, account, options.seed)?;
         if options.transfer_timeout > 0 {
@@ -207,7 +229,10 @@ fn answer(account: &Account, stop: &AtomicBool) {
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    ensure!(options.cpu_writers == 0 || options.cpu_pages > 0, "CPU writers need pages");
+    ensure!(
+        options.cpu_writers == 0 || options.cpu_pages > 0,
+        "CPU writers need pages"
+    );
     let guest = Guest::new(options)?;
     let account = Arc::new(Account::default());
     let stop = Arc::new(AtomicBool::new(false));
@@ -226,5 +251,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut last = account.status();
     last.ended = true;
     print_line(&last)?;
-    Ok(if last.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if last.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -31,8 +31,17 @@ impl Ledger {
     /// The area has to be all zero: fresh memory is.
     pub fn new(memory: Slice, seed: u64) -> Self {
         let pages = memory.pages();
-        let record = Record { holds: Content::Zero, before: Content::Unknown, taken: false };
-        Self { memory, seed, records: vec![record; pages], free: pages }
+        let record = Record {
+            holds: Content::Zero,
+            before: Content::Unknown,
+            taken: false,
+        };
+        Self {
+            memory,
+            seed,
+            records: vec![record; pages],
+            free: pages,
+        }
     }
 
     pub fn pages(&self) -> usize {
@@ -52,8 +61,14 @@ impl Ledger {
         }
         let start = random.below(pages);
         for first in (start..pages).chain(0..start) {
-            if first + count <= pages && self.records[first..first + count].iter().all(|record| !record.taken) {
-                self.records[first..first + count].iter_mut().for_each(|record| record.taken = true);
+            if first + count <= pages
+                && self.records[first..first + count]
+                    .iter()
+                    .all(|record| !record.taken)
+            {
+                self.records[first..first + count]
+                    .iter_mut()
+                    .for_each(|record| record.taken = true);
                 self.free -= count;
                 return Some(first);
             }
@@ -87,11 +102,23 @@ impl Ledger {
 
     /// Compares a page with what it has to hold; `source_before` is what the
     /// place the device read from held before. A loss goes to the account once.
-    pub fn check(&mut self, page: usize, source_before: Content, when: &str, account: &Account) -> Verdict {
+    pub fn check(
+        &mut self,
+        page: usize,
+        source_before: Content,
+        when: &str,
+        account: &Account,
+    ) -> Verdict {
         let mut found: Page = [0; WORDS];
         self.memory.read_words(page * PAGE_SIZE, &mut found);
         let record = self.records[page];
-        let verdict = judge(self.seed, &found, record.holds, record.before, source_before);
+        let verdict = judge(
+            self.seed,
+            &found,
+            record.holds,
+            record.before,
+            source_before,
+        );
         account.checked.add(1);
         if !verdict.is_good() {
             self.report(page, &found, verdict, when, account);
@@ -101,13 +128,16 @@ impl Ledger {
     }
 
     fn report(&self, page: usize, found: &Page, verdict: Verdict, when: &str, account: &Account) {
-        for (bytes, counter) in
-            [(verdict.lost, &account.lost), (verdict.stale, &account.stale), (verdict.corrupt, &account.corrupt)]
-        {
+        for (bytes, counter) in [
+            (verdict.lost, &account.lost),
+            (verdict.stale, &account.stale),
+            (verdict.corrupt, &account.corrupt),
+        ] {
             counter.add((bytes > 0).into());
         }
         let record = self.records[page];
-        let found = Content::of(found).map_or("a mixture".to_string(), |content| format!("{content:?}"));
+        let found =
+            Content::of(found).map_or("a mixture".to_string(), |content| format!("{content:?}"));
         account.event(format!(
             "{when}: data page {page} (IOVA {:#x}) holds {found} instead of {:?}: {} bytes lost, {} stale, {} corrupt",
             self.iova(page),
@@ -152,7 +182,9 @@ mod tests {
     fn pages_are_taken_once() {
         let (mut ledger, _) = ledger(8);
         let mut random = Random::new(1);
-        let mut taken: Vec<usize> = (0..8).map(|_| ledger.take(1, &mut random).unwrap()).collect();
+        let mut taken: Vec<usize> = (0..8)
+            .map(|_| ledger.take(1, &mut random).unwrap())
+            .collect();
         assert_eq!(ledger.take(1, &mut random), None);
         taken.sort();
         assert_eq!(taken, (0..8).collect::<Vec<_>>());
@@ -165,7 +197,14 @@ mod tests {
     fn a_loss_is_counted_once_and_told() {
         let (mut ledger, memory) = ledger(4);
         let account = Account::default();
-        ledger.write(2, Content::Payload { buffer: 0, block: 0, sequence: 1 });
+        ledger.write(
+            2,
+            Content::Payload {
+                buffer: 0,
+                block: 0,
+                sequence: 1,
+            },
+        );
         assert!(ledger.check(2, Content::Unknown, "now", &account).is_good());
         memory.write_word(2 * PAGE_SIZE + 800, 0);
         for _ in 0..2 {
@@ -173,8 +212,15 @@ mod tests {
         }
         let status = account.status();
         // The word is zero again, as it was before the page was written.
-        assert_eq!((status.lost, status.corrupt, status.events.len()), (1, 0, 1));
-        assert!(status.events[0].contains("later: data page 2"), "{:?}", status.events);
+        assert_eq!(
+            (status.lost, status.corrupt, status.events.len()),
+            (1, 0, 1)
+        );
+        assert!(
+            status.events[0].contains("later: data page 2"),
+            "{:?}",
+            status.events
+        );
     }
 
     #[test]

@@ -7,7 +7,12 @@ use clap::{Parser, Subcommand};
 use pagemove_harness::{campaign, demo, guest, sabotage, soak};
 
 #[derive(Parser)]
-#[command(name = "pagemove-harness", version, about = "Live DMA, accounted for, while its pages are moved")]
+#[command(
+    name = "pagemove-harness",
+    version,
+    args_override_self = true,
+    about = "Live DMA, accounted for, while its pages are moved"
+)]
 struct Arguments {
     #[command(subcommand)]
     program: Program,

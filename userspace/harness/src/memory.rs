@@ -10,8 +10,8 @@ use std::sync::Arc;
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Control, PAGE_SIZE};
 
-use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 
 /// Where the memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,8 +46,14 @@ unsafe impl Sync for Memory {}
 impl Memory {
     /// Makes guest memory of `length` bytes; `node` is where a region begins.
     pub fn new(source: Source, length: usize, iova: u64, node: Option<i32>) -> Result<Arc<Self>> {
-        ensure!(length > 0 && length.is_multiple_of(PAGE_SIZE), "{length} bytes are no whole pages");
-        ensure!(iova.is_multiple_of(PAGE_SIZE as u64), "IOVA {iova:#x} is not aligned to a page");
+        ensure!(
+            length > 0 && length.is_multiple_of(PAGE_SIZE),
+            "{length} bytes are no whole pages"
+        );
+        ensure!(
+            iova.is_multiple_of(PAGE_SIZE as u64),
+            "IOVA {iova:#x} is not aligned to a page"
+        );
         match source {
             Source::Pagemove => Self::region(length, iova, node),
             Source::Memfd => Self::memfd(length, iova),
@@ -59,15 +65,28 @@ impl Memory {
         let id = control.region_setup(length as u64, node)?;
         let base = map_shared(control.file().as_fd(), length).context("can not mmap the region")?;
         // INVARIANT: map_shared made the mapping; only drop removes it.
-        Ok(Arc::new(Self { base, length, iova, region: Some(id), _control: Some(control) }))
+        Ok(Arc::new(Self {
+            base,
+            length,
+            iova,
+            region: Some(id),
+            _control: Some(control),
+        }))
     }
 
     fn memfd(length: usize, iova: u64) -> Result<Arc<Self>> {
-        let file = memfd_create("pagemove-harness", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
+        let file =
+            memfd_create("pagemove-harness", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
         nix::unistd::ftruncate(&file, length as i64).context("ftruncate")?;
         let base = map_shared(file.as_fd(), length).context("can not mmap the memfd")?;
         // INVARIANT: as above.
-        Ok(Arc::new(Self { base, length, iova, region: None, _control: None }))
+        Ok(Arc::new(Self {
+            base,
+            length,
+            iova,
+            region: None,
+            _control: None,
+        }))
     }
 
     pub fn length(&self) -> usize {
@@ -89,7 +108,10 @@ impl Memory {
     }
 
     fn word(&self, offset: usize) -> *mut u64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= self.length, "offset {offset:#x} is outside");
+        assert!(
+            offset.is_multiple_of(8) && offset + 8 <= self.length,
+            "offset {offset:#x} is outside"
+        );
         // SAFETY: in bounds, as just checked.
         unsafe { self.base.add(offset).cast() }
     }
@@ -119,7 +141,16 @@ impl Drop for Memory {
 fn map_shared(file: BorrowedFd<'_>, length: usize) -> Result<*mut u8> {
     let length = std::num::NonZeroUsize::new(length).context("no length")?;
     // SAFETY: a new mapping at an address that the kernel chooses.
-    let base = unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
+    let base = unsafe {
+        mmap(
+            None,
+            length,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            MapFlags::MAP_SHARED,
+            file,
+            0,
+        )
+    }?;
     Ok(base.as_ptr().cast())
 }
 
@@ -133,13 +164,25 @@ pub struct Slice {
 
 impl Slice {
     pub fn whole(memory: &Arc<Memory>) -> Self {
-        Self { memory: memory.clone(), offset: 0, length: memory.length() }
+        Self {
+            memory: memory.clone(),
+            offset: 0,
+            length: memory.length(),
+        }
     }
 
     /// A part of this part. Panics if it is not inside.
     pub fn part(&self, offset: usize, length: usize) -> Self {
-        assert!(offset + length <= self.length, "{offset:#x}+{length:#x} is outside {:#x}", self.length);
-        Self { memory: self.memory.clone(), offset: self.offset + offset, length }
+        assert!(
+            offset + length <= self.length,
+            "{offset:#x}+{length:#x} is outside {:#x}",
+            self.length
+        );
+        Self {
+            memory: self.memory.clone(),
+            offset: self.offset + offset,
+            length,
+        }
     }
 
     pub fn length(&self) -> usize {
@@ -173,7 +216,10 @@ impl Slice {
 
     /// The address of `count` words, for volatile accesses.
     fn words(&self, offset: usize, count: usize) -> *mut u64 {
-        assert!(offset.is_multiple_of(8) && offset + count * 8 <= self.length, "{offset:#x}: {count} words");
+        assert!(
+            offset.is_multiple_of(8) && offset + count * 8 <= self.length,
+            "{offset:#x}: {count} words"
+        );
         // SAFETY: a slice is inside its memory's mapping, and this inside it.
         unsafe { self.memory.address().add(self.offset + offset).cast() }
     }
@@ -224,7 +270,9 @@ mod tests {
     #[should_panic(expected = "words")]
     fn words_end_with_their_slice() {
         let memory = Memory::new(Source::Memfd, 2 * PAGE_SIZE, 0, None).unwrap();
-        Slice::whole(&memory).part(0, PAGE_SIZE).read_words(PAGE_SIZE - 8, &mut [0; 2]);
+        Slice::whole(&memory)
+            .part(0, PAGE_SIZE)
+            .read_words(PAGE_SIZE - 8, &mut [0; 2]);
     }
 
     #[test]

@@ -29,13 +29,21 @@ pub struct Range {
 
 impl Range {
     pub fn whole(layout: &Layout) -> Self {
-        Self { offset: 0, iova: layout.iova, length: layout.length }
+        Self {
+            offset: 0,
+            iova: layout.iova,
+            length: layout.length,
+        }
     }
 
     /// Everything but the device's rings and lists.
     pub fn without_control(layout: &Layout) -> Self {
         let offset = (layout.control_pages * PAGE_SIZE) as u64;
-        Self { offset, iova: layout.iova + offset, length: layout.length - offset }
+        Self {
+            offset,
+            iova: layout.iova + offset,
+            length: layout.length - offset,
+        }
     }
 
     pub fn pages(&self) -> u64 {
@@ -85,7 +93,10 @@ impl Report {
     pub fn found_loss(&self) -> bool {
         let by_reason = |reason: &str| matches!(reason, "lost-write" | "disabled");
         self.pages_lost > 0
-            || self.error.as_ref().is_some_and(|failure| failure.reason.as_deref().is_some_and(by_reason))
+            || self
+                .error
+                .as_ref()
+                .is_some_and(|failure| failure.reason.as_deref().is_some_and(by_reason))
     }
 
     /// Something that does not go away by trying again.
@@ -93,10 +104,19 @@ impl Report {
         let failure = self.error.as_ref()?;
         // These name a state that passes.
         let passing = ["busy", "unmapping", "no-memory", "deadline"];
-        if failure.reason.as_deref().is_some_and(|reason| passing.contains(&reason)) {
+        if failure
+            .reason
+            .as_deref()
+            .is_some_and(|reason| passing.contains(&reason))
+        {
             return None;
         }
-        Some(format!("{} ({}): {}", failure.errno, failure.reason.as_deref().unwrap_or("no reason"), failure.message))
+        Some(format!(
+            "{} ({}): {}",
+            failure.errno,
+            failure.reason.as_deref().unwrap_or("no reason"),
+            failure.message
+        ))
     }
 }
 
@@ -104,8 +124,18 @@ impl Mover {
     fn command(&self, device: &str, range: &Range, node: i32) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["move", "--json", "--pages", "--device", device]);
-        command.args(["--iova", &range.iova.to_string(), "--length", &range.length.to_string()]);
-        command.args(["--to-node", &node.to_string(), "--retries", &self.retries.to_string()]);
+        command.args([
+            "--iova",
+            &range.iova.to_string(),
+            "--length",
+            &range.length.to_string(),
+        ]);
+        command.args([
+            "--to-node",
+            &node.to_string(),
+            "--retries",
+            &self.retries.to_string(),
+        ]);
         if self.no_verify {
             command.arg("--no-verify");
         }
@@ -116,7 +146,9 @@ impl Mover {
     pub fn start(&self, device: &str, range: &Range, node: i32) -> Running {
         let mut command = self.command(device, range, node);
         // A thread reads what the tool prints: a full pipe would stop it.
-        Running { thread: std::thread::spawn(move || command.stdin(Stdio::null()).output()) }
+        Running {
+            thread: std::thread::spawn(move || command.stdin(Stdio::null()).output()),
+        }
     }
 }
 
@@ -132,9 +164,15 @@ impl Running {
 
     /// Waits for its end, and reads what the tool says.
     pub fn finish(self) -> Result<Report> {
-        let Ok(output) = self.thread.join() else { bail!("the thread that waits for the tool panicked") };
+        let Ok(output) = self.thread.join() else {
+            bail!("the thread that waits for the tool panicked")
+        };
         let output = output.context("can not run the tool that moves")?;
-        parse(output.status.code(), &output.stdout, &String::from_utf8_lossy(&output.stderr))
+        parse(
+            output.status.code(),
+            &output.stdout,
+            &String::from_utf8_lossy(&output.stderr),
+        )
     }
 }
 
@@ -150,15 +188,32 @@ fn parse(code: Option<i32>, output: &[u8], errors: &str) -> Result<Report> {
 
 /// The tool's own numbers have to agree with one another.
 fn check(report: &Report) -> Result<()> {
-    let count = |outcome: &str| report.results.iter().filter(|page| page.outcome == outcome).count() as u64;
-    let counted = [("moved", report.pages_moved), ("aborted", report.pages_aborted), ("lost-write", report.pages_lost)];
+    let count = |outcome: &str| {
+        report
+            .results
+            .iter()
+            .filter(|page| page.outcome == outcome)
+            .count() as u64
+    };
+    let counted = [
+        ("moved", report.pages_moved),
+        ("aborted", report.pages_aborted),
+        ("lost-write", report.pages_lost),
+    ];
     for (outcome, pages) in counted {
         if count(outcome) != pages {
-            bail!("the tool says {pages} pages {outcome}, its results say {}", count(outcome));
+            bail!(
+                "the tool says {pages} pages {outcome}, its results say {}",
+                count(outcome)
+            );
         }
     }
     if report.results.len() as u64 != report.pages_done {
-        bail!("the tool says {} pages done and has {} results", report.pages_done, report.results.len());
+        bail!(
+            "the tool says {} pages done and has {} results",
+            report.pages_done,
+            report.results.len()
+        );
     }
     Ok(())
 }
@@ -169,18 +224,31 @@ mod tests {
 
     #[test]
     fn a_tool_that_prints_much_does_not_hang() {
-        let range = Range { offset: 0, iova: 0, length: 0 };
+        let range = Range {
+            offset: 0,
+            iova: 0,
+            length: 0,
+        };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tool");
         std::fs::write(&path, "#!/bin/sh\nyes | head -c 1000000\n").unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let mover = Mover { program: path.to_string_lossy().into_owned(), retries: 0, no_verify: false };
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        let mover = Mover {
+            program: path.to_string_lossy().into_owned(),
+            retries: 0,
+            no_verify: false,
+        };
         let error = mover.start("0:0.0", &range, 1).finish().unwrap_err();
         assert!(error.to_string().contains("Some(0)"), "{error}");
     }
 
     fn json(moved: u64, lost: u64, error: &str) -> String {
-        let line = |outcome: &str| format!(r#"{{"iova":"0x0","outcome":"{outcome}","abort":null,"attempts":1,"window_ns":5}}"#);
+        let line = |outcome: &str| {
+            format!(
+                r#"{{"iova":"0x0","outcome":"{outcome}","abort":null,"attempts":1,"window_ns":5}}"#
+            )
+        };
         let mut results = vec![line("moved"); 2];
         results.extend(vec![line("lost-write"); lost as usize]);
         format!(
@@ -212,9 +280,19 @@ mod tests {
 
     #[test]
     fn a_loss_that_the_module_found_is_seen() {
-        let failure = |reason: &str| format!(r#"{{"call":"move","errno":"EIO","number":5,"reason":"{reason}","message":"m"}}"#);
-        assert!(parse(Some(5), json(2, 1, "null").as_bytes(), "").unwrap().found_loss());
-        assert!(parse(Some(5), json(2, 0, &failure("lost-write")).as_bytes(), "").unwrap().found_loss());
+        let failure = |reason: &str| {
+            format!(
+                r#"{{"call":"move","errno":"EIO","number":5,"reason":"{reason}","message":"m"}}"#
+            )
+        };
+        assert!(parse(Some(5), json(2, 1, "null").as_bytes(), "")
+            .unwrap()
+            .found_loss());
+        assert!(
+            parse(Some(5), json(2, 0, &failure("lost-write")).as_bytes(), "")
+                .unwrap()
+                .found_loss()
+        );
         let busy = parse(Some(5), json(2, 0, &failure("busy")).as_bytes(), "").unwrap();
         assert!(!busy.found_loss() && busy.fatal().is_none());
         let other = parse(Some(2), json(2, 0, &failure("not-region")).as_bytes(), "").unwrap();

@@ -74,7 +74,11 @@ impl Nvme {
     }
 
     pub fn start(assigned: &Assigned, control: Slice, setup: Setup) -> Result<Self> {
-        ensure!(setup.depth > 0 && setup.depth < ENTRIES, "the queue depth has to be 1 to {}", ENTRIES - 1);
+        ensure!(
+            setup.depth > 0 && setup.depth < ENTRIES,
+            "the queue depth has to be 1 to {}",
+            ENTRIES - 1
+        );
         let bar = assigned.bar(0)?;
         let stride = 4usize << (bar.read64(CAPABILITIES) >> 32 & 0xf);
         let mut admin = Admin {
@@ -84,11 +88,23 @@ impl Nvme {
         enable(&bar, &admin.pair)?;
         let max_length = admin.max_length(&bar)?;
         let namespace = admin.choose_namespace(&bar, setup.asynchronous)?;
-        let io = QueuePair::new(&control.part(2 * PAGE_SIZE, 2 * PAGE_SIZE), IO_QUEUE, stride);
+        let io = QueuePair::new(
+            &control.part(2 * PAGE_SIZE, 2 * PAGE_SIZE),
+            IO_QUEUE,
+            stride,
+        );
         admin.create_queues(&bar, &io)?;
         let lists = control.part(5 * PAGE_SIZE, control.length() - 5 * PAGE_SIZE);
         lists.fill(0);
-        Ok(Self { bar, io, lists, namespace, depth: setup.depth, max_length, done: VecDeque::new() })
+        Ok(Self {
+            bar,
+            io,
+            lists,
+            namespace,
+            depth: setup.depth,
+            max_length,
+            done: VecDeque::new(),
+        })
     }
 
     /// Describes the pages of a transfer: the second page, or a list of all
@@ -127,8 +143,14 @@ impl DmaDevice for Nvme {
     }
 
     fn submit(&mut self, transfer: &Transfer) -> Result<()> {
-        ensure!(transfer.tag < self.depth && transfer.length <= self.max_length, "{transfer:?} is too much");
-        ensure!(transfer.length.is_multiple_of(PAGE_SIZE) && transfer.length > 0, "{transfer:?}: no whole pages");
+        ensure!(
+            transfer.tag < self.depth && transfer.length <= self.max_length,
+            "{transfer:?} is too much"
+        );
+        ensure!(
+            transfer.length.is_multiple_of(PAGE_SIZE) && transfer.length > 0,
+            "{transfer:?}: no whole pages"
+        );
         let opcode = match transfer.direction {
             Direction::ReadsMemory => WRITE,
             Direction::WritesMemory => READ,
@@ -140,7 +162,10 @@ impl DmaDevice for Nvme {
         command.set_dword(10, block as u32);
         command.set_dword(11, (block >> 32) as u32);
         let control = if self.namespace.protected { PRACT } else { 0 };
-        command.set_dword(12, (transfer.length / self.namespace.block - 1) as u32 | control);
+        command.set_dword(
+            12,
+            (transfer.length / self.namespace.block - 1) as u32 | control,
+        );
         // The first reference tag: type 1 protection counts blocks.
         command.set_dword(14, block as u32);
         self.io.submit(&self.bar, &command);
@@ -151,10 +176,18 @@ impl DmaDevice for Nvme {
         if self.done.is_empty() {
             self.io.reap(&self.bar, &mut self.done);
         }
-        let Some(entry) = self.done.pop_front() else { return Ok(None) };
-        ensure!(entry.identifier < self.depth, "the controller completed an unknown command: {entry:x?}");
+        let Some(entry) = self.done.pop_front() else {
+            return Ok(None);
+        };
+        ensure!(
+            entry.identifier < self.depth,
+            "the controller completed an unknown command: {entry:x?}"
+        );
         let error = (entry.status != 0).then(|| format!("NVMe status {:#x}", entry.status));
-        Ok(Some(Completion { tag: entry.identifier, error }))
+        Ok(Some(Completion {
+            tag: entry.identifier,
+            error,
+        }))
     }
 
     fn stop(&mut self) -> Result<()> {
@@ -180,10 +213,21 @@ impl Namespace {
         let format = usize::from(byte(26) & 0xf);
         let metadata = u16::from_le_bytes([byte(128 + 4 * format), byte(129 + 4 * format)]);
         let shift = byte(130 + 4 * format);
-        ensure!((9..=12).contains(&shift), "namespace {number} has blocks of 2^{shift} bytes");
+        ensure!(
+            (9..=12).contains(&shift),
+            "namespace {number} has blocks of 2^{shift} bytes"
+        );
         let protected = byte(29) & 7 != 0 && metadata == 8;
-        ensure!(protected || metadata == 0, "namespace {number} has {metadata} bytes of metadata");
-        Ok(Self { number, block: 1 << shift, bytes: blocks << shift, protected })
+        ensure!(
+            protected || metadata == 0,
+            "namespace {number} has {metadata} bytes of metadata"
+        );
+        Ok(Self {
+            number,
+            block: 1 << shift,
+            bytes: blocks << shift,
+            protected,
+        })
     }
 }
 
@@ -201,7 +245,12 @@ impl Admin {
             self.pair.reap(bar, &mut entries);
             Ok(!entries.is_empty())
         })?;
-        ensure!(entries[0].status == 0, "admin command failed: {:x?}, {:x?}", command.words, entries[0]);
+        ensure!(
+            entries[0].status == 0,
+            "admin command failed: {:x?}, {:x?}",
+            command.words,
+            entries[0]
+        );
         Ok(entries[0].result)
     }
 
@@ -216,7 +265,11 @@ impl Admin {
     fn max_length(&mut self, bar: &Bar) -> Result<usize> {
         self.identify(bar, IDENTIFY_CONTROLLER, 0)?;
         let mdts = (self.buffer.read_word(72) >> 40) as u8;
-        let pages = if mdts == 0 { MAX_PAGES } else { MAX_PAGES.min(1 << mdts.min(16)) };
+        let pages = if mdts == 0 {
+            MAX_PAGES
+        } else {
+            MAX_PAGES.min(1 << mdts.min(16))
+        };
         Ok(pages * PAGE_SIZE)
     }
 
@@ -237,7 +290,11 @@ impl Admin {
         }
         bail!(
             "none of the namespaces {numbers:?} is {} (QEMU: -device nvme-ns,...,ms=8,pi=1)",
-            if asynchronous { "without protection information" } else { "with protection information" }
+            if asynchronous {
+                "without protection information"
+            } else {
+                "with protection information"
+            }
         )
     }
 
@@ -248,12 +305,14 @@ impl Admin {
         command.set_dword(10, size);
         // Without interrupts: it is polled.
         command.set_dword(11, QUEUE_CONTIGUOUS);
-        self.run(bar, &command).context("can not create the completion queue")?;
+        self.run(bar, &command)
+            .context("can not create the completion queue")?;
         let mut command = Command::new(ADMIN_CREATE_SUBMISSIONS, 0);
         command.set_data(io.submissions_iova(), 0);
         command.set_dword(10, size);
         command.set_dword(11, u32::from(IO_QUEUE) << 16 | QUEUE_CONTIGUOUS);
-        self.run(bar, &command).context("can not create the submission queue")?;
+        self.run(bar, &command)
+            .context("can not create the submission queue")?;
         Ok(())
     }
 }
@@ -264,7 +323,10 @@ fn enable(bar: &Bar, admin: &QueuePair) -> Result<()> {
     bar.write32(ADMIN_ATTRIBUTES, size << 16 | size);
     bar.write64(ADMIN_SUBMISSIONS, admin.submissions_iova());
     bar.write64(ADMIN_COMPLETIONS, admin.completions_iova());
-    bar.write32(CONFIGURATION, CONFIGURATION_ENTRY_SIZES | CONFIGURATION_ENABLE);
+    bar.write32(
+        CONFIGURATION,
+        CONFIGURATION_ENTRY_SIZES | CONFIGURATION_ENABLE,
+    );
     wait_ready(bar, true)
 }
 
@@ -276,7 +338,10 @@ fn disable(bar: &Bar) -> Result<()> {
 fn wait_ready(bar: &Bar, ready: bool) -> Result<()> {
     wait(ADMIN_TIMEOUT, "the controller", || {
         let status = bar.read32(STATUS);
-        ensure!(status & STATUS_FATAL == 0 && status != u32::MAX, "the controller has failed: {status:#x}");
+        ensure!(
+            status & STATUS_FATAL == 0 && status != u32::MAX,
+            "the controller has failed: {status:#x}"
+        );
         Ok((status & STATUS_READY != 0) == ready)
     })
 }
@@ -284,7 +349,11 @@ fn wait_ready(bar: &Bar, ready: bool) -> Result<()> {
 fn wait(timeout: Duration, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + timeout;
     while !done()? {
-        ensure!(Instant::now() < end, "{what} did not answer in {} s", timeout.as_secs());
+        ensure!(
+            Instant::now() < end,
+            "{what} did not answer in {} s",
+            timeout.as_secs()
+        );
         std::thread::yield_now();
     }
     Ok(())

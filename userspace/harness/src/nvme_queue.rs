@@ -94,7 +94,8 @@ impl QueuePair {
     /// Hands a command to the controller. No more than ENTRIES - 1 may be in
     /// flight.
     pub fn submit(&mut self, bar: &Bar, command: &Command) {
-        self.submissions.write_words(usize::from(self.tail) * SUBMISSION_BYTES, &command.words);
+        self.submissions
+            .write_words(usize::from(self.tail) * SUBMISSION_BYTES, &command.words);
         self.tail = (self.tail + 1) % ENTRIES;
         // The entry has to be in memory before the doorbell rings.
         fence(Ordering::SeqCst);
@@ -115,7 +116,11 @@ impl QueuePair {
         if self.head == 0 {
             self.phase = !self.phase;
         }
-        Some(Entry { identifier: (high >> 32) as u16, status: (high >> 49) as u16, result: low as u32 })
+        Some(Entry {
+            identifier: (high >> 32) as u16,
+            status: (high >> 49) as u16,
+            result: low as u32,
+        })
     }
 
     /// Takes every completion that is there: one ring of the doorbell for all.
@@ -171,7 +176,14 @@ mod tests {
                 let offset = PAGE_SIZE + index as usize * COMPLETION_BYTES;
                 memory.write_word(offset, 42);
                 memory.write_word(offset + 8, 3 << 49 | phase << 48 | index << 32);
-                assert_eq!(pair.take(), Some(Entry { identifier: index as u16, status: 3, result: 42 }));
+                assert_eq!(
+                    pair.take(),
+                    Some(Entry {
+                        identifier: index as u16,
+                        status: 3,
+                        result: 42
+                    })
+                );
             }
         }
     }

@@ -24,7 +24,11 @@ pub enum Content {
     Zero,
     /// Block `block` of what was written to the device's buffer `buffer` with
     /// this sequence number.
-    Payload { buffer: u32, block: u32, sequence: u64 },
+    Payload {
+        buffer: u32,
+        block: u32,
+        sequence: u64,
+    },
     /// Put there before the device writes the page, never read by a device.
     Poison { page: u32, sequence: u64 },
 }
@@ -38,7 +42,11 @@ impl Content {
                 page.fill(0);
                 return;
             }
-            Content::Payload { buffer, block, sequence } => (PAYLOAD_MAGIC, buffer, block, sequence),
+            Content::Payload {
+                buffer,
+                block,
+                sequence,
+            } => (PAYLOAD_MAGIC, buffer, block, sequence),
             Content::Poison { page, sequence } => (POISON_MAGIC, page, 0, sequence),
         };
         let (magic, high, low, sequence) = header;
@@ -47,7 +55,9 @@ impl Content {
         page[2] = sequence;
         let mut state = mix(seed ^ magic) ^ mix(page[1]) ^ mix(sequence).rotate_left(17);
         for word in &mut page[HEADER_WORDS..] {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            state = state
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
             *word = state ^ state >> 29;
         }
         page[3] = checksum(page);
@@ -63,8 +73,15 @@ impl Content {
         }
         let (high, low) = ((page[1] >> 32) as u32, page[1] as u32);
         match page[0] {
-            PAYLOAD_MAGIC => Some(Content::Payload { buffer: high, block: low, sequence: page[2] }),
-            POISON_MAGIC => Some(Content::Poison { page: high, sequence: page[2] }),
+            PAYLOAD_MAGIC => Some(Content::Payload {
+                buffer: high,
+                block: low,
+                sequence: page[2],
+            }),
+            POISON_MAGIC => Some(Content::Poison {
+                page: high,
+                sequence: page[2],
+            }),
             _ => None,
         }
     }
@@ -73,7 +90,9 @@ impl Content {
 /// Over every word but the checksum itself.
 fn checksum(page: &Page) -> u64 {
     let header = page[..3].iter();
-    header.chain(&page[HEADER_WORDS..]).fold(0, |sum: u64, word| sum.rotate_left(5).wrapping_add(*word))
+    header
+        .chain(&page[HEADER_WORDS..])
+        .fold(0, |sum: u64, word| sum.rotate_left(5).wrapping_add(*word))
 }
 
 /// Spreads the bits of a number over all 64 (the finalizer of MurmurHash 3).
@@ -105,7 +124,13 @@ impl Verdict {
 /// Compares a page with what it has to hold. `before` is what it held before
 /// that was written, `source_before` what the place that the device read from
 /// held before.
-pub fn judge(seed: u64, found: &Page, expected: Content, before: Content, source_before: Content) -> Verdict {
+pub fn judge(
+    seed: u64,
+    found: &Page,
+    expected: Content,
+    before: Content,
+    source_before: Content,
+) -> Verdict {
     let mut verdict = Verdict::default();
     if expected == Content::Unknown {
         return verdict;
@@ -139,9 +164,20 @@ mod tests {
     use super::*;
 
     const SEED: u64 = 7;
-    const NEW: Content = Content::Payload { buffer: 3, block: 1, sequence: 20 };
-    const OLD: Content = Content::Payload { buffer: 2, block: 0, sequence: 11 };
-    const POISON: Content = Content::Poison { page: 9, sequence: 43 };
+    const NEW: Content = Content::Payload {
+        buffer: 3,
+        block: 1,
+        sequence: 20,
+    };
+    const OLD: Content = Content::Payload {
+        buffer: 2,
+        block: 0,
+        sequence: 11,
+    };
+    const POISON: Content = Content::Poison {
+        page: 9,
+        sequence: 43,
+    };
 
     fn page(content: Content) -> Page {
         let mut page = [0; WORDS];
@@ -164,7 +200,15 @@ mod tests {
             bad[bit / 64] ^= 1 << (bit % 64);
             assert_ne!(Content::of(&bad), Some(NEW), "bit {bit}");
             let verdict = judge(SEED, &bad, NEW, POISON, OLD);
-            assert_eq!(verdict, Verdict { lost: 0, stale: 0, corrupt: 8 }, "bit {bit}");
+            assert_eq!(
+                verdict,
+                Verdict {
+                    lost: 0,
+                    stale: 0,
+                    corrupt: 8
+                },
+                "bit {bit}"
+            );
         }
     }
 
@@ -172,7 +216,11 @@ mod tests {
     fn contents_share_no_words_but_their_magic() {
         let (new, old, poison) = (page(NEW), page(OLD), page(POISON));
         for index in 1..WORDS {
-            assert!(new[index] != old[index] && new[index] != poison[index] && old[index] != poison[index]);
+            assert!(
+                new[index] != old[index]
+                    && new[index] != poison[index]
+                    && old[index] != poison[index]
+            );
         }
     }
 
@@ -181,7 +229,10 @@ mod tests {
         assert!(judge(SEED, &page(NEW), NEW, POISON, OLD).is_good());
         assert_eq!(judge(SEED, &page(POISON), NEW, POISON, OLD).lost, PAGE_SIZE);
         // The magic is the same in both payloads.
-        assert_eq!(judge(SEED, &page(OLD), NEW, POISON, OLD).stale, PAGE_SIZE - 8);
+        assert_eq!(
+            judge(SEED, &page(OLD), NEW, POISON, OLD).stale,
+            PAGE_SIZE - 8
+        );
     }
 
     #[test]
@@ -190,7 +241,14 @@ mod tests {
         torn[256..300].copy_from_slice(&page(POISON)[256..300]);
         torn[300..310].copy_from_slice(&page(OLD)[300..310]);
         torn[310] = 0x1234;
-        assert_eq!(judge(SEED, &torn, NEW, POISON, OLD), Verdict { lost: 44 * 8, stale: 80, corrupt: 8 });
+        assert_eq!(
+            judge(SEED, &torn, NEW, POISON, OLD),
+            Verdict {
+                lost: 44 * 8,
+                stale: 80,
+                corrupt: 8
+            }
+        );
     }
 
     #[test]

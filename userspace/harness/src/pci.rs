@@ -42,11 +42,21 @@ impl PciBus {
     pub fn find(&self, id: PciId) -> Result<Vec<PciAddress>> {
         let devices = self.root.join("devices");
         let mut found = Vec::new();
-        for entry in fs::read_dir(&devices).with_context(|| format!("can not list {}", devices.display()))? {
+        for entry in
+            fs::read_dir(&devices).with_context(|| format!("can not list {}", devices.display()))?
+        {
             let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let Ok(address) = name.parse::<PciAddress>() else { continue };
-            if read_hex(&path.join("vendor"))? == id.vendor && read_hex(&path.join("device"))? == id.device {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let Ok(address) = name.parse::<PciAddress>() else {
+                continue;
+            };
+            if read_hex(&path.join("vendor"))? == id.vendor
+                && read_hex(&path.join("device"))? == id.device
+            {
                 found.push(address);
             }
         }
@@ -88,9 +98,11 @@ impl PciBus {
 }
 
 fn read_hex(path: &Path) -> Result<u16> {
-    let text = fs::read_to_string(path).with_context(|| format!("can not read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("can not read {}", path.display()))?;
     let digits = text.trim().trim_start_matches("0x");
-    u16::from_str_radix(digits, 16).with_context(|| format!("{} holds '{}'", path.display(), text.trim()))
+    u16::from_str_radix(digits, 16)
+        .with_context(|| format!("{} holds '{}'", path.display(), text.trim()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -121,16 +133,32 @@ mod tests {
             ("0000:00:04.0", "0x1234", "0x11e8"),
             ("0000:00:03.0", "0x1b36", "0x0010"),
         ]);
-        let found = bus.find(PciId { vendor: 0x1b36, device: 0x10 }).unwrap();
-        assert_eq!(found, ["0000:00:03.0".parse().unwrap(), "0000:00:05.0".parse().unwrap()]);
+        let found = bus
+            .find(PciId {
+                vendor: 0x1b36,
+                device: 0x10,
+            })
+            .unwrap();
+        assert_eq!(
+            found,
+            [
+                "0000:00:03.0".parse().unwrap(),
+                "0000:00:05.0".parse().unwrap()
+            ]
+        );
     }
 
     #[test]
     fn a_function_that_stays_unbound_is_an_error() {
         let (root, bus) = bus_with(&[("0000:00:04.0", "0x1234", "0x11e8")]);
         fs::write(root.path().join("drivers_probe"), "").unwrap();
-        let error = bus.bind("0000:00:04.0".parse().unwrap(), "vfio-pci").unwrap_err();
-        assert!(error.to_string().contains("was not bound to vfio-pci"), "{error}");
+        let error = bus
+            .bind("0000:00:04.0".parse().unwrap(), "vfio-pci")
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("was not bound to vfio-pci"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -140,7 +168,9 @@ mod tests {
         let other = root.path().join("drivers/other");
         fs::create_dir_all(&other).unwrap();
         symlink(&other, root.path().join("devices/0000:00:04.0/driver")).unwrap();
-        let error = bus.bind("0000:00:04.0".parse().unwrap(), "vfio-pci").unwrap_err();
+        let error = bus
+            .bind("0000:00:04.0".parse().unwrap(), "vfio-pci")
+            .unwrap_err();
         assert!(error.to_string().contains("bound to other"), "{error}");
     }
 }

@@ -11,17 +11,19 @@ pub struct Random {
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self { state: mix(seed ^ 0x9e37_79b9_7f4a_7c15) }
+        Self {
+            state: mix(seed ^ 0x9e37_79b9_7f4a_7c15),
+        }
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
 
     /// A number below `limit`, which is not 0.
     pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
+        (self.draw() % limit as u64) as usize
     }
 }
 
@@ -31,7 +33,12 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_and_another_does_not() {
-        let take = |seed| (0..4).map(|_| 0).scan(Random::new(seed), |r, _: i32| Some(r.next())).collect::<Vec<_>>();
+        let take = |seed| {
+            (0..4)
+                .map(|_| 0)
+                .scan(Random::new(seed), |r, _: i32| Some(r.draw()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(take(3), take(3));
         assert_ne!(take(3), take(4));
     }

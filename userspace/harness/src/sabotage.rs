@@ -32,6 +32,9 @@ pub struct Options {
     pub campaign: crate::campaign::Options,
 }
 
+/// Seconds after which a sabotage has survived.
+const TIME_LIMIT: u64 = 140;
+
 /// By the module's parameter.
 const KINDS: [&str; 6] = [
     "nothing left out",
@@ -42,11 +45,38 @@ const KINDS: [&str; 6] = [
     "verification left out",
 ];
 
-/// A hot storm: few pages, a deep queue, and CPU writers that never pause.
-const HOT: [&str; 14] = [
-    "--device", "nvme", "--pages", "6", "--queue-depth", "16", "--cpu-pages", "4", "--cpu-writers", "1",
-    "--cpu-pause-us", "0", "--transfer-timeout", "8",
+/// A hot storm: few pages and a deep queue.
+const HOT: [&str; 12] = [
+    "--device",
+    "nvme",
+    "--pages",
+    "6",
+    "--queue-depth",
+    "16",
+    "--cpu-pages",
+    "4",
+    "--cpu-writers",
+    "1",
+    "--transfer-timeout",
+    "8",
 ];
+
+/// The CPU hold-back.
+const CPU_HOLD: u32 = 3;
+
+/// Arguments of the guest. Writers that never pause show a missing hold-back;
+/// elsewhere they would keep a CPU from the emulated device.
+fn guest_arguments(kind: u32) -> Vec<String> {
+    let pause = if matches!(kind, 0 | CPU_HOLD) {
+        "0"
+    } else {
+        "1000"
+    };
+    HOT.iter()
+        .chain(&["--cpu-pause-us", pause])
+        .map(|text| text.to_string())
+        .collect()
+}
 
 /// Who found the loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +105,10 @@ struct Outcome {
 
 impl Outcome {
     fn meanwhile(&self) -> String {
-        format!("{} pages moved, {} DMAs, aborts: {}", self.moved, self.dmas, self.aborts)
+        format!(
+            "{} pages moved, {} DMAs, aborts: {}",
+            self.moved, self.dmas, self.aborts
+        )
     }
 }
 
@@ -85,7 +118,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let mut tap = Tap::plan(1);
     let name = KINDS[options.kind as usize];
-    let how = if options.no_verify { ", moving without verification" } else { "" };
+    let how = if options.no_verify {
+        ", moving without verification"
+    } else {
+        ""
+    };
     let what = format!("sabotage {} ({name}{how})", options.kind);
     match attempt(options) {
         Ok(outcome) => {
@@ -101,15 +138,20 @@ fn judge(kind: u32, outcome: &Outcome) -> (bool, String) {
     let meanwhile = outcome.meanwhile();
     match (kind, &outcome.caught) {
         (0, None) => (true, format!("lost nothing: {meanwhile}")),
-        (0, Some(catch)) => (false, format!("lost something, says the {catch} ({meanwhile})")),
+        (0, Some(catch)) => (
+            false,
+            format!("lost something, says the {catch} ({meanwhile})"),
+        ),
         (_, None) => (false, format!("survived: {meanwhile}")),
         (_, Some(catch)) => (true, format!("caught by {catch} ({meanwhile})")),
     }
 }
 
 fn attempt(options: &Options) -> Result<Outcome> {
-    let hot = HOT.map(String::from);
-    let mut campaign = Campaign::start(&options.campaign, options.no_verify, &hot)?;
+    let mut settings = options.campaign.clone();
+    settings.time_limit.get_or_insert(TIME_LIMIT);
+    let mut campaign =
+        Campaign::start(&settings, options.no_verify, &guest_arguments(options.kind))?;
     if options.kind > 0 && options.no_verify {
         // A lost ring entry would stop the device before data is lost.
         campaign.range = Range::without_control(&campaign.guest.layout);
@@ -127,19 +169,35 @@ fn attempt(options: &Options) -> Result<Outcome> {
         caught = Some(Catch::Harness(last.describe_losses()));
     }
     if options.kind == 0 {
-        ensure!(moved >= options.moves, "only {moved} of {} pages were moved in time", options.moves);
+        ensure!(
+            moved >= options.moves,
+            "only {moved} of {} pages were moved in time",
+            options.moves
+        );
     }
-    Ok(Outcome { caught, moved, dmas: last.dmas(), aborts })
+    Ok(Outcome {
+        caught,
+        moved,
+        dmas: last.dmas(),
+        aborts,
+    })
 }
 
 /// Moves back and forth until somebody notices, or the time is up.
 fn storm(campaign: &mut Campaign, options: &Options) -> Result<Option<Catch>> {
     let mut node = 1;
-    while !campaign.time_is_up() && (options.kind > 0 || campaign.sums.pages_moved < options.moves) {
+    while !campaign.time_is_up() && (options.kind > 0 || campaign.sums.pages_moved < options.moves)
+    {
         let report = campaign.move_to(node)?;
         if report.found_loss() || campaign.lost_writes()? > 0 {
-            let words = report.error.map(|failure| format!(", {}", failure.errno)).unwrap_or_default();
-            return Ok(Some(Catch::Module(format!("{} lost writes found{words}", campaign.lost_writes()?))));
+            let words = report
+                .error
+                .map(|failure| format!(", {}", failure.errno))
+                .unwrap_or_default();
+            return Ok(Some(Catch::Module(format!(
+                "{} lost writes found{words}",
+                campaign.lost_writes()?
+            ))));
         }
         if let Some(why) = report.fatal() {
             anyhow::bail!("moving ended: {why}");
@@ -158,7 +216,12 @@ mod tests {
     use super::*;
 
     fn outcome(caught: Option<Catch>) -> Outcome {
-        Outcome { caught, moved: 10, dmas: 20, aborts: "none".to_string() }
+        Outcome {
+            caught,
+            moved: 10,
+            dmas: 20,
+            aborts: "none".to_string(),
+        }
     }
 
     #[test]
@@ -174,8 +237,14 @@ mod tests {
 
     #[test]
     fn the_verdict_names_who_found_it() {
-        let (_, text) = judge(1, &outcome(Some(Catch::Module("2 lost writes found, EIO".into()))));
-        assert_eq!(text, "caught by module: 2 lost writes found, EIO (10 pages moved, 20 DMAs, aborts: none)");
+        let (_, text) = judge(
+            1,
+            &outcome(Some(Catch::Module("2 lost writes found, EIO".into()))),
+        );
+        assert_eq!(
+            text,
+            "caught by module: 2 lost writes found, EIO (10 pages moved, 20 DMAs, aborts: none)"
+        );
         assert!(judge(4, &outcome(None)).1.starts_with("survived"));
     }
 }

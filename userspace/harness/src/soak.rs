@@ -32,7 +32,13 @@ pub struct Options {
 impl Options {
     /// The small one: edu does ten transfers a second.
     pub fn for_edu(campaign: crate::campaign::Options) -> Self {
-        Self { moves: 500, dmas: 60, min_rate: 5, pages: 4, campaign }
+        Self {
+            moves: 500,
+            dmas: 60,
+            min_rate: 5,
+            pages: 4,
+            campaign,
+        }
     }
 
     /// Whether DMAs and moves are many enough to meet for certain.
@@ -90,7 +96,8 @@ fn back_and_forth(campaign: &mut Campaign, options: &Options) -> Result<Option<S
     let mut node = 1;
     let mut dmas = 0;
     let mut noted = Instant::now();
-    let aborted = |campaign: &Campaign| campaign.sums.aborts_by_access() > 0 || !options.expects_aborts();
+    let aborted =
+        |campaign: &Campaign| campaign.sums.aborts_by_access() > 0 || !options.expects_aborts();
     while campaign.sums.pages_moved < options.moves || dmas < options.dmas || !aborted(campaign) {
         if campaign.time_is_up() {
             return Ok(Some("the time is up".to_string()));
@@ -153,10 +160,15 @@ fn gather(campaign: &mut Campaign, node: i32) -> Result<bool> {
 
 fn report_moves(campaign: &Campaign, options: &Options, stopped: &Option<String>, tap: &mut Tap) {
     let sums = &campaign.sums;
-    let why = stopped.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+    let why = stopped
+        .as_ref()
+        .map_or(String::new(), |why| format!(" ({why})"));
     tap.test(
         sums.pages_moved >= options.moves,
-        &format!("{} pages moved in {} calls, {} wanted{why}", sums.pages_moved, sums.calls, options.moves),
+        &format!(
+            "{} pages moved in {} calls, {} wanted{why}",
+            sums.pages_moved, sums.calls, options.moves
+        ),
     );
     let aborts = format!(
         "aborts: {}; {} pages moved by a later attempt, {} given up by a call",
@@ -165,11 +177,20 @@ fn report_moves(campaign: &Campaign, options: &Options, stopped: &Option<String>
         sums.given_up
     );
     if options.expects_aborts() {
-        tap.test(sums.aborts_by_access() > 0 && sums.moved_by_retry > 0, &aborts);
+        tap.test(
+            sums.aborts_by_access() > 0 && sums.moved_by_retry > 0,
+            &aborts,
+        );
     } else {
         tap.skip(&aborts, "DMAs are too few to meet a move for certain");
     }
-    tap.test(sums.lost == 0, &format!("{} pages with a lost write by the module's own verification", sums.lost));
+    tap.test(
+        sums.lost == 0,
+        &format!(
+            "{} pages with a lost write by the module's own verification",
+            sums.lost
+        ),
+    );
 }
 
 fn report_dma(campaign: &Campaign, during: &Status, options: &Options, tap: &mut Tap) {
@@ -177,22 +198,37 @@ fn report_dma(campaign: &Campaign, during: &Status, options: &Options, tap: &mut
     let dmas = during.dmas() - campaign.status_before.dmas();
     tap.test(
         rate >= options.min_rate as f64,
-        &format!("{dmas} DMAs meanwhile, {rate:.0} a second, at least {} wanted", options.min_rate),
+        &format!(
+            "{dmas} DMAs meanwhile, {rate:.0} a second, at least {} wanted",
+            options.min_rate
+        ),
     );
 }
 
 fn report_places(campaign: &Campaign, gathered: bool, tap: &mut Tap) -> Result<()> {
     tap.test(
         campaign.misplaced == 0,
-        &format!("{} pages were not where the tool said, after {} calls", campaign.misplaced, campaign.sums.calls),
+        &format!(
+            "{} pages were not where the tool said, after {} calls",
+            campaign.misplaced, campaign.sums.calls
+        ),
     );
-    tap.test(gathered, &format!("all {} pages are at node 0 at last", campaign.pages()));
+    tap.test(
+        gathered,
+        &format!("all {} pages are at node 0 at last", campaign.pages()),
+    );
     let counted = campaign.stats()?.pages_moved - campaign.stats_before.pages_moved;
     tap.test(
         counted == campaign.sums.pages_moved,
-        &format!("the module counts {counted} pages moved, the tool {}", campaign.sums.pages_moved),
+        &format!(
+            "the module counts {counted} pages moved, the tool {}",
+            campaign.sums.pages_moved
+        ),
     );
-    note(&format!("window: {}", describe_windows(&campaign.windows()?)));
+    note(&format!(
+        "window: {}",
+        describe_windows(&campaign.windows()?)
+    ));
     Ok(())
 }
 

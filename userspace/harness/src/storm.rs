@@ -30,9 +30,13 @@ const LONG_ONE_IN: usize = 8;
 #[derive(Clone, Copy, Debug)]
 enum State {
     Idle,
-    Out { source: usize },
+    Out {
+        source: usize,
+    },
     Ready,
-    Back { target: usize },
+    Back {
+        target: usize,
+    },
     /// Its transfer failed or never came back: its pages stay taken.
     Dead,
 }
@@ -60,14 +64,25 @@ pub struct Storm<'a> {
 }
 
 impl<'a> Storm<'a> {
-    pub fn new(device: Box<dyn DmaDevice>, ledger: Ledger, account: &'a Account, seed: u64) -> Result<Self> {
+    pub fn new(
+        device: Box<dyn DmaDevice>,
+        ledger: Ledger,
+        account: &'a Account,
+        seed: u64,
+    ) -> Result<Self> {
         let limits = device.limits();
         let lanes = usize::from(limits.depth).min((limits.store / PAGE_SIZE as u64) as usize);
         ensure!(lanes > 0, "the device has no store");
         ensure!(ledger.pages() >= 2, "a storm needs two pages");
         let share = limits.store / lanes as u64 / PAGE_SIZE as u64 * PAGE_SIZE as u64;
         let lane_store = share.min(limits.max_length as u64) as usize;
-        let lane = || Lane { state: State::Idle, since: Instant::now(), sequence: 0, pages: 0, source_before: Vec::new() };
+        let lane = || Lane {
+            state: State::Idle,
+            since: Instant::now(),
+            sequence: 0,
+            pages: 0,
+            source_before: Vec::new(),
+        };
         Ok(Self {
             device,
             timeout: Duration::from_secs(limits.timeout_s),
@@ -115,7 +130,11 @@ impl<'a> Storm<'a> {
     /// page.
     pub fn finish(&mut self) -> Result<()> {
         self.stopping = true;
-        while self.lanes.iter().any(|lane| !matches!(lane.state, State::Idle | State::Dead)) {
+        while self
+            .lanes
+            .iter()
+            .any(|lane| !matches!(lane.state, State::Idle | State::Dead))
+        {
             if !self.step()? {
                 std::thread::yield_now();
             }
@@ -126,7 +145,9 @@ impl<'a> Storm<'a> {
     }
 
     fn length(&mut self) -> usize {
-        let longest = (self.lane_store / PAGE_SIZE).min(self.ledger.pages() / 4).max(1);
+        let longest = (self.lane_store / PAGE_SIZE)
+            .min(self.ledger.pages() / 4)
+            .max(1);
         if longest > 1 && self.random.below(LONG_ONE_IN) == 0 {
             return 1 + self.random.below(longest);
         }
@@ -147,16 +168,24 @@ impl<'a> Storm<'a> {
 
     fn send_out(&mut self, number: usize) -> Result<bool> {
         let pages = self.length();
-        let Some(source) = self.ledger.take(pages, &mut self.random) else { return Ok(false) };
+        let Some(source) = self.ledger.take(pages, &mut self.random) else {
+            return Ok(false);
+        };
         self.sequence += 1;
         let lane = &mut self.lanes[number];
         lane.sequence = self.sequence;
         lane.pages = pages;
         lane.source_before.clear();
         for block in 0..pages {
-            self.ledger.check(source + block, Content::Unknown, "before it is written again", self.account);
+            self.ledger.check(
+                source + block,
+                Content::Unknown,
+                "before it is written again",
+                self.account,
+            );
             let content = payload(number, block, self.sequence);
-            lane.source_before.push(self.ledger.write(source + block, content));
+            lane.source_before
+                .push(self.ledger.write(source + block, content));
         }
         lane.state = State::Out { source };
         self.transfer(number, Direction::ReadsMemory, source)?;
@@ -165,10 +194,23 @@ impl<'a> Storm<'a> {
 
     fn bring_back(&mut self, number: usize) -> Result<bool> {
         let pages = self.lanes[number].pages;
-        let Some(target) = self.ledger.take(pages, &mut self.random) else { return Ok(false) };
+        let Some(target) = self.ledger.take(pages, &mut self.random) else {
+            return Ok(false);
+        };
         for page in target..target + pages {
-            self.ledger.check(page, Content::Unknown, "before it is poisoned", self.account);
-            self.ledger.write(page, Content::Poison { page: page as u32, sequence: self.lanes[number].sequence });
+            self.ledger.check(
+                page,
+                Content::Unknown,
+                "before it is poisoned",
+                self.account,
+            );
+            self.ledger.write(
+                page,
+                Content::Poison {
+                    page: page as u32,
+                    sequence: self.lanes[number].sequence,
+                },
+            );
         }
         self.lanes[number].state = State::Back { target };
         self.transfer(number, Direction::WritesMemory, target)?;
@@ -181,7 +223,8 @@ impl<'a> Storm<'a> {
         if let Some(error) = completion.error {
             self.lanes[number].state = State::Dead;
             self.account.unfinished.add(1);
-            self.account.event(format!("lane {number}, {state:?}: {error}"));
+            self.account
+                .event(format!("lane {number}, {state:?}: {error}"));
             return;
         }
         match state {
@@ -189,7 +232,12 @@ impl<'a> Storm<'a> {
                 self.account.dmas_read.add(1);
                 self.account.bytes_read.add(pages * PAGE_SIZE);
                 for page in source..source + pages {
-                    self.ledger.check(page, Content::Unknown, "after the device read it", self.account);
+                    self.ledger.check(
+                        page,
+                        Content::Unknown,
+                        "after the device read it",
+                        self.account,
+                    );
                 }
                 self.ledger.release(source, pages);
                 self.lanes[number].state = State::Ready;
@@ -203,7 +251,9 @@ impl<'a> Storm<'a> {
             }
             _ => {
                 self.account.unfinished.add(1);
-                self.account.event(format!("lane {number}, {state:?}: a completion that nobody waits for"));
+                self.account.event(format!(
+                    "lane {number}, {state:?}: a completion that nobody waits for"
+                ));
             }
         }
     }
@@ -212,8 +262,14 @@ impl<'a> Storm<'a> {
         for block in 0..self.lanes[number].pages {
             let lane = &self.lanes[number];
             let source_before = lane.source_before[block];
-            self.ledger.expect(target + block, payload(number, block, lane.sequence));
-            self.ledger.check(target + block, source_before, "after the device wrote it", self.account);
+            self.ledger
+                .expect(target + block, payload(number, block, lane.sequence));
+            self.ledger.check(
+                target + block,
+                source_before,
+                "after the device wrote it",
+                self.account,
+            );
         }
     }
 
@@ -223,18 +279,28 @@ impl<'a> Storm<'a> {
             let waits = matches!(lane.state, State::Out { .. } | State::Back { .. });
             if waits && lane.since.elapsed() > timeout {
                 self.account.unfinished.add(1);
-                self.account.event(format!("lane {number}, {:?}: no completion in {timeout:?}", lane.state));
+                self.account.event(format!(
+                    "lane {number}, {:?}: no completion in {timeout:?}",
+                    lane.state
+                ));
                 lane.state = State::Dead;
             }
         }
-        let dead = self.lanes.iter().all(|lane| matches!(lane.state, State::Dead));
+        let dead = self
+            .lanes
+            .iter()
+            .all(|lane| matches!(lane.state, State::Dead));
         ensure!(!dead, "no transfer comes back any more");
         Ok(())
     }
 }
 
 fn payload(lane: usize, block: usize, sequence: u64) -> Content {
-    Content::Payload { buffer: lane as u32, block: block as u32, sequence }
+    Content::Payload {
+        buffer: lane as u32,
+        block: block as u32,
+        sequence,
+    }
 }
 
 #[cfg(test)]

@@ -51,9 +51,11 @@ impl Copier {
         let (offset, words) = (transfer.iova as usize, transfer.length / 8);
         let store = transfer.store as usize / 8;
         if self.goes_wrong(Wrong::ReadOld, Direction::ReadsMemory, transfer) {
-            self.store[store..store + words].copy_from_slice(&self.snapshot[offset / 8..offset / 8 + words]);
+            self.store[store..store + words]
+                .copy_from_slice(&self.snapshot[offset / 8..offset / 8 + words]);
         } else {
-            self.memory.read_words(offset, &mut self.store[store..store + words]);
+            self.memory
+                .read_words(offset, &mut self.store[store..store + words]);
         }
     }
 
@@ -76,7 +78,13 @@ impl Copier {
 
 impl DmaDevice for Copier {
     fn limits(&self) -> Limits {
-        Limits { depth: 4, max_length: 4 * PAGE_SIZE, store: 1 << 20, iova_end: u64::MAX, timeout_s: 0 }
+        Limits {
+            depth: 4,
+            max_length: 4 * PAGE_SIZE,
+            store: 1 << 20,
+            iova_end: u64::MAX,
+            timeout_s: 0,
+        }
     }
 
     fn submit(&mut self, transfer: &Transfer) -> Result<()> {
@@ -96,7 +104,10 @@ impl DmaDevice for Copier {
             return Ok(());
         }
         let failed = self.goes_wrong(Wrong::Fail, transfer.direction, transfer);
-        self.done.push_back(Completion { tag: transfer.tag, error: failed.then(|| "failed".to_string()) });
+        self.done.push_back(Completion {
+            tag: transfer.tag,
+            error: failed.then(|| "failed".to_string()),
+        });
         Ok(())
     }
 
@@ -136,29 +147,48 @@ fn run(wrong: Wrong) -> crate::account::Status {
 fn a_faithful_device_loses_nothing() {
     let status = run(Wrong::Nothing);
     assert!(status.is_clean(), "{status:?}");
-    assert!(status.dmas_read > 500 && status.dmas_written == status.dmas_read, "{status:?}");
-    assert!(status.bytes_written > status.dmas_written * PAGE_SIZE as u64, "no long transfers: {status:?}");
+    assert!(
+        status.dmas_read > 500 && status.dmas_written == status.dmas_read,
+        "{status:?}"
+    );
+    assert!(
+        status.bytes_written > status.dmas_written * PAGE_SIZE as u64,
+        "no long transfers: {status:?}"
+    );
     assert_eq!(status.bytes_read, status.bytes_written);
-    assert!(status.checked > status.dmas() && status.scrubbed > 20, "{status:?}");
+    assert!(
+        status.checked > status.dmas() && status.scrubbed > 20,
+        "{status:?}"
+    );
 }
 
 #[test]
 fn a_dropped_write_is_lost() {
     let status = run(Wrong::DropWrite);
-    assert!(status.lost > 0 && status.stale + status.corrupt == 0, "{status:?}");
+    assert!(
+        status.lost > 0 && status.stale + status.corrupt == 0,
+        "{status:?}"
+    );
     assert!(status.events[0].contains("Poison"), "{status:?}");
 }
 
 #[test]
 fn half_a_write_is_lost() {
     let status = run(Wrong::TearWrite);
-    assert!(status.lost > 0 && status.stale + status.corrupt == 0, "{status:?}");
+    assert!(
+        status.lost > 0 && status.stale + status.corrupt == 0,
+        "{status:?}"
+    );
 }
 
 #[test]
 fn a_flipped_byte_is_corrupt() {
     let status = run(Wrong::FlipByte);
-    assert_eq!((status.corrupt, status.lost, status.stale), (1, 0, 0), "{status:?}");
+    assert_eq!(
+        (status.corrupt, status.lost, status.stale),
+        (1, 0, 0),
+        "{status:?}"
+    );
     assert!(status.events[0].contains("8 corrupt"), "{status:?}");
 }
 
@@ -172,7 +202,10 @@ fn an_old_source_is_found() {
 #[test]
 fn a_page_that_goes_back_later_is_found() {
     let status = run(Wrong::RevertLater);
-    assert!(status.lost + status.corrupt + status.stale > 0, "{status:?}");
+    assert!(
+        status.lost + status.corrupt + status.stale > 0,
+        "{status:?}"
+    );
 }
 
 #[test]

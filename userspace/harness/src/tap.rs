@@ -16,7 +16,11 @@ impl Tap {
     pub fn plan(count: usize) -> Self {
         say("TAP version 13");
         say(&format!("1..{count}"));
-        Self { planned: count, done: 0, failed: 0 }
+        Self {
+            planned: count,
+            done: 0,
+            failed: 0,
+        }
     }
 
     /// One result.
@@ -29,7 +33,10 @@ impl Tap {
     /// One test that can not run.
     pub fn skip(&mut self, text: &str, why: &str) {
         self.done += 1;
-        say(&format!("{} # SKIP {why}", result_line(self.done, true, text)));
+        say(&format!(
+            "{} # SKIP {why}",
+            result_line(self.done, true, text)
+        ));
     }
 
     /// Fails what is left of the plan; the first failure says why.
@@ -108,6 +115,9 @@ mod tests {
 
     #[test]
     fn a_text_makes_no_directive() {
-        assert_eq!(result_line(3, false, "page #7 # SKIP"), "not ok 3 - page no.7 no. SKIP");
+        assert_eq!(
+            result_line(3, false, "page #7 # SKIP"),
+            "not ok 3 - page no.7 no. SKIP"
+        );
     }
 }

@@ -41,10 +41,16 @@ impl Assigned {
     /// [`Assigned::set_bus_master`].
     pub fn open(address: PciAddress) -> Result<Self> {
         let bus = PciBus::default();
-        let container = Arc::new(VfioContainer::new(None).context("can not open a VFIO container")?);
+        let container =
+            Arc::new(VfioContainer::new(None).context("can not open a VFIO container")?);
         let device = VfioDevice::new(&bus.directory(address), container.clone(), false)
             .with_context(|| format!("can not open {address} through VFIO"))?;
-        let assigned = Self { address, device, container, memory: Vec::new() };
+        let assigned = Self {
+            address,
+            device,
+            container,
+            memory: Vec::new(),
+        };
         assigned.set_bus_master(false)?;
         Ok(assigned)
     }
@@ -55,14 +61,20 @@ impl Assigned {
 
     /// Maps memory for the device's DMA, in pieces of `piece` bytes.
     pub fn map(&mut self, memory: &Arc<Memory>, piece: usize) -> Result<()> {
-        ensure!(piece > 0 && piece.is_multiple_of(PAGE_SIZE), "a piece of {piece} bytes is no whole pages");
+        ensure!(
+            piece > 0 && piece.is_multiple_of(PAGE_SIZE),
+            "a piece of {piece} bytes is no whole pages"
+        );
         for offset in (0..memory.length()).step_by(piece) {
             let length = piece.min(memory.length() - offset);
             let iova = memory.iova() + offset as u64;
             // SAFETY: inside the mapping of Memory, which is only accessed with
             // volatile loads and stores and is kept until the container closes.
-            unsafe { self.container.vfio_dma_map(iova, length, memory.address().add(offset)) }
-                .with_context(|| format!("can not map {length:#x} bytes at IOVA {iova:#x}"))?;
+            unsafe {
+                self.container
+                    .vfio_dma_map(iova, length, memory.address().add(offset))
+            }
+            .with_context(|| format!("can not map {length:#x} bytes at IOVA {iova:#x}"))?;
         }
         self.memory.push(memory.clone());
         Ok(())
@@ -70,21 +82,36 @@ impl Assigned {
 
     /// Removes one mapping, made by [`Assigned::map`] with this piece.
     pub fn unmap(&self, iova: u64, length: usize) -> Result<()> {
-        self.container.vfio_dma_unmap(iova, length).with_context(|| format!("can not unmap IOVA {iova:#x}"))
+        self.container
+            .vfio_dma_unmap(iova, length)
+            .with_context(|| format!("can not unmap IOVA {iova:#x}"))
     }
 
     /// Lets the device make DMA, or stops it.
     pub fn set_bus_master(&self, on: bool) -> Result<()> {
         let old = self.read_command();
-        let new = if on { old | PCI_COMMAND_MASTER } else { old & !PCI_COMMAND_MASTER } | PCI_COMMAND_MEMORY;
-        self.device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, &new.to_le_bytes(), PCI_COMMAND);
-        ensure!(self.read_command() == new, "{}: the command register can not be set to {new:#x}", self.address);
+        let new = if on {
+            old | PCI_COMMAND_MASTER
+        } else {
+            old & !PCI_COMMAND_MASTER
+        } | PCI_COMMAND_MEMORY;
+        self.device.region_write(
+            VFIO_PCI_CONFIG_REGION_INDEX,
+            &new.to_le_bytes(),
+            PCI_COMMAND,
+        );
+        ensure!(
+            self.read_command() == new,
+            "{}: the command register can not be set to {new:#x}",
+            self.address
+        );
         Ok(())
     }
 
     fn read_command(&self) -> u16 {
         let mut bytes = [0; 2];
-        self.device.region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut bytes, PCI_COMMAND);
+        self.device
+            .region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut bytes, PCI_COMMAND);
         u16::from_le_bytes(bytes)
     }
 
@@ -97,7 +124,11 @@ impl Assigned {
     pub fn bar(&self, number: u32) -> Result<Bar> {
         let index = VFIO_PCI_BAR0_REGION_INDEX + number;
         let flags = self.device.get_region_flags(index);
-        ensure!(flags & VFIO_REGION_INFO_FLAG_MMAP != 0, "BAR {number} of {} can not be mapped", self.address);
+        ensure!(
+            flags & VFIO_REGION_INFO_FLAG_MMAP != 0,
+            "BAR {number} of {} can not be mapped",
+            self.address
+        );
         let length = self.device.get_region_size(index) as usize;
         let offset = self.device.get_region_offset(index) as i64;
         // SAFETY: the descriptor is the device's, which outlives this call.
@@ -105,11 +136,21 @@ impl Assigned {
         let size = std::num::NonZeroUsize::new(length).context("a BAR without length")?;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let base = unsafe {
-            mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, offset)
+            mmap(
+                None,
+                size,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                file,
+                offset,
+            )
         }
         .with_context(|| format!("can not mmap BAR {number} of {}", self.address))?;
         // INVARIANT: just mapped.
-        Ok(Bar { base: base.as_ptr().cast(), length })
+        Ok(Bar {
+            base: base.as_ptr().cast(),
+            length,
+        })
     }
 }
 
@@ -144,7 +185,10 @@ macro_rules! accessors {
 impl Bar {
     fn register<T>(&self, offset: usize) -> *mut T {
         let size = size_of::<T>();
-        assert!(offset.is_multiple_of(size) && offset + size <= self.length, "register {offset:#x} is outside");
+        assert!(
+            offset.is_multiple_of(size) && offset + size <= self.length,
+            "register {offset:#x} is outside"
+        );
         // SAFETY: in bounds, as just checked.
         unsafe { self.base.add(offset).cast() }
     }

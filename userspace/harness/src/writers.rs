@@ -25,7 +25,13 @@ pub struct Writers {
 
 impl Writers {
     /// Starts `count` writers that pause for `pause` after each burst.
-    pub fn start(area: &Slice, count: usize, pause: Duration, seed: u64, account: &Arc<Account>) -> Self {
+    pub fn start(
+        area: &Slice,
+        count: usize,
+        pause: Duration,
+        seed: u64,
+        account: &Arc<Account>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..count)
             .map(|number| {
@@ -76,7 +82,13 @@ struct Writer {
 impl Writer {
     fn new(area: Slice, number: usize, count: usize, seed: u64) -> Self {
         let written = vec![0; area.length() / 8];
-        Self { area, number, count, random: Random::new(seed ^ number as u64), written }
+        Self {
+            area,
+            number,
+            count,
+            random: Random::new(seed ^ number as u64),
+            written,
+        }
     }
 
     /// Checks a word, and tells a loss once.
@@ -85,7 +97,9 @@ impl Writer {
         if found != expected {
             account.cpu_lost.add(1);
             let (page, iova) = (index * 8 / PAGE_SIZE, self.area.iova(index * 8));
-            account.event(format!("CPU page {page} (IOVA {iova:#x}) holds {found} instead of {expected}"));
+            account.event(format!(
+                "CPU page {page} (IOVA {iova:#x}) holds {found} instead of {expected}"
+            ));
             self.written[index] = found;
         }
     }
@@ -155,12 +169,18 @@ mod tests {
         for count in 1..5 {
             let account = Account::default();
             let area = area();
-            let mut writers: Vec<_> = (0..count).map(|number| Writer::new(area.clone(), number, count, 9)).collect();
+            let mut writers: Vec<_> = (0..count)
+                .map(|number| Writer::new(area.clone(), number, count, 9))
+                .collect();
             (0..2000).for_each(|round| writers[round % count].burst(&account));
             for writer in &mut writers {
                 writer.check_all(&account);
             }
-            assert!(account.status().is_clean(), "{count}: {:?}", account.status());
+            assert!(
+                account.status().is_clean(),
+                "{count}: {:?}",
+                account.status()
+            );
         }
     }
 }
