@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use pagemove_uapi::{
     PciAddress, DEVICE, ENGINE_ADBIT, ENGINE_AUTO, MAX_MOVE_PAGES, MAX_RETRIES, MOVE_EVEN_IF_THERE,
-    MOVE_NO_VERIFY,
+    MOVE_NO_VERIFY, PAGE_SIZE,
 };
 
 use crate::quantity;
@@ -115,17 +115,33 @@ pub struct MoveArgs {
     #[arg(long)]
     pub even_if_there: bool,
 
-    /// Pages in one call to the kernel.
-    #[arg(long, value_name = "PAGES", default_value_t = 512,
+    /// Pages in one call to the kernel; by itself, a 64th of the move and 512 or more.
+    ///
+    /// Each call looks at all memory of the guest once, so that many small ones
+    /// are slow on a large guest.
+    #[arg(long, value_name = "PAGES",
           value_parser = clap::value_parser!(u32).range(1..=MAX_MOVE_PAGES as i64))]
-    pub chunk: u32,
+    pub chunk: Option<u32>,
 
     /// Print what became of every page that was not moved (JSON: of every page).
     #[arg(long)]
     pub pages: bool,
 }
 
+/// Calls that a long move is made of, for its bar.
+const CALLS: u64 = 64;
+const LEAST_CHUNK: u64 = 512;
+
 impl MoveArgs {
+    /// Pages in one call to the kernel.
+    pub fn chunk(&self) -> u32 {
+        let pages = self.length / PAGE_SIZE as u64;
+        let chosen = pages
+            .div_ceil(CALLS)
+            .clamp(LEAST_CHUNK, MAX_MOVE_PAGES.into());
+        self.chunk.unwrap_or(chosen as u32)
+    }
+
     pub fn flags(&self) -> u32 {
         let mut flags = 0;
         if self.no_verify {
@@ -200,7 +216,7 @@ mod tests {
             (0x1000_0000, 2 << 20, 1)
         );
         assert_eq!(
-            (args.engine.number(), args.retries, args.chunk),
+            (args.engine.number(), args.retries, args.chunk()),
             (ENGINE_ADBIT, 7, 64)
         );
         assert_eq!(args.deadline, Some(Duration::from_millis(10)));
@@ -214,6 +230,21 @@ mod tests {
             (args.engine.number(), args.flags(), args.deadline),
             (ENGINE_AUTO, 0, None)
         );
+    }
+
+    #[test]
+    fn long_moves_are_made_of_64_calls() {
+        let chunk = |length: &str| {
+            moving(&format!(
+                "pagemove move --device 0:3.0 --iova 0 --length {length} --to-node 0"
+            ))
+            .chunk()
+        };
+        assert_eq!(chunk("4K"), 512);
+        assert_eq!(chunk("128M"), 512);
+        assert_eq!(chunk("1G"), 4096);
+        assert_eq!(chunk("64G"), 262144);
+        assert_eq!(chunk("1T"), 262144);
     }
 
     #[test]

@@ -76,11 +76,11 @@ impl PageReport {
 pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Error> {
     let request = request(args);
     let pages = request.length / PAGE_SIZE as u64;
-    let bar = progress::bar(pages, pages.div_ceil(args.chunk.into()), as_json);
+    let bar = progress::bar(pages, pages.div_ceil(args.chunk().into()), as_json);
     signals::catch_interrupts();
     let total = relocate(
         &request,
-        args.chunk,
+        args.chunk(),
         &mut |part, results| control.move_pages(part, Some(results)),
         &signals::stopped,
         &mut |total| {
