@@ -12,8 +12,8 @@ use crate::frames::{frame_of, FrameSet};
 use crate::page::OwnedPage;
 use kernel::prelude::*;
 
-/// How many to keep before searching: 16 MiB.
-const MOST: usize = 4096;
+/// How many to keep before searching: 64 MiB.
+const MOST: usize = 16384;
 
 /// START pages of moves whose batches are over. Dropping it frees them.
 pub(crate) struct Retired {
