@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `/dev/pagemove` as a file that a VMM uses for guest memory.
 
+mod cost;
+
 use std::io::{Seek, SeekFrom};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    Control, Place, Region as Listed, MAX_REGION_BYTES, MOVE_EVEN_IF_THERE, PAGE_SIZE, PLACE_NODE,
-    PLACE_NONE,
+    Control, Place, Region as Listed, MAX_REGION_BYTES, PAGE_SIZE, PLACE_NODE, PLACE_NONE,
 };
 
-use crate::bench::{self, Nodes, IOVA};
-use crate::eater::MemoryEater;
+use crate::bench::Nodes;
 use crate::region::{Mapping, Region};
-use crate::tap::{self, Case, Outcome, Pass, Skip};
-use crate::vfio::{Assigned, READ_WRITE};
-use crate::{pci, system};
+use crate::system;
+use crate::tap::{self, Case, Outcome, Pass};
 
 const MIB: usize = 1 << 20;
 
@@ -40,15 +38,18 @@ const CHECKS: &[(&str, Check)] = &[
     ("set_mempolicy puts pages on its node", policy_node),
     ("the size of the file is the region's", file_size),
     ("list and query tell what was touched", listed),
-    ("a sparse region of 64 GiB costs what was touched", sparse),
+    (
+        "a sparse region of 64 GiB costs what was touched",
+        cost::sparse,
+    ),
     (
         "touching a page of a node that has no memory left is SIGBUS",
-        full_node,
+        cost::full_node,
     ),
-    ("closing frees every page", closing_frees),
+    ("closing frees every page", cost::closing_frees),
     (
         "VFIO maps 2 MiB that are aligned in pages of 4 KiB, before and after moves",
-        small_leaves,
+        cost::small_leaves,
     ),
 ];
 
@@ -431,102 +432,5 @@ fn listed(nodes: &mut Nodes) -> Outcome {
         };
         ensure!(*place == expected, "page {page} is at {place:?}");
     }
-    Ok(Pass)
-}
-
-/// Bytes that one page in each of 64 GiB/1024 may cost beside itself: tables.
-const SPARSE_COST: u64 = 24 << 10;
-
-fn sparse(_: &mut Nodes) -> Outcome {
-    const TOUCHED: usize = 1024;
-    let before = system::available_memory()?;
-    let control = Control::open()?;
-    let length = MAX_REGION_BYTES as usize;
-    let whole = map(&control, 0, length)?;
-    let step = whole.pages() / TOUCHED;
-    for page in (0..TOUCHED).map(|n| n * step) {
-        whole.write(page, 0, page as u64 + 1);
-    }
-    ensure!(
-        (0..TOUCHED).all(|n| whole.read(n * step, 0) == (n * step) as u64 + 1),
-        "a page has lost its bytes"
-    );
-    ensure!(
-        newest(&control)?.pages == TOUCHED as u64,
-        "{} pages are allocated",
-        newest(&control)?.pages
-    );
-    let cost = before.saturating_sub(system::available_memory()?);
-    let most = TOUCHED as u64 * (PAGE_SIZE as u64 + SPARSE_COST) + (8 << 20);
-    tap::diagnostic(&format!(
-        "{TOUCHED} pages spread over 64 GiB cost {cost} bytes"
-    ));
-    ensure!(cost <= most, "{cost} bytes, more than {most}");
-    Ok(Pass)
-}
-
-/// A process that touches more pages of a node than it has gets SIGBUS; its
-/// pages come back.
-fn full_node(nodes: &mut Nodes) -> Outcome {
-    drop(MemoryEater::start(nodes.there)?);
-    bench::wait_for_no_pages(Duration::from_secs(20))?;
-    Ok(Pass)
-}
-
-fn closing_frees(nodes: &mut Nodes) -> Outcome {
-    bench::wait_for_no_pages(Duration::from_secs(20)).context("before")?;
-    let region = Region::on_node(1024, nodes.there)?;
-    region.map.fill(15);
-    let pages = Control::open()?.stats()?.region_pages;
-    ensure!(pages == 1024, "{pages} pages are counted");
-    drop(region);
-    let time = bench::wait_for_no_pages(Duration::from_secs(20))?;
-    tap::diagnostic(&format!("after {} ms", time.as_millis()));
-    let regions = Control::open()?.region_list()?;
-    ensure!(regions.is_empty(), "{regions:?} are left");
-    Ok(Pass)
-}
-
-/// A leaf of 2 MiB would be refused by a move, so the moves show that there is
-/// none; the module keeps neighbouring pages apart.
-fn small_leaves(nodes: &mut Nodes) -> Outcome {
-    const LENGTH: usize = 4 * MIB;
-    let Some(device) = bench::devices()?.first().copied() else {
-        return Ok(Skip("the VM has no device for tests".into()));
-    };
-    if pci::group(device).is_none() {
-        return Ok(Skip("the VM has no IOMMU".into()));
-    }
-    pci::bind(device, pci::PAGEMOVE)?;
-    let control = Control::open()?;
-    control.region_setup(LENGTH as u64, Some(nodes.here))?;
-    let map = Mapping::shared_aligned(control.file(), LENGTH, 2 * MIB)?;
-    map.fill(16);
-    let assigned = Assigned::open(device)?;
-    for node in [nodes.there, nodes.here] {
-        // VFIO looks for runs when it maps, so after moves, too.
-        let mapped = assigned
-            .container
-            .map(IOVA, map.address(), LENGTH, READ_WRITE);
-        mapped
-            .map_err(std::io::Error::from_raw_os_error)
-            .context("VFIO_IOMMU_MAP_DMA")?;
-        for flags in [0, MOVE_EVEN_IF_THERE] {
-            let request = bench::request(device, IOVA, map.pages(), node);
-            let report = control.move_pages(&pagemove_uapi::MoveRequest { flags, ..request }, None);
-            let all = report.error.is_none() && report.pages_moved == map.pages() as u64;
-            ensure!(
-                all,
-                "{} pages to node {node}: {}",
-                report.pages_moved,
-                bench::describe(&report)
-            );
-        }
-        let unmapped = assigned.container.unmap(IOVA, LENGTH);
-        unmapped
-            .map_err(std::io::Error::from_raw_os_error)
-            .context("VFIO_IOMMU_UNMAP_DMA")?;
-    }
-    map.check(16)?;
     Ok(Pass)
 }
