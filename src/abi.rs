@@ -14,7 +14,7 @@ pub const DRIVER: &str = "pagemove_vfio";
 
 pub const ABI_VERSION: u32 = 1;
 pub const IOC_TYPE: u32 = 0xBB;
-pub const IOC_INFO: u32 = (IOC_TYPE << 8) | 0x00;
+pub const IOC_INFO: u32 = IOC_TYPE << 8;
 pub const IOC_REGION_SETUP: u32 = (IOC_TYPE << 8) | 0x01;
 pub const IOC_REGION_LIST: u32 = (IOC_TYPE << 8) | 0x02;
 pub const IOC_REGION_QUERY: u32 = (IOC_TYPE << 8) | 0x03;

@@ -3,7 +3,7 @@
  * pagemove: move pinned DMA pages while the device keeps running.
  *
  * This header is the only definition of the ABI of /dev/pagemove. The Rust
- * mirror (src/abi/lib.rs) is checked against it, field by field, by a test.
+ * mirror (src/abi.rs) is checked against it, field by field, by a test.
  *
  * Rules for every structure passed to an ioctl
  * --------------------------------------------
