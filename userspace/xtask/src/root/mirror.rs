@@ -34,7 +34,13 @@ impl Mirror {
 }
 
 fn configured_site() -> Result<String> {
-    let targets = output("apt-get", &["indextargets", "--format", FORMAT, "Created-By: Packages"])?;
+    let list = || output("apt-get", &["indextargets", "--format", FORMAT, "Created-By: Packages"]);
+    let mut targets = list()?;
+    if pick(&targets).is_none() {
+        // apt names only what it has fetched, and origins are in what it fetches.
+        output("apt-get", &["update"])?;
+        targets = list()?;
+    }
     match pick(&targets) {
         Some(site) => usable(site),
         None => bail!(
@@ -45,22 +51,12 @@ fn configured_site() -> Result<String> {
     }
 }
 
-/// The site of the Debian archive itself among all configured ones. A machine
-/// that never ran `apt-get update` does not know origins: there the name of the
-/// release has to do.
+/// The site of the Debian archive itself among all configured ones: not security
+/// updates, whose suites have a dash or a slash in their names.
 fn pick(targets: &str) -> Option<&str> {
     let rows = targets.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-    let rows: Vec<Vec<&str>> = rows.filter(|row| row.len() == 4 && row[2] == "main").collect();
-    let plain = |row: &&Vec<&str>| !row[1].contains('-') && !row[1].contains('/');
-    let by_origin = rows.iter().filter(plain).find(|row| row[3] == "Debian");
-    let by_release = || rows.iter().filter(plain).find(|row| row[3].is_empty() && is_release(row[1]));
-    by_origin.or_else(by_release).map(|row| row[0])
-}
-
-fn is_release(name: &str) -> bool {
-    const NAMES: [&str; 9] =
-        ["bullseye", "bookworm", "trixie", "forky", "duke", "sid", "stable", "testing", "unstable"];
-    NAMES.contains(&name)
+    let mut rows = rows.filter(|row| matches!(row[..], [_, _, "main", "Debian"]));
+    rows.find(|row| !row[1].contains(['-', '/'])).map(|row| row[0])
 }
 
 /// apt's list-of-mirrors method reads a file that the build root does not have:

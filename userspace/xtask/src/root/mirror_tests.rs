@@ -13,14 +13,6 @@ fn the_archive_is_picked_not_security_nor_another_vendor() {
 }
 
 #[test]
-fn without_lists_the_release_decides() {
-    let targets = "http://a/vendor\tnodistro\tmain\t\n\
-                   http://b/debian\ttrixie-updates\tmain\t\n\
-                   http://b/debian\ttrixie\tmain\t\n";
-    assert_eq!(pick(targets), Some("http://b/debian"));
-}
-
-#[test]
 fn another_distribution_has_no_debian_mirror() {
     assert_eq!(pick("http://a/ubuntu\tnoble\tmain\tUbuntu\nhttp://a/ubuntu\tnoble\tuniverse\tUbuntu\n"), None);
     assert_eq!(pick(""), None);
