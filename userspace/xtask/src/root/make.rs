@@ -154,7 +154,8 @@ impl Maker {
             command.env("DEBIAN_FRONTEND", "noninteractive");
             command
         };
-        if self.report.run(&mut install()).is_err() {
+        // Fails where apt has no lists yet, or old ones: then with new ones.
+        if !install().output().is_ok_and(|output| output.status.success()) {
             self.report.run(Command::new("apt-get").arg("update"))?;
             self.report.run(&mut install())?;
         }
