@@ -7,7 +7,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep sabotage \
-	demo bench clean help cargo
+	demo clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -36,9 +36,6 @@ sabotage: cargo ## leave out one step at a time: is it noticed?
 
 demo: cargo ## move a guest's memory under live DMA, and watch
 	@$(XTASK) demo
-
-bench: cargo ## measure
-	@$(XTASK) bench
 
 clean: ## remove what was built here (the build root stays in the cache)
 	rm -rf build third_party

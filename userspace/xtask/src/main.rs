@@ -66,8 +66,6 @@ enum Task {
     },
     /// Move a guest's memory under live DMA, and watch
     Demo,
-    /// Measure
-    Bench,
     /// Boot a VM and run a program in it
     Vm(vm::command::VmArguments),
 }
@@ -117,7 +115,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Check(arguments) => check::command::check(&place, arguments),
         Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
         Task::Demo => check::command::live(&place, Group::Demo),
-        Task::Bench => check::command::live(&place, Group::Bench),
         Task::Vm(vm) => vm::command::run(&place, vm),
     }
 }

@@ -81,7 +81,6 @@ pub fn list(suite: &Suite) -> String {
             Group::Check | Group::Sabotage => "",
             Group::Deep => " (make check-deep)",
             Group::Demo => " (make demo)",
-            Group::Bench => " (make bench)",
         };
         text += &format!("{:<24} {}{group}\n", test.name, test.about);
     }

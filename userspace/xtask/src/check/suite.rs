@@ -19,7 +19,6 @@ pub enum Group {
     /// Only in `make check-deep`.
     Deep,
     Demo,
-    Bench,
 }
 
 #[derive(Clone, Debug, Deserialize)]

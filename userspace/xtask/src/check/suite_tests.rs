@@ -34,7 +34,7 @@ fn groups_select_and_a_pattern_overrides_them() {
 fn nothing_selected_is_an_error() {
     let suite = Suite::parse(TWO).unwrap();
     assert!(suite.select(&[Group::Check], Some("nonsense")).is_err());
-    assert!(suite.select(&[Group::Bench], None).is_err());
+    assert!(suite.select(&[Group::Demo], None).is_err());
 }
 
 #[test]
