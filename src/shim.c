@@ -222,11 +222,14 @@ u32 pagemove_domain_format(const struct iommu_domain *domain)
 {
 	if (!domain->is_iommupt)
 		return 0;
-	if (domain->ops->iova_to_phys == pt_iommu_x86_64_iova_to_phys)
+	if (IS_ENABLED(CONFIG_IOMMU_PT_X86_64) &&
+	    domain->ops->iova_to_phys == pt_iommu_x86_64_iova_to_phys)
 		return 1;
-	if (domain->ops->iova_to_phys == pt_iommu_vtdss_iova_to_phys)
+	if (IS_ENABLED(CONFIG_IOMMU_PT_VTDSS) &&
+	    domain->ops->iova_to_phys == pt_iommu_vtdss_iova_to_phys)
 		return 2;
-	if (domain->ops->iova_to_phys == pt_iommu_amdv1_iova_to_phys)
+	if (IS_ENABLED(CONFIG_IOMMU_PT_AMDV1) &&
+	    domain->ops->iova_to_phys == pt_iommu_amdv1_iova_to_phys)
 		return 3;
 	return 0;
 }
