@@ -22,8 +22,8 @@ sign: cargo ## sign build/pagemove.ko, or KO=FILE, with KEY=FILE CERT=FILE
 	@$(if $(and $(KEY),$(CERT)),,echo "usage: make sign KEY=key.pem CERT=cert.pem [KO=file.ko]" >&2; exit 1)
 	@$(XTASK) sign --key "$(KEY)" --cert "$(CERT)" $(if $(KO),--ko "$(KO)")
 
-check: cargo ## every test but the long ones; T=PATTERN: those alone whose name matches
-	@$(XTASK) check $(if $(T),"$(T)")
+check: cargo ## every test but the long ones; T=PATTERN: those alone whose name matches; JOBS=N
+	@$(XTASK) check $(if $(JOBS),--jobs $(JOBS)) $(if $(T),"$(T)")
 
 check-list: cargo ## every test, with one line on what it shows
 	@$(XTASK) check --list
