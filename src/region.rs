@@ -76,6 +76,10 @@ struct Inner {
     mms: KVec<mms::Handle>,
 }
 
+/// Mappings to remember: a VMM makes one or a few. One that maps and unmaps all the
+/// time is served by its faults.
+const MOST_HINTS: usize = 16;
+
 /// What a fault found.
 enum Found {
     Page(PhysAddr),
@@ -173,16 +177,13 @@ impl Region {
         if end > limit {
             return Err(EINVAL);
         }
-        inner.hints.push(
-            Hint {
-                mm: mm.clone(),
-                address,
-                first,
-                pages,
-            },
-            GFP_KERNEL,
-        )?;
-        inner.track(mm)?;
+        inner.track(mm.clone())?;
+        inner.remember(Hint {
+            mm,
+            address,
+            first,
+            pages,
+        })?;
         inner.length = inner.length.max(end);
         Ok(())
     }
@@ -477,6 +478,15 @@ impl Inner {
         self.map.set(index, Entry::present(page.into_phys()));
         self.pages = self.pages.saturating_add(1);
         stats::add(Counter::RegionPages, 1);
+        Ok(())
+    }
+
+    /// Remembers where the region was mapped, the newest [`MOST_HINTS`].
+    fn remember(&mut self, hint: Hint) -> Result {
+        if self.hints.len() >= MOST_HINTS {
+            let _ = self.hints.remove(0);
+        }
+        self.hints.push(hint, GFP_KERNEL)?;
         Ok(())
     }
 
