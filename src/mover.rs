@@ -97,9 +97,6 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
         let before = tally.aborts.total();
         scratch.results.clear();
         let end = batch(request, span, tally, scratch).map_err(|r| explain(request, span, r));
-        if scratch.retired.is_full() && !scratch.retired.free() {
-            return Err(Refusal::SharedPage);
-        }
         // One page of several can't be pinned or moved: find out which.
         if end.is_err() && scratch.results.is_empty() && span.pages() > 1 {
             single = true;
@@ -110,6 +107,9 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
         }
         report(request, tally, &scratch.results).map_err(|_| Refusal::BadPointer)?;
         end?;
+        if scratch.retired.is_full() && !scratch.retired.free() {
+            return Err(Refusal::SharedPage);
+        }
         single = false;
         let attempts = scratch.results.iter().map(|r| u64::from(r.attempts)).sum();
         sizer.learn(attempts, tally.aborts.total().saturating_sub(before));
