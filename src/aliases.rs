@@ -18,8 +18,9 @@ use kernel::prelude::*;
 
 /// What was found about the pages of one call.
 pub(crate) struct Aliases {
-    /// Frames with another entry, and why that refuses them.
-    found: KVVec<(u64, Refusal)>,
+    frames: FrameSet,
+    /// By position in `frames`: why the frame is refused, if it has another entry.
+    refusals: KVVec<Option<Refusal>>,
 }
 
 /// The addresses that any table of this format can translate: 57 bits.
@@ -30,23 +31,26 @@ impl Aliases {
     /// pages in every domain of a VFIO user.
     pub(crate) fn find(device: &Device, span: PageSpan) -> Result<Self, Refusal> {
         let (own, frames) = frames_in(device, span)?;
-        let frames = FrameSet::new(frames).map_err(|_| Refusal::NoMemory)?;
-        let mut found = KVVec::new();
-        let mut complete = true;
-        for frame in frames.repeated() {
-            complete &= found.push((frame, Refusal::Aliased), GFP_KERNEL).is_ok();
-        }
-        complete &= for_each_entry(&frames, |domain, iova, frame| {
-            let own = domain == own;
-            if own && iova >= span.first() && iova <= span.last() {
-                return true;
+        let frames = FrameSet::new(&frames).map_err(|_| Refusal::NoMemory)?;
+        let mut refusals = KVVec::from_elem(None, frames.len(), GFP_KERNEL)
+            .map_err(|_| Refusal::NoMemory)?;
+        let mut note = |position: usize, refusal| {
+            if let Some(noted) = refusals.get_mut(position) {
+                noted.get_or_insert(refusal);
             }
-            let refusal = if own { Refusal::Aliased } else { Refusal::SharedPage };
-            found.iter().any(|(f, _)| *f == frame)
-                || found.push((frame, refusal), GFP_KERNEL).is_ok()
+        };
+        for position in frames.repeated() {
+            note(position, Refusal::Aliased);
+        }
+        let complete = for_each_entry(&frames, |domain, iova, position| {
+            if domain != own {
+                note(position, Refusal::SharedPage);
+            } else if iova < span.first() || iova > span.last() {
+                note(position, Refusal::Aliased);
+            }
         });
         if complete {
-            Ok(Self { found })
+            Ok(Self { frames, refusals })
         } else {
             Err(Refusal::NoMemory)
         }
@@ -54,9 +58,8 @@ impl Aliases {
 
     /// Why `page` has to be refused, if it has.
     pub(crate) fn refusal(&self, page: PhysAddr) -> Option<Refusal> {
-        let frame = frame_of(page);
-        let found = self.found.iter().find(|(f, _)| *f == frame);
-        found.map(|(_, refusal)| *refusal)
+        let position = self.frames.position(frame_of(page))?;
+        self.refusals.get(position).copied().flatten()
     }
 }
 
@@ -80,11 +83,11 @@ fn frames_in(device: &Device, span: PageSpan) -> Result<(Domain, KVVec<u64>), Re
     Ok((own.ok_or(Refusal::Unmapping)?, frames))
 }
 
-/// Calls `f` for each entry of a VFIO user's domain that maps one of `frames`. Says
-/// whether all went well: each call of `f`, and the search itself.
+/// Calls `f` for each entry of a VFIO user's domain that maps one of `frames`, with
+/// the frame's position. Says whether the search was complete.
 pub(crate) fn for_each_entry(
     frames: &FrameSet,
-    mut f: impl FnMut(Domain, Iova, u64) -> bool,
+    mut f: impl FnMut(Domain, Iova, usize),
 ) -> bool {
     let Some(everything) = PageSpan::new(Iova(0), EVERYTHING) else {
         return false;
@@ -99,8 +102,8 @@ pub(crate) fn for_each_entry(
         for_each_leaf(domain, everything, |iova, page, bytes| {
             let first = frame_of(page);
             for frame in first..first.saturating_add(bytes / PAGE_SIZE) {
-                if frames.contains(frame) {
-                    complete &= f(domain, iova, frame);
+                if let Some(position) = frames.position(frame) {
+                    f(domain, iova, position);
                 }
             }
         });

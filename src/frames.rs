@@ -4,47 +4,74 @@
 use engine::{PhysAddr, PAGE_SHIFT};
 use kernel::prelude::*;
 
-/// Bits of the filter: most frames that are not in the set miss it.
-const FILTER_BITS: u32 = 20;
+/// No frame: a physical address has 52 bits at most.
+const EMPTY: u64 = u64::MAX;
 
-/// Frames, ascending, behind a filter of one bit for each hash.
+/// A hash table with linear probing, at most half full.
 pub(crate) struct FrameSet {
-    frames: KVVec<u64>,
-    filter: KVVec<u64>,
+    slots: KVVec<u64>,
+    /// 64 minus the bits of a slot's number.
+    shift: u32,
+    /// Positions of frames that were put in more than once.
+    repeated: KVVec<usize>,
 }
 
+const LEAST_SLOTS: usize = 64;
+
 impl FrameSet {
-    pub(crate) fn new(mut frames: KVVec<u64>) -> Result<Self> {
-        frames.sort_unstable();
-        let mut filter = KVVec::from_elem(0u64, 1 << (FILTER_BITS - 6), GFP_KERNEL)?;
-        for frame in frames.iter() {
-            let bit = hash(*frame);
-            if let Some(word) = filter.get_mut((bit >> 6) as usize) {
-                *word |= 1 << (bit & 63);
-            }
+    pub(crate) fn new(frames: &[u64]) -> Result<Self> {
+        let wanted = frames.len().saturating_mul(2).max(LEAST_SLOTS);
+        let slots = wanted.checked_next_power_of_two().ok_or(ENOMEM)?;
+        let mut set = Self {
+            slots: KVVec::from_elem(EMPTY, slots, GFP_KERNEL)?,
+            shift: 64u32.saturating_sub(slots.trailing_zeros()),
+            repeated: KVVec::new(),
+        };
+        for frame in frames {
+            set.insert(*frame)?;
         }
-        Ok(Self { frames, filter })
+        Ok(set)
     }
 
-    pub(crate) fn contains(&self, frame: u64) -> bool {
-        let bit = hash(frame);
-        let word = self.filter.get((bit >> 6) as usize).copied().unwrap_or(0);
-        word >> (bit & 63) & 1 != 0 && self.frames.binary_search(&frame).is_ok()
+    fn insert(&mut self, frame: u64) -> Result {
+        let position = self.slot_for(frame).ok_or(ENOMEM)?;
+        let slot = self.slots.get_mut(position).ok_or(ENOMEM)?;
+        if *slot == frame {
+            self.repeated.push(position, GFP_KERNEL)?;
+        }
+        *slot = frame;
+        Ok(())
     }
 
-    /// Frames that were put in more than once.
-    pub(crate) fn repeated(&self) -> impl Iterator<Item = u64> + '_ {
-        self.frames.windows(2).filter_map(|pair| match pair {
-            [a, b] if a == b => Some(*a),
-            _ => None,
-        })
+    /// The slot that holds `frame`, or else the empty one where it would go.
+    fn slot_for(&self, frame: u64) -> Option<usize> {
+        let hash = frame.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let home = hash.wrapping_shr(self.shift) as usize;
+        let (before, from_home) = self.slots.split_at_checked(home)?;
+        let is_it = |slot: &u64| *slot == frame || *slot == EMPTY;
+        match from_home.iter().position(is_it) {
+            Some(n) => home.checked_add(n),
+            None => before.iter().position(is_it),
+        }
+    }
+
+    /// How many positions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// A number for each frame of the set, the same each time.
+    pub(crate) fn position(&self, frame: u64) -> Option<usize> {
+        self.slot_for(frame)
+            .filter(|position| self.slots.get(*position) == Some(&frame))
+    }
+
+    /// Positions of frames that were put in more than once.
+    pub(crate) fn repeated(&self) -> impl Iterator<Item = usize> + '_ {
+        self.repeated.iter().copied()
     }
 }
 
 pub(crate) fn frame_of(page: PhysAddr) -> u64 {
     page.0 >> PAGE_SHIFT
-}
-
-fn hash(frame: u64) -> u64 {
-    frame.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FILTER_BITS)
 }

@@ -48,21 +48,23 @@ impl Retired {
         if pages.is_empty() {
             return true;
         }
-        let Some(mapped) = still_mapped(&pages) else {
+        let Ok(mapped) = Mapped::find(&pages) else {
             pr_err!("no memory to look for pages that are still mapped; {} are lost\n", pages.len());
             pages.into_iter().for_each(core::mem::forget);
             return true;
         };
+        let mut all = true;
         for page in pages {
-            if mapped.contains(&frame_of(page.phys())) {
+            if mapped.contains(&page) {
                 pr_err!(
                     "page {:#x} was mapped a second time while it moved; it stays out of use\n",
                     page.phys().0
                 );
                 core::mem::forget(page);
+                all = false;
             }
         }
-        mapped.is_empty()
+        all
     }
 }
 
@@ -72,16 +74,35 @@ impl Drop for Retired {
     }
 }
 
-/// The frames that some entry maps. `None`: there is no memory to find out.
-fn still_mapped(pages: &[OwnedPage]) -> Option<KVec<u64>> {
-    let mut frames = KVVec::with_capacity(pages.len(), GFP_KERNEL).ok()?;
-    for page in pages {
-        frames.push_within_capacity(frame_of(page.phys())).ok()?;
+/// Which of some pages an entry maps.
+struct Mapped {
+    frames: FrameSet,
+    /// By position in `frames`.
+    mapped: KVVec<bool>,
+}
+
+impl Mapped {
+    fn find(pages: &[OwnedPage]) -> Result<Self> {
+        let mut frames = KVVec::with_capacity(pages.len(), GFP_KERNEL)?;
+        for page in pages {
+            frames.push(frame_of(page.phys()), GFP_KERNEL)?;
+        }
+        let frames = FrameSet::new(&frames)?;
+        let mut mapped = KVVec::from_elem(false, frames.len(), GFP_KERNEL)?;
+        let complete = aliases::for_each_entry(&frames, |_, _, position| {
+            if let Some(mapped) = mapped.get_mut(position) {
+                *mapped = true;
+            }
+        });
+        if complete {
+            Ok(Self { frames, mapped })
+        } else {
+            Err(ENOMEM)
+        }
     }
-    let frames = FrameSet::new(frames).ok()?;
-    let mut mapped = KVec::new();
-    let complete = aliases::for_each_entry(&frames, |_, _, frame| {
-        mapped.push(frame, GFP_KERNEL).is_ok()
-    });
-    complete.then_some(mapped)
+
+    fn contains(&self, page: &OwnedPage) -> bool {
+        let position = self.frames.position(frame_of(page.phys()));
+        position.and_then(|n| self.mapped.get(n).copied()) == Some(true)
+    }
 }
