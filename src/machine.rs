@@ -7,8 +7,8 @@ use crate::ffi;
 use crate::stats::{self, Counter};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::{
-    Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr, PteAddr, Stop,
-    PAGE_SIZE,
+    ApertureError, Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr,
+    PteAddr, Stop, Transfer, PAGE_SIZE,
 };
 
 /// The machine during one batch. `claims` are in the order of the engine's pages.
@@ -65,6 +65,42 @@ impl KernelMachine<'_> {
         if let Some((first, n)) = run {
             first.region.zap(first.index, n);
         }
+    }
+}
+
+impl Transfer for KernelMachine<'_> {
+    /// Linux waits for the completion in here.
+    fn invalidate(&mut self, span: PageSpan) {
+        stats::add(Counter::Invalidations, 1);
+        self.hold.domain.flush(span);
+    }
+
+    fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
+        Some(Ok(()))
+    }
+
+    fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
+        let (from, to) = (words(from), words(to));
+        let mut sum = sum;
+        for n in 0..WORDS {
+            // SAFETY: both are whole pages of ours in the direct map. START may be
+            // written by a device this instant: a volatile read of an aligned word
+            // sees it before or after, and the commit then fails. END is known to
+            // nobody else.
+            let word = unsafe {
+                let word = from.add(n).read_volatile();
+                to.add(n).write_volatile(word);
+                word
+            };
+            sum = sum.add(word);
+        }
+        sum
+    }
+
+    /// END is memory of this host: the locked compare-and-swap of the commit orders
+    /// the stores of the copy before the entry, and devices see them in that order.
+    fn publish(&mut self, _page: PhysAddr) -> Result<(), ApertureError> {
+        Ok(())
     }
 }
 
@@ -128,32 +164,6 @@ impl Machine for KernelMachine<'_> {
             entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);
             self.write_back(pte);
         }
-    }
-
-    fn invalidate(&mut self, span: PageSpan) -> Result<(), InvalidateError> {
-        stats::add(Counter::Invalidations, 1);
-        self.hold.domain.flush(span);
-        Ok(())
-    }
-
-    fn copy(&mut self, from: PhysAddr, to: PhysAddr) -> Checksum {
-        let (from, to) = (words(from), words(to));
-        let mut sum = Checksum::new();
-        for n in 0..WORDS {
-            // SAFETY: both are whole pages of ours in the direct map. START may be
-            // written by a device this instant: a volatile read of an aligned word
-            // sees it before or after, and the commit then fails. END is known to
-            // nobody else.
-            let word = unsafe {
-                let word = from.add(n).read_volatile();
-                to.add(n).write_volatile(word);
-                word
-            };
-            sum = sum.add(word);
-        }
-        // The locked compare-and-swap of the commit orders these stores before the
-        // entry; memory is coherent for devices on this architecture.
-        sum
     }
 
     fn sum(&mut self, page: PhysAddr) -> Checksum {

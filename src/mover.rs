@@ -277,7 +277,7 @@ impl Batch {
                 .region
                 .new_end(claim.index, request.node)
                 .map_err(no_memory)?;
-            let page = PageMove::new(iova, leaf.pte, leaf.page, end.phys());
+            let page = PageMove::new(iova, leaf.pte, top.format, leaf.page, end.phys());
             self.moves.push(page, GFP_KERNEL).map_err(no_memory)?;
             self.claims.push(claim, GFP_KERNEL).map_err(no_memory)?;
             self.ends.push(end, GFP_KERNEL).map_err(no_memory)?;
@@ -291,10 +291,10 @@ impl Batch {
             return;
         }
         let policy = Policy {
-            retries: request.retries,
             deadline: request.deadline,
             verify: request.verify,
             without: params::left_out(),
+            ..Policy::new(request.retries)
         };
         let mut machine = KernelMachine {
             hold,
@@ -341,6 +341,12 @@ impl Batch {
 
 /// Frees START of a page that was moved, or END of one that was not.
 fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired) {
+    if !page.is_settled() {
+        // An invalidation after the commit did not complete: a device may still
+        // use the page that is not mapped. It is never used again.
+        let _ = end.into_phys();
+        return;
+    }
     match (page.outcome(), page.maps_end()) {
         (Outcome::Moved, _) => {
             let _ = end.into_phys();

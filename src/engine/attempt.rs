@@ -7,71 +7,82 @@
 //! since, so that the copy is exact. Each call of [`Attempt::step`] does one
 //! observable action; `Documentation/protocol.md` has the table of states.
 
-use crate::addr::PageSpan;
-use crate::machine::Machine;
-use crate::page::{Abort, AbortCounts, PageMove, PageState};
+use crate::checksum::Checksum;
+use crate::finish::{give_back, Finish};
+use crate::machine::{InvalidateError, Machine};
+use crate::page::{span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
+use crate::run::{Engine, Progress};
 use crate::step::Steps;
-use crate::x86_64::{Entry, PteFlags};
 
-/// What the next step does. The number is the page it does it to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the next step does. The first number is the page it does it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Clear A and D of a page's entry.
-    Clear(usize),
-    /// Invalidate what was cleared.
+    Clear(u16),
+    /// Begin to invalidate what was cleared.
     Invalidate,
-    /// Copy a page.
-    Copy(usize),
+    /// Wait for that.
+    AwaitInvalidation,
+    /// Copy a part of a page.
+    Copy {
+        /// Which page.
+        page: u16,
+        /// Which part.
+        part: u32,
+        /// Of the parts before it.
+        sum: Checksum,
+    },
+    /// Make the copy visible to devices.
+    Publish(u16),
     /// Swap a page's entry to END.
-    Commit(usize),
+    Commit(u16),
     /// Give A and D back to the entry of a page that was not committed.
-    Restore(usize),
-    /// Invalidate what was committed.
-    InvalidateAgain,
-    /// Check that a committed page lost nothing.
-    Verify(usize),
+    Restore(u16),
+    /// What follows the commits.
+    Finish(Finish),
     /// Nothing is left.
     Done,
 }
 
-/// Whether an attempt goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Call [`Attempt::step`] again.
-    More,
-    /// Every page is in a final state of this attempt.
-    Done,
-}
-
-/// How often to try to give A and D back against an IOMMU that sets them.
-const RESTORE_TRIES: u32 = 16;
-
 /// One attempt at every page of a batch that is in [`PageState::Start`].
-pub struct Attempt<'a> {
-    pages: &'a mut [PageMove],
-    policy: &'a Policy,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
     phase: Phase,
-    /// What the invalidations have to cover.
-    span: Option<PageSpan>,
-    committed: bool,
-    aborts: &'a mut AbortCounts,
+    /// Why nothing is to be committed.
+    failed: Option<Abort>,
 }
 
-impl<'a> Attempt<'a> {
+impl<M: Machine> Engine<M> for Attempt {
+    fn begin(_tried: u32, _policy: &Policy, _pages: &[PageMove]) -> Self {
+        Self::new()
+    }
+
+    fn step(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+    ) -> Progress {
+        let before = self.phase;
+        self.phase = self.next(machine, policy, pages, aborts);
+        match self.phase {
+            Phase::Done => Progress::Done,
+            Phase::AwaitInvalidation | Phase::Finish(Finish::Await) if self.phase == before => {
+                Progress::Waiting
+            }
+            _ => Progress::More,
+        }
+    }
+}
+
+impl Attempt {
     /// An attempt of which no step was done.
-    pub fn new(
-        pages: &'a mut [PageMove],
-        policy: &'a Policy,
-        aborts: &'a mut AbortCounts,
-    ) -> Self {
+    pub const fn new() -> Self {
         Self {
-            pages,
-            policy,
             phase: Phase::Clear(0),
-            span: None,
-            committed: false,
-            aborts,
+            failed: None,
         }
     }
 
@@ -80,114 +91,210 @@ impl<'a> Attempt<'a> {
         self.phase
     }
 
-    /// Does one step.
-    pub fn step(&mut self, machine: &mut impl Machine) -> Progress {
-        self.phase = match self.phase {
-            Phase::Clear(n) => self.each(machine, n, Self::clear, Phase::Clear, Phase::Invalidate),
-            Phase::Invalidate => self.invalidate(machine),
-            Phase::Copy(n) => self.each(machine, n, Self::copy, Phase::Copy, Phase::Commit(0)),
-            Phase::Commit(n) => {
-                self.each(machine, n, Self::commit, Phase::Commit, Phase::Restore(0))
-            }
-            Phase::Restore(n) => self.each(
-                machine,
-                n,
-                Self::restore,
-                Phase::Restore,
-                Phase::InvalidateAgain,
-            ),
-            Phase::InvalidateAgain => self.invalidate_again(machine),
-            Phase::Verify(n) => self.each(machine, n, Self::verify, Phase::Verify, Phase::Done),
-            Phase::Done => Phase::Done,
-        };
-        match self.phase {
-            Phase::Done => Progress::Done,
-            _ => Progress::More,
-        }
-    }
-
-    /// Does `action` to page `n`; the next step is for the page after it, or
-    /// `then` after the last.
-    fn each<M: Machine>(
+    fn next<M: Machine>(
         &mut self,
         machine: &mut M,
-        n: usize,
-        action: fn(&mut Self, &mut M, PageMove) -> PageMove,
-        next: fn(usize) -> Phase,
-        then: Phase,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
     ) -> Phase {
-        let Some(page) = self.pages.get(n).copied() else {
-            return then;
+        match self.phase {
+            Phase::Clear(n) => {
+                if let Some(page) = pages.get_mut(usize::from(n)) {
+                    clear(machine, policy, page, aborts);
+                }
+                following(n, pages, Phase::Clear, Phase::Invalidate)
+            }
+            Phase::Invalidate => begin_invalidation(machine, policy, pages),
+            Phase::AwaitInvalidation => self.await_invalidation(machine, policy),
+            Phase::Copy { page, part, sum } => copy(machine, policy, pages, (page, part, sum)),
+            Phase::Publish(n) => self.publish(machine, policy, pages, n),
+            Phase::Commit(n) => {
+                if let Some(page) = pages.get_mut(usize::from(n)) {
+                    commit(machine, policy, page);
+                }
+                following(n, pages, Phase::Commit, Phase::Restore(0))
+            }
+            Phase::Restore(n) => {
+                if let Some(page) = pages.get_mut(usize::from(n)) {
+                    self.restore(machine, policy, page, aborts);
+                }
+                let next = n.saturating_add(1);
+                if usize::from(next) < pages.len() {
+                    return Phase::Restore(next);
+                }
+                finishing(Finish::begin(machine, policy, pages))
+            }
+            Phase::Finish(finish) => finishing(finish.step(machine, policy, pages, aborts)),
+            Phase::Done => Phase::Done,
+        }
+    }
+
+    fn await_invalidation(&mut self, machine: &mut impl Machine, policy: &Policy) -> Phase {
+        let without = policy.without;
+        let result = match machine.invalidated() {
+            Some(result) => result,
+            None if without.leaves_out(Steps::COMPLETION) => Ok(()),
+            None if policy.is_late(machine.now()) => Err(InvalidateError::Failed),
+            None => return Phase::AwaitInvalidation,
         };
-        let page = action(self, machine, page);
-        if let Some(slot) = self.pages.get_mut(n) {
-            *slot = page;
-        }
-        let following = n.saturating_add(1);
-        if following < self.pages.len() {
-            next(following)
-        } else {
-            then
+        match result {
+            Err(error) if !without.leaves_out(Steps::FAILED_INVALIDATION) => {
+                // Pages stay cleared: Restore takes that back.
+                self.failed = Some(match error {
+                    InvalidateError::Failed => Abort::Invalidate,
+                    InvalidateError::DeviceGone => Abort::DeviceGone,
+                });
+                Phase::Restore(0)
+            }
+            _ => first_part(0),
         }
     }
 
-    fn abort(&mut self, page: &mut PageMove, cause: Abort) {
-        page.state = PageState::Aborted(cause);
-        page.last_abort = Some(cause);
-        self.aborts.count(cause);
-    }
-
-    fn clear(&mut self, machine: &mut impl Machine, mut page: PageMove) -> PageMove {
-        if page.state != PageState::Start {
-            return page;
-        }
-        page.attempts = page.attempts.saturating_add(1);
-        let since = machine.now();
-        let old = Entry(machine.load(page.pte));
-        if !old.maps(page.start) {
-            self.abort(&mut page, Abort::PteChanged);
-            return page;
-        }
-        let used = old.used();
-        let mut entry = old;
-        if !self.policy.without.leaves_out(Steps::AD_CLEAR) && !used.is_empty() {
-            entry = old.without(used);
-            if machine.swap(page.pte, old.0, entry.0).is_err() {
-                // A device was faster; nothing was stored.
-                self.abort(&mut page, Abort::Accessed);
-                return page;
+    fn publish(
+        &mut self,
+        machine: &mut impl Machine,
+        policy: &Policy,
+        pages: &[PageMove],
+        n: u16,
+    ) -> Phase {
+        let without = policy.without;
+        let copied = pages.get(usize::from(n)).filter(|page| is_copied(page));
+        if let (Some(page), false) = (copied, without.leaves_out(Steps::READ_BACK)) {
+            let result = machine.publish(page.end);
+            if result.is_err() && !without.leaves_out(Steps::FAILED_APERTURE) {
+                self.failed = Some(Abort::Aperture);
+                return Phase::Restore(0);
             }
         }
-        self.span = match self.span {
-            Some(span) => Some(span.including(page.iova)),
-            None => PageSpan::new(page.iova, crate::PAGE_SIZE),
-        };
-        page.state = PageState::Cleared {
-            entry: entry.0,
-            used,
-            since,
-        };
-        page
+        following(n, pages, Phase::Publish, Phase::Commit(0))
     }
 
-    fn invalidate(&mut self, machine: &mut impl Machine) -> Phase {
-        let Some(span) = self.span else {
-            return Phase::Done;
+    /// Takes a page that was not committed back to where it began, and finds
+    /// out why it was not.
+    fn restore(
+        &self,
+        machine: &mut impl Machine,
+        policy: &Policy,
+        page: &mut PageMove,
+        aborts: &mut AbortCounts,
+    ) {
+        let (entry, used) = match page.state {
+            PageState::Cleared { entry, used, .. } => (entry, used),
+            PageState::Copied { entry, used, .. } => (entry, used),
+            _ => return,
         };
-        if self.policy.without.leaves_out(Steps::FIRST_INVALIDATION) {
-            return Phase::Copy(0);
+        let seen = machine.load(page.pte);
+        if !policy.without.leaves_out(Steps::RESTORE) {
+            give_back(machine, page, used);
         }
-        match machine.invalidate(span) {
-            Ok(()) => Phase::Copy(0),
-            // Pages stay cleared: Restore takes that back, and since nothing was
-            // copied Commit leaves them alone.
-            Err(_) => Phase::Commit(0),
+        let cause = if seen != entry {
+            cause_of(page, seen, entry)
+        } else if let Some(cause) = self.failed {
+            cause
+        } else if machine.stop().is_some() {
+            Abort::Cancelled
+        } else if policy.is_late(machine.now()) {
+            Abort::Deadline
+        } else {
+            // The swap failed although the entry is as it was: it was changed
+            // and changed back.
+            Abort::PteChanged
+        };
+        page.abort(cause, aborts);
+    }
+}
+
+impl Default for Attempt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn following(n: u16, pages: &[PageMove], next: fn(u16) -> Phase, then: Phase) -> Phase {
+    let following = n.saturating_add(1);
+    if usize::from(following) < pages.len() {
+        next(following)
+    } else {
+        then
+    }
+}
+
+fn finishing(finish: Option<Finish>) -> Phase {
+    finish.map_or(Phase::Done, Phase::Finish)
+}
+
+const fn first_part(page: u16) -> Phase {
+    Phase::Copy {
+        page,
+        part: 0,
+        sum: Checksum::new(),
+    }
+}
+
+fn is_cleared(page: &PageMove) -> bool {
+    matches!(page.state, PageState::Cleared { .. })
+}
+
+fn is_copied(page: &PageMove) -> bool {
+    matches!(page.state, PageState::Copied { .. })
+}
+
+fn clear(
+    machine: &mut impl Machine,
+    policy: &Policy,
+    page: &mut PageMove,
+    aborts: &mut AbortCounts,
+) {
+    if page.state != PageState::Start {
+        return;
+    }
+    page.attempts = page.attempts.saturating_add(1);
+    let since = machine.now();
+    let old = machine.load(page.pte);
+    if !page.format.maps(old, page.start) {
+        page.abort(Abort::PteChanged, aborts);
+        return;
+    }
+    let used = old & (page.format.accessed() | page.format.dirty());
+    let mut entry = old;
+    if !policy.without.leaves_out(Steps::AD_CLEAR) && used != 0 {
+        entry = old & !used;
+        if machine.swap(page.pte, old, entry).is_err() {
+            // A device was faster; nothing was stored.
+            page.abort(Abort::Accessed, aborts);
+            return;
         }
     }
+    page.state = PageState::Cleared { entry, used, since };
+}
 
-    fn copy(&mut self, machine: &mut impl Machine, mut page: PageMove) -> PageMove {
+fn begin_invalidation(machine: &mut impl Machine, policy: &Policy, pages: &[PageMove]) -> Phase {
+    let Some(span) = span_of(pages, policy, is_cleared) else {
+        return Phase::Done;
+    };
+    if policy.without.leaves_out(Steps::FIRST_INVALIDATION) {
+        return first_part(0);
+    }
+    machine.invalidate(span);
+    Phase::AwaitInvalidation
+}
+
+fn copy<M: Machine>(
+    machine: &mut M,
+    policy: &Policy,
+    pages: &mut [PageMove],
+    (n, part, sum): (u16, u32, Checksum),
+) -> Phase {
+    let skipped = u32::from(policy.without.leaves_out(Steps::LAST_PART));
+    let parts = M::PARTS.saturating_sub(skipped);
+    if let Some(page) = pages.get_mut(usize::from(n)) {
         if let PageState::Cleared { entry, used, since } = page.state {
-            let sum = machine.copy(page.start, page.end);
+            let sum = machine.copy(page.start, page.end, part, sum);
+            let part = part.saturating_add(1);
+            if part < parts {
+                return Phase::Copy { page: n, part, sum };
+            }
             page.state = PageState::Copied {
                 entry,
                 used,
@@ -195,149 +302,100 @@ impl<'a> Attempt<'a> {
                 sum,
             };
         }
-        page
     }
+    following(n, pages, first_part, Phase::Publish(0))
+}
 
-    fn commit(&mut self, machine: &mut impl Machine, mut page: PageMove) -> PageMove {
-        let PageState::Copied {
-            entry,
-            used,
-            since,
-            sum,
-        } = page.state
-        else {
-            return page;
-        };
-        if machine.stop().is_some() || self.is_late(machine) {
-            return page;
-        }
-        // A and D that were set before stay set, for whoever else tracks them.
-        let new = Entry(entry).redirected(page.end).with(used);
-        if self.swap_to_end(machine, &page, entry, new.0) {
-            let window = machine.now().saturating_sub(since);
-            page.window_ns = window;
-            self.committed = true;
-            page.maps_end = true;
-            page.state = PageState::Committed { used, sum };
-        }
-        page
+fn commit(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
+    let PageState::Copied {
+        entry,
+        used,
+        since,
+        sum,
+    } = page.state
+    else {
+        return;
+    };
+    if machine.stop().is_some() || policy.is_late(machine.now()) {
+        return;
     }
-
-    fn is_late(&self, machine: &mut impl Machine) -> bool {
-        self.policy.deadline.is_some_and(|at| machine.now() > at)
-    }
-
-    /// The commit. Builds for tests can leave out the compare, and spoil the entry
-    /// afterwards.
-    fn swap_to_end(
-        &self,
-        machine: &mut impl Machine,
-        page: &PageMove,
-        old: u64,
-        new: u64,
-    ) -> bool {
-        #[cfg(any(test, pagemove_test))]
-        if self.policy.without.leaves_out(Steps::COMPARE) {
-            machine.store(page.pte, new);
-            machine.after_commit(page.pte, old);
-            return true;
-        }
-        let done = machine.swap(page.pte, old, new).is_ok();
-        #[cfg(any(test, pagemove_test))]
-        if done {
-            machine.after_commit(page.pte, old);
-        }
-        done
-    }
-
-    /// Takes a page that was not committed back to where it began, and finds
-    /// out why it was not.
-    fn restore(&mut self, machine: &mut impl Machine, mut page: PageMove) -> PageMove {
-        let (entry, used, copied) = match page.state {
-            PageState::Cleared { entry, used, .. } => (entry, used, false),
-            PageState::Copied { entry, used, .. } => (entry, used, true),
-            _ => return page,
-        };
-        let seen = Entry(machine.load(page.pte));
-        give_back(machine, &page, used);
-        let cause = if seen.0 != entry {
-            cause_of(seen, Entry(entry))
-        } else if !copied {
-            Abort::Invalidate
-        } else if machine.stop().is_some() {
-            Abort::Cancelled
-        } else if self.is_late(machine) {
-            Abort::Deadline
-        } else {
-            // The swap failed although the entry is as it was: it was changed
-            // and changed back.
-            Abort::PteChanged
-        };
-        self.abort(&mut page, cause);
-        page
-    }
-
-    fn invalidate_again(&mut self, machine: &mut impl Machine) -> Phase {
-        let skip = !self.policy.verify || self.policy.without.leaves_out(Steps::VERIFICATION);
-        if !self.committed {
-            return Phase::Done;
-        }
-        if skip {
-            for page in self.pages.iter_mut() {
-                if let PageState::Committed { .. } = page.state {
-                    page.state = PageState::Moved;
-                }
-            }
-            return Phase::Done;
-        }
-        // If it does not complete, the checks below still compare the bytes;
-        // the glue reports the failure.
-        if let Some(span) = self.span {
-            let _ = machine.invalidate(span);
-        }
-        Phase::Verify(0)
-    }
-
-    fn verify(&mut self, machine: &mut impl Machine, mut page: PageMove) -> PageMove {
-        let PageState::Committed { used, sum } = page.state else {
-            return page;
-        };
-        let seen = Entry(machine.load(page.pte));
-        if seen.maps(page.end) && machine.sum(page.start) == sum {
-            page.state = PageState::Moved;
-        } else if seen.maps(page.start) && machine.sum(page.end) == sum {
-            // An update of A or D that had begun before the commit stored the
-            // old entry over it. No write reached END, so START is the page.
-            give_back(machine, &page, used);
-            page.maps_end = false;
-            self.abort(&mut page, Abort::Overwritten);
-        } else {
-            page.maps_end = seen.maps(page.end);
-            page.state = PageState::LostWrite;
-        }
-        page
+    if swap_to_end(machine, policy, page, entry, used) {
+        page.window_ns = machine.now().saturating_sub(since);
+        page.maps_end = true;
+        page.state = PageState::Committed { used, sum };
     }
 }
 
-/// Sets A and D again that were set before, while the entry maps START.
-fn give_back(machine: &mut impl Machine, page: &PageMove, used: PteFlags) {
-    for _ in 0..RESTORE_TRIES {
-        let seen = Entry(machine.load(page.pte));
-        let wanted = seen.with(used);
-        if !seen.maps(page.start) || wanted == seen {
-            return;
+/// The entry that maps END. A and D that were set before stay set, for whoever
+/// else tracks them.
+pub(crate) fn entry_for_end(policy: &Policy, page: &PageMove, entry: u64, used: u64) -> u64 {
+    let lost = if policy.without.leaves_out(Steps::KEEP_DIRTY) {
+        page.format.dirty()
+    } else {
+        0
+    };
+    let kept = if policy.without.leaves_out(Steps::OTHER_BITS) {
+        // Present and writable, as a careless editor would write it.
+        3
+    } else {
+        entry
+    };
+    page.format.redirected((kept | used) & !lost, page.end)
+}
+
+/// The commit. If readers are tolerated an entry whose A was set since is taken,
+/// too; its A stays.
+fn swap_to_end(
+    machine: &mut impl Machine,
+    policy: &Policy,
+    page: &PageMove,
+    entry: u64,
+    used: u64,
+) -> bool {
+    let accessed = page.format.accessed();
+    let mut ignored = if policy.reads_allowed { accessed } else { 0 };
+    if policy.without.leaves_out(Steps::AD_COMPARE) {
+        ignored = accessed | page.format.dirty();
+    }
+    match swap(machine, policy, page, entry, used) {
+        Ok(()) => true,
+        Err(seen) if seen != entry && seen & !ignored == entry & !ignored => {
+            swap(machine, policy, page, seen, used).is_ok()
         }
-        if machine.swap(page.pte, seen.0, wanted.0).is_ok() {
-            return;
-        }
+        Err(_) => false,
     }
 }
 
-fn cause_of(seen: Entry, expected: Entry) -> Abort {
-    let both = PteFlags::A | PteFlags::D;
-    if seen.without(both) != expected.without(both) {
+/// Swaps from `old`. Builds for tests can leave out the compare, and spoil the
+/// entry afterwards.
+fn swap(
+    machine: &mut impl Machine,
+    policy: &Policy,
+    page: &PageMove,
+    old: u64,
+    used: u64,
+) -> Result<(), u64> {
+    let new = entry_for_end(policy, page, old, used);
+    #[cfg(any(test, pagemove_test, feature = "mutants"))]
+    if policy.without.leaves_out(Steps::COMPARE) {
+        machine.store(page.pte, new);
+        machine.after_commit(page.pte, old);
+        return Ok(());
+    }
+    let done = machine.swap(page.pte, old, new);
+    #[cfg(any(test, pagemove_test, feature = "mutants"))]
+    if done.is_ok() {
+        machine.after_commit(page.pte, old);
+    }
+    done
+}
+
+fn cause_of(page: &PageMove, seen: u64, expected: u64) -> Abort {
+    let (accessed, dirty) = (page.format.accessed(), page.format.dirty());
+    let both = accessed | dirty;
+    if seen & !both != expected & !both {
         Abort::PteChanged
-    } else if seen.flags().contains(PteFlags::D) && !expected.flags().contains(PteFlags::D) {
+    } else if seen & !expected & dirty != 0 {
         Abort::Dirty
     } else {
         Abort::Accessed

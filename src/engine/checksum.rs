@@ -4,7 +4,7 @@
 /// 64-bit sum that depends on every word and its position. It guards against a
 /// write that went astray, not against an adversary: a device that can choose
 /// its bytes owns the page anyway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Checksum(u64);
 
 impl Checksum {

@@ -14,13 +14,44 @@ pub enum Stop {
     Unmapping,
 }
 
-/// The invalidation did not complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidateError;
+/// Why an invalidation did not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InvalidateError {
+    /// The IOMMU reported an error.
+    Failed,
+    /// A device whose TLB has to be invalidated is not there any more.
+    DeviceGone,
+}
 
-/// What a move needs from the machine. Each call is one action that a device or
-/// another CPU could observe, or one observation.
-pub trait Machine {
+/// The window to END does not answer: its link is down, or its device is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApertureError;
+
+/// What carries a page over: the part of the port that the helper of the engine
+/// `rtm` has, too. Each call is one action that a device or another CPU could
+/// observe, or one observation.
+pub trait Transfer {
+    /// In how many parts a page is copied. Between two it can be cancelled.
+    const PARTS: u32 = 1;
+
+    /// Begins to invalidate IOTLB and device TLBs for the span.
+    fn invalidate(&mut self, span: PageSpan);
+
+    /// Whether that is complete: no device holds a translation that is older than
+    /// the invalidation, and writes that used one are visible.
+    fn invalidated(&mut self) -> Option<Result<(), InvalidateError>>;
+
+    /// Copies part `part` of a page; `sum` is that of the parts before it. The
+    /// result is `sum` with the words that were written added.
+    fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum;
+
+    /// Waits until everything that was copied to the page is visible to devices:
+    /// written back, and read back through the window if END is behind one.
+    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError>;
+}
+
+/// What a move needs from the machine besides.
+pub trait Machine: Transfer {
     /// Monotonic time in ns.
     fn now(&mut self) -> u64;
 
@@ -42,19 +73,10 @@ pub trait Machine {
     fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64>;
 
     /// Stores an entry whatever it was. Only builds for tests call it.
-    #[cfg(any(test, pagemove_test))]
+    #[cfg(any(test, pagemove_test, feature = "mutants"))]
     fn store(&mut self, pte: PteAddr, new: u64);
 
-    /// Invalidates IOTLB and device TLBs for the span and waits until that is
-    /// complete: no device holds an older translation, and writes that used one
-    /// are visible.
-    fn invalidate(&mut self, span: PageSpan) -> Result<(), InvalidateError>;
-
-    /// Copies a page and makes the copy visible to devices. The sum is of what
-    /// was written.
-    fn copy(&mut self, from: PhysAddr, to: PhysAddr) -> Checksum;
-
-    /// Sums a page.
+    /// Sums a page, part by part in the order of [`Transfer::copy`].
     fn sum(&mut self, page: PhysAddr) -> Checksum;
 
     /// Waits for `ns` before the next attempt. Returns early if [`Self::stop`]
@@ -62,6 +84,6 @@ pub trait Machine {
     fn back_off(&mut self, ns: u64);
 
     /// A page was committed; builds for tests may spoil it now.
-    #[cfg(any(test, pagemove_test))]
+    #[cfg(any(test, pagemove_test, feature = "mutants"))]
     fn after_commit(&mut self, _pte: PteAddr, _old: u64) {}
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One page on its way.
 
-use crate::addr::{Iova, PhysAddr, PteAddr};
+use crate::addr::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
 use crate::checksum::Checksum;
-use crate::x86_64::PteFlags;
+use crate::format::Format;
+use crate::policy::Policy;
+use crate::step::Steps;
 
-/// Why an attempt at one page was aborted. The numbers are those of the ABI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why an attempt at one page was aborted. The numbers are those of the ABI; it has
+/// those of the engine `rtm` when the module has that engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Abort {
     /// A device read the page.
@@ -24,23 +27,42 @@ pub enum Abort {
     Cancelled = 5,
     /// The invalidation did not complete.
     Invalidate = 6,
+    /// `rtm`: phase 1 was over too late.
+    Late = 7,
+    /// `rtm`: no slot was set in time.
+    Timeout = 8,
+    /// `rtm`: a device, or another CPU, touched a line of the transaction.
+    Conflict = 9,
+    /// `rtm`: the transaction did not fit into the cache.
+    Capacity = 10,
+    /// `rtm`: an interrupt, or something else that leaves no status.
+    Interrupt = 11,
+    /// `rtm`: an XABORT that is not the engine's.
+    Explicit = 12,
+    /// A device did not answer an invalidation and is gone.
+    DeviceGone = 13,
+    /// END could not be reached through its aperture.
+    Aperture = 14,
 }
 
 impl Abort {
     /// How many causes there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 15;
 
     /// Whether another attempt may end otherwise.
     pub const fn is_transient(self) -> bool {
-        matches!(
-            self,
-            Self::Accessed | Self::Dirty | Self::PteChanged | Self::Overwritten
-        )
+        match self {
+            Self::Accessed | Self::Dirty | Self::PteChanged | Self::Overwritten => true,
+            Self::Late | Self::Timeout | Self::Conflict | Self::Capacity => true,
+            Self::Interrupt | Self::Explicit => true,
+            Self::Deadline | Self::Cancelled | Self::Invalidate => false,
+            Self::DeviceGone | Self::Aperture => false,
+        }
     }
 }
 
 /// Aborted attempts by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AbortCounts([u64; Abort::COUNT]);
 
 impl AbortCounts {
@@ -70,16 +92,21 @@ impl AbortCounts {
 }
 
 /// Where a page is within an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PageState {
     /// Nothing was done yet, or everything was taken back.
     Start,
-    /// A and D are clear; `entry` is what the PTE should still be.
+    /// `rtm`: in the plan of the transaction.
+    Planned {
+        /// What the entry should still be.
+        entry: u64,
+    },
+    /// `adbit`: A and D are clear; `entry` is what the PTE should still be.
     Cleared {
         /// The entry that was stored.
         entry: u64,
         /// A and D that were set before, to be given back.
-        used: PteFlags,
+        used: u64,
         /// When, in ns.
         since: u64,
     },
@@ -88,7 +115,7 @@ pub enum PageState {
         /// As in `Cleared`.
         entry: u64,
         /// As in `Cleared`.
-        used: PteFlags,
+        used: u64,
         /// As in `Cleared`.
         since: u64,
         /// Of the copy.
@@ -97,7 +124,7 @@ pub enum PageState {
     /// The PTE maps END; not verified yet.
     Committed {
         /// A and D that START's entry had, for a way back.
-        used: PteFlags,
+        used: u64,
         /// Of the copy.
         sum: Checksum,
     },
@@ -123,12 +150,14 @@ pub enum Outcome {
 }
 
 /// One page to move.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageMove {
     /// Its address for the device.
     pub iova: Iova,
     /// The leaf that maps it.
     pub pte: PteAddr,
+    /// The format of that entry.
+    pub format: Format,
     /// The page that backs it now.
     pub start: PhysAddr,
     /// The page that shall back it.
@@ -141,14 +170,22 @@ pub struct PageMove {
     pub window_ns: u64,
     pub(crate) state: PageState,
     pub(crate) maps_end: bool,
+    pub(crate) unsettled: bool,
 }
 
 impl PageMove {
     /// A page of which nothing was tried.
-    pub const fn new(iova: Iova, pte: PteAddr, start: PhysAddr, end: PhysAddr) -> Self {
+    pub const fn new(
+        iova: Iova,
+        pte: PteAddr,
+        format: Format,
+        start: PhysAddr,
+        end: PhysAddr,
+    ) -> Self {
         Self {
             iova,
             pte,
+            format,
             start,
             end,
             attempts: 0,
@@ -156,7 +193,14 @@ impl PageMove {
             window_ns: 0,
             state: PageState::Start,
             maps_end: false,
+            unsettled: false,
         }
+    }
+
+    pub(crate) fn abort(&mut self, cause: Abort, aborts: &mut AbortCounts) {
+        self.state = PageState::Aborted(cause);
+        self.last_abort = Some(cause);
+        aborts.count(cause);
     }
 
     /// What became of it.
@@ -177,8 +221,31 @@ impl PageMove {
         self.maps_end
     }
 
+    /// Whether every device has let go of the page that is not mapped. If not, an
+    /// invalidation after the commit did not complete: it must not be used again.
+    pub const fn is_settled(&self) -> bool {
+        !self.unsettled
+    }
+
     /// Where it is within an attempt.
     pub const fn state(&self) -> PageState {
         self.state
     }
+}
+
+/// The smallest span with the pages that are `wanted`.
+pub(crate) fn span_of(
+    pages: &[PageMove],
+    policy: &Policy,
+    wanted: impl Fn(&PageMove) -> bool,
+) -> Option<PageSpan> {
+    let mut span: Option<PageSpan> = None;
+    for page in pages.iter().filter(|page| wanted(page)) {
+        span = match span {
+            Some(span) if policy.without.leaves_out(Steps::WHOLE_SPAN) => Some(span),
+            Some(span) => Some(span.including(page.iova)),
+            None => PageSpan::new(page.iova, PAGE_SIZE),
+        };
+    }
+    span
 }

@@ -1,52 +1,151 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Attempts, one after another, until a batch is done or given up.
 
-use crate::attempt::{Attempt, Progress};
+use crate::attempt::Attempt;
 use crate::machine::Machine;
 use crate::page::{AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
 use crate::step::Steps;
 
-/// Moves a batch: attempts with growing waits between them, while pages were
+/// Whether a machine of steps goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Call it again.
+    More,
+    /// It waits for somebody else: call it again, but there is no hurry.
+    Waiting,
+    /// It has ended.
+    Done,
+}
+
+/// A way to make one attempt at the pages of a batch, on a machine `M`.
+pub trait Engine<M>: Sized {
+    /// An attempt of which no step was done, after `tried` others.
+    fn begin(tried: u32, policy: &Policy, pages: &[PageMove]) -> Self;
+
+    /// Does one observable action. When it says [`Progress::Done`] every page is
+    /// in a final state of this attempt.
+    fn step(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+    ) -> Progress;
+}
+
+/// What a [`Run`] does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Hold CPU accesses back.
+    Hold,
+    /// The steps of an attempt.
+    Attempt,
+    /// Let CPUs go on, and see whether to try again.
+    Release,
+    /// Nothing is left.
+    Done,
+}
+
+/// A batch on its way: attempts with growing waits between them, while pages were
 /// aborted for a transient cause and retries are left.
-///
-/// Afterwards every page maps either START or END, and says which.
-pub fn run(
-    machine: &mut impl Machine,
-    policy: &Policy,
-    pages: &mut [PageMove],
-    aborts: &mut AbortCounts,
-) {
-    let mut tried: u32 = 0;
-    loop {
-        attempt(machine, policy, pages, aborts);
-        tried = tried.saturating_add(1);
-        if tried > policy.retries || machine.stop().is_some() {
-            return;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Run<E> {
+    stage: Stage,
+    tried: u32,
+    attempt: E,
+}
+
+impl<E> Run<E> {
+    /// What comes next.
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The attempt that is made, or was made last.
+    pub const fn attempt(&self) -> &E {
+        &self.attempt
+    }
+
+    /// A batch of which nothing was tried.
+    pub fn new<M>(policy: &Policy, pages: &[PageMove]) -> Self
+    where
+        E: Engine<M>,
+    {
+        Self {
+            stage: Stage::Hold,
+            tried: 0,
+            attempt: E::begin(0, policy, pages),
         }
-        let now = machine.now();
-        if policy.deadline.is_some_and(|at| now > at) {
-            return;
+    }
+
+    /// Does one step. Afterwards ([`Progress::Done`]) every page maps either START
+    /// or END, and says which.
+    pub fn step<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+    ) -> Progress
+    where
+        E: Engine<M>,
+    {
+        match self.stage {
+            Stage::Hold => {
+                if !policy.without.leaves_out(Steps::CPU_HOLD) {
+                    machine.hold_cpus(pages);
+                }
+                self.stage = Stage::Attempt;
+                Progress::More
+            }
+            Stage::Attempt => match self.attempt.step(machine, policy, pages, aborts) {
+                Progress::Done => {
+                    self.stage = Stage::Release;
+                    Progress::More
+                }
+                other => other,
+            },
+            Stage::Release => self.release(machine, policy, pages),
+            Stage::Done => Progress::Done,
         }
-        if !reopen(pages) {
-            return;
+    }
+
+    fn release<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+    ) -> Progress
+    where
+        E: Engine<M>,
+    {
+        machine.release_cpus(pages);
+        self.tried = self.tried.saturating_add(1);
+        let over = self.tried > policy.retries
+            || machine.stop().is_some()
+            || policy.is_late(machine.now())
+            || !reopen(pages);
+        if over {
+            self.stage = Stage::Done;
+            return Progress::Done;
         }
-        machine.back_off(policy.back_off(tried));
+        machine.back_off(policy.back_off(self.tried));
+        self.attempt = E::begin(self.tried, policy, pages);
+        self.stage = Stage::Hold;
+        Progress::More
     }
 }
 
-fn attempt(
-    machine: &mut impl Machine,
+/// Moves a batch with the engine `adbit`.
+pub fn run<M: Machine>(
+    machine: &mut M,
     policy: &Policy,
     pages: &mut [PageMove],
     aborts: &mut AbortCounts,
 ) {
-    if !policy.without.leaves_out(Steps::CPU_HOLD) {
-        machine.hold_cpus(pages);
-    }
-    let mut attempt = Attempt::new(pages, policy, aborts);
-    while attempt.step(machine) == Progress::More {}
-    machine.release_cpus(pages);
+    let mut run = Run::<Attempt>::new::<M>(policy, pages);
+    while run.step(machine, policy, pages, aborts) != Progress::Done {}
 }
 
 /// Makes pages that are worth another attempt ready for it.

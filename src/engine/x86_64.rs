@@ -10,7 +10,7 @@ use static_assertions::const_assert_eq;
 bitflags! {
     /// The bits of an entry that the engine reads or writes. Every other bit is
     /// kept as it is found.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct PteFlags: u64 {
         /// Present: the IOMMU uses the entry.
         const P = 1 << 0;
@@ -36,7 +36,7 @@ const FIRST_LEVEL_WITHOUT_LEAVES: u32 = 3;
 const_assert_eq!(PteFlags::all().bits() & ADDRESS, 0);
 
 /// An entry of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry(pub(crate) u64);
 
 impl Entry {
@@ -60,19 +60,6 @@ impl Entry {
     /// Whether the entry is a present 4 KiB leaf that maps `page`.
     pub(crate) fn maps(self, page: PhysAddr) -> bool {
         self.is_present() && self.address() == page
-    }
-
-    /// A and D as they stand.
-    pub(crate) fn used(self) -> PteFlags {
-        self.flags() & (PteFlags::A | PteFlags::D)
-    }
-
-    pub(crate) fn with(self, flags: PteFlags) -> Self {
-        Self(self.0 | flags.bits())
-    }
-
-    pub(crate) fn without(self, flags: PteFlags) -> Self {
-        Self(self.0 & !flags.bits())
     }
 
     /// The same entry for another page: permissions and unknown bits stay.

@@ -26,14 +26,14 @@ fn attempt(mut sim: Sim, policy: &Policy, accesses: &[(usize, Access)]) -> (Verd
     if hold {
         sim.hold_cpus(&pages);
     }
-    let mut run = Attempt::new(&mut pages, policy, &mut aborts);
+    let mut run = Attempt::new();
     let mut step = 0;
     loop {
         for (_, access) in accesses.iter().filter(|(at, _)| *at == step) {
             sim.access(*access);
         }
         step += 1;
-        if run.step(&mut sim) == Progress::Done {
+        if run.step(&mut sim, policy, &mut pages, &mut aborts) == Progress::Done {
             break;
         }
     }
@@ -52,7 +52,7 @@ fn attempt(mut sim: Sim, policy: &Policy, accesses: &[(usize, Access)]) -> (Verd
     (verdict, outcome)
 }
 
-const STEPS: usize = 9;
+const STEPS: usize = 12;
 
 /// Every pair of accesses at every pair of places, from every state of A and D.
 fn explore(policy: &Policy, spoil: bool) -> (BTreeSet<Verdict>, Vec<Outcome>) {

@@ -41,6 +41,7 @@ pub(super) struct Sim {
     /// Put the old entry back after the commit, as a blind A/D update would.
     pub(super) spoil: bool,
     pub(super) invalidation_fails: bool,
+    pub(super) aperture_fails: bool,
     pub(super) actions: u64,
 }
 
@@ -61,6 +62,7 @@ impl Sim {
             stop_at: None,
             spoil: false,
             invalidation_fails: false,
+            aperture_fails: false,
             actions: 0,
         }
     }
@@ -130,6 +132,39 @@ fn sum_of(word: u64) -> Checksum {
     Checksum::new().add(word)
 }
 
+impl Transfer for Sim {
+    fn invalidate(&mut self, span: PageSpan) {
+        assert!(span.first() <= IOVA && span.last() >= IOVA);
+        self.actions += 1;
+        if !self.invalidation_fails {
+            self.iotlb = None;
+        }
+    }
+
+    fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
+        Some(match self.invalidation_fails {
+            true => Err(InvalidateError::Failed),
+            false => Ok(()),
+        })
+    }
+
+    fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum {
+        assert_eq!(part, 0);
+        self.actions += 1;
+        let word = *self.cell(from);
+        *self.cell(to) = word;
+        sum.add(word)
+    }
+
+    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
+        assert_eq!(page, END);
+        match self.aperture_fails {
+            true => Err(ApertureError),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Machine for Sim {
     fn now(&mut self) -> u64 {
         self.clock += 1;
@@ -173,23 +208,6 @@ impl Machine for Sim {
         self.pte = new;
     }
 
-    fn invalidate(&mut self, span: PageSpan) -> Result<(), InvalidateError> {
-        assert!(span.first() <= IOVA && span.last() >= IOVA);
-        self.actions += 1;
-        if self.invalidation_fails {
-            return Err(InvalidateError);
-        }
-        self.iotlb = None;
-        Ok(())
-    }
-
-    fn copy(&mut self, from: PhysAddr, to: PhysAddr) -> Checksum {
-        self.actions += 1;
-        let word = *self.cell(from);
-        *self.cell(to) = word;
-        sum_of(word)
-    }
-
     fn sum(&mut self, page: PhysAddr) -> Checksum {
         sum_of(*self.cell(page))
     }
@@ -206,14 +224,9 @@ impl Machine for Sim {
 }
 
 pub(super) fn policy() -> Policy {
-    Policy {
-        retries: 0,
-        deadline: None,
-        verify: true,
-        without: Steps::empty(),
-    }
+    Policy::new(0)
 }
 
 pub(super) fn page() -> PageMove {
-    PageMove::new(IOVA, PTE, START, END)
+    PageMove::new(IOVA, PTE, Format::X86_64, START, END)
 }

@@ -12,6 +12,19 @@ struct Tables {
     read: Vec<u64>,
 }
 
+impl Transfer for Tables {
+    fn invalidate(&mut self, _: PageSpan) {}
+    fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
+        None
+    }
+    fn copy(&mut self, _: PhysAddr, _: PhysAddr, _: u32, sum: Checksum) -> Checksum {
+        sum
+    }
+    fn publish(&mut self, _: PhysAddr) -> Result<(), ApertureError> {
+        Err(ApertureError)
+    }
+}
+
 impl Machine for Tables {
     fn load(&mut self, pte: PteAddr) -> u64 {
         self.read.push(pte.0);
@@ -29,12 +42,6 @@ impl Machine for Tables {
         Err(now)
     }
     fn store(&mut self, _: PteAddr, _: u64) {}
-    fn invalidate(&mut self, _: PageSpan) -> Result<(), InvalidateError> {
-        Ok(())
-    }
-    fn copy(&mut self, _: PhysAddr, _: PhysAddr) -> Checksum {
-        Checksum::new()
-    }
     fn sum(&mut self, _: PhysAddr) -> Checksum {
         Checksum::new()
     }

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The editor of the engine `rtm` (CPU 0): it plans the transaction, agrees on a
+//! schedule with the helper, runs the transaction, and finds out what became of it.
+
+use super::plan::Edit;
+use super::port::{numbered, Editing, End, Measured, Report, Request};
+use super::schedule::Schedule;
+use super::status::{Code, Status};
+use crate::attempt::entry_for_end;
+use crate::finish::Finish;
+use crate::machine::InvalidateError;
+use crate::page::{span_of, Abort, AbortCounts, PageMove, PageState};
+use crate::policy::Policy;
+use crate::run::{Engine, Progress};
+use crate::step::Steps;
+
+/// What the next step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Read the entry of a page.
+    Read(u16),
+    /// Read the clock, agree on the schedule, post the request.
+    Post,
+    /// Wait until the helper watches the clock.
+    AwaitReady,
+    /// The transaction.
+    Transact,
+    /// Tell the helper that the transaction was aborted.
+    Cancel,
+    /// Wait until the helper has done with END.
+    AwaitReport,
+    /// What follows a commit.
+    Finish(Finish),
+    /// Nothing is left.
+    Done,
+}
+
+/// One attempt at every page of a batch that is in [`PageState::Start`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Editor {
+    phase: Phase,
+    /// The post, on the clock.
+    posted: u64,
+    schedule: Option<Schedule>,
+    edits: u16,
+    /// What the transaction said, or why there was none.
+    end: Option<Result<(), Abort>>,
+    status: Status,
+    phase1: Option<u64>,
+}
+
+impl<M: Editing> Engine<M> for Editor {
+    fn begin(_tried: u32, _policy: &Policy, _pages: &[PageMove]) -> Self {
+        Self::new()
+    }
+
+    fn step(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+    ) -> Progress {
+        let before = self.phase;
+        self.phase = self.next(machine, policy, pages, aborts);
+        match self.phase {
+            Phase::Done => Progress::Done,
+            same if same == before => Progress::Waiting,
+            _ => Progress::More,
+        }
+    }
+}
+
+impl Editor {
+    /// An attempt of which no step was done.
+    pub const fn new() -> Self {
+        Self {
+            phase: Phase::Read(0),
+            posted: 0,
+            schedule: None,
+            edits: 0,
+            end: None,
+            status: Status(0),
+            phase1: None,
+        }
+    }
+
+    /// What the next step does.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    fn next<M: Editing>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+    ) -> Phase {
+        match self.phase {
+            Phase::Read(n) => self.read(machine, policy, pages, aborts, n),
+            Phase::Post => self.post(machine, policy, pages, aborts),
+            Phase::AwaitReady => self.await_ready(machine),
+            Phase::Transact => self.transact(machine, policy),
+            Phase::Cancel => {
+                machine.cancel();
+                if policy.without.leaves_out(Steps::AWAIT_REPORT) {
+                    return self.settle(machine, policy, pages, aborts, None);
+                }
+                Phase::AwaitReport
+            }
+            Phase::AwaitReport => match machine.report() {
+                Some(report) => self.settle(machine, policy, pages, aborts, Some(report)),
+                None => Phase::AwaitReport,
+            },
+            Phase::Finish(finish) => {
+                let next = finish.step(machine, policy, pages, aborts);
+                next.map_or(Phase::Done, Phase::Finish)
+            }
+            Phase::Done => Phase::Done,
+        }
+    }
+
+    /// Reads an entry and plans what it shall become.
+    fn read<M: Editing>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+        n: u16,
+    ) -> Phase {
+        if let Some(page) = pages.get_mut(usize::from(n)) {
+            if page.state == PageState::Start {
+                self.plan(machine, policy, page, aborts);
+            }
+        }
+        let next = n.saturating_add(1);
+        if usize::from(next) < pages.len() {
+            Phase::Read(next)
+        } else if self.edits == 0 {
+            Phase::Done
+        } else {
+            Phase::Post
+        }
+    }
+
+    fn plan<M: Editing>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        page: &mut PageMove,
+        aborts: &mut AbortCounts,
+    ) {
+        page.attempts = page.attempts.saturating_add(1);
+        let entry = machine.load(page.pte);
+        if !page.format.maps(entry, page.start) {
+            page.abort(Abort::PteChanged, aborts);
+            return;
+        }
+        let watched = policy.watch && page.last_abort != Some(Abort::Capacity);
+        let edit = Edit {
+            entry: machine.entry_address(page.pte),
+            expected: entry,
+            new: entry_for_end(policy, page, entry, 0),
+            watch: if watched {
+                machine.watch_address(page.start)
+            } else {
+                0
+            },
+        };
+        machine.put_edit(self.edits, edit);
+        machine.put_page(self.edits, page.start, page.end);
+        self.edits = self.edits.saturating_add(1);
+        page.state = PageState::Planned { entry };
+    }
+
+    fn post<M: Editing>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+    ) -> Phase {
+        let cause = match (machine.stop(), self.agree(machine, policy, pages)) {
+            (Some(_), _) => Abort::Cancelled,
+            (None, None) => Abort::Deadline,
+            (None, Some(request)) => {
+                self.schedule = Some(request.schedule);
+                machine.post(request);
+                return Phase::AwaitReady;
+            }
+        };
+        for (_, page) in numbered(pages) {
+            page.abort(cause, aborts);
+        }
+        Phase::Done
+    }
+
+    fn agree<M: Editing>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &[PageMove],
+    ) -> Option<Request> {
+        let mut times = machine.times();
+        if policy.without.leaves_out(Steps::SKEW) {
+            times.skew = 0;
+        }
+        let deadline = match policy.deadline {
+            Some(ns) if !policy.without.leaves_out(Steps::DEADLINE) => machine.ticks_at(ns),
+            _ => u64::MAX,
+        };
+        self.posted = machine.ticks();
+        let is_planned = |page: &PageMove| matches!(page.state, PageState::Planned { .. });
+        Some(Request {
+            schedule: Schedule::plan(self.posted, times, deadline)?,
+            span: span_of(pages, policy, is_planned)?,
+            pages: self.edits,
+        })
+    }
+
+    /// The transaction begins only when the helper watches the clock, and while
+    /// phase 1 can still be in time.
+    fn await_ready<M: Editing>(&mut self, machine: &mut M) -> Phase {
+        if machine.is_ready() {
+            return Phase::Transact;
+        }
+        let late = self.schedule.map_or(0, |schedule| schedule.late);
+        if machine.ticks() > late {
+            self.abort(machine, Status::explicit(Code::Late));
+            return Phase::Cancel;
+        }
+        Phase::AwaitReady
+    }
+
+    fn abort<M: Editing>(&mut self, machine: &mut M, status: Status) {
+        if status == Status::explicit(Code::Late) {
+            self.phase1 = Some(machine.ticks().saturating_sub(self.posted));
+        }
+        self.status = status;
+        self.end = Some(Err(status.cause()));
+    }
+
+    fn transact<M: Editing>(&mut self, machine: &mut M, policy: &Policy) -> Phase {
+        let Some(schedule) = self.schedule else {
+            return Phase::Done;
+        };
+        match machine.transact(self.edits, &schedule) {
+            None => Phase::Transact,
+            Some(Ok(committed)) => {
+                self.phase1 = Some(committed.phase1.saturating_sub(self.posted));
+                self.end = Some(Ok(()));
+                Phase::AwaitReport
+            }
+            Some(Err(Status(0))) if policy.without.leaves_out(Steps::STATUS_ZERO) => {
+                self.end = Some(Ok(()));
+                Phase::AwaitReport
+            }
+            Some(Err(status)) => {
+                self.abort(machine, status);
+                Phase::Cancel
+            }
+        }
+    }
+
+    /// The helper has let go of END, and its sums are there.
+    fn settle<M: Editing>(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+        report: Option<Report>,
+    ) -> Phase {
+        let end = self.end.unwrap_or(Err(Abort::Interrupt));
+        machine.learn(
+            end.map_err(|_| self.status),
+            Measured {
+                phase1: self.phase1,
+                phase2: report.map(|report| report.phase2).filter(|ticks| *ticks != 0),
+            },
+        );
+        let cause = end.map_err(|cause| refined(cause, report));
+        for (n, page) in numbered(pages) {
+            match cause {
+                Ok(()) => {
+                    let PageState::Planned { entry } = page.state else {
+                        continue;
+                    };
+                    let used = entry & (page.format.accessed() | page.format.dirty());
+                    let sum = machine.sum_of(n);
+                    page.maps_end = true;
+                    page.state = PageState::Committed { used, sum };
+                }
+                Err(cause) => page.abort(cause, aborts),
+            }
+        }
+        Finish::begin(machine, policy, pages).map_or(Phase::Done, Phase::Finish)
+    }
+}
+
+impl Default for Editor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A timeout has a cause of its own when the helper gave up.
+fn refined(cause: Abort, report: Option<Report>) -> Abort {
+    match (cause, report.map(|report| report.end)) {
+        (Abort::Timeout, Some(End::Invalidation(InvalidateError::DeviceGone))) => Abort::DeviceGone,
+        (Abort::Timeout, Some(End::Invalidation(InvalidateError::Failed))) => Abort::Invalidate,
+        (Abort::Timeout, Some(End::Aperture)) => Abort::Aperture,
+        _ => cause,
+    }
+}

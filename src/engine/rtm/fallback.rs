@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which engine makes the next attempt.
+
+use super::editor::Editor;
+use super::port::Editing;
+use crate::attempt::Attempt;
+use crate::page::{AbortCounts, PageMove};
+use crate::policy::Policy;
+use crate::run::{Engine, Progress};
+
+/// An attempt by `rtm`, or by `adbit` after too many of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Either {
+    /// By `rtm`.
+    Rtm(Editor),
+    /// By `adbit`.
+    AdBit(Attempt),
+}
+
+impl<M: Editing> Engine<M> for Either {
+    fn begin(tried: u32, policy: &Policy, _pages: &[PageMove]) -> Self {
+        match policy.fall_back_after {
+            Some(after) if tried >= after => Self::AdBit(Attempt::new()),
+            _ => Self::Rtm(Editor::new()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        machine: &mut M,
+        policy: &Policy,
+        pages: &mut [PageMove],
+        aborts: &mut AbortCounts,
+    ) -> Progress {
+        match self {
+            Self::Rtm(editor) => editor.step(machine, policy, pages, aborts),
+            Self::AdBit(attempt) => attempt.step(machine, policy, pages, aborts),
+        }
+    }
+}

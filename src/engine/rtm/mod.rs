@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The engine `rtm`: the entry is changed inside a hardware transaction on one
+//! CPU, while another invalidates and copies (DESIGN section 4.1; US 11,928,496
+//! B2, FIG. 2).
+
+mod editor;
+mod fallback;
+mod helper;
+mod plan;
+mod port;
+mod schedule;
+mod status;
+mod transaction;
+
+pub use editor::{Editor, Phase};
+pub use fallback::Either;
+pub use helper::{Duty, Helper};
+pub use plan::{Edit, Plan};
+pub use port::{Editing, End, Helping, Measured, Report, Request};
+pub use schedule::{Schedule, Times, MAX_SLOTS};
+pub use status::{AbortBits, Code, Status};
+pub use transaction::{Committed, Instruction, Transaction, TransactionCpu};

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the two threads of the engine `rtm` need besides memory: the clock, the
+//! mailbox between them, the slots, and the transaction.
+
+use super::plan::Edit;
+use super::schedule::{Schedule, Times};
+use super::status::Status;
+use super::transaction::Committed;
+use crate::addr::{PageSpan, PhysAddr, PteAddr};
+use crate::checksum::Checksum;
+use crate::machine::{InvalidateError, Machine, Transfer};
+use crate::page::PageMove;
+
+/// What the editor asks of the helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// When.
+    pub schedule: Schedule,
+    /// What to invalidate.
+    pub span: PageSpan,
+    /// How many pages to copy.
+    pub pages: u16,
+}
+
+/// How the helper's part ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// It set the slots.
+    Signalled,
+    /// It was done too late for any slot.
+    TooLate,
+    /// The editor cancelled it.
+    Cancelled,
+    /// The invalidation did not complete.
+    Invalidation(InvalidateError),
+    /// END could not be reached.
+    Aperture,
+}
+
+/// What the helper answers, when it has stopped writing to END.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Report {
+    /// How it ended.
+    pub end: End,
+    /// From signal 1 to the last copy, in TSC ticks.
+    pub phase2: u64,
+}
+
+/// What an attempt has shown of the times of its phases. TSC ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// From the post to the end of phase 1, if there was one.
+    pub phase1: Option<u64>,
+    /// From signal 1 until END was ready, if it came to that.
+    pub phase2: Option<u64>,
+}
+
+/// The editor's CPU.
+pub trait Editing: Machine {
+    /// RDTSC.
+    fn ticks(&mut self) -> u64;
+
+    /// A time of [`Machine::now`] in TSC ticks.
+    fn ticks_at(&mut self, ns: u64) -> u64;
+
+    /// The times of the next attempt: from the controller.
+    fn times(&mut self) -> Times;
+
+    /// An attempt has ended so: for the controller. `Ok`: committed.
+    fn learn(&mut self, end: Result<(), Status>, measured: Measured);
+
+    /// Where the transaction finds an entry.
+    fn entry_address(&mut self, pte: PteAddr) -> u64;
+
+    /// Where the transaction finds a page that it shall watch.
+    fn watch_address(&mut self, page: PhysAddr) -> u64;
+
+    /// Puts edit `n` into the plan.
+    fn put_edit(&mut self, n: u16, edit: Edit);
+
+    /// Takes sum, START and END of page `n` out of the helper's hands, or puts
+    /// them there, before [`Editing::post`].
+    fn put_page(&mut self, n: u16, start: PhysAddr, end: PhysAddr);
+
+    /// Hands the request to the helper: everything that was put before is visible
+    /// to it when it has seen the request (release).
+    fn post(&mut self, request: Request);
+
+    /// Whether the helper has taken the request: it watches the clock (acquire).
+    fn is_ready(&mut self) -> bool;
+
+    /// Tells the helper that its work is not needed.
+    fn cancel(&mut self);
+
+    /// The answer to the last request, once the helper has done with it: it does
+    /// not touch END any more, and its sums can be read (acquire).
+    fn report(&mut self) -> Option<Report>;
+
+    /// The sum of what the helper copied to page `n`.
+    fn sum_of(&mut self, n: u16) -> Checksum;
+
+    /// Runs the transaction with the first `edits` edits. `None`: it has not ended
+    /// yet, which only machines say that look at it from inside.
+    fn transact(&mut self, edits: u16, schedule: &Schedule) -> Option<Result<Committed, Status>>;
+}
+
+/// The helper's CPU.
+pub trait Helping: Transfer {
+    /// RDTSC.
+    fn ticks(&mut self) -> u64;
+
+    /// A request that was not taken yet (acquire).
+    fn request(&mut self) -> Option<Request>;
+
+    /// Takes it (release).
+    fn ready(&mut self);
+
+    /// Whether the editor cancelled it.
+    fn is_cancelled(&mut self) -> bool;
+
+    /// START and END of page `n` of the request.
+    fn page(&mut self, n: u16) -> (PhysAddr, PhysAddr);
+
+    /// Keeps the sum of page `n` for the editor.
+    fn put_sum(&mut self, n: u16, sum: Checksum);
+
+    /// Sets a slot: everything that was copied before is visible to whoever has
+    /// seen it set (release).
+    fn set_slot(&mut self, n: u64);
+
+    /// Answers (release).
+    fn report(&mut self, report: Report);
+}
+
+/// Calls of [`PageMove`]s that take part in an attempt, with their number in it.
+pub(crate) fn numbered(pages: &mut [PageMove]) -> impl Iterator<Item = (u16, &mut PageMove)> {
+    use crate::page::PageState;
+    let planned = |page: &&mut PageMove| matches!(page.state, PageState::Planned { .. });
+    (0u16..).zip(pages.iter_mut().filter(planned))
+}
