@@ -15,7 +15,7 @@ pub trait TransactionCpu {
     /// XBEGIN.
     fn begin(&mut self) -> Result<(), Status>;
     /// Reads line `line` of the page at `page` into the read set.
-    fn watch(&mut self, page: u64, line: u32) -> Result<(), Status>;
+    fn watch(&mut self, page: u64, line: u8) -> Result<(), Status>;
     /// Reads an entry.
     fn load(&mut self, entry: u64) -> Result<u64, Status>;
     /// Writes an entry. It may linger in the store buffer, where a walk does not
@@ -115,7 +115,7 @@ impl Transaction {
             }
             Instruction::Watch(n, line) => {
                 let edit = edit(plan, n, cpu)?;
-                cpu.watch(edit.watch, u32::from(line))?;
+                cpu.watch(edit.watch, line)?;
                 match line.saturating_add(1) {
                     next if next < C::LINES => Instruction::Watch(n, next),
                     _ => first_watch(plan, n.saturating_add(1)),

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The model as stateright wants it.
+
+use crate::configs::Case;
+use crate::properties;
+use sim::{Action, Config, State};
+use stateright::{Model, Property};
+use std::sync::Arc;
+
+/// A configuration to explore.
+pub struct MoveModel {
+    config: Arc<Config>,
+    sometimes: &'static [properties::Sometimes],
+    broken_hardware: bool,
+}
+
+impl MoveModel {
+    pub fn new(case: &Case) -> Self {
+        Self {
+            config: Arc::new(case.config),
+            sometimes: case.sometimes,
+            broken_hardware: case.broken_hardware,
+        }
+    }
+}
+
+impl Model for MoveModel {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(&self.config)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        state.actions(actions);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut next = last.clone();
+        next.apply(action);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let always = properties::always(self.broken_hardware);
+        let always = always.iter().map(|it| Property::always(it.name, it.holds));
+        let sometimes = self.sometimes.iter().map(|it| Property::sometimes(it.name, it.holds));
+        always.chain(sometimes).collect()
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What has to hold in every state, and what has to be seen in some.
+
+use crate::model::MoveModel;
+use engine::{Abort, Outcome, PageState};
+use sim::{Broken, Place, State, Why};
+
+type Holds = fn(&MoveModel, &State) -> bool;
+
+/// A property of every state.
+pub struct Always {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub holds: Holds,
+}
+
+/// Something that is seen in some state, so that the check is not vacuous.
+pub struct Sometimes {
+    pub name: &'static str,
+    pub holds: Holds,
+}
+
+fn unbroken(state: &State, what: Broken) -> bool {
+    !state.world.broken.intersects(what)
+}
+
+/// On hardware that keeps its promises.
+const SOUND: &[Always] = &[
+    Always {
+        name: "G1",
+        about: "before the commit a DMA uses START, after it END, and reads what was written last",
+        holds: |_, state| unbroken(state, Broken::G1),
+    },
+    Always {
+        name: "G2",
+        about: "at the commit END is START, byte for byte, with nothing on its way; in the end nothing is lost",
+        holds: |_, state| unbroken(state, Broken::G2) && (!state.is_quiet() || nothing_lost(state)),
+    },
+    Always {
+        name: "G5",
+        about: "the verification reports no loss where there is none",
+        holds: |_, state| !state.pages().iter().any(|page| page.outcome() == Outcome::LostWrite),
+    },
+];
+
+/// On any hardware.
+const ANY: &[Always] = &[
+    Always {
+        name: "G3",
+        about: "an aborted move leaves START mapped, with every bit of its entry",
+        holds: |_, state| !state.is_done() || aborts_leave_start(state),
+    },
+    Always {
+        name: "G4",
+        about: "what is reported is what is mapped, for devices and for CPUs",
+        holds: |_, state| !state.is_done() || reports_are_true(state),
+    },
+    Always {
+        name: "bits",
+        about: "no bit of an entry is lost: permissions, bits of others, a D that was set",
+        holds: |_, state| !state.is_done() || bits_are_kept(state),
+    },
+    Always {
+        name: "deadline",
+        about: "no commit after the deadline was seen to pass",
+        holds: |_, state| unbroken(state, Broken::DEADLINE),
+    },
+    Always {
+        name: "once",
+        about: "a slot is read at most once in a transaction",
+        holds: |_, state| unbroken(state, Broken::SLOT_TWICE),
+    },
+    Always {
+        name: "race",
+        about: "the helper aborts a transaction only through a slot that it could not know to be due",
+        holds: |_, state| unbroken(state, Broken::SLOT_RACED),
+    },
+    Always {
+        name: "freed",
+        about: "nobody uses a page that was given back",
+        holds: |_, state| unbroken(state, Broken::FREED),
+    },
+];
+
+/// On hardware that breaks promises.
+const BROKEN: &[Always] = &[Always {
+    name: "G5",
+    about: "a lost write is reported, never a move",
+    holds: |_, state| !state.is_quiet() || losses_are_reported(state),
+}];
+
+pub fn always(broken_hardware: bool) -> Vec<&'static Always> {
+    let first = if broken_hardware { BROKEN } else { SOUND };
+    let rest = ANY.iter().filter(|it| {
+        // A device that holds an old translation uses START after it was given
+        // back; which is why the glue never gives it back then. The bits of an
+        // entry that hardware overwrites are not ours to keep.
+        !broken_hardware || !["freed", "bits", "G3"].contains(&it.name)
+    });
+    first.iter().chain(rest).collect()
+}
+
+fn nothing_lost(state: &State) -> bool {
+    (0..state.pages().len()).all(|n| state.is_whole(n))
+}
+
+fn losses_are_reported(state: &State) -> bool {
+    state
+        .pages()
+        .iter()
+        .enumerate()
+        .all(|(n, page)| page.outcome() == Outcome::LostWrite || state.is_whole(n))
+}
+
+fn aborts_leave_start(state: &State) -> bool {
+    state.pages().iter().enumerate().all(|(n, page)| match page.outcome() {
+        Outcome::Aborted(_) | Outcome::NotTried => state.mapped(n) == Some(Place::Start),
+        Outcome::Moved | Outcome::LostWrite => true,
+    })
+}
+
+fn reports_are_true(state: &State) -> bool {
+    state.pages().iter().enumerate().all(|(n, page)| {
+        let mapped = state.mapped(n);
+        let cpus = mapped == Some(state.world.cpu_maps[n]);
+        match page.outcome() {
+            Outcome::Moved => mapped == Some(Place::End) && cpus,
+            Outcome::Aborted(_) | Outcome::NotTried => mapped == Some(Place::Start) && cpus,
+            Outcome::LostWrite => cpus,
+        }
+    })
+}
+
+fn bits_are_kept(state: &State) -> bool {
+    let world = &state.world;
+    (0..state.pages().len()).all(|n| world.entries[n] & world.needed[n] == world.needed[n])
+}
+
+fn aborted(state: &State, cause: Abort) -> bool {
+    state.pages().iter().any(|page| page.state() == PageState::Aborted(cause))
+}
+
+macro_rules! sometimes {
+    ($($name:ident = $text:literal, $holds:expr;)*) => {
+        $(pub const $name: Sometimes = Sometimes { name: $text, holds: $holds };)*
+    };
+}
+
+sometimes! {
+    MOVED = "moved", |_, s| s.is_done() && s.pages().iter().all(|p| p.outcome() == Outcome::Moved);
+    MOVED_AGAIN = "moved by a later attempt", |_, s| s.pages().iter().any(|p| p.outcome() == Outcome::Moved && p.attempts > 1);
+    ONE_OF_TWO = "one of two pages moved", |_, s| s.is_done() && s.pages().iter().filter(|p| p.outcome() == Outcome::Moved).count() == 1;
+    LATE = "aborted: late", |_, s| aborted(s, Abort::Late);
+    TIMEOUT = "aborted: timeout", |_, s| aborted(s, Abort::Timeout);
+    PTE_CHANGED = "aborted: pte changed", |_, s| aborted(s, Abort::PteChanged);
+    INTERRUPT = "aborted: interrupt", |_, s| aborted(s, Abort::Interrupt);
+    CAPACITY = "aborted: capacity", |_, s| aborted(s, Abort::Capacity);
+    DEADLINE = "aborted: deadline", |_, s| aborted(s, Abort::Deadline);
+    CANCELLED = "aborted: cancelled", |_, s| aborted(s, Abort::Cancelled);
+    ACCESSED = "aborted: accessed", |_, s| aborted(s, Abort::Accessed);
+    DIRTY = "aborted: dirty", |_, s| aborted(s, Abort::Dirty);
+    OVERWRITTEN = "aborted: overwritten", |_, s| aborted(s, Abort::Overwritten);
+    INVALIDATE = "aborted: invalidation failed", |_, s| aborted(s, Abort::Invalidate);
+    DEVICE_GONE = "aborted: device gone", |_, s| aborted(s, Abort::DeviceGone);
+    APERTURE = "aborted: aperture", |_, s| aborted(s, Abort::Aperture);
+    BY_WALK = "conflict with a walk", |_, s| s.world.why == Why::Walk;
+    BY_DMA = "conflict with a DMA to a watched page", |_, s| s.world.why == Why::Dma;
+    BY_SLOT = "slot raced", |_, s| s.world.why == Why::Slot;
+    BY_SOFTWARE = "conflict with a change by software", |_, s| s.world.why == Why::Software;
+    FALLBACK = "fallback taken, and moved by it", |_, s| matches!(s.run.attempt(), engine::rtm::Either::AdBit(_)) && s.pages().iter().any(|p| p.outcome() == Outcome::Moved);
+    TOLERATED = "old bytes read before the second invalidation", |_, s| s.world.broken.contains(Broken::TOLERATED);
+    LOST_AND_REPORTED = "lost and reported", |_, s| s.pages().iter().any(|p| p.outcome() == Outcome::LostWrite);
+    LOST_IN_SILENCE = "lost in silence", |_, s| s.is_quiet() && !losses_are_reported(s);
+    UNSETTLED = "moved, but a device may hold START", |_, s| s.pages().iter().any(|p| p.outcome() == Outcome::Moved && !p.is_settled());
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What kind of machine it is, and what goes on in it.
+
+use engine::rtm::Times;
+use engine::Policy;
+
+/// How the IOMMU sets A and D.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdUpdate {
+    /// Not at all: VT-d second stage without SSADE, AMD v1 without host-dirty support.
+    Never,
+    /// It compares the whole entry and sets the bits in one atomic step, or walks
+    /// again.
+    CompareAndSwap,
+    /// It sets the bits in whatever the entry is by now, and goes on with what it
+    /// has read.
+    BlindOr,
+    /// It stores what it has read, with the bits set, over whatever the entry is by
+    /// now: QEMU does.
+    StoreOld,
+}
+
+/// What the hardware does.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware {
+    /// A walk that reads an entry in the write set of a transaction aborts it.
+    pub walk_conflicts: bool,
+    /// A DMA that writes to a line in the read set aborts it.
+    pub dma_conflicts: bool,
+    /// A and D.
+    pub ad: AdUpdate,
+    /// A write through an IOTLB entry that a read brought in walks again.
+    pub rewalk_clean: bool,
+    /// There is a paging-structure cache: without an entry in it a walk reads the
+    /// upper levels in a step of its own.
+    pub paging_cache: bool,
+    /// An invalidation completes only when what used older translations has landed.
+    pub drains: bool,
+    /// END is behind a window: writes to it are posted.
+    pub aperture: bool,
+    /// By how many ticks the helper's clock is ahead of the editor's.
+    pub skew: i8,
+}
+
+impl Hardware {
+    /// Hardware that keeps every promise, and END in local memory.
+    pub const SOUND: Self = Self {
+        walk_conflicts: true,
+        dma_conflicts: true,
+        ad: AdUpdate::CompareAndSwap,
+        rewalk_clean: true,
+        paging_cache: false,
+        drains: true,
+        aperture: false,
+        skew: 0,
+    };
+}
+
+/// What a device may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceKind {
+    /// It has a TLB of its own.
+    pub ats: bool,
+    /// How many accesses, reads or writes to any page, it makes at most.
+    pub accesses: u8,
+    /// How many translations it asks for ahead of use, at most (ATS).
+    pub requests: u8,
+    /// It can vanish.
+    pub vanishes: bool,
+    /// It answers invalidations (ATS).
+    pub answers: bool,
+    /// It never writes.
+    pub only_reads: bool,
+}
+
+impl DeviceKind {
+    /// No device.
+    pub const NONE: Self = Self {
+        ats: false,
+        accesses: 0,
+        requests: 0,
+        vanishes: false,
+        answers: true,
+        only_reads: false,
+    };
+
+    /// A device without a TLB.
+    pub const fn plain(accesses: u8) -> Self {
+        Self {
+            accesses,
+            ..Self::NONE
+        }
+    }
+
+    /// A device with a TLB.
+    pub const fn ats(accesses: u8, requests: u8) -> Self {
+        Self {
+            ats: true,
+            accesses,
+            requests,
+            ..Self::NONE
+        }
+    }
+}
+
+/// What goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// Pages that are moved.
+    pub pages: usize,
+    /// The devices.
+    pub devices: [DeviceKind; crate::DEVICES],
+    /// Writes of other CPUs to the pages, at most.
+    pub cpu_writes: u8,
+    /// Changes of a software bit of an entry by other CPUs, at most.
+    pub software_bits: u8,
+    /// Interrupts abort transactions.
+    pub interrupts: bool,
+    /// Transactions that watch START may not fit.
+    pub capacity: bool,
+    /// The link to END can go down.
+    pub link_fails: bool,
+    /// The IOMMU can report that an invalidation failed.
+    pub invalidation_fails: bool,
+    /// The caller can be told to stop.
+    pub stops: bool,
+    /// A and D of the entries in the beginning.
+    pub accessed: bool,
+    /// As `accessed`.
+    pub dirty: bool,
+    /// START's translations are in the TLBs in the beginning.
+    pub warm: bool,
+}
+
+impl Workload {
+    /// One page, one plain device with two accesses, everything warm.
+    pub const ONE: Self = Self {
+        pages: 1,
+        devices: [DeviceKind::plain(2), DeviceKind::NONE],
+        cpu_writes: 0,
+        software_bits: 0,
+        interrupts: true,
+        capacity: false,
+        link_fails: false,
+        invalidation_fails: false,
+        stops: false,
+        accessed: true,
+        dirty: true,
+        warm: true,
+    };
+}
+
+/// One configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The hardware.
+    pub hardware: Hardware,
+    /// What goes on.
+    pub workload: Workload,
+    /// What was asked for. `fall_back_after: Some(0)` is the engine `adbit`, `None`
+    /// is `rtm` alone.
+    pub policy: Policy,
+    /// Times of an attempt by `rtm`, in ticks of the model's clock.
+    pub times: Times,
+}
+
+/// The clock begins with this, so that a skewed one is not negative.
+pub const BASE_TICKS: u64 = 2;
+
+impl Config {
+    /// A time at which everything that was scheduled is over.
+    pub fn last_tick(&self) -> u64 {
+        let times = &self.times;
+        let signal1 = BASE_TICKS + times.lead + times.skew + 1;
+        let slots = times.first_slot + times.interval * u64::from(times.slots);
+        let skew = self.hardware.skew.unsigned_abs();
+        signal1 + slots + u64::from(skew) + self.policy.deadline.map_or(0, |_| 1)
+    }
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The world as the editor's CPU sees it.
+
+use crate::config::BASE_TICKS;
+use crate::cpu::{Tx, Why};
+use crate::mail::Mail;
+use crate::memory::{address, entry_of, locate, page_of_entry, page_of_iova, Place};
+use crate::{World, PAGES, WORDS};
+use engine::rtm::{
+    Committed, Edit, Editing, Measured, Plan, Report, Request, Schedule, Status, Times,
+};
+use engine::{
+    ApertureError, Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr,
+    PteAddr, Stop, Transfer,
+};
+
+impl Transfer for World {
+    const PARTS: u32 = WORDS as u32;
+
+    fn invalidate(&mut self, span: PageSpan) {
+        self.queue_invalidation(span);
+    }
+
+    fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
+        self.poll_invalidation()
+    }
+
+    fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum {
+        let ((place, page), word) = (locate(from), part as usize);
+        let value = self.memory.page(place, page)[word];
+        self.engine_writes(to);
+        if !self.config.hardware.aperture {
+            self.memory.end[page][word] = value;
+        } else if self.link_up {
+            self.memory.posted[page][word] = Some(value);
+        }
+        sum.add(u64::from(value))
+    }
+
+    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
+        if !self.link_up {
+            return Err(ApertureError);
+        }
+        self.memory.land_all(locate(page).1);
+        Ok(())
+    }
+}
+
+impl Machine for World {
+    fn now(&mut self) -> u64 {
+        match self.config.policy.deadline {
+            Some(_) => self.read_clock(),
+            None => 0,
+        }
+    }
+
+    fn stop(&mut self) -> Option<Stop> {
+        self.stopped.then_some(Stop::Signal)
+    }
+
+    fn hold_cpus(&mut self, _: &[PageMove]) {
+        self.cpu_held = true;
+    }
+
+    fn release_cpus(&mut self, pages: &[PageMove]) {
+        self.cpu_held = false;
+        for page in pages {
+            self.cpu_maps[page_of_iova(page.iova)] = match page.maps_end() {
+                true => Place::End,
+                false => Place::Start,
+            };
+        }
+    }
+
+    fn load(&mut self, pte: PteAddr) -> u64 {
+        self.entries[page_of_entry(pte.0)]
+    }
+
+    fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
+        let page = page_of_entry(pte.0);
+        if self.entries[page] != old {
+            return Err(self.entries[page]);
+        }
+        self.entries[page] = new;
+        self.entry_changed(page, old);
+        Ok(())
+    }
+
+    fn store(&mut self, pte: PteAddr, new: u64) {
+        let page = page_of_entry(pte.0);
+        let old = std::mem::replace(&mut self.entries[page], new);
+        self.entry_changed(page, old);
+    }
+
+    /// Reading through the window pushes what was posted before.
+    fn sum(&mut self, page: PhysAddr) -> Checksum {
+        let (place, n) = locate(page);
+        if place == Place::End && self.link_up {
+            self.memory.land_all(n);
+        }
+        let words = self.memory.page(place, n);
+        words.iter().fold(Checksum::new(), |sum, word| sum.add(u64::from(*word)))
+    }
+
+    fn back_off(&mut self, _: u64) {}
+}
+
+impl World {
+    /// The editor's clock; a reading past the deadline is remembered.
+    pub(crate) fn read_clock(&mut self) -> u64 {
+        self.late |= self.config.policy.deadline.is_some_and(|at| self.clock > at);
+        self.clock
+    }
+}
+
+impl Editing for World {
+    fn ticks(&mut self) -> u64 {
+        self.read_clock()
+    }
+
+    fn ticks_at(&mut self, ns: u64) -> u64 {
+        ns
+    }
+
+    /// The origin of the clock is arbitrary: it begins anew with each attempt, so
+    /// that attempts which differ only in when they begin are one.
+    fn times(&mut self) -> Times {
+        if self.config.policy.deadline.is_none() {
+            self.clock = BASE_TICKS;
+        }
+        self.clock_runs = true;
+        self.config.times
+    }
+
+    fn learn(&mut self, _: Result<(), Status>, _: Measured) {
+        self.clock_runs = self.config.policy.deadline.is_some();
+        self.edits = [Edit::NONE; PAGES];
+    }
+
+    fn entry_address(&mut self, pte: PteAddr) -> u64 {
+        pte.0
+    }
+
+    fn watch_address(&mut self, page: PhysAddr) -> u64 {
+        page.0
+    }
+
+    fn put_edit(&mut self, n: u16, edit: Edit) {
+        self.edits[usize::from(n)] = edit;
+    }
+
+    fn put_page(&mut self, n: u16, start: PhysAddr, end: PhysAddr) {
+        let (_, page) = locate(start);
+        assert_eq!(end, address(Place::End, page));
+        assert_eq!(entry_of(page), PteAddr(self.edits[usize::from(n)].entry));
+        self.mail.pages[usize::from(n)] = page;
+    }
+
+    fn post(&mut self, request: Request) {
+        self.why = Why::Nothing;
+        self.mail = Mail {
+            generation: self.mail.generation + 1,
+            request: Some(request),
+            fresh: true,
+            pages: self.mail.pages,
+            ..Mail::default()
+        };
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.mail.ready
+    }
+
+    fn cancel(&mut self) {
+        self.mail.cancelled = true;
+    }
+
+    fn report(&mut self) -> Option<Report> {
+        let report = self.mail.report?;
+        self.mail = Mail {
+            generation: self.mail.generation,
+            pages: self.mail.pages,
+            sums: self.mail.sums,
+            ..Mail::default()
+        };
+        Some(report)
+    }
+
+    fn sum_of(&mut self, n: u16) -> Checksum {
+        self.mail.sums[usize::from(n)]
+    }
+
+    fn transact(&mut self, edits: u16, schedule: &Schedule) -> Option<Result<Committed, Status>> {
+        let mut steps = self.tx.get_or_insert_with(Tx::new).steps;
+        let all = self.edits;
+        let config = self.config.clone();
+        let plan = Plan {
+            edits: &all[..usize::from(edits)],
+            schedule,
+            generation: u64::from(self.mail.generation),
+            without: config.policy.without,
+        };
+        let end = steps.step(&plan, self);
+        match (&end, &mut self.tx) {
+            (None, Some(tx)) => tx.steps = steps,
+            _ => self.tx = None,
+        }
+        end
+    }
+}
+
+/// Whether every page is in a final state.
+pub fn is_final(pages: &[PageMove]) -> bool {
+    let open = |page: &PageMove| {
+        matches!(
+            page.state(),
+            PageState::Planned { .. }
+                | PageState::Cleared { .. }
+                | PageState::Copied { .. }
+                | PageState::Committed { .. }
+        )
+    };
+    !pages.iter().any(open)
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What must never be, and who sees it.
+
+use crate::memory::{locate, Place};
+use crate::World;
+use bitflags::bitflags;
+use engine::{Format, PhysAddr};
+
+bitflags! {
+    /// Guarantees that were broken.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Broken: u16 {
+        /// G1: a DMA reached the page that is not mapped, or read old bytes.
+        const G1 = 1 << 0;
+        /// G2: at the commit END was not START, byte for byte, or bytes were still
+        /// on their way to it.
+        const G2 = 1 << 1;
+        /// A commit after the deadline had been seen to pass.
+        const DEADLINE = 1 << 2;
+        /// A slot was read twice in one transaction.
+        const SLOT_TWICE = 1 << 3;
+        /// The helper aborted a transaction through a slot that it could know to
+        /// be due already.
+        const SLOT_RACED = 1 << 4;
+        /// A page was used after it had been given back.
+        const FREED = 1 << 5;
+        /// Not broken, but to be seen: a device read START's old bytes after the
+        /// commit, where readers are tolerated.
+        const TOLERATED = 1 << 6;
+    }
+}
+
+/// The format of the entries in the model.
+pub const FORMAT: Format = Format::X86_64;
+
+/// The bits of an entry that are an address.
+pub const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// Where an entry points.
+pub fn place_of(entry: u64, page: usize) -> Option<Place> {
+    [Place::Start, Place::End]
+        .into_iter()
+        .find(|place| FORMAT.maps(entry, crate::memory::address(*place, page)))
+}
+
+impl World {
+    pub(crate) fn breaks(&mut self, what: Broken) {
+        self.broken |= what;
+    }
+
+    /// An entry was changed; if that was a commit, was it one that may be?
+    pub(crate) fn entry_changed(&mut self, page: usize, old: u64) {
+        let was = place_of(old, page);
+        let is = place_of(self.entries[page], page);
+        if was != Some(Place::Start) || is != Some(Place::End) {
+            return;
+        }
+        let memory = &self.memory;
+        let pending = memory.posted[page].iter().any(Option::is_some);
+        if pending || memory.start[page] != memory.end[page] {
+            self.breaks(Broken::G2);
+        }
+        if self.late {
+            self.breaks(Broken::DEADLINE);
+        }
+    }
+
+    /// A device reads or writes a page this instant.
+    pub(crate) fn device_reaches(&mut self, page: usize, place: Place, write: bool) {
+        if self.freed[page] == Some(place) {
+            self.breaks(Broken::FREED);
+        }
+        if place_of(self.entries[page], page) == Some(place) {
+            return;
+        }
+        let tolerated = self.config.policy.reads_allowed
+            && !write
+            && place == Place::Start
+            && self.freed[page].is_none();
+        if !tolerated {
+            self.breaks(Broken::G1);
+        }
+    }
+
+    /// What a device read is not what was written last.
+    pub(crate) fn read_old_bytes(&mut self, page: usize, place: Place) {
+        let tolerated = self.config.policy.reads_allowed
+            && place == Place::Start
+            && self.freed[page].is_none();
+        self.breaks(if tolerated { Broken::TOLERATED } else { Broken::G1 });
+    }
+
+    /// The engine writes to a page.
+    pub(crate) fn engine_writes(&mut self, page: PhysAddr) {
+        let (place, n) = locate(page);
+        if self.freed[n] == Some(place) {
+            self.breaks(Broken::FREED);
+        }
+    }
+}
