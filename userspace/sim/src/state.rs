@@ -61,9 +61,6 @@ impl State {
 
     /// Everything that may happen now.
     pub fn actions(&self, actions: &mut Vec<Action>) {
-        if !self.world.broken.difference(crate::Broken::TOLERATED).is_empty() {
-            return;
-        }
         self.cpu_actions(actions);
         for device in 0..DEVICES {
             self.device_actions(device, actions);
