@@ -12,6 +12,7 @@
 #![deny(missing_docs)]
 
 mod addr;
+mod amdv1;
 mod attempt;
 mod batch;
 mod checksum;
@@ -22,6 +23,8 @@ mod policy;
 mod run;
 mod scan;
 mod step;
+mod table;
+mod vtdss;
 mod walk;
 mod x86_64;
 
