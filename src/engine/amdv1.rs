@@ -65,11 +65,11 @@ const fn size_bits(entry: u64) -> u32 {
     ((entry & ADDRESS) >> PAGE_SHIFT).trailing_ones()
 }
 
-/// Whether an entry at `level` may be (one of those of) a leaf of `bytes`: larger
-/// than the entry's own size, smaller than the table's.
+/// Whether an entry at `level` may be (one of those of) a leaf of `bytes`: no smaller
+/// than what the entry stands for, smaller than what the table does.
 const fn is_sized_leaf(bytes: u64, level: u32) -> bool {
     let own = entry_bytes(level);
-    own < bytes && bytes >> 9 < own && bytes <= LARGEST_LEAF
+    own <= bytes && bytes >> 9 < own && bytes <= LARGEST_LEAF
 }
 
 pub(crate) const fn is_present(entry: u64) -> bool {

@@ -94,7 +94,11 @@ pub fn scan(
         if let Some(bytes) = format.leaf_bytes_of(entry, level) {
             place.pass(bytes, level);
             let low = bytes.saturating_sub(1);
-            visit(Iova(start & !low), PhysAddr(format.address(entry).0 & !low), bytes);
+            visit(
+                Iova(start & !low),
+                PhysAddr(format.address(entry).0 & !low),
+                bytes,
+            );
         } else if let Some((table, lower)) = format.next_table(entry, level) {
             if let Some(next) = places.get_mut(lower as usize) {
                 *next = Place::new(table, start, lower, within);

@@ -18,7 +18,10 @@ enum Kind {
 }
 
 fn kind(format: Format, entry: u64, level: u32) -> Kind {
-    match (format.leaf_bytes_of(entry, level), format.next_table(entry, level)) {
+    match (
+        format.leaf_bytes_of(entry, level),
+        format.next_table(entry, level),
+    ) {
         (Some(bytes), None) => Kind::Leaf(bytes),
         (None, Some((table, lower))) => {
             assert_eq!((table, lower), (format.address(entry), level - 1));
@@ -39,7 +42,11 @@ fn x86_64_bits() {
     for level in 0..=4 {
         // Everything but P.
         assert_eq!(kind(format, !1, level), Kind::Absent);
-        let leaf = [Kind::Leaf(1 << 12), Kind::Leaf(1 << 21), Kind::Leaf(1 << 30)];
+        let leaf = [
+            Kind::Leaf(1 << 12),
+            Kind::Leaf(1 << 21),
+            Kind::Leaf(1 << 30),
+        ];
         let leaf = leaf.get(level as usize).copied().unwrap_or(Kind::Table);
         assert_eq!(kind(format, PAGE.0 | 0x81, level), leaf);
         // Every bit but PS.
@@ -57,7 +64,11 @@ fn vtdss_bits() {
         // Everything but R and W.
         assert_eq!(kind(format, !3, level), Kind::Absent);
         for allowed in 1..=3 {
-            let leaf = [Kind::Leaf(1 << 12), Kind::Leaf(1 << 21), Kind::Leaf(1 << 30)];
+            let leaf = [
+                Kind::Leaf(1 << 12),
+                Kind::Leaf(1 << 21),
+                Kind::Leaf(1 << 30),
+            ];
             let leaf = leaf.get(level as usize).copied().unwrap_or(Kind::Table);
             assert_eq!(kind(format, PAGE.0 | 0x80 | allowed, level), leaf);
             let table = if level == 0 { leaf } else { Kind::Table };
@@ -81,7 +92,11 @@ fn amdv1_bits() {
                 _ if next == u64::from(level) => Kind::Table,
                 _ => Kind::Reserved,
             };
-            let expected = if level == 5 && next == 0 { Kind::Reserved } else { expected };
+            let expected = if level == 5 && next == 0 {
+                Kind::Reserved
+            } else {
+                expected
+            };
             assert_eq!(kind(format, entry, level), expected, "{level} {next}");
         }
     }
@@ -97,8 +112,12 @@ fn amdv1_sizes() {
             let high = 1 << 51 & !address & !(1 << (12 + ones.min(39)));
             let entry = 1 | 7 << 9 | address | high;
             let (bits, own) = (13 + ones, 12 + 9 * level);
-            let sized = own < bits && bits < own + 9 && bits <= 51 && level < 5;
-            let expected = if sized { Kind::Leaf(1 << bits) } else { Kind::Reserved };
+            let sized = own <= bits && bits < own + 9 && bits <= 51 && level < 5;
+            let expected = if sized {
+                Kind::Leaf(1 << bits)
+            } else {
+                Kind::Reserved
+            };
             assert_eq!(kind(format, entry, level), expected, "{level} {ones}");
             if ones < 39 {
                 assert_eq!(format.address(entry), PhysAddr(high));
@@ -140,7 +159,11 @@ fn an_entry_maps_its_page_only_and_only_if_present() {
         }
         // An address within the page is not the page.
         assert!(!format.maps(entry, PhysAddr(PAGE.0 + 8)));
-        let absent = if format == Format::VtdSs { entry & !3 } else { entry & !1 };
+        let absent = if format == Format::VtdSs {
+            entry & !3
+        } else {
+            entry & !1
+        };
         assert!(!format.maps(absent, PAGE));
     }
     // Several pages, of which the first is the page.
@@ -201,7 +224,10 @@ fn any_entry_is_one_thing_and_leads_down() {
             }
             let redirected = format.redirected(entry, page);
             assert_eq!(redirected & !ADDRESS, entry & !ADDRESS);
-            assert_eq!(format.redirected(redirected, PhysAddr(entry & ADDRESS)), entry);
+            assert_eq!(
+                format.redirected(redirected, PhysAddr(entry & ADDRESS)),
+                entry
+            );
             let maps = format.maps(redirected, page);
             let single = format.leaf_bytes_of(redirected, 0) == Some(PAGE_SIZE);
             assert_eq!(maps, single);

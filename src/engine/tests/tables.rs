@@ -113,10 +113,10 @@ impl Tables {
         for above in (level + 1..=self.top.level).rev() {
             let pte = table + (iova / level_bytes(above) % 512) * 8;
             let next = self.free;
-            let entry = self
-                .entries
-                .entry(pte)
-                .or_insert(table_entry(self.top.format, next, above));
+            let entry =
+                self.entries
+                    .entry(pte)
+                    .or_insert(table_entry(self.top.format, next, above));
             if *entry & 0xf_ffff_ffff_f000 == next {
                 self.free += 0x1000;
             }
