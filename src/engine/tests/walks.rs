@@ -269,6 +269,21 @@ fn a_scan_at_the_very_end_of_the_address_space_ends() {
 }
 
 #[test]
+fn entries_that_no_address_selects_are_not_read() {
+    let mut tables = Tables::new(Format::AmdV1, 5);
+    tables.map(!0xfff, PAGE, 4096);
+    let found = tables.scan(everything());
+    // Seven bits of the address are left for the top table: 128 entries.
+    let beyond = TOP + 128 * 8;
+    let last = tables.entries[&(beyond - 8)];
+    tables.entries.insert(beyond, last);
+    assert_eq!(tables.scan(everything()), found);
+    // The twin: at the last place that is selected it is found.
+    tables.entries.remove(&(beyond - 8));
+    assert_eq!(tables.scan(everything()), []);
+}
+
+#[test]
 fn a_scan_of_nonsense_ends() {
     for format in FORMATS {
         // Every entry of a table at a level points to the one table of the level
