@@ -10,7 +10,7 @@ use crate::addr::PhysAddr;
 use crate::{amdv1, vtdss, x86_64};
 
 /// A page-table format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// VT-d first stage (VT-d 9.7), also AMD v2: see [`crate::PteFlags`].
     X86_64,

@@ -32,7 +32,7 @@ use static_assertions::const_assert_eq;
 bitflags! {
     /// The bits of an entry that the engine reads or writes. Every other bit is
     /// kept as it is found.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct PteFlags: u64 {
         /// Present: the IOMMU uses the entry.
         const P = 1 << 0;
@@ -79,7 +79,7 @@ pub(crate) const fn address(entry: u64) -> PhysAddr {
 }
 
 /// A 4 KiB leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry(pub(crate) u64);
 
 impl Entry {
