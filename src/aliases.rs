@@ -23,8 +23,10 @@ pub(crate) struct Aliases {
     refusals: KVVec<Option<Refusal>>,
 }
 
-/// The addresses that any table of this format can translate: 57 bits.
-const EVERYTHING: u64 = 1 << 57;
+/// Every address that a table of any format can translate: 64 bits of AMD v1.
+fn everything() -> Option<PageSpan> {
+    Some(PageSpan::new(Iova(0), PAGE_SIZE)?.including(Iova(u64::MAX)))
+}
 
 impl Aliases {
     /// Looks at what `span` maps for the device, and for more entries of the same
@@ -89,7 +91,7 @@ pub(crate) fn for_each_entry(
     frames: &FrameSet,
     mut f: impl FnMut(Domain, Iova, usize),
 ) -> bool {
-    let Some(everything) = PageSpan::new(Iova(0), EVERYTHING) else {
+    let Some(everything) = everything() else {
         return false;
     };
     let mut complete = true;
@@ -100,12 +102,7 @@ pub(crate) fn for_each_entry(
         }
         complete &= seen.push(domain, GFP_KERNEL).is_ok();
         for_each_leaf(domain, everything, |iova, page, bytes| {
-            let first = frame_of(page);
-            for frame in first..first.saturating_add(bytes / PAGE_SIZE) {
-                if let Some(position) = frames.position(frame) {
-                    f(domain, iova, position);
-                }
-            }
+            frames.for_each_of(frame_of(page), bytes / PAGE_SIZE, |position| f(domain, iova, position));
         });
     });
     complete

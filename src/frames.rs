@@ -66,6 +66,21 @@ impl FrameSet {
             .filter(|position| self.slots.get(*position) == Some(&frame))
     }
 
+    /// Calls `f` with the position of each frame of the set that is one of `count`
+    /// from `first`. A leaf may map more frames than the set has (and one that was
+    /// read from a freed table any number), so the smaller of both bounds the work.
+    pub(crate) fn for_each_of(&self, first: u64, count: u64, mut f: impl FnMut(usize)) {
+        if count <= self.slots.len() as u64 {
+            (first..first.saturating_add(count)).filter_map(|frame| self.position(frame)).for_each(f);
+            return;
+        }
+        for (position, frame) in self.slots.iter().enumerate() {
+            if *frame != EMPTY && frame.wrapping_sub(first) < count {
+                f(position);
+            }
+        }
+    }
+
     /// Positions of frames that were put in more than once.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = usize> + '_ {
         self.repeated.iter().copied()

@@ -277,7 +277,7 @@ impl Batch {
                 .region
                 .new_end(claim.index, request.node)
                 .map_err(no_memory)?;
-            let page = PageMove::new(iova, leaf.pte, top.format, leaf.page, end.phys());
+            let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
             self.moves.push(page, GFP_KERNEL).map_err(no_memory)?;
             self.claims.push(claim, GFP_KERNEL).map_err(no_memory)?;
             self.ends.push(end, GFP_KERNEL).map_err(no_memory)?;

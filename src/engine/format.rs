@@ -1,19 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which page-table formats there are, named as in the kernel's generic_pt.
+//! Which page-table formats there are, named as in the kernel's generic_pt, and
+//! what may be asked of an entry whatever its format is. Each format has a file
+//! with its bits; nothing else in the project knows one.
+//!
+//! Entries are numbers as read from memory. Levels count from 0, the table whose
+//! entries map 4 KiB, in every format.
 
 use crate::addr::PhysAddr;
-use crate::x86_64::Entry;
+use crate::{amdv1, vtdss, x86_64};
 
 /// A page-table format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// VT-d first stage (VT-d 9.8), also AMD v2: see [`crate::PteFlags`].
+    /// VT-d first stage (VT-d 9.7), also AMD v2: see [`crate::PteFlags`].
     X86_64,
     /// VT-d second stage (VT-d 9.8): A and D only with SSADE, which Linux does
     /// not turn on for VFIO.
     VtdSs,
     /// AMD v1 (AMD IOMMU 2.2.3): A and D only with host-dirty support.
     AmdV1,
+}
+
+/// What an entry is.
+pub(crate) enum Kind {
+    /// It maps this many bytes.
+    Leaf(u64),
+    /// It points to a table of the level below.
+    Table,
+    /// Neither: not present, or none that the format has at that level.
+    Nothing,
 }
 
 impl Format {
@@ -23,23 +38,103 @@ impl Format {
         matches!(self, Self::X86_64)
     }
 
-    /// Whether the entry is a present 4 KiB leaf that maps `page`.
-    pub fn maps(self, entry: u64, page: PhysAddr) -> bool {
-        Entry(entry).maps(page)
+    /// The highest level that a table may have.
+    pub const fn top_level(self) -> u32 {
+        match self {
+            Self::X86_64 => x86_64::TOP_LEVEL,
+            Self::VtdSs => vtdss::TOP_LEVEL,
+            Self::AmdV1 => amdv1::TOP_LEVEL,
+        }
+    }
+
+    /// Whether the IOMMU uses the entry.
+    pub const fn is_present(self, entry: u64) -> bool {
+        match self {
+            Self::X86_64 => x86_64::is_present(entry),
+            Self::VtdSs => vtdss::is_present(entry),
+            Self::AmdV1 => amdv1::is_present(entry),
+        }
+    }
+
+    /// How many bytes a present entry at `level` maps if it is a leaf. `None` for a
+    /// table, and for what the format does not allow there.
+    ///
+    /// An AMD v1 leaf may be larger than its entry stands for: then it is in
+    /// several entries, one after another.
+    pub const fn leaf_bytes_of(self, entry: u64, level: u32) -> Option<u64> {
+        match self.kind(entry, level) {
+            Kind::Leaf(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The table that a present entry at `level` points to, and its level, which is
+    /// always a lower one. `None` for a leaf, and for what the format does not
+    /// allow there.
+    pub const fn next_table(self, entry: u64, level: u32) -> Option<(PhysAddr, u32)> {
+        match (self.kind(entry, level), level.checked_sub(1)) {
+            (Kind::Table, Some(lower)) => Some((self.address(entry), lower)),
+            _ => None,
+        }
+    }
+
+    const fn kind(self, entry: u64, level: u32) -> Kind {
+        if level > self.top_level() || !self.is_present(entry) {
+            return Kind::Nothing;
+        }
+        match self {
+            Self::X86_64 => x86_64::kind(entry, level),
+            Self::VtdSs => vtdss::kind(entry, level),
+            Self::AmdV1 => amdv1::kind(entry, level),
+        }
+    }
+
+    /// The address in the entry: of the next table, of the page, or of the first of
+    /// the pages. For a leaf above level 0 some low bits may mean something else
+    /// (x86_64 has PAT there).
+    pub const fn address(self, entry: u64) -> PhysAddr {
+        match self {
+            Self::X86_64 => x86_64::address(entry),
+            Self::VtdSs => vtdss::address(entry),
+            Self::AmdV1 => amdv1::address(entry),
+        }
+    }
+
+    /// Whether the entry, of a table at level 0, is a present leaf that maps exactly
+    /// the 4 KiB of `page`.
+    pub const fn maps(self, entry: u64, page: PhysAddr) -> bool {
+        match self.leaf_bytes_of(entry, 0) {
+            Some(crate::PAGE_SIZE) => self.address(entry).0 == page.0,
+            _ => false,
+        }
     }
 
     /// The same entry for another page: permissions and unknown bits stay.
-    pub fn redirected(self, entry: u64, page: PhysAddr) -> u64 {
-        Entry(entry).redirected(page).0
+    pub const fn redirected(self, entry: u64, page: PhysAddr) -> u64 {
+        let address = match self {
+            Self::X86_64 => x86_64::ADDRESS,
+            Self::VtdSs => vtdss::ADDRESS,
+            Self::AmdV1 => amdv1::ADDRESS,
+        };
+        (entry & !address) | (page.0 & address)
     }
 
-    /// The bit that says that a device used the page.
+    /// The accessed bit, as a mask. See [`Self::has_ad_bits`] for who sets it.
     pub const fn accessed(self) -> u64 {
-        1 << 5
+        match self {
+            Self::X86_64 => x86_64::PteFlags::A.bits(),
+            Self::VtdSs => vtdss::SsFlags::A.bits(),
+            Self::AmdV1 => amdv1::V1Flags::A.bits(),
+        }
     }
 
-    /// The bit that says that a device wrote the page.
+    /// The dirty bit of a leaf, as a mask. See [`Self::has_ad_bits`] for who sets
+    /// it.
     pub const fn dirty(self) -> u64 {
-        1 << 6
+        match self {
+            Self::X86_64 => x86_64::PteFlags::D.bits(),
+            Self::VtdSs => vtdss::SsFlags::D.bits(),
+            Self::AmdV1 => amdv1::V1Flags::D.bits(),
+        }
     }
 }

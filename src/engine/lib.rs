@@ -13,6 +13,7 @@
 #![deny(missing_docs)]
 
 mod addr;
+mod amdv1;
 mod attempt;
 mod batch;
 mod checksum;
@@ -25,6 +26,8 @@ pub mod rtm;
 mod run;
 mod scan;
 mod step;
+mod table;
+mod vtdss;
 mod walk;
 mod x86_64;
 

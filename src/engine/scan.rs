@@ -1,16 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0
 //! From a table to every leaf in it.
 
-use crate::addr::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
-use crate::format::Format;
+use crate::addr::{Iova, PageSpan, PhysAddr, PteAddr};
+use crate::table::{entries, entry_bytes, entry_index, last_address, LEVELS};
 use crate::walk::Top;
-use crate::x86_64::{leaf_bytes, Entry};
 
-const ENTRIES: u64 = 512;
-const LEVELS: usize = 5;
+/// A table on the way down.
+#[derive(Clone, Copy)]
+struct Place {
+    table: PhysAddr,
+    /// The address that its first entry stands for.
+    base: u64,
+    /// Of the entry to look at next.
+    index: u64,
+}
+
+impl Place {
+    /// A table at `level` that stands for `base` and what follows, from the first
+    /// entry that has to do with `within`.
+    fn new(table: PhysAddr, base: u64, level: u32, within: PageSpan) -> Self {
+        let first = within.first().0;
+        let index = if first <= base {
+            0
+        } else if first - base > last_address(level) {
+            entries(level)
+        } else {
+            entry_index(first, level)
+        };
+        Self { table, base, index }
+    }
+
+    /// The next entry: the address that it stands for, and where it is. `None`
+    /// behind the last.
+    fn next(&mut self, level: u32) -> Option<(u64, PteAddr)> {
+        if self.index >= entries(level) {
+            return None;
+        }
+        let start = self.base | self.index.saturating_mul(entry_bytes(level));
+        let pte = PteAddr(self.table.0 | self.index.saturating_mul(8));
+        self.index = self.index.saturating_add(1);
+        Some((start, pte))
+    }
+
+    /// Passes over the other entries of a leaf that has several. They are aligned
+    /// to their number, and within one table.
+    fn pass(&mut self, bytes: u64, level: u32) {
+        let others = (bytes / entry_bytes(level)).saturating_sub(1);
+        self.index = (self.index.saturating_sub(1) | others).saturating_add(1);
+    }
+
+    fn end(&mut self, level: u32) {
+        self.index = entries(level);
+    }
+}
 
 /// Calls `visit` with address, page and size (bytes) of each leaf that maps some
-/// of `within`, in ascending order.
+/// of `within`, in ascending order. A leaf that is in several entries is visited
+/// once; one that begins before `within`, with where it begins.
 ///
 /// Nothing holds the mappings: a table may be freed and used for something else
 /// while it is read. So `read` has to cope with any address (and answers `None`
@@ -22,56 +68,42 @@ pub fn scan(
     mut read: impl FnMut(PteAddr) -> Option<u64>,
     mut visit: impl FnMut(Iova, PhysAddr, u64),
 ) {
-    let present = match top.format {
-        Format::X86_64 => 1,
-        // Readable or writable (VT-d 9.8).
-        Format::VtdSs => 3,
-        Format::AmdV1 => return,
-    };
-    if top.level as usize >= LEVELS {
+    let format = top.format;
+    if top.level > format.top_level() {
         return;
     }
-    // A table on the way down and the index in it, by level.
-    let mut tables = [(PhysAddr(0), 0u64); LEVELS];
-    let mut level = top.level as usize;
-    let mut base = [0u64; LEVELS];
-    if let Some(first) = tables.get_mut(level) {
-        *first = (top.table, 0);
-    }
-    loop {
-        let Some((table, index)) = tables.get_mut(level) else {
-            return;
-        };
-        if *index >= ENTRIES {
-            level = level.saturating_add(1);
-            if level > top.level as usize {
+    let mut level = top.level;
+    let mut places = [Place::new(top.table, 0, level, within); LEVELS];
+    while let Some(place) = places.get_mut(level as usize) {
+        let Some((start, pte)) = place.next(level) else {
+            if level >= top.level {
                 return;
             }
-            continue;
-        }
-        let bytes = leaf_bytes(level as u32);
-        let start = base.get(level).copied().unwrap_or(0) | index.saturating_mul(bytes);
-        let pte = PteAddr(table.0 | (*index).saturating_mul(8));
-        *index = index.saturating_add(1);
-        if start > within.last().0 || start.saturating_add(bytes) <= within.first().0 {
-            continue;
-        }
-        let Some(entry) = read(pte).map(Entry) else {
-            // No memory: neither is the rest of this table.
-            *index = ENTRIES;
+            level = level.saturating_add(1);
             continue;
         };
-        if entry.0 & present == 0 {
-            continue;
+        if start > within.last().0 {
+            // Nor does anything that follows map some of it.
+            return;
         }
-        if entry.is_leaf(level as u32) {
-            visit(Iova(start), PhysAddr(entry.address().0 & !(bytes - 1)), bytes.max(PAGE_SIZE));
+        let Some(entry) = read(pte) else {
+            // No memory: neither is the rest of this table.
+            place.end(level);
             continue;
-        }
-        level = level.saturating_sub(1);
-        if let (Some(next), Some(next_base)) = (tables.get_mut(level), base.get_mut(level)) {
-            *next = (entry.address(), 0);
-            *next_base = start;
+        };
+        if let Some(bytes) = format.leaf_bytes_of(entry, level) {
+            place.pass(bytes, level);
+            let low = bytes.saturating_sub(1);
+            visit(
+                Iova(start & !low),
+                PhysAddr(format.address(entry).0 & !low),
+                bytes,
+            );
+        } else if let Some((table, lower)) = format.next_table(entry, level) {
+            if let Some(next) = places.get_mut(lower as usize) {
+                *next = Place::new(table, start, lower, within);
+                level = lower;
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! From an I/O virtual address to the entry that maps it.
 
-use crate::addr::{Iova, PhysAddr, PteAddr};
+use crate::addr::{Iova, PhysAddr, PteAddr, PAGE_SIZE};
 use crate::format::Format;
 use crate::machine::Machine;
-use crate::x86_64::{entry_offset, leaf_bytes, Entry};
+use crate::table::{entry_offset, last_address};
 
 /// Where a page table begins: `pt_common.top_of_table`, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub struct Leaf {
     pub pte: PteAddr,
     /// What it maps.
     pub page: PhysAddr,
+    /// Its format.
+    pub format: Format,
+    /// The entry, as the walk read it.
+    pub entry: u64,
 }
 
 /// Why there is no 4 KiB leaf.
@@ -35,7 +39,8 @@ pub enum WalkError {
     /// translation, so one page of it can't be moved alone, and the pages for
     /// splitting the table belong to an allocator that is not exported.
     LargeLeaf(u64),
-    /// The engine does not read this format.
+    /// An entry on the way is neither leaf nor table as the format has them at its
+    /// level: it is refused, not guessed.
     Format,
 }
 
@@ -44,35 +49,32 @@ pub enum WalkError {
 /// The caller holds the mapping (an anchor in VFIO), so that no table on the
 /// way can be freed meanwhile.
 pub fn walk(machine: &mut impl Machine, top: Top, iova: Iova) -> Result<Leaf, WalkError> {
-    if top.format != Format::X86_64 {
-        return Err(WalkError::Format);
-    }
+    let format = top.format;
     // An address that the table does not reach would alias a lower one.
-    let reach = leaf_bytes(top.level.saturating_add(1).min(5));
-    if top.level > 4 || iova.0 >= reach {
+    if top.level > format.top_level() || iova.0 > last_address(top.level) {
         return Err(WalkError::NotMapped);
     }
     let mut table = top.table;
     let mut level = top.level;
     loop {
         let pte = PteAddr(table.0 | entry_offset(iova.0, level));
-        let entry = Entry(machine.load(pte));
-        if !entry.is_present() {
+        let entry = machine.load(pte);
+        if !format.is_present(entry) {
             return Err(WalkError::NotMapped);
         }
-        if entry.is_leaf(level) {
-            return match level {
-                0 => Ok(Leaf {
+        match format.leaf_bytes_of(entry, level) {
+            Some(PAGE_SIZE) => {
+                return Ok(Leaf {
                     pte,
-                    page: entry.address(),
-                }),
-                _ => Err(WalkError::LargeLeaf(leaf_bytes(level))),
-            };
+                    page: format.address(entry),
+                    format,
+                    entry,
+                })
+            }
+            Some(bytes) => return Err(WalkError::LargeLeaf(bytes)),
+            None => {}
         }
-        table = entry.address();
-        level = match level.checked_sub(1) {
-            Some(lower) => lower,
-            None => return Err(WalkError::NotMapped),
-        };
+        // The level falls each time, which ends the loop.
+        (table, level) = format.next_table(entry, level).ok_or(WalkError::Format)?;
     }
 }

@@ -1,9 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The x86_64 format: Intel SDM volume 3, 4.5, as VT-d uses it for first-stage
-//! tables (VT-d 9.8). Levels count from 0, the table whose entries map 4 KiB;
-//! the SDM calls these PTE (0), PDE (1), PDPTE (2), PML4E (3), PML5E (4).
+//! tables (VT-d 9.7) and AMD for v2 tables (AMD IOMMU 2.2.6).
+//!
+//! | bits | name | meaning |
+//! | --- | --- | --- |
+//! | 0 | P | present |
+//! | 1 | R/W | writes are allowed |
+//! | 2 | U/S | requests without privilege are allowed |
+//! | 4:3 | PCD, PWT | memory type |
+//! | 5 | A | accessed |
+//! | 6 | D | dirty (leaves) |
+//! | 7 | PS | page size: a leaf (PDE, PDPTE); PAT in a PTE |
+//! | 8 | G | global (leaves) |
+//! | 51:12 | address | page or table; bit 12 is PAT in a leaf of a PDE or PDPTE |
+//! | 63 | XD | no execution |
+//!
+//! | specification | level |
+//! | --- | --- |
+//! | page table, PTE | 0 |
+//! | page directory, PDE | 1 |
+//! | page-directory-pointer table, PDPTE | 2 |
+//! | PML4, PML4E | 3 |
+//! | PML5, PML5E | 4 |
 
 use crate::addr::PhysAddr;
+use crate::format::Kind;
+use crate::table::entry_bytes;
 use bitflags::bitflags;
 use static_assertions::const_assert_eq;
 
@@ -25,57 +47,34 @@ bitflags! {
     }
 }
 
-/// Bits 51:12: the frame of the page or table.
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-/// Bits of the address that select an entry of one table.
-const INDEX_BITS: u32 = 9;
-/// The lowest table that may hold only pointers to tables: leaves map 4 KiB,
-/// 2 MiB or 1 GiB.
-const FIRST_LEVEL_WITHOUT_LEAVES: u32 = 3;
+/// The frame of the page or table.
+pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// PML5.
+pub(crate) const TOP_LEVEL: u32 = 4;
+/// Leaves map 4 KiB, 2 MiB or 1 GiB.
+const LAST_LEVEL_WITH_LEAVES: u32 = 2;
 
 const_assert_eq!(PteFlags::all().bits() & ADDRESS, 0);
 
-/// An entry of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Entry(pub(crate) u64);
+const fn has(entry: u64, flag: PteFlags) -> bool {
+    entry & flag.bits() != 0
+}
 
-impl Entry {
-    pub(crate) fn flags(self) -> PteFlags {
-        PteFlags::from_bits_truncate(self.0)
-    }
+pub(crate) const fn is_present(entry: u64) -> bool {
+    has(entry, PteFlags::P)
+}
 
-    pub(crate) fn is_present(self) -> bool {
-        self.flags().contains(PteFlags::P)
-    }
-
-    pub(crate) fn is_leaf(self, level: u32) -> bool {
-        level == 0
-            || (level < FIRST_LEVEL_WITHOUT_LEAVES && self.flags().contains(PteFlags::PS))
-    }
-
-    pub(crate) fn address(self) -> PhysAddr {
-        PhysAddr(self.0 & ADDRESS)
-    }
-
-    /// Whether the entry is a present 4 KiB leaf that maps `page`.
-    pub(crate) fn maps(self, page: PhysAddr) -> bool {
-        self.is_present() && self.address() == page
-    }
-
-    /// The same entry for another page: permissions and unknown bits stay.
-    pub(crate) fn redirected(self, page: PhysAddr) -> Self {
-        Self((self.0 & !ADDRESS) | (page.0 & ADDRESS))
+/// Of a present entry of a table at `level`.
+pub(crate) const fn kind(entry: u64, level: u32) -> Kind {
+    let may_be_leaf = level <= LAST_LEVEL_WITH_LEAVES;
+    if level == 0 || (may_be_leaf && has(entry, PteFlags::PS)) {
+        Kind::Leaf(entry_bytes(level))
+    } else {
+        Kind::Table
     }
 }
 
-/// The offset, in bytes, of the entry for `iova` in its table at `level`.
-pub(crate) fn entry_offset(iova: u64, level: u32) -> u64 {
-    let shift = crate::PAGE_SHIFT + INDEX_BITS * level.min(5);
-    (iova.checked_shr(shift).unwrap_or(0) & ((1 << INDEX_BITS) - 1)) * 8
+pub(crate) const fn address(entry: u64) -> PhysAddr {
+    PhysAddr(entry & ADDRESS)
 }
 
-/// Bytes that a leaf at `level` maps.
-pub(crate) const fn leaf_bytes(level: u32) -> u64 {
-    let level = if level > 5 { 5 } else { level };
-    1 << (crate::PAGE_SHIFT + INDEX_BITS * level)
-}

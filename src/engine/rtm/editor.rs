@@ -3,7 +3,7 @@
 //! schedule with the helper, runs the transaction, and finds out what became of it.
 
 use super::plan::Edit;
-use super::port::{numbered, Editing, End, Measured, Report, Request};
+use super::port::{Editing, End, Measured, Report, Request};
 use super::schedule::Schedule;
 use super::status::{Code, Status};
 use crate::attempt::entry_for_end;
@@ -191,7 +191,7 @@ impl Editor {
                 return Phase::AwaitReady;
             }
         };
-        for (_, page) in numbered(pages) {
+        for page in pages.iter_mut().filter(|page| is_planned(page)) {
             page.abort(cause, aborts);
         }
         Phase::Done
@@ -212,7 +212,6 @@ impl Editor {
             _ => u64::MAX,
         };
         self.posted = machine.ticks();
-        let is_planned = |page: &PageMove| matches!(page.state, PageState::Planned { .. });
         Some(Request {
             schedule: Schedule::plan(self.posted, times, deadline)?,
             span: span_of(pages, policy, is_planned)?,
@@ -282,12 +281,14 @@ impl Editor {
             },
         );
         let cause = end.map_err(|cause| refined(cause, report));
-        for (n, page) in numbered(pages) {
+        // Planned pages have the numbers of their edits.
+        let mut n: u16 = 0;
+        for page in pages.iter_mut() {
+            let PageState::Planned { entry } = page.state else {
+                continue;
+            };
             match cause {
                 Ok(()) => {
-                    let PageState::Planned { entry } = page.state else {
-                        continue;
-                    };
                     let used = entry & (page.format.accessed() | page.format.dirty());
                     let sum = machine.sum_of(n);
                     page.maps_end = true;
@@ -295,6 +296,7 @@ impl Editor {
                 }
                 Err(cause) => page.abort(cause, aborts),
             }
+            n = n.saturating_add(1);
         }
         Finish::begin(machine, policy, pages).map_or(Phase::Done, Phase::Finish)
     }
@@ -304,6 +306,10 @@ impl Default for Editor {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn is_planned(page: &PageMove) -> bool {
+    matches!(page.state, PageState::Planned { .. })
 }
 
 /// A timeout has a cause of its own when the helper gave up.

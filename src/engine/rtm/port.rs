@@ -9,7 +9,6 @@ use super::transaction::Committed;
 use crate::addr::{PageSpan, PhysAddr, PteAddr};
 use crate::checksum::Checksum;
 use crate::machine::{InvalidateError, Machine, Transfer};
-use crate::page::PageMove;
 
 /// What the editor asks of the helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,8 +77,8 @@ pub trait Editing: Machine {
     /// Puts edit `n` into the plan.
     fn put_edit(&mut self, n: u16, edit: Edit);
 
-    /// Takes sum, START and END of page `n` out of the helper's hands, or puts
-    /// them there, before [`Editing::post`].
+    /// Puts START and END of page `n` where the helper finds them after
+    /// [`Editing::post`].
     fn put_page(&mut self, n: u16, start: PhysAddr, end: PhysAddr);
 
     /// Hands the request to the helper: everything that was put before is visible
@@ -130,11 +129,4 @@ pub trait Helping: Transfer {
 
     /// Answers (release).
     fn report(&mut self, report: Report);
-}
-
-/// Calls of [`PageMove`]s that take part in an attempt, with their number in it.
-pub(crate) fn numbered(pages: &mut [PageMove]) -> impl Iterator<Item = (u16, &mut PageMove)> {
-    use crate::page::PageState;
-    let planned = |page: &&mut PageMove| matches!(page.state, PageState::Planned { .. });
-    (0u16..).zip(pages.iter_mut().filter(planned))
 }

@@ -182,14 +182,14 @@ fn edit(plan: &Plan<'_>, n: u16, cpu: &mut impl TransactionCpu) -> Result<Edit, 
 
 /// The first line to watch of edit `n` or a later one.
 fn first_watch(plan: &Plan<'_>, n: u16) -> Instruction {
-    let mut rest = plan.edits.iter().skip(usize::from(n));
-    match rest.position(|edit| edit.watch != 0) {
-        Some(further) => {
-            let further = u16::try_from(further).unwrap_or(u16::MAX);
-            Instruction::Watch(n.saturating_add(further), 0)
+    let mut n = n;
+    while let Some(edit) = plan.edits.get(usize::from(n)) {
+        if edit.watch != 0 {
+            return Instruction::Watch(n, 0);
         }
-        None => Instruction::Compare(0),
+        n = n.saturating_add(1);
     }
+    Instruction::Compare(0)
 }
 
 fn poll(

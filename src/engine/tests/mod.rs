@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the engine on a simulated machine. `cargo test -p pagemove-engine`.
 
+mod formats;
 mod interleavings;
 mod parts;
 mod refusals;
 mod sim;
+mod tables;
 mod walks;

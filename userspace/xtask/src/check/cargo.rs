@@ -5,11 +5,18 @@ use crate::judge::tap::Status;
 use crate::judge::verdict::Verdict;
 use crate::place::Place;
 use anyhow::{Context, Result};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-pub fn run(name: &str, arguments: &[String], place: &Place) -> Result<(Verdict, String)> {
+/// Tells tests where the kernel's source tree is.
+const KERNEL_SOURCE: &str = "PAGEMOVE_KERNEL_SOURCE";
+
+pub fn run(name: &str, arguments: &[String], place: &Place, kernel: Option<&Path>) -> Result<(Verdict, String)> {
     let mut command = Command::new("cargo");
     command.args(arguments).current_dir(place.workspace()).stdin(Stdio::null());
+    if let Some(tree) = kernel {
+        command.env(KERNEL_SOURCE, tree);
+    }
     let output = command.output().context("cargo is missing: install Rust (rustup)")?;
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     let mut verdict = parse(&String::from_utf8_lossy(&output.stdout));

@@ -132,6 +132,9 @@ fn prepare(setup: &Setup, tests: &[&Test]) {
             let _ = setup.guest_qemu();
         }
     }
+    if tests.iter().any(|test| test.kernel_source) {
+        let _ = setup.root();
+    }
     if tests.iter().any(|test| test.binary) {
         let _ = setup.module(crate::module::Variant::Ship).and_then(|_| setup.module(crate::module::Variant::Test));
     }

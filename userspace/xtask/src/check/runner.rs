@@ -42,7 +42,10 @@ fn attempt(setup: &Setup, test: &Test, live: bool, logs: &Path) -> Result<(Verdi
     }
     fs::create_dir_all(logs)?;
     let (verdict, text) = match (&test.cargo, &test.host) {
-        (Some(arguments), _) => cargo::run(&test.name, arguments, setup.place)?,
+        (Some(arguments), _) => {
+            let kernel = test.kernel_source.then(|| setup.kernel_source()).transpose()?;
+            cargo::run(&test.name, arguments, setup.place, kernel.as_deref())?
+        }
         (_, Some(argv)) => host::run(&test.name, argv, setup.place)?,
         _ => (module::run(setup)?, String::new()),
     };

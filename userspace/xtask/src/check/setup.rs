@@ -38,6 +38,11 @@ impl<'a> Setup<'a> {
         once(&self.root, || make::ensure(self.place, None))
     }
 
+    /// The stock kernel's source tree.
+    pub fn kernel_source(&self) -> Result<PathBuf> {
+        Ok(self.root()?.dir().join(make::tree()))
+    }
+
     pub fn module(&self, variant: Variant) -> Result<&PathBuf> {
         let cell = match variant {
             Variant::Ship => &self.ship,

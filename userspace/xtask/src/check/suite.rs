@@ -31,6 +31,10 @@ pub struct Test {
     pub group: Group,
     /// Arguments of cargo; each test that libtest reports counts.
     pub cargo: Option<Vec<String>>,
+    /// With `cargo`: make the build root first, and name its kernel source tree in
+    /// the environment, PAGEMOVE_KERNEL_SOURCE.
+    #[serde(default)]
+    pub kernel_source: bool,
     /// A command of the host; counts as one.
     pub host: Option<Vec<String>>,
     /// Checks of the built module files, done by this program.
@@ -109,6 +113,9 @@ impl Suite {
             let kinds = [test.cargo.is_some(), test.host.is_some(), test.binary, test.vm.is_some()];
             if kinds.iter().filter(|kind| **kind).count() != 1 {
                 bail!("test {} has to be one of cargo, host, binary and vm", test.name);
+            }
+            if test.kernel_source && test.cargo.is_none() {
+                bail!("test {} has kernel_source, which is for cargo only", test.name);
             }
         }
         Ok(Self(tests))

@@ -60,6 +60,13 @@ fn a_test_is_of_one_kind_and_named_once() {
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\nhost = []\nbinary = true\n").is_err());
 }
 
+#[test]
+fn the_kernel_source_is_for_cargo_only() {
+    let suite = Suite::parse(&TWO.replace("cargo = [\"test\"]", "cargo = [\"test\"]\nkernel_source = true")).unwrap();
+    assert_eq!(suite.all().iter().map(|test| test.kernel_source).collect::<Vec<_>>(), [true, false]);
+    assert!(Suite::parse(&TWO.replace("cargo = [\"test\"]", "binary = true\nkernel_source = true")).is_err());
+}
+
 /// The lists that are really used name only what exists.
 #[test]
 fn the_lists_agree() {
