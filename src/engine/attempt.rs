@@ -69,7 +69,8 @@ impl<M: Machine> Engine<M> for Attempt {
         self.phase = self.next(machine, policy, pages, aborts);
         match self.phase {
             Phase::Done => Progress::Done,
-            Phase::AwaitInvalidation | Phase::Finish(Finish::Await) if self.phase == before => {
+            Phase::AwaitInvalidation if self.phase == before => Progress::Waiting,
+            Phase::Finish(finish) if self.phase == before && finish.is_waiting() => {
                 Progress::Waiting
             }
             _ => Progress::More,
@@ -326,8 +327,8 @@ fn commit(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
     }
 }
 
-/// The entry that maps END. A and D that were set before stay set, for whoever
-/// else tracks them.
+/// The entry that maps END: the same one with `used` set, unless a build for tests
+/// drops bits.
 pub(crate) fn entry_for_end(policy: &Policy, page: &PageMove, entry: u64, used: u64) -> u64 {
     let lost = if policy.without.leaves_out(Steps::KEEP_DIRTY) {
         page.format.dirty()
@@ -343,7 +344,12 @@ pub(crate) fn entry_for_end(policy: &Policy, page: &PageMove, entry: u64, used: 
     page.format.redirected((kept | used) & !lost, page.end)
 }
 
-/// The commit. If readers are tolerated an entry whose A was set since is taken,
+/// The commit. A and D are set in the new entry, whether they had been or not: who
+/// tracks them loses nothing, and no walk has a reason to store what it has read of
+/// the entry. So an IOMMU that stores old entries (QEMU) can turn END into START
+/// once, but never START into END again, and the verification can tell.
+///
+/// If readers are tolerated an entry whose A was set since is taken,
 /// too; its A stays.
 fn swap_to_end(
     machine: &mut impl Machine,
@@ -353,6 +359,11 @@ fn swap_to_end(
     used: u64,
 ) -> bool {
     let accessed = page.format.accessed();
+    let used = if policy.without.leaves_out(Steps::SET_AD) {
+        used
+    } else {
+        accessed | page.format.dirty()
+    };
     let mut ignored = if policy.reads_allowed { accessed } else { 0 };
     if policy.without.leaves_out(Steps::AD_COMPARE) {
         ignored = accessed | page.format.dirty();

@@ -7,15 +7,24 @@ use crate::page::{span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
 use crate::step::Steps;
 
+/// Which pages it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Round {
+    /// Those that were committed.
+    Committed,
+    /// Of these, those whose entry maps START again.
+    Reverted,
+}
+
 /// What the next step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finish {
-    /// Begin to invalidate what was committed.
-    Invalidate,
+    /// Begin to invalidate the pages.
+    Invalidate(Round),
     /// Wait for that.
-    Await,
-    /// Check that a committed page lost nothing.
-    Verify(u16),
+    Await(Round),
+    /// Check that a page lost nothing.
+    Verify(Round, u16),
 }
 
 impl Finish {
@@ -30,7 +39,7 @@ impl Finish {
             if policy.without.leaves_out(Steps::SECOND_INVALIDATION) {
                 return after_invalidation(machine, policy, pages);
             }
-            return Some(Self::Invalidate);
+            return Some(Self::Invalidate(Round::Committed));
         }
         moved(machine, policy, pages);
         None
@@ -45,30 +54,64 @@ impl Finish {
         aborts: &mut AbortCounts,
     ) -> Option<Self> {
         match self {
-            Self::Invalidate => {
-                if let Some(span) = span_of(pages, policy, is_committed) {
+            Self::Invalidate(round) => {
+                if let Some(span) = span_of(pages, policy, |page| round.is_about(page)) {
                     machine.invalidate(span);
                 }
-                Some(Self::Await)
+                Some(Self::Await(round))
             }
-            Self::Await => {
+            Self::Await(round) => {
                 let Some(result) = machine.invalidated() else {
-                    return Some(Self::Await);
+                    return Some(Self::Await(round));
                 };
-                for page in pages.iter_mut().filter(|page| is_committed(page)) {
+                for page in pages.iter_mut().filter(|page| round.is_about(page)) {
                     page.unsettled |= result.is_err();
                 }
-                after_invalidation(machine, policy, pages)
+                match round {
+                    Round::Committed => after_invalidation(machine, policy, pages),
+                    Round::Reverted => Some(Self::Verify(round, 0)),
+                }
             }
-            Self::Verify(n) => {
+            Self::Verify(round, n) => {
                 if let Some(page) = pages.get_mut(usize::from(n)) {
-                    verify(machine, policy, page, aborts);
+                    match round {
+                        Round::Committed => verify(machine, policy, page),
+                        Round::Reverted => verify_reverted(machine, page, aborts),
+                    }
                 }
                 let next = n.saturating_add(1);
-                (usize::from(next) < pages.len()).then_some(Self::Verify(next))
+                if usize::from(next) < pages.len() {
+                    return Some(Self::Verify(round, next));
+                }
+                after_verification(policy, pages, round)
             }
         }
     }
+
+    /// Whether it waits for the hardware.
+    pub(crate) const fn is_waiting(self) -> bool {
+        matches!(self, Self::Await(_))
+    }
+}
+
+impl Round {
+    fn is_about(self, page: &PageMove) -> bool {
+        match self {
+            Self::Committed => is_committed(page),
+            Self::Reverted => matches!(page.state, PageState::Reverted { .. }),
+        }
+    }
+}
+
+fn after_verification(policy: &Policy, pages: &[PageMove], round: Round) -> Option<Finish> {
+    let next = Round::Reverted;
+    if round == next || !pages.iter().any(|page| next.is_about(page)) {
+        return None;
+    }
+    if policy.without.leaves_out(Steps::REVERTED_INVALIDATION) {
+        return Some(Finish::Verify(next, 0));
+    }
+    Some(Finish::Invalidate(next))
 }
 
 fn is_committed(page: &PageMove) -> bool {
@@ -85,7 +128,7 @@ fn after_invalidation(
     pages: &mut [PageMove],
 ) -> Option<Finish> {
     if is_verified(policy) {
-        return Some(Finish::Verify(0));
+        return Some(Finish::Verify(Round::Committed, 0));
     }
     moved(machine, policy, pages);
     None
@@ -108,28 +151,40 @@ fn final_state(machine: &mut impl Machine, policy: &Policy) -> PageState {
     }
 }
 
-fn verify(
-    machine: &mut impl Machine,
-    policy: &Policy,
-    page: &mut PageMove,
-    aborts: &mut AbortCounts,
-) {
+fn verify(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
     let PageState::Committed { used, sum } = page.state else {
         return;
     };
-    let format = page.format;
     let seen = machine.load(page.pte);
     let unchecked = policy.without.leaves_out(Steps::VERIFY_SUM);
-    if format.maps(seen, page.end) && (unchecked || machine.sum(page.start) == sum) {
-        page.state = final_state(machine, policy);
-    } else if format.maps(seen, page.start) && machine.sum(page.end) == sum {
-        // An update of A or D that had begun before the commit stored the old
-        // entry over it. No write reached END, so START is the page.
-        give_back(machine, page, used);
+    if page.format.maps(seen, page.start) {
         page.maps_end = false;
+        page.state = PageState::Reverted { used, sum };
+        return;
+    }
+    page.maps_end = page.format.maps(seen, page.end);
+    page.state = if page.maps_end && (unchecked || machine.sum(page.start) == sum) {
+        final_state(machine, policy)
+    } else {
+        PageState::LostWrite
+    };
+}
+
+/// An update of A or D that had begun before the commit stored the old entry over
+/// it. Between the two a device may have translated to END. Now that another
+/// invalidation is complete nobody does so any more: if no write has reached END,
+/// START is the page.
+fn verify_reverted(machine: &mut impl Machine, page: &mut PageMove, aborts: &mut AbortCounts) {
+    let PageState::Reverted { used, sum } = page.state else {
+        return;
+    };
+    let seen = machine.load(page.pte);
+    let is_start = page.format.maps(seen, page.start);
+    if is_start && page.is_settled() && machine.sum(page.end) == sum {
+        give_back(machine, page, used);
         page.abort(Abort::Overwritten, aborts);
     } else {
-        page.maps_end = format.maps(seen, page.end);
+        page.maps_end = page.format.maps(seen, page.end);
         page.state = PageState::LostWrite;
     }
 }

@@ -35,7 +35,7 @@ pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
 pub use attempt::{Attempt, Phase};
 pub use batch::BatchSizer;
 pub use checksum::Checksum;
-pub use finish::Finish;
+pub use finish::{Finish, Round};
 pub use format::Format;
 pub use machine::{ApertureError, InvalidateError, Machine, Stop, Transfer};
 pub use page::{Abort, AbortCounts, Outcome, PageMove, PageState};

@@ -128,6 +128,13 @@ pub enum PageState {
         /// Of the copy.
         sum: Checksum,
     },
+    /// The PTE was committed and maps START again; not verified yet.
+    Reverted {
+        /// As in `Committed`.
+        used: u64,
+        /// Of the copy.
+        sum: Checksum,
+    },
     /// The PTE maps END.
     Moved,
     /// START is mapped as if nothing had been tried.

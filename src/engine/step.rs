@@ -66,6 +66,10 @@ bitflags! {
         const VERIFY_SUM = 1 << 27;
         /// `rtm`: the distance between the late check and signal 1.
         const SKEW = 1 << 28;
+        /// The invalidation before an entry that maps START again is judged.
+        const REVERTED_INVALIDATION = 1 << 30;
+        /// `adbit`: setting A and D in the new entry.
+        const SET_AD = 1 << 31;
         /// Giving up when END could not be reached.
         const FAILED_APERTURE = 1 << 29;
     }

@@ -6,14 +6,24 @@ use engine::rtm::Times;
 use engine::Policy;
 use sim::{AdUpdate, Config, DeviceKind, Hardware, Workload};
 
+/// Which promises the hardware keeps, and with that what has to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promises {
+    /// All: every guarantee holds.
+    Kept,
+    /// Not one on which atomicity rests: a loss is found by the verification.
+    Broken,
+    /// Not even the one on which the verification rests: invalidations drain.
+    Undrained,
+}
+
 /// A configuration with a name and what is to be seen in it.
 #[derive(Clone)]
 pub struct Case {
     pub name: &'static str,
     pub about: &'static str,
     pub config: Config,
-    /// It breaks a promise on which the guarantee rests.
-    pub broken_hardware: bool,
+    pub promises: Promises,
     pub sometimes: &'static [Sometimes],
     /// Distinct states, pinned.
     pub states: usize,
@@ -204,10 +214,17 @@ const fn with_ad(ad: AdUpdate) -> Hardware {
 }
 
 /// `adbit` on an IOMMU that sets A and D in whatever the entry is by now.
-pub const BLIND_OR: Config = hardware(ADBIT, with_ad(AdUpdate::BlindOr));
+pub const BLIND_OR: Config = devices(
+    hardware(ADBIT, with_ad(AdUpdate::BlindOr)),
+    [DeviceKind::plain(2), DeviceKind::ats(2, 1)],
+);
 
-/// `adbit` on an IOMMU that stores the entry that it has read, with A and D.
-pub const STORE_OLD: Config = hardware(ADBIT, with_ad(AdUpdate::StoreOld));
+/// `adbit` on an IOMMU that stores the entry that it has read, with A and D; two
+/// devices, so that one can use END before the other's walk puts START back.
+pub const STORE_OLD: Config = devices(
+    hardware(adbit(RTM_COLD), with_ad(AdUpdate::StoreOld)),
+    [DeviceKind::plain(2), DeviceKind::plain(2)],
+);
 
 /// `rtm` where a walk of an entry in the write set aborts nothing.
 pub const SILENT_WALKS: Config = hardware(
@@ -229,7 +246,7 @@ fn sound(
         name,
         about,
         config,
-        broken_hardware: false,
+        promises: Promises::Kept,
         sometimes,
         states,
     }
@@ -243,7 +260,7 @@ fn broken(
     states: usize,
 ) -> Case {
     Case {
-        broken_hardware: true,
+        promises: Promises::Broken,
         ..sound(name, about, config, sometimes, states)
     }
 }
@@ -279,7 +296,7 @@ fn standard_rtm() -> Vec<Case> {
     };
     let mute = Config {
         policy: Policy {
-            deadline: Some(6),
+            deadline: Some(8),
             ..Policy::new(0)
         },
         ..devices(
@@ -321,13 +338,14 @@ fn standard_rtm() -> Vec<Case> {
         sound("rtm-deadline", "a deadline that can pass at any step", DEADLINE, &[p::MOVED, p::DEADLINE], 0),
         sound("rtm-faults", "invalidations that fail, a caller that is told to stop", FAULTS, &[p::MOVED, p::INVALIDATE, p::CANCELLED, p::UNSETTLED], 0),
         sound("rtm-vanish", "a device with a TLB that vanishes", devices(RTM, [vanishing, NONE]), &[p::MOVED, p::DEVICE_GONE, p::UNSETTLED], 0),
-        sound("rtm-mute", "a device that stops answering, and goes on", mute, &[p::TIMEOUT], 0),
+        sound("rtm-mute", "a device that stops answering, and goes on", mute, &[p::LATE, p::INVALIDATE], 0),
         sound("rtm-blind-or", "A/D updates without a compare: conflicts and draining suffice", hardware(RTM_COLD, with_ad(AdUpdate::BlindOr)), OF_RTM, 0),
         sound("rtm-store-old", "A/D updates that store the old entry", hardware(RTM_COLD, with_ad(AdUpdate::StoreOld)), OF_RTM, 0),
         sound("rtm-no-ad", "tables without A and D", hardware(RTM, with_ad(AdUpdate::Never)), OF_RTM, 0),
     ]
 }
 
+/// A and D are clear in the beginning.
 const RTM_COLD: Config = Config {
     workload: Workload {
         accessed: false,
@@ -390,6 +408,54 @@ fn standard_broken() -> Vec<Case> {
         broken("broken-store-old", "`adbit`, A/D updates that store the old entry", STORE_OLD, &[p::MOVED, p::OVERWRITTEN, p::LOST_AND_REPORTED], 0),
         broken("broken-silent-walks", "`rtm`, walks that abort nothing", SILENT_WALKS, &[p::MOVED, p::LOST_AND_REPORTED], 0),
         broken("broken-readers", "readers tolerated where a write through a clean entry does not walk", readers, &[p::MOVED, p::LOST_AND_REPORTED], 0),
-        broken("broken-draining", "`adbit`, invalidations that do not drain", hardware(ADBIT, draining), &[p::MOVED, p::LOST_AND_REPORTED], 0),
+        Case {
+            promises: Promises::Undrained,
+            ..broken("undrained", "`adbit`, invalidations that do not drain: beyond any verification", hardware(ADBIT, draining), &[p::MOVED, p::LOST_AND_REPORTED, p::LOST_IN_SILENCE], 0)
+        },
+    ]
+}
+
+/// Those that `make check-deep` explores besides.
+pub fn deep() -> Vec<Case> {
+    let plain_and_ats = [DeviceKind::plain(2), DeviceKind::ats(1, 1)];
+    let one_each = [DeviceKind::plain(1), DeviceKind::ats(1, 1)];
+    let many = Config {
+        workload: Workload {
+            devices: one_each,
+            cpu_writes: 1,
+            software_bits: 1,
+            ..Workload::ONE
+        },
+        ..RTM
+    };
+    let watch = Config {
+        policy: Policy {
+            watch: true,
+            ..Policy::new(1)
+        },
+        workload: Workload {
+            capacity: true,
+            ..Workload::ONE
+        },
+        ..RTM
+    };
+    let fallback = Config {
+        policy: Policy {
+            fall_back_after: Some(1),
+            ..Policy::new(2)
+        },
+        ..devices(RTM, one_each)
+    };
+    vec![
+        sound("deep-rtm-2-devices", "two devices, one with a TLB that asks ahead", devices(RTM, plain_and_ats), OF_RTM, 0),
+        sound("deep-rtm-2-pages", "two pages, two devices", devices(TWO_PAGES, one_each), OF_RTM, 0),
+        sound("deep-rtm-aperture", "the same device behind a window, three slots", devices(Config { times: THREE_SLOTS.times, ..APERTURE_FAULTS }, [DeviceKind::ats(2, 1), NONE]), OF_RTM, 0),
+        sound("deep-rtm-all", "two devices, another CPU that writes the page and the entry", many, OF_RTM, 0),
+        sound("deep-rtm-watch", "START in the read set, two accesses, a second attempt", watch, OF_RTM, 0),
+        sound("deep-rtm-skew", "clocks that differ, two devices", devices(SKEWED, one_each), OF_RTM, 0),
+        sound("deep-rtm-retry", "three attempts", Config { policy: Policy::new(2), ..RTM }, OF_RTM, 0),
+        sound("deep-fallback", "`adbit` after one attempt by `rtm`, two devices", fallback, &[p::FALLBACK], 0),
+        sound("deep-adbit", "two pages, two devices, a second attempt", adbit(Config { policy: Policy::new(1), ..devices(TWO_PAGES, one_each) }), OF_ADBIT, 0),
+        sound("deep-store-old", "`rtm` on an IOMMU that stores old entries, two devices", hardware(devices(RTM_COLD, one_each), with_ad(AdUpdate::StoreOld)), OF_RTM, 0),
     ]
 }

@@ -3,33 +3,92 @@
 //! keeps no promise longer than it has to.
 
 mod configs;
+mod explore;
 mod model;
 mod mutants;
 mod properties;
+mod report;
+mod trace;
+mod words;
 
-fn main() {
-    use stateright::{Checker, HasDiscoveries, Model};
-    let only = std::env::args().nth(2);
-    let wanted = |name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    if std::env::args().nth(1).as_deref() == Some("mutants") {
-        for mutant in mutants::all() {
-            if !wanted(mutant.name) { continue; }
-            let begun = std::time::Instant::now();
-            let checker = model::MoveModel::new(&mutant.case()).checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-            let found = checker.discoveries().into_iter().map(|(name, path)| (path.into_actions().len(), name)).min();
-            println!("{:<28} {:?} {:>10} {:.1}", mutant.name, found, checker.unique_state_count(), begun.elapsed().as_secs_f64());
-        }
-        return;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Check the engine's protocol, exhaustively", arg_required_else_help = true)]
+struct Arguments {
+    /// Run a counterexample again, step by step in words
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Explore every state of the configurations
+    Model {
+        /// The large configurations, instead of the standard ones
+        #[arg(long)]
+        deep: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Leave out one step at a time: each has to be found
+    Mutants {
+        /// Write a counterexample for each mutation into this directory
+        #[arg(long, value_name = "DIR")]
+        traces: Option<PathBuf>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(clap::Args)]
+struct Common {
+    /// Only those whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Threads [default: one for each CPU]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print the results as TAP
+    #[arg(long)]
+    tap: bool,
+}
+
+impl Common {
+    fn threads(&self) -> usize {
+        let here = || std::thread::available_parallelism().map_or(1, |count| count.get());
+        self.threads.unwrap_or_else(here).max(1)
     }
-    for case in configs::standard() {
-        if !wanted(case.name) { continue; }
-        let begun = std::time::Instant::now();
-        let checker = model::MoveModel::new(&case).checker().threads(2).spawn_bfs().join();
-        let discoveries: std::collections::BTreeMap<_, _> = checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
-        println!("{:<28} {:>10} states {:>11} transitions depth {:>3} {:6.1} s", case.name, checker.unique_state_count(), checker.state_count(), checker.max_depth(), begun.elapsed().as_secs_f64());
-        for s in case.sometimes { if !discoveries.contains_key(s.name) { println!("   NEVER {}", s.name); } }
-        for a in properties::always(case.broken_hardware) {
-            if let Some(actions) = discoveries.get(a.name) { println!("  BROKEN {}", a.name); for a in actions { println!("        {a}"); } }
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<bool> {
+    if let Some(file) = arguments.replay {
+        return trace::replay(&file);
+    }
+    match arguments.task {
+        Some(Task::Model { deep, common }) => {
+            let cases = if deep { configs::deep() } else { configs::standard() };
+            report::model(cases, &common.only, common.threads(), common.tap)
+        }
+        Some(Task::Mutants { traces, common }) => {
+            report::mutants(traces.as_deref(), &common.only, common.threads(), common.tap)
+        }
+        None => Ok(true),
     }
 }

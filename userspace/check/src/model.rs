@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The model as stateright wants it.
 
-use crate::configs::Case;
+use crate::configs::{Case, Promises};
 use crate::properties;
 use sim::{Action, Config, State};
 use stateright::{Model, Property};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct MoveModel {
     config: Arc<Config>,
     sometimes: &'static [properties::Sometimes],
-    broken_hardware: bool,
+    promises: Promises,
 }
 
 impl MoveModel {
@@ -19,7 +19,7 @@ impl MoveModel {
         Self {
             config: Arc::new(case.config),
             sometimes: case.sometimes,
-            broken_hardware: case.broken_hardware,
+            promises: case.promises,
         }
     }
 }
@@ -43,7 +43,7 @@ impl Model for MoveModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let always = properties::always(self.broken_hardware);
+        let always = properties::always(self.promises);
         let always = always.iter().map(|it| Property::always(it.name, it.holds));
         let sometimes = self.sometimes.iter().map(|it| Property::sometimes(it.name, it.holds));
         always.chain(sometimes).collect()

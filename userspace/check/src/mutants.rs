@@ -2,7 +2,7 @@
 //! One step left out or done wrongly at a time: each has to be found.
 
 use crate::configs::{
-    self as c, Case, ADBIT, APERTURE, ATS, CPUS, DEADLINE, FAULTS, READS_ALLOWED, RETRY, RTM,
+    self as c, Case, Promises, ADBIT, APERTURE, ATS, CPUS, DEADLINE, FAULTS, READS_ALLOWED, RETRY, RTM,
     SKEWED, SOFTWARE, TWO_PAGES,
 };
 use engine::Steps;
@@ -14,7 +14,7 @@ pub struct Mutant {
     pub about: &'static str,
     pub step: Steps,
     pub config: Config,
-    pub broken_hardware: bool,
+    pub promises: Promises,
 }
 
 impl Mutant {
@@ -26,7 +26,7 @@ impl Mutant {
             name: self.name,
             about: self.about,
             config,
-            broken_hardware: self.broken_hardware,
+            promises: self.promises,
             sometimes: &[],
             states: 0,
         }
@@ -39,14 +39,14 @@ const fn sound(name: &'static str, about: &'static str, step: Steps, config: Con
         about,
         step,
         config,
-        broken_hardware: false,
+        promises: Promises::Kept,
     }
 }
 
 /// On hardware that breaks a promise, where the verification has to find it.
 const fn broken(name: &'static str, about: &'static str, step: Steps, config: Config) -> Mutant {
     Mutant {
-        broken_hardware: true,
+        promises: Promises::Broken,
         ..sound(name, about, step, config)
     }
 }
@@ -112,6 +112,8 @@ fn both() -> Vec<Mutant> {
         broken("blind-or-no-sum", "blind A/D updates, verification without the checksum", Steps::VERIFY_SUM, c::BLIND_OR),
         broken("blind-or-no-second", "blind A/D updates, verification without its invalidation", Steps::SECOND_INVALIDATION, c::BLIND_OR),
         broken("store-old-no-verify", "A/D updates that store the old entry, no verification", Steps::VERIFICATION, c::STORE_OLD),
+        broken("store-old-no-third", "an entry that maps START again is judged without an invalidation", Steps::REVERTED_INVALIDATION, c::STORE_OLD),
+        broken("store-old-clear", "A and D of the new entry stay clear where they were", Steps::SET_AD, c::STORE_OLD),
         broken("silent-walk-no-verify", "walks that do not abort transactions, no verification", Steps::VERIFICATION, c::SILENT_WALKS),
     ]
 }

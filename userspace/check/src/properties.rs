@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What has to hold in every state, and what has to be seen in some.
 
+use crate::configs::Promises;
 use crate::model::MoveModel;
 use engine::{Abort, Outcome, PageState};
 use sim::{Broken, Place, State, Why};
@@ -89,14 +90,16 @@ const BROKEN: &[Always] = &[Always {
     holds: |_, state| !state.is_quiet() || losses_are_reported(state),
 }];
 
-pub fn always(broken_hardware: bool) -> Vec<&'static Always> {
-    let first = if broken_hardware { BROKEN } else { SOUND };
-    let rest = ANY.iter().filter(|it| {
-        // A device that holds an old translation uses START after it was given
-        // back; which is why the glue never gives it back then. The bits of an
-        // entry that hardware overwrites are not ours to keep.
-        !broken_hardware || !["freed", "bits", "G3"].contains(&it.name)
-    });
+pub fn always(promises: Promises) -> Vec<&'static Always> {
+    let first = match promises {
+        Promises::Kept => SOUND,
+        Promises::Broken => BROKEN,
+        Promises::Undrained => &[],
+    };
+    // A device that holds an old translation uses START after it was given back,
+    // and hardware that overwrites entries takes their bits: not the engine's doing.
+    let by_hardware = ["freed", "bits", "G3"];
+    let rest = ANY.iter().filter(|it| promises == Promises::Kept || !by_hardware.contains(&it.name));
     first.iter().chain(rest).collect()
 }
 

@@ -174,6 +174,8 @@ impl Config {
         let signal1 = BASE_TICKS + times.lead + times.skew + 1;
         let slots = times.first_slot + times.interval * u64::from(times.slots);
         let skew = self.hardware.skew.unsigned_abs();
-        signal1 + slots + u64::from(skew) + self.policy.deadline.map_or(0, |_| 1)
+        let over = signal1 + slots + u64::from(skew);
+        // One more for whoever has to see that the deadline has passed.
+        self.policy.deadline.map_or(over, |at| over.max(at + 1) + u64::from(skew))
     }
 }

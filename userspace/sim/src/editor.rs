@@ -218,6 +218,7 @@ pub fn is_final(pages: &[PageMove]) -> bool {
                 | PageState::Cleared { .. }
                 | PageState::Copied { .. }
                 | PageState::Committed { .. }
+                | PageState::Reverted { .. }
         )
     };
     !pages.iter().any(open)

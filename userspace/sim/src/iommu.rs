@@ -163,7 +163,10 @@ impl World {
 
     fn set_bits(&mut self, page: usize, entry: u64) {
         self.entries[page] = entry;
-        self.needed[page] |= entry & (FORMAT.accessed() | FORMAT.dirty());
+        // One update that stores what it has read takes the bits of another.
+        if self.config.hardware.ad != AdUpdate::StoreOld {
+            self.needed[page] |= entry & (FORMAT.accessed() | FORMAT.dirty());
+        }
     }
 
     fn translated(&mut self, d: usize, page: usize, write: bool, fetch: bool, entry: u64) {
