@@ -5,4 +5,6 @@ mod interleavings;
 mod parts;
 mod refusals;
 mod sim;
+#[cfg(not(feature = "loom"))] // Its atomics work inside a model alone: userspace/loom.
+mod slots;
 mod walks;
