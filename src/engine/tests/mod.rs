@@ -2,9 +2,11 @@
 //! Tests of the engine on a simulated machine. `cargo test -p pagemove-engine`.
 
 mod interleavings;
+#[cfg(not(feature = "loom"))] // Its atomics work inside a model alone: userspace/loom.
+mod mailbox;
 mod parts;
 mod refusals;
 mod sim;
-#[cfg(not(feature = "loom"))] // Its atomics work inside a model alone: userspace/loom.
+#[cfg(not(feature = "loom"))]
 mod slots;
 mod walks;
