@@ -62,8 +62,10 @@ pub enum Command {
 ///    writing to END;
 /// 3. the helper touches no data after `report(g)`.
 ///
-/// One thing may be read outside the table: END by a device, or by the editor, after a
-/// slot was found set ([`super::Slots::is_set`]). The helper writes to it no more then.
+/// Two things the editor may read outside the table, since the helper writes to them no
+/// more: what it wrote before [`ready`](Self::ready)`(g)`, once [`is_ready`](Self::is_ready)
+/// was true; and END, as a device may, once a slot was found set
+/// ([`super::Slots::is_set`]).
 ///
 /// Nothing else is needed of the callers: a call out of turn is refused or has no effect,
 /// as each method says. At worst a side waits for something that never comes; the data

@@ -56,11 +56,11 @@ pub const OFFSETS: [u32; COUNT] = {
 };
 
 /// Bytes of [`Slots`] that one element stands for. loom would have to keep account of
-/// each line; it gets those alone that hold a slot.
+/// each line, on a small stack; it gets those alone that hold a slot, and no alignment.
 const UNIT: usize = if cfg!(feature = "loom") { STRIDE } else { LINE };
 
 /// A line. Only the first word of some is ever used.
-#[repr(C, align(64))]
+#[cfg_attr(not(feature = "loom"), repr(C, align(64)))]
 struct Line(AtomicU64);
 
 impl Line {
@@ -83,7 +83,7 @@ impl Line {
 ///
 /// A slot is set when it holds the generation of the attempt; so none has to be cleared,
 /// and what an earlier attempt has set is not set in this one.
-#[repr(C, align(4096))]
+#[cfg_attr(not(feature = "loom"), repr(C, align(4096)))]
 pub struct Slots<O: Orderings = Shipped> {
     lines: [Line; LAST / UNIT + 1],
     orderings: PhantomData<fn() -> O>,
