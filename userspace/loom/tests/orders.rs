@@ -3,7 +3,7 @@
 //! access, or leave out one step; loom has to find an order in which that goes wrong.
 //!
 //! One thing that the model allows loom does not try: a load that takes its value from a
-//! store which is made only later. No access here could let that happen on x86.
+//! store which is made only later. x86 does not do that either.
 
 use engine::rtm::{Orderings, Shipped};
 use pagemove_loom::{help, spawn, Arc, Desk, Editor, Ending, Kind, Weakened};
