@@ -5,18 +5,26 @@
 
 mod editor;
 mod fallback;
+mod generation;
 mod helper;
+mod mailbox;
 mod plan;
 mod port;
 mod schedule;
+mod slots;
 mod status;
+mod sync;
 mod transaction;
 
 pub use editor::{Editor, Phase};
 pub use fallback::Either;
+pub use generation::Generation;
 pub use helper::{Duty, Helper};
+pub use mailbox::{Command, Mailbox};
 pub use plan::{Edit, Plan};
 pub use port::{Editing, End, Helping, Measured, Report, Request};
 pub use schedule::{Schedule, Times, MAX_SLOTS};
+pub use slots::{Slots, OFFSETS};
 pub use status::{AbortBits, Code, Status};
+pub use sync::{Orderings, Shipped};
 pub use transaction::{Committed, Instruction, Transaction, TransactionCpu};

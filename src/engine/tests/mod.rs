@@ -3,8 +3,12 @@
 
 mod formats;
 mod interleavings;
+#[cfg(not(feature = "loom"))] // Its atomics work inside a model alone: userspace/loom.
+mod mailbox;
 mod parts;
 mod refusals;
 mod sim;
 mod tables;
+#[cfg(not(feature = "loom"))]
+mod slots;
 mod walks;

@@ -449,13 +449,16 @@ pub fn deep() -> Vec<Case> {
     vec![
         sound("deep-rtm-2-devices", "two devices, one with a TLB that asks ahead", devices(RTM, plain_and_ats), OF_RTM, 0),
         sound("deep-rtm-2-pages", "two pages, two devices", devices(TWO_PAGES, one_each), OF_RTM, 0),
-        sound("deep-rtm-aperture", "the same device behind a window, three slots", devices(Config { times: THREE_SLOTS.times, ..APERTURE_FAULTS }, [DeviceKind::ats(2, 1), NONE]), OF_RTM, 0),
+        sound("deep-rtm-aperture", "END behind a window, three slots, a device with a TLB", devices(Config { times: THREE_SLOTS.times, ..APERTURE_FAULTS }, [DeviceKind::ats(2, 1), NONE]), OF_RTM, 0),
         sound("deep-rtm-all", "two devices, another CPU that writes the page and the entry", many, OF_RTM, 0),
         sound("deep-rtm-watch", "START in the read set, two accesses, a second attempt", watch, OF_RTM, 0),
         sound("deep-rtm-skew", "clocks that differ, two devices", devices(SKEWED, one_each), OF_RTM, 0),
-        sound("deep-rtm-retry", "three attempts", Config { policy: Policy::new(2), ..RTM }, OF_RTM, 0),
+        sound("deep-rtm-retry", "three attempts, a device with a TLB", Config { policy: Policy::new(2), ..ATS }, OF_RTM, 0),
         sound("deep-fallback", "`adbit` after one attempt by `rtm`, two devices", fallback, &[p::FALLBACK], 0),
-        sound("deep-adbit", "two pages, two devices, a second attempt", adbit(Config { policy: Policy::new(1), ..devices(TWO_PAGES, one_each) }), OF_ADBIT, 0),
+        sound("deep-adbit", "two pages, two devices, a second attempt", adbit(Config { policy: Policy::new(1), ..devices(TWO_PAGES, plain_and_ats) }), OF_ADBIT, 0),
+        broken("deep-broken-store-old", "`adbit` on an IOMMU that stores old entries, a device with a TLB, a second attempt", devices(Config { policy: Policy { fall_back_after: Some(0), ..Policy::new(1) }, ..hardware(RTM_COLD, with_ad(AdUpdate::StoreOld)) }, plain_and_ats), &[p::OVERWRITTEN, p::LOST_AND_REPORTED], 0),
+        broken("deep-broken-blind-or", "`adbit`, blind A/D updates, the same devices, a second attempt", devices(Config { policy: Policy { fall_back_after: Some(0), ..Policy::new(1) }, ..hardware(RTM_COLD, with_ad(AdUpdate::BlindOr)) }, plain_and_ats), &[p::LOST_AND_REPORTED], 0),
+        broken("deep-broken-walks", "`rtm`, walks that abort nothing, two devices", devices(SILENT_WALKS, one_each), &[p::LOST_AND_REPORTED], 0),
         sound("deep-store-old", "`rtm` on an IOMMU that stores old entries, two devices", hardware(devices(RTM_COLD, one_each), with_ad(AdUpdate::StoreOld)), OF_RTM, 0),
     ]
 }
