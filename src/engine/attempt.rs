@@ -136,6 +136,7 @@ impl Attempt {
         let result = match machine.invalidated() {
             Some(result) => result,
             None if without.leaves_out(Steps::COMPLETION) => Ok(()),
+            None if without.leaves_out(Steps::PATIENCE) => return Phase::AwaitInvalidation,
             None if policy.is_late(machine.now()) => Err(InvalidateError::Failed),
             None => return Phase::AwaitInvalidation,
         };

@@ -70,6 +70,8 @@ bitflags! {
         const REVERTED_INVALIDATION = 1 << 30;
         /// `adbit`: setting A and D in the new entry.
         const SET_AD = 1 << 31;
+        /// Ending the wait for an invalidation at the deadline.
+        const PATIENCE = 1 << 32;
         /// Giving up when END could not be reached.
         const FAILED_APERTURE = 1 << 29;
     }

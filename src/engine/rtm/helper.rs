@@ -187,6 +187,7 @@ fn await_invalidation<M: Helping>(machine: &mut M, request: &Request, without: S
         Some(Err(_)) if without.leaves_out(Steps::FAILED_INVALIDATION) => first_part(0),
         Some(Err(error)) => Duty::Report(End::Invalidation(error)),
         None if without.leaves_out(Steps::COMPLETION) => first_part(0),
+        None if without.leaves_out(Steps::PATIENCE) => Duty::AwaitInvalidation,
         None if machine.ticks() > request.schedule.deadline => {
             Duty::Report(End::Invalidation(InvalidateError::Failed))
         }

@@ -185,6 +185,24 @@ pub const FAULTS: Config = Config {
     ..RTM
 };
 
+/// A device that never answers an invalidation, and goes on; a deadline.
+pub const MUTE: Config = Config {
+    policy: Policy {
+        deadline: Some(8),
+        ..Policy::new(0)
+    },
+    ..devices(
+        RTM,
+        [
+            DeviceKind {
+                answers: false,
+                ..DeviceKind::ats(1, 0)
+            },
+            NONE,
+        ],
+    )
+};
+
 /// Readers of START are tolerated: one device that writes, and one with a TLB of
 /// its own that only reads.
 pub const READS_ALLOWED: Config = Config {
@@ -294,22 +312,6 @@ fn standard_rtm() -> Vec<Case> {
         vanishes: true,
         ..DeviceKind::ats(1, 1)
     };
-    let mute = Config {
-        policy: Policy {
-            deadline: Some(8),
-            ..Policy::new(0)
-        },
-        ..devices(
-            RTM,
-            [
-                DeviceKind {
-                    answers: false,
-                    ..DeviceKind::ats(1, 0)
-                },
-                NONE,
-            ],
-        )
-    };
     let fallback = Config {
         policy: Policy {
             fall_back_after: Some(1),
@@ -338,7 +340,7 @@ fn standard_rtm() -> Vec<Case> {
         sound("rtm-deadline", "a deadline that can pass at any step", DEADLINE, &[p::MOVED, p::DEADLINE], 0),
         sound("rtm-faults", "invalidations that fail, a caller that is told to stop", FAULTS, &[p::MOVED, p::INVALIDATE, p::CANCELLED, p::UNSETTLED], 0),
         sound("rtm-vanish", "a device with a TLB that vanishes", devices(RTM, [vanishing, NONE]), &[p::MOVED, p::DEVICE_GONE, p::UNSETTLED], 0),
-        sound("rtm-mute", "a device that stops answering, and goes on", mute, &[p::LATE, p::INVALIDATE], 0),
+        sound("rtm-mute", "a device that stops answering, and goes on", MUTE, &[p::LATE, p::INVALIDATE], 0),
         sound("rtm-blind-or", "A/D updates without a compare: conflicts and draining suffice", hardware(RTM_COLD, with_ad(AdUpdate::BlindOr)), OF_RTM, 0),
         sound("rtm-store-old", "A/D updates that store the old entry", hardware(RTM_COLD, with_ad(AdUpdate::StoreOld)), OF_RTM, 0),
         sound("rtm-no-ad", "tables without A and D", hardware(RTM, with_ad(AdUpdate::Never)), OF_RTM, 0),
@@ -382,6 +384,7 @@ fn standard_adbit() -> Vec<Case> {
         sound("adbit-cpu", "another CPU writes to the page and to the entry", adbit(Config { workload: Workload { cpu_writes: 2, software_bits: 1, ..Workload::ONE }, ..RTM }), &[p::MOVED, p::PTE_CHANGED], 0),
         sound("adbit-deadline", "a deadline that can pass at any step", adbit(DEADLINE), &[p::MOVED, p::DEADLINE], 0),
         sound("adbit-faults", "invalidations that fail, a caller that is told to stop", adbit(FAULTS), &[p::MOVED, p::INVALIDATE, p::CANCELLED, p::UNSETTLED], 0),
+        sound("adbit-mute", "a device that stops answering, and goes on", adbit(MUTE), &[p::INVALIDATE], 0),
         sound("adbit-vanish", "a device with a TLB that vanishes", adbit(devices(RTM, [vanishing, NONE])), &[p::MOVED, p::DEVICE_GONE, p::UNSETTLED], 0),
         sound("readers", "readers are tolerated", READS_ALLOWED, &[p::MOVED, p::DIRTY, p::TOLERATED], 0),
     ]

@@ -80,7 +80,8 @@ fn explore(case: &Case, threads: usize, finish: HasDiscoveries) -> Explored {
     let wanted = case.sometimes.iter().map(|it| it.name);
     let unseen = wanted.filter(|name| !seen(name)).collect();
     let always = properties::always(case.promises);
-    found.retain(|name, _| always.iter().any(|it| it.name == *name));
+    let is_failure = |name: &str| name == properties::ENDS.name || always.iter().any(|it| it.name == name);
+    found.retain(|name, _| is_failure(name));
     Explored {
         states: checker.unique_state_count(),
         transitions: checker.state_count(),

@@ -39,13 +39,15 @@ impl Model for MoveModel {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut next = last.clone();
         next.apply(action);
-        Some(next)
+        // Waiting in vain is no step: what can only wait for ever is an end.
+        (next != *last).then_some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         let always = properties::always(self.promises);
         let always = always.iter().map(|it| Property::always(it.name, it.holds));
+        let ends = std::iter::once(Property::eventually(properties::ENDS.name, properties::ENDS.holds));
         let sometimes = self.sometimes.iter().map(|it| Property::sometimes(it.name, it.holds));
-        always.chain(sometimes).collect()
+        always.chain(ends).chain(sometimes).collect()
     }
 }

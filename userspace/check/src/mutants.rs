@@ -82,6 +82,7 @@ fn rtm() -> Vec<Mutant> {
         sound("rtm-first-page-only", "only the first page of two is invalidated", Steps::WHOLE_SPAN, TWO_PAGES),
         sound("rtm-failed-invalidation", "a failed invalidation is ignored", Steps::FAILED_INVALIDATION, FAULTS),
         sound("rtm-link-down", "an aperture that does not answer is ignored", Steps::FAILED_APERTURE, c::APERTURE_FAULTS),
+        sound("rtm-patience", "the helper waits for ever for an invalidation", Steps::PATIENCE, c::MUTE),
         sound("rtm-other-bits", "the other bits of the entry are dropped", Steps::OTHER_BITS, RTM),
         sound("rtm-drop-dirty", "a D that was set is dropped", Steps::KEEP_DIRTY, RTM),
     ]
@@ -99,6 +100,7 @@ fn adbit() -> Vec<Mutant> {
         sound("adbit-no-restore", "A and D are not given back after an abort", Steps::RESTORE, ADBIT),
         sound("adbit-past-deadline", "the deadline is not looked at", Steps::DEADLINE, c::adbit(DEADLINE)),
         sound("adbit-failed-invalidation", "a failed invalidation is ignored", Steps::FAILED_INVALIDATION, c::adbit(FAULTS)),
+        sound("adbit-patience", "the wait for an invalidation has no end", Steps::PATIENCE, c::adbit(c::MUTE)),
         sound("adbit-drop-dirty", "a D that was set is dropped", Steps::KEEP_DIRTY, ADBIT),
         sound("adbit-first-page-only", "only the first page of two is invalidated", Steps::WHOLE_SPAN, c::adbit(TWO_PAGES)),
     ]

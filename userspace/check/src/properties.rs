@@ -90,6 +90,14 @@ const BROKEN: &[Always] = &[Always {
     holds: |_, state| !state.is_quiet() || losses_are_reported(state),
 }];
 
+/// What every path comes to. Without the steps that only wait no path has a circle:
+/// accesses, ticks and attempts are counted.
+pub const ENDS: Always = Always {
+    name: "ends",
+    about: "every move ends, whatever stalls",
+    holds: |_, state| state.is_done(),
+};
+
 pub fn always(promises: Promises) -> Vec<&'static Always> {
     let first = match promises {
         Promises::Kept => SOUND,

@@ -55,7 +55,8 @@ impl Trace {
     pub fn in_words(&self) -> Result<String> {
         let case = self.case()?;
         let always = properties::always(case.promises);
-        let Some(property) = always.iter().find(|it| it.name == self.property) else {
+        let mut all = always.into_iter().chain([&properties::ENDS]);
+        let Some(property) = all.find(|it| it.name == self.property) else {
             bail!("{} has no property {}", self.case, self.property);
         };
         let mut text = format!("{}: {}\n", case.name, case.about);
