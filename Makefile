@@ -3,11 +3,12 @@
 # in Kbuild, what the programs are built from in userspace/Cargo.toml.
 
 MANIFEST := userspace/Cargo.toml
+CHECKER := cargo run --quiet --release --locked --manifest-path $(MANIFEST) --package pagemove-check --
 XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask --
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep sabotage \
-	demo clean help cargo
+	model mutants demo clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -33,6 +34,12 @@ check-deep: cargo ## every test
 
 sabotage: cargo ## leave out one step at a time: is it noticed?
 	@$(XTASK) sabotage
+
+model: cargo ## every state of the protocol, on a machine that is as bad as hardware may be; ONLY=PART of a name
+	@$(CHECKER) model $(if $(ONLY),--only "$(ONLY)")
+
+mutants: cargo ## leave out one step of the protocol: does the model notice? ONLY=PART; traces: build/traces
+	@$(CHECKER) mutants --traces build/traces $(if $(ONLY),--only "$(ONLY)")
 
 demo: cargo ## move a guest's memory under live DMA, and watch
 	@$(XTASK) demo

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `make model` explores. The last number is that of the distinct states.
+
+use super::*;
+
+/// Those of `make model`.
+pub fn standard() -> Vec<Case> {
+    let mut all = standard_rtm();
+    all.extend(standard_adbit());
+    all.extend(standard_broken());
+    all
+}
+
+fn standard_rtm() -> Vec<Case> {
+    let watch = Config {
+        policy: Policy {
+            watch: true,
+            ..Policy::new(1)
+        },
+        workload: Workload {
+            capacity: true,
+            devices: [DeviceKind::plain(1), NONE],
+            cpu_writes: 0,
+            ..Workload::ONE
+        },
+        ..RTM
+    };
+    let vanishing = DeviceKind {
+        vanishes: true,
+        ..DeviceKind::ats(1, 1)
+    };
+    let fallback = Config {
+        policy: Policy {
+            fall_back_after: Some(1),
+            ..RETRY.policy
+        },
+        ..RETRY
+    };
+    vec![
+        sound("rtm", "one page, one device", RTM, OF_RTM, 118_527),
+        sound("rtm-unverified", "without verification", unverified(RTM), OF_RTM, 117_067),
+        sound("rtm-ats", "a device with a TLB that asks ahead of use", ATS, OF_RTM, 401_558),
+        sound("rtm-2-devices", "one of them with a TLB", devices(RTM, [DeviceKind::plain(1), DeviceKind::ats(1, 0)]), OF_RTM, 373_379),
+        sound("rtm-2-pages", "two entries in one transaction", TWO_PAGES, OF_RTM, 122_023),
+        sound("rtm-cold", "nothing cached, A and D clear", Config { workload: Workload { warm: false, accessed: false, dirty: false, ..Workload::ONE }, ..RTM }, OF_RTM, 212_022),
+        sound("rtm-paging-cache", "walks read the upper levels in a step of their own", Config { hardware: Hardware { paging_cache: true, ..Hardware::SOUND }, ..RTM }, OF_RTM, 139_673),
+        sound("rtm-aperture", "END behind a window, a link that can go down", APERTURE_FAULTS, &[p::MOVED, p::APERTURE], 451_806),
+        sound("rtm-skew", "the helper's clock is ahead", SKEWED, OF_RTM, 249_791),
+        sound("rtm-skew-behind", "the helper's clock is behind", Config { hardware: Hardware { skew: -1, ..Hardware::SOUND }, ..SKEWED }, OF_RTM, 148_543),
+        sound("rtm-3-slots", "three slots", THREE_SLOTS, OF_RTM, 235_682),
+        sound("rtm-software", "another CPU changes the entry", SOFTWARE, &[p::MOVED, p::PTE_CHANGED, p::BY_SOFTWARE], 369_350),
+        sound("rtm-cpu", "another CPU writes to the page", CPUS, OF_RTM, 85_349),
+        sound("rtm-watch", "START in the read set, a cache that is too small, a second attempt", watch, &[p::MOVED, p::MOVED_AGAIN, p::CAPACITY, p::BY_DMA], 998_150),
+        sound("rtm-no-dma-conflict", "DMA to the read set aborts nothing: the entry is the guard", Config { hardware: Hardware { dma_conflicts: false, ..Hardware::SOUND }, policy: Policy { watch: true, ..Policy::new(0) }, ..RTM }, OF_RTM, 124_573),
+        sound("rtm-retry", "a second attempt", RETRY, &[p::MOVED, p::MOVED_AGAIN], 577_661),
+        sound("rtm-fallback", "`adbit` after one attempt", fallback, &[p::MOVED, p::MOVED_AGAIN, p::FALLBACK, p::DIRTY], 49_650),
+        sound("rtm-deadline", "a deadline that can pass at any step", DEADLINE, &[p::MOVED, p::DEADLINE], 37_136),
+        sound("rtm-faults", "invalidations that fail, a caller that is told to stop", FAULTS, &[p::MOVED, p::INVALIDATE, p::CANCELLED, p::UNSETTLED], 305_790),
+        sound("rtm-vanish", "a device with a TLB that vanishes", devices(RTM, [vanishing, NONE]), &[p::MOVED, p::DEVICE_GONE, p::UNSETTLED], 180_116),
+        sound("rtm-mute", "a device that stops answering, and goes on", MUTE, &[p::LATE, p::INVALIDATE], 46_210),
+        sound("rtm-blind-or", "A/D updates without a compare: conflicts and draining suffice", hardware(RTM_COLD, with_ad(AdUpdate::BlindOr)), OF_RTM, 189_947),
+        sound("rtm-store-old", "A/D updates that store the old entry", hardware(RTM_COLD, with_ad(AdUpdate::StoreOld)), OF_RTM, 189_947),
+        sound("rtm-no-ad", "tables without A and D", hardware(RTM, with_ad(AdUpdate::Never)), OF_RTM, 118_527),
+    ]
+}
+
+fn standard_adbit() -> Vec<Case> {
+    let both = [DeviceKind::plain(2), DeviceKind::ats(2, 1)];
+    let two = Config {
+        workload: Workload {
+            devices: both,
+            ..TWO_PAGES.workload
+        },
+        ..TWO_PAGES
+    };
+    let lazy = Hardware {
+        rewalk_clean: false,
+        ..Hardware::SOUND
+    };
+    let vanishing = DeviceKind {
+        vanishes: true,
+        ..DeviceKind::ats(2, 1)
+    };
+    vec![
+        sound("adbit", "one page, one device", ADBIT, OF_ADBIT, 493),
+        sound("adbit-2-2", "two pages, two devices, one with a TLB", adbit(two), &[p::MOVED, p::ONE_OF_TWO], 2_310_314),
+        sound("adbit-unverified", "two devices, without verification", unverified(adbit(devices(RTM, both))), OF_ADBIT, 31_738),
+        sound("adbit-retry", "two devices, a second attempt", adbit(devices(Config { policy: Policy::new(1), ..RTM }, both)), &[p::MOVED, p::MOVED_AGAIN], 173_984),
+        sound("adbit-no-rewalk", "a write through a clean entry sets no D", adbit(hardware(devices(RTM, both), lazy)), OF_ADBIT, 55_913),
+        sound("adbit-aperture", "END behind a window, a link that can go down", adbit(APERTURE_FAULTS), &[p::MOVED, p::APERTURE], 1_722),
+        sound("adbit-cpu", "another CPU writes to the page and to the entry", adbit(Config { workload: Workload { cpu_writes: 2, software_bits: 1, ..Workload::ONE }, ..RTM }), &[p::MOVED, p::PTE_CHANGED], 4_242),
+        sound("adbit-deadline", "a deadline that can pass at any step", adbit(DEADLINE), &[p::MOVED, p::DEADLINE], 3_170),
+        sound("adbit-faults", "invalidations that fail, a caller that is told to stop", adbit(FAULTS), &[p::MOVED, p::INVALIDATE, p::CANCELLED, p::UNSETTLED], 1_842),
+        sound("adbit-mute", "a device that stops answering, and goes on", adbit(MUTE), &[p::INVALIDATE], 720),
+        sound("adbit-vanish", "a device with a TLB that vanishes", adbit(devices(RTM, [vanishing, NONE])), &[p::MOVED, p::DEVICE_GONE, p::UNSETTLED], 2_264),
+        sound("readers", "readers are tolerated", READS_ALLOWED, &[p::MOVED, p::DIRTY, p::TOLERATED], 5_396),
+    ]
+}
+
+fn standard_broken() -> Vec<Case> {
+    let readers = Config {
+        hardware: Hardware {
+            rewalk_clean: false,
+            ..Hardware::SOUND
+        },
+        policy: Policy {
+            verify: true,
+            ..READS_ALLOWED.policy
+        },
+        ..READS_ALLOWED
+    };
+    let draining = Hardware {
+        drains: false,
+        ..Hardware::SOUND
+    };
+    vec![
+        broken("broken-blind-or", "`adbit`, A/D updates without a compare", BLIND_OR, &[p::MOVED, p::LOST_AND_REPORTED], 143_832),
+        broken("broken-store-old", "`adbit`, A/D updates that store the old entry", STORE_OLD, &[p::MOVED, p::OVERWRITTEN, p::LOST_AND_REPORTED], 55_369),
+        broken("broken-silent-walks", "`rtm`, walks that abort nothing", SILENT_WALKS, &[p::MOVED, p::LOST_AND_REPORTED], 117_509),
+        broken("broken-readers", "readers tolerated where a write through a clean entry does not walk", readers, &[p::MOVED, p::LOST_AND_REPORTED], 6_848),
+        Case {
+            promises: Promises::Undrained,
+            ..broken("undrained", "`adbit`, invalidations that do not drain: beyond any verification", hardware(ADBIT, draining), &[p::MOVED, p::LOST_AND_REPORTED, p::LOST_IN_SILENCE], 881)
+        },
+    ]
+}
