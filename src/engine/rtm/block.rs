@@ -66,11 +66,7 @@ impl<'a> Block<'a> {
     /// The block for `plan`, whose schedule comes from [`super::Schedule::plan`].
     /// Slot `n` is the u64 at `slots + offsets[n]` bytes. What [`Plan::without`]
     /// says is not looked at: the block leaves out no step.
-    pub fn new(
-        plan: &Plan<'a>,
-        slots: *const u8,
-        offsets: &'a [u32; MAX_SLOTS as usize],
-    ) -> Self {
+    pub fn new(plan: &Plan<'a>, slots: *const u8, offsets: &'a [u32; MAX_SLOTS as usize]) -> Self {
         let schedule = plan.schedule;
         Self {
             edits: {
@@ -107,6 +103,8 @@ impl<'a> Block<'a> {
 ///   block was made with, and they stay mapped.
 /// - Nobody writes to the edits and the offsets meanwhile. The lifetime of the block
 ///   sees to it for safe code.
+// One copy, in the object of this crate, whoever calls it: objtool looks at that.
+#[inline(never)]
 pub unsafe fn transact(block: &Block<'_>) -> Result<Committed, Status> {
     let status: u32;
     let phase1: u64;
@@ -260,6 +258,7 @@ pub unsafe fn transact(block: &Block<'_>) -> Result<Committed, Status> {
 /// # Safety
 ///
 /// The CPU has RTM.
+#[inline(never)]
 pub unsafe fn trial() -> Result<(), Status> {
     let status: u32;
     // SAFETY: The caller promises that the CPU knows the instructions. Nothing is
