@@ -33,6 +33,9 @@ pub struct Test {
     pub cargo: Option<Vec<String>>,
     /// A command of the host; counts as one.
     pub host: Option<Vec<String>>,
+    /// A program of the host that speaks TAP, started in the workspace; each of its
+    /// results counts.
+    pub tap: Option<Vec<String>>,
     /// Checks of the built module files, done by this program.
     #[serde(default)]
     pub binary: bool,
@@ -106,9 +109,10 @@ impl Suite {
             if !names.insert(&test.name) {
                 bail!("two tests are named {}", test.name);
             }
-            let kinds = [test.cargo.is_some(), test.host.is_some(), test.binary, test.vm.is_some()];
+            let commands = [&test.cargo, &test.host, &test.tap].map(|command| command.is_some());
+            let kinds = [&commands[..], &[test.binary, test.vm.is_some()]].concat();
             if kinds.iter().filter(|kind| **kind).count() != 1 {
-                bail!("test {} has to be one of cargo, host, binary and vm", test.name);
+                bail!("test {} has to be one of cargo, host, tap, binary and vm", test.name);
             }
         }
         Ok(Self(tests))
