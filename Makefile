@@ -7,7 +7,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep sabotage \
-	demo clean help cargo
+	bench demo clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -33,6 +33,9 @@ check-deep: cargo ## every test
 
 sabotage: cargo ## leave out one step at a time: is it noticed?
 	@$(XTASK) sabotage
+
+bench: cargo ## what the engine's own work costs: polls of the clock, pages of a batch
+	@cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-rtm --bench costs
 
 demo: cargo ## move a guest's memory under live DMA, and watch
 	@$(XTASK) demo

@@ -4,6 +4,7 @@
 
 pub mod bad;
 pub mod case;
+pub mod cost;
 pub mod cpu;
 pub mod emulator;
 pub mod event;

@@ -71,13 +71,9 @@ impl Bench {
         }
     }
 
-    pub fn is_emulated(&self) -> bool {
-        self.emulator.is_some()
-    }
-
     /// Ticks, or more of them where everything takes longer.
     pub fn scaled(&self, ticks: u64) -> u64 {
-        ticks * if self.is_emulated() { SLOW } else { 1 }
+        ticks * if self.emulator.is_some() { SLOW } else { 1 }
     }
 
     /// A change of entry `n`.

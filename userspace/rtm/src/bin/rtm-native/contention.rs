@@ -2,7 +2,7 @@
 //! Two threads: another CPU touches lines of the transaction, or is its helper.
 
 use crate::attempt::{Bench, Setup, AFTER, BEFORE};
-use crate::{Outcome, Test, Verdict, NOT_EMULATED};
+use crate::{Outcome, Test, Verdict};
 use engine::rtm::{AbortBits, Status};
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,10 +32,7 @@ pub const TESTS: [Test; 5] = [
 const OPEN: u64 = 20_000;
 
 /// Why no other CPU can meet the transaction.
-fn lone(bench: &Bench) -> Option<Verdict> {
-    if bench.is_emulated() {
-        return Some(Verdict::Skip(NOT_EMULATED.into()));
-    }
+fn lone() -> Option<Verdict> {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     (cpus < 2).then(|| Verdict::Skip("there is one CPU only".into()))
 }
@@ -78,7 +75,7 @@ fn open(bench: &Bench) -> Setup {
 
 /// With the disturbance it aborts for a conflict, and without it commits.
 fn conflict(bench: &mut Bench, setup: &Setup, address: u64, access: Access) -> Outcome {
-    if let Some(verdict) = lone(bench) {
+    if let Some(verdict) = lone() {
         return Ok(verdict);
     }
     bench
@@ -108,7 +105,7 @@ fn watched_written(bench: &mut Bench) -> Outcome {
 }
 
 fn unwatched_written(bench: &mut Bench) -> Outcome {
-    if let Some(verdict) = lone(bench) {
+    if let Some(verdict) = lone() {
         return Ok(verdict);
     }
     let mut setup = open(bench);
@@ -119,7 +116,7 @@ fn unwatched_written(bench: &mut Bench) -> Outcome {
 }
 
 fn all_or_nothing(bench: &mut Bench) -> Outcome {
-    if let Some(verdict) = lone(bench) {
+    if let Some(verdict) = lone() {
         return Ok(verdict);
     }
     let mut setup = Setup::new(bench);

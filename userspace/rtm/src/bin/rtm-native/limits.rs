@@ -2,7 +2,7 @@
 //! What the cache and the rest of the machine do to a transaction.
 
 use crate::attempt::{Bench, Setup, BEFORE};
-use crate::{Outcome, Test, Verdict, NOT_EMULATED};
+use crate::{Outcome, Test, Verdict};
 use engine::rtm::{AbortBits, Status};
 use engine::Abort;
 use pagemove_rtm::pages::{Access, Pages, PAGE};
@@ -23,9 +23,6 @@ pub const TESTS: [Test; 3] = [
 ];
 
 fn capacity(bench: &mut Bench) -> Outcome {
-    if bench.is_emulated() {
-        return Ok(Verdict::Skip(NOT_EMULATED.into()));
-    }
     // 64 lines at one offset of a page are in one set of any L1 cache whose ways are
     // of one page; none has so many ways.
     const WAYS: usize = 64;
@@ -61,9 +58,6 @@ fn by_itself(bench: &mut Bench, setup: &Setup) -> Outcome {
 }
 
 fn interrupt(bench: &mut Bench) -> Outcome {
-    if bench.is_emulated() {
-        return Ok(Verdict::Skip(NOT_EMULATED.into()));
-    }
     let mut setup = Setup::new(bench);
     // Some seconds at any rate of the clock.
     setup.wait = 20_000_000_000;
@@ -71,9 +65,6 @@ fn interrupt(bench: &mut Bench) -> Outcome {
 }
 
 fn not_mapped(bench: &mut Bench) -> Outcome {
-    if bench.is_emulated() {
-        return Ok(Verdict::Skip(NOT_EMULATED.into()));
-    }
     let pages = Pages::new(1);
     pages.allow(Access::None);
     let mut setup = Setup::new(bench);
