@@ -22,7 +22,7 @@ impl Case {
     pub fn random(scene: &Scene, random: &mut Random) -> Self {
         let (edits, entries) = edits(scene, random);
         let schedule = schedule(random);
-        let generation = 1 + random.draw() % 1000;
+        let generation = (random.draw() >> random.below(64)).max(1);
         Self {
             edits,
             entries,
@@ -143,8 +143,12 @@ fn slots(random: &mut Random, generation: u64, schedule: &Schedule) -> [u64; MAX
     let from = random.below(schedule.slots as usize + 2);
     std::array::from_fn(|n| match n >= from {
         true => generation,
-        false if one_in(random, 8) => 0,
-        false => generation - 1 - random.draw() % generation,
+        false => match random.below(8) {
+            0 => 0,
+            // Another one in one bit alone, of 64.
+            1 | 2 => generation ^ 1 << random.below(64),
+            _ => generation - 1 - random.draw() % generation,
+        },
     })
 }
 
