@@ -8,7 +8,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep sabotage \
-	model mutants demo clean help cargo
+	model mutants bench demo clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -40,6 +40,9 @@ model: cargo ## every state of the protocol, on a machine that is as bad as hard
 
 mutants: cargo ## leave out one step of the protocol: does the model notice? ONLY=PART; traces: build/traces
 	@$(CHECKER) mutants --traces build/traces $(if $(ONLY),--only "$(ONLY)")
+
+bench: cargo ## what the engine's own work costs: polls of the clock, pages of a batch
+	@cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-rtm --bench costs
 
 demo: cargo ## move a guest's memory under live DMA, and watch
 	@$(XTASK) demo

@@ -3,6 +3,8 @@
 //! CPU, while another invalidates and copies (DESIGN section 4.1; US 11,928,496
 //! B2, FIG. 2).
 
+#[cfg(target_arch = "x86_64")]
+mod block;
 mod editor;
 mod fallback;
 mod generation;
@@ -16,6 +18,8 @@ mod status;
 mod sync;
 mod transaction;
 
+#[cfg(target_arch = "x86_64")]
+pub use block::{ticks, transact, trial, Block};
 pub use editor::{Editor, Phase};
 pub use fallback::Either;
 pub use generation::Generation;

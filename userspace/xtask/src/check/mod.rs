@@ -11,3 +11,4 @@ pub mod programs;
 mod runner;
 mod setup;
 pub mod suite;
+mod tap;

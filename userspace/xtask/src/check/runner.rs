@@ -3,7 +3,7 @@
 
 use super::setup::Setup;
 use super::suite::{Guest, Test};
-use super::{cargo, host, module};
+use super::{cargo, host, module, tap};
 use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict};
 use crate::vm::job::{Job, Terminal};
@@ -41,12 +41,13 @@ fn attempt(setup: &Setup, test: &Test, live: bool, logs: &Path) -> Result<(Verdi
         return in_vm(setup, test, guest, live, logs);
     }
     fs::create_dir_all(logs)?;
-    let (verdict, text) = match (&test.cargo, &test.host) {
-        (Some(arguments), _) => {
+    let (verdict, text) = match (&test.cargo, &test.host, &test.tap) {
+        (Some(arguments), _, _) => {
             let kernel = test.kernel_source.then(|| setup.kernel_source()).transpose()?;
             cargo::run(&test.name, arguments, setup.place, kernel.as_deref())?
         }
-        (_, Some(argv)) => host::run(&test.name, argv, setup.place)?,
+        (_, Some(argv), _) => host::run(&test.name, argv, setup.place)?,
+        (_, _, Some(argv)) => tap::run(&test.name, argv, setup.place)?,
         _ => (module::run(setup)?, String::new()),
     };
     fs::write(logs.join("output.log"), &text)?;

@@ -37,6 +37,9 @@ pub struct Test {
     pub kernel_source: bool,
     /// A command of the host; counts as one.
     pub host: Option<Vec<String>>,
+    /// A program of the host that speaks TAP, started in the workspace; each of its
+    /// results counts.
+    pub tap: Option<Vec<String>>,
     /// Checks of the built module files, done by this program.
     #[serde(default)]
     pub binary: bool,
@@ -110,9 +113,10 @@ impl Suite {
             if !names.insert(&test.name) {
                 bail!("two tests are named {}", test.name);
             }
-            let kinds = [test.cargo.is_some(), test.host.is_some(), test.binary, test.vm.is_some()];
+            let commands = [&test.cargo, &test.host, &test.tap].map(|command| command.is_some());
+            let kinds = [&commands[..], &[test.binary, test.vm.is_some()]].concat();
             if kinds.iter().filter(|kind| **kind).count() != 1 {
-                bail!("test {} has to be one of cargo, host, binary and vm", test.name);
+                bail!("test {} has to be one of cargo, host, tap, binary and vm", test.name);
             }
             if test.kernel_source && test.cargo.is_none() {
                 bail!("test {} has kernel_source, which is for cargo only", test.name);

@@ -58,6 +58,8 @@ fn a_test_is_of_one_kind_and_named_once() {
     assert!(Suite::parse(&TWO.replace("vm-b", "host-a")).is_err());
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\n").is_err());
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\nhost = []\nbinary = true\n").is_err());
+    assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\ntap = []\nhost = []\n").is_err());
+    assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\ntap = []\n").is_ok());
 }
 
 #[test]

@@ -55,29 +55,43 @@ impl Verdict {
     }
 }
 
-/// Judge a run of a test program that speaks TAP.
+/// Judge a run in a VM of a test program that speaks TAP.
 pub fn of_tap(name: &str, outcome: &Outcome, allowed: &[String]) -> Verdict {
-    let tap = tap::parse(&outcome.output);
+    let mut verdict = results(name, outcome.end, &outcome.output);
+    whole_run(outcome, allowed).into_iter().for_each(|text| verdict.fail(format!("{name}: {text}")));
+    verdict
+}
+
+/// Judge a run on the host of a test program that speaks TAP.
+pub fn of_program(name: &str, end: End, output: &str) -> Verdict {
+    let mut verdict = results(name, end, output);
+    if !matches!(end, End::Status(_)) {
+        verdict.fail(format!("{name}: ended by a signal"));
+    }
+    verdict
+}
+
+/// What the program says about itself, if it came to its end.
+fn results(name: &str, end: End, output: &str) -> Verdict {
+    let tap = tap::parse(output);
     let mut verdict = Verdict::default();
     let failed = tap.points.iter().any(|point| point.status == Status::Failed);
-    let whole = whole_run(outcome, allowed);
-    match outcome.end {
+    match end {
         End::Status(SKIPPED) => skip(name, &tap, &mut verdict),
         // A status that only repeats what the results say is not one more failure.
         End::Status(status) if status != 0 && !failed => verdict.fail(format!("{name}: exit status {status}")),
         End::Status(0) if failed => verdict.fail(format!("{name}: exit status 0 though a test failed")),
         _ => {}
     }
-    // A VM that was stopped half-way has not met its plan: that says nothing more.
-    let ended = matches!(outcome.end, End::Status(_));
-    if ended && outcome.end != End::Status(SKIPPED) {
+    // What was stopped half-way has not met its plan: that says nothing more.
+    let ended = matches!(end, End::Status(_));
+    if ended && end != End::Status(SKIPPED) {
         tap.problems.iter().for_each(|problem| verdict.fail(format!("{name}: {problem}")));
         if let Some(reason) = tap.skipped {
             verdict.fail(format!("{name}: exit status 0 though it was skipped: {reason}"));
         }
     }
     verdict.points.extend(tap.points);
-    whole.into_iter().for_each(|text| verdict.fail(format!("{name}: {text}")));
     verdict
 }
 

@@ -94,3 +94,29 @@ fn a_console_that_said_nothing_is_not_clean() {
     outcome.dmesg.clear();
     assert_eq!(failures(&outcome), ["t: dmesg: the kernel's first line is not there"]);
 }
+
+fn on_host(end: End, output: &str) -> Vec<String> {
+    of_program("t", end, output).failures().map(String::from).collect()
+}
+
+#[test]
+fn a_program_of_the_host_is_judged_without_a_kernel_log() {
+    let verdict = of_program("t", End::Status(0), GOOD);
+    assert_eq!((verdict.failed(), verdict.points.len()), (false, 2));
+    assert_eq!(on_host(End::Died, GOOD), ["t: ended by a signal"]);
+    assert_eq!(on_host(End::Status(101), ""), ["t: exit status 101", "t: no plan, 0 results"]);
+    assert_eq!(on_host(End::Status(1), "1..1\nnot ok 1 - a\n"), ["a"]);
+    assert_eq!(on_host(End::Status(0), "1..3\nok 1 - a\n"), ["t: planned 3 tests, ran 1"]);
+}
+
+#[test]
+fn what_a_program_of_the_host_skips_has_not_passed() {
+    let passed = |verdict: &Verdict| verdict.count(|status| *status == Status::Passed);
+    let whole = of_program("t", End::Status(4), "1..0 # SKIP no RTM\n");
+    assert_eq!(whole.skips().collect::<Vec<_>>(), [("t", "no RTM")]);
+    assert_eq!((whole.failed(), passed(&whole)), (false, 0));
+    let one = of_program("t", End::Status(0), "1..2\nok 1 - a # SKIP no RTM\nok 2 - b\n");
+    assert_eq!(one.skips().collect::<Vec<_>>(), [("a", "no RTM")]);
+    assert_eq!((one.failed(), passed(&one)), (false, 1));
+    assert!(of_program("t", End::Status(0), "1..0 # SKIP no RTM\n").failed());
+}
