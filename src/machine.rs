@@ -153,12 +153,6 @@ impl Machine for KernelMachine<'_> {
     }
 
     #[cfg(pagemove_test)]
-    fn store(&mut self, pte: PteAddr, new: u64) {
-        entry_at(pte).swap(new, Ordering::SeqCst);
-        self.write_back(pte);
-    }
-
-    #[cfg(pagemove_test)]
     fn after_commit(&mut self, pte: PteAddr, old: u64) {
         if crate::params::spoils_now() {
             entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);

@@ -74,7 +74,12 @@ pub trait Machine: Transfer {
 
     /// Stores an entry whatever it was. Only builds for tests call it.
     #[cfg(any(test, pagemove_test, feature = "mutants"))]
-    fn store(&mut self, pte: PteAddr, new: u64);
+    fn store(&mut self, pte: PteAddr, new: u64) {
+        let mut seen = self.load(pte);
+        while let Err(now) = self.swap(pte, seen, new) {
+            seen = now;
+        }
+    }
 
     /// Sums a page, part by part in the order of [`Transfer::copy`].
     fn sum(&mut self, page: PhysAddr) -> Checksum;

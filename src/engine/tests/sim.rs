@@ -203,11 +203,6 @@ impl Machine for Sim {
         Ok(())
     }
 
-    fn store(&mut self, pte: PteAddr, new: u64) {
-        assert_eq!(pte, PTE);
-        self.pte = new;
-    }
-
     fn sum(&mut self, page: PhysAddr) -> Checksum {
         sum_of(*self.cell(page))
     }

@@ -188,7 +188,6 @@ impl Machine for Tables {
     fn swap(&mut self, _: PteAddr, _: u64, now: u64) -> Result<(), u64> {
         Err(now)
     }
-    fn store(&mut self, _: PteAddr, _: u64) {}
     fn sum(&mut self, _: PhysAddr) -> Checksum {
         Checksum::new()
     }

@@ -27,7 +27,7 @@ impl TransactionCpu for Cpu<'_> {
         Ok(())
     }
 
-    fn watch(&mut self, page: u64, line: u32) -> Result<(), Status> {
+    fn watch(&mut self, page: u64, line: u8) -> Result<(), Status> {
         self.events.push(Event::Watch(page + u64::from(line) * 64));
         Ok(())
     }

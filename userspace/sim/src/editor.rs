@@ -86,12 +86,6 @@ impl Machine for World {
         Ok(())
     }
 
-    fn store(&mut self, pte: PteAddr, new: u64) {
-        let page = page_of_entry(pte.0);
-        let old = std::mem::replace(&mut self.entries[page], new);
-        self.entry_changed(page, old);
-    }
-
     /// Reading through the window pushes what was posted before.
     fn sum(&mut self, page: PhysAddr) -> Checksum {
         let (place, n) = locate(page);
