@@ -61,6 +61,10 @@ impl Scene {
         self.slots.store(slot_offset(n) / 8, value);
     }
 
+    pub fn slot_address(&self, n: usize) -> u64 {
+        self.slots.address(slot_offset(n) / 8)
+    }
+
     pub fn slot(&self, n: usize) -> u64 {
         self.slots.load(slot_offset(n) / 8)
     }

@@ -6,6 +6,8 @@ use engine::Steps;
 use pagemove_rtm::emulator::{Conditions, Emulator};
 use pagemove_rtm::scene::Scene;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 pub type End = Result<Committed, Status>;
 
@@ -19,8 +21,17 @@ pub const TRIES: usize = 20_000;
 /// How many times slower the emulation is, with a margin.
 const SLOW: u64 = 1000;
 
+/// What a helper has to know of the attempt that is being made.
+#[derive(Debug, Default)]
+pub struct Posted {
+    /// The time of slot 0, in ticks; written before the generation.
+    pub start: AtomicU64,
+    pub generation: AtomicU64,
+}
+
 pub struct Bench {
     pub scene: Scene,
+    pub posted: Arc<Posted>,
     generation: u64,
     /// For a CPU without RTM.
     emulator: Option<Emulator>,
@@ -66,6 +77,7 @@ impl Bench {
     pub fn new(emulator: Option<Emulator>) -> Self {
         Self {
             scene: Scene::new(),
+            posted: Arc::default(),
             generation: 0,
             emulator,
         }
@@ -113,6 +125,10 @@ impl Bench {
             Steps::empty(),
         );
         let block = scene.block(&plan);
+        self.posted.start.store(schedule.start, Ordering::Relaxed);
+        self.posted
+            .generation
+            .store(self.generation, Ordering::Release);
         // SAFETY: This CPU has RTM, or the emulator does as if. The scene has all that
         // the plan names, and other threads access it by whole words only.
         let run = || unsafe { transact(&block) };

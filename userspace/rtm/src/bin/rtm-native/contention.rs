@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Two threads: another CPU touches lines of the transaction, or is its helper.
 
-use crate::attempt::{Bench, Setup, AFTER, BEFORE};
+use crate::attempt::{Bench, Posted, Setup, AFTER, BEFORE};
 use crate::{Outcome, Test, Verdict};
-use engine::rtm::{AbortBits, Status};
+use engine::rtm::{ticks, AbortBits, Status};
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-pub const TESTS: [Test; 5] = [
+pub const TESTS: [Test; 6] = [
     (
         "a write of the entry by another CPU aborts it",
         entry_written,
@@ -25,6 +25,10 @@ pub const TESTS: [Test; 5] = [
     (
         "nobody sees a part of it: both entries change, or none",
         all_or_nothing,
+    ),
+    (
+        "two threads: it commits when its helper says so, and sees what that wrote",
+        helped,
     ),
 ];
 
@@ -55,8 +59,12 @@ fn disturbed<R>(address: u64, access: Access, body: impl FnOnce() -> R) -> R {
             while !stop.load(Ordering::Relaxed) {
                 match access {
                     Access::Read => drop(word.load(Ordering::Relaxed)),
-                    // What is there stays there.
-                    Access::Write => drop(word.fetch_or(0, Ordering::Relaxed)),
+                    // It takes the line to write to it, and what is there stays there.
+                    // (A `fetch_or` of nothing is compiled to a load.)
+                    Access::Write => {
+                        let order = Ordering::Relaxed;
+                        let _ = word.compare_exchange(BEFORE, BEFORE, order, order);
+                    }
                 }
                 (0..64).for_each(|_| spin_loop());
             }
@@ -152,5 +160,66 @@ fn all_or_nothing(bench: &mut Bench) -> Outcome {
     match torn.load(Ordering::Relaxed) {
         0 => Ok(Verdict::Pass),
         n => Err(format!("{n} times half of it was seen")),
+    }
+}
+
+/// Attempts that have to commit with a helper's help.
+const HELPED: usize = 200;
+const SLOTS: usize = 8;
+/// From one slot to the next, in ticks.
+const INTERVAL: u64 = 20_000;
+
+fn helped(bench: &mut Bench) -> Outcome {
+    if let Some(verdict) = lone() {
+        return Ok(verdict);
+    }
+    let mut setup = Setup::new(bench);
+    setup.times.interval = INTERVAL;
+    setup.times.slots = SLOTS as u32;
+    setup.wait = INTERVAL;
+    // None is set but by the helper.
+    setup.set_from = usize::MAX;
+    let slots: [u64; SLOTS] = std::array::from_fn(|n| bench.scene.slot_address(n));
+    let posted = bench.posted.clone();
+    let (stop, copied) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut last = posted.generation.load(Ordering::Acquire);
+            while !stop.load(Ordering::Relaxed) {
+                let generation = posted.generation.load(Ordering::Acquire);
+                if generation != last {
+                    help(&posted, generation, &copied, &slots);
+                    last = generation;
+                }
+                spin_loop();
+            }
+        });
+        let results = (0..HELPED).try_for_each(|_| {
+            bench.commit(&setup)?;
+            let generation = bench.posted.generation.load(Ordering::Relaxed);
+            match copied.load(Ordering::Relaxed) {
+                copy if copy == generation => Ok(()),
+                copy => Err(format!("committed {generation}, copied {copy}")),
+            }
+        });
+        stop.store(true, Ordering::Relaxed);
+        results
+    })?;
+    Ok(Verdict::Pass)
+}
+
+/// The helper's part of one attempt: a copy in the second interval, then the slots that
+/// the editor has not come to, as `Helper` sets them.
+fn help(posted: &Posted, generation: u64, copied: &AtomicU64, slots: &[u64; SLOTS]) {
+    let start = posted.start.load(Ordering::Relaxed);
+    while ticks() < start + INTERVAL * 3 / 2 {
+        spin_loop();
+    }
+    copied.store(generation, Ordering::Relaxed);
+    let next = (ticks() - start) / INTERVAL + 1;
+    for address in slots.iter().skip(next as usize) {
+        // SAFETY: as in `disturbed`.
+        let slot = unsafe { AtomicU64::from_ptr(*address as *mut u64) };
+        slot.store(generation, Ordering::Release);
     }
 }
