@@ -19,6 +19,7 @@ mod format;
 mod machine;
 mod page;
 mod policy;
+pub mod rtm;
 mod run;
 mod scan;
 mod step;
