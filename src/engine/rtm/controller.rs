@@ -50,7 +50,7 @@ pub enum Sample {
 /// The times of the next attempt, and what they are computed from.
 ///
 /// About 1.3 KiB. [`Self::learn`] takes some 10 ns; every 32nd time, and each time
-/// while little is known, it makes 13 forecasts besides, each a pass over the
+/// while little is known, it makes 15 forecasts besides, each a pass over the
 /// buckets in use (at most 240).
 ///
 /// # Invariants
@@ -144,6 +144,7 @@ impl Controller {
             // Where to search from, now that all else is forgotten.
             self.slots.first = self.phase2.quantile(1, 2);
             self.slots.last = self.phase2.quantile(1, 1);
+            self.slots.interval = within(ticks / 4, self.bounds.interval());
         }
     }
 
@@ -248,7 +249,8 @@ impl Controller {
         let forecast = Forecast { phase2: &self.phase2, before, line: self.line };
         let cost = |slots: Slots| forecast.cost(&times(&self.bounds, slots, self.line));
         let mut best = (cost(self.slots), self.slots);
-        for slots in self.slots.neighbours() {
+        let (usual, most) = (self.phase2.quantile(1, 2), self.phase2.quantile(31, 32));
+        for slots in self.slots.neighbours(usual, most) {
             let cost = cost(slots);
             if (cost, slots.last) < (best.0, best.1.last) {
                 best = (cost, slots);

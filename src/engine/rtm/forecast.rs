@@ -74,7 +74,8 @@ impl Forecast<'_> {
             } else if bucket.longest <= last {
                 let left = last.saturating_sub(done).checked_div(times.interval).unwrap_or(0);
                 let written = seen.saturating_add(self.line.saturating_mul(left));
-                let met = seen.max(times.first_slot).saturating_add(times.interval / 2);
+                let second = times.first_slot.saturating_add(times.interval);
+                let met = seen.saturating_add(times.interval / 2).max(second);
                 (met.max(written), ONE.saturating_sub(raced))
             } else {
                 (seen.max(last), 0)
@@ -110,9 +111,10 @@ impl Slots {
         longest(self.last).saturating_add(line)
     }
 
-    /// What can be tried next.
-    pub(super) fn neighbours(self) -> [Self; 12] {
-        let first = |first: usize| Self { first: first.min(self.last), ..self };
+    /// What can be tried next: steps, and for slot 0 also the buckets `usual` and
+    /// `most`, since between there and here may be a hill.
+    pub(super) fn neighbours(self, usual: usize, most: usize) -> [Self; 14] {
+        let first = |first: usize| Self { first, last: self.last.max(first), ..self };
         let last = |last: usize| Self { last: last.max(self.first).min(Histogram::LAST), ..self };
         let interval = |interval: u64| Self { interval, ..self };
         let i = self.interval;
@@ -121,6 +123,8 @@ impl Slots {
             first(self.first.saturating_add(3)),
             first(self.first.saturating_sub(1)),
             first(self.first.saturating_sub(3)),
+            first(usual),
+            first(most),
             last(self.last.saturating_add(1)),
             last(self.last.saturating_add(4)),
             last(self.last.saturating_sub(1)),
