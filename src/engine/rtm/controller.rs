@@ -199,11 +199,8 @@ impl Controller {
         let wait = self.times.wait();
         let enough = longest(bucket_of(phase2)).saturating_add(self.line);
         let longer = grown(wait, self.timeouts).min(enough).max(wait);
-        let before = self.times;
+        // INVARIANT: not shorter, since `fit` puts the last slot no earlier than asked.
         self.put(self.times, longer);
-        if self.times.wait() < wait {
-            self.times = before;
-        }
         self.slots.last = self.slots.last.max(bucket_of(longer));
     }
 

@@ -179,6 +179,7 @@ fn late_attempts_lengthen_the_lead_more_and_more() {
         steps.push(controller.times().lead - before);
     }
     assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?}");
+    assert!(steps[5] > 16 * steps[0], "{steps:?}");
 }
 
 #[test]
@@ -202,7 +203,22 @@ fn commits_shorten_down_to_what_is_measured() {
     }
 }
 
-/// The twin of the test above: where nothing is learned nothing is shortened.
+#[test]
+fn a_wait_that_a_few_timeouts_lengthened_becomes_short_again() {
+    let mut controller = after(500, 1000, 3000);
+    for _ in 0..6 {
+        controller.learn(Sample::Timeout { phase2: 20_000 });
+    }
+    let lengthened = controller.times().wait();
+    for _ in 0..4000 {
+        let sample = outcome(&controller.times(), 1000, 3000);
+        controller.learn(sample);
+    }
+    let wait = controller.times().wait();
+    assert!(lengthened > 6000 && wait < 4000, "{lengthened} {wait}");
+}
+
+/// The twin of the test above but one: where nothing is learned nothing is shortened.
 #[test]
 fn without_measures_the_start_is_kept() {
     let controller = after(0, 1000, 3000);
