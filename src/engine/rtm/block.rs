@@ -26,7 +26,7 @@
 #![allow(unsafe_code)]
 
 use super::plan::{Edit, Plan};
-use super::schedule::MAX_SLOTS;
+use super::bounds::MAX_SLOTS;
 use super::status::{Code, Status};
 use super::transaction::Committed;
 use core::arch::asm;

@@ -203,17 +203,18 @@ impl Editor {
         policy: &Policy,
         pages: &[PageMove],
     ) -> Option<Request> {
-        let mut times = machine.times();
-        if policy.without.leaves_out(Steps::SKEW) {
-            times.skew = 0;
-        }
+        let times = machine.times();
+        let skew = match policy.without.leaves_out(Steps::SKEW) {
+            true => 0,
+            false => machine.skew(),
+        };
         let deadline = match policy.deadline {
             Some(ns) if !policy.without.leaves_out(Steps::DEADLINE) => machine.ticks_at(ns),
             _ => u64::MAX,
         };
         self.posted = machine.ticks();
         Some(Request {
-            schedule: Schedule::plan(self.posted, times, deadline)?,
+            schedule: Schedule::plan(self.posted, times, skew, deadline)?,
             span: span_of(pages, policy, is_planned)?,
             pages: self.edits,
         })
@@ -258,7 +259,12 @@ impl Editor {
             }
             Some(Err(status)) => {
                 self.abort(machine, status);
-                Phase::Cancel
+                // After a timeout the helper goes on: how long it takes is wanted.
+                if status == Status::explicit(Code::Timeout) {
+                    Phase::AwaitReport
+                } else {
+                    Phase::Cancel
+                }
             }
         }
     }
@@ -278,6 +284,7 @@ impl Editor {
             Measured {
                 phase1: self.phase1,
                 phase2: report.map(|report| report.phase2).filter(|ticks| *ticks != 0),
+                signalled: report.is_some_and(|report| report.end == End::Signalled),
             },
         );
         let cause = end.map_err(|cause| refined(cause, report));

@@ -5,10 +5,14 @@
 
 #[cfg(target_arch = "x86_64")]
 mod block;
+mod bounds;
+mod controller;
 mod editor;
 mod fallback;
+mod forecast;
 mod generation;
 mod helper;
+mod histogram;
 mod mailbox;
 mod plan;
 mod port;
@@ -20,6 +24,8 @@ mod transaction;
 
 #[cfg(target_arch = "x86_64")]
 pub use block::{ticks, transact, trial, Block};
+pub use bounds::{Bounds, Times, MAX_SLOTS};
+pub use controller::{Controller, Sample};
 pub use editor::{Editor, Phase};
 pub use fallback::Either;
 pub use generation::Generation;
@@ -27,7 +33,7 @@ pub use helper::{Duty, Helper};
 pub use mailbox::{Command, Mailbox};
 pub use plan::{Edit, Plan};
 pub use port::{Editing, End, Helping, Measured, Report, Request};
-pub use schedule::{Schedule, Times, MAX_SLOTS};
+pub use schedule::Schedule;
 pub use slots::{Slots, OFFSETS};
 pub use status::{AbortBits, Code, Status};
 pub use sync::{Orderings, Shipped};

@@ -2,13 +2,16 @@
 //! What the two threads of the engine `rtm` need besides memory: the clock, the
 //! mailbox between them, the slots, and the transaction.
 
+use super::bounds::Times;
+use super::controller::Sample;
 use super::plan::Edit;
-use super::schedule::{Schedule, Times};
+use super::schedule::Schedule;
 use super::status::Status;
 use super::transaction::Committed;
 use crate::addr::{PageSpan, PhysAddr, PteAddr};
 use crate::checksum::Checksum;
 use crate::machine::{InvalidateError, Machine, Transfer};
+use crate::page::Abort;
 
 /// What the editor asks of the helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +55,23 @@ pub struct Measured {
     pub phase1: Option<u64>,
     /// From signal 1 until END was ready, if it came to that.
     pub phase2: Option<u64>,
+    /// The helper set slots.
+    pub signalled: bool,
+}
+
+impl Measured {
+    /// What the controller learns from it. A conflict in an attempt whose helper
+    /// set slots is taken for one of those slots: a DMA looks the same.
+    pub fn sample(&self, end: Result<(), Status>) -> Sample {
+        let (phase1, signalled) = (self.phase1, self.signalled);
+        match (end.map_err(Status::cause), phase1, self.phase2) {
+            (Ok(()), phase1, Some(phase2)) => Sample::Committed { phase1, phase2 },
+            (Err(Abort::Late), Some(phase1), _) => Sample::Late { phase1 },
+            (Err(Abort::Timeout), _, Some(phase2)) => Sample::Timeout { phase2 },
+            (Err(Abort::Conflict), _, Some(phase2)) if signalled => Sample::Raced { phase2 },
+            _ => Sample::Other,
+        }
+    }
 }
 
 /// The editor's CPU.
@@ -64,6 +84,9 @@ pub trait Editing: Machine {
 
     /// The times of the next attempt: from the controller.
     fn times(&mut self) -> Times;
+
+    /// By how many ticks the clocks of the two CPUs may differ.
+    fn skew(&mut self) -> u64;
 
     /// An attempt has ended so: for the controller. `Ok`: committed.
     fn learn(&mut self, end: Result<(), Status>, measured: Measured);

@@ -2,23 +2,7 @@
 //! When things happen in an attempt: TSC times on which both CPUs have agreed,
 //! since no signal can leave a transaction (US 11,928,496 B2, FIG. 2).
 
-/// The largest number of slots.
-pub const MAX_SLOTS: u32 = 64;
-
-/// Times of an attempt relative to the moment it is posted. TSC ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Times {
-    /// From the post to signal 1.
-    pub lead: u64,
-    /// From signal 1 to the time of slot 0.
-    pub first_slot: u64,
-    /// From one slot to the next: INT. At least 1.
-    pub interval: u64,
-    /// How many slots: M. At most [`MAX_SLOTS`].
-    pub slots: u32,
-    /// By how much the clocks of the two CPUs may differ.
-    pub skew: u64,
-}
+use super::bounds::{Times, MAX_SLOTS};
 
 /// The times of one attempt. TSC ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,11 +25,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of an attempt that is posted at `now`. Slots that would be
-    /// read after the deadline are left out; `None` if that leaves none.
-    pub fn plan(now: u64, times: Times, deadline: u64) -> Option<Self> {
+    /// The schedule of an attempt that is posted at `now`, on CPUs whose clocks
+    /// differ by no more than `skew`. Slots that would be read after the deadline
+    /// are left out; `None` if that leaves none.
+    pub fn plan(now: u64, times: Times, skew: u64, deadline: u64) -> Option<Self> {
         let late = now.checked_add(times.lead)?;
-        let signal1 = late.checked_add(times.skew)?.checked_add(1)?;
+        let signal1 = late.checked_add(skew)?.checked_add(1)?;
         let start = signal1.checked_add(times.first_slot)?;
         let interval = times.interval.max(1);
         let last = deadline.checked_sub(start)?.checked_div(interval)?;

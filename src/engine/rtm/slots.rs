@@ -28,7 +28,7 @@
 //! addresses, so that nothing in it looks like a pointer to be followed.
 
 use super::generation::Generation;
-use super::schedule::MAX_SLOTS;
+use super::bounds::MAX_SLOTS;
 use super::sync::{AtomicU64, Orderings, Shipped};
 use core::marker::PhantomData;
 

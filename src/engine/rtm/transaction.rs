@@ -187,7 +187,10 @@ fn first_watch(plan: &Plan<'_>, n: u16) -> Instruction {
         if edit.watch != 0 {
             return Instruction::Watch(n, 0);
         }
-        n = n.saturating_add(1);
+        match n.checked_add(1) {
+            Some(next) => n = next,
+            None => break,
+        }
     }
     Instruction::Compare(0)
 }

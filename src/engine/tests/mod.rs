@@ -2,6 +2,7 @@
 //! Tests of the engine on a simulated machine. `cargo test -p pagemove-engine`.
 
 mod formats;
+mod controller;
 mod interleavings;
 #[cfg(not(feature = "loom"))] // Its atomics work inside a model alone: userspace/loom.
 mod mailbox;

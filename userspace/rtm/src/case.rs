@@ -120,7 +120,6 @@ fn schedule(random: &mut Random) -> Schedule {
                 _ => 1 + random.draw() % 500,
             },
             slots: 1 + random.below(MAX_SLOTS as usize) as u32,
-            skew: random.draw() % 16,
         };
         let now = match random.below(8) {
             0 => 0,
@@ -132,7 +131,7 @@ fn schedule(random: &mut Random) -> Schedule {
             0 => u64::MAX,
             _ => now.saturating_add(random.draw() % 40_000),
         };
-        if let Some(schedule) = Schedule::plan(now, times, deadline) {
+        if let Some(schedule) = Schedule::plan(now, times, random.draw() % 16, deadline) {
             return schedule;
         }
     }

@@ -162,6 +162,8 @@ pub struct Config {
     pub policy: Policy,
     /// Times of an attempt by `rtm`, in ticks of the model's clock.
     pub times: Times,
+    /// The margin for clocks that differ, in ticks.
+    pub margin: u64,
 }
 
 /// The clock begins with this, so that a skewed one is not negative.
@@ -171,7 +173,7 @@ impl Config {
     /// A time at which everything that was scheduled is over.
     pub fn last_tick(&self) -> u64 {
         let times = &self.times;
-        let signal1 = BASE_TICKS + times.lead + times.skew + 1;
+        let signal1 = BASE_TICKS + times.lead + self.margin + 1;
         let slots = times.first_slot + times.interval * u64::from(times.slots);
         let skew = self.hardware.skew.unsigned_abs();
         let over = signal1 + slots + u64::from(skew);

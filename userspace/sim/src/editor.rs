@@ -126,6 +126,10 @@ impl Editing for World {
         self.config.times
     }
 
+    fn skew(&mut self) -> u64 {
+        self.config.margin
+    }
+
     fn learn(&mut self, _: Result<(), Status>, _: Measured) {
         self.clock_runs = self.config.policy.deadline.is_some();
         self.edits = [Edit::NONE; PAGES];

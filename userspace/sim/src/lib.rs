@@ -6,6 +6,8 @@
 //! Nothing here decides what happens next: [`State::actions`] lists everything
 //! that may, and [`State::apply`] does one of them.
 
+#![forbid(unsafe_code)]
+
 mod action;
 mod config;
 mod cpu;
@@ -17,6 +19,10 @@ mod mail;
 mod memory;
 mod monitor;
 mod state;
+pub mod timing;
+pub mod timing_draws;
+pub mod timing_run;
+pub mod timing_search;
 mod world;
 
 pub use action::Action;

@@ -40,7 +40,6 @@ const TIMES: Times = Times {
     first_slot: 1,
     interval: 1,
     slots: 2,
-    skew: 0,
 };
 
 /// One page by `rtm`, one attempt, a device with two accesses, sound hardware.
@@ -49,6 +48,7 @@ pub const RTM: Config = Config {
     workload: Workload::ONE,
     policy: Policy::new(0),
     times: TIMES,
+    margin: 0,
 };
 
 /// The same by `adbit`.
@@ -129,7 +129,7 @@ pub const SKEWED: Config = Config {
         skew: 1,
         ..Hardware::SOUND
     },
-    times: Times { skew: 1, ..TIMES },
+    margin: 1,
     ..RTM
 };
 

@@ -152,8 +152,11 @@ impl Editing for Memory {
             first_slot: 1000,
             interval: 100,
             slots: 64,
-            skew: 10,
         }
+    }
+
+    fn skew(&mut self) -> u64 {
+        10
     }
 
     fn learn(&mut self, _: Result<(), Status>, _: Measured) {}

@@ -13,9 +13,8 @@ pub fn schedule() -> Schedule {
         first_slot: 1 << 62,
         interval: 12_345,
         slots: 64,
-        skew: 0,
     };
-    Schedule::plan(0, times, u64::MAX).expect("the times are small")
+    Schedule::plan(0, times, 0, u64::MAX).expect("the times are small")
 }
 
 /// RDTSC alone, `count` times.

@@ -87,9 +87,8 @@ fn real_clock(bench: &mut Bench) -> Outcome {
         // Stepping through a slot takes much time.
         interval: 10_000_000,
         slots: 64,
-        skew: 100,
     };
-    let mut schedule = Schedule::plan(before, times, u64::MAX).ok_or("no schedule")?;
+    let mut schedule = Schedule::plan(before, times, 100, u64::MAX).ok_or("no schedule")?;
     // Not to wait for so long as phase 1 may take.
     schedule.start = before + 30_000_000;
     let plan = scene.plan(1, &schedule, 9, Steps::empty());

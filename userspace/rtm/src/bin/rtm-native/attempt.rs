@@ -63,7 +63,6 @@ impl Setup {
                 first_slot: 0,
                 interval: bench.scaled(2_000),
                 slots: 8,
-                skew: 0,
             },
             set_from: 0,
             wait: 0,
@@ -110,7 +109,7 @@ impl Bench {
         }
         self.scene.put_edits(&setup.edits);
         let now = ticks();
-        let mut schedule = Schedule::plan(now, setup.times, u64::MAX).expect("the times are small");
+        let mut schedule = Schedule::plan(now, setup.times, 0, u64::MAX).expect("the times are small");
         // Slots are due whenever the test wants, not after signal 1.
         schedule.start = now + setup.wait;
         schedule.deadline = setup.deadline.map_or(u64::MAX, |after| now + after);
