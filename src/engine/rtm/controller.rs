@@ -49,9 +49,10 @@ pub enum Sample {
 
 /// The times of the next attempt, and what they are computed from.
 ///
-/// About 1.3 KiB. [`Self::learn`] takes some 10 ns; every 32nd time, and each time
-/// while little is known, it makes 15 forecasts besides, each a pass over the
-/// buckets in use (at most 240).
+/// About 1.3 KiB. [`Self::learn`] counts; every 32nd time, and each time while
+/// little is known, it also makes 15 forecasts, each a pass over the buckets in use
+/// (at most 240): 0.04 to 0.12 µs on average, 1 to 4 µs when it computes (measured
+/// on simulated attempts).
 ///
 /// # Invariants
 ///

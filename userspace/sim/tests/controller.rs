@@ -137,8 +137,10 @@ fn medians_that_swing_cost_less_than_any_fixed_schedule() {
     hold("swing", MOVES, 1.0);
 }
 
-/// A short run, in which the warm-up counts. (So does chance: an attempt that takes
-/// 100 times as long as usual, and that only one of the two happens to meet.)
+/// A short run, in which the warm-up counts. So does chance: an attempt that takes
+/// 100 times as long as usual, and that only one of the two happens to meet. Of 160
+/// such runs with other seeds 3 were slower than is allowed here, so this test says
+/// what is usual and not, like those above, what holds for any seed tried.
 #[test]
 fn the_warm_up_of_a_short_run_is_paid_for() {
     for scenario in SCENARIOS {
