@@ -189,3 +189,7 @@ impl Unmutated {
 fn is_same(one: &Case, other: &Case) -> bool {
     one.config == other.config && one.promises == other.promises
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -94,3 +94,7 @@ pub fn replay(file: &Path) -> Result<bool> {
     print!("{}", Trace::read(file)?.in_words()?);
     Ok(true)
 }
+
+#[cfg(test)]
+#[path = "trace_tests.rs"]
+mod tests;
