@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests of the engine on a simulated machine. `cargo test -p pagemove-engine`.
 
+mod bench;
+mod drive;
+mod finish;
 mod formats;
 mod controller;
 mod interleavings;
@@ -8,6 +11,12 @@ mod interleavings;
 mod mailbox;
 mod parts;
 mod refusals;
+mod rtm_aborts;
+mod rtm_helper;
+mod rtm_moves;
+mod rtm_schedule;
+mod rtm_status;
+mod rtm_transaction;
 mod sim;
 mod tables;
 #[cfg(not(feature = "loom"))]

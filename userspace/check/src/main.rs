@@ -13,6 +13,8 @@ mod words;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use report::Options;
+use std::io::stdout;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,19 +62,27 @@ struct Common {
 }
 
 impl Common {
-    fn threads(&self) -> usize {
+    fn options(&self) -> Options<'_> {
         let here = || std::thread::available_parallelism().map_or(1, |count| count.get());
-        self.threads.unwrap_or_else(here).max(1)
+        Options {
+            only: &self.only,
+            threads: self.threads.unwrap_or_else(here).max(1),
+            tap: self.tap,
+        }
     }
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    ExitCode::from(status(run(Arguments::parse())))
+}
+
+/// The exit status: 0 if everything is as it should be.
+fn status(result: Result<bool>) -> u8 {
+    match result {
+        Ok(good) => u8::from(!good),
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            1
         }
     }
 }
@@ -84,10 +94,10 @@ fn run(arguments: Arguments) -> Result<bool> {
     match arguments.task {
         Some(Task::Model { deep, common }) => {
             let cases = if deep { configs::deep() } else { configs::standard() };
-            report::model(cases, &common.only, common.threads(), common.tap)
+            report::model(cases, &common.options(), &mut stdout())
         }
         Some(Task::Mutants { traces, common }) => {
-            report::mutants(traces.as_deref(), &common.only, common.threads(), common.tap)
+            report::mutants(mutants::all(), &common.options(), traces.as_deref(), &mut stdout())
         }
         None => Ok(true),
     }

@@ -20,12 +20,17 @@ pub struct Mutant {
 impl Mutant {
     /// As a configuration to explore.
     pub fn case(&self) -> Case {
-        let mut config = self.config;
-        config.policy.without = self.step;
+        let mut case = self.unmutated();
+        case.config.policy.without = self.step;
+        case
+    }
+
+    /// The same, with nothing left out: nothing must be found in it.
+    pub fn unmutated(&self) -> Case {
         Case {
             name: self.name,
             about: self.about,
-            config,
+            config: self.config,
             promises: self.promises,
             sometimes: &[],
             states: 0,

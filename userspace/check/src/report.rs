@@ -3,42 +3,54 @@
 
 use crate::configs::Case;
 use crate::explore::{self, Explored};
-use crate::mutants;
+use crate::mutants::Mutant;
 use crate::trace::Trace;
 use anyhow::{bail, Context, Result};
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+/// What to explore, how, and how to say it.
+pub struct Options<'a> {
+    /// Only those whose name contains this.
+    pub only: &'a str,
+    pub threads: usize,
+    pub tap: bool,
+}
+
 /// One line for each result: TAP, or a table.
-struct Printer {
+struct Printer<'a> {
+    out: &'a mut dyn Write,
     tap: bool,
     done: usize,
 }
 
-impl Printer {
-    fn new(tap: bool, count: usize, head: &str) -> Self {
+impl<'a> Printer<'a> {
+    fn new(out: &'a mut dyn Write, tap: bool, count: usize, head: &str) -> Result<Self> {
         if tap {
-            println!("TAP version 13\n1..{count}");
+            writeln!(out, "TAP version 13\n1..{count}")?;
         } else {
-            println!("{head}");
+            writeln!(out, "{head}")?;
         }
-        Self { tap, done: 0 }
+        Ok(Self { out, tap, done: 0 })
     }
 
-    fn line(&mut self, good: bool, name: &str, row: &str) {
+    fn line(&mut self, good: bool, name: &str, row: &str) -> Result<()> {
         self.done += 1;
         if self.tap {
             let word = if good { "ok" } else { "not ok" };
-            println!("{word} {} {name}: {}", self.done, squeezed(row));
+            writeln!(self.out, "{word} {} {name}: {}", self.done, squeezed(row))?;
         } else {
-            println!("{name:<24} {row}");
+            writeln!(self.out, "{name:<26} {row}")?;
         }
+        Ok(())
     }
 
-    fn note(&self, text: &str) {
+    fn note(&mut self, text: &str) -> Result<()> {
         for line in text.lines() {
-            println!("{}{line}", if self.tap { "# " } else { "" });
+            writeln!(self.out, "{}{line}", if self.tap { "# " } else { "" })?;
         }
+        Ok(())
     }
 }
 
@@ -48,16 +60,17 @@ fn squeezed(row: &str) -> String {
 }
 
 /// Explores the cases; whether each is as it should be.
-pub fn model(cases: Vec<Case>, only: &str, threads: usize, tap: bool) -> Result<bool> {
+pub fn model(cases: Vec<Case>, options: &Options, out: &mut dyn Write) -> Result<bool> {
+    let only = options.only;
     let cases: Vec<_> = cases.into_iter().filter(|case| case.name.contains(only)).collect();
     if cases.is_empty() {
         bail!("no configuration has {only:?} in its name");
     }
-    let head = format!("{:<24} {:>10} {:>11} {:>5} {:>7}  what", "configuration", "states", "transitions", "depth", "seconds");
-    let mut printer = Printer::new(tap, cases.len(), &head);
+    let head = format!("{:<26} {:>10} {:>11} {:>5} {:>7}  what", "configuration", "states", "transitions", "depth", "seconds");
+    let mut printer = Printer::new(out, options.tap, cases.len(), &head)?;
     let (mut good, mut states, begun) = (true, 0, Instant::now());
     for case in &cases {
-        let explored = explore::all(case, threads);
+        let explored = explore::all(case, options.threads);
         let faults = faults(case, &explored);
         states += explored.states;
         good &= faults.is_empty();
@@ -69,10 +82,12 @@ pub fn model(cases: Vec<Case>, only: &str, threads: usize, tap: bool) -> Result<
             explored.wall.as_secs_f64(),
             case.about,
         );
-        printer.line(faults.is_empty(), case.name, &row);
-        faults.iter().for_each(|fault| printer.note(fault));
+        printer.line(faults.is_empty(), case.name, &row)?;
+        for fault in &faults {
+            printer.note(fault)?;
+        }
         if let Some((property, actions)) = explored.worst() {
-            printer.note(&Trace::new(case.name, property, actions).in_words()?);
+            printer.note(&Trace::new(case.name, property, actions).told(case)?)?;
         }
     }
     printer.note(&format!(
@@ -80,7 +95,7 @@ pub fn model(cases: Vec<Case>, only: &str, threads: usize, tap: bool) -> Result<
         cases.len(),
         begun.elapsed().as_secs_f64(),
         if good { "no violation" } else { "NOT as it should be" },
-    ));
+    ))?;
     Ok(good)
 }
 
@@ -101,9 +116,11 @@ fn faults(case: &Case, explored: &Explored) -> Vec<String> {
     faults
 }
 
-/// Explores every mutation; whether each is found.
-pub fn mutants(traces: Option<&Path>, only: &str, threads: usize, tap: bool) -> Result<bool> {
-    let all: Vec<_> = mutants::all().into_iter().filter(|it| it.name.contains(only)).collect();
+/// Explores every mutation, and each configuration without it: whether each mutation
+/// is found, and nothing where there is none.
+pub fn mutants(all: Vec<Mutant>, options: &Options, traces: Option<&Path>, out: &mut dyn Write) -> Result<bool> {
+    let only = options.only;
+    let all: Vec<_> = all.into_iter().filter(|it| it.name.contains(only)).collect();
     if all.is_empty() {
         bail!("no mutation has {only:?} in its name");
     }
@@ -111,26 +128,68 @@ pub fn mutants(traces: Option<&Path>, only: &str, threads: usize, tap: bool) -> 
         let what = || format!("making {}", directory.display());
         std::fs::create_dir_all(directory).with_context(what)?;
     }
-    let head = format!("{:<24} {:<9} {:>6}  what is done wrongly", "mutation", "violated", "steps");
-    let mut printer = Printer::new(tap, all.len(), &head);
-    let cases: Vec<_> = all.iter().map(mutants::Mutant::case).collect();
-    let results = explore::each(&cases, threads);
-    let mut killed = 0;
-    for (case, explored) in cases.iter().zip(&results) {
-        let found = explored.worst();
+    let head = format!("{:<26} {:<9} {:>6}  {:<9}  what is done wrongly", "mutation", "violated", "steps", "unmutated");
+    let mut printer = Printer::new(out, options.tap, all.len(), &head)?;
+    let unmutated = Unmutated::explore(&all, options.threads);
+    let cases: Vec<_> = all.iter().map(Mutant::case).collect();
+    let results = explore::each(&cases, options.threads);
+    let (mut killed, mut unsound) = (0, 0);
+    for ((mutant, case), explored) in all.iter().zip(&cases).zip(&results) {
+        let (found, sound) = (explored.worst(), unmutated.is_sound(mutant));
         killed += usize::from(found.is_some());
+        unsound += usize::from(!sound);
+        let word = if sound { "sound" } else { "BROKEN" };
         let row = match found {
             Some((property, actions)) => {
-                format!("{property:<9} {:>6}  {}", actions.len(), case.about)
+                format!("{property:<9} {:>6}  {word:<9}  {}", actions.len(), case.about)
             }
-            None => format!("{:<9} {:>6}  {}", "SURVIVED", "", case.about),
+            None => format!("{:<9} {:>6}  {word:<9}  {}", "SURVIVED", "", case.about),
         };
-        printer.line(found.is_some(), case.name, &row);
+        printer.line(found.is_some() && sound, case.name, &row)?;
         if let (Some(directory), Some((property, actions))) = (traces, found) {
             let file = directory.join(format!("{}.json", case.name));
             Trace::new(case.name, property, actions).write(&file)?;
         }
     }
-    printer.note(&format!("{killed} killed, {} survived", all.len() - killed));
-    Ok(killed == all.len())
+    printer.note(&format!("{killed} killed, {} survived", all.len() - killed))?;
+    printer.note(&format!("{} configurations without a mutation, {} distinct states", unmutated.0.len(), unmutated.states()))?;
+    if unsound > 0 {
+        printer.note(&format!("{unsound} killed, if they were, by a configuration that is broken without them"))?;
+    }
+    Ok(killed == all.len() && unsound == 0)
 }
+
+/// The configurations of mutants without the mutations, each once: so that what is
+/// found is the mutation, and not the configuration.
+struct Unmutated(Vec<(Case, Explored)>);
+
+impl Unmutated {
+    fn explore(all: &[Mutant], threads: usize) -> Self {
+        let mut cases: Vec<Case> = Vec::new();
+        for case in all.iter().map(Mutant::unmutated) {
+            if !cases.iter().any(|other| is_same(other, &case)) {
+                cases.push(case);
+            }
+        }
+        let explored = explore::each(&cases, threads);
+        Self(cases.into_iter().zip(explored).collect())
+    }
+
+    fn is_sound(&self, mutant: &Mutant) -> bool {
+        let case = mutant.unmutated();
+        let mut all = self.0.iter();
+        all.any(|(other, explored)| is_same(other, &case) && explored.broken.is_empty())
+    }
+
+    fn states(&self) -> usize {
+        self.0.iter().map(|(_, explored)| explored.states).sum()
+    }
+}
+
+fn is_same(one: &Case, other: &Case) -> bool {
+    one.config == other.config && one.promises == other.promises
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -51,17 +51,21 @@ impl Trace {
         })
     }
 
-    /// Runs it again. The last line says whether the property is broken.
-    pub fn in_words(&self) -> Result<String> {
-        let case = self.case()?;
+    /// Runs it again, in words. The last line says which property is broken.
+    fn in_words(&self) -> Result<String> {
+        self.told(&self.case()?)
+    }
+
+    /// The same, in this case.
+    pub fn told(&self, case: &Case) -> Result<String> {
         let always = properties::always(case.promises);
         let mut all = always.into_iter().chain([&properties::ENDS]);
         let Some(property) = all.find(|it| it.name == self.property) else {
             bail!("{} has no property {}", self.case, self.property);
         };
         let mut text = format!("{}: {}\n", case.name, case.about);
-        let state = self.run(&case, &mut text)?;
-        if (property.holds)(&MoveModel::new(&case), &state) {
+        let state = self.run(case, &mut text)?;
+        if (property.holds)(&MoveModel::new(case), &state) {
             bail!("{} holds in the end of this trace: it is of another version", property.name);
         }
         writeln!(text, "{} is broken: not true that {}", property.name, property.about)?;
@@ -90,3 +94,7 @@ pub fn replay(file: &Path) -> Result<bool> {
     print!("{}", Trace::read(file)?.in_words()?);
     Ok(true)
 }
+
+#[cfg(test)]
+#[path = "trace_tests.rs"]
+mod tests;

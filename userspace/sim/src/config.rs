@@ -21,7 +21,7 @@ pub enum AdUpdate {
 }
 
 /// What the hardware does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hardware {
     /// A walk that reads an entry in the write set of a transaction aborts it.
     pub walk_conflicts: bool,
@@ -104,7 +104,7 @@ impl DeviceKind {
 }
 
 /// What goes on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Pages that are moved.
     pub pages: usize,
@@ -151,7 +151,7 @@ impl Workload {
 }
 
 /// One configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The hardware.
     pub hardware: Hardware,
