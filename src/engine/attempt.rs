@@ -10,7 +10,7 @@
 use crate::checksum::Checksum;
 use crate::finish::{give_back, Finish};
 use crate::machine::{InvalidateError, Machine};
-use crate::page::{span_of, Abort, AbortCounts, PageMove, PageState};
+use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
 use crate::run::{Engine, Progress};
 use crate::step::Steps;
@@ -120,11 +120,10 @@ impl Attempt {
                 if let Some(page) = pages.get_mut(usize::from(n)) {
                     self.restore(machine, policy, page, aborts);
                 }
-                let next = n.saturating_add(1);
-                if usize::from(next) < pages.len() {
-                    return Phase::Restore(next);
+                match next_page(n, pages) {
+                    Some(next) => Phase::Restore(next),
+                    None => finishing(Finish::begin(machine, policy, pages)),
                 }
-                finishing(Finish::begin(machine, policy, pages))
             }
             Phase::Finish(finish) => finishing(finish.step(machine, policy, pages, aborts)),
             Phase::Done => Phase::Done,
@@ -214,12 +213,7 @@ impl Default for Attempt {
 }
 
 fn following(n: u16, pages: &[PageMove], next: fn(u16) -> Phase, then: Phase) -> Phase {
-    let following = n.saturating_add(1);
-    if usize::from(following) < pages.len() {
-        next(following)
-    } else {
-        then
-    }
+    next_page(n, pages).map_or(then, next)
 }
 
 fn finishing(finish: Option<Finish>) -> Phase {

@@ -1,6 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How many pages to move at once.
 
+use crate::addr::PAGE_SIZE;
+use crate::page::PageMove;
+
+/// How many of the first pages have their entries in one page of the table: these
+/// can be changed by one transaction that touches few cache lines (eight entries
+/// share one), and be invalidated as one short span.
+pub fn sharing_table(pages: &[PageMove]) -> usize {
+    let table = |page: &PageMove| page.pte.0 / PAGE_SIZE;
+    let Some(first) = pages.first().map(table) else {
+        return 0;
+    };
+    pages.iter().take_while(|page| table(page) == first).count()
+}
+
 /// Follows the abort rate: a larger batch shares one invalidation among more
 /// pages but keeps each page's window open for longer.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 //! hardware kept its promises. Both engines end with it.
 
 use crate::machine::Machine;
-use crate::page::{span_of, Abort, AbortCounts, PageMove, PageState};
+use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
 use crate::step::Steps;
 
@@ -79,11 +79,10 @@ impl Finish {
                         Round::Reverted => verify_reverted(machine, page, aborts),
                     }
                 }
-                let next = n.saturating_add(1);
-                if usize::from(next) < pages.len() {
-                    return Some(Self::Verify(round, next));
+                match next_page(n, pages) {
+                    Some(next) => Some(Self::Verify(round, next)),
+                    None => after_verification(policy, pages, round),
                 }
-                after_verification(policy, pages, round)
             }
         }
     }

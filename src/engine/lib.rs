@@ -33,7 +33,7 @@ mod x86_64;
 
 pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
 pub use attempt::{Attempt, Phase};
-pub use batch::BatchSizer;
+pub use batch::{sharing_table, BatchSizer};
 pub use checksum::Checksum;
 pub use finish::{Finish, Round};
 pub use format::Format;

@@ -173,7 +173,8 @@ pub struct PageMove {
     pub attempts: u16,
     /// Why the last aborted attempt failed.
     pub last_abort: Option<Abort>,
-    /// From the first step to the commit, in ns, of the attempt that committed.
+    /// Of the attempt that committed, in ns: from the first step (`adbit`) or from
+    /// the beginning of the transaction (`rtm`) to the commit.
     pub window_ns: u64,
     pub(crate) state: PageState,
     pub(crate) maps_end: bool,
@@ -238,6 +239,12 @@ impl PageMove {
     pub const fn state(&self) -> PageState {
         self.state
     }
+}
+
+/// The page after page `n` of a batch. Pages are counted in 16 bits; what lies
+/// beyond is not tried.
+pub(crate) fn next_page(n: u16, pages: &[PageMove]) -> Option<u16> {
+    n.checked_add(1).filter(|next| usize::from(*next) < pages.len())
 }
 
 /// The smallest span with the pages that are `wanted`.

@@ -9,7 +9,7 @@ use super::status::{Code, Status};
 use crate::attempt::entry_for_end;
 use crate::finish::Finish;
 use crate::machine::InvalidateError;
-use crate::page::{span_of, Abort, AbortCounts, PageMove, PageState};
+use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
 use crate::run::{Engine, Progress};
 use crate::step::Steps;
@@ -47,6 +47,8 @@ pub struct Editor {
     end: Option<Result<(), Abort>>,
     status: Status,
     phase1: Option<u64>,
+    /// When the transaction was begun, in ns; once it has committed, how long it took.
+    window: u64,
 }
 
 impl<M: Editing> Engine<M> for Editor {
@@ -82,6 +84,7 @@ impl Editor {
             end: None,
             status: Status(0),
             phase1: None,
+            window: 0,
         }
     }
 
@@ -135,13 +138,10 @@ impl Editor {
                 self.plan(machine, policy, page, aborts);
             }
         }
-        let next = n.saturating_add(1);
-        if usize::from(next) < pages.len() {
-            Phase::Read(next)
-        } else if self.edits == 0 {
-            Phase::Done
-        } else {
-            Phase::Post
+        match next_page(n, pages) {
+            Some(next) => Phase::Read(next),
+            None if self.edits == 0 => Phase::Done,
+            None => Phase::Post,
         }
     }
 
@@ -224,6 +224,7 @@ impl Editor {
     /// phase 1 can still be in time.
     fn await_ready<M: Editing>(&mut self, machine: &mut M) -> Phase {
         if machine.is_ready() {
+            self.window = machine.now();
             return Phase::Transact;
         }
         let late = self.schedule.map_or(0, |schedule| schedule.late);
@@ -249,6 +250,7 @@ impl Editor {
         match machine.transact(self.edits, &schedule) {
             None => Phase::Transact,
             Some(Ok(committed)) => {
+                self.window = machine.now().saturating_sub(self.window);
                 self.phase1 = Some(committed.phase1.saturating_sub(self.posted));
                 self.end = Some(Ok(()));
                 Phase::AwaitReport
@@ -298,6 +300,7 @@ impl Editor {
                 Ok(()) => {
                     let used = entry & (page.format.accessed() | page.format.dirty());
                     let sum = machine.sum_of(n);
+                    page.window_ns = self.window;
                     page.maps_end = true;
                     page.state = PageState::Committed { used, sum };
                 }

@@ -33,8 +33,8 @@ pub(super) const TIMES: Times = Times {
     first_slot: 60,
     interval: 8,
     slots: 4,
-    skew: 2,
 };
+pub(super) const SKEW: u64 = 2;
 
 /// What the editor's CPU has in a transaction.
 #[derive(Default)]
@@ -236,6 +236,10 @@ impl Editing for Bench {
 
     fn times(&mut self) -> Times {
         self.times
+    }
+
+    fn skew(&mut self) -> u64 {
+        SKEW
     }
 
     fn learn(&mut self, end: Result<(), Status>, measured: Measured) {

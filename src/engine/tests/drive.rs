@@ -28,6 +28,13 @@ pub(super) fn pages(bench: &Bench, format: Format) -> Vec<PageMove> {
     (0..bench.entries.len()).map(page).collect()
 }
 
+/// A bench with one page, and that page.
+pub(super) fn one() -> (Bench, Vec<PageMove>) {
+    let bench = Bench::new(&[start(0).0 | 3]);
+    let pages = pages(&bench, Format::X86_64);
+    (bench, pages)
+}
+
 /// Moves them: the editor and the helper in turn, a tick each. `before` is called
 /// before each step of the editor.
 pub(super) fn drive(

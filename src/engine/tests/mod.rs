@@ -13,6 +13,7 @@ mod parts;
 mod refusals;
 mod rtm_aborts;
 mod rtm_helper;
+mod rtm_measured;
 mod rtm_moves;
 mod rtm_schedule;
 mod rtm_status;

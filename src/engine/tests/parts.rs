@@ -62,3 +62,16 @@ fn waits_grow_to_a_bound() {
     let waits = [1, 2, 3, 8, 1000].map(|n| policy().back_off(n));
     assert_eq!(waits, [10_000, 20_000, 40_000, 1_000_000, 1_000_000]);
 }
+
+#[test]
+fn pages_share_a_table_up_to_the_first_entry_in_another() {
+    let page = |entry: u64| PageMove {
+        pte: PteAddr(entry),
+        ..super::sim::page()
+    };
+    assert_eq!(sharing_table(&[]), 0);
+    let pages = [page(0x7ff0), page(0x7ff8), page(0x8000), page(0x7000)];
+    assert_eq!(sharing_table(&pages), 2);
+    assert_eq!(sharing_table(&pages[2..]), 1);
+    assert_eq!(sharing_table(&[page(0x7000), page(0x7ff8)]), 2);
+}

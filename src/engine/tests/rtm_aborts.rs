@@ -8,14 +8,7 @@ use crate::*;
 use std::vec;
 use std::vec::Vec;
 
-const FORMAT: Format = Format::X86_64;
 const CONFLICT: Status = Status(AbortBits::CONFLICT.bits());
-
-fn one() -> (Bench, Vec<PageMove>) {
-    let bench = Bench::new(&[start(0).0 | 3]);
-    let pages = pages(&bench, FORMAT);
-    (bench, pages)
-}
 
 /// One attempt at a page, with this change to the machine: why it was aborted, and
 /// how the helper's part ended.
@@ -178,7 +171,7 @@ fn with_deadline(deadline: u64) -> (Bench, Moved) {
 
 #[test]
 fn a_deadline_before_the_first_slot_is_not_even_tried() {
-    let first = TIMES.lead + TIMES.skew + 1 + TIMES.first_slot;
+    let first = TIMES.lead + SKEW + 1 + TIMES.first_slot;
     for deadline in [0, 1, first] {
         let (bench, moved) = with_deadline(deadline);
         assert_eq!(moved.outcomes(), [aborted(Abort::Deadline)], "{deadline}");

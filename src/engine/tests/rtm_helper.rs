@@ -10,7 +10,7 @@ use std::vec::Vec;
 fn request(pages: u16, deadline: u64) -> Request {
     let length = u64::from(pages) * PAGE_SIZE;
     Request {
-        schedule: Schedule::plan(1000, TIMES, deadline).unwrap(),
+        schedule: Schedule::plan(1000, TIMES, SKEW, deadline).unwrap(),
         span: PageSpan::new(Iova(0x40_0000), length).unwrap(),
         pages,
     }

@@ -159,12 +159,6 @@ fn nothing_to_plan_posts_nothing() {
     assert_eq!((bench.posts.len(), bench.learned.len()), (0, 0));
 }
 
-fn one() -> (Bench, Vec<PageMove>) {
-    let bench = Bench::new(&[leaf(Format::X86_64, 0)]);
-    let pages = pages(&bench, Format::X86_64);
-    (bench, pages)
-}
-
 const CONFLICT: Status = Status(AbortBits::CONFLICT.bits());
 
 #[test]
@@ -268,6 +262,7 @@ fn the_controller_learns_how_long_the_phases_took() {
     let measured = Measured {
         phase1: Some(bench.late_check - posted),
         phase2: Some(bench.helper_clock - schedule.signal1),
+        signalled: true,
     };
     assert!(measured.phase1 > Some(0) && measured.phase2 > Some(0));
     assert_eq!(bench.learned, [(Ok(()), measured)]);
@@ -282,6 +277,7 @@ fn twin_a_phase_that_did_not_end_teaches_nothing() {
     let nothing = Measured {
         phase1: None,
         phase2: None,
+        signalled: false,
     };
     assert_eq!(bench.learned, [(Err(CONFLICT), nothing)]);
 }

@@ -8,13 +8,13 @@ const TIMES: Times = Times {
     first_slot: 50,
     interval: 10,
     slots: 8,
-    skew: 3,
 };
+const SKEW: u64 = 3;
 
 const NEVER: u64 = u64::MAX;
 
 fn plan(times: Times) -> Option<Schedule> {
-    Schedule::plan(1000, times, NEVER)
+    Schedule::plan(1000, times, SKEW, NEVER)
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_schedule_follows_from_the_post() {
 #[test]
 fn signal_1_is_later_than_late_by_more_than_clocks_may_differ() {
     for skew in [0, 1, 1000] {
-        let schedule = plan(Times { skew, ..TIMES }).unwrap();
+        let schedule = Schedule::plan(1000, TIMES, skew, NEVER).unwrap();
         assert!(schedule.signal1 - schedule.late > skew);
     }
 }
@@ -61,7 +61,6 @@ fn nothing_wraps() {
     let huge = u64::MAX - 10;
     let times = [
         Times { lead: huge, ..TIMES },
-        Times { skew: huge, ..TIMES },
         Times { first_slot: huge, ..TIMES },
         Times { interval: huge, ..TIMES },
         Times { interval: u64::MAX / 8, ..TIMES },
@@ -69,16 +68,17 @@ fn nothing_wraps() {
     for times in times {
         assert_eq!(plan(times), None, "{times:?}");
     }
-    assert_eq!(Schedule::plan(huge, TIMES, NEVER), None);
+    assert_eq!(Schedule::plan(1000, TIMES, huge, NEVER), None);
+    assert_eq!(Schedule::plan(huge, TIMES, SKEW, NEVER), None);
     // The clock itself may be anywhere below that.
     let most = NEVER - (1154 - 1000) - 80;
-    assert!(Schedule::plan(most, TIMES, NEVER).is_some());
-    assert_eq!(Schedule::plan(most + 1, TIMES, NEVER), None);
+    assert!(Schedule::plan(most, TIMES, SKEW, NEVER).is_some());
+    assert_eq!(Schedule::plan(most + 1, TIMES, SKEW, NEVER), None);
 }
 
 #[test]
 fn the_deadline_cuts_slots() {
-    let slots = |deadline| Schedule::plan(1000, TIMES, deadline).map(|it| it.slots);
+    let slots = |deadline| Schedule::plan(1000, TIMES, SKEW, deadline).map(|it| it.slots);
     assert_eq!(slots(0), None);
     assert_eq!(slots(1000), None);
     assert_eq!(slots(1153), None);
@@ -101,7 +101,7 @@ fn no_slot_is_due_after_the_deadline() {
             for interval in values {
                 for deadline in values {
                     let times = Times { lead, interval, ..TIMES };
-                    let Some(schedule) = Schedule::plan(now, times, deadline) else {
+                    let Some(schedule) = Schedule::plan(now, times, SKEW, deadline) else {
                         refused += 1;
                         continue;
                     };

@@ -116,9 +116,8 @@ fn schedule() -> Schedule {
         first_slot: 19,
         interval: 10,
         slots: 4,
-        skew: 0,
     };
-    Schedule::plan(0, times, u64::MAX).unwrap()
+    Schedule::plan(0, times, 0, u64::MAX).unwrap()
 }
 
 fn cpu(clock: &[u64]) -> Cpu {

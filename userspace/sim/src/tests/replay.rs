@@ -80,8 +80,8 @@ const SOUND: [Change; 7] = [
     |c| c.hardware.paging_cache = true,
     |c| c.hardware.aperture = true,
     |c| c.hardware.dma_conflicts = false,
-    |c| (c.hardware.skew, c.times.skew) = (1, 1),
-    |c| (c.hardware.skew, c.times.skew) = (-1, 1),
+    |c| (c.hardware.skew, c.margin) = (1, 1),
+    |c| (c.hardware.skew, c.margin) = (-1, 1),
     |c| c.hardware.rewalk_clean = false,
 ];
 

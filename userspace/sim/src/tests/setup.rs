@@ -21,6 +21,7 @@ pub const BASE: Config = Config {
     },
     policy: Policy::new(0),
     times: TIMES,
+    margin: 0,
 };
 
 pub const TIMES: Times = Times {
@@ -28,7 +29,6 @@ pub const TIMES: Times = Times {
     first_slot: 1,
     interval: 1,
     slots: 2,
-    skew: 0,
 };
 
 /// The device without a TLB.
@@ -65,7 +65,7 @@ pub fn possible(state: &State) -> Vec<Action> {
 /// As a [`Request`] of the editor, for those that ask the mailbox.
 pub fn request(now: u64) -> Request {
     Request {
-        schedule: Schedule::plan(now, TIMES, u64::MAX).expect("the times fit"),
+        schedule: Schedule::plan(now, TIMES, 0, u64::MAX).expect("the times fit"),
         span: span(0),
         pages: 1,
     }
