@@ -8,7 +8,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep sabotage \
-	model mutants bench demo clean help cargo
+	model mutants bench plot demo clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -43,6 +43,10 @@ mutants: cargo ## leave out one step of the protocol: does the model notice? ONL
 
 bench: cargo ## what the engine's own work costs: polls of the clock, pages of a batch
 	@cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-rtm --bench costs
+
+plot: cargo ## draw Documentation/controller.svg: the controller of rtm against fixed schedules
+	@cargo run --quiet --release --locked --manifest-path $(MANIFEST) --package pagemove-sim \
+		--bin controller -- --svg Documentation/controller.svg
 
 demo: cargo ## move a guest's memory under live DMA, and watch
 	@$(XTASK) demo

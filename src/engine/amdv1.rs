@@ -14,6 +14,9 @@
 //! | 61 | IR | reads are allowed |
 //! | 62 | IW | writes are allowed |
 //!
+//! A is the only one of these that the kernel's header lacks; VirtualBox's
+//! `iommu-amd.h`, written after the same specification, has it at the same place.
+//!
 //! With Next Level 7 a leaf maps 2^(13 + n) bytes, n being how many ones the
 //! address has from bit 12 up, and stands in as many entries as that takes.
 //!
