@@ -12,7 +12,8 @@ use crate::stats::{self, Counter};
 use crate::aliases::Aliases;
 use crate::{abi, aliases, domain, ffi, params, quarantine, registry, sharing};
 use engine::{
-    Abort, AbortCounts, BatchSizer, Iova, Outcome, PageMove, PageSpan, Policy, WalkError, PAGE_SIZE,
+    Abort, AbortCounts, BatchSizer, Iova, Job, Outcome, PageMove, PageSpan, Policy, WalkError,
+    PAGE_SIZE,
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -301,7 +302,12 @@ impl Batch {
             claims: &self.claims,
             incoherent: hold.domain.is_incoherent(),
         };
-        engine::run(&mut machine, &policy, &mut self.moves, aborts);
+        let mut job = Job {
+            policy: &policy,
+            pages: &mut self.moves,
+            aborts,
+        };
+        engine::run(&mut machine, &mut job);
     }
 
     /// Frees what is not mapped any more and says what became of each page. The

@@ -9,6 +9,7 @@
 
 use crate::checksum::Checksum;
 use crate::finish::{give_back, Finish};
+use crate::job::Job;
 use crate::machine::{InvalidateError, Machine};
 use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
@@ -61,12 +62,10 @@ impl<M: Machine> Engine<M> for Attempt {
     fn step(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Progress {
         let before = self.phase;
-        self.phase = self.next(machine, policy, pages, aborts);
+        self.phase = self.next(machine, job);
         match self.phase {
             Phase::Done => Progress::Done,
             Phase::AwaitInvalidation if self.phase == before => Progress::Waiting,
@@ -95,37 +94,36 @@ impl Attempt {
     fn next<M: Machine>(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Phase {
+        let policy = job.policy;
         match self.phase {
             Phase::Clear(n) => {
-                if let Some(page) = pages.get_mut(usize::from(n)) {
-                    clear(machine, policy, page, aborts);
+                if let Some(page) = job.pages.get_mut(usize::from(n)) {
+                    clear(machine, policy, page, job.aborts);
                 }
-                following(n, pages, Phase::Clear, Phase::Invalidate)
+                following(n, job.pages, Phase::Clear, Phase::Invalidate)
             }
-            Phase::Invalidate => begin_invalidation(machine, policy, pages),
+            Phase::Invalidate => begin_invalidation(machine, policy, job.pages),
             Phase::AwaitInvalidation => self.await_invalidation(machine, policy),
-            Phase::Copy { page, part, sum } => copy(machine, policy, pages, (page, part, sum)),
-            Phase::Publish(n) => self.publish(machine, policy, pages, n),
+            Phase::Copy { page, part, sum } => copy(machine, policy, job.pages, (page, part, sum)),
+            Phase::Publish(n) => self.publish(machine, policy, job.pages, n),
             Phase::Commit(n) => {
-                if let Some(page) = pages.get_mut(usize::from(n)) {
+                if let Some(page) = job.page(n) {
                     commit(machine, policy, page);
                 }
-                following(n, pages, Phase::Commit, Phase::Restore(0))
+                following(n, job.pages, Phase::Commit, Phase::Restore(0))
             }
             Phase::Restore(n) => {
-                if let Some(page) = pages.get_mut(usize::from(n)) {
-                    self.restore(machine, policy, page, aborts);
+                if let Some(page) = job.pages.get_mut(usize::from(n)) {
+                    self.restore(machine, policy, page, job.aborts);
                 }
-                match next_page(n, pages) {
+                match next_page(n, job.pages) {
                     Some(next) => Phase::Restore(next),
-                    None => finishing(Finish::begin(machine, policy, pages)),
+                    None => finishing(Finish::begin(machine, policy, job.pages)),
                 }
             }
-            Phase::Finish(finish) => finishing(finish.step(machine, policy, pages, aborts)),
+            Phase::Finish(finish) => finishing(finish.step(machine, job)),
             Phase::Done => Phase::Done,
         }
     }

@@ -2,6 +2,7 @@
 //! What follows a commit: one more invalidation, and the verification that the
 //! hardware kept its promises. Both engines end with it.
 
+use crate::job::Job;
 use crate::machine::Machine;
 use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
@@ -49,13 +50,11 @@ impl Finish {
     pub(crate) fn step(
         self,
         machine: &mut impl Machine,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Option<Self> {
         match self {
             Self::Invalidate(round) => {
-                if let Some(span) = span_of(pages, policy, |page| round.is_about(page)) {
+                if let Some(span) = span_of(job.pages, job.policy, |page| round.is_about(page)) {
                     machine.invalidate(span);
                 }
                 Some(Self::Await(round))
@@ -64,24 +63,25 @@ impl Finish {
                 let Some(result) = machine.invalidated() else {
                     return Some(Self::Await(round));
                 };
-                for page in pages.iter_mut().filter(|page| round.is_about(page)) {
+                for page in job.pages.iter_mut().filter(|page| round.is_about(page)) {
                     page.unsettled |= result.is_err();
                 }
                 match round {
-                    Round::Committed => after_invalidation(machine, policy, pages),
+                    Round::Committed => after_invalidation(machine, job.policy, job.pages),
                     Round::Reverted => Some(Self::Verify(round, 0)),
                 }
             }
             Self::Verify(round, n) => {
-                if let Some(page) = pages.get_mut(usize::from(n)) {
+                let policy = job.policy;
+                if let Some(page) = job.pages.get_mut(usize::from(n)) {
                     match round {
                         Round::Committed => verify(machine, policy, page),
-                        Round::Reverted => verify_reverted(machine, page, aborts),
+                        Round::Reverted => verify_reverted(machine, page, job.aborts),
                     }
                 }
-                match next_page(n, pages) {
+                match next_page(n, job.pages) {
                     Some(next) => Some(Self::Verify(round, next)),
-                    None => after_verification(policy, pages, round),
+                    None => after_verification(policy, job.pages, round),
                 }
             }
         }

@@ -2,8 +2,9 @@
 //! Attempts, one after another, until a batch is done or given up.
 
 use crate::attempt::Attempt;
+use crate::job::Job;
 use crate::machine::Machine;
-use crate::page::{AbortCounts, PageMove, PageState};
+use crate::page::{PageMove, PageState};
 use crate::policy::Policy;
 use crate::step::Steps;
 
@@ -28,9 +29,7 @@ pub trait Engine<M>: Sized {
     fn step(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Progress;
 }
 
@@ -84,29 +83,27 @@ impl<E> Run<E> {
     pub fn step<M: Machine>(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Progress
     where
         E: Engine<M>,
     {
         match self.stage {
             Stage::Hold => {
-                if !policy.without.leaves_out(Steps::CPU_HOLD) {
-                    machine.hold_cpus(pages);
+                if !job.policy.without.leaves_out(Steps::CPU_HOLD) {
+                    machine.hold_cpus(job.pages);
                 }
                 self.stage = Stage::Attempt;
                 Progress::More
             }
-            Stage::Attempt => match self.attempt.step(machine, policy, pages, aborts) {
+            Stage::Attempt => match self.attempt.step(machine, job) {
                 Progress::Done => {
                     self.stage = Stage::Release;
                     Progress::More
                 }
                 other => other,
             },
-            Stage::Release => self.release(machine, policy, pages),
+            Stage::Release => self.release(machine, job),
             Stage::Done => Progress::Done,
         }
     }
@@ -114,38 +111,33 @@ impl<E> Run<E> {
     fn release<M: Machine>(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
+        job: &mut Job<'_>,
     ) -> Progress
     where
         E: Engine<M>,
     {
-        machine.release_cpus(pages);
+        let policy = job.policy;
+        machine.release_cpus(job.pages);
         self.tried = self.tried.saturating_add(1);
         let over = self.tried > policy.retries
             || machine.stop().is_some()
             || policy.is_late(machine.now())
-            || !reopen(pages);
+            || !reopen(job.pages);
         if over {
             self.stage = Stage::Done;
             return Progress::Done;
         }
         machine.back_off(policy.back_off(self.tried));
-        self.attempt = E::begin(self.tried, policy, pages);
+        self.attempt = E::begin(self.tried, policy, job.pages);
         self.stage = Stage::Hold;
         Progress::More
     }
 }
 
 /// Moves a batch with the engine `adbit`.
-pub fn run<M: Machine>(
-    machine: &mut M,
-    policy: &Policy,
-    pages: &mut [PageMove],
-    aborts: &mut AbortCounts,
-) {
-    let mut run = Run::<Attempt>::new::<M>(policy, pages);
-    while run.step(machine, policy, pages, aborts) != Progress::Done {}
+pub fn run<M: Machine>(machine: &mut M, job: &mut Job<'_>) {
+    let mut run = Run::<Attempt>::new::<M>(job.policy, job.pages);
+    while run.step(machine, job) != Progress::Done {}
 }
 
 /// Makes pages that are worth another attempt ready for it.

@@ -8,6 +8,7 @@ use super::schedule::Schedule;
 use super::status::{Code, Status};
 use crate::attempt::entry_for_end;
 use crate::finish::Finish;
+use crate::job::Job;
 use crate::machine::InvalidateError;
 use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::policy::Policy;
@@ -59,12 +60,10 @@ impl<M: Editing> Engine<M> for Editor {
     fn step(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Progress {
         let before = self.phase;
-        self.phase = self.next(machine, policy, pages, aborts);
+        self.phase = self.next(machine, job);
         match self.phase {
             Phase::Done => Progress::Done,
             same if same == before => Progress::Waiting,
@@ -96,28 +95,26 @@ impl Editor {
     fn next<M: Editing>(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Phase {
         match self.phase {
-            Phase::Read(n) => self.read(machine, policy, pages, aborts, n),
-            Phase::Post => self.post(machine, policy, pages, aborts),
+            Phase::Read(n) => self.read(machine, job, n),
+            Phase::Post => self.post(machine, job),
             Phase::AwaitReady => self.await_ready(machine),
-            Phase::Transact => self.transact(machine, policy),
+            Phase::Transact => self.transact(machine, job.policy),
             Phase::Cancel => {
                 machine.cancel();
-                if policy.without.leaves_out(Steps::AWAIT_REPORT) {
-                    return self.settle(machine, policy, pages, aborts, None);
+                if job.policy.without.leaves_out(Steps::AWAIT_REPORT) {
+                    return self.settle(machine, job, None);
                 }
                 Phase::AwaitReport
             }
             Phase::AwaitReport => match machine.report() {
-                Some(report) => self.settle(machine, policy, pages, aborts, Some(report)),
+                Some(report) => self.settle(machine, job, Some(report)),
                 None => Phase::AwaitReport,
             },
             Phase::Finish(finish) => {
-                let next = finish.step(machine, policy, pages, aborts);
+                let next = finish.step(machine, job);
                 next.map_or(Phase::Done, Phase::Finish)
             }
             Phase::Done => Phase::Done,
@@ -128,17 +125,16 @@ impl Editor {
     fn read<M: Editing>(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
         n: u16,
     ) -> Phase {
-        if let Some(page) = pages.get_mut(usize::from(n)) {
+        let policy = job.policy;
+        if let Some(page) = job.pages.get_mut(usize::from(n)) {
             if page.state == PageState::Start {
-                self.plan(machine, policy, page, aborts);
+                self.plan(machine, policy, page, job.aborts);
             }
         }
-        match next_page(n, pages) {
+        match next_page(n, job.pages) {
             Some(next) => Phase::Read(next),
             None if self.edits == 0 => Phase::Done,
             None => Phase::Post,
@@ -178,11 +174,9 @@ impl Editor {
     fn post<M: Editing>(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Phase {
-        let cause = match (machine.stop(), self.agree(machine, policy, pages)) {
+        let cause = match (machine.stop(), self.agree(machine, job.policy, job.pages)) {
             (Some(_), _) => Abort::Cancelled,
             (None, None) => Abort::Deadline,
             (None, Some(request)) => {
@@ -191,8 +185,8 @@ impl Editor {
                 return Phase::AwaitReady;
             }
         };
-        for page in pages.iter_mut().filter(|page| is_planned(page)) {
-            page.abort(cause, aborts);
+        for page in job.pages.iter_mut().filter(|page| is_planned(page)) {
+            page.abort(cause, job.aborts);
         }
         Phase::Done
     }
@@ -275,9 +269,7 @@ impl Editor {
     fn settle<M: Editing>(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
         report: Option<Report>,
     ) -> Phase {
         let end = self.end.unwrap_or(Err(Abort::Interrupt));
@@ -292,7 +284,7 @@ impl Editor {
         let cause = end.map_err(|cause| refined(cause, report));
         // Planned pages have the numbers of their edits.
         let mut n: u16 = 0;
-        for page in pages.iter_mut() {
+        for page in job.pages.iter_mut() {
             let PageState::Planned { entry } = page.state else {
                 continue;
             };
@@ -304,11 +296,11 @@ impl Editor {
                     page.maps_end = true;
                     page.state = PageState::Committed { used, sum };
                 }
-                Err(cause) => page.abort(cause, aborts),
+                Err(cause) => page.abort(cause, job.aborts),
             }
             n = n.saturating_add(1);
         }
-        Finish::begin(machine, policy, pages).map_or(Phase::Done, Phase::Finish)
+        Finish::begin(machine, job.policy, job.pages).map_or(Phase::Done, Phase::Finish)
     }
 }
 

@@ -4,7 +4,8 @@
 use super::editor::Editor;
 use super::port::Editing;
 use crate::attempt::Attempt;
-use crate::page::{AbortCounts, PageMove};
+use crate::job::Job;
+use crate::page::PageMove;
 use crate::policy::Policy;
 use crate::run::{Engine, Progress};
 
@@ -28,13 +29,11 @@ impl<M: Editing> Engine<M> for Either {
     fn step(
         &mut self,
         machine: &mut M,
-        policy: &Policy,
-        pages: &mut [PageMove],
-        aborts: &mut AbortCounts,
+        job: &mut Job<'_>,
     ) -> Progress {
         match self {
-            Self::Rtm(editor) => editor.step(machine, policy, pages, aborts),
-            Self::AdBit(attempt) => attempt.step(machine, policy, pages, aborts),
+            Self::Rtm(editor) => editor.step(machine, job),
+            Self::AdBit(attempt) => attempt.step(machine, job),
         }
     }
 }

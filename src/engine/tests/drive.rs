@@ -50,7 +50,12 @@ pub(super) fn drive(
         if run.stage() == Stage::Attempt {
             before(bench, *run.attempt());
         }
-        if run.step(bench, policy, &mut pages, &mut aborts) == Progress::Done {
+        let mut job = Job {
+            policy,
+            pages: &mut pages,
+            aborts: &mut aborts,
+        };
+        if run.step(bench, &mut job) == Progress::Done {
             return Moved {
                 pages,
                 aborts,

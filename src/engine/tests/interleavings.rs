@@ -33,7 +33,12 @@ fn attempt(mut sim: Sim, policy: &Policy, accesses: &[(usize, Access)]) -> (Verd
             sim.access(*access);
         }
         step += 1;
-        if run.step(&mut sim, policy, &mut pages, &mut aborts) == Progress::Done {
+        let mut job = Job {
+            policy,
+            pages: &mut pages,
+            aborts: &mut aborts,
+        };
+        if run.step(&mut sim, &mut job) == Progress::Done {
             break;
         }
     }

@@ -7,7 +7,12 @@ use crate::*;
 fn run_one(sim: &mut Sim, policy: &Policy) -> (PageMove, AbortCounts) {
     let mut pages = [page()];
     let mut aborts = AbortCounts::default();
-    run(sim, policy, &mut pages, &mut aborts);
+    let mut job = Job {
+        policy,
+        pages: &mut pages,
+        aborts: &mut aborts,
+    };
+    run(sim, &mut job);
     (pages[0], aborts)
 }
 

@@ -12,7 +12,7 @@ use crate::monitor::{place_of, FORMAT};
 use crate::world::World;
 use crate::{DEVICES, PAGES, WORDS};
 use engine::rtm::{AbortBits, Duty, Either, Helper, Status};
-use engine::{AbortCounts, Outcome, PageMove, Run, Stage};
+use engine::{AbortCounts, Job, Outcome, PageMove, Run, Stage};
 use std::sync::Arc;
 
 /// A state of everything.
@@ -212,13 +212,17 @@ impl State {
     fn editor_step(&mut self) {
         let config = self.world.config.clone();
         let mut aborts = AbortCounts::default();
-        let pages = &mut self.pages[..config.workload.pages];
-        self.run.step(&mut self.world, &config.policy, pages, &mut aborts);
+        let mut job = Job {
+            policy: &config.policy,
+            pages: &mut self.pages[..config.workload.pages],
+            aborts: &mut aborts,
+        };
+        self.run.step(&mut self.world, &mut job);
         if self.run.stage() != Stage::Done {
             return;
         }
-        assert!(is_final(pages), "the engine left a page behind");
-        for (n, page) in pages.iter().enumerate() {
+        assert!(is_final(job.pages), "the engine left a page behind");
+        for (n, page) in job.pages.iter().enumerate() {
             self.world.freed[n] = match page.outcome() {
                 _ if !page.is_settled() => None,
                 Outcome::LostWrite => None,

@@ -7,7 +7,7 @@ use engine::rtm::{
     Status, Times,
 };
 use engine::{
-    AbortCounts, ApertureError, Checksum, Engine, Format, InvalidateError, Iova, Machine, PageMove,
+    AbortCounts, ApertureError, Checksum, Engine, Format, InvalidateError, Iova, Job, Machine, PageMove,
     PageSpan, PhysAddr, Policy, PteAddr, Stop, Transfer,
 };
 
@@ -75,9 +75,14 @@ pub fn plan_and_settle(
     pages: &mut [PageMove],
 ) -> AbortCounts {
     let mut aborts = AbortCounts::default();
+    let mut job = Job {
+        policy,
+        pages,
+        aborts: &mut aborts,
+    };
     let mut editor = Editor::new();
     while !matches!(editor.phase(), Phase::Finish(_) | Phase::Done) {
-        editor.step(memory, policy, pages, &mut aborts);
+        editor.step(memory, &mut job);
     }
     aborts
 }

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What an attempt works on, and how.
+
+use crate::page::{AbortCounts, PageMove};
+use crate::policy::Policy;
+
+/// A batch of pages, how hard to try, and where aborts are counted. The steps of an
+/// attempt get it each time, so that an attempt has only its own state.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// How hard to try.
+    pub policy: &'a Policy,
+    /// The pages.
+    pub pages: &'a mut [PageMove],
+    /// Aborted attempts by cause.
+    pub aborts: &'a mut AbortCounts,
+}
+
+impl Job<'_> {
+    /// Page `n`.
+    pub(crate) fn page(&mut self, n: u16) -> Option<&mut PageMove> {
+        self.pages.get_mut(usize::from(n))
+    }
+}
