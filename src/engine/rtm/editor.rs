@@ -66,6 +66,8 @@ impl<M: Editing> Engine<M> for Editor {
         self.phase = self.next(machine, job);
         match self.phase {
             Phase::Done => Progress::Done,
+            // There are many of these, and none waits.
+            Phase::Read(_) => Progress::More,
             same if same == before => Progress::Waiting,
             _ => Progress::More,
         }
@@ -92,6 +94,7 @@ impl Editor {
         self.phase
     }
 
+    #[inline]
     fn next<M: Editing>(
         &mut self,
         machine: &mut M,
@@ -122,6 +125,7 @@ impl Editor {
     }
 
     /// Reads an entry and plans what it shall become.
+    #[inline]
     fn read<M: Editing>(
         &mut self,
         machine: &mut M,
