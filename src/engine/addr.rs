@@ -81,7 +81,7 @@ impl PageSpan {
 
     /// How many pages.
     pub const fn pages(self) -> u64 {
-        ((self.last.0 - self.first.0) >> PAGE_SHIFT).saturating_add(1)
+        (self.last.0.wrapping_sub(self.first.0) >> PAGE_SHIFT).saturating_add(1)
     }
 
     /// Whether both hold some page.

@@ -102,9 +102,9 @@ impl Bounds {
         let wait = within(wait, self.wait);
         let first = within(first, (1, wait));
         let span = wait.saturating_sub(first);
-        let apart = interval.max(span.div_ceil(FURTHER));
+        let apart = interval.max(div_up(span, FURTHER));
         let interval = within(apart, self.interval).max(1);
-        let needed = span.div_ceil(interval).min(FURTHER);
+        let needed = div_up(span, interval).min(FURTHER);
         // The last slot may be up to an interval later than asked. Where that is
         // beyond the limit it is moved there, and all others with it.
         let reach = needed.saturating_mul(interval);
@@ -125,6 +125,16 @@ impl Bounds {
 /// limits are not in order.)
 pub(super) fn within(ticks: u64, limits: (u64, u64)) -> u64 {
     ticks.max(limits.0).min(limits.1)
+}
+
+/// `ticks / part`, rounded up. (`div_ceil` checks its addition, and could panic in the
+/// kernel's build.) None are left where `part` is 0.
+pub(super) const fn div_up(ticks: u64, part: u64) -> u64 {
+    match (ticks.checked_div(part), ticks.checked_rem(part)) {
+        (Some(whole), Some(0)) => whole,
+        (Some(whole), _) => whole.saturating_add(1),
+        (None, _) => 0,
+    }
 }
 
 const fn in_order(limits: (u64, u64)) -> bool {

@@ -9,7 +9,7 @@
 //! DMAs are not part of the forecast. Where one hits about as often as an attempt
 //! is long, waiting costs more than is computed here.
 
-use super::bounds::{within, Bounds, Times, MAX_SLOTS};
+use super::bounds::{div_up, within, Bounds, Times, MAX_SLOTS};
 use super::forecast::{best_lead, Forecast, Lead, Slots};
 use super::histogram::{bucket_of, longest, Histogram};
 
@@ -294,7 +294,7 @@ const fn generous(bounds: &Bounds) -> Times {
     let quarter = longest / 4;
     let lead = if quarter < shortest { shortest } else { quarter };
     let (least, most) = bounds.interval();
-    let even = bounds.wait().1.div_ceil(MAX_SLOTS as u64);
+    let even = div_up(bounds.wait().1, MAX_SLOTS as u64);
     let interval = if even < least {
         least
     } else if even > most {
