@@ -6,6 +6,7 @@ pub mod command;
 pub mod guest_qemu;
 mod host;
 mod module;
+mod panics;
 mod print;
 pub mod programs;
 mod runner;

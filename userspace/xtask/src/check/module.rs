@@ -2,6 +2,7 @@
 //! Checks of pagemove.ko as a file: what it says about itself, and what it asks
 //! of the kernel.
 
+use super::panics;
 use super::setup::Setup;
 use crate::judge::tap::Status;
 use crate::judge::verdict::Verdict;
@@ -35,6 +36,7 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
     point("vermagic is that of the stock kernel".into(), differs(info.get("vermagic"), stock.get("vermagic")));
     point("every symbol it uses is exported by the stock kernel".into(), unexported(ship, &info, root)?);
     point("the shipped module can not leave out a step".into(), test_only(&info, false));
+    point("no function of the engine can panic".into(), panics(ship)?);
     let test = ModInfo::read(setup.module(Variant::Test)?)?;
     point("the test module can leave out a step, and says so".into(), test_only(&test, true));
     Ok(verdict)
@@ -71,6 +73,17 @@ fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<
 fn exports(table: &str) -> BTreeMap<&str, &str> {
     let rows = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     rows.filter(|row| row.len() >= 4).map(|row| (row[1], row.get(4).copied().unwrap_or_default())).collect()
+}
+
+/// The glue has functions of the kernel's crate that can panic in principle; if none
+/// is found the search has found nothing at all.
+fn panics(module: &Path) -> Result<Option<String>> {
+    let found = panics::in_module(&fs::read(module)?)?;
+    let wrong = panics::of_crate(&found, "engine");
+    if found.is_empty() {
+        return Ok(Some("no reference to core::panicking in the whole module: the search is blind".into()));
+    }
+    Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
 }
 
 fn test_only(info: &ModInfo, wanted: bool) -> Option<String> {
