@@ -151,11 +151,11 @@ pub fn mutants(all: Vec<Mutant>, options: &Options, traces: Option<&Path>, out: 
             Trace::new(case.name, property, actions).write(&file)?;
         }
     }
-    printer.note(&format!("{killed} killed, {} survived", all.len() - killed))?;
     printer.note(&format!("{} configurations without a mutation, {} distinct states", unmutated.0.len(), unmutated.states()))?;
     if unsound > 0 {
         printer.note(&format!("{unsound} killed, if they were, by a configuration that is broken without them"))?;
     }
+    printer.note(&format!("{killed} killed, {} survived", all.len() - killed))?;
     Ok(killed == all.len() && unsound == 0)
 }
 
