@@ -8,7 +8,10 @@
 //! vfio_remove_dma()). So an mm to which only we hold a reference has no
 //! `vfio_dma`: that is the proof that a closed region can be freed.
 //!
-//! Other references (a lazy TLB, an open /proc file, KVM) only delay it.
+//! Other references (an open /proc file, KVM) only delay it. So does a CPU that
+//! idles, or runs a kernel thread, on the mm of the task before (a lazy TLB): where
+//! a process sleeps, that is its own. The worker that looks does not count the
+//! reference of the CPU it runs on, and looks from each CPU in turn.
 
 use crate::ffi;
 use kernel::prelude::*;

@@ -6,6 +6,8 @@
  */
 #include <linux/anon_inodes.h>
 #include <linux/capability.h>
+#include <linux/cpu.h>
+#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/generic_pt/iommu.h>
@@ -476,11 +478,20 @@ void pagemove_mm_drop(struct mm_struct *mm)
 	mmdrop(mm);
 }
 
-/* References to the mm itself. Read before the users: see src/reclaim.rs. */
+/*
+ * References to the mm itself, but for the one of this CPU if a kernel thread runs
+ * here on the mm of the task before it. That one can't come or go meanwhile. Read
+ * before the users: see src/mms.rs.
+ */
 int pagemove_mm_count(struct mm_struct *mm)
 {
-	int count = atomic_read(&mm->mm_count);
+	int count;
 
+	preempt_disable();
+	count = atomic_read(&mm->mm_count);
+	if (IS_ENABLED(CONFIG_MMU_LAZY_TLB_REFCOUNT) && !current->mm && current->active_mm == mm)
+		count--;
+	preempt_enable();
 	smp_rmb(); /* pairs with the full barriers of mmput() and mmdrop() */
 	return count;
 }
@@ -531,8 +542,13 @@ static void reclaim_work(struct work_struct *work)
 {
 	unsigned int again_ms = pagemove_reclaim();
 
-	if (again_ms)
-		schedule_delayed_work(&reclaimer, msecs_to_jiffies(again_ms));
+	if (!again_ms)
+		return;
+	/* On the next CPU: see src/mms.rs. */
+	cpus_read_lock();
+	schedule_delayed_work_on(cpumask_next_wrap(raw_smp_processor_id(), cpu_online_mask),
+				 &reclaimer, msecs_to_jiffies(again_ms));
+	cpus_read_unlock();
 }
 
 void pagemove_reclaim_soon(void)

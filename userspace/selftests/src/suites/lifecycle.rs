@@ -41,6 +41,10 @@ const CHECKS: &[(&str, Check)] = &[
         while_vfio_maps,
     ),
     (
+        "a process that sleeps does not keep the pages that it has given up",
+        while_asleep,
+    ),
+    (
         "a device that is bound but not open does not keep the module",
         while_bound,
     ),
@@ -178,6 +182,18 @@ fn while_vfio_maps(_: &mut KernelLog) -> Outcome {
     drop(assigned.container);
     drop(assigned.group);
     bench::wait_for_no_pages(SOON)?;
+    now_unloads()
+}
+
+/// The CPU on which a process went to sleep idles with its address space. That must
+/// not keep the pages that the process has given up.
+fn while_asleep(_: &mut KernelLog) -> Outcome {
+    for _ in 0..3 {
+        drop(Bench::open(16)?);
+        std::thread::sleep(Duration::from_secs(3));
+        let pages = Control::open()?.stats()?.region_pages;
+        ensure!(pages == 0, "{pages} pages are kept while their process sleeps");
+    }
     now_unloads()
 }
 
