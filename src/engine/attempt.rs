@@ -109,7 +109,7 @@ impl Attempt {
             Phase::Copy { page, part, sum } => copy(machine, policy, job.pages, (page, part, sum)),
             Phase::Publish(n) => self.publish(machine, policy, job.pages, n),
             Phase::Commit(n) => {
-                if let Some(page) = job.page(n) {
+                if let Some(page) = job.pages.get_mut(usize::from(n)) {
                     commit(machine, policy, page);
                 }
                 following(n, job.pages, Phase::Commit, Phase::Restore(0))

@@ -15,10 +15,3 @@ pub struct Job<'a> {
     /// Aborted attempts by cause.
     pub aborts: &'a mut AbortCounts,
 }
-
-impl Job<'_> {
-    /// Page `n`.
-    pub(crate) fn page(&mut self, n: u16) -> Option<&mut PageMove> {
-        self.pages.get_mut(usize::from(n))
-    }
-}
