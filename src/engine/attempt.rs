@@ -11,7 +11,7 @@ use crate::checksum::Checksum;
 use crate::finish::{give_back, Finish};
 use crate::job::Job;
 use crate::machine::{InvalidateError, Machine};
-use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
+use crate::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
 use crate::policy::Policy;
 use crate::run::{Engine, Progress};
 use crate::step::Steps;
@@ -315,6 +315,7 @@ fn commit(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
     }
     if swap_to_end(machine, policy, page, entry, used) {
         page.window_ns = machine.now().saturating_sub(since);
+        page.moved_by = Some(Method::AdBit);
         page.maps_end = true;
         page.state = PageState::Committed { used, sum };
     }

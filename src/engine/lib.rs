@@ -40,7 +40,7 @@ pub use finish::{Finish, Round};
 pub use format::Format;
 pub use job::Job;
 pub use machine::{ApertureError, InvalidateError, Machine, Stop, Transfer};
-pub use page::{Abort, AbortCounts, Outcome, PageMove, PageState};
+pub use page::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use policy::Policy;
 pub use run::{run, Engine, Progress, Run, Stage};
 pub use scan::scan;

@@ -7,8 +7,7 @@ use crate::format::Format;
 use crate::policy::Policy;
 use crate::step::Steps;
 
-/// Why an attempt at one page was aborted. The numbers are those of the ABI; it has
-/// those of the engine `rtm` when the module has that engine.
+/// Why an attempt at one page was aborted. The numbers are those of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Abort {
@@ -100,6 +99,8 @@ pub enum PageState {
     Planned {
         /// What the entry should still be.
         entry: u64,
+        /// A and D that were set before, to be given back.
+        used: u64,
     },
     /// `adbit`: A and D are clear; `entry` is what the PTE should still be.
     Cleared {
@@ -143,6 +144,15 @@ pub enum PageState {
     LostWrite,
 }
 
+/// How a page was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// By compare-and-swap, with A and D as witnesses.
+    AdBit,
+    /// In a transaction.
+    Rtm,
+}
+
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -176,6 +186,8 @@ pub struct PageMove {
     /// Of the attempt that committed, in ns: from the first step (`adbit`) or from
     /// the beginning of the transaction (`rtm`) to the commit.
     pub window_ns: u64,
+    /// The engine that committed it.
+    pub moved_by: Option<Method>,
     pub(crate) state: PageState,
     pub(crate) maps_end: bool,
     pub(crate) unsettled: bool,
@@ -199,6 +211,7 @@ impl PageMove {
             attempts: 0,
             last_abort: None,
             window_ns: 0,
+            moved_by: None,
             state: PageState::Start,
             maps_end: false,
             unsettled: false,

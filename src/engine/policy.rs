@@ -18,6 +18,9 @@ pub struct Policy {
     pub reads_allowed: bool,
     /// `rtm`: read START into the read set, so that a write to it aborts at once.
     pub watch: bool,
+    /// `rtm`: clear A before the transaction. For machines that were found to notice
+    /// a walk only when it stores to the entry: with A clear, every walk does.
+    pub clear_accessed: bool,
     /// After so many attempts by `rtm` that were aborted go on with `adbit`; the
     /// caller has checked that the tables have A and D. `None`: never.
     pub fall_back_after: Option<u32>,
@@ -39,6 +42,7 @@ impl Policy {
             verify: true,
             reads_allowed: false,
             watch: false,
+            clear_accessed: false,
             fall_back_after: None,
             without: Steps::empty(),
         }

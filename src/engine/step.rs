@@ -52,7 +52,7 @@ bitflags! {
         const LAST_PART = 1 << 20;
         /// Giving up when the invalidation failed.
         const FAILED_INVALIDATION = 1 << 21;
-        /// `adbit`: giving A and D back after an abort.
+        /// Giving A and D back after an abort.
         const RESTORE = 1 << 22;
         /// Keeping a D that was set.
         const KEEP_DIRTY = 1 << 23;
@@ -68,7 +68,7 @@ bitflags! {
         const SKEW = 1 << 28;
         /// The invalidation before an entry that maps START again is judged.
         const REVERTED_INVALIDATION = 1 << 30;
-        /// `adbit`: setting A and D in the new entry.
+        /// Setting A and D in the new entry.
         const SET_AD = 1 << 31;
         /// Ending the wait for an invalidation at the deadline.
         const PATIENCE = 1 << 32;

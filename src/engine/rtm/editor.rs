@@ -7,10 +7,10 @@ use super::port::{Editing, End, Measured, Report, Request};
 use super::schedule::Schedule;
 use super::status::{Code, Status};
 use crate::attempt::entry_for_end;
-use crate::finish::Finish;
+use crate::finish::{give_back, Finish};
 use crate::job::Job;
 use crate::machine::InvalidateError;
-use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
+use crate::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
 use crate::policy::Policy;
 use crate::run::{Engine, Progress};
 use crate::step::Steps;
@@ -30,6 +30,8 @@ pub enum Phase {
     Cancel,
     /// Wait until the helper has done with END.
     AwaitReport,
+    /// Give A back to the entry of a page that was not committed.
+    Restore(u16),
     /// What follows a commit.
     Finish(Finish),
     /// Nothing is left.
@@ -67,7 +69,7 @@ impl<M: Editing> Engine<M> for Editor {
         match self.phase {
             Phase::Done => Progress::Done,
             // There are many of these, and none waits.
-            Phase::Read(_) => Progress::More,
+            Phase::Read(_) | Phase::Restore(_) => Progress::More,
             same if same == before => Progress::Waiting,
             _ => Progress::More,
         }
@@ -116,6 +118,7 @@ impl Editor {
                 Some(report) => self.settle(machine, job, Some(report)),
                 None => Phase::AwaitReport,
             },
+            Phase::Restore(n) => self.restore(machine, job, n),
             Phase::Finish(finish) => {
                 let next = finish.step(machine, job);
                 next.map_or(Phase::Done, Phase::Finish)
@@ -153,16 +156,26 @@ impl Editor {
         aborts: &mut AbortCounts,
     ) {
         page.attempts = page.attempts.saturating_add(1);
-        let entry = machine.load(page.pte);
-        if !page.format.maps(entry, page.start) {
+        let old = machine.load(page.pte);
+        if !page.format.maps(old, page.start) {
             page.abort(Abort::PteChanged, aborts);
             return;
+        }
+        let used = old & (page.format.accessed() | page.format.dirty());
+        let mut entry = old;
+        if policy.clear_accessed && used & page.format.accessed() != 0 {
+            entry = old & !page.format.accessed();
+            if machine.swap(page.pte, old, entry).is_err() {
+                // A device was faster; nothing was stored.
+                page.abort(Abort::Accessed, aborts);
+                return;
+            }
         }
         let watched = policy.watch && page.last_abort != Some(Abort::Capacity);
         let edit = Edit {
             entry: machine.entry_address(page.pte),
             expected: entry,
-            new: entry_for_end(policy, page, entry, 0),
+            new: entry_for_end(policy, page, entry, used | shown(policy, page)),
             watch: if watched {
                 machine.watch_address(page.start)
             } else {
@@ -172,7 +185,7 @@ impl Editor {
         machine.put_edit(self.edits, edit);
         machine.put_page(self.edits, page.start, page.end);
         self.edits = self.edits.saturating_add(1);
-        page.state = PageState::Planned { entry };
+        page.state = PageState::Planned { entry, used };
     }
 
     fn post<M: Editing>(
@@ -189,10 +202,25 @@ impl Editor {
                 return Phase::AwaitReady;
             }
         };
-        for page in job.pages.iter_mut().filter(|page| is_planned(page)) {
-            page.abort(cause, job.aborts);
+        self.end = Some(Err(cause));
+        Phase::Restore(0)
+    }
+
+    /// Takes a page that was not committed back to where it began.
+    fn restore<M: Editing>(&self, machine: &mut M, job: &mut Job<'_>, n: u16) -> Phase {
+        let cause = match self.end {
+            Some(Err(cause)) => cause,
+            _ => Abort::Interrupt,
+        };
+        if let Some(page) = job.pages.get_mut(usize::from(n)) {
+            if let PageState::Planned { used, .. } = page.state {
+                if job.policy.clear_accessed && !job.policy.without.leaves_out(Steps::RESTORE) {
+                    give_back(machine, page, used);
+                }
+                page.abort(cause, job.aborts);
+            }
         }
-        Phase::Done
+        next_page(n, job.pages).map_or(Phase::Done, Phase::Restore)
     }
 
     fn agree<M: Editing>(
@@ -285,23 +313,21 @@ impl Editor {
                 signalled: report.is_some_and(|report| report.end == End::Signalled),
             },
         );
-        let cause = end.map_err(|cause| refined(cause, report));
+        if let Err(cause) = end {
+            self.end = Some(Err(refined(cause, report)));
+            return Phase::Restore(0);
+        }
         // Planned pages have the numbers of their edits.
         let mut n: u16 = 0;
         for page in job.pages.iter_mut() {
-            let PageState::Planned { entry } = page.state else {
+            let PageState::Planned { used, .. } = page.state else {
                 continue;
             };
-            match cause {
-                Ok(()) => {
-                    let used = entry & (page.format.accessed() | page.format.dirty());
-                    let sum = machine.sum_of(n);
-                    page.window_ns = self.window;
-                    page.maps_end = true;
-                    page.state = PageState::Committed { used, sum };
-                }
-                Err(cause) => page.abort(cause, job.aborts),
-            }
+            let sum = machine.sum_of(n);
+            page.window_ns = self.window;
+            page.moved_by = Some(Method::Rtm);
+            page.maps_end = true;
+            page.state = PageState::Committed { used, sum };
             n = n.saturating_add(1);
         }
         Finish::begin(machine, job.policy, job.pages).map_or(Phase::Done, Phase::Finish)
@@ -311,6 +337,17 @@ impl Editor {
 impl Default for Editor {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A and D, where a walk notices the transaction by a store alone: with both set in
+/// the new entry no walk has a reason to store what it has read of the old one a
+/// second time (as in [`crate::attempt`]).
+fn shown(policy: &Policy, page: &PageMove) -> u64 {
+    if policy.clear_accessed && !policy.without.leaves_out(Steps::SET_AD) {
+        page.format.accessed() | page.format.dirty()
+    } else {
+        0
     }
 }
 
