@@ -21,6 +21,10 @@ pub const IOC_REGION_QUERY: u32 = (IOC_TYPE << 8) | 0x03;
 pub const IOC_DEVICE_LIST: u32 = (IOC_TYPE << 8) | 0x04;
 pub const IOC_MOVE: u32 = (IOC_TYPE << 8) | 0x05;
 pub const IOC_STATS: u32 = (IOC_TYPE << 8) | 0x06;
+pub const IOC_SESSION_LIST: u32 = (IOC_TYPE << 8) | 0x07;
+pub const IOC_EXPERIMENT: u32 = (IOC_TYPE << 8) | 0x08;
+pub const IOC_VERDICT_SET: u32 = (IOC_TYPE << 8) | 0x09;
+pub const IOC_VERDICT_LIST: u32 = (IOC_TYPE << 8) | 0x0a;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
 pub const MAX_MOVE_PAGES: u32 = 262144;
@@ -30,6 +34,8 @@ pub const MAX_RETRIES: u32 = 10000;
 pub const ENGINE_AUTO: u32 = 0;
 /// accessed/dirty bits and compare-and-swap
 pub const ENGINE_ADBIT: u32 = 1;
+/// a hardware transaction
+pub const ENGINE_RTM: u32 = 2;
 pub const FORMAT_UNKNOWN: u32 = 0;
 /// VT-d first stage, AMD v2
 pub const FORMAT_X86_64: u32 = 1;
@@ -76,6 +82,20 @@ pub const REASON_NO_VADDR: u32 = 17;
 pub const REASON_NO_DOMAIN: u32 = 18;
 /// the domain maps the page at a second IOVA
 pub const REASON_ALIASED: u32 = 19;
+/// no verdict allows the engine on this machine and IOMMU: run pagemove qualify, or load with allow_unqualified=1
+pub const REASON_UNQUALIFIED: u32 = 20;
+/// the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on
+pub const REASON_NO_RTM: u32 = 21;
+/// the TSC is not invariant, or the kernel found it unstable
+pub const REASON_TSC: u32 = 22;
+/// editor and helper need two different CPUs that are online
+pub const REASON_CPUS: u32 = 23;
+/// table addresses carry an encryption bit (SME) that pagemove does not handle: boot with mem_encrypt=off
+pub const REASON_ENCRYPTED: u32 = 24;
+/// a helper still waits for a device that did not answer an invalidation
+pub const REASON_STUCK: u32 = 25;
+/// the page is not one of the caller's own region, which an experiment needs
+pub const REASON_NOT_SCRATCH: u32 = 26;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set
@@ -90,7 +110,23 @@ pub const ABORT_DEADLINE: u8 = 4;
 pub const ABORT_CANCELLED: u8 = 5;
 /// the invalidation did not complete
 pub const ABORT_INVALIDATE: u8 = 6;
-pub const ABORT_NR: usize = 7;
+/// rtm: the entry was in the write set after signal 1
+pub const ABORT_LATE: u8 = 7;
+/// rtm: the helper was not done in time for any slot
+pub const ABORT_TIMEOUT: u8 = 8;
+/// rtm: a device or CPU touched a cache line of the transaction
+pub const ABORT_CONFLICT: u8 = 9;
+/// rtm: the transaction did not fit into the cache
+pub const ABORT_CAPACITY: u8 = 10;
+/// rtm: an interrupt, or another abort without a status
+pub const ABORT_INTERRUPT: u8 = 11;
+/// rtm: an XABORT that is not pagemove's
+pub const ABORT_EXPLICIT: u8 = 12;
+/// a device with a TLB of its own is gone or did not answer
+pub const ABORT_DEVICE_GONE: u8 = 13;
+/// the destination could not be reached through its aperture
+pub const ABORT_APERTURE: u8 = 14;
+pub const ABORT_NR: usize = 15;
 /// aborts[] has room for causes to come
 pub const ABORT_SLOTS: usize = 16;
 pub const PAGE_NOT_TRIED: u8 = 0;
@@ -107,6 +143,12 @@ pub const PAGE_ALREADY_THERE: u8 = 5;
 pub const MOVE_NO_VERIFY: u32 = 1 << 0;
 /// move within the node, too
 pub const MOVE_EVEN_IF_THERE: u32 = 1 << 1;
+/// an experiment with pages of this file's own region: needs no verdict, and a lost write does not disable the engine
+pub const MOVE_SCRATCH: u32 = 1 << 2;
+/// rtm: abort at once when START is written, where the CPU notices
+pub const MOVE_WATCH: u32 = 1 << 3;
+/// rtm: clear A first, for machines that notice a walk only when it sets A
+pub const MOVE_CLEAR_ACCESSED: u32 = 1 << 4;
 pub const INFO_SIZE_V0: usize = 56;
 pub const REGION_SETUP_SIZE_V0: usize = 24;
 /// its file is closed; pages wait until VFIO lets go
@@ -123,10 +165,56 @@ pub const REGION_QUERY_SIZE_V0: usize = 40;
 pub const DEVICE_OPEN: u32 = 1 << 0;
 /// the IOMMU's walker does not snoop
 pub const DEVICE_INCOHERENT: u32 = 1 << 1;
+/// it has a TLB of its own, and ATS is enabled
+pub const DEVICE_ATS: u32 = 1 << 2;
+/// a device in its domain has
+pub const DEVICE_ATS_DOMAIN: u32 = 1 << 3;
 pub const DEVICE_LIST_SIZE_V0: usize = 24;
+pub const PAGE_RESULT_SIZE_V0: usize = 8;
 pub const MOVE_SIZE_V0: usize = 216;
 pub const WINDOW_BUCKETS: usize = 96;
 pub const STATS_SIZE_V0: usize = 1008;
+/// a move uses it
+pub const SESSION_BUSY: u32 = 1 << 0;
+/// the helper waits for a device that does not answer
+pub const SESSION_STUCK: u32 = 1 << 1;
+pub const SESSION_LIST_SIZE_V0: usize = 24;
+/// read A and D of the entry: found is PAGEMOVE_USED_*
+pub const EXPERIMENT_USED: u32 = 1;
+/// clear A and D, invalidate; found: what they were
+pub const EXPERIMENT_CLEAR: u32 = 2;
+/// set A and D, invalidate; found: what they were
+pub const EXPERIMENT_SET: u32 = 3;
+/// for ns: a transaction that has read all lines of the page; found: abort status, lost: 1 if it was aborted before its end
+pub const EXPERIMENT_WATCH: u32 = 4;
+/// for ns: swap an ignored bit of the entry to and fro, A and D being cleared now and then; found: swaps, lost: swaps that were overwritten
+pub const EXPERIMENT_RACE: u32 = 5;
+pub const USED_ACCESSED: u64 = 1 << 0;
+pub const USED_DIRTY: u64 = 1 << 1;
+pub const MAX_EXPERIMENT_NS: u64 = 100_000_000;
+/// PAGEMOVE_EXPERIMENT_WATCH has interrupts off, so it is shorter.
+pub const MAX_WATCH_NS: u64 = 1_000_000;
+pub const EXPERIMENT_SIZE_V0: usize = 48;
+/// a walk of a written PTE aborts the transaction
+pub const FINDING_WALK_SEEN: u32 = 1 << 0;
+/// it does when it sets A: A is cleared first
+pub const FINDING_A_SEEN: u32 = 1 << 1;
+/// a DMA write to a watched line does
+pub const FINDING_WATCH_SEEN: u32 = 1 << 2;
+/// no A/D update that raced a swap has overwritten it
+pub const FINDING_AD_CAS: u32 = 1 << 3;
+/// a write through a clean IOTLB entry walks again
+pub const FINDING_CLEAN_WALKS: u32 = 1 << 4;
+/// valid-to-valid changes under load lost nothing
+pub const FINDING_VALID_CHANGE: u32 = 1 << 5;
+/// the IOMMU sets A and D
+pub const FINDING_AD_SET: u32 = 1 << 6;
+pub const VERDICT_SET_SIZE_V0: usize = 48;
+pub const MAX_VERDICTS: usize = 64;
+pub const VERDICT_LIST_SIZE_V0: usize = 24;
+pub const VERDICT_FILE: &str = "pagemove/verdicts";
+/// "PGV1"
+pub const VERDICT_MAGIC: u32 = 0x3156_4750;
 
 /// `pagemove_page_result.abort` of a page that no attempt was aborted for.
 pub const ABORT_NONE: u8 = 0xff;
@@ -228,6 +316,8 @@ pub struct PageResult {
     pub abort: u8,
     pub attempts: u16,
     pub window_ns: u32,
+    pub engine: u32,
+    pub reserved: u32,
 }
 
 #[repr(C)]
@@ -251,6 +341,89 @@ pub struct Move {
     pub reason: u32,
     pub engine_used: u32,
     pub aborts: [u64; ABORT_SLOTS],
+    pub result_size: u32,
+    pub editor_cpu: u32,
+    pub helper_cpu: u32,
+    pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Session {
+    pub editor_cpu: u32,
+    pub helper_cpu: u32,
+    pub flags: u32,
+    pub slots: u32,
+    pub lead_ns: u64,
+    pub first_slot_ns: u64,
+    pub interval_ns: u64,
+    pub tsc_khz: u64,
+    pub transactions: u64,
+    pub commits: u64,
+    pub irqs_off_max_ns: u64,
+    pub aborts: [u64; ABORT_SLOTS],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionList {
+    pub size: u32,
+    pub flags: u32,
+    pub entries: u64,
+    pub capacity: u32,
+    pub count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Experiment {
+    pub size: u32,
+    pub kind: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub reason: u32,
+    pub iova: u64,
+    pub ns: u64,
+    pub found: u64,
+    pub lost: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub iommu: [u8; 16],
+    pub format: u32,
+    pub cpu: u32,
+    pub microcode: u32,
+    pub engines: u32,
+    pub findings: u32,
+    pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerdictSet {
+    pub size: u32,
+    pub flags: u32,
+    pub verdict: Verdict,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerdictList {
+    pub size: u32,
+    pub flags: u32,
+    pub entries: u64,
+    pub capacity: u32,
+    pub count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerdictFile {
+    pub magic: u32,
+    pub count: u32,
 }
 
 #[repr(C)]
@@ -303,12 +476,21 @@ const_assert_eq!(core::mem::size_of::<RegionSetup>(), REGION_SETUP_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionQuery>(), REGION_QUERY_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<DeviceList>(), DEVICE_LIST_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0 + 16);
 const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);
 const_assert_eq!(core::mem::size_of::<Device>(), 40);
 const_assert_eq!(core::mem::size_of::<Place>(), 8);
-const_assert_eq!(core::mem::size_of::<PageResult>(), 8);
+const_assert_eq!(core::mem::size_of::<PageResult>(), 16);
+const_assert_eq!(offset_of!(PageResult, engine), PAGE_RESULT_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<SessionList>(), SESSION_LIST_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Session>(), 200);
+const_assert_eq!(core::mem::size_of::<Experiment>(), EXPERIMENT_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Verdict>(), 40);
+const_assert_eq!(core::mem::size_of::<VerdictSet>(), VERDICT_SET_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<VerdictList>(), VERDICT_LIST_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<VerdictFile>(), 8);
+const_assert_eq!(offset_of!(Move, result_size), MOVE_SIZE_V0);
 const_assert_eq!(offset_of!(RegionQuery, offset), 16);
 const_assert_eq!(offset_of!(Device, iommu), 24);
 const_assert_eq!(offset_of!(Move, iova), 16);

@@ -33,6 +33,10 @@ args! {
     DeviceList DEVICE_LIST_SIZE_V0,
     Move MOVE_SIZE_V0,
     Stats STATS_SIZE_V0,
+    SessionList SESSION_LIST_SIZE_V0,
+    Experiment EXPERIMENT_SIZE_V0,
+    VerdictSet VERDICT_SET_SIZE_V0,
+    VerdictList VERDICT_LIST_SIZE_V0,
 }
 
 /// Longer structures than this are nonsense.
@@ -98,6 +102,10 @@ unsafe impl Element for abi::Place {}
 unsafe impl Element for abi::Device {}
 // SAFETY: as above.
 unsafe impl Element for abi::PageResult {}
+// SAFETY: as above.
+unsafe impl Element for abi::Session {}
+// SAFETY: as above.
+unsafe impl Element for abi::Verdict {}
 
 /// An array in user memory, checked for overflow.
 #[derive(Clone, Copy)]
@@ -114,17 +122,36 @@ impl UserArray {
 
     /// Writes `values` from element `first` on.
     pub(crate) fn write<T: Element>(self, first: u64, values: &[T]) -> Result {
-        let offset = usize::try_from(first)
+        self.write_as(first, values, size_of::<T>())
+    }
+
+    /// The same for an array whose elements have `size` bytes: those of a caller who
+    /// knows only the first members.
+    pub(crate) fn write_as<T: Element>(self, first: u64, values: &[T], size: usize) -> Result {
+        let mut offset = usize::try_from(first)
             .ok()
-            .and_then(|n| n.checked_mul(size_of::<T>()))
+            .and_then(|n| n.checked_mul(size))
             .and_then(|offset| self.address.checked_add(offset))
             .ok_or(EFAULT)?;
-        // SAFETY: `Element` has no padding.
-        let bytes = unsafe {
-            core::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values))
-        };
-        UserSlice::new(UserPtr::from_addr(offset), bytes.len())
-            .writer()
-            .write_slice(bytes)
+        if size == size_of::<T>() {
+            return write_bytes(offset, bytes_of_slice(values));
+        }
+        for value in values {
+            let bytes = bytes_of_slice(core::slice::from_ref(value));
+            write_bytes(offset, bytes.get(..size).ok_or(EFAULT)?)?;
+            offset = offset.checked_add(size).ok_or(EFAULT)?;
+        }
+        Ok(())
     }
+}
+
+fn bytes_of_slice<T: Element>(values: &[T]) -> &[u8] {
+    // SAFETY: `Element` has no padding.
+    unsafe { core::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
+}
+
+fn write_bytes(address: usize, bytes: &[u8]) -> Result {
+    UserSlice::new(UserPtr::from_addr(address), bytes.len())
+        .writer()
+        .write_slice(bytes)
 }

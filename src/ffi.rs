@@ -5,7 +5,7 @@ use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 pub(crate) use bindings::{
-    address_space, file, iommu_domain, mm_struct, page, pci_dev, vm_area_struct, vm_fault,
+    address_space, file, iommu_domain, mm_struct, page, pci_dev, task_struct, vm_area_struct, vm_fault,
     vm_operations_struct,
 };
 
@@ -32,6 +32,9 @@ extern "C" {
         context: *mut c_void,
     );
     pub(crate) fn pagemove_pci_iommu_name(pdev: *mut pci_dev) -> *const c_char;
+
+    pub(crate) fn pagemove_pci_has_ats(pdev: *mut pci_dev) -> bool;
+    pub(crate) fn pagemove_pci_is_present(pdev: *mut pci_dev) -> bool;
 
     pub(crate) fn pagemove_domain_format(domain: *const iommu_domain) -> u32;
     pub(crate) fn pagemove_domain_top(domain: *mut iommu_domain) -> u64;
@@ -98,6 +101,32 @@ extern "C" {
     pub(crate) fn pagemove_now() -> u64;
     pub(crate) fn pagemove_sleep(ns: u64);
     pub(crate) fn pagemove_yield();
+
+    pub(crate) fn pagemove_cpu_has_rtm() -> bool;
+    pub(crate) fn pagemove_tsc_is_invariant() -> bool;
+    pub(crate) fn pagemove_tsc_is_unstable() -> bool;
+    pub(crate) fn pagemove_tsc_khz() -> u64;
+    pub(crate) fn pagemove_cpu_signature() -> u32;
+    pub(crate) fn pagemove_cpu_microcode() -> u32;
+    pub(crate) fn pagemove_memory_is_encrypted() -> bool;
+    pub(crate) fn pagemove_next_cpu(cpu: c_int) -> c_int;
+    pub(crate) fn pagemove_cpu_is_online(cpu: c_uint) -> bool;
+    pub(crate) fn pagemove_cpus_are_siblings(a: c_uint, b: c_uint) -> bool;
+    pub(crate) fn pagemove_cpus_share_socket(a: c_uint, b: c_uint) -> bool;
+    pub(crate) fn pagemove_cpu_node(cpu: c_uint) -> c_int;
+    pub(crate) fn pagemove_this_cpu() -> c_uint;
+    pub(crate) fn pagemove_irqs_off() -> c_ulong;
+    pub(crate) fn pagemove_irqs_back(flags: c_ulong);
+    pub(crate) fn pagemove_relax();
+    pub(crate) fn pagemove_thread_start(
+        run: unsafe extern "C" fn(*mut c_void) -> c_int,
+        data: *mut c_void,
+        cpu: c_uint,
+        name: *const c_char,
+    ) -> *mut task_struct;
+    pub(crate) fn pagemove_thread_should_stop() -> bool;
+    pub(crate) fn pagemove_thread_stop(task: *mut task_struct);
+    pub(crate) fn pagemove_read_verdicts(buffer: *mut c_void, size: usize) -> usize;
 
     pub(crate) fn pagemove_reclaim_soon();
     pub(crate) fn pagemove_reclaim_stop();

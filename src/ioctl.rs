@@ -3,7 +3,7 @@
 //! values, objects, so that a call with one mistake gets the errno of that one.
 
 use crate::args::{self, Args, UserArray};
-use crate::mover::{self, Request, Tally};
+use crate::mover::{self, Request, Results, Tally};
 use crate::refusal::Refusal;
 use crate::region::Region;
 use crate::{abi, domain, errno, ffi, file, page, registry, stats};
@@ -210,7 +210,10 @@ fn start_move(args: &mut abi::Move) -> Result {
     let device = find_device(args).map_err(Refusal::error)?;
     let results = match args.results {
         0 => None,
-        address => Some(UserArray::new(address)?),
+        address => Some(Results {
+            array: UserArray::new(address)?,
+            size: result_size(args)?,
+        }),
     };
     if let Some(results) = results {
         clear_results(results, span.pages())?;
@@ -244,9 +247,17 @@ fn start_move(args: &mut abi::Move) -> Result {
     })
 }
 
+fn result_size(args: &abi::Move) -> Result<usize> {
+    match args.result_size as usize {
+        0 | abi::PAGE_RESULT_SIZE_V0 => Ok(abi::PAGE_RESULT_SIZE_V0),
+        size if size == size_of::<abi::PageResult>() => Ok(size),
+        _ => Err(EINVAL),
+    }
+}
+
 /// Says "not tried" for every page, which also shows that the array can be
 /// written before anything moves.
-fn clear_results(results: UserArray, pages: u64) -> Result {
+fn clear_results(results: Results, pages: u64) -> Result {
     let blank = [mover::NOT_TRIED; 64];
     let mut at = 0;
     while at < pages {

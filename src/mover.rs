@@ -12,7 +12,7 @@ use crate::stats::{self, Counter};
 use crate::aliases::Aliases;
 use crate::{abi, aliases, domain, ffi, params, quarantine, registry, sharing};
 use engine::{
-    Abort, AbortCounts, BatchSizer, Iova, Job, Outcome, PageMove, PageSpan, Policy, WalkError,
+    Abort, AbortCounts, BatchSizer, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, WalkError,
     PAGE_SIZE,
 };
 use kernel::prelude::*;
@@ -28,6 +28,8 @@ pub(crate) const NOT_TRIED: abi::PageResult = abi::PageResult {
     abort: abi::ABORT_NONE,
     attempts: 0,
     window_ns: 0,
+    engine: abi::ENGINE_AUTO,
+    reserved: 0,
 };
 
 /// The result of a page that ends the call.
@@ -46,7 +48,21 @@ pub(crate) struct Request {
     pub(crate) deadline: Option<u64>,
     pub(crate) verify: bool,
     pub(crate) even_if_there: bool,
-    pub(crate) results: Option<UserArray>,
+    pub(crate) results: Option<Results>,
+}
+
+/// The caller's array of results.
+#[derive(Clone, Copy)]
+pub(crate) struct Results {
+    pub(crate) array: UserArray,
+    /// Bytes from one to the next.
+    pub(crate) size: usize,
+}
+
+impl Results {
+    pub(crate) fn write(self, first: u64, results: &[abi::PageResult]) -> Result {
+        self.array.write_as(first, results, self.size)
+    }
 }
 
 /// What was done so far.
@@ -166,7 +182,7 @@ fn report(request: &Request, tally: &mut Tally, results: &[abi::PageResult]) -> 
         }
     }
     match request.results {
-        Some(array) if !results.is_empty() => array.write(first, results),
+        Some(to) if !results.is_empty() => to.write(first, results),
         _ => Ok(()),
     }
 }
@@ -419,5 +435,11 @@ fn result_of(page: &PageMove) -> abi::PageResult {
         abort: page.last_abort.map_or(abi::ABORT_NONE, |cause| cause as u8),
         attempts: page.attempts,
         window_ns: u32::try_from(page.window_ns).unwrap_or(u32::MAX),
+        engine: match (page.outcome(), page.moved_by) {
+            (Outcome::Moved | Outcome::LostWrite, Some(Method::Rtm)) => abi::ENGINE_RTM,
+            (Outcome::Moved | Outcome::LostWrite, Some(Method::AdBit)) => abi::ENGINE_ADBIT,
+            _ => abi::ENGINE_AUTO,
+        },
+        reserved: 0,
     }
 }

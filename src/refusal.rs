@@ -28,6 +28,17 @@ pub(crate) enum Refusal {
     LostWrite,
     NoVaddr,
     NoDomain,
+    /// No verdict allows the engine.
+    Unqualified,
+    NoRtm,
+    Tsc,
+    /// Editor and helper need two CPUs.
+    Cpus,
+    Encrypted,
+    /// A helper waits for a device that does not answer.
+    Stuck,
+    /// An experiment with somebody else's page.
+    NotScratch,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -60,6 +71,13 @@ impl Refusal {
             Self::LostWrite => abi::REASON_LOST_WRITE,
             Self::NoVaddr => abi::REASON_NO_VADDR,
             Self::NoDomain => abi::REASON_NO_DOMAIN,
+            Self::Unqualified => abi::REASON_UNQUALIFIED,
+            Self::NoRtm => abi::REASON_NO_RTM,
+            Self::Tsc => abi::REASON_TSC,
+            Self::Cpus => abi::REASON_CPUS,
+            Self::Encrypted => abi::REASON_ENCRYPTED,
+            Self::Stuck => abi::REASON_STUCK,
+            Self::NotScratch => abi::REASON_NOT_SCRATCH,
             Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => {
                 abi::REASON_NONE
             }
@@ -74,13 +92,19 @@ impl Refusal {
             | Self::Incoherent
             | Self::LargeLeaf
             | Self::Aliased
-            | Self::NoDomain => errno::eopnotsupp(),
+            | Self::NoDomain
+            | Self::Unqualified
+            | Self::NoRtm
+            | Self::Tsc
+            | Self::Encrypted => errno::eopnotsupp(),
+            Self::Cpus => EINVAL,
+            Self::NotScratch => EACCES,
             Self::SharedDomain | Self::SharedPage => EXDEV,
             Self::Disabled | Self::LostWrite => EIO,
             Self::NotMapped | Self::NoVaddr => ENOENT,
             Self::NotRegion => errno::eaddrnotavail(),
             Self::ClosedRegion => errno::estale(),
-            Self::Busy => EBUSY,
+            Self::Busy | Self::Stuck => EBUSY,
             Self::Unmapping => EAGAIN,
             Self::Deadline => errno::etime(),
             Self::Signal => EINTR,
@@ -99,6 +123,7 @@ impl Refusal {
             Self::LargeLeaf
                 | Self::SharedPage
                 | Self::Aliased
+                | Self::NotScratch
                 | Self::NotMapped
                 | Self::NotRegion
                 | Self::ClosedRegion

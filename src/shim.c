@@ -6,12 +6,16 @@
  */
 #include <linux/anon_inodes.h>
 #include <linux/capability.h>
+#include <linux/cc_platform.h>
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/firmware.h>
 #include <linux/fs.h>
 #include <linux/generic_pt/iommu.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -20,11 +24,16 @@
 #include <linux/pci.h>
 #include <linux/sched/mm.h>
 #include <linux/security.h>
+#include <linux/topology.h>
 #include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/workqueue.h>
 #include <asm/cacheflush.h>
+#include <asm/cpufeature.h>
+#include <asm/cpuid/api.h>
+#include <asm/processor.h>
+#include <asm/tsc.h>
 
 /* The device as VFIO sees it; core has to come first (vfio_alloc_device). */
 struct pagemove_vfio {
@@ -216,6 +225,20 @@ const char *pagemove_pci_iommu_name(struct pci_dev *pdev)
 
 	return iommu && iommu->iommu_dev && iommu->iommu_dev->dev ?
 		dev_name(iommu->iommu_dev->dev) : NULL;
+}
+
+bool pagemove_pci_has_ats(struct pci_dev *pdev)
+{
+#ifdef CONFIG_PCI_ATS
+	return pdev->ats_enabled;
+#else
+	return false;
+#endif
+}
+
+bool pagemove_pci_is_present(struct pci_dev *pdev)
+{
+	return pci_device_is_present(pdev);
 }
 
 /* IOMMU domains */
@@ -533,6 +556,139 @@ void pagemove_sleep(u64 ns)
 void pagemove_yield(void)
 {
 	cond_resched();
+}
+
+/* CPUs and threads */
+
+bool pagemove_cpu_has_rtm(void)
+{
+	return boot_cpu_has(X86_FEATURE_RTM);
+}
+
+bool pagemove_tsc_is_invariant(void)
+{
+	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) &&
+		boot_cpu_has(X86_FEATURE_NONSTOP_TSC);
+}
+
+bool pagemove_tsc_is_unstable(void)
+{
+	return check_tsc_unstable();
+}
+
+u64 pagemove_tsc_khz(void)
+{
+	return tsc_khz;
+}
+
+/* Leaf 1, EAX: family, model and stepping. */
+u32 pagemove_cpu_signature(void)
+{
+	return cpuid_eax(1);
+}
+
+u32 pagemove_cpu_microcode(void)
+{
+	return boot_cpu_data.microcode;
+}
+
+bool pagemove_memory_is_encrypted(void)
+{
+	return cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT);
+}
+
+/* The next CPU after cpu (-1: the first) that is online, or -1. */
+int pagemove_next_cpu(int cpu)
+{
+	unsigned int next = cpumask_next(cpu, cpu_online_mask);
+
+	return next < nr_cpu_ids ? next : -1;
+}
+
+bool pagemove_cpu_is_online(unsigned int cpu)
+{
+	return cpu < nr_cpu_ids && cpu_online(cpu);
+}
+
+bool pagemove_cpus_are_siblings(unsigned int a, unsigned int b)
+{
+	return cpumask_test_cpu(b, topology_sibling_cpumask(a));
+}
+
+bool pagemove_cpus_share_socket(unsigned int a, unsigned int b)
+{
+	return topology_physical_package_id(a) == topology_physical_package_id(b);
+}
+
+int pagemove_cpu_node(unsigned int cpu)
+{
+	return cpu_to_node(cpu);
+}
+
+/* Only with preemption off: otherwise it may be another at once. */
+unsigned int pagemove_this_cpu(void)
+{
+	return raw_smp_processor_id();
+}
+
+unsigned long pagemove_irqs_off(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	return flags;
+}
+
+void pagemove_irqs_back(unsigned long flags)
+{
+	local_irq_restore(flags);
+}
+
+void pagemove_relax(void)
+{
+	cpu_relax();
+}
+
+/* A thread on one CPU, running; NULL if there is no memory. */
+struct task_struct *pagemove_thread_start(int (*run)(void *data), void *data,
+					  unsigned int cpu, const char *name)
+{
+	struct task_struct *task = kthread_create_on_cpu(run, data, cpu, name);
+
+	if (IS_ERR(task))
+		return NULL;
+	set_user_nice(task, MIN_NICE);
+	wake_up_process(task);
+	return task;
+}
+
+bool pagemove_thread_should_stop(void)
+{
+	return kthread_should_stop();
+}
+
+/* Returns when it has ended. */
+void pagemove_thread_stop(struct task_struct *task)
+{
+	kthread_stop(task);
+}
+
+/* Reads the file of stored verdicts, if there is one; says how many bytes it has. */
+size_t pagemove_read_verdicts(void *buffer, size_t size)
+{
+	struct device *dev = root_device_register("pagemove");
+	const struct firmware *file;
+	size_t found = 0;
+
+	if (IS_ERR(dev))
+		return 0;
+	if (!firmware_request_nowarn(&file, "pagemove/verdicts", dev)) {
+		found = file->size;
+		memcpy(buffer, file->data, min(found, size));
+		release_firmware(file);
+	}
+	root_device_unregister(dev);
+	return found;
 }
 
 static void reclaim_work(struct work_struct *work);

@@ -23,7 +23,8 @@
  *                 member not zero, an address or length that is zero, not a
  *                 multiple of 4096 or past the end of the address space, a
  *                 node that is negative, unknown, offline or without memory,
- *                 more than PAGEMOVE_MAX_* of something
+ *                 more than PAGEMOVE_MAX_* of something, editor and helper not
+ *                 two CPUs that are online, a verdict that contradicts itself
  *  E2BIG          the structure is longer than the kernel knows, and the rest
  *                 is not zero
  *  EOPNOTSUPP     an unknown flag or engine, or the engine can not work on this
@@ -31,6 +32,7 @@
  *  ENOTTY         no such ioctl
  *  EFAULT         a pointer that can not be read or written
  *  EPERM          CAP_SYS_ADMIN is missing, or the kernel is locked down
+ *  EACCES         an experiment names a page that is not of the caller's own region
  *  ENODEV         no PCI function has this address
  *  ENXIO          the PCI function is not bound to the driver pagemove_vfio
  *  ENOTCONN       the PCI function is bound, but no VMM has it open
@@ -39,8 +41,9 @@
  *  ENOENT         the IOVA is not mapped, or no region has this id
  *  EADDRNOTAVAIL  the IOVA maps memory that is not a page of a region
  *  ESTALE         the IOVA maps a page of a region that was closed
- *  EBUSY          another call is moving this page, or the region was set up
- *                 before
+ *  EBUSY          another call is moving this page, the region was set up
+ *                 before, or a helper still waits for a device that did not
+ *                 answer
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
  *                 device is being closed: ask again
  *  ETIME          the deadline passed before every page was moved
@@ -71,6 +74,10 @@
 #define PAGEMOVE_IOC_DEVICE_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x04)
 #define PAGEMOVE_IOC_MOVE		_IO(PAGEMOVE_IOC_TYPE, 0x05)
 #define PAGEMOVE_IOC_STATS		_IO(PAGEMOVE_IOC_TYPE, 0x06)
+#define PAGEMOVE_IOC_SESSION_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x07)
+#define PAGEMOVE_IOC_EXPERIMENT		_IO(PAGEMOVE_IOC_TYPE, 0x08)
+#define PAGEMOVE_IOC_VERDICT_SET	_IO(PAGEMOVE_IOC_TYPE, 0x09)
+#define PAGEMOVE_IOC_VERDICT_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x0a)
 
 #define PAGEMOVE_PAGE_SIZE		4096
 #define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
@@ -83,6 +90,7 @@
 /* Engines: the way a move is made atomic. Bit N of a mask is engine N. */
 #define PAGEMOVE_ENGINE_AUTO		0 /* the best that works here */
 #define PAGEMOVE_ENGINE_ADBIT		1 /* accessed/dirty bits and compare-and-swap */
+#define PAGEMOVE_ENGINE_RTM		2 /* a hardware transaction */
 
 /* Page-table formats, as in the kernel's generic_pt. Bit N of a mask is format N. */
 #define PAGEMOVE_FORMAT_UNKNOWN		0
@@ -114,6 +122,13 @@
 #define PAGEMOVE_REASON_NO_VADDR	17 /* the VMM's mapping of the page is gone, so VFIO can not hold it */
 #define PAGEMOVE_REASON_NO_DOMAIN	18 /* the device is not behind an IOMMU */
 #define PAGEMOVE_REASON_ALIASED		19 /* the domain maps the page at a second IOVA */
+#define PAGEMOVE_REASON_UNQUALIFIED	20 /* no verdict allows the engine on this machine and IOMMU: run pagemove qualify, or load with allow_unqualified=1 */
+#define PAGEMOVE_REASON_NO_RTM		21 /* the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on */
+#define PAGEMOVE_REASON_TSC		22 /* the TSC is not invariant, or the kernel found it unstable */
+#define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online */
+#define PAGEMOVE_REASON_ENCRYPTED	24 /* table addresses carry an encryption bit (SME) that pagemove does not handle: boot with mem_encrypt=off */
+#define PAGEMOVE_REASON_STUCK		25 /* a helper still waits for a device that did not answer an invalidation */
+#define PAGEMOVE_REASON_NOT_SCRATCH	26 /* the page is not one of the caller's own region, which an experiment needs */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -123,7 +138,15 @@
 #define PAGEMOVE_ABORT_DEADLINE		4 /* the deadline passed before the commit */
 #define PAGEMOVE_ABORT_CANCELLED	5 /* signal, unmap or close before the commit */
 #define PAGEMOVE_ABORT_INVALIDATE	6 /* the invalidation did not complete */
-#define PAGEMOVE_ABORT_NR		7
+#define PAGEMOVE_ABORT_LATE		7 /* rtm: the entry was in the write set after signal 1 */
+#define PAGEMOVE_ABORT_TIMEOUT		8 /* rtm: the helper was not done in time for any slot */
+#define PAGEMOVE_ABORT_CONFLICT		9 /* rtm: a device or CPU touched a cache line of the transaction */
+#define PAGEMOVE_ABORT_CAPACITY		10 /* rtm: the transaction did not fit into the cache */
+#define PAGEMOVE_ABORT_INTERRUPT	11 /* rtm: an interrupt, or another abort without a status */
+#define PAGEMOVE_ABORT_EXPLICIT		12 /* rtm: an XABORT that is not pagemove's */
+#define PAGEMOVE_ABORT_DEVICE_GONE	13 /* a device with a TLB of its own is gone or did not answer */
+#define PAGEMOVE_ABORT_APERTURE		14 /* the destination could not be reached through its aperture */
+#define PAGEMOVE_ABORT_NR		15
 #define PAGEMOVE_ABORT_SLOTS		16 /* aborts[] has room for causes to come */
 
 /* What became of a page: pagemove_page_result.outcome. */
@@ -137,6 +160,9 @@
 /* PAGEMOVE_IOC_MOVE flags */
 #define PAGEMOVE_MOVE_NO_VERIFY		(1U << 0) /* leave out the verification after the commit */
 #define PAGEMOVE_MOVE_EVEN_IF_THERE	(1U << 1) /* move within the node, too */
+#define PAGEMOVE_MOVE_SCRATCH		(1U << 2) /* an experiment with pages of this file's own region: needs no verdict, and a lost write does not disable the engine */
+#define PAGEMOVE_MOVE_WATCH		(1U << 3) /* rtm: abort at once when START is written, where the CPU notices */
+#define PAGEMOVE_MOVE_CLEAR_ACCESSED	(1U << 4) /* rtm: clear A first, for machines that notice a walk only when it sets A */
 
 /*
  * PAGEMOVE_IOC_INFO: what this module can do.
@@ -221,6 +247,8 @@ struct pagemove_region_query {
 
 #define PAGEMOVE_DEVICE_OPEN		(1U << 0) /* a VMM has it open */
 #define PAGEMOVE_DEVICE_INCOHERENT	(1U << 1) /* the IOMMU's walker does not snoop */
+#define PAGEMOVE_DEVICE_ATS		(1U << 2) /* it has a TLB of its own, and ATS is enabled */
+#define PAGEMOVE_DEVICE_ATS_DOMAIN	(1U << 3) /* a device in its domain has */
 
 struct pagemove_device {
 	__u16 segment;
@@ -248,8 +276,12 @@ struct pagemove_page_result {
 	__u8 outcome;			/* PAGEMOVE_PAGE_* */
 	__u8 abort;			/* PAGEMOVE_ABORT_* of the last aborted attempt; 0xff: none */
 	__u16 attempts;
-	__u32 window_ns;		/* of the attempt that committed: first step to commit */
+	__u32 window_ns;		/* of the attempt that committed: first step (adbit) or XBEGIN (rtm) to commit */
+	/* from here on only with pagemove_move.result_size */
+	__u32 engine;			/* PAGEMOVE_ENGINE_* that moved it; 0: it was not moved */
+	__u32 __reserved;		/* out: 0 */
 };
+#define PAGEMOVE_PAGE_RESULT_SIZE_V0	8
 
 /*
  * PAGEMOVE_IOC_MOVE: move the pages that [iova, iova + length) of the device
@@ -272,13 +304,17 @@ struct pagemove_move {
 	__s32 node;			/* destination NUMA node */
 	__u32 retries;			/* further attempts at an aborted page */
 	__u64 deadline_ns;		/* from the start of the call; 0: none */
-	__u64 results;			/* pointer to struct pagemove_page_result[length / 4096], or 0 */
+	__u64 results;			/* pointer to an array of length / 4096 results, or 0 */
 	__u64 pages_moved;		/* out */
 	__u64 pages_done;		/* out: pages with a result, from the first */
 	__u64 pages_there;		/* out: pages that were at the node before */
 	__u32 reason;			/* out: PAGEMOVE_REASON_* */
-	__u32 engine_used;		/* out: PAGEMOVE_ENGINE_* */
+	__u32 engine_used;		/* out: PAGEMOVE_ENGINE_* of the first attempts; 0: none was made */
 	__u64 aborts[PAGEMOVE_ABORT_SLOTS]; /* out: aborted attempts by cause */
+	__u32 result_size;		/* bytes from one result to the next: sizeof(struct pagemove_page_result), or 0 for PAGEMOVE_PAGE_RESULT_SIZE_V0 */
+	__u32 editor_cpu;		/* 1 + the CPU of the editor, or 0: choose one */
+	__u32 helper_cpu;		/* 1 + the CPU of the helper, or 0: choose one */
+	__u32 __reserved;
 };
 #define PAGEMOVE_MOVE_SIZE_V0		216
 
@@ -311,5 +347,125 @@ struct pagemove_stats {
 	__u64 windows[PAGEMOVE_WINDOW_BUCKETS]; /* out */
 };
 #define PAGEMOVE_STATS_SIZE_V0		1008
+
+/*
+ * A session: an editor and a helper thread, bound to two CPUs, and what they have
+ * learned of each other's times. Made when a move first needs it.
+ */
+struct pagemove_session {
+	__u32 editor_cpu;
+	__u32 helper_cpu;
+	__u32 flags;			/* PAGEMOVE_SESSION_* */
+	__u32 slots;			/* M: slots of the next schedule */
+	__u64 lead_ns;			/* from the post to signal 1 */
+	__u64 first_slot_ns;		/* from signal 1 to slot 0 */
+	__u64 interval_ns;		/* INT: from one slot to the next */
+	__u64 tsc_khz;
+	__u64 transactions;		/* that were begun */
+	__u64 commits;			/* of these */
+	__u64 irqs_off_max_ns;		/* longest time with interrupts off */
+	__u64 aborts[PAGEMOVE_ABORT_SLOTS]; /* attempts (not pages) by cause */
+};
+
+#define PAGEMOVE_SESSION_BUSY		(1U << 0) /* a move uses it */
+#define PAGEMOVE_SESSION_STUCK		(1U << 1) /* the helper waits for a device that does not answer */
+
+/* PAGEMOVE_IOC_SESSION_LIST: every session. */
+struct pagemove_session_list {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 entries;			/* pointer to struct pagemove_session[capacity] */
+	__u32 capacity;
+	__u32 count;			/* out: sessions there are */
+};
+#define PAGEMOVE_SESSION_LIST_SIZE_V0	24
+
+/* What to try: pagemove_experiment.kind. */
+#define PAGEMOVE_EXPERIMENT_USED	1 /* read A and D of the entry: found is PAGEMOVE_USED_* */
+#define PAGEMOVE_EXPERIMENT_CLEAR	2 /* clear A and D, invalidate; found: what they were */
+#define PAGEMOVE_EXPERIMENT_SET		3 /* set A and D, invalidate; found: what they were */
+#define PAGEMOVE_EXPERIMENT_WATCH	4 /* for ns: a transaction that has read all lines of the page; found: abort status, lost: 1 if it was aborted before its end */
+#define PAGEMOVE_EXPERIMENT_RACE	5 /* for ns: swap an ignored bit of the entry to and fro, A and D being cleared now and then; found: swaps, lost: swaps that were overwritten */
+
+#define PAGEMOVE_USED_ACCESSED		(1U << 0)
+#define PAGEMOVE_USED_DIRTY		(1U << 1)
+
+#define PAGEMOVE_MAX_EXPERIMENT_NS	100000000ULL
+/* PAGEMOVE_EXPERIMENT_WATCH has interrupts off, so it is shorter. */
+#define PAGEMOVE_MAX_WATCH_NS		1000000ULL
+
+/*
+ * PAGEMOVE_IOC_EXPERIMENT: try something on one page of this file's own region,
+ * while the caller lets the device use it. Needs CAP_SYS_ADMIN.
+ */
+struct pagemove_experiment {
+	__u32 size;
+	__u32 kind;			/* PAGEMOVE_EXPERIMENT_* */
+	__u16 segment;			/* PCI address of the device */
+	__u8 bus;
+	__u8 devfn;
+	__u32 reason;			/* out: PAGEMOVE_REASON_* */
+	__u64 iova;			/* bytes, a multiple of 4096 */
+	__u64 ns;			/* how long, at most PAGEMOVE_MAX_*_NS */
+	__u64 found;			/* out */
+	__u64 lost;			/* out */
+};
+#define PAGEMOVE_EXPERIMENT_SIZE_V0	48
+
+/* What experiments have shown: pagemove_verdict.findings. */
+#define PAGEMOVE_FINDING_WALK_SEEN	(1U << 0) /* a walk of a written PTE aborts the transaction */
+#define PAGEMOVE_FINDING_A_SEEN		(1U << 1) /* it does when it sets A: A is cleared first */
+#define PAGEMOVE_FINDING_WATCH_SEEN	(1U << 2) /* a DMA write to a watched line does */
+#define PAGEMOVE_FINDING_AD_CAS		(1U << 3) /* no A/D update that raced a swap has overwritten it */
+#define PAGEMOVE_FINDING_CLEAN_WALKS	(1U << 4) /* a write through a clean IOTLB entry walks again */
+#define PAGEMOVE_FINDING_VALID_CHANGE	(1U << 5) /* valid-to-valid changes under load lost nothing */
+#define PAGEMOVE_FINDING_AD_SET		(1U << 6) /* the IOMMU sets A and D */
+
+/*
+ * What pagemove qualify found out about one IOMMU and format of this machine. It
+ * counts only where all of iommu, format, cpu and microcode are as given.
+ * Stored verdicts are read when the module is loaded: see Documentation/qualify.md.
+ */
+struct pagemove_verdict {
+	char iommu[16];			/* NUL-padded: "dmar0" */
+	__u32 format;			/* PAGEMOVE_FORMAT_* */
+	__u32 cpu;			/* CPUID leaf 1, EAX */
+	__u32 microcode;		/* revision */
+	__u32 engines;			/* mask of engines that are allowed; the findings have to support them */
+	__u32 findings;			/* PAGEMOVE_FINDING_* */
+	__u32 __reserved;
+};
+
+/* PAGEMOVE_IOC_VERDICT_SET: replaces the verdict on this IOMMU and format. Needs
+ * CAP_SYS_ADMIN. EINVAL: engines that the findings do not support. */
+struct pagemove_verdict_set {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	struct pagemove_verdict verdict;
+};
+#define PAGEMOVE_VERDICT_SET_SIZE_V0	48
+#define PAGEMOVE_MAX_VERDICTS		64
+
+/* PAGEMOVE_IOC_VERDICT_LIST: the verdicts that count on this machine now. */
+struct pagemove_verdict_list {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 entries;			/* pointer to struct pagemove_verdict[capacity] */
+	__u32 capacity;
+	__u32 count;			/* out: verdicts there are */
+};
+#define PAGEMOVE_VERDICT_LIST_SIZE_V0	24
+
+/*
+ * The file of stored verdicts, in the firmware search path: this header, then the
+ * verdicts, in the byte order of the machine.
+ */
+#define PAGEMOVE_VERDICT_FILE		"pagemove/verdicts"
+#define PAGEMOVE_VERDICT_MAGIC		0x31564750 /* "PGV1" */
+
+struct pagemove_verdict_file {
+	__u32 magic;			/* PAGEMOVE_VERDICT_MAGIC */
+	__u32 count;			/* verdicts that follow */
+};
 
 #endif /* _UAPI_LINUX_PAGEMOVE_H */
