@@ -100,6 +100,7 @@ pub(crate) struct Device {
     pub(crate) address: u32,
     pub(crate) node: i32,
     pub(crate) iommu: IommuName,
+    pdev: *mut ffi::pci_dev,
     vdev: *mut ffi::VfioDevice,
     #[pin]
     state: Mutex<State>,
@@ -108,8 +109,8 @@ pub(crate) struct Device {
     changed: CondVar,
 }
 
-// SAFETY: `vdev` is used for calling VFIO under a hold only, which keeps the device
-// open, and so the pointer valid.
+// SAFETY: `vdev` and `pdev` are used under a hold only, which keeps the device open and
+// bound, and so the pointers valid; or while the state says that it is open.
 unsafe impl Send for Device {}
 // SAFETY: as above.
 unsafe impl Sync for Device {}
@@ -130,6 +131,7 @@ impl Device {
                 node: unsafe { ffi::pagemove_pci_node(pdev) },
                 // SAFETY: as above.
                 iommu: unsafe { IommuName::of(pdev) },
+                pdev,
                 vdev,
                 state <- new_mutex!(State {
                     domain: None,
@@ -142,6 +144,13 @@ impl Device {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Whether it has a TLB of its own that is in use.
+    pub(crate) fn has_ats(&self) -> bool {
+        let state = self.state.lock();
+        // SAFETY: an open device is bound.
+        state.open && unsafe { ffi::pagemove_pci_has_ats(self.pdev) }
     }
 
     /// The domain, while a VMM has the device open.
@@ -364,6 +373,12 @@ impl Hold {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.load(Ordering::Acquire)
+    }
+
+    /// Whether the device still answers configuration requests.
+    pub(crate) fn device_is_present(&self) -> bool {
+        // SAFETY: the hold keeps the device open, and so bound.
+        unsafe { ffi::pagemove_pci_is_present(self.device.pdev) }
     }
 }
 

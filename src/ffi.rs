@@ -114,7 +114,6 @@ extern "C" {
     pub(crate) fn pagemove_cpus_are_siblings(a: c_uint, b: c_uint) -> bool;
     pub(crate) fn pagemove_cpus_share_socket(a: c_uint, b: c_uint) -> bool;
     pub(crate) fn pagemove_cpu_node(cpu: c_uint) -> c_int;
-    pub(crate) fn pagemove_this_cpu() -> c_uint;
     pub(crate) fn pagemove_irqs_off() -> c_ulong;
     pub(crate) fn pagemove_irqs_back(flags: c_ulong);
     pub(crate) fn pagemove_relax();
@@ -124,7 +123,6 @@ extern "C" {
         cpu: c_uint,
         name: *const c_char,
     ) -> *mut task_struct;
-    pub(crate) fn pagemove_thread_should_stop() -> bool;
     pub(crate) fn pagemove_thread_stop(task: *mut task_struct);
     pub(crate) fn pagemove_read_verdicts(buffer: *mut c_void, size: usize) -> usize;
 

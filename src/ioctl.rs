@@ -6,13 +6,20 @@ use crate::args::{self, Args, UserArray};
 use crate::mover::{self, Request, Results, Tally};
 use crate::refusal::Refusal;
 use crate::region::Region;
-use crate::{abi, domain, errno, ffi, file, page, registry, stats};
+use crate::domain::Engines;
+use crate::{
+    abi, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats, verdict,
+};
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-const MOVE_FLAGS: u32 = abi::MOVE_NO_VERIFY | abi::MOVE_EVEN_IF_THERE;
+const MOVE_FLAGS: u32 = abi::MOVE_NO_VERIFY
+    | abi::MOVE_EVEN_IF_THERE
+    | abi::MOVE_SCRATCH
+    | abi::MOVE_WATCH
+    | abi::MOVE_CLEAR_ACCESSED;
 
 pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> Result {
     match command {
@@ -21,8 +28,12 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_REGION_LIST => with_args(argument, region_list),
         abi::IOC_REGION_QUERY => with_args(argument, region_query),
         abi::IOC_DEVICE_LIST => with_args(argument, device_list),
-        abi::IOC_MOVE => move_pages(argument),
+        abi::IOC_MOVE => move_pages(region, argument),
         abi::IOC_STATS => with_args(argument, get_stats),
+        abi::IOC_SESSION_LIST => with_args(argument, session_list),
+        abi::IOC_EXPERIMENT => try_something(region, argument),
+        abi::IOC_VERDICT_SET => verdict_set(argument),
+        abi::IOC_VERDICT_LIST => with_args(argument, verdict_list),
         _ => Err(ENOTTY),
     }
 }
@@ -45,8 +56,8 @@ fn info(info: &mut abi::Info) -> Result {
     *info = abi::Info {
         size: info.size,
         abi_version: abi::ABI_VERSION,
-        engines: 1 << abi::ENGINE_ADBIT,
-        formats: 1 << abi::FORMAT_X86_64,
+        engines: 1 << abi::ENGINE_ADBIT | 1 << abi::ENGINE_RTM,
+        formats: 1 << abi::FORMAT_X86_64 | 1 << abi::FORMAT_VTDSS | 1 << abi::FORMAT_AMDV1,
         move_flags: MOVE_FLAGS,
         test_build: u32::from(cfg!(pagemove_test)),
         max_region_bytes: abi::MAX_REGION_BYTES,
@@ -146,18 +157,21 @@ fn describe(device: &crate::device::Device) -> abi::Device {
     };
     entry.flags |= abi::DEVICE_OPEN;
     if let Some(format) = domain.and_then(|d| d.format()) {
-        entry.format = match format {
-            engine::Format::X86_64 => abi::FORMAT_X86_64,
-            engine::Format::VtdSs => abi::FORMAT_VTDSS,
-            engine::Format::AmdV1 => abi::FORMAT_AMDV1,
-        };
+        entry.format = domain::number_of(format);
         if domain.is_some_and(|d| d.is_incoherent()) {
             entry.flags |= abi::DEVICE_INCOHERENT;
         }
     }
-    match domain::check(domain, iommu.as_bytes()) {
-        Ok(_) => entry.engines = 1 << abi::ENGINE_ADBIT,
-        Err(refusal) => entry.reason = refusal.reason(),
+    if device.has_ats() {
+        entry.flags |= abi::DEVICE_ATS;
+    }
+    if domain.is_some_and(sharing::has_ats) {
+        entry.flags |= abi::DEVICE_ATS_DOMAIN;
+    }
+    let engines = Engines::of(domain, iommu.as_bytes(), false);
+    entry.engines = engines.mask();
+    if let (0, Err(refusal)) = (entry.engines, engines.adbit) {
+        entry.reason = refusal.reason();
     }
     entry
 }
@@ -170,14 +184,68 @@ fn get_stats(args: &mut abi::Stats) -> Result {
     Ok(())
 }
 
-/// Unlike the others this writes its structure back whatever happens.
-fn move_pages(argument: usize) -> Result {
+fn session_list(args: &mut abi::SessionList) -> Result {
+    no_flags(args.flags)?;
+    check_entries(u64::from(args.capacity))?;
+    let entries = UserArray::new(args.entries)?;
+    let mut count: u32 = 0;
+    while let Some(session) = session::nth(count as usize) {
+        if count < args.capacity {
+            entries.write(u64::from(count), &[session.describe()])?;
+        }
+        count = count.saturating_add(1);
+    }
+    args.count = count;
+    Ok(())
+}
+
+fn verdict_list(args: &mut abi::VerdictList) -> Result {
+    no_flags(args.flags)?;
+    check_entries(u64::from(args.capacity))?;
+    let entries = UserArray::new(args.entries)?;
+    let mut count: u32 = 0;
+    while let Some(verdict) = verdict::nth(count as usize) {
+        if count < args.capacity {
+            entries.write(u64::from(count), &[verdict])?;
+        }
+        count = count.saturating_add(1);
+    }
+    args.count = count;
+    Ok(())
+}
+
+fn verdict_set(argument: usize) -> Result {
+    may_move()?;
+    with_args(argument, |args: &mut abi::VerdictSet| {
+        no_flags(args.flags)?;
+        verdict::set(args.verdict)
+    })
+}
+
+/// Writes its structure back whatever happens, for the reason.
+fn try_something(region: &Arc<Region>, argument: usize) -> Result {
+    may_move()?;
+    let (mut args, size) = args::read::<abi::Experiment>(argument)?;
+    args.reason = abi::REASON_NONE;
+    (args.found, args.lost) = (0, 0);
+    let done = experiment::run(region, &mut args);
+    args::write(argument, &args, size)?;
+    done
+}
+
+/// Whether the caller may move pages at all.
+fn may_move() -> Result {
     // SAFETY: asks about the current task.
     if !unsafe { ffi::pagemove_capable() } {
         return Err(EPERM);
     }
     // SAFETY: as above.
-    kernel::error::to_result(unsafe { ffi::pagemove_locked_down() })?;
+    kernel::error::to_result(unsafe { ffi::pagemove_locked_down() })
+}
+
+/// Unlike most this writes its structure back whatever happens.
+fn move_pages(region: &Arc<Region>, argument: usize) -> Result {
+    may_move()?;
     let (mut args, size) = args::read::<abi::Move>(argument)?;
     args.pages_moved = 0;
     args.pages_done = 0;
@@ -187,17 +255,20 @@ fn move_pages(argument: usize) -> Result {
     args.aborts = [0; abi::ABORT_SLOTS];
     // Found now rather than after pages were moved.
     args::write(argument, &args, size)?;
-    let done = start_move(&mut args);
+    let done = start_move(region, &mut args);
     args::write(argument, &args, size)?;
     done
 }
 
-fn start_move(args: &mut abi::Move) -> Result {
+fn start_move(region: &Region, args: &mut abi::Move) -> Result {
     if args.flags & !MOVE_FLAGS != 0 {
         return Err(errno::eopnotsupp());
     }
-    if args.engine != abi::ENGINE_AUTO && args.engine != abi::ENGINE_ADBIT {
+    if args.engine > abi::ENGINE_RTM {
         return Err(errno::eopnotsupp());
+    }
+    if args.reserved != 0 {
+        return Err(EINVAL);
     }
     let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
     if span.pages() > u64::from(abi::MAX_MOVE_PAGES) || args.retries > abi::MAX_RETRIES {
@@ -207,7 +278,7 @@ fn start_move(args: &mut abi::Move) -> Result {
         args.reason = abi::REASON_NODE;
         return Err(EINVAL);
     }
-    let device = find_device(args).map_err(Refusal::error)?;
+    let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
     let results = match args.results {
         0 => None,
         address => Some(Results {
@@ -219,7 +290,15 @@ fn start_move(args: &mut abi::Move) -> Result {
         clear_results(results, span.pages())?;
     }
     let now = ffi::now();
+    let open = device.open_domain().flatten();
     let request = Request {
+        ats: open.is_some_and(sharing::has_ats),
+        engine: args.engine,
+        watch: args.flags & abi::MOVE_WATCH != 0,
+        clear_accessed: args.flags & abi::MOVE_CLEAR_ACCESSED != 0,
+        scratch: (args.flags & abi::MOVE_SCRATCH != 0).then_some(region.id),
+        editor_cpu: args.editor_cpu.checked_sub(1),
+        helper_cpu: args.helper_cpu.checked_sub(1),
         device,
         span,
         node: args.node,
@@ -232,9 +311,9 @@ fn start_move(args: &mut abi::Move) -> Result {
         even_if_there: args.flags & abi::MOVE_EVEN_IF_THERE != 0,
         results,
     };
-    args.engine_used = abi::ENGINE_ADBIT;
     let mut tally = Tally::default();
     let end = mover::run(&request, &mut tally);
+    args.engine_used = tally.engine;
     args.pages_moved = tally.moved;
     args.pages_done = tally.done;
     args.pages_there = tally.there;
@@ -268,13 +347,18 @@ fn clear_results(results: Results, pages: u64) -> Result {
     Ok(())
 }
 
-fn find_device(args: &abi::Move) -> Result<Arc<crate::device::Device>, Refusal> {
+/// The device at a PCI address, which a VMM has open.
+pub(crate) fn device_at(
+    segment: u16,
+    bus: u8,
+    devfn: u8,
+) -> Result<Arc<crate::device::Device>, Refusal> {
     // SAFETY: looks a function up and takes a reference.
     let pdev = unsafe {
         bindings::pci_get_domain_bus_and_slot(
-            i32::from(args.segment),
-            u32::from(args.bus),
-            u32::from(args.devfn),
+            i32::from(segment),
+            u32::from(bus),
+            u32::from(devfn),
         )
     };
     if pdev.is_null() {
@@ -283,7 +367,7 @@ fn find_device(args: &abi::Move) -> Result<Arc<crate::device::Device>, Refusal> 
     // SAFETY: drops that reference; only the address is needed below.
     unsafe { bindings::pci_dev_put(pdev) };
     let address =
-        u32::from(args.segment) << 16 | u32::from(args.bus) << 8 | u32::from(args.devfn);
+        u32::from(segment) << 16 | u32::from(bus) << 8 | u32::from(devfn);
     let device = registry::device_at(address).ok_or(Refusal::NotBound)?;
     if device.open_domain().is_none() {
         return Err(Refusal::NotOpen);

@@ -5,7 +5,7 @@ use crate::claim::Claim;
 use crate::device::Hold;
 use crate::ffi;
 use crate::stats::{self, Counter};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{
     ApertureError, Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr,
     PteAddr, Stop, Transfer, PAGE_SIZE,
@@ -17,9 +17,11 @@ pub(crate) struct KernelMachine<'a> {
     pub(crate) claims: &'a [Claim],
     /// Entries have to be written back from the CPU cache.
     pub(crate) incoherent: bool,
+    /// Says that the caller has a signal, where that is another thread.
+    pub(crate) signal: Option<&'a AtomicBool>,
 }
 
-fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
+pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // SAFETY: `pte` comes from a walk of the domain's table, so that it is an
     // aligned entry of a table page in the direct map. Tables on the way are not
     // freed while the hold pins the page (see `device.rs`). Other CPUs and the
@@ -34,7 +36,33 @@ fn words(page: PhysAddr) -> *mut u64 {
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
+/// Copies a page of ours to another, and adds its words to `sum`.
+pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Checksum {
+    let (from, to) = (words(from), words(to));
+    for n in 0..WORDS {
+        // SAFETY: both are whole pages of ours in the direct map. START may be
+        // written by a device this instant: a volatile read of an aligned word
+        // sees it before or after, and the commit then fails. END is known to
+        // nobody else.
+        let word = unsafe {
+            let word = from.add(n).read_volatile();
+            to.add(n).write_volatile(word);
+            word
+        };
+        sum = sum.add(word);
+    }
+    sum
+}
+
 impl KernelMachine<'_> {
+    fn has_signal(&self) -> bool {
+        match self.signal {
+            Some(signal) => signal.load(Ordering::Relaxed),
+            // SAFETY: reads the current task's flags.
+            None => unsafe { ffi::pagemove_signal_pending() },
+        }
+    }
+
     fn write_back(&self, pte: PteAddr) {
         if self.incoherent {
             // SAFETY: the entry is mapped, as in `entry_at`.
@@ -80,21 +108,7 @@ impl Transfer for KernelMachine<'_> {
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
-        let (from, to) = (words(from), words(to));
-        let mut sum = sum;
-        for n in 0..WORDS {
-            // SAFETY: both are whole pages of ours in the direct map. START may be
-            // written by a device this instant: a volatile read of an aligned word
-            // sees it before or after, and the commit then fails. END is known to
-            // nobody else.
-            let word = unsafe {
-                let word = from.add(n).read_volatile();
-                to.add(n).write_volatile(word);
-                word
-            };
-            sum = sum.add(word);
-        }
-        sum
+        copy_page(from, to, sum)
     }
 
     /// END is memory of this host: the locked compare-and-swap of the commit orders
@@ -110,8 +124,7 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn stop(&mut self) -> Option<Stop> {
-        // SAFETY: reads the current task's flags.
-        if unsafe { ffi::pagemove_signal_pending() } {
+        if self.has_signal() {
             Some(Stop::Signal)
         } else if self.hold.is_cancelled() {
             Some(Stop::Unmapping)

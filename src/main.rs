@@ -9,19 +9,27 @@
 mod abi;
 mod aliases;
 mod args;
+mod batch;
 mod claim;
+mod counters;
+mod cpu;
 mod device;
 mod domain;
+mod editor;
 mod errno;
+mod experiment;
 mod ffi;
 mod file;
 mod frames;
+mod helper;
 mod ioctl;
 mod machine;
 mod mms;
 mod mover;
+mod order;
 mod page;
 mod pagemap;
+mod pair;
 mod params;
 mod quarantine;
 mod reclaim;
@@ -29,8 +37,12 @@ mod refusal;
 mod region;
 mod registry;
 mod retired;
+mod session;
 mod sharing;
 mod stats;
+mod thread;
+mod transaction;
+mod verdict;
 mod vfio;
 mod vma;
 
@@ -50,6 +62,18 @@ module! {
             default: 0,
             description: "1: move pages behind an IOMMU whose walker does not snoop (emulators only)",
         },
+        allow_unqualified: u8 {
+            default: 0,
+            description: "1: use engines that no verdict of pagemove qualify allows on this machine",
+        },
+        longest_us: u32 {
+            default: 500,
+            description: "longest time of a transaction, in us: interrupts are off on its CPU",
+        },
+        patience_ms: u32 {
+            default: 1000,
+            description: "how long to wait for a device that does not answer an invalidation, in ms",
+        },
     },
 }
 
@@ -66,6 +90,18 @@ module! {
             default: 0,
             description: "1: move pages behind an IOMMU whose walker does not snoop (emulators only)",
         },
+        allow_unqualified: u8 {
+            default: 0,
+            description: "1: use engines that no verdict of pagemove qualify allows on this machine",
+        },
+        longest_us: u32 {
+            default: 500,
+            description: "longest time of a transaction, in us: interrupts are off on its CPU",
+        },
+        patience_ms: u32 {
+            default: 1000,
+            description: "how long to wait for a device that does not answer an invalidation, in ms",
+        },
         sabotage: u8 {
             default: 0,
             description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification",
@@ -74,20 +110,35 @@ module! {
             default: 0,
             description: "1: put the old entry back after some commits",
         },
+        stall_step: u8 {
+            default: 0,
+            description: "step before which the helper stalls: 1 take the request ... 10 report; 0: none",
+        },
+        stall_us: u32 {
+            default: 10000,
+            description: "for how long, in us",
+        },
+        stall_count: u32 {
+            default: 1,
+            description: "how often in all",
+        },
     },
 }
 
 /// The module. Fields are dropped in this order: nobody can open a device any
-/// more, then none is bound, then the work item has ended.
+/// more, then none is bound, then the work item has ended, then the threads.
 #[pin_data]
 struct Pagemove {
     #[pin]
     file: file::DeviceFile,
     #[pin]
     counters: debugfs::File<()>,
+    #[pin]
+    sessions_file: debugfs::File<()>,
     _directory: debugfs::Dir,
     _driver: vfio::Driver,
     _reclaimer: reclaim::Reclaimer,
+    _sessions: session::Sessions,
 }
 
 impl kernel::InPlaceModule for Pagemove {
@@ -97,15 +148,20 @@ impl kernel::InPlaceModule for Pagemove {
             registry::init();
             mms::init();
             quarantine::init();
+            session::init();
+            verdict::init();
         }
+        cpu::try_at_load();
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
             let driver = vfio::Driver::register()?;
             Ok(try_pin_init!(Self {
                 counters <- directory.read_callback_file(c"stats", (), &|_, f| stats::print(f)),
+                sessions_file <- directory.read_callback_file(c"sessions", (), &|_, f| session::print(f)),
                 file <- file::DeviceFile::register(),
                 _driver: driver,
                 _reclaimer: reclaim::Reclaimer,
+                _sessions: session::Sessions,
                 _directory: directory,
             }))
         })

@@ -2,19 +2,17 @@
 //! A move call: batch after batch, until the range is done or something stops it.
 
 use crate::args::UserArray;
-use crate::claim::Claim;
-use crate::device::{Device, Hold, IommuName};
-use crate::machine::KernelMachine;
-use crate::page::{self, OwnedPage};
+use crate::batch::Batch;
+use crate::cpu::CpuPair;
+use crate::device::{Device, IommuName};
+use crate::domain::{Choice, Engines};
+use crate::order::Methods;
 use crate::refusal::Refusal;
 use crate::retired::Retired;
 use crate::stats::{self, Counter};
 use crate::aliases::Aliases;
-use crate::{abi, aliases, domain, ffi, params, quarantine, registry, sharing};
-use engine::{
-    Abort, AbortCounts, BatchSizer, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, WalkError,
-    PAGE_SIZE,
-};
+use crate::{abi, aliases, ffi, page, quarantine, registry, sharing};
+use engine::{AbortCounts, BatchSizer, Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -49,6 +47,34 @@ pub(crate) struct Request {
     pub(crate) verify: bool,
     pub(crate) even_if_there: bool,
     pub(crate) results: Option<Results>,
+    /// PAGEMOVE_ENGINE_*.
+    pub(crate) engine: u32,
+    pub(crate) watch: bool,
+    pub(crate) clear_accessed: bool,
+    /// An experiment with pages of this region alone.
+    pub(crate) scratch: Option<u32>,
+    pub(crate) editor_cpu: Option<u32>,
+    pub(crate) helper_cpu: Option<u32>,
+    /// A device of the domain has a TLB of its own.
+    pub(crate) ats: bool,
+}
+
+impl Request {
+    /// Those of the session.
+    pub(crate) fn cpus(&self) -> Result<CpuPair, Refusal> {
+        CpuPair::new(self.editor_cpu, self.helper_cpu, self.device.node)
+    }
+
+    /// Which engines may move the pages, and how.
+    fn choice(&self) -> Result<Choice, Refusal> {
+        let open = self.device.open_domain().ok_or(Refusal::Unmapping)?;
+        let engines = Engines::of(open, self.device.iommu.as_bytes(), self.scratch.is_some());
+        let choice = engines.choose(self.engine)?;
+        if choice.terms.verify && !self.verify {
+            return Err(Refusal::Unqualified);
+        }
+        Ok(choice)
+    }
 }
 
 /// The caller's array of results.
@@ -72,6 +98,8 @@ pub(crate) struct Tally {
     pub(crate) done: u64,
     pub(crate) there: u64,
     pub(crate) aborts: AbortCounts,
+    /// PAGEMOVE_ENGINE_* of the first attempts.
+    pub(crate) engine: u32,
 }
 
 /// What every batch of a call uses again.
@@ -87,7 +115,7 @@ struct Scratch {
 pub(crate) fn run(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
     stats::add(Counter::Calls, 1);
     let mut scratch = Scratch {
-        aliases: find_aliases(request)?,
+        aliases: find_aliases(request, tally)?,
         retired: Retired::new(),
         pinned: KVec::new(),
         results: KVec::new(),
@@ -133,10 +161,18 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
     }
 }
 
-fn find_aliases(request: &Request) -> Result<Aliases, Refusal> {
+fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal> {
     check_time(request)?;
-    let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
-    domain::check(open, request.device.iommu.as_bytes())?;
+    let choice = request.choice()?;
+    tally.engine = match choice.methods {
+        Methods::AdBit => abi::ENGINE_ADBIT,
+        Methods::Rtm | Methods::Both => abi::ENGINE_RTM,
+    };
+    // Named CPUs that can not be used are found before anything moves.
+    request.cpus().map(drop).or_else(|refusal| match choice.methods {
+        Methods::AdBit => Ok(()),
+        _ => Err(refusal),
+    })?;
     Aliases::find(&request.device, request.span)
 }
 
@@ -196,8 +232,7 @@ fn batch(
     scratch: &mut Scratch,
 ) -> Result<(), Refusal> {
     let iommu = request.device.iommu;
-    let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
-    domain::check(open, iommu.as_bytes())?;
+    let choice = request.choice()?;
     let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;
     scratch
         .results
@@ -214,17 +249,29 @@ fn batch(
     hold.pin(&mut scratch.pinned)?;
     let refusal = batch.find(request, &scratch.aliases, &hold, span).err();
     let mut aborts = AbortCounts::default();
-    batch.run(request, &hold, &mut aborts);
-    // START stays reserved until here: VFIO remembers its frame as pinned.
+    let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+    let run = batch.run(request, choice, &hold, &mut aborts);
+    // START stays reserved until here: VFIO remembers its frame as pinned. A helper that
+    // did not come back keeps the hold; then START is kept as well.
     drop(hold);
 
     stats::add_aborts(&aborts);
     tally.aborts.add(&aborts);
-    let end = batch.settle(&mut scratch.results, &mut scratch.retired);
-    if let Err(Refusal::LostWrite) = end {
+    let stuck = run == Err(Refusal::Stuck);
+    let end = batch.settle(&mut scratch.results, &mut scratch.retired, stuck);
+    if end == Err(Refusal::LostWrite) && request.scratch.is_none() {
         lost_write(iommu);
     }
-    end?;
+    match (end, run) {
+        (Err(Refusal::LostWrite), _) | (_, Ok(())) => end?,
+        (_, Err(refusal)) => {
+            let tried = scratch.results.iter().any(|result| result.attempts != 0);
+            if !tried {
+                scratch.results.clear();
+            }
+            return Err(refusal);
+        }
+    }
     match refusal {
         // The next batch begins at the page that was refused.
         Some(refusal) if scratch.results.is_empty() => Err(refusal),
@@ -240,206 +287,4 @@ fn lost_write(iommu: IommuName) {
     let name = core::str::from_utf8(iommu.as_bytes()).unwrap_or("?");
     pr_err!("{}: verification found a lost write; no page is moved there again\n", name);
     quarantine::add(iommu);
-}
-
-/// The pages of a batch.
-struct Batch {
-    /// For each page in order: whether it is one of `moves` or stays, being there.
-    goes: KVec<bool>,
-    moves: KVec<PageMove>,
-    claims: KVec<Claim>,
-    ends: KVec<OwnedPage>,
-}
-
-impl Batch {
-    fn with_capacity(pages: usize) -> Result<Self> {
-        Ok(Self {
-            goes: KVec::with_capacity(pages, GFP_KERNEL)?,
-            moves: KVec::with_capacity(pages, GFP_KERNEL)?,
-            claims: KVec::with_capacity(pages, GFP_KERNEL)?,
-            ends: KVec::with_capacity(pages, GFP_KERNEL)?,
-        })
-    }
-
-    /// Finds and claims the pages of the span, up to the first that is refused.
-    fn find(
-        &mut self,
-        request: &Request,
-        aliases: &Aliases,
-        hold: &Hold,
-        span: PageSpan,
-    ) -> Result<(), Refusal> {
-        let top = hold.domain.top().ok_or(Refusal::Iommu)?;
-        let mut machine = KernelMachine {
-            hold,
-            claims: &[],
-            incoherent: false,
-        };
-        for n in 0..span.pages() {
-            let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
-            let leaf = engine::walk(&mut machine, top, iova).map_err(|error| match error {
-                WalkError::NotMapped => Refusal::NotMapped,
-                WalkError::LargeLeaf(_) => Refusal::LargeLeaf,
-                WalkError::Format => Refusal::Format,
-            })?;
-            let claim = Claim::take(leaf.page)?;
-            if let Some(refusal) = aliases.refusal(leaf.page) {
-                return Err(refusal);
-            }
-            if page::node_of(leaf.page) == Some(request.node) && !request.even_if_there {
-                self.goes.push(false, GFP_KERNEL).map_err(no_memory)?;
-                continue;
-            }
-            let end = claim
-                .region
-                .new_end(claim.index, request.node)
-                .map_err(no_memory)?;
-            let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
-            self.moves.push(page, GFP_KERNEL).map_err(no_memory)?;
-            self.claims.push(claim, GFP_KERNEL).map_err(no_memory)?;
-            self.ends.push(end, GFP_KERNEL).map_err(no_memory)?;
-            self.goes.push(true, GFP_KERNEL).map_err(no_memory)?;
-        }
-        Ok(())
-    }
-
-    fn run(&mut self, request: &Request, hold: &Hold, aborts: &mut AbortCounts) {
-        if self.moves.is_empty() {
-            return;
-        }
-        let policy = Policy {
-            deadline: request.deadline,
-            verify: request.verify,
-            without: params::left_out(),
-            ..Policy::new(request.retries)
-        };
-        let mut machine = KernelMachine {
-            hold,
-            claims: &self.claims,
-            incoherent: hold.domain.is_incoherent(),
-        };
-        let mut job = Job {
-            policy: &policy,
-            pages: &mut self.moves,
-            aborts,
-        };
-        engine::run(&mut machine, &mut job);
-    }
-
-    /// Frees what is not mapped any more and says what became of each page. The
-    /// hold is over.
-    fn settle(
-        self,
-        results: &mut KVec<abi::PageResult>,
-        retired: &mut Retired,
-    ) -> Result<(), Refusal> {
-        let mut end = Ok(());
-        let mut moved = self.moves.iter().zip(self.ends).zip(self.claims);
-        for goes in self.goes {
-            let result = if !goes {
-                abi::PageResult {
-                    outcome: abi::PAGE_ALREADY_THERE,
-                    ..NOT_TRIED
-                }
-            } else if let Some(((page, end_page), claim)) = moved.next() {
-                free_other(page, end_page, retired);
-                let maps_end = page.maps_end();
-                let (region, index) = (claim.region.clone(), claim.index);
-                drop(claim);
-                if maps_end {
-                    region.premap(index);
-                }
-                end = end.and(ending(page));
-                result_of(page)
-            } else {
-                break;
-            };
-            // There is room: `batch` reserved it.
-            let _ = results.push_within_capacity(result);
-        }
-        end
-    }
-}
-
-/// Frees START of a page that was moved, or END of one that was not.
-fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired) {
-    if !page.is_settled() {
-        // An invalidation after the commit did not complete: a device may still
-        // use the page that is not mapped. It is never used again.
-        let _ = end.into_phys();
-        return;
-    }
-    match (page.outcome(), page.maps_end()) {
-        (Outcome::Moved, _) => {
-            let _ = end.into_phys();
-            if !params::left_out().is_empty() {
-                // A build for tests that skips a step: whoever still writes to START
-                // shall show in the test, not in somebody else's memory.
-                return;
-            }
-            // SAFETY: no CPU maps START (the hold took it out, and the region names
-            // END since); no entry maps it, and the invalidations that followed are
-            // complete; VFIO's pin on its frame ended with the hold.
-            if let Some(start) = unsafe { OwnedPage::from_phys(page.start) } {
-                retired.add(start);
-            }
-        }
-        // Hardware broke its promise: whoever writes to the other page may still
-        // do so. It is never used again.
-        (Outcome::LostWrite, _) => {
-            let _ = end.into_phys();
-        }
-        // Nothing ever mapped END, or for an instant only (an entry that was
-        // overwritten), and the invalidation after that is complete.
-        (Outcome::Aborted(_) | Outcome::NotTried, _) => drop(end),
-    }
-}
-
-/// Why the call ends with this page, if it does.
-fn ending(page: &PageMove) -> Result<(), Refusal> {
-    match page.outcome() {
-        Outcome::LostWrite => Err(Refusal::LostWrite),
-        Outcome::Aborted(Abort::Deadline) => Err(Refusal::Deadline),
-        Outcome::Aborted(Abort::Cancelled) => {
-            // SAFETY: reads the current task's flags.
-            if unsafe { ffi::pagemove_signal_pending() } {
-                Err(Refusal::Signal)
-            } else {
-                Err(Refusal::Unmapping)
-            }
-        }
-        _ => Ok(()),
-    }
-}
-
-fn result_of(page: &PageMove) -> abi::PageResult {
-    stats::add(Counter::Attempts, u64::from(page.attempts));
-    let outcome = match page.outcome() {
-        Outcome::NotTried => abi::PAGE_NOT_TRIED,
-        Outcome::Moved => {
-            stats::add(Counter::Moved, 1);
-            stats::add_window(page.window_ns);
-            abi::PAGE_MOVED
-        }
-        Outcome::Aborted(_) => {
-            stats::add(Counter::Aborted, 1);
-            abi::PAGE_ABORTED
-        }
-        Outcome::LostWrite => {
-            stats::add(Counter::LostWrites, 1);
-            abi::PAGE_LOST_WRITE
-        }
-    };
-    abi::PageResult {
-        outcome,
-        abort: page.last_abort.map_or(abi::ABORT_NONE, |cause| cause as u8),
-        attempts: page.attempts,
-        window_ns: u32::try_from(page.window_ns).unwrap_or(u32::MAX),
-        engine: match (page.outcome(), page.moved_by) {
-            (Outcome::Moved | Outcome::LostWrite, Some(Method::Rtm)) => abi::ENGINE_RTM,
-            (Outcome::Moved | Outcome::LostWrite, Some(Method::AdBit)) => abi::ENGINE_ADBIT,
-            _ => abi::ENGINE_AUTO,
-        },
-        reserved: 0,
-    }
 }

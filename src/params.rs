@@ -3,13 +3,43 @@
 
 use crate::module_parameters;
 #[cfg(pagemove_test)]
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use engine::rtm::{Bounds, Duty};
 use engine::Steps;
 
 /// Whether an IOMMU is used whose walker does not snoop: emulators report that
 /// although their memory is coherent.
 pub(crate) fn allow_incoherent() -> bool {
     *module_parameters::allow_incoherent.value() != 0
+}
+
+/// Whether engines are used that no verdict allows.
+pub(crate) fn allow_unqualified() -> bool {
+    *module_parameters::allow_unqualified.value() != 0
+}
+
+/// Between which limits the schedule of a transaction is chosen: a fifth of the
+/// longest time for phase 1, the rest for phase 2.
+pub(crate) fn bounds(khz: u64) -> Bounds {
+    let longest = u64::from(*module_parameters::longest_us.value()).clamp(5, 100_000);
+    let ticks = |ns: u64| (ns.saturating_mul(khz) / 1_000_000).max(1);
+    let lead = longest.saturating_mul(1000) / 5;
+    let wait = longest.saturating_mul(1000).saturating_sub(lead);
+    // 63 intervals have to reach over the longest wait.
+    let interval = ticks(wait) / 60;
+    Bounds::new(
+        (ticks(200), ticks(lead).max(ticks(200))),
+        (ticks(500), ticks(wait).max(ticks(500))),
+        (ticks(50), interval.saturating_add(1).max(ticks(50))),
+    )
+    .unwrap_or(Bounds::for_tsc(khz))
+}
+
+/// How long to wait for a device that does not answer an invalidation, in ns.
+pub(crate) fn patience_ns() -> u64 {
+    u64::from(*module_parameters::patience_ms.value())
+        .max(1)
+        .saturating_mul(1_000_000)
 }
 
 /// Steps that this build leaves out.
@@ -38,3 +68,32 @@ pub(crate) fn spoils_now() -> bool {
     static COMMITS: AtomicU64 = AtomicU64::new(0);
     *module_parameters::inject.value() == 1 && COMMITS.fetch_add(1, Ordering::Relaxed) % 7 == 6
 }
+
+/// Lets the helper stall before one of its steps, if asked to: so many times, so long.
+#[cfg(pagemove_test)]
+pub(crate) fn stall(duty: Duty) {
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    let step = match duty {
+        Duty::Idle => return,
+        Duty::Take => 1,
+        Duty::AwaitSignal1 => 2,
+        Duty::Invalidate => 3,
+        Duty::AwaitInvalidation => 4,
+        Duty::Copy { .. } => 5,
+        Duty::PutSum(..) => 6,
+        Duty::Publish(_) => 7,
+        Duty::Clock => 8,
+        Duty::Signal { .. } => 9,
+        Duty::Report(_) => 10,
+    };
+    if *module_parameters::stall_step.value() != step {
+        return;
+    }
+    if DONE.fetch_add(1, Ordering::Relaxed) < *module_parameters::stall_count.value() {
+        crate::ffi::sleep(u64::from(*module_parameters::stall_us.value()).saturating_mul(1000));
+    }
+}
+
+/// The shipped helper never stalls.
+#[cfg(not(pagemove_test))]
+pub(crate) fn stall(_duty: Duty) {}

@@ -38,6 +38,17 @@ pub(crate) fn has_foreign_device(domain: Domain) -> bool {
     })
 }
 
+/// Whether a device of the domain has a TLB of its own (ATS), which an invalidation
+/// has to wait for.
+pub(crate) fn has_ats(domain: Domain) -> bool {
+    any_function(|pdev| {
+        // SAFETY: `pdev` is referenced; only the pointer is compared.
+        let shares = unsafe { ffi::pagemove_pci_domain(pdev) } == domain.as_ptr();
+        // SAFETY: `pdev` is referenced.
+        shares && unsafe { ffi::pagemove_pci_has_ats(pdev) }
+    })
+}
+
 /// Calls `f` with each domain that a user of VFIO has attached, whoever drives the
 /// device. It can't go away meanwhile.
 pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) {

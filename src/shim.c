@@ -625,12 +625,6 @@ int pagemove_cpu_node(unsigned int cpu)
 	return cpu_to_node(cpu);
 }
 
-/* Only with preemption off: otherwise it may be another at once. */
-unsigned int pagemove_this_cpu(void)
-{
-	return raw_smp_processor_id();
-}
-
 unsigned long pagemove_irqs_off(void)
 {
 	unsigned long flags;
@@ -657,20 +651,16 @@ struct task_struct *pagemove_thread_start(int (*run)(void *data), void *data,
 
 	if (IS_ERR(task))
 		return NULL;
+	get_task_struct(task);
 	set_user_nice(task, MIN_NICE);
 	wake_up_process(task);
 	return task;
 }
 
-bool pagemove_thread_should_stop(void)
-{
-	return kthread_should_stop();
-}
-
-/* Returns when it has ended. */
+/* Returns when it has ended; it may have done so long before. */
 void pagemove_thread_stop(struct task_struct *task)
 {
-	kthread_stop(task);
+	kthread_stop_put(task);
 }
 
 /* Reads the file of stored verdicts, if there is one; says how many bytes it has. */

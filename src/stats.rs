@@ -6,6 +6,25 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use engine::AbortCounts;
 use kernel::fmt;
 
+/// Names of the causes of aborts, in the order of their numbers.
+pub(crate) const CAUSES: [&str; abi::ABORT_NR] = [
+    "accessed",
+    "dirty",
+    "pte_changed",
+    "overwritten",
+    "deadline",
+    "cancelled",
+    "invalidate",
+    "late",
+    "timeout",
+    "conflict",
+    "capacity",
+    "interrupt",
+    "explicit",
+    "device_gone",
+    "aperture",
+];
+
 /// What is counted. The numbers index [`COUNTERS`].
 #[derive(Clone, Copy)]
 pub(crate) enum Counter {
@@ -114,16 +133,7 @@ pub(crate) fn print(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     ] {
         writeln!(f, "{name} {value}")?;
     }
-    let causes = [
-        "accessed",
-        "dirty",
-        "pte_changed",
-        "overwritten",
-        "deadline",
-        "cancelled",
-        "invalidate",
-    ];
-    for (name, n) in causes.iter().zip(s.aborts.iter()) {
+    for (name, n) in CAUSES.iter().zip(s.aborts.iter()) {
         writeln!(f, "abort_{name} {n}")?;
     }
     for (bucket, n) in s.windows.iter().enumerate().filter(|(_, n)| **n != 0) {

@@ -42,7 +42,7 @@ pub use job::Job;
 pub use machine::{ApertureError, InvalidateError, Machine, Stop, Transfer};
 pub use page::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use policy::Policy;
-pub use run::{run, Engine, Progress, Run, Stage};
+pub use run::{reopen, run, Engine, Progress, Run, Stage};
 pub use scan::scan;
 pub use step::Steps;
 pub use walk::{walk, Leaf, Top, WalkError};

@@ -141,7 +141,7 @@ pub fn run<M: Machine>(machine: &mut M, job: &mut Job<'_>) {
 }
 
 /// Makes pages that are worth another attempt ready for it.
-fn reopen(pages: &mut [PageMove]) -> bool {
+pub fn reopen(pages: &mut [PageMove]) -> bool {
     let mut any = false;
     for page in pages.iter_mut() {
         if let PageState::Aborted(cause) = page.state {

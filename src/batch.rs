@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The pages of one batch: found, claimed, moved, and freed.
+
+use crate::aliases::Aliases;
+use crate::claim::Claim;
+use crate::device::Hold;
+use crate::domain::Choice;
+use crate::machine::KernelMachine;
+use crate::mover::{Request, NOT_TRIED};
+use crate::order::{Methods, Order};
+use crate::page::{self, OwnedPage};
+use crate::refusal::Refusal;
+use crate::retired::Retired;
+use crate::stats::{self, Counter};
+use crate::{abi, ffi, params, session};
+use core::sync::atomic::AtomicBool;
+use engine::{
+    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, WalkError,
+    PAGE_SIZE,
+};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// The pages of a batch.
+pub(crate) struct Batch {
+    /// For each page in order: whether it is one of `moves` or stays, being there.
+    goes: KVec<bool>,
+    moves: KVec<PageMove>,
+    claims: KVec<Claim>,
+    ends: KVec<OwnedPage>,
+}
+
+impl Batch {
+    pub(crate) fn with_capacity(pages: usize) -> Result<Self> {
+        Ok(Self {
+            goes: KVec::with_capacity(pages, GFP_KERNEL)?,
+            moves: KVec::with_capacity(pages, GFP_KERNEL)?,
+            claims: KVec::with_capacity(pages, GFP_KERNEL)?,
+            ends: KVec::with_capacity(pages, GFP_KERNEL)?,
+        })
+    }
+
+    /// Finds and claims the pages of the span, up to the first that is refused.
+    pub(crate) fn find(
+        &mut self,
+        request: &Request,
+        aliases: &Aliases,
+        hold: &Hold,
+        span: PageSpan,
+    ) -> Result<(), Refusal> {
+        let top = hold.domain.top().ok_or(Refusal::Iommu)?;
+        let mut machine = KernelMachine {
+            hold,
+            claims: &[],
+            incoherent: false,
+            signal: None,
+        };
+        for n in 0..span.pages() {
+            let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
+            let leaf = engine::walk(&mut machine, top, iova).map_err(|error| match error {
+                WalkError::NotMapped => Refusal::NotMapped,
+                WalkError::LargeLeaf(_) => Refusal::LargeLeaf,
+                WalkError::Format => Refusal::Format,
+            })?;
+            let claim = Claim::take(leaf.page)?;
+            if request.scratch.is_some_and(|id| id != claim.region.id) {
+                return Err(Refusal::NotScratch);
+            }
+            if let Some(refusal) = aliases.refusal(leaf.page) {
+                return Err(refusal);
+            }
+            if page::node_of(leaf.page) == Some(request.node) && !request.even_if_there {
+                self.goes.push(false, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+                continue;
+            }
+            let end = claim
+                .region
+                .new_end(claim.index, request.node)
+                .map_err(|_| Refusal::NoMemory)?;
+            let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
+            self.moves.push(page, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+            self.claims.push(claim, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+            self.ends.push(end, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+            self.goes.push(true, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the pages that were found. An error: the session could not be used, or its
+    /// helper did not come back; what became of the pages is in their results.
+    pub(crate) fn run(
+        &mut self,
+        request: &Request,
+        choice: Choice,
+        hold: &Arc<Hold>,
+        aborts: &mut AbortCounts,
+    ) -> Result<(), Refusal> {
+        if self.moves.is_empty() {
+            return Ok(());
+        }
+        let policy = Policy {
+            deadline: request.deadline,
+            verify: request.verify,
+            watch: request.watch,
+            clear_accessed: request.clear_accessed || choice.terms.clear_accessed,
+            without: params::left_out(),
+            ..Policy::new(request.retries)
+        };
+        let incoherent = hold.domain.is_incoherent();
+        // Without a TLB in the device the invalidation ends soon: no other thread is
+        // needed to give up waiting for it.
+        if choice.methods == Methods::AdBit && !request.ats {
+            let mut machine = KernelMachine {
+                hold,
+                claims: &self.claims,
+                incoherent,
+                signal: None,
+            };
+            let mut job = Job {
+                policy: &policy,
+                pages: &mut self.moves,
+                aborts,
+            };
+            engine::run(&mut machine, &mut job);
+            return Ok(());
+        }
+        let signal = AtomicBool::new(false);
+        let mut order = Order {
+            pages: &mut self.moves,
+            claims: &self.claims,
+            aborts,
+            hold,
+            policy,
+            methods: choice.methods,
+            ats: request.ats,
+            incoherent,
+            signal: &signal,
+            stuck: false,
+        };
+        session::of(request.cpus()?)?.run(&mut order)?;
+        if order.stuck {
+            return Err(Refusal::Stuck);
+        }
+        Ok(())
+    }
+
+    /// Frees what is not mapped any more and says what became of each page. The
+    /// hold is over, unless a helper is `stuck` with it.
+    pub(crate) fn settle(
+        self,
+        results: &mut KVec<abi::PageResult>,
+        retired: &mut Retired,
+        stuck: bool,
+    ) -> Result<(), Refusal> {
+        let mut end = Ok(());
+        let mut moved = self.moves.iter().zip(self.ends).zip(self.claims);
+        for goes in self.goes {
+            let result = if !goes {
+                abi::PageResult {
+                    outcome: abi::PAGE_ALREADY_THERE,
+                    ..NOT_TRIED
+                }
+            } else if let Some(((page, end_page), claim)) = moved.next() {
+                free_other(page, end_page, retired, stuck);
+                let maps_end = page.maps_end();
+                let (region, index) = (claim.region.clone(), claim.index);
+                drop(claim);
+                if maps_end {
+                    region.premap(index);
+                }
+                end = end.and(ending(page));
+                result_of(page)
+            } else {
+                break;
+            };
+            // There is room: `batch` reserved it.
+            let _ = results.push_within_capacity(result);
+        }
+        end
+    }
+}
+
+/// Frees START of a page that was moved, or END of one that was not.
+fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired, stuck: bool) {
+    if !page.is_settled() {
+        // An invalidation after the commit did not complete: a device may still
+        // use the page that is not mapped. It is never used again.
+        let _ = end.into_phys();
+        return;
+    }
+    match (page.outcome(), page.maps_end()) {
+        (Outcome::Moved, _) => {
+            let _ = end.into_phys();
+            if stuck {
+                // VFIO remembers its frame as pinned as long as the helper does not
+                // come back. It is never used again.
+                return;
+            }
+            if !params::left_out().is_empty() {
+                // A build for tests that skips a step: whoever still writes to START
+                // shall show in the test, not in somebody else's memory.
+                return;
+            }
+            // SAFETY: no CPU maps START (the hold took it out, and the region names
+            // END since); no entry maps it, and the invalidations that followed are
+            // complete; VFIO's pin on its frame ended with the hold.
+            if let Some(start) = unsafe { OwnedPage::from_phys(page.start) } {
+                retired.add(start);
+            }
+        }
+        // Hardware broke its promise: whoever writes to the other page may still
+        // do so. It is never used again.
+        (Outcome::LostWrite, _) => {
+            let _ = end.into_phys();
+        }
+        // Nothing ever mapped END, or for an instant only (an entry that was
+        // overwritten), and the invalidation after that is complete.
+        (Outcome::Aborted(_) | Outcome::NotTried, _) => drop(end),
+    }
+}
+
+/// Why the call ends with this page, if it does.
+fn ending(page: &PageMove) -> Result<(), Refusal> {
+    match page.outcome() {
+        Outcome::LostWrite => Err(Refusal::LostWrite),
+        Outcome::Aborted(Abort::Deadline) => Err(Refusal::Deadline),
+        Outcome::Aborted(Abort::Cancelled) => {
+            // SAFETY: reads the current task's flags.
+            if unsafe { ffi::pagemove_signal_pending() } {
+                Err(Refusal::Signal)
+            } else {
+                Err(Refusal::Unmapping)
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn result_of(page: &PageMove) -> abi::PageResult {
+    stats::add(Counter::Attempts, u64::from(page.attempts));
+    let outcome = match page.outcome() {
+        Outcome::NotTried => abi::PAGE_NOT_TRIED,
+        Outcome::Moved => {
+            stats::add(Counter::Moved, 1);
+            stats::add_window(page.window_ns);
+            abi::PAGE_MOVED
+        }
+        Outcome::Aborted(_) => {
+            stats::add(Counter::Aborted, 1);
+            abi::PAGE_ABORTED
+        }
+        Outcome::LostWrite => {
+            stats::add(Counter::LostWrites, 1);
+            abi::PAGE_LOST_WRITE
+        }
+    };
+    abi::PageResult {
+        outcome,
+        abort: page.last_abort.map_or(abi::ABORT_NONE, |cause| cause as u8),
+        attempts: page.attempts,
+        window_ns: u32::try_from(page.window_ns).unwrap_or(u32::MAX),
+        engine: match (page.outcome(), page.moved_by) {
+            (Outcome::Moved | Outcome::LostWrite, Some(Method::Rtm)) => abi::ENGINE_RTM,
+            (Outcome::Moved | Outcome::LostWrite, Some(Method::AdBit)) => abi::ENGINE_ADBIT,
+            _ => abi::ENGINE_AUTO,
+        },
+        reserved: 0,
+    }
+}

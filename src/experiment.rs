@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+//! PAGEMOVE_IOC_EXPERIMENT: tries one thing on one page, for `pagemove qualify`.
+//!
+//! The page belongs to the region of the file that asks, so that whatever the machine
+//! does harms nobody else.
+
+use crate::aliases::Aliases;
+use crate::claim::Claim;
+use crate::cpu::{self, CpuPair};
+use crate::device::Hold;
+use crate::ioctl::device_at;
+use crate::machine::{entry_at, KernelMachine};
+use crate::refusal::Refusal;
+use crate::region::Region;
+use crate::{abi, ffi, params, session, sharing};
+use core::sync::atomic::{AtomicU64, Ordering};
+use engine::rtm::{self, Edit, Generation, Plan, Schedule, Status, Times};
+use engine::{Format, Iova, Leaf, PageSpan, PAGE_SIZE};
+use kernel::prelude::*;
+
+/// A bit of an entry that no walker looks at, in all three formats (VT-d: 9.8 and
+/// 9.9, AMD: table 17, bits 58:52): what the race swaps.
+const IGNORED: u64 = 1 << 53;
+/// Swaps between two that clear A and D.
+const SWAPS: u32 = 256;
+/// The interval between slots of a transaction that no helper ever answers, in ns.
+const INTERVAL_NS: u64 = 1_000;
+
+/// The page of an experiment, held.
+struct Subject {
+    hold: Hold,
+    span: PageSpan,
+    leaf: Leaf,
+    _claim: Claim,
+    /// Of the device.
+    node: i32,
+}
+
+/// Does what `args` asks for.
+pub(crate) fn run(region: &Region, args: &mut abi::Experiment) -> Result {
+    check(args)?;
+    let done = Subject::new(region, args).and_then(|subject| subject.try_out(args));
+    done.map_err(|refusal| {
+        args.reason = refusal.reason();
+        refusal.error()
+    })
+}
+
+fn check(args: &abi::Experiment) -> Result {
+    let longest = match args.kind {
+        abi::EXPERIMENT_USED | abi::EXPERIMENT_CLEAR | abi::EXPERIMENT_SET => 0,
+        abi::EXPERIMENT_WATCH => abi::MAX_WATCH_NS,
+        abi::EXPERIMENT_RACE => abi::MAX_EXPERIMENT_NS,
+        _ => return Err(crate::errno::eopnotsupp()),
+    };
+    if args.ns > longest || (longest != 0 && args.ns == 0) {
+        return Err(EINVAL);
+    }
+    PageSpan::new(Iova(args.iova), PAGE_SIZE).map(drop).ok_or(EINVAL)
+}
+
+impl Subject {
+    fn new(region: &Region, args: &abi::Experiment) -> Result<Self, Refusal> {
+        let device = device_at(args.segment, args.bus, args.devfn)?;
+        let span = PageSpan::new(Iova(args.iova), PAGE_SIZE).ok_or(Refusal::NotMapped)?;
+        let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
+        if domain.is_incoherent() && !params::allow_incoherent() {
+            return Err(Refusal::Incoherent);
+        }
+        let aliases = Aliases::find(&device, span)?;
+        let mut hold = device.hold(span)?;
+        if sharing::has_foreign_device(hold.domain) {
+            return Err(Refusal::SharedDomain);
+        }
+        hold.pin(&mut KVec::new())?;
+        let leaf = find(&hold, span)?;
+        let claim = Claim::take(leaf.page)?;
+        if claim.region.id != region.id {
+            return Err(Refusal::NotScratch);
+        }
+        if let Some(refusal) = aliases.refusal(leaf.page) {
+            return Err(refusal);
+        }
+        Ok(Self {
+            hold,
+            span,
+            leaf,
+            _claim: claim,
+            node: device.node,
+        })
+    }
+
+    fn try_out(&self, args: &mut abi::Experiment) -> Result<(), Refusal> {
+        match args.kind {
+            abi::EXPERIMENT_USED => args.found = self.used(self.entry().load(Ordering::Acquire)),
+            abi::EXPERIMENT_CLEAR => args.found = self.change(|entry, both| entry & !both)?,
+            abi::EXPERIMENT_SET => args.found = self.change(|entry, both| entry | both)?,
+            abi::EXPERIMENT_WATCH => self.watch(args)?,
+            _ => self.race(args)?,
+        }
+        Ok(())
+    }
+
+    fn entry(&self) -> &AtomicU64 {
+        entry_at(self.leaf.pte)
+    }
+
+    /// A and D of the format.
+    fn both(&self) -> Result<u64, Refusal> {
+        let format: Format = self.leaf.format;
+        if !format.has_ad_bits() {
+            return Err(Refusal::Format);
+        }
+        Ok(format.accessed() | format.dirty())
+    }
+
+    /// PAGEMOVE_USED_*.
+    fn used(&self, entry: u64) -> u64 {
+        let format = self.leaf.format;
+        let accessed = entry & format.accessed() != 0;
+        let dirty = entry & format.dirty() != 0;
+        (u64::from(accessed) * abi::USED_ACCESSED) | (u64::from(dirty) * abi::USED_DIRTY)
+    }
+
+    /// Changes A and D, invalidates, and says what they were.
+    fn change(&self, to: impl Fn(u64, u64) -> u64) -> Result<u64, Refusal> {
+        let both = self.both()?;
+        let old = self
+            .entry()
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |entry| Some(to(entry, both)))
+            .unwrap_or_default();
+        self.hold.domain.flush(self.span);
+        Ok(self.used(old))
+    }
+
+    /// A transaction that has read the page and waits.
+    fn watch(&self, args: &mut abi::Experiment) -> Result<(), Refusal> {
+        cpu::check_rtm()?;
+        let entry = self.entry();
+        let now = entry.load(Ordering::Acquire);
+        // SAFETY: only translates the number.
+        let page = unsafe { ffi::pagemove_phys_virt(self.leaf.page.0) as u64 };
+        let edits = [Edit {
+            entry: core::ptr::from_ref(entry) as u64,
+            expected: now,
+            new: now,
+            watch: page,
+        }];
+        let wait = args.ns / INTERVAL_NS;
+        let times = Times {
+            lead: cpu::ticks_of(args.ns),
+            first_slot: 1,
+            // 64 slots at most, so that the last is at the end of the time.
+            interval: cpu::ticks_of(args.ns) / 63,
+            slots: 64.min(wait.max(2) as u32),
+        };
+        let schedule = Schedule::plan(rtm::ticks(), times, 0, u64::MAX).ok_or(Refusal::Tsc)?;
+        let plan = Plan {
+            edits: &edits,
+            schedule: &schedule,
+            // No attempt has this generation before the others have used up all.
+            generation: Generation::LAST.get(),
+            without: engine::Steps::empty(),
+        };
+        let session = session::of(CpuPair::new(None, None, self.node)?)?;
+        let end = session.try_transaction(&plan)?;
+        let status = end.map_or_else(|status| status, |_| Status(0));
+        args.found = u64::from(status.0);
+        args.lost = u64::from(status.cause() != engine::Abort::Timeout);
+        Ok(())
+    }
+
+    /// Swaps to and fro against the A and D updates of the IOMMU.
+    fn race(&self, args: &mut abi::Experiment) -> Result<(), Refusal> {
+        let both = self.both()?;
+        let until = ffi::now().saturating_add(args.ns);
+        let entry = self.entry();
+        while ffi::now() < until {
+            for _ in 0..SWAPS {
+                let old = entry.load(Ordering::Acquire);
+                let new = old ^ IGNORED;
+                if entry
+                    .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_err()
+                {
+                    continue;
+                }
+                args.found = args.found.saturating_add(1);
+                // Nobody else touches the bit.
+                for _ in 0..8 {
+                    core::hint::spin_loop();
+                }
+                if (entry.load(Ordering::Acquire) ^ new) & IGNORED != 0 {
+                    args.lost = args.lost.saturating_add(1);
+                }
+            }
+            entry.fetch_and(!both, Ordering::SeqCst);
+            self.hold.domain.flush(self.span);
+            ffi::yield_cpu();
+        }
+        entry.fetch_and(!IGNORED, Ordering::SeqCst);
+        self.hold.domain.flush(self.span);
+        Ok(())
+    }
+}
+
+fn find(hold: &Hold, span: PageSpan) -> Result<Leaf, Refusal> {
+    let top = hold.domain.top().ok_or(Refusal::Iommu)?;
+    let mut machine = KernelMachine {
+        hold,
+        claims: &[],
+        incoherent: false,
+        signal: None,
+    };
+    engine::walk(&mut machine, top, span.first()).map_err(|_| Refusal::NotMapped)
+}

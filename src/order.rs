@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A batch that a session moves, and how the editor's thread does it.
+
+use crate::claim::Claim;
+use crate::counters::Counters;
+use crate::cpu;
+use crate::device::Hold;
+use crate::editor::{EditorMachine, Memory};
+use crate::ffi;
+use crate::machine::KernelMachine;
+use crate::pair::Pair;
+use core::sync::atomic::AtomicBool;
+use engine::rtm::{Editor, Either};
+use engine::{
+    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, PageMove, Policy, Progress, Run,
+};
+use kernel::sync::Arc;
+
+/// Retries of a batch of several pages before it is tried in smaller pieces.
+const TOGETHER: u32 = 2;
+/// Attempts by `rtm` before `adbit` takes over, at most.
+const BEFORE_FALLBACK: u32 = 8;
+/// Rounds of waiting between two that let others run on this CPU.
+const ROUNDS: u32 = 4096;
+
+/// Which engines a batch may be moved by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Methods {
+    AdBit,
+    Rtm,
+    /// `rtm` at first.
+    Both,
+}
+
+/// A batch. Its owner waits while the editor's thread has it.
+pub(crate) struct Order<'a> {
+    pub(crate) pages: &'a mut [PageMove],
+    pub(crate) claims: &'a [Claim],
+    pub(crate) aborts: &'a mut AbortCounts,
+    pub(crate) hold: &'a Arc<Hold>,
+    pub(crate) policy: Policy,
+    pub(crate) methods: Methods,
+    /// See [`EditorMachine::ats`].
+    pub(crate) ats: bool,
+    pub(crate) incoherent: bool,
+    /// The owner has a signal.
+    pub(crate) signal: &'a AtomicBool,
+    /// Out: the helper does not come back.
+    pub(crate) stuck: bool,
+}
+
+impl Order<'_> {
+    /// Moves the batch, in pieces that are as large as goes well.
+    pub(crate) fn run(&mut self, pair: &Pair, memory: &mut Memory, counters: &Counters) {
+        let mut at = 0;
+        while at < self.pages.len() && !self.stuck {
+            let rest = self.pages.get(at..).unwrap_or(&[]);
+            let most = match self.methods {
+                Methods::AdBit => rest.len(),
+                _ => sharing_table(rest).min(memory.sizer.size()),
+            };
+            let n = most.max(1).min(rest.len());
+            if self.piece(at, n, pair, memory, counters) {
+                at = at.saturating_add(n);
+            }
+        }
+    }
+
+    /// One piece. False: it has to be tried in smaller ones.
+    fn piece(
+        &mut self,
+        at: usize,
+        n: usize,
+        pair: &Pair,
+        memory: &mut Memory,
+        counters: &Counters,
+    ) -> bool {
+        let end = at.saturating_add(n);
+        let (Some(pages), Some(claims)) = (self.pages.get_mut(at..end), self.claims.get(at..end))
+        else {
+            return true;
+        };
+        let by_rtm = self.methods != Methods::AdBit;
+        let together = by_rtm && n > 1;
+        let mut policy = self.policy;
+        if together {
+            policy.retries = policy.retries.min(TOGETHER);
+        }
+        if self.methods == Methods::Both && !together {
+            policy.fall_back_after = Some(BEFORE_FALLBACK.min(policy.retries / 2 + 1));
+        }
+        let (attempts, aborts) = (attempts_of(pages), self.aborts.total());
+        let mut machine = EditorMachine {
+            base: KernelMachine {
+                hold: self.hold,
+                claims,
+                incoherent: self.incoherent,
+                signal: Some(self.signal),
+            },
+            hold: self.hold,
+            ats: self.ats,
+            pair,
+            memory,
+            counters,
+            deadline: policy.deadline,
+            without: policy.without,
+            patience_until: 0,
+            flush: None,
+            stuck: false,
+        };
+        let mut job = Job {
+            policy: &policy,
+            pages,
+            aborts: self.aborts,
+        };
+        match self.methods {
+            Methods::AdBit => drive::<Attempt>(&mut machine, &mut job),
+            Methods::Rtm => drive::<Editor>(&mut machine, &mut job),
+            Methods::Both => drive::<Either>(&mut machine, &mut job),
+        }
+        self.stuck = machine.stuck;
+        let over = self.stuck || engine::Machine::stop(&mut machine).is_some();
+        if by_rtm {
+            memory.sizer.learn(
+                attempts_of(pages).saturating_sub(attempts),
+                self.aborts.total().saturating_sub(aborts),
+            );
+        }
+        // A piece that aborts as a whole may be too much for the schedule or the cache.
+        over || !together || policy.is_late(ffi::now()) || !reopen(pages)
+    }
+}
+
+fn attempts_of(pages: &[PageMove]) -> u64 {
+    let attempts = pages.iter().map(|page| u64::from(page.attempts));
+    attempts.fold(0, u64::saturating_add)
+}
+
+fn drive<'a, E: Engine<EditorMachine<'a>>>(machine: &mut EditorMachine<'a>, job: &mut Job<'_>) {
+    let mut run = Run::<E>::new::<EditorMachine<'a>>(job.policy, job.pages);
+    let mut rounds: u32 = 0;
+    loop {
+        match run.step(machine, job) {
+            Progress::Done => return,
+            Progress::More => {}
+            Progress::Waiting => {
+                cpu::relax();
+                rounds = rounds.wrapping_add(1);
+                if rounds % ROUNDS == 0 {
+                    ffi::yield_cpu();
+                }
+            }
+        }
+    }
+}
