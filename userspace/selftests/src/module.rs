@@ -14,7 +14,7 @@ use crate::system;
 pub const PAGEMOVE: &str = "pagemove";
 
 /// What the VM loads the module with. The runner may say otherwise.
-const PARAMETERS: &str = "allow_incoherent=1";
+const PARAMETERS: &str = "allow_incoherent=1 allow_unqualified=1";
 
 fn errno() -> i32 {
     std::io::Error::last_os_error()
