@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use pagemove_uapi::{
-    PciAddress, DEVICE, ENGINE_ADBIT, ENGINE_AUTO, MAX_MOVE_PAGES, MAX_RETRIES, MOVE_EVEN_IF_THERE,
-    MOVE_NO_VERIFY, PAGE_SIZE,
+    PciAddress, DEVICE, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, MAX_MOVE_PAGES, MAX_RETRIES,
+    MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY, MOVE_WATCH, PAGE_SIZE,
 };
 
 use crate::quantity;
@@ -54,6 +54,8 @@ pub enum Command {
     Move(MoveArgs),
     /// What was moved since the module was loaded, and how long it took.
     Stats(StatsArgs),
+    /// Editors and helpers of the engine rtm, and the schedule that each pair has learned.
+    Sessions,
 }
 
 #[derive(clap::Args, Debug)]
@@ -97,6 +99,30 @@ pub struct MoveArgs {
     /// How a move is made atomic.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub engine: Engine,
+
+    /// CPU that changes the page table (rtm); without it, the module chooses.
+    ///
+    /// Interrupts are off on it while a transaction runs.
+    #[arg(long, value_name = "CPU", value_parser = clap::value_parser!(u32).range(..u32::MAX as i64))]
+    pub editor_cpu: Option<u32>,
+
+    /// CPU that invalidates and copies (rtm), another one; without it, the module chooses.
+    #[arg(long, value_name = "CPU", value_parser = clap::value_parser!(u32).range(..u32::MAX as i64))]
+    pub helper_cpu: Option<u32>,
+
+    /// Abort at once when a device writes the page (rtm).
+    ///
+    /// The transaction reads the whole page first, so that it is larger. Of use only
+    /// where the CPU notices such writes; the move is as safe without.
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Clear the accessed bit before the move (rtm).
+    ///
+    /// For machines where a transaction notices a walk of the page table only if the
+    /// walk sets that bit.
+    #[arg(long)]
+    pub clear_accessed: bool,
 
     /// Further attempts at a page that devices keep using.
     #[arg(long, value_name = "N", default_value_t = 100,
@@ -150,6 +176,12 @@ impl MoveArgs {
         if self.even_if_there {
             flags |= MOVE_EVEN_IF_THERE;
         }
+        if self.watch {
+            flags |= MOVE_WATCH;
+        }
+        if self.clear_accessed {
+            flags |= MOVE_CLEAR_ACCESSED;
+        }
         flags
     }
 }
@@ -160,6 +192,8 @@ pub enum Engine {
     Auto,
     /// Accessed/dirty bits and compare-and-swap.
     Adbit,
+    /// A hardware transaction, with an editor and a helper on two CPUs.
+    Rtm,
 }
 
 impl Engine {
@@ -167,6 +201,7 @@ impl Engine {
         match self {
             Engine::Auto => ENGINE_AUTO,
             Engine::Adbit => ENGINE_ADBIT,
+            Engine::Rtm => ENGINE_RTM,
         }
     }
 }
@@ -230,6 +265,18 @@ mod tests {
             (args.engine.number(), args.flags(), args.deadline),
             (ENGINE_AUTO, 0, None)
         );
+        assert_eq!((args.editor_cpu, args.helper_cpu), (None, None));
+    }
+
+    #[test]
+    fn a_move_by_transaction() {
+        let args = moving(
+            "pagemove move --device 3:0.1 --iova 0 --length 4096 --to-node 0 --engine rtm \
+             --editor-cpu 0 --helper-cpu 2 --watch --clear-accessed",
+        );
+        assert_eq!(args.engine.number(), ENGINE_RTM);
+        assert_eq!((args.editor_cpu, args.helper_cpu), (Some(0), Some(2)));
+        assert_eq!(args.flags(), MOVE_WATCH | MOVE_CLEAR_ACCESSED);
     }
 
     #[test]
@@ -263,6 +310,8 @@ mod tests {
             ("--to-node 0", "--to-node 0 --retries 10001"),
             ("--to-node 0", "--to-node 0 --deadline 10"),
             ("--to-node 0", "--to-node 0 --engine rtm2"),
+            ("--to-node 0", "--to-node 0 --editor-cpu -1"),
+            ("--to-node 0", "--to-node 0 --helper-cpu 4294967295"),
             ("--to-node 0", "--to-node 0 --chunk 0"),
             ("--to-node 0", "--to-node 0 --chunk 262145"),
             ("--to-node 0", "--to-node 0 extra"),

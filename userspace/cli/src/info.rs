@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `pagemove info`: what the loaded module can do.
 
-use pagemove_uapi::{text, Control, Error, Info, ABI_VERSION, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY};
+use pagemove_uapi::{text, Control, Error, Info, ABI_VERSION};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -27,7 +27,7 @@ impl From<Info> for InfoReport {
             abi_version: info.abi_version,
             engines: text::names_of_mask(text::ENGINES, info.engines),
             formats: text::names_of_mask(text::FORMATS, info.formats),
-            move_flags: names_of_flags(info.move_flags),
+            move_flags: text::names_of_mask(text::MOVE_FLAGS, info.move_flags),
             test_build: info.test_build != 0,
             max_region_bytes: info.max_region_bytes,
             max_move_pages: info.max_move_pages,
@@ -36,18 +36,6 @@ impl From<Info> for InfoReport {
             page_size: info.page_size,
         }
     }
-}
-
-fn names_of_flags(flags: u32) -> Vec<String> {
-    (0..u32::BITS)
-        .map(|bit| 1 << bit)
-        .filter(|flag| flags & flag != 0)
-        .map(|flag| match flag {
-            MOVE_NO_VERIFY => "no-verify".to_string(),
-            MOVE_EVEN_IF_THERE => "even-if-there".to_string(),
-            other => format!("{other:#x}"),
-        })
-        .collect()
 }
 
 pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
@@ -109,9 +97,9 @@ mod tests {
     fn info() -> Info {
         Info {
             abi_version: 1,
-            engines: 0b10,
+            engines: 0b110,
             formats: 0b10,
-            move_flags: 0b111,
+            move_flags: 0b10_0111,
             test_build: 1,
             max_region_bytes: 64 << 30,
             max_move_pages: 262144,
@@ -123,11 +111,11 @@ mod tests {
     #[test]
     fn json_shape() {
         let json = serde_json::to_value(InfoReport::from(info())).unwrap();
-        assert_eq!(json["engines"], serde_json::json!(["adbit"]));
+        assert_eq!(json["engines"], serde_json::json!(["adbit", "rtm"]));
         assert_eq!(json["formats"], serde_json::json!(["x86_64"]));
         assert_eq!(
             json["move_flags"],
-            serde_json::json!(["no-verify", "even-if-there", "0x4"])
+            serde_json::json!(["no-verify", "even-if-there", "scratch", "5"])
         );
         assert_eq!(json["test_build"], true);
         assert_eq!(json["max_region_bytes"], 64u64 << 30);

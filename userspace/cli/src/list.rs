@@ -2,8 +2,8 @@
 //! `pagemove list`: devices bound to pagemove_vfio, and regions.
 
 use pagemove_uapi::{
-    text, Control, Device, Error, PciAddress, Region, DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER,
-    PAGE_SIZE, REASON_NONE, REGION_CLOSED,
+    text, Control, Device, Error, PciAddress, Region, DEVICE_ATS, DEVICE_ATS_DOMAIN,
+    DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER, PAGE_SIZE, REASON_NONE, REGION_CLOSED,
 };
 use serde::Serialize;
 
@@ -21,6 +21,10 @@ struct DeviceReport {
     address: String,
     open: bool,
     incoherent: bool,
+    /// It has a TLB of its own, and ATS is enabled.
+    ats: bool,
+    /// A device in its domain has.
+    ats_in_domain: bool,
     /// Null unless open.
     format: Option<String>,
     engines: Vec<String>,
@@ -60,6 +64,8 @@ impl From<&Device> for DeviceReport {
             address: address.to_string(),
             open,
             incoherent: device.flags & DEVICE_INCOHERENT != 0,
+            ats: device.flags & DEVICE_ATS != 0,
+            ats_in_domain: device.flags & DEVICE_ATS_DOMAIN != 0,
             format: open.then(|| text::name_or_number(text::FORMATS, device.format)),
             engines: text::names_of_mask(text::ENGINES, device.engines),
             reason: refused.then(|| text::name_or_number(text::REASONS, device.reason)),
@@ -123,9 +129,11 @@ fn human_devices(devices: &[DeviceReport]) -> String {
     if devices.is_empty() {
         return format!("No device is bound to {DRIVER}.\n");
     }
-    let mut rows = vec![["DEVICE", "OPEN", "IOMMU", "FORMAT", "ENGINES", "NODE"]
-        .map(String::from)
-        .to_vec()];
+    let mut rows = vec![[
+        "DEVICE", "OPEN", "IOMMU", "FORMAT", "ENGINES", "ATS", "NODE",
+    ]
+    .map(String::from)
+    .to_vec()];
     let mut notes = String::new();
     for device in devices {
         rows.push(vec![
@@ -134,6 +142,7 @@ fn human_devices(devices: &[DeviceReport]) -> String {
             or_dash(Some(device.iommu.clone()).filter(|name| !name.is_empty())),
             or_dash(device.format.clone()),
             or_dash(Some(device.engines.join(",")).filter(|names| !names.is_empty())),
+            ats(device).to_string(),
             or_dash(device.node),
         ]);
         if let Some(message) = &device.message {
@@ -144,6 +153,15 @@ fn human_devices(devices: &[DeviceReport]) -> String {
         }
     }
     report::table(&rows) + &notes
+}
+
+/// Whose TLBs an invalidation has to reach, beside the IOMMU's.
+fn ats(device: &DeviceReport) -> &'static str {
+    match (device.ats, device.ats_in_domain) {
+        (true, _) => "yes",
+        (false, true) => "in domain",
+        (false, false) => "no",
+    }
 }
 
 fn human_regions(regions: &[RegionReport]) -> String {
@@ -203,6 +221,38 @@ mod tests {
         assert_eq!(json["engines"], serde_json::json!(["adbit"]));
         assert_eq!(json["iommu"], "dmar0");
         assert!(json["reason"].is_null() && json["node"].is_null());
+        assert_eq!(
+            (&json["ats"], &json["ats_in_domain"]),
+            (&false.into(), &false.into())
+        );
+    }
+
+    #[test]
+    fn tlbs_of_devices_show() {
+        for (flags, word, own, domain) in [
+            (DEVICE_ATS | DEVICE_ATS_DOMAIN, "yes", true, true),
+            (DEVICE_ATS_DOMAIN, "in domain", false, true),
+            (0, "no", false, false),
+        ] {
+            let report = DeviceReport::from(&Device {
+                flags: DEVICE_OPEN | flags,
+                ..device()
+            });
+            assert_eq!(
+                (ats(&report), report.ats, report.ats_in_domain),
+                (word, own, domain)
+            );
+        }
+    }
+
+    #[test]
+    fn every_engine_that_works_is_named() {
+        let report = DeviceReport::from(&Device {
+            engines: 0b110,
+            ..device()
+        });
+        let text = human_devices(&[report]);
+        assert!(text.contains("adbit,rtm  no   -"), "{text}");
     }
 
     #[test]

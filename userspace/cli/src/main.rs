@@ -11,6 +11,7 @@ mod quantity;
 mod query;
 mod relocate;
 mod report;
+mod sessions;
 mod signals;
 mod stats;
 
@@ -55,5 +56,6 @@ fn run(args: &Args) -> Result<Exit, Error> {
         Command::Query(query) => query::run(&control, query, args.json),
         Command::Move(request) => relocate::command::run(&control, request, args.json),
         Command::Stats(stats) => stats::run(&control, stats, args.json),
+        Command::Sessions => sessions::run(&control, args.json),
     }
 }

@@ -78,8 +78,8 @@ pub fn aborts_by_name(aborts: &[u64; ABORT_SLOTS]) -> BTreeMap<String, u64> {
 }
 
 /// `accessed 12, dirty 3`, or `none`.
-pub fn human_aborts(aborts: &BTreeMap<String, u64>) -> String {
-    let some: Vec<String> = aborts
+pub fn human_counts(counts: &BTreeMap<String, u64>) -> String {
+    let some: Vec<String> = counts
         .iter()
         .filter(|(_, count)| **count > 0)
         .map(|(name, count)| format!("{name} {count}"))
@@ -131,7 +131,7 @@ fn human(stats: &StatsReport) -> String {
         ("pages moved", stats.pages_moved.to_string()),
         ("pages given up", stats.pages_aborted.to_string()),
         ("attempts", stats.attempts.to_string()),
-        ("aborts", human_aborts(&stats.aborts)),
+        ("aborts", human_counts(&stats.aborts)),
         ("window", stats.window_ns.human()),
         ("lost writes found", stats.lost_writes.to_string()),
         ("invalidations", stats.invalidations.to_string()),
@@ -180,7 +180,7 @@ impl Step {
             "{:.0} pages/s moved, {} given up, aborts: {}, window: {}, lost writes {}",
             self.pages_moved as f64 / self.seconds.max(1e-9),
             self.pages_aborted,
-            human_aborts(&self.aborts),
+            human_counts(&self.aborts),
             self.window_ns.human(),
             self.lost_writes
         )
@@ -222,7 +222,7 @@ fn sleep(time: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pagemove_uapi::{window_bucket, ABORT_DIRTY, WINDOW_BUCKETS};
+    use pagemove_uapi::{window_bucket, ABORT_DIRTY, ABORT_LATE, WINDOW_BUCKETS};
 
     fn stats() -> Stats {
         let mut stats = Stats {
@@ -245,6 +245,7 @@ mod tests {
             windows: [0; WINDOW_BUCKETS],
         };
         stats.aborts[ABORT_DIRTY as usize] = 29;
+        stats.aborts[ABORT_LATE as usize] = 4;
         stats.windows[window_bucket(1000)] = 98;
         stats.windows[window_bucket(2000)] = 2;
         stats
@@ -255,11 +256,22 @@ mod tests {
         let json = serde_json::to_value(StatsReport::from(&stats())).unwrap();
         assert_eq!(json["pages_moved"], 100);
         assert_eq!(json["aborts"]["dirty"], 29);
+        assert_eq!(json["aborts"]["late"], 4);
         assert_eq!(json["aborts"]["accessed"], 0);
         assert_eq!(
             json["window_ns"],
             serde_json::json!({ "count": 100, "p50": 1023, "p99": 2000, "max": 2000 })
         );
+    }
+
+    #[test]
+    fn every_cause_has_its_name() {
+        let mut aborts = [1; ABORT_SLOTS];
+        aborts[text::ABORTS.len()..].fill(0);
+        let names = aborts_by_name(&aborts);
+        assert_eq!(names.len(), text::ABORTS.len());
+        assert!(text::ABORTS.iter().all(|cause| names[cause.name] == 1));
+        assert!(human(&StatsReport::from(&stats())).contains("dirty 29, late 4\n"));
     }
 
     #[test]
@@ -299,6 +311,6 @@ mod tests {
         assert_eq!(aborts_by_name(&aborts).len(), text::ABORTS.len());
         aborts[15] = 3;
         assert_eq!(aborts_by_name(&aborts)["15"], 3);
-        assert_eq!(human_aborts(&aborts_by_name(&aborts)), "15 3");
+        assert_eq!(human_counts(&aborts_by_name(&aborts)), "15 3");
     }
 }

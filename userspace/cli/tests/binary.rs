@@ -58,6 +58,15 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
             "move --device 0:3.0 --iova 0 --length 4K --to-node 0 --deadline 5",
             "10ms",
         ),
+        (
+            "move --device 0:3.0 --iova 0 --length 4K --to-node 0 --engine tsx",
+            "rtm",
+        ),
+        (
+            "move --device 0:3.0 --iova 0 --length 4K --to-node 0 --helper-cpu x",
+            "--helper-cpu",
+        ),
+        ("sessions 1", "1"),
         ("query one", "one"),
     ] {
         let output = pagemove(&missing(), line);
@@ -73,7 +82,15 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
 
 #[test]
 fn without_the_module_it_is_4() {
-    for line in ["info", "list", "query 1", "stats", "stats --watch 1s", MOVE] {
+    for line in [
+        "info",
+        "list",
+        "query 1",
+        "stats",
+        "stats --watch 1s",
+        "sessions",
+        MOVE,
+    ] {
         let output = pagemove(&missing(), line);
         assert_eq!(output.status.code(), Some(4), "{line}");
         assert!(
@@ -102,7 +119,7 @@ fn without_the_module_json_says_so() {
 #[test]
 fn a_file_that_is_no_device_is_2() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    for line in ["info", "list", "query 1", "stats"] {
+    for line in ["info", "list", "query 1", "stats", "sessions"] {
         let output = pagemove(file.path(), line);
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(stderr(&output).contains("ENOTTY"), "{}", stderr(&output));
@@ -134,6 +151,7 @@ fn help_is_complete() {
         "query",
         "move",
         "stats",
+        "sessions",
         "--json",
         "Exit codes:",
         "64K",
@@ -152,6 +170,11 @@ fn help_is_complete() {
         "--engine",
         "auto",
         "adbit",
+        "rtm",
+        "--editor-cpu",
+        "--helper-cpu",
+        "--watch",
+        "--clear-accessed",
         "--retries",
         "--deadline",
         "--no-verify",

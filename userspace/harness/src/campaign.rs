@@ -16,12 +16,18 @@ use crate::mover::{Mover, Range, Report, Running};
 /// Seconds, where nothing is said.
 const TIME_LIMIT: u64 = 600;
 
+/// Lets the module choose.
+const ANY_ENGINE: &str = "auto";
+
 /// Options of every campaign.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// The tool that moves.
     #[arg(long, default_value = "pagemove")]
     pub tool: String,
+    /// The engine that moves (auto, adbit, rtm); with auto the module chooses.
+    #[arg(long, default_value = ANY_ENGINE)]
+    pub engine: String,
     /// Further attempts at an aborted page.
     #[arg(long, default_value_t = 100)]
     pub retries: u32,
@@ -50,6 +56,8 @@ pub struct Sums {
     pub lost: u64,
     /// Pages that moved, though not at the first attempt.
     pub moved_by_retry: u64,
+    /// Pages moved by each engine.
+    pub engines: BTreeMap<String, u64>,
     pub aborts: BTreeMap<String, u64>,
 }
 
@@ -64,31 +72,54 @@ impl Sums {
             .iter()
             .filter(|page| page.outcome == "moved" && page.attempts > 1)
             .count() as u64;
-        for (cause, count) in &report.aborts {
-            *self.aborts.entry(cause.clone()).or_default() += count;
-        }
+        add_counts(&mut self.engines, &report.engines);
+        add_counts(&mut self.aborts, &report.aborts);
     }
 
     /// Attempts that a device's access aborted.
     pub fn aborts_by_access(&self) -> u64 {
-        ["accessed", "dirty"]
+        ["accessed", "dirty", "conflict"]
             .iter()
             .filter_map(|cause| self.aborts.get(*cause))
             .sum()
     }
 
     pub fn describe_aborts(&self) -> String {
-        let parts: Vec<String> = self
-            .aborts
-            .iter()
-            .filter(|(_, count)| **count > 0)
-            .map(|(cause, count)| format!("{cause} {count}"))
-            .collect();
-        if parts.is_empty() {
-            return "none".to_string();
-        }
-        parts.join(", ")
+        describe_counts(&self.aborts)
     }
+
+    /// `20 pages moved (adbit 5, rtm 15)`
+    pub fn describe_moved(&self) -> String {
+        format!(
+            "{} pages moved ({})",
+            self.pages_moved,
+            describe_counts(&self.engines)
+        )
+    }
+
+    /// Whether every page was moved by the engine that was asked for.
+    pub fn are_all_by(&self, engine: &str) -> bool {
+        engine == ANY_ENGINE || self.engines.keys().all(|name| name == engine)
+    }
+}
+
+fn add_counts(sums: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {
+    for (name, count) in counts {
+        *sums.entry(name.clone()).or_default() += count;
+    }
+}
+
+/// `accessed 12, dirty 3`, or `none`.
+pub fn describe_counts(counts: &BTreeMap<String, u64>) -> String {
+    let parts: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if parts.is_empty() {
+        return "none".to_string();
+    }
+    parts.join(", ")
 }
 
 /// A guest, the tool, and the module's counters.
@@ -118,6 +149,7 @@ impl Campaign {
         let status_before = guest.status()?;
         let mover = Mover {
             program: options.tool.clone(),
+            engine: options.engine.clone(),
             retries: options.retries,
             no_verify,
         };
@@ -140,6 +172,11 @@ impl Campaign {
     /// Pages that are moved.
     pub fn pages(&self) -> u64 {
         self.range.pages()
+    }
+
+    /// Whether the engine that was asked for moved every page.
+    pub fn engine_is_as_asked(&self) -> bool {
+        self.sums.are_all_by(&self.mover.engine)
     }
 
     pub fn time_is_up(&self) -> bool {
@@ -241,7 +278,12 @@ mod tests {
         let report = Report {
             pages_moved: 2,
             pages_aborted: 1,
-            aborts: BTreeMap::from([("dirty".to_string(), 3), ("deadline".to_string(), 1)]),
+            engines: BTreeMap::from([("adbit".to_string(), 1), ("rtm".to_string(), 1)]),
+            aborts: BTreeMap::from([
+                ("conflict".to_string(), 2),
+                ("dirty".to_string(), 3),
+                ("deadline".to_string(), 1),
+            ]),
             results: vec![page("moved", 1), page("moved", 4), page("aborted", 9)],
             ..Default::default()
         };
@@ -257,8 +299,21 @@ mod tests {
             ),
             (2, 4, 2, 2)
         );
-        assert_eq!(sums.aborts_by_access(), 6);
-        assert_eq!(sums.describe_aborts(), "deadline 2, dirty 6");
+        assert_eq!(sums.aborts_by_access(), 10);
+        assert_eq!(sums.describe_aborts(), "conflict 4, deadline 2, dirty 6");
+        assert_eq!(sums.describe_moved(), "4 pages moved (adbit 2, rtm 2)");
+    }
+
+    #[test]
+    fn a_page_by_another_engine_is_noticed() {
+        let moved_by = |engines: &[&str]| Sums {
+            engines: engines.iter().map(|name| (name.to_string(), 1)).collect(),
+            ..Default::default()
+        };
+        assert!(moved_by(&["rtm"]).are_all_by("rtm"));
+        assert!(!moved_by(&["adbit", "rtm"]).are_all_by("rtm"));
+        assert!(!moved_by(&["auto"]).are_all_by("adbit"));
+        assert!(moved_by(&["adbit", "rtm"]).are_all_by("auto"));
     }
 
     #[test]

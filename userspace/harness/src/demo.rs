@@ -10,7 +10,7 @@ use pagemove_uapi::text::{self, name_or_number};
 use pagemove_uapi::ABORT_NR;
 
 use crate::account::Status;
-use crate::campaign::{describe_windows, Campaign};
+use crate::campaign::{describe_counts, describe_windows, Campaign};
 use crate::display::{bar, print, Display};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -148,22 +148,20 @@ impl Demo {
     fn aborts(&self) -> Result<String> {
         let now = self.campaign.stats()?;
         let before = &self.campaign.stats_before;
-        let parts: Vec<String> = (0..ABORT_NR)
-            .map(|cause| (cause, now.aborts[cause] - before.aborts[cause]))
-            .filter(|(_, count)| *count > 0)
-            .map(|(cause, count)| format!("{} {count}", name_or_number(text::ABORTS, cause as u32)))
+        let counts = (0..ABORT_NR)
+            .map(|cause| {
+                let name = name_or_number(text::ABORTS, cause as u32);
+                (name, now.aborts[cause] - before.aborts[cause])
+            })
             .collect();
-        Ok(if parts.is_empty() {
-            "none".to_string()
-        } else {
-            parts.join(", ")
-        })
+        Ok(describe_counts(&counts))
     }
 
     fn sum_up(self, during: &Status, trips: u64) -> Result<ExitCode> {
         let aborts = self.aborts()?;
         let windows = describe_windows(&self.campaign.windows()?);
         let (pages, moved) = (self.campaign.pages(), self.campaign.sums.pages_moved);
+        let engines = describe_counts(&self.campaign.sums.engines);
         let misplaced = self.campaign.misplaced
             + self
                 .campaign
@@ -172,11 +170,13 @@ impl Demo {
                 .filter(|place| **place != 0)
                 .count() as u64;
         let found = self.campaign.lost_writes()?;
+        let as_asked = self.campaign.engine_is_as_asked();
         let dmas = during.dmas() - self.campaign.status_before.dmas();
         let rate = during.rate_since(&self.campaign.status_before);
         let last = self.campaign.guest.stop()?;
         print(&format!(
             "\npages moved    {moved} ({pages} pages, {trips} times to node 1 and back; {misplaced} misplaced)\n\
+             by engine      {engines}\n\
              DMAs meanwhile {dmas} ({rate:.0} a second)\n\
              lost           {} (stale {}, corrupt {}, unfinished {}, CPU writes {}; found by verification {found})\n\
              compared       {} pages, byte by byte\n\
@@ -194,7 +194,11 @@ impl Demo {
         last.events
             .iter()
             .for_each(|event| print(&format!("  {event}\n")));
-        let good = last.is_clean() && found == 0 && misplaced == 0 && moved >= 2 * trips * pages;
+        let good = as_asked
+            && last.is_clean()
+            && found == 0
+            && misplaced == 0
+            && moved >= 2 * trips * pages;
         print(if good {
             "Nothing was lost.\n"
         } else {

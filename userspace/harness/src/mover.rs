@@ -55,6 +55,8 @@ impl Range {
 #[derive(Clone, Debug)]
 pub struct Mover {
     pub program: String,
+    /// As the tool knows it: auto, or the one that has to move every page.
+    pub engine: String,
     pub retries: u32,
     pub no_verify: bool,
 }
@@ -69,6 +71,8 @@ pub struct Report {
     pub pages_aborted: u64,
     pub pages_lost: u64,
     pub seconds: f64,
+    /// Pages moved by each engine.
+    pub engines: BTreeMap<String, u64>,
     pub aborts: BTreeMap<String, u64>,
     pub error: Option<Failure>,
     #[serde(default)]
@@ -135,6 +139,8 @@ impl Mover {
             &node.to_string(),
             "--retries",
             &self.retries.to_string(),
+            "--engine",
+            &self.engine,
         ]);
         if self.no_verify {
             command.arg("--no-verify");
@@ -208,6 +214,13 @@ fn check(report: &Report) -> Result<()> {
             );
         }
     }
+    let by_engines: u64 = report.engines.values().sum();
+    if by_engines != report.pages_moved {
+        bail!(
+            "the tool says {} pages moved, {by_engines} of them by an engine",
+            report.pages_moved
+        );
+    }
     if report.results.len() as u64 != report.pages_done {
         bail!(
             "the tool says {} pages done and has {} results",
@@ -236,6 +249,7 @@ mod tests {
             .unwrap();
         let mover = Mover {
             program: path.to_string_lossy().into_owned(),
+            engine: "auto".to_string(),
             retries: 0,
             no_verify: false,
         };
@@ -253,7 +267,7 @@ mod tests {
         results.extend(vec![line("lost-write"); lost as usize]);
         format!(
             r#"{{"status":"moved","pages":3,"pages_moved":{moved},"pages_there":0,"pages_done":{},"pages_aborted":0,
-              "pages_lost":{lost},"seconds":0.5,"aborts":{{"dirty":4}},"error":{error},"results":[{}]}}"#,
+              "pages_lost":{lost},"seconds":0.5,"engines":{{"rtm":2}},"aborts":{{"dirty":4}},"error":{error},"results":[{}]}}"#,
             results.len(),
             results.join(",")
         )
@@ -263,12 +277,43 @@ mod tests {
     fn a_report_is_read() {
         let report = parse(Some(0), json(2, 0, "null").as_bytes(), "").unwrap();
         assert_eq!((report.pages_moved, report.aborts["dirty"]), (2, 4));
+        assert_eq!(report.engines["rtm"], 2);
         assert!(!report.found_loss() && report.fatal().is_none());
     }
 
     #[test]
     fn numbers_that_disagree_are_an_error() {
         assert!(parse(Some(0), json(3, 0, "null").as_bytes(), "").is_err());
+        let unknown = json(2, 0, "null").replace(r#""rtm":2"#, r#""rtm":1"#);
+        let error = parse(Some(0), unknown.as_bytes(), "").unwrap_err();
+        assert!(
+            error.to_string().contains("1 of them by an engine"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_tool_is_told_which_engine() {
+        let mover = Mover {
+            program: "pagemove".to_string(),
+            engine: "rtm".to_string(),
+            retries: 3,
+            no_verify: false,
+        };
+        let range = Range {
+            offset: 0,
+            iova: 4096,
+            length: 8192,
+        };
+        let command = mover.command("0:3.0", &range, 1);
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_str().unwrap())
+            .collect();
+        assert!(
+            arguments.windows(2).any(|pair| pair == ["--engine", "rtm"]),
+            "{arguments:?}"
+        );
     }
 
     #[test]

@@ -98,7 +98,8 @@ impl fmt::Display for Catch {
 #[derive(Debug)]
 struct Outcome {
     caught: Option<Catch>,
-    moved: u64,
+    /// How many pages by which engine, in words.
+    moved: String,
     dmas: u64,
     aborts: String,
 }
@@ -106,7 +107,7 @@ struct Outcome {
 impl Outcome {
     fn meanwhile(&self) -> String {
         format!(
-            "{} pages moved, {} DMAs, aborts: {}",
+            "{}, {} DMAs, aborts: {}",
             self.moved, self.dmas, self.aborts
         )
     }
@@ -157,7 +158,13 @@ fn attempt(options: &Options) -> Result<Outcome> {
         campaign.range = Range::without_control(&campaign.guest.layout);
     }
     let mut caught = storm(&mut campaign, options)?;
-    let moved = campaign.sums.pages_moved;
+    let pages_moved = campaign.sums.pages_moved;
+    let moved = campaign.sums.describe_moved();
+    ensure!(
+        campaign.engine_is_as_asked(),
+        "{moved}, with --engine {}",
+        campaign.mover.engine
+    );
     let aborts = campaign.sums.describe_aborts();
     if let Some(cause) = &options.expect_abort {
         let seen = campaign.sums.aborts.get(cause).copied().unwrap_or(0);
@@ -170,8 +177,8 @@ fn attempt(options: &Options) -> Result<Outcome> {
     }
     if options.kind == 0 {
         ensure!(
-            moved >= options.moves,
-            "only {moved} of {} pages were moved in time",
+            pages_moved >= options.moves,
+            "only {pages_moved} of {} pages were moved in time",
             options.moves
         );
     }
@@ -218,7 +225,7 @@ mod tests {
     fn outcome(caught: Option<Catch>) -> Outcome {
         Outcome {
             caught,
-            moved: 10,
+            moved: "10 pages moved (adbit 10)".to_string(),
             dmas: 20,
             aborts: "none".to_string(),
         }
@@ -243,7 +250,7 @@ mod tests {
         );
         assert_eq!(
             text,
-            "caught by module: 2 lost writes found, EIO (10 pages moved, 20 DMAs, aborts: none)"
+            "caught by module: 2 lost writes found, EIO (10 pages moved (adbit 10), 20 DMAs, aborts: none)"
         );
         assert!(judge(4, &outcome(None)).1.starts_with("survived"));
     }

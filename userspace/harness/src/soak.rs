@@ -164,10 +164,13 @@ fn report_moves(campaign: &Campaign, options: &Options, stopped: &Option<String>
         .as_ref()
         .map_or(String::new(), |why| format!(" ({why})"));
     tap.test(
-        sums.pages_moved >= options.moves,
+        sums.pages_moved >= options.moves && campaign.engine_is_as_asked(),
         &format!(
-            "{} pages moved in {} calls, {} wanted{why}",
-            sums.pages_moved, sums.calls, options.moves
+            "{}, with --engine {}, in {} calls, {} wanted{why}",
+            sums.describe_moved(),
+            campaign.mover.engine,
+            sums.calls,
+            options.moves
         ),
     );
     let aborts = format!(

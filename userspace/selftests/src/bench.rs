@@ -94,6 +94,8 @@ pub fn request(device: PciAddress, iova: u64, pages: usize, node: i32) -> MoveRe
         flags: 0,
         retries: 20,
         deadline_ns: 0,
+        editor_cpu: None,
+        helper_cpu: None,
     }
 }
 

@@ -6,44 +6,19 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use crate::abi::*;
-use crate::{Call, Error, PciAddress};
+use crate::{Call, Error};
+
+mod experiments;
+mod moves;
+
+pub use experiments::{ExperimentReport, ExperimentRequest};
+pub use moves::{MoveReport, MoveRequest};
 
 /// An open `/dev/pagemove`. Opening alone makes no region: that takes
 /// [`Control::region_setup`] or an mmap of [`Control::file`].
 #[derive(Debug)]
 pub struct Control {
     file: File,
-}
-
-/// What [`Control::move_pages`] is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MoveRequest {
-    pub device: PciAddress,
-    pub iova: u64,
-    /// Bytes.
-    pub length: u64,
-    /// Destination NUMA node.
-    pub node: i32,
-    pub engine: u32,
-    pub flags: u32,
-    /// Further attempts at an aborted page.
-    pub retries: u32,
-    /// From the start of the call; 0: none.
-    pub deadline_ns: u64,
-}
-
-/// What a move did. Exact whether or not the call failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MoveReport {
-    pub pages_moved: u64,
-    /// Pages with a result, from the first.
-    pub pages_done: u64,
-    /// Pages that were at the node before.
-    pub pages_there: u64,
-    pub engine_used: u32,
-    pub aborts: [u64; ABORT_SLOTS],
-    /// What ended the call early, if anything did.
-    pub error: Option<Error>,
 }
 
 /// Makes an ioctl with a pointer argument.
@@ -90,6 +65,14 @@ unsafe impl Argument for DeviceList {}
 unsafe impl Argument for Move {}
 // SAFETY: as above.
 unsafe impl Argument for Stats {}
+// SAFETY: as above.
+unsafe impl Argument for SessionList {}
+// SAFETY: as above.
+unsafe impl Argument for Experiment {}
+// SAFETY: as above.
+unsafe impl Argument for VerdictSet {}
+// SAFETY: as above.
+unsafe impl Argument for VerdictList {}
 
 impl Control {
     /// Opens `/dev/pagemove`.
@@ -188,42 +171,6 @@ impl Control {
         Ok(places)
     }
 
-    /// Moves pages. With `results`, that vector is replaced by one result for
-    /// each page of the request.
-    pub fn move_pages(
-        &self,
-        request: &MoveRequest,
-        results: Option<&mut Vec<PageResult>>,
-    ) -> MoveReport {
-        let pages = (request.length / PAGE_SIZE as u64).min(MAX_MOVE_PAGES as u64 + 1) as usize;
-        let buffer = results.map_or(0, |results| {
-            results.clear();
-            results.resize(
-                pages,
-                PageResult {
-                    abort: ABORT_NONE,
-                    ..Default::default()
-                },
-            );
-            results.as_mut_ptr() as u64
-        });
-        let mut call = move_argument(request, buffer);
-        // SAFETY: the results have one element for each page of the request, or
-        // more than the kernel accepts in one call, and outlive it.
-        let result = unsafe { self.call(Call::Move, IOC_MOVE, &mut call) };
-        MoveReport {
-            pages_moved: call.pages_moved,
-            pages_done: call.pages_done,
-            pages_there: call.pages_there,
-            engine_used: call.engine_used,
-            aborts: call.aborts,
-            error: result.err().map(|error| Error {
-                reason: call.reason,
-                ..error
-            }),
-        }
-    }
-
     /// Sums since the module was loaded.
     pub fn stats(&self) -> Result<Stats, Error> {
         // SAFETY: every bit pattern is a valid Stats.
@@ -232,6 +179,21 @@ impl Control {
         // SAFETY: Stats has no pointers.
         unsafe { self.call(Call::Stats, IOC_STATS, &mut stats) }?;
         Ok(stats)
+    }
+
+    /// Every session: editor, helper and what they have learned.
+    pub fn session_list(&self) -> Result<Vec<Session>, Error> {
+        self.list(|entries: &mut [Session]| {
+            let mut list = SessionList {
+                size: size_of::<SessionList>() as u32,
+                entries: entries.as_mut_ptr() as u64,
+                capacity: entries.len() as u32,
+                ..Default::default()
+            };
+            // SAFETY: entries has room for capacity elements and outlives the call.
+            unsafe { self.call(Call::SessionList, IOC_SESSION_LIST, &mut list) }?;
+            Ok(list.count as usize)
+        })
     }
 
     /// Asks with room for more and more entries until all of them fit: there
@@ -266,23 +228,5 @@ impl Control {
         // caller vouches for the buffers.
         unsafe { raw_ioctl(self.file.as_fd(), request, (&raw mut *argument).cast()) }
             .map_err(|errno| Error::new(call, errno))
-    }
-}
-
-fn move_argument(request: &MoveRequest, results: u64) -> Move {
-    Move {
-        size: size_of::<Move>() as u32,
-        flags: request.flags,
-        segment: request.device.segment,
-        bus: request.device.bus,
-        devfn: request.device.devfn,
-        engine: request.engine,
-        iova: request.iova,
-        length: request.length,
-        node: request.node,
-        retries: request.retries,
-        deadline_ns: request.deadline_ns,
-        results,
-        ..Default::default()
     }
 }

@@ -8,14 +8,16 @@ struct Errno {
     help: &'static str,
 }
 
-/// The list in the header, in its order, then those only open(2) gives.
+/// The list in the header, in its order.
 const ERRNOS: &[Errno] = &[
     Errno {
         number: libc::EINVAL,
         name: "EINVAL",
         help:
             "a value is out of range: addresses and lengths have to be multiples of 4096 that are \
-               not zero and do not wrap, the node has to exist, be online and have memory",
+               not zero and do not wrap, the node has to exist, be online and have memory, editor \
+               and helper have to be two CPUs that are online, a verdict may allow only engines \
+               that its findings support",
     },
     Errno {
         number: libc::E2BIG,
@@ -48,6 +50,12 @@ const ERRNOS: &[Errno] = &[
         name: "EPERM",
         help: "moving needs CAP_SYS_ADMIN and a kernel that is not locked down: run as root, with \
                kernel lockdown off",
+    },
+    Errno {
+        number: libc::EACCES,
+        name: "EACCES",
+        help: "the file may not be opened by this user, or an experiment names a page that is not \
+               of the caller's own region: run as root, and experiment with a region of your own",
     },
     Errno {
         number: libc::ENODEV,
@@ -93,8 +101,9 @@ const ERRNOS: &[Errno] = &[
     Errno {
         number: libc::EBUSY,
         name: "EBUSY",
-        help: "another call is moving this page, or the region was set up before: wait for the \
-               other call, or open the device file anew",
+        help: "another call is moving this page, the region was set up before, or a helper waits \
+               for a device that does not answer: wait for the other call, open the device file \
+               anew, or remove the device",
     },
     Errno {
         number: libc::EAGAIN,
@@ -123,11 +132,6 @@ const ERRNOS: &[Errno] = &[
         help:
             "verification found a lost write, and the engine is disabled for this IOMMU: stop the \
                guest and do not use pagemove on this machine",
-    },
-    Errno {
-        number: libc::EACCES,
-        name: "EACCES",
-        help: "the file may not be opened by this user: run as root",
     },
 ];
 
@@ -168,7 +172,7 @@ mod tests {
     fn every_errno_of_the_header_has_a_text() {
         let documented = documented();
         assert!(
-            documented.len() >= 19,
+            documented.len() >= 20,
             "the list was not found: {documented:?}"
         );
         for name in documented {

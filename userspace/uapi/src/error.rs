@@ -16,6 +16,10 @@ pub enum Call {
     DeviceList,
     Move,
     Stats,
+    SessionList,
+    Experiment,
+    VerdictSet,
+    VerdictList,
 }
 
 impl Call {
@@ -29,6 +33,10 @@ impl Call {
             Call::DeviceList => "device list",
             Call::Move => "move",
             Call::Stats => "stats",
+            Call::SessionList => "session list",
+            Call::Experiment => "experiment",
+            Call::VerdictSet => "verdict set",
+            Call::VerdictList => "verdict list",
         }
     }
 }

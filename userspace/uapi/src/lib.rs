@@ -16,5 +16,7 @@ pub mod window;
 
 pub use abi::*;
 pub use address::PciAddress;
-pub use control::{raw_ioctl, Control, MoveReport, MoveRequest};
+pub use control::{
+    raw_ioctl, Control, ExperimentReport, ExperimentRequest, MoveReport, MoveRequest,
+};
 pub use error::{Call, Error};

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use pagemove_uapi::{
-    text, Control, Error, MoveRequest, PageResult, ABORT_NONE, PAGE_ALREADY_THERE, PAGE_MOVED,
-    PAGE_SIZE,
+    text, Control, Error, MoveRequest, PageResult, ABORT_NONE, ENGINE_AUTO, PAGE_ALREADY_THERE,
+    PAGE_MOVED, PAGE_SIZE,
 };
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::{relocate, Total};
 use crate::args::MoveArgs;
 use crate::exit::Exit;
 use crate::report::{self, ErrorReport};
-use crate::stats::{aborts_by_name, human_aborts, WindowReport};
+use crate::stats::{aborts_by_name, human_counts, WindowReport};
 use crate::{progress, quantity, signals};
 
 #[derive(Serialize)]
@@ -22,7 +22,10 @@ struct Report {
     device: String,
     iova: String,
     node: i32,
-    engine: String,
+    /// Of the first attempts; null if there was none.
+    engine: Option<String>,
+    /// Pages moved by each.
+    engines: BTreeMap<String, u64>,
     pages: u64,
     pages_moved: u64,
     pages_there: u64,
@@ -42,6 +45,8 @@ struct Report {
 struct PageReport {
     iova: String,
     outcome: String,
+    /// That moved it; null if none did.
+    engine: Option<String>,
     /// Cause of the last aborted attempt.
     abort: Option<String>,
     attempts: u16,
@@ -54,6 +59,7 @@ impl PageReport {
         Self {
             iova: format!("{iova:#x}"),
             outcome: text::name_or_number(text::OUTCOMES, result.outcome.into()),
+            engine: engine_name(result.engine),
             abort: aborted.then(|| text::name_or_number(text::ABORTS, result.abort.into())),
             attempts: result.attempts,
             window_ns: result.window_ns,
@@ -61,16 +67,34 @@ impl PageReport {
     }
 
     fn human(&self) -> String {
-        let cause = self
-            .abort
-            .as_ref()
-            .map(|cause| format!(", last: {cause}"))
-            .unwrap_or_default();
+        let some = |prefix: &str, name: &Option<String>| {
+            name.as_ref()
+                .map(|name| format!("{prefix}{name}"))
+                .unwrap_or_default()
+        };
         format!(
-            "  {} {} after {} attempts{cause}\n",
-            self.iova, self.outcome, self.attempts
+            "  {} {}{} after {} attempts{}\n",
+            self.iova,
+            self.outcome,
+            some(" by ", &self.engine),
+            self.attempts,
+            some(", last: ", &self.abort)
         )
     }
+}
+
+fn engine_name(engine: u32) -> Option<String> {
+    (engine != ENGINE_AUTO).then(|| text::name_or_number(text::ENGINES, engine))
+}
+
+/// Pages moved, by the name of the engine.
+fn engines_by_name(total: &Total) -> BTreeMap<String, u64> {
+    let name = |engine: &u32| text::name_or_number(text::ENGINES, *engine);
+    total
+        .engines
+        .iter()
+        .map(|(engine, pages)| (name(engine), *pages))
+        .collect()
 }
 
 pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Error> {
@@ -103,6 +127,8 @@ fn request(args: &MoveArgs) -> MoveRequest {
         flags: args.flags(),
         retries: args.retries,
         deadline_ns: args.deadline.map_or(0, |time| time.as_nanos() as u64),
+        editor_cpu: args.editor_cpu,
+        helper_cpu: args.helper_cpu,
     }
 }
 
@@ -135,7 +161,8 @@ fn json(args: &MoveArgs, request: &MoveRequest, total: &Total) -> Report {
         device: request.device.to_string(),
         iova: format!("{:#x}", request.iova),
         node: request.node,
-        engine: text::name_or_number(text::ENGINES, total.engine_used),
+        engine: engine_name(total.engine_used),
+        engines: engines_by_name(total),
         pages: total.pages,
         pages_moved: total.pages_moved,
         pages_there: total.pages_there,
@@ -170,8 +197,12 @@ fn human(args: &MoveArgs, request: &MoveRequest, total: &Total) -> String {
         text.push_str(&format!("  {name}: {}\n", quantity::pages(count)));
     }
     text.push_str(&format!(
+        "  engines: {}\n",
+        human_counts(&engines_by_name(total))
+    ));
+    text.push_str(&format!(
         "  aborts: {}\n",
-        human_aborts(&aborts_by_name(&total.aborts))
+        human_counts(&aborts_by_name(&total.aborts))
     ));
     text.push_str(&format!(
         "  window: {}\n",
@@ -189,7 +220,10 @@ fn human(args: &MoveArgs, request: &MoveRequest, total: &Total) -> String {
 mod tests {
     use super::*;
     use clap::Parser;
-    use pagemove_uapi::{Call, ABORT_DIRTY, ENGINE_ADBIT, PAGE_ABORTED, REASON_SIGNAL};
+    use pagemove_uapi::{
+        Call, ABORT_CONFLICT, ABORT_DIRTY, ENGINE_ADBIT, ENGINE_RTM, PAGE_ABORTED, PAGE_LOST_WRITE,
+        REASON_SIGNAL,
+    };
     use std::time::Duration;
 
     fn args(pages: bool) -> MoveArgs {
@@ -213,7 +247,8 @@ mod tests {
             pages_moved: 2,
             pages_done: 3,
             pages_aborted: 1,
-            engine_used: ENGINE_ADBIT,
+            engine_used: ENGINE_RTM,
+            engines: BTreeMap::from([(ENGINE_ADBIT, 1), (ENGINE_RTM, 1)]),
             time: Duration::from_millis(500),
             error: Some(Error::with_reason(Call::Move, libc::EINTR, REASON_SIGNAL)),
             ..Total::default()
@@ -223,15 +258,24 @@ mod tests {
             abort: ABORT_NONE,
             attempts: 1,
             window_ns: 900,
+            engine: ENGINE_RTM,
+            reserved: 0,
+        };
+        let by_other = PageResult {
+            engine: ENGINE_ADBIT,
+            ..moved
         };
         let aborted = PageResult {
             outcome: PAGE_ABORTED,
             abort: ABORT_DIRTY,
             attempts: 6,
             window_ns: 0,
+            engine: ENGINE_AUTO,
+            reserved: 0,
         };
-        total.results = vec![moved, aborted, moved];
+        total.results = vec![moved, aborted, by_other];
         total.aborts[ABORT_DIRTY as usize] = 6;
+        total.aborts[ABORT_CONFLICT as usize] = 2;
         total.windows.add(900);
         total
     }
@@ -243,12 +287,17 @@ mod tests {
         assert_eq!(json["status"], "partial");
         assert_eq!(json["device"], "0000:00:03.0");
         assert_eq!(json["iova"], "0x10000");
-        assert_eq!(json["engine"], "adbit");
+        assert_eq!(json["engine"], "rtm");
+        assert_eq!(json["engines"], serde_json::json!({ "adbit": 1, "rtm": 1 }));
         assert_eq!(
             (&json["pages"], &json["pages_moved"]),
             (&4.into(), &2.into())
         );
         assert_eq!(json["aborts"]["dirty"], 6);
+        assert_eq!(json["aborts"]["conflict"], 2);
+        for cause in text::ABORTS {
+            assert!(json["aborts"][cause.name].is_u64(), "{}", cause.name);
+        }
         assert_eq!(json["window_ns"]["max"], 900);
         assert_eq!(json["error"]["errno"], "EINTR");
         assert_eq!(json["error"]["reason"], "signal");
@@ -256,6 +305,9 @@ mod tests {
         assert_eq!(json["results"][1]["outcome"], "aborted");
         assert_eq!(json["results"][1]["abort"], "dirty");
         assert!(json["results"][0]["abort"].is_null());
+        assert_eq!(json["results"][0]["engine"], "rtm");
+        assert!(json["results"][1]["engine"].is_null());
+        assert_eq!(json["results"][2]["engine"], "adbit");
     }
 
     #[test]
@@ -274,12 +326,38 @@ mod tests {
             "moved 2 of 4 pages to node 1 in 0.500 s (4 pages/s)",
             "given up, still at the source: 1 page\n",
             "not reached: 1 page\n",
-            "aborts: dirty 6",
+            "engines: adbit 1, rtm 1\n",
+            "aborts: conflict 2, dirty 6\n",
             "window: p50 900 ns",
             "0x11000 aborted after 6 attempts, last: dirty",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         assert!(!text.contains("LOST"));
+    }
+
+    #[test]
+    fn a_move_without_an_attempt_has_no_engine() {
+        let args = args(false);
+        let json = serde_json::to_value(json(&args, &request(&args), &Total::default())).unwrap();
+        assert!(json["engine"].is_null());
+        assert_eq!(json["engines"], serde_json::json!({}));
+        assert!(human(&args, &request(&args), &Total::default()).contains("engines: none\n"));
+    }
+
+    #[test]
+    fn a_lost_write_names_the_engine() {
+        let lost = PageResult {
+            outcome: PAGE_LOST_WRITE,
+            abort: ABORT_NONE,
+            attempts: 1,
+            window_ns: 5,
+            engine: ENGINE_RTM,
+            reserved: 0,
+        };
+        assert_eq!(
+            PageReport::new(0x1000, &lost).human(),
+            "  0x1000 lost-write by rtm after 1 attempts\n"
+        );
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod command;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pagemove_uapi::window::Windows;
@@ -24,7 +25,10 @@ pub struct Total {
     /// Given up after their retries.
     pub pages_aborted: u64,
     pub pages_lost: u64,
+    /// Of the first attempts; ENGINE_AUTO: none was made.
     pub engine_used: u32,
+    /// Pages moved by each engine.
+    pub engines: BTreeMap<u32, u64>,
     pub aborts: [u64; ABORT_SLOTS],
     pub windows: Windows,
     /// One for each page with a result.
@@ -39,7 +43,7 @@ impl Total {
         self.pages_moved += report.pages_moved;
         self.pages_there += report.pages_there;
         self.pages_done += report.pages_done;
-        if report.engine_used != ENGINE_AUTO {
+        if self.engine_used == ENGINE_AUTO {
             self.engine_used = report.engine_used;
         }
         for (sum, count) in self.aborts.iter_mut().zip(report.aborts) {
@@ -48,7 +52,10 @@ impl Total {
         let done = &results[..results.len().min(report.pages_done as usize)];
         for result in done {
             match result.outcome {
-                PAGE_MOVED => self.windows.add(result.window_ns.into()),
+                PAGE_MOVED => {
+                    self.windows.add(result.window_ns.into());
+                    *self.engines.entry(result.engine).or_default() += 1;
+                }
                 PAGE_ABORTED => self.pages_aborted += 1,
                 PAGE_LOST_WRITE => self.pages_lost += 1,
                 _ => {}

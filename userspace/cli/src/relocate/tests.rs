@@ -2,7 +2,9 @@
 //! Moves against a kernel made of closures.
 
 use super::*;
-use pagemove_uapi::{PciAddress, ABORT_DIRTY, ABORT_NONE, ENGINE_ADBIT, PAGE_ALREADY_THERE};
+use pagemove_uapi::{
+    PciAddress, ABORT_DIRTY, ABORT_NONE, ENGINE_ADBIT, ENGINE_RTM, PAGE_ALREADY_THERE,
+};
 use std::cell::Cell;
 
 fn request(pages: u64) -> MoveRequest {
@@ -15,6 +17,8 @@ fn request(pages: u64) -> MoveRequest {
         flags: 0,
         retries: 5,
         deadline_ns: 0,
+        editor_cpu: None,
+        helper_cpu: None,
     }
 }
 
@@ -24,6 +28,12 @@ fn result(outcome: u8) -> PageResult {
         abort: ABORT_NONE,
         attempts: 1,
         window_ns: 1000,
+        engine: if outcome == PAGE_MOVED {
+            ENGINE_ADBIT
+        } else {
+            ENGINE_AUTO
+        },
+        reserved: 0,
     }
 }
 
@@ -107,6 +117,34 @@ fn aborted_pages_do_not_end_it() {
     );
     assert_eq!(total.aborts[ABORT_DIRTY as usize], 18);
     assert_eq!(total.error, None);
+}
+
+#[test]
+fn pages_are_counted_by_the_engine_that_moved_them() {
+    let total = relocate(
+        &request(8),
+        4,
+        &mut |part, results| {
+            let mut report = answer(part, results, |page| match page % 4 {
+                3 => PAGE_ABORTED,
+                _ => PAGE_MOVED,
+            });
+            // By the first call alone.
+            if part.iova == 0x10000 {
+                results[0].engine = ENGINE_RTM;
+                report.engine_used = ENGINE_RTM;
+            }
+            report
+        },
+        &|| false,
+        &mut |_| {},
+    );
+    assert_eq!(
+        total.engines,
+        BTreeMap::from([(ENGINE_ADBIT, 5), (ENGINE_RTM, 1)])
+    );
+    assert_eq!(total.engines.values().sum::<u64>(), total.pages_moved);
+    assert_eq!(total.engine_used, ENGINE_RTM);
 }
 
 #[test]

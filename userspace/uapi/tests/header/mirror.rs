@@ -53,6 +53,10 @@ impl<T, const N: usize> Field for [T; N] {
     const SIGNED: Option<bool> = None;
 }
 
+impl Field for Verdict {
+    const SIGNED: Option<bool> = None;
+}
+
 fn member<S, F: Field>(name: &'static str, offset: usize, _: fn(&S) -> &F) -> Member {
     Member {
         name,
@@ -170,7 +174,9 @@ pub fn structs() -> Vec<Structure> {
                 outcome,
                 abort,
                 attempts,
-                window_ns
+                window_ns,
+                engine,
+                reserved,
             }
         ),
         structure!(
@@ -194,6 +200,10 @@ pub fn structs() -> Vec<Structure> {
                 reason,
                 engine_used,
                 aborts,
+                result_size,
+                editor_cpu,
+                helper_cpu,
+                reserved,
             }
         ),
         structure!(
@@ -218,6 +228,79 @@ pub fn structs() -> Vec<Structure> {
                 windows,
             }
         ),
+        structure!(
+            "pagemove_session",
+            Session {
+                editor_cpu,
+                helper_cpu,
+                flags,
+                slots,
+                lead_ns,
+                first_slot_ns,
+                interval_ns,
+                tsc_khz,
+                transactions,
+                commits,
+                irqs_off_max_ns,
+                aborts,
+            }
+        ),
+        structure!(
+            "pagemove_session_list",
+            SessionList {
+                size,
+                flags,
+                entries,
+                capacity,
+                count
+            }
+        ),
+        structure!(
+            "pagemove_experiment",
+            Experiment {
+                size,
+                kind,
+                segment,
+                bus,
+                devfn,
+                reason,
+                iova,
+                ns,
+                found,
+                lost,
+            }
+        ),
+        structure!(
+            "pagemove_verdict",
+            Verdict {
+                iommu,
+                format,
+                cpu,
+                microcode,
+                engines,
+                findings,
+                reserved,
+            }
+        ),
+        structure!(
+            "pagemove_verdict_set",
+            VerdictSet {
+                size,
+                flags,
+                verdict
+            }
+        ),
+        structure!(
+            "pagemove_verdict_list",
+            VerdictList {
+                size,
+                flags,
+                entries,
+                capacity,
+                count
+            }
+        ),
+        structure!("pagemove_verdict_file", VerdictFile { magic, count }),
     ]
 }
 
@@ -239,6 +322,10 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_DEVICE_LIST,
         IOC_MOVE,
         IOC_STATS,
+        IOC_SESSION_LIST,
+        IOC_EXPERIMENT,
+        IOC_VERDICT_SET,
+        IOC_VERDICT_LIST,
         PAGE_SIZE,
         MAX_REGION_BYTES,
         MAX_MOVE_PAGES,
@@ -246,6 +333,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         MAX_RETRIES,
         ENGINE_AUTO,
         ENGINE_ADBIT,
+        ENGINE_RTM,
         FORMAT_UNKNOWN,
         FORMAT_X86_64,
         FORMAT_VTDSS,
@@ -270,6 +358,13 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_NO_VADDR,
         REASON_NO_DOMAIN,
         REASON_ALIASED,
+        REASON_UNQUALIFIED,
+        REASON_NO_RTM,
+        REASON_TSC,
+        REASON_CPUS,
+        REASON_ENCRYPTED,
+        REASON_STUCK,
+        REASON_NOT_SCRATCH,
         ABORT_ACCESSED,
         ABORT_DIRTY,
         ABORT_PTE_CHANGED,
@@ -277,6 +372,14 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         ABORT_DEADLINE,
         ABORT_CANCELLED,
         ABORT_INVALIDATE,
+        ABORT_LATE,
+        ABORT_TIMEOUT,
+        ABORT_CONFLICT,
+        ABORT_CAPACITY,
+        ABORT_INTERRUPT,
+        ABORT_EXPLICIT,
+        ABORT_DEVICE_GONE,
+        ABORT_APERTURE,
         ABORT_NR,
         ABORT_SLOTS,
         PAGE_NOT_TRIED,
@@ -287,6 +390,9 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         PAGE_ALREADY_THERE,
         MOVE_NO_VERIFY,
         MOVE_EVEN_IF_THERE,
+        MOVE_SCRATCH,
+        MOVE_WATCH,
+        MOVE_CLEAR_ACCESSED,
         INFO_SIZE_V0,
         REGION_SETUP_SIZE_V0,
         REGION_CLOSED,
@@ -297,12 +403,40 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REGION_QUERY_SIZE_V0,
         DEVICE_OPEN,
         DEVICE_INCOHERENT,
+        DEVICE_ATS,
+        DEVICE_ATS_DOMAIN,
         DEVICE_LIST_SIZE_V0,
+        PAGE_RESULT_SIZE_V0,
         MOVE_SIZE_V0,
         WINDOW_BUCKETS,
         STATS_SIZE_V0,
+        SESSION_BUSY,
+        SESSION_STUCK,
+        SESSION_LIST_SIZE_V0,
+        EXPERIMENT_USED,
+        EXPERIMENT_CLEAR,
+        EXPERIMENT_SET,
+        EXPERIMENT_WATCH,
+        EXPERIMENT_RACE,
+        USED_ACCESSED,
+        USED_DIRTY,
+        MAX_EXPERIMENT_NS,
+        MAX_WATCH_NS,
+        EXPERIMENT_SIZE_V0,
+        FINDING_WALK_SEEN,
+        FINDING_A_SEEN,
+        FINDING_WATCH_SEEN,
+        FINDING_AD_CAS,
+        FINDING_CLEAN_WALKS,
+        FINDING_VALID_CHANGE,
+        FINDING_AD_SET,
+        VERDICT_SET_SIZE_V0,
+        MAX_VERDICTS,
+        VERDICT_LIST_SIZE_V0,
+        VERDICT_MAGIC,
     ];
     constants.push(("DEVICE", Value::Text(DEVICE)));
     constants.push(("DRIVER", Value::Text(DRIVER)));
+    constants.push(("VERDICT_FILE", Value::Text(VERDICT_FILE)));
     constants
 }

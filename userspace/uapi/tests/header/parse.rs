@@ -57,9 +57,11 @@ fn structs(text: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// `__u64 a[N], b` declares a and b.
+/// `__u64 a[N], b` declares a and b; `struct s a` declares a.
 fn declared(declaration: &str) -> Vec<String> {
-    let Some((_, names)) = declaration.trim().split_once(char::is_whitespace) else {
+    let declaration = declaration.trim();
+    let declaration = declaration.strip_prefix("struct ").unwrap_or(declaration);
+    let Some((_, names)) = declaration.split_once(char::is_whitespace) else {
         return Vec::new();
     };
     names

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Moves: the request, and the report of what was done.
+
+use super::Control;
+use crate::abi::*;
+use crate::{Call, Error, PciAddress};
+
+/// What [`Control::move_pages`] is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveRequest {
+    pub device: PciAddress,
+    pub iova: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Destination NUMA node.
+    pub node: i32,
+    pub engine: u32,
+    pub flags: u32,
+    /// Further attempts at an aborted page.
+    pub retries: u32,
+    /// From the start of the call; 0: none.
+    pub deadline_ns: u64,
+    /// CPUs of the engine `rtm`; none: the module chooses.
+    pub editor_cpu: Option<u32>,
+    pub helper_cpu: Option<u32>,
+}
+
+/// What a move did. Exact whether or not the call failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MoveReport {
+    pub pages_moved: u64,
+    /// Pages with a result, from the first.
+    pub pages_done: u64,
+    /// Pages that were at the node before.
+    pub pages_there: u64,
+    /// Of the first attempts; ENGINE_AUTO: none was made.
+    pub engine_used: u32,
+    pub aborts: [u64; ABORT_SLOTS],
+    /// What ended the call early, if anything did.
+    pub error: Option<Error>,
+}
+
+impl Control {
+    /// Moves pages. With `results`, that vector is replaced by one result for
+    /// each page of the request.
+    pub fn move_pages(
+        &self,
+        request: &MoveRequest,
+        results: Option<&mut Vec<PageResult>>,
+    ) -> MoveReport {
+        let pages = (request.length / PAGE_SIZE as u64).min(MAX_MOVE_PAGES as u64 + 1) as usize;
+        let buffer = results.map_or(0, |results| {
+            results.clear();
+            results.resize(
+                pages,
+                PageResult {
+                    abort: ABORT_NONE,
+                    ..Default::default()
+                },
+            );
+            results.as_mut_ptr() as u64
+        });
+        let mut call = move_argument(request, buffer);
+        // SAFETY: the results have one element for each page of the request, or
+        // more than the kernel accepts in one call, and outlive it.
+        let result = unsafe { self.call(Call::Move, IOC_MOVE, &mut call) };
+        MoveReport {
+            pages_moved: call.pages_moved,
+            pages_done: call.pages_done,
+            pages_there: call.pages_there,
+            engine_used: call.engine_used,
+            aborts: call.aborts,
+            error: result.err().map(|error| Error {
+                reason: call.reason,
+                ..error
+            }),
+        }
+    }
+}
+
+fn move_argument(request: &MoveRequest, results: u64) -> Move {
+    Move {
+        size: size_of::<Move>() as u32,
+        flags: request.flags,
+        segment: request.device.segment,
+        bus: request.device.bus,
+        devfn: request.device.devfn,
+        engine: request.engine,
+        iova: request.iova,
+        length: request.length,
+        node: request.node,
+        retries: request.retries,
+        deadline_ns: request.deadline_ns,
+        results,
+        result_size: size_of::<PageResult>() as u32,
+        editor_cpu: cpu_argument(request.editor_cpu),
+        helper_cpu: cpu_argument(request.helper_cpu),
+        ..Default::default()
+    }
+}
+
+/// 0 leaves the choice to the module, so that CPU 0 is 1. A number that does not
+/// fit is of no CPU either way.
+fn cpu_argument(cpu: Option<u32>) -> u32 {
+    cpu.map_or(0, |cpu| cpu.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(editor_cpu: Option<u32>, helper_cpu: Option<u32>) -> MoveRequest {
+        MoveRequest {
+            device: PciAddress::new(1, 2, 3, 4),
+            iova: 0x10000,
+            length: 0x2000,
+            node: 1,
+            engine: ENGINE_RTM,
+            flags: MOVE_WATCH,
+            retries: 7,
+            deadline_ns: 8,
+            editor_cpu,
+            helper_cpu,
+        }
+    }
+
+    #[test]
+    fn cpu_0_is_not_any_cpu() {
+        let argument = move_argument(&request(Some(0), Some(5)), 0);
+        assert_eq!((argument.editor_cpu, argument.helper_cpu), (1, 6));
+        let argument = move_argument(&request(None, Some(u32::MAX)), 0);
+        assert_eq!((argument.editor_cpu, argument.helper_cpu), (0, u32::MAX));
+    }
+
+    #[test]
+    fn the_kernel_is_told_how_long_a_result_is() {
+        let argument = move_argument(&request(None, None), 0xf000);
+        assert_eq!(argument.size as usize, MOVE_SIZE_V0 + 16);
+        assert_eq!(argument.result_size as usize, size_of::<PageResult>());
+        assert_eq!(
+            (argument.results, argument.engine, argument.flags),
+            (0xf000, ENGINE_RTM, MOVE_WATCH)
+        );
+        assert_eq!(
+            (argument.segment, argument.bus, argument.devfn),
+            (1, 2, 3 << 3 | 4)
+        );
+    }
+}

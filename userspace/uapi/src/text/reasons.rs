@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Why a call was refused or stopped.
+
+use super::{text, Text};
+use crate::abi::*;
+
+pub const REASONS: &[Text] = &[
+    text(REASON_NONE, "none", "nothing stands in the way"),
+    text(
+        REASON_FORMAT,
+        "format",
+        "this IOMMU page-table format gets no accessed and dirty bits from the hardware here: use \
+         VT-d in scalable mode with first-stage tables (intel_iommu=on,sm_on), or the engine rtm \
+         where it is qualified",
+    ),
+    text(
+        REASON_IOMMU,
+        "iommu",
+        "pagemove does not know how this IOMMU updates accessed and dirty bits: use a device behind \
+         an Intel VT-d IOMMU in scalable mode",
+    ),
+    text(
+        REASON_INCOHERENT,
+        "incoherent",
+        "the IOMMU reads page tables past the CPU caches, where an accessed-bit update is a fault: \
+         use a coherent IOMMU (an emulator may load the module with allow_incoherent=1)",
+    ),
+    text(
+        REASON_LARGE_LEAF,
+        "large-leaf",
+        "the IOMMU maps this memory in a leaf larger than 4096 bytes: map it in smaller pieces, or \
+         load vfio_iommu_type1 with disable_hugepages=1",
+    ),
+    text(
+        REASON_SHARED_DOMAIN,
+        "shared-domain",
+        "a device that pagemove_vfio does not drive can reach the same memory: bind every device of \
+         the guest to pagemove_vfio",
+    ),
+    text(
+        REASON_DISABLED,
+        "disabled",
+        "verification found a lost write on this IOMMU before, so moving is off: do not use pagemove \
+         on this machine; only loading the module anew turns it on again",
+    ),
+    text(
+        REASON_NOT_MAPPED,
+        "not-mapped",
+        "the device has no mapping at this IOVA: give an IOVA that the VMM has mapped",
+    ),
+    text(
+        REASON_NOT_REGION,
+        "not-region",
+        "the IOVA maps memory that is not a page of a region: give the guest memory from \
+         /dev/pagemove (memory-backend-file, mem-path=/dev/pagemove, share=on)",
+    ),
+    text(
+        REASON_CLOSED_REGION,
+        "closed-region",
+        "the region of this page was closed: keep it open or mapped while its pages are to be moved",
+    ),
+    text(REASON_BUSY, "busy", "another call is moving this page: wait for it to end"),
+    text(
+        REASON_UNMAPPING,
+        "unmapping",
+        "the mapping is being removed or the device is being closed: ask again if it stays",
+    ),
+    text(
+        REASON_DEADLINE,
+        "deadline",
+        "the deadline passed before every page was moved: give more time or fewer pages",
+    ),
+    text(
+        REASON_SIGNAL,
+        "signal",
+        "a signal arrived before every page was moved: run it again for the rest",
+    ),
+    text(
+        REASON_NO_MEMORY,
+        "no-memory",
+        "the destination node has no free page: free memory there, or choose another node",
+    ),
+    text(
+        REASON_LOST_WRITE,
+        "lost-write",
+        "verification found that a device write was lost, so this IOMMU does not keep its promise: \
+         stop the guest and do not use pagemove on this machine",
+    ),
+    text(
+        REASON_NODE,
+        "node",
+        "the destination node does not exist, is offline or has no memory: choose one of \
+         /sys/devices/system/node/has_memory",
+    ),
+    text(
+        REASON_NO_VADDR,
+        "no-vaddr",
+        "the VMM has unmapped this page from its own address space, so VFIO can not hold it: keep \
+         guest memory mapped in the VMM",
+    ),
+    text(
+        REASON_NO_DOMAIN,
+        "no-domain",
+        "the device is not behind an IOMMU: turn the IOMMU on (intel_iommu=on,sm_on)",
+    ),
+    text(
+        REASON_ALIASED,
+        "aliased",
+        "the same page is mapped at a second IOVA: map each page of a region once",
+    ),
+    text(
+        REASON_UNQUALIFIED,
+        "unqualified",
+        "nothing shows that this engine loses no write on this machine and IOMMU: run \
+         `pagemove qualify`, or load the module with allow_unqualified=1",
+    ),
+    text(
+        REASON_NO_RTM,
+        "no-rtm",
+        "this CPU has no hardware transactions, or every one of them aborts: use an Intel CPU with \
+         RTM, booted with tsx=on, or the engine adbit",
+    ),
+    text(
+        REASON_TSC,
+        "tsc",
+        "the TSC is not invariant or the kernel found it unstable, so two CPUs can not agree on \
+         times: use the engine adbit",
+    ),
+    text(
+        REASON_CPUS,
+        "cpus",
+        "editor and helper need a CPU each: give two different CPUs that are online",
+    ),
+    text(
+        REASON_ENCRYPTED,
+        "encrypted",
+        "addresses in the IOMMU page table carry a memory encryption bit, which pagemove does not \
+         handle: boot with mem_encrypt=off",
+    ),
+    text(
+        REASON_STUCK,
+        "stuck",
+        "a helper still waits for a device that did not answer an invalidation: remove the device, \
+         or wait until it is found to be gone",
+    ),
+    text(
+        REASON_NOT_SCRATCH,
+        "not-scratch",
+        "an experiment works on pages of the caller's own region alone: map a region of the same \
+         open file and use its IOVA",
+    ),
+];
