@@ -9,6 +9,7 @@ mod module;
 mod pci;
 mod random;
 mod region;
+mod rig;
 mod signals;
 mod suites;
 mod system;
@@ -31,6 +32,11 @@ const SUITES: &[Suite] = &[
         "regions",
         "/dev/pagemove is a file that a VMM can use as guest memory",
         suites::regions::main,
+    ),
+    (
+        "rtm",
+        "the engine rtm on emulated transactions (argument: which part)",
+        suites::rtm::main,
     ),
     (
         "formats",

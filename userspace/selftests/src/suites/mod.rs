@@ -9,3 +9,4 @@ pub mod lifecycle;
 pub mod qemu;
 pub mod races;
 pub mod regions;
+pub mod rtm;
