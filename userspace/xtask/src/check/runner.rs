@@ -7,7 +7,9 @@ use super::{cargo, host, module, tap};
 use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict};
 use crate::vm::job::{Job, Terminal};
+use crate::vm::accel::Accel;
 use crate::vm::machine;
+use crate::vm::rtm::{self, Rtm};
 use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,9 +61,16 @@ fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> 
     if let Some(nodes) = &guest.nodes {
         profile.nodes = nodes.clone();
     }
-    let job = job(setup, guest, live)?;
+    let mut job = job(setup, guest, live)?;
+    let mut accel = setup.accel()?;
+    if guest.rtm {
+        // It is a part of TCG.
+        accel = Accel::Tcg;
+        profile.kernel.extend(rtm::KERNEL.map(String::from));
+        job.rtm = Some(Rtm { plugin: setup.rtm()?.clone(), options: guest.rtm_options.clone() });
+    }
     let unpacked = setup.place.build().join("kmod");
-    let outcome = machine::run(setup.root()?, &profile, setup.accel()?, &job, &unpacked, logs)?;
+    let outcome = machine::run(setup.root()?, &profile, accel, &job, &unpacked, logs)?;
     let judge = if guest.plain { verdict::of_status } else { verdict::of_tap };
     // The empty text is in every line.
     let allowed = if guest.corrupts { vec![String::new()] } else { guest.allow.clone() };

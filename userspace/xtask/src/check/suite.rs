@@ -77,6 +77,12 @@ pub struct Guest {
     /// the module is not unloaded.
     #[serde(default)]
     pub corrupts: bool,
+    /// Emulate hardware transactions.
+    #[serde(default)]
+    pub rtm: bool,
+    /// Options of that emulation (tests/rtm-emulation/README.md).
+    #[serde(default)]
+    pub rtm_options: Vec<String>,
     /// A test of the runner: the run has to fail with this text in a reason.
     pub red: Option<String>,
 }

@@ -127,6 +127,7 @@ fn whole_run(outcome: &Outcome, allowed: &[String]) -> Vec<String> {
     if let Some(why) = &outcome.stuck {
         wrong.push(format!("the module can not be unloaded: {why}"));
     }
+    wrong.extend(outcome.rtm.iter().flat_map(|report| report.complaints()));
     if !outcome.dmesg.contains("Linux version") {
         wrong.push("dmesg: the kernel's first line is not there".to_string());
     }

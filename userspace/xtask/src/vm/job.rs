@@ -4,6 +4,7 @@
 use super::initramfs::Initramfs;
 use super::kmod::Kmods;
 use super::profile::Profile;
+use super::rtm::Rtm;
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
@@ -44,6 +45,8 @@ pub struct Job {
     /// Whether pagemove has to be unloadable when the program has ended.
     pub unload: bool,
     pub timeout: Duration,
+    /// Emulate hardware transactions.
+    pub rtm: Option<Rtm>,
     /// Copy the output to ours while the program runs.
     pub live: bool,
     pub terminal: Option<Terminal>,
@@ -61,6 +64,7 @@ impl Job {
             argv,
             unload: true,
             timeout,
+            rtm: None,
             live: false,
             terminal: None,
         }

@@ -6,6 +6,7 @@ use super::console::Console;
 use super::job::Job;
 use super::profile::Profile;
 use super::qemu;
+use super::rtm::RtmReport;
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
@@ -37,6 +38,8 @@ pub struct Outcome {
     pub dmesg: String,
     /// Why pagemove could not be unloaded, if so.
     pub stuck: Option<String>,
+    /// What the emulation of RTM counted, if it was there and QEMU ended by itself.
+    pub rtm: Option<RtmReport>,
     pub wall: Duration,
 }
 
@@ -56,6 +59,9 @@ pub fn run(
     let console = Console::new()?;
     let files = qemu::Files { initrd: &scratch.initrd, dmesg: &dmesg, console: &console, disks: &scratch.disks };
     let mut command = qemu::command(root, profile, accel, &files);
+    let report = logs.join("rtm.report");
+    let rtm = job.rtm.as_ref();
+    command.args(rtm.iter().flat_map(|rtm| rtm.args(&report)));
     fs::write(logs.join("qemu.cmd"), format!("{command:?}\n"))?;
     let start = Instant::now();
     let mut child = spawn(&mut command, &logs.join("qemu.log"))?;
@@ -69,10 +75,11 @@ pub fn run(
         None if timed_out => End::TimedOut,
         None => End::Died,
     };
+    let rtm = rtm.filter(|_| !timed_out).map(|_| RtmReport::read(&report)).transpose()?;
     // A console that can not be read is not a clean one.
     let dmesg = fs::read(&dmesg).with_context(|| format!("reading {}", dmesg.display()))?;
     let dmesg = String::from_utf8_lossy(&dmesg).replace('\r', "");
-    Ok(Outcome { end, output: heard.text, dmesg, stuck: heard.stuck, wall: start.elapsed() })
+    Ok(Outcome { end, output: heard.text, dmesg, stuck: heard.stuck, rtm, wall: start.elapsed() })
 }
 
 /// An empty directory for the logs of this run, as an absolute path: QEMU's
