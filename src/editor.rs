@@ -175,10 +175,14 @@ impl Machine for EditorMachine<'_> {
         self.base.sum(page)
     }
 
+    /// The helper sleeps meanwhile: it would only keep others from its CPU.
     fn back_off(&mut self, ns: u64) {
-        if self.stop().is_none() {
-            self.base.back_off(ns);
+        if self.stop().is_some() {
+            return;
         }
+        self.pair.set_active(false);
+        self.base.back_off(ns);
+        self.pair.wake_helper();
     }
 }
 

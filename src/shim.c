@@ -651,7 +651,8 @@ struct task_struct *pagemove_thread_start(int (*run)(void *data), void *data,
 	if (IS_ERR(task))
 		return NULL;
 	get_task_struct(task);
-	set_user_nice(task, MIN_NICE);
+	/* Whoever runs in its place makes the other thread of the pair wait in vain. */
+	sched_set_fifo_low(task);
 	wake_up_process(task);
 	return task;
 }
