@@ -29,8 +29,8 @@ static bool prefix(struct vcpu *vcpu, struct instruction *in, uint8_t byte)
 	case 0x67: in->address32 = true; return true;
 	case 0xf2:
 	case 0xf3: in->repeat = byte; return true;
-	case 0x64: in->segment = vcpu->fs_base; return true;
-	case 0x65: in->segment = vcpu->gs_base; return true;
+	case 0x64: in->segment = vcpu_read(vcpu, NAME_FS_BASE); return true;
+	case 0x65: in->segment = vcpu_read(vcpu, NAME_GS_BASE); return true;
 	/* LOCK: a transaction is atomic as it is. The others mean nothing here. */
 	case 0xf0:
 	case 0x26:

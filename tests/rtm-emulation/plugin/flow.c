@@ -92,6 +92,12 @@ bool execute_flow(struct vcpu *vcpu, const struct instruction *in)
 		if (alu_condition(in->opcode, now->flags))
 			jump(vcpu, now->rip + in->immediate);
 		return true;
+	case 0x8f:
+		/* An address that RSP is part of would be that after the POP. */
+		if (in->reg % 8 || (in->mod != 3 && in->rm % 8 == RSP))
+			return false;
+		operand_set(vcpu, in, stack_size(in), pop(vcpu, stack_size(in)));
+		return true;
 	case 0x9c:
 		push(vcpu, now->flags & ~0x30000ull, stack_size(in));
 		return true;

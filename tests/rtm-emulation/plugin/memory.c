@@ -40,18 +40,21 @@ static struct line *touch(struct vcpu *vcpu, uint64_t address, bool write)
 	struct transaction *transaction = &vcpu->transaction;
 	uint8_t *host = translate(vcpu, address & ~(uint64_t)(LINE - 1), write);
 	struct line *line;
+	bool room = true;
 
 	if (!host)
 		return NULL;
 	line = lines_find(&transaction->lines, host);
+	/* What is read after that is what others can no longer change unseen. */
+	if (write && !(line && line->in_write_set))
+		room = guard_line(&transaction->guard, host);
 	if (!line) {
 		uint64_t content[LINE / 8];
 
-		for (int n = 0; n < LINE / 8; n++)
-			content[n] = ((volatile const uint64_t *)host)[n];
+		guard_read(&transaction->guard, host, content);
 		line = lines_add(&transaction->lines, host, content);
 	}
-	if (!line || (write && !lines_write(&transaction->lines, line, address))) {
+	if (!room || !line || (write && !lines_write(&transaction->lines, line, address))) {
 		transaction_abort(transaction, RTM_ABORTED_CAPACITY, STATUS_CAPACITY);
 		return NULL;
 	}

@@ -98,7 +98,7 @@ static void on_cpuid(unsigned int number, void *data)
 	uint32_t leaf;
 
 	(void)data;
-	leaf = vcpu_read(vcpu, REG_RAX);
+	leaf = vcpu_read(vcpu, NAME_RAX);
 	if (leaf != LEAF_FEATURES && leaf != LEAF_POWER)
 		return;
 	/* Other modes than 64-bit code, as in the BIOS, get QEMU's answer. */
@@ -106,8 +106,7 @@ static void on_cpuid(unsigned int number, void *data)
 		return;
 	vcpu_enter(vcpu, RETURN_ADDRESS);
 	helper_cpuid(vcpu->env);
-	for (int n = RAX; n <= RBX; n++)
-		now->gpr[n] = vcpu_read(vcpu, n);
+	memcpy(now->gpr, vcpu->env, sizeof(now->gpr));
 	if (leaf == LEAF_POWER && options.invariant_tsc)
 		now->gpr[RDX] |= EDX_INVARIANT_TSC;
 	if (leaf == LEAF_FEATURES && now->gpr[RBX])
@@ -156,6 +155,8 @@ static void at_exit(void *data)
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
+	const char *why;
+
 	if (strcmp(info->target_name, "x86_64") != 0 || !info->system_emulation) {
 		fprintf(stderr, "rtm: only for qemu-system-x86_64\n");
 		return -1;
@@ -165,6 +166,10 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
 			fprintf(stderr, "rtm: option %s: unknown, or a wrong value\n", argv[n]);
 			return -1;
 		}
+	}
+	if (!guard_init(&why)) {
+		fprintf(stderr, "rtm: %s\n", why);
+		return -1;
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation, NULL);
 	qemu_plugin_register_atexit_cb(id, at_exit, NULL);

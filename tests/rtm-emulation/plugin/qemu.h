@@ -104,6 +104,7 @@ void end_exclusive(void);
 /* The lock under which devices are emulated. */
 void bql_lock_impl(const char *file, int line);
 void bql_unlock(void);
+bool bql_locked(void);
 
 /* Whether an interrupt waits that the CPU would take now. */
 bool cpu_has_work(CPUState *cpu);

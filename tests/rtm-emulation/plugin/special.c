@@ -11,7 +11,7 @@ static void read_clock(struct vcpu *vcpu, const struct instruction *in)
 {
 	uint64_t now;
 
-	if (vcpu->no_rdtsc) {
+	if (!vcpu_may_rdtsc(vcpu)) {
 		transaction_abort(&vcpu->transaction, RTM_ABORTED_FAULT, 0);
 		return;
 	}

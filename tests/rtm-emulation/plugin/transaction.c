@@ -25,6 +25,7 @@ static int64_t now_ns(void)
 void transaction_init(struct transaction *transaction)
 {
 	lines_init(&transaction->lines);
+	guard_register(&transaction->guard);
 }
 
 void transaction_abort(struct transaction *transaction, enum rtm_counter cause, uint32_t status)
@@ -59,25 +60,40 @@ static void look(struct vcpu *vcpu)
 		transaction_abort(transaction, RTM_ABORTED_ENDLESS, 0);
 }
 
-/* One line is compared with each instruction, so a conflict is found soon. */
-static void compare_one(struct transaction *transaction)
+/*
+ * Has somebody touched the write set? One line of the others is compared each time,
+ * so that a conflict is found soon; all of them are when the transaction ends.
+ */
+static void check(struct transaction *transaction)
 {
-	struct lines *lines = &transaction->lines;
+	const struct lines *lines = &transaction->lines;
+	const struct line *line;
 
-	if (!lines->count || options.broken.validate)
+	if (options.broken.validate)
+		return;
+	if (atomic_load_explicit(&transaction->guard.hit, memory_order_relaxed)) {
+		count(RTM_WATCHED);
+		conflict(transaction);
+	}
+	if (!lines->count)
 		return;
 	if (transaction->compare >= lines->count)
 		transaction->compare = 0;
-	if (!memory_unchanged(&lines->all[transaction->compare++]))
+	line = &lines->all[transaction->compare++];
+	if (!guard_holds(&transaction->guard, line->host) && !memory_unchanged(line))
 		conflict(transaction);
 }
 
-static bool unchanged(const struct lines *lines)
+/* All of it, when nobody runs that could touch anything. */
+static void check_all(struct transaction *transaction)
 {
-	for (size_t n = 0; n < lines->count; n++)
+	const struct lines *lines = &transaction->lines;
+
+	check(transaction);
+	guard_release(&transaction->guard);
+	for (size_t n = 0; n < lines->count && !options.broken.validate; n++)
 		if (!memory_unchanged(&lines->all[n]))
-			return false;
-	return true;
+			conflict(transaction);
 }
 
 /* No other CPU runs and no device is emulated until `release`. */
@@ -105,11 +121,10 @@ static void commit(struct vcpu *vcpu)
 	struct transaction *transaction = &vcpu->transaction;
 
 	seize(vcpu);
-	if (!options.broken.validate && !unchanged(&transaction->lines))
+	check_all(transaction);
+	if (!memory_ready(vcpu))
 		conflict(transaction);
-	else if (!memory_ready(vcpu))
-		conflict(transaction);
-	else
+	if (!transaction->aborted)
 		memory_commit(vcpu);
 	release(vcpu);
 }
@@ -122,15 +137,21 @@ static void commit(struct vcpu *vcpu)
 static void confirm(struct vcpu *vcpu)
 {
 	struct transaction *transaction = &vcpu->transaction;
+	enum rtm_counter cause = transaction->cause;
+	uint32_t status = transaction->status;
 
-	if (transaction->cause != RTM_ABORTED_EXPLICIT && transaction->cause != RTM_ABORTED_FAULT)
-		return;
-	seize(vcpu);
-	if (!options.broken.validate && !unchanged(&transaction->lines)) {
+	if (cause == RTM_ABORTED_EXPLICIT || cause == RTM_ABORTED_FAULT) {
+		seize(vcpu);
 		transaction->aborted = false;
-		conflict(transaction);
+		check_all(transaction);
+		release(vcpu);
+		if (!transaction->aborted) {
+			transaction->aborted = true;
+			transaction->cause = cause;
+			transaction->status = status;
+		}
 	}
-	release(vcpu);
+	guard_release(&transaction->guard);
 }
 
 static void hold_up(struct vcpu *vcpu, int64_t ns)
@@ -145,7 +166,7 @@ static void hold_up(struct vcpu *vcpu, int64_t ns)
 		nanosleep(&nap, NULL);
 		cpu_exec_start(vcpu->cpu);
 		look(vcpu);
-		compare_one(&vcpu->transaction);
+		check(&vcpu->transaction);
 	}
 }
 
@@ -172,7 +193,7 @@ static void interpret(struct vcpu *vcpu)
 			execute(vcpu);
 		if (transaction->aborted)
 			return;
-		compare_one(transaction);
+		check(transaction);
 		if (transaction->executed % LOOK == 0)
 			look(vcpu);
 	}
@@ -217,6 +238,7 @@ static void begin(struct vcpu *vcpu, unsigned int length, int64_t target)
 	transaction->compare = 0;
 	transaction->began_ns = now_ns();
 	lines_clear(&transaction->lines);
+	atomic_store(&transaction->guard.hit, false);
 	if (++transaction->generation == 0) {
 		memset(transaction->translations, 0, sizeof(transaction->translations));
 		transaction->generation = 1;

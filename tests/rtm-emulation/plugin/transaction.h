@@ -8,6 +8,7 @@
 #define RTM_TRANSACTION_H
 
 #include "../control.h"
+#include "guard.h"
 #include "inject.h"
 #include "lines.h"
 
@@ -49,6 +50,7 @@ struct transaction {
 	uint64_t executed;
 	int64_t began_ns;
 	struct lines lines;
+	struct guard guard;
 	/* The line to be compared next. */
 	size_t compare;
 	struct translation translations[TRANSLATIONS];

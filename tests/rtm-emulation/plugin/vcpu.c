@@ -10,12 +10,12 @@
 
 static struct vcpu *vcpus[MAX_VCPUS];
 
-static const char *const names[REG_NAMES] = {
+static const char *const names[NAME_NAMES] = {
 	"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 	"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-	[REG_RIP] = "rip", [REG_CS] = "cs", [REG_CR4] = "cr4",
-	[REG_FS_BASE] = "fs_base", [REG_GS_BASE] = "gs_base",
-	[REG_XMM] = "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+	[NAME_RIP] = "rip", [NAME_CS] = "cs", [NAME_CR4] = "cr4",
+	[NAME_FS_BASE] = "fs_base", [NAME_GS_BASE] = "gs_base",
+	[NAME_XMM] = "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
 	"xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
 };
 
@@ -41,7 +41,7 @@ static void find_handles(struct vcpu *vcpu)
 	GArray *known = qemu_plugin_get_registers();
 	const qemu_plugin_reg_descriptor *each = (const void *)known->data;
 
-	for (int name = 0; name < REG_NAMES; name++) {
+	for (int name = 0; name < NAME_NAMES; name++) {
 		for (unsigned int n = 0; n < known->len && !vcpu->handles[name]; n++)
 			if (strcmp(each[n].name, names[name]) == 0)
 				vcpu->handles[name] = each[n].handle;
@@ -104,12 +104,12 @@ void vcpu_write(struct vcpu *vcpu, enum reg_name name, uint64_t value)
 void vcpu_read_xmm(struct vcpu *vcpu, uint64_t xmm[16][2])
 {
 	for (int n = 0; n < 16; n++)
-		read_bytes(vcpu, REG_XMM + n, xmm[n], sizeof(xmm[n]));
+		read_bytes(vcpu, NAME_XMM + n, xmm[n], sizeof(xmm[n]));
 }
 
 void vcpu_write_xmm(struct vcpu *vcpu, unsigned int n, const uint64_t value[2])
 {
-	write_bytes(vcpu, REG_XMM + n, value, 2 * sizeof(*value));
+	write_bytes(vcpu, NAME_XMM + n, value, 2 * sizeof(*value));
 }
 
 /*
@@ -138,17 +138,25 @@ static void find_env(struct vcpu *vcpu)
 	vcpu->env = found;
 }
 
+static void read_registers(struct vcpu *vcpu)
+{
+	uint64_t *gpr = vcpu->transaction.now.gpr;
+
+	if (vcpu->env) {
+		memcpy(gpr, vcpu->env, 16 * sizeof(*gpr));
+		return;
+	}
+	for (int n = 0; n < 16; n++)
+		gpr[n] = vcpu_read(vcpu, n);
+	find_env(vcpu);
+}
+
 bool vcpu_locate(struct vcpu *vcpu)
 {
-	struct registers *now = &vcpu->transaction.now;
-
-	for (int n = 0; n < 16; n++)
-		now->gpr[n] = vcpu_read(vcpu, n);
-	if (!vcpu->env)
-		find_env(vcpu);
+	read_registers(vcpu);
 	if (!vcpu->env)
 		return false;
-	vcpu->user = (vcpu_read(vcpu, REG_CS) & 3) == 3;
+	vcpu->user = (vcpu_read(vcpu, NAME_CS) & 3) == 3;
 	/* An odd number is one of 32 bits. */
 	vcpu->mmu_index = x86_mmu_index_pl(vcpu->env, vcpu->user ? 3 : 0);
 	vcpu->bits64 = !(vcpu->mmu_index & 1);
@@ -162,26 +170,29 @@ void vcpu_enter(struct vcpu *vcpu, uintptr_t return_address)
 	if (!vcpu_locate(vcpu))
 		die("CPU %u: QEMU's state of it was not found", vcpu->number);
 	cpu_restore_state(vcpu->cpu, return_address);
-	now->rip = vcpu_read(vcpu, REG_RIP);
+	now->rip = vcpu_read(vcpu, NAME_RIP);
 	now->flags = helper_read_eflags(vcpu->env);
-	vcpu->no_rdtsc = vcpu->user && vcpu_read(vcpu, REG_CR4) & CR4_TSD;
-	vcpu->fs_base = vcpu_read(vcpu, REG_FS_BASE);
-	vcpu->gs_base = vcpu_read(vcpu, REG_GS_BASE);
 }
 
 void vcpu_leave(struct vcpu *vcpu)
 {
 	const struct registers *now = &vcpu->transaction.now;
 
-	for (int n = 0; n < 16; n++)
-		vcpu_write(vcpu, n, now->gpr[n]);
+	memcpy(vcpu->env, now->gpr, sizeof(now->gpr));
 	helper_write_eflags(vcpu->env, now->flags, STATUS_FLAGS | DF);
 	qemu_plugin_set_pc(now->rip);
+}
+
+bool vcpu_may_rdtsc(struct vcpu *vcpu)
+{
+	return !vcpu->user || !(vcpu_read(vcpu, NAME_CR4) & CR4_TSD);
 }
 
 /* QEMU's function leaves the result in the registers, which vcpu_leave overwrites. */
 uint64_t vcpu_rdtsc(struct vcpu *vcpu)
 {
+	const uint64_t *gpr = (const uint64_t *)vcpu->env;
+
 	helper_rdtsc(vcpu->env);
-	return vcpu_read(vcpu, REG_RDX) << 32 | (uint32_t)vcpu_read(vcpu, REG_RAX);
+	return gpr[RDX] << 32 | (uint32_t)gpr[RAX];
 }

@@ -14,15 +14,14 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 /* Registers by which the plugin interface knows them. */
 enum reg_name {
 	/* 0 to 15: the general ones, numbered as in instructions. */
-	REG_RAX = RAX,
-	REG_RDX = RDX,
-	REG_RIP = 16,
-	REG_CS,
-	REG_CR4,
-	REG_FS_BASE,
-	REG_GS_BASE,
-	REG_XMM,
-	REG_NAMES = REG_XMM + 16,
+	NAME_RAX = RAX,
+	NAME_RIP = 16,
+	NAME_CS,
+	NAME_CR4,
+	NAME_FS_BASE,
+	NAME_GS_BASE,
+	NAME_XMM,
+	NAME_NAMES = NAME_XMM + 16,
 };
 
 #define MAX_VCPUS 64
@@ -30,14 +29,13 @@ enum reg_name {
 struct vcpu {
 	unsigned int number;
 	CPUState *cpu;
-	/* Where QEMU keeps the registers of this CPU, for its own functions. */
+	/* QEMU's state of this CPU; it begins with the general registers. */
 	CPUArchState *env;
-	struct qemu_plugin_register *handles[REG_NAMES];
+	struct qemu_plugin_register *handles[NAME_NAMES];
 	GByteArray *buffer;
 	/* In which way this CPU translates addresses now: its mode and privileges. */
 	int mmu_index;
-	bool user, bits64, no_rdtsc;
-	uint64_t fs_base, gs_base;
+	bool user, bits64;
 	struct transaction transaction;
 };
 
@@ -55,6 +53,7 @@ void vcpu_leave(struct vcpu *vcpu) __attribute__((noreturn));
 
 uint64_t vcpu_read(struct vcpu *vcpu, enum reg_name name);
 void vcpu_write(struct vcpu *vcpu, enum reg_name name, uint64_t value);
+bool vcpu_may_rdtsc(struct vcpu *vcpu);
 uint64_t vcpu_rdtsc(struct vcpu *vcpu);
 /* The XMM registers, as two words each. */
 void vcpu_read_xmm(struct vcpu *vcpu, uint64_t xmm[16][2]);
