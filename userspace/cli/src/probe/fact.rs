@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Fact<T> {
-    // First, so that it is tried first when a report is read back.
-    Unknown(Unknown),
+    // Tried first when a report is read back. No value here looks like the other,
+    // which on its part would take a list of one text.
     Known(T),
+    Unknown(Unknown),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,12 @@ impl<T: PartialEq> Fact<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_one_text_is_no_reason() {
+        let fact: Fact<Vec<String>> = serde_json::from_str(r#"["text"]"#).unwrap();
+        assert_eq!(fact, Known(vec!["text".to_string()]));
+    }
 
     #[test]
     fn json_is_the_value_or_the_reason() {

@@ -85,8 +85,9 @@ mod tests {
 
     #[test]
     fn the_worst_finding_decides() {
-        let [blocker, unknown, step] = [Finding::blocker, Finding::unknown, Finding::step]
-            .map(|make: fn(&'static str, &'static str, &'static str) -> Finding| make("", "", ""));
+        let blocker = Finding::blocker("", "", "");
+        let unknown = Finding::unknown("", "", "");
+        let step = Finding::step("", "", "");
         assert_eq!(Verdict::of([]), Verdict::Possible);
         assert_eq!(Verdict::of([&step]), Verdict::Possible);
         assert_eq!(Verdict::of([&step, &unknown]), Verdict::Unknown);
