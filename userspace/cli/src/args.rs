@@ -57,6 +57,10 @@ pub enum Command {
     /// What was moved since the module was loaded, and how long it took.
     Stats(StatsArgs),
     /// What this host can do, and why not what it can not; needs no module.
+    ///
+    /// Finds out what pagemove needs of CPU, IOMMUs, devices and kernel, and says of
+    /// each engine whether it can work here; of every no, why, and what would help.
+    /// Changes nothing. Works without the module and without root, but then says less.
     Probe(ProbeArgs),
 }
 
@@ -189,9 +193,6 @@ Exit codes of this command:
   1  none can, or that could not be found out (the report says why)
   2  wrong usage, or no such device";
 
-/// Finds out what pagemove needs of CPU, IOMMUs, devices and kernel, and says of
-/// each engine whether it can work here; of every no, why, and what would help.
-/// Changes nothing. Works without the module and without root, but then says less.
 #[derive(clap::Args, Debug)]
 #[command(after_help = PROBE_EXIT_CODES)]
 pub struct ProbeArgs {
