@@ -93,7 +93,14 @@ fn probe_of_this_machine_ends_with_an_answer() {
 fn probe_help_names_its_exit_codes() {
     let output = probe(&Fake::intel(), "--help");
     let help = text(&output.stdout);
-    for part in ["Changes nothing", "Exit codes", "\n  0  ", "\n  1  ", "\n  2  ", "--json"] {
+    for part in [
+        "Changes nothing",
+        "Exit codes",
+        "\n  0  ",
+        "\n  1  ",
+        "\n  2  ",
+        "--json",
+    ] {
         assert!(help.contains(part), "{part}: {help}");
     }
     assert!(!help.contains("--root"));

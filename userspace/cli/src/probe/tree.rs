@@ -149,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn what_may_not_be_read_needs_root() {
+        let denied = || Err::<(), _>(io::Error::from(ErrorKind::PermissionDenied));
+        assert_eq!(found("dev/f", denied()).why(), Some("needs root: /dev/f"));
+        let missing = Err::<(), _>(io::Error::from(ErrorKind::NotFound));
+        assert_eq!(found("dev/f", missing), Known(None));
+    }
+
+    #[test]
     fn lists_are_read_strictly() {
         assert_eq!(list("f", "0-2,5"), Known(vec![0, 1, 2, 5]));
         assert_eq!(list("f", ""), Known(vec![]));
