@@ -43,7 +43,8 @@ fn probe_exits_with_1_where_none_can() {
         let output = probe(&fake, "--json");
         assert_eq!(output.status.code(), Some(1));
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!(json["verdict"], "not-possible");
+        assert_eq!(json["engines"][0]["engine"], "adbit");
+        assert_eq!(json["engines"][0]["verdict"], "not-possible");
     }
 }
 

@@ -115,6 +115,7 @@ impl Report {
     fn gather_notes(&self) -> Vec<String> {
         let mut notes = verdict::surprises(self);
         notes.extend(cpu::notes(&self.cpu));
+        notes.extend(cores::notes(&self.sockets));
         notes.extend(vfio::notes(&self.vfio));
         notes.extend(numa::notes(&self.nodes));
         if let Known(Some(info)) = &self.module.info {

@@ -148,23 +148,28 @@ fn probe_clocks() {
     assert_eq!(has(&report(&fake), RTM, "tsc-unknown").kind, Kind::Unknown);
 }
 
+/// Places, whether two CPUs are there, and whether they are good ones.
 #[test]
-fn probe_cores_of_one_socket() {
+fn probe_cpus_for_editor_and_helper() {
     let fake = machine("", "");
-    for (cpus, good) in [
-        (&[(0, "0"), (0, "1")][..], true),
-        (&[(0, "0,2"), (0, "1,3"), (0, "0,2"), (0, "1,3")], true),
-        (&[(0, "0-1"), (0, "0-1")], false),
-        (&[(0, "0"), (1, "1")], false),
-        (&[(0, "0")], false),
+    for (cpus, two, near) in [
+        (&[(0, "0"), (0, "1")][..], true, true),
+        (
+            &[(0, "0,2"), (0, "1,3"), (0, "0,2"), (0, "1,3")],
+            true,
+            true,
+        ),
+        (&[(0, "0-1"), (0, "0-1")], true, false),
+        (&[(0, "0"), (1, "1")], true, false),
+        (&[(0, "0")], false, true),
     ] {
         fake.cpus(cpus);
-        let found = finding(&report(&fake), RTM, "one-core");
-        assert_eq!(found.is_none(), good, "{cpus:?}");
+        let report = report(&fake);
+        let found = finding(&report, RTM, "one-cpu");
+        assert_eq!(found.is_none(), two, "{cpus:?}");
+        let noted = |note: &String| note.contains("no socket has two cores");
+        assert_eq!(!report.notes.iter().any(noted), near, "{cpus:?}");
     }
     fake.file("sys/devices/system/cpu/online", "0-zz");
-    assert_eq!(
-        has(&report(&fake), RTM, "cores-unknown").kind,
-        Kind::Unknown
-    );
+    assert_eq!(has(&report(&fake), RTM, "cpus-unknown").kind, Kind::Unknown);
 }
