@@ -49,6 +49,11 @@ const SUITES: &[Suite] = &[
         suites::cli::main,
     ),
     (
+        "probe",
+        "pagemove probe expects what the module sees (argument: the format)",
+        suites::probe::main,
+    ),
+    (
         "lifecycle",
         "the module can not go while it is in use, and can when it is not",
         suites::lifecycle::main,

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod formats;
 pub mod kill9;
 pub mod lifecycle;
+pub mod probe;
 pub mod qemu;
 pub mod races;
 pub mod regions;
