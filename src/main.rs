@@ -108,7 +108,7 @@ module! {
         },
         inject: u8 {
             default: 0,
-            description: "1: put the old entry back after some commits",
+            description: "1: put the old entry back after some commits, 2: say that devices are gone",
         },
         stall_step: u8 {
             default: 0,

@@ -13,9 +13,7 @@ mod sweep;
 use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{
-    text, MoveReport, PageResult, Session, ENGINE_RTM, PAGE_ABORTED, PAGE_MOVED,
-};
+use pagemove_uapi::{text, PageResult, Session, ENGINE_RTM, PAGE_MOVED};
 
 use crate::bench;
 use crate::rig::Rig;
@@ -53,25 +51,6 @@ fn cause(result: &PageResult) -> String {
 fn is_intact(rig: &mut Rig, page: usize, node: i32, seed: u64) -> Result<()> {
     ensure!(rig.node_of(page)? == node, "page {page} is elsewhere");
     rig.check(page, seed)
-}
-
-/// A move of one page that ends in an abort with this cause.
-fn expect_abort(wanted: u8, (report, results): &(MoveReport, Vec<PageResult>)) -> Result<()> {
-    let result = results.first().context("no result")?;
-    ensure!(
-        result.outcome == PAGE_ABORTED && result.abort == wanted && result.engine == 0,
-        "outcome {}, cause {}, engine {}: {}",
-        text::name_or_number(text::OUTCOMES, result.outcome.into()),
-        cause(result),
-        result.engine,
-        bench::describe(report)
-    );
-    ensure!(report.pages_moved == 0, "{} moved", report.pages_moved);
-    ensure!(
-        report.aborts[usize::from(wanted)] >= 1,
-        "the cause was not counted"
-    );
-    Ok(())
 }
 
 /// Moves a page to the other node, with retries, and checks it with this content.

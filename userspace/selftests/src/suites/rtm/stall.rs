@@ -11,6 +11,7 @@ use pagemove_uapi::{
 };
 
 use super::{cause, is_intact, move_over, session};
+use crate::bench::Nodes;
 use crate::rig::Rig;
 use crate::tap::{self, Case, Pass};
 use crate::{bench, module};
@@ -51,6 +52,7 @@ fn stalled(step: u32, harmless: bool) -> Result<()> {
         "allow_incoherent=1 allow_unqualified=1 stall_step={step} stall_us=10000 stall_count=1"
     ))?;
     let mut rig = Rig::open(4)?;
+    let Nodes { here, there } = rig.nodes;
     // The first attempt of this session meets the stall.
     let request = rig.request(0, 1, ENGINE_RTM, rig.nodes.there);
     let (report, results) = rig.move_pages(&request);
@@ -62,7 +64,7 @@ fn stalled(step: u32, harmless: bool) -> Result<()> {
             bench::describe(&report),
             cause(&result)
         );
-        is_intact(&mut rig, 0, rig.nodes.there, 0)?;
+        is_intact(&mut rig, 0, there, 0)?;
     } else {
         // The slots are set late, or not at all. One that is set while the editor is
         // about to give up may be a conflict.
@@ -74,7 +76,7 @@ fn stalled(step: u32, harmless: bool) -> Result<()> {
             result.outcome,
             cause(&result)
         );
-        is_intact(&mut rig, 0, rig.nodes.here, 0)?;
+        is_intact(&mut rig, 0, here, 0)?;
     }
     let after_stall = session(&rig)?;
     for _ in 0..AFTERWARDS {
