@@ -9,6 +9,7 @@ use crate::memory::Slice;
 use crate::nvme::Nvme;
 use crate::pci::PciId;
 use crate::vfio::Assigned;
+use crate::virtio_net::VirtioNet;
 
 /// Which way the bytes go, as the device sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub trait DmaDevice: Send {
 pub enum Kind {
     Edu,
     Nvme,
+    /// A virtio network card that receives what it sends; it may have ATS.
+    VirtioNet,
 }
 
 /// How a device is to be set up.
@@ -90,6 +93,7 @@ impl Kind {
         match self {
             Kind::Edu => "edu",
             Kind::Nvme => "nvme",
+            Kind::VirtioNet => "virtio-net",
         }
     }
 
@@ -103,6 +107,10 @@ impl Kind {
                 vendor: 0x1b36,
                 device: 0x0010,
             },
+            Kind::VirtioNet => PciId {
+                vendor: 0x1af4,
+                device: 0x1041,
+            },
         }
     }
 
@@ -111,6 +119,7 @@ impl Kind {
         match self {
             Kind::Edu => 0,
             Kind::Nvme => Nvme::control_pages(depth),
+            Kind::VirtioNet => VirtioNet::CONTROL_PAGES,
         }
     }
 
@@ -126,6 +135,7 @@ impl Kind {
         Ok(match self {
             Kind::Edu => Box::new(Edu::start(assigned)?),
             Kind::Nvme => Box::new(Nvme::start(assigned, control, setup)?),
+            Kind::VirtioNet => Box::new(VirtioNet::start(assigned, control, setup)?),
         })
     }
 }

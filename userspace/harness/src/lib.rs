@@ -23,4 +23,7 @@ pub mod soak;
 pub mod storm;
 pub mod tap;
 pub mod vfio;
+pub mod virtio_net;
+pub mod virtio_pci;
+pub mod virtqueue;
 pub mod writers;

@@ -35,8 +35,8 @@ enum Program {
 fn main() -> ExitCode {
     let result = match Arguments::parse().program {
         Program::Guest(options) => guest::run(&options),
-        Program::Soak(options) => soak::run(&options, "nvme"),
-        Program::Edu(options) => soak::run(&soak::Options::for_edu(options), "edu"),
+        Program::Soak(options) => soak::run(&options),
+        Program::Edu(options) => soak::run(&soak::Options::for_edu(options)),
         Program::Demo(options) => demo::run(&options),
         Program::Sabotage(options) => sabotage::run(&options),
     };

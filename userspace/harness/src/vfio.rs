@@ -20,6 +20,9 @@ use crate::pci::PciBus;
 
 /// Command register in PCI configuration space, and its bits.
 const PCI_COMMAND: u64 = 4;
+/// The list of capabilities: where the first is, and in each its kind and the next.
+const PCI_CAPABILITIES: u64 = 0x34;
+const CAPABILITIES_MAX: usize = 48;
 const PCI_COMMAND_MEMORY: u16 = 1 << 1;
 const PCI_COMMAND_MASTER: u16 = 1 << 2;
 
@@ -109,10 +112,39 @@ impl Assigned {
     }
 
     fn read_command(&self) -> u16 {
-        let mut bytes = [0; 2];
+        u16::from_le_bytes(self.read_config(PCI_COMMAND))
+    }
+
+    fn read_config<const N: usize>(&self, offset: u64) -> [u8; N] {
+        let mut bytes = [0; N];
         self.device
-            .region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut bytes, PCI_COMMAND);
-        u16::from_le_bytes(bytes)
+            .region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut bytes, offset);
+        bytes
+    }
+
+    /// A register of its configuration space.
+    pub fn read_config8(&self, offset: u64) -> u8 {
+        u8::from_le_bytes(self.read_config(offset))
+    }
+
+    pub fn read_config32(&self, offset: u64) -> u32 {
+        u32::from_le_bytes(self.read_config(offset))
+    }
+
+    /// Where its capabilities of one kind are.
+    pub fn capabilities(&self, kind: u8) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut at = self.read_config8(PCI_CAPABILITIES) & !3;
+        for _ in 0..CAPABILITIES_MAX {
+            if at == 0 {
+                break;
+            }
+            if self.read_config8(at.into()) == kind {
+                found.push(at.into());
+            }
+            at = self.read_config8(u64::from(at) + 1) & !3;
+        }
+        found
     }
 
     /// Resets the function.
@@ -193,6 +225,8 @@ impl Bar {
         unsafe { self.base.add(offset).cast() }
     }
 
+    accessors!(read8, write8, u8);
+    accessors!(read16, write16, u16);
     accessors!(read32, write32, u32);
     accessors!(read64, write64, u64);
 }
