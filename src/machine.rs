@@ -80,6 +80,8 @@ impl Transfer for KernelMachine<'_> {
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
+        #[cfg(pagemove_test)]
+        let _mark = crate::marker::Mark::copy_of(from);
         let (from, to) = (words(from), words(to));
         let mut sum = sum;
         for n in 0..WORDS {

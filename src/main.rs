@@ -18,6 +18,8 @@ mod file;
 mod frames;
 mod ioctl;
 mod machine;
+#[cfg(pagemove_test)]
+mod marker;
 mod mms;
 mod mover;
 mod page;
@@ -73,6 +75,10 @@ module! {
         inject: u8 {
             default: 0,
             description: "1: put the old entry back after some commits",
+        },
+        mark: u8 {
+            default: 0,
+            description: "1: mark begin and end of each copy in QEMU's trace (QEMU only)",
         },
     },
 }

@@ -38,3 +38,9 @@ pub(crate) fn spoils_now() -> bool {
     static COMMITS: AtomicU64 = AtomicU64::new(0);
     *module_parameters::inject.value() == 1 && COMMITS.fetch_add(1, Ordering::Relaxed) % 7 == 6
 }
+
+/// Whether to mark copies in the emulator's trace.
+#[cfg(pagemove_test)]
+pub(crate) fn marks_copies() -> bool {
+    *module_parameters::mark.value() == 1
+}
