@@ -77,7 +77,11 @@ pub struct Guest {
     /// the module is not unloaded.
     #[serde(default)]
     pub corrupts: bool,
-    /// A test of the runner: the run has to fail with this text in a reason.
+    /// Events that QEMU traces. What the program claims to have moved is compared with
+    /// them.
+    #[serde(default)]
+    pub trace: Vec<String>,
+    /// A test of the runner or of a judge: the run has to fail with this text in a reason.
     pub red: Option<String>,
 }
 
