@@ -22,6 +22,9 @@ pub struct Options {
     /// The tool that moves.
     #[arg(long, default_value = "pagemove")]
     pub tool: String,
+    /// The engine that the tool asks for.
+    #[arg(long, default_value = "auto")]
+    pub engine: String,
     /// Further attempts at an aborted page.
     #[arg(long, default_value_t = 100)]
     pub retries: u32,
@@ -118,8 +121,10 @@ impl Campaign {
         let status_before = guest.status()?;
         let mover = Mover {
             program: options.tool.clone(),
+            engine: options.engine.clone(),
             retries: options.retries,
             no_verify,
+            even_if_there: false,
         };
         let range = Range::whole(&guest.layout);
         let deadline =
@@ -186,6 +191,14 @@ impl Campaign {
                 }
             })
             .collect())
+    }
+
+    /// The same; a page that is there already goes to another place of the node.
+    pub fn move_even_if_there(&mut self, node: i32) -> Result<Report> {
+        self.mover.even_if_there = true;
+        let report = self.move_to(node);
+        self.mover.even_if_there = false;
+        report
     }
 
     fn check_places(&mut self, report: &Report, node: i32) -> Result<()> {

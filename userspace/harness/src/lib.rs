@@ -3,6 +3,7 @@
 //! memory and accounts for every DMA, and the test programs that use it.
 
 pub mod account;
+pub mod ats;
 pub mod campaign;
 pub mod child;
 pub mod demo;

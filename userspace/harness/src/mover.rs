@@ -55,8 +55,10 @@ impl Range {
 #[derive(Clone, Debug)]
 pub struct Mover {
     pub program: String,
+    pub engine: String,
     pub retries: u32,
     pub no_verify: bool,
+    pub even_if_there: bool,
 }
 
 /// What `pagemove move --json` prints, as far as it is used here.
@@ -135,7 +137,12 @@ impl Mover {
             &node.to_string(),
             "--retries",
             &self.retries.to_string(),
+            "--engine",
+            &self.engine,
         ]);
+        if self.even_if_there {
+            command.arg("--even-if-there");
+        }
         if self.no_verify {
             command.arg("--no-verify");
         }
@@ -236,8 +243,10 @@ mod tests {
             .unwrap();
         let mover = Mover {
             program: path.to_string_lossy().into_owned(),
+            engine: "auto".into(),
             retries: 0,
             no_verify: false,
+            even_if_there: false,
         };
         let error = mover.start("0:0.0", &range, 1).finish().unwrap_err();
         assert!(error.to_string().contains("Some(0)"), "{error}");

@@ -65,6 +65,12 @@ pub fn note(text: &str) {
     }
 }
 
+/// Something that the runner compares with what QEMU traced. The prefix is that of
+/// xtask, vm/machine.rs.
+pub fn claim(text: &str) {
+    say(&format!("@pagemove-vm claim {text}"));
+}
+
 /// The whole program can not run here.
 pub fn skip_all(why: &str) -> ExitCode {
     say("TAP version 13");
