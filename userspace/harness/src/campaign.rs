@@ -195,10 +195,16 @@ impl Campaign {
 
     /// The same; a page that is there already goes to another place of the node.
     pub fn move_even_if_there(&mut self, node: i32) -> Result<Report> {
+        let running = self.start_even_if_there(node);
+        self.finish_move(running, node)
+    }
+
+    /// Begins that.
+    pub fn start_even_if_there(&mut self, node: i32) -> Running {
         self.mover.even_if_there = true;
-        let report = self.move_to(node);
+        let running = self.start_move(node);
         self.mover.even_if_there = false;
-        report
+        running
     }
 
     fn check_places(&mut self, report: &Report, node: i32) -> Result<()> {

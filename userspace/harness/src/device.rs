@@ -53,11 +53,14 @@ pub struct Limits {
     pub store: u64,
     /// Every byte that it reaches is below this address.
     pub iova_end: u64,
+    /// What it read it writes in the same order: who is next must find pages.
+    pub in_order: bool,
     /// A transfer that takes longer than this is lost.
     pub timeout_s: u64,
 }
 
-/// A device with a store. Transfers complete in any order.
+/// A device with a store. Transfers complete in any order, but see
+/// [`Limits::in_order`].
 pub trait DmaDevice: Send {
     fn limits(&self) -> Limits;
 

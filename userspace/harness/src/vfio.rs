@@ -11,9 +11,11 @@ use anyhow::{ensure, Context, Result};
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use vfio_bindings::bindings::vfio::{
-    VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_REGION_INFO_FLAG_MMAP,
+    VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_REQ_IRQ_INDEX,
+    VFIO_REGION_INFO_FLAG_MMAP,
 };
 use vfio_ioctls::{VfioContainer, VfioDevice};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::memory::Memory;
 use crate::pci::PciBus;
@@ -145,6 +147,13 @@ impl Assigned {
             at = self.read_config8(u64::from(at) + 1) & !3;
         }
         found
+    }
+
+    /// Has an event counted up when VFIO wants the device to be closed.
+    pub fn tell_requests(&self, event: &EventFd) -> Result<()> {
+        self.device
+            .enable_irq(VFIO_PCI_REQ_IRQ_INDEX, vec![event])
+            .with_context(|| format!("{}: no requests can be heard", self.address))
     }
 
     /// Resets the function.

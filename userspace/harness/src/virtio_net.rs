@@ -154,6 +154,7 @@ impl DmaDevice for VirtioNet {
             max_length: MAX_PAGES * PAGE_SIZE,
             store: u64::from(self.depth) * (MAX_PAGES * PAGE_SIZE) as u64,
             iova_end: u64::MAX,
+            in_order: true,
             timeout_s: 20,
         }
     }
@@ -187,7 +188,9 @@ impl DmaDevice for VirtioNet {
             return self.complete(SEND, used).map(Some);
         }
         let received = self.receive.queue.take();
-        received.map(|used| self.complete(RECEIVE, used)).transpose()
+        received
+            .map(|used| self.complete(RECEIVE, used))
+            .transpose()
     }
 
     fn stop(&mut self) -> Result<()> {

@@ -104,8 +104,10 @@ impl VirtioPci {
         );
         for half in 0..2 {
             self.bar.write32(self.common + DRIVER_FEATURE_SELECT, half);
-            self.bar
-                .write32(self.common + DRIVER_FEATURE, (FEATURES >> (half * 32)) as u32);
+            self.bar.write32(
+                self.common + DRIVER_FEATURE,
+                (FEATURES >> (half * 32)) as u32,
+            );
         }
         self.set_status(begun | VIRTIO_CONFIG_S_FEATURES_OK);
         ensure!(

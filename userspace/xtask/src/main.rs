@@ -67,7 +67,7 @@ enum Task {
     /// Move a guest's memory under live DMA, and watch
     Demo,
     /// Boot a VM and run a program in it
-    Vm(vm::command::VmArguments),
+    Vm(Box<vm::command::VmArguments>),
 }
 
 fn main() -> ExitCode {
