@@ -115,6 +115,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Check(arguments) => check::command::check(&place, arguments),
         Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
         Task::Demo => check::command::live(&place, Group::Demo),
-        Task::Vm(vm) => vm::command::run(&place, vm),
+        Task::Vm(vm) => vm::command::run(&place, *vm),
     }
 }
