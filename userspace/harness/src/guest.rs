@@ -208,7 +208,7 @@ impl Guest {
     /// Closes the device. CPUs go on, and at last every page is checked.
     fn live_without_device(self, storm: Storm<'_>, account: &Account, stop: &AtomicBool) {
         let mut ledger = storm.abandon();
-        drop(self.assigned);
+        self.assigned.close_device();
         account.closed.add(1);
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));

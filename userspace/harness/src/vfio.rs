@@ -2,8 +2,8 @@
 //! A device that is assigned to this process through VFIO: a type 1 container
 //! with one group, as every VMM uses it.
 
-use std::os::fd::AsRawFd;
-use std::os::fd::BorrowedFd;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 
@@ -159,6 +159,18 @@ impl Assigned {
     /// Resets the function.
     pub fn reset(&self) {
         self.device.reset();
+    }
+
+    /// Closes a device that is going away, and nothing else: group, container and
+    /// mappings last as long as this process. (When a VfioDevice is dropped it looks its
+    /// group up in sysfs after it has closed the device, and panics if it is gone by
+    /// then.)
+    pub fn close_device(self) {
+        let device = ManuallyDrop::new(self.device);
+        // The container maps it until the end.
+        std::mem::forget(self.memory);
+        // SAFETY: the descriptor is the device's, which nobody can use any more.
+        drop(unsafe { OwnedFd::from_raw_fd(device.as_raw_fd()) });
     }
 
     /// Maps a BAR into this process.
