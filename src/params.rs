@@ -105,3 +105,9 @@ pub(crate) fn stall(duty: Duty) {
 /// The shipped helper never stalls.
 #[cfg(not(pagemove_test))]
 pub(crate) fn stall(_duty: Duty) {}
+
+/// Whether to mark copies in the emulator's trace.
+#[cfg(pagemove_test)]
+pub(crate) fn marks_copies() -> bool {
+    *module_parameters::mark.value() == 1
+}

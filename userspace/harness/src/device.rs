@@ -9,6 +9,7 @@ use crate::memory::Slice;
 use crate::nvme::Nvme;
 use crate::pci::PciId;
 use crate::vfio::Assigned;
+use crate::virtio_net::VirtioNet;
 
 /// Which way the bytes go, as the device sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +53,14 @@ pub struct Limits {
     pub store: u64,
     /// Every byte that it reaches is below this address.
     pub iova_end: u64,
+    /// What it read it writes in the same order: who is next must find pages.
+    pub in_order: bool,
     /// A transfer that takes longer than this is lost.
     pub timeout_s: u64,
 }
 
-/// A device with a store. Transfers complete in any order.
+/// A device with a store. Transfers complete in any order, but see
+/// [`Limits::in_order`].
 pub trait DmaDevice: Send {
     fn limits(&self) -> Limits;
 
@@ -75,6 +79,8 @@ pub trait DmaDevice: Send {
 pub enum Kind {
     Edu,
     Nvme,
+    /// A virtio network card that receives what it sends; it may have ATS.
+    VirtioNet,
 }
 
 /// How a device is to be set up.
@@ -90,6 +96,7 @@ impl Kind {
         match self {
             Kind::Edu => "edu",
             Kind::Nvme => "nvme",
+            Kind::VirtioNet => "virtio-net",
         }
     }
 
@@ -103,6 +110,10 @@ impl Kind {
                 vendor: 0x1b36,
                 device: 0x0010,
             },
+            Kind::VirtioNet => PciId {
+                vendor: 0x1af4,
+                device: 0x1041,
+            },
         }
     }
 
@@ -111,6 +122,7 @@ impl Kind {
         match self {
             Kind::Edu => 0,
             Kind::Nvme => Nvme::control_pages(depth),
+            Kind::VirtioNet => VirtioNet::CONTROL_PAGES,
         }
     }
 
@@ -126,6 +138,7 @@ impl Kind {
         Ok(match self {
             Kind::Edu => Box::new(Edu::start(assigned)?),
             Kind::Nvme => Box::new(Nvme::start(assigned, control, setup)?),
+            Kind::VirtioNet => Box::new(VirtioNet::start(assigned, control, setup)?),
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::vm::console::ANSWER;
 use crate::vm::machine::{End, Outcome};
 
 /// The exit status of a program that could not run.
-const SKIPPED: i32 = 4;
+pub const SKIPPED: i32 = 4;
 
 /// Results, one for each TAP point, and one more for each thing that was wrong
 /// with the run as a whole. There is always at least one.

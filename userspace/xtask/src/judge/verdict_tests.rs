@@ -6,7 +6,16 @@ use std::time::Duration;
 
 fn run(end: End, output: &str) -> Outcome {
     let wall = Duration::from_secs(60);
-    Outcome { end, output: output.into(), dmesg: "[ 0.0] Linux version 1.2.3\n".into(), stuck: None, rtm: None, wall }
+    Outcome {
+        end,
+        output: output.into(),
+        dmesg: "[ 0.0] Linux version 1.2.3\n".into(),
+        stuck: None,
+        rtm: None,
+        claims: Vec::new(),
+        trace: String::new(),
+        wall,
+    }
 }
 
 fn failures(outcome: &Outcome) -> Vec<String> {

@@ -42,6 +42,9 @@ pub struct VmArguments {
     /// A further word for the kernel's command line
     #[arg(long = "kernel")]
     kernel: Vec<String>,
+    /// Events for QEMU to trace into trace.log; `*` stands for anything
+    #[arg(long = "trace")]
+    trace: Vec<String>,
     /// Stop the VM after so many seconds
     #[arg(long, default_value_t = 120)]
     timeout: u64,
@@ -95,6 +98,7 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
     job.params = arguments.params;
     job.programs = arguments.programs;
     job.files = arguments.files;
+    job.trace = arguments.trace;
     job.unload = !arguments.keep_loaded;
     job.live = true;
     job.terminal = Terminal::of_stdout();

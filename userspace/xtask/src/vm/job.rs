@@ -42,6 +42,8 @@ pub struct Job {
     pub archives: Vec<PathBuf>,
     /// The program and its arguments.
     pub argv: Vec<String>,
+    /// Events that QEMU writes to `trace.log`; `*` stands for anything.
+    pub trace: Vec<String>,
     /// Whether pagemove has to be unloadable when the program has ended.
     pub unload: bool,
     pub timeout: Duration,
@@ -62,6 +64,7 @@ impl Job {
             files: Vec::new(),
             archives: Vec::new(),
             argv,
+            trace: Vec::new(),
             unload: true,
             timeout,
             rtm: None,
