@@ -179,7 +179,8 @@ void vcpu_leave(struct vcpu *vcpu)
 	const struct registers *now = &vcpu->transaction.now;
 
 	memcpy(vcpu->env, now->gpr, sizeof(now->gpr));
-	helper_write_eflags(vcpu->env, now->flags, STATUS_FLAGS | DF);
+	/* The mask is of the flags that QEMU does not keep elsewhere; none changes here. */
+	helper_write_eflags(vcpu->env, now->flags, 0);
 	qemu_plugin_set_pc(now->rip);
 }
 

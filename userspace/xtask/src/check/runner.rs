@@ -61,6 +61,7 @@ fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> 
     if let Some(nodes) = &guest.nodes {
         profile.nodes = nodes.clone();
     }
+    profile.cpus = guest.cpus.unwrap_or(profile.cpus);
     let mut job = job(setup, guest, live)?;
     let mut accel = setup.accel()?;
     if guest.rtm {

@@ -65,6 +65,8 @@ pub struct Guest {
     /// Put QEMU itself into the guest.
     #[serde(default)]
     pub qemu: bool,
+    /// How many CPUs, instead of the profile's.
+    pub cpus: Option<u32>,
     /// Memory of each NUMA node in MiB, instead of the profile's.
     pub nodes: Option<Vec<u64>>,
     /// The program prints something else than TAP.
