@@ -79,6 +79,8 @@ pub struct Guest {
     /// the module is not unloaded.
     #[serde(default)]
     pub corrupts: bool,
+    /// A module of tests/rtm-emulation/test to put into the VM, as /NAME.ko.
+    pub extra_module: Option<String>,
     /// Emulate hardware transactions.
     #[serde(default)]
     pub rtm: bool,
