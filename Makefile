@@ -48,8 +48,8 @@ plot: cargo ## draw Documentation/controller.svg: the controller of rtm against 
 	@cargo run --quiet --release --locked --manifest-path $(MANIFEST) --package pagemove-sim \
 		--bin controller -- --svg Documentation/controller.svg
 
-demo: cargo ## move a guest's memory under live DMA, and watch
-	@$(XTASK) demo
+demo: cargo ## move a guest's memory under live DMA, and watch; ENGINE=rtm: by emulated transactions
+	@$(XTASK) demo $(if $(ENGINE),--engine "$(ENGINE)")
 
 clean: ## remove what was built here (the build root stays in the cache)
 	rm -rf build third_party

@@ -199,7 +199,9 @@ impl Editing for EditorMachine<'_> {
         rtm::ticks().saturating_add(cpu::ticks_of(left))
     }
 
+    /// The last moment before the clock is read and the request is posted.
     fn times(&mut self) -> Times {
+        self.pair.meet();
         self.memory.controller.times()
     }
 

@@ -48,6 +48,9 @@ impl Work for HelperSide {
             if progress != Progress::Waiting {
                 continue;
             }
+            if idle {
+                self.pair.answer();
+            }
             if idle && !self.pair.serve_flush() && !self.pair.is_active() {
                 self.pair.sleep();
             }

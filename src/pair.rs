@@ -13,6 +13,10 @@ use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 /// How long the helper may take to wake up, in ns, before work begins without it.
 const WAKE_NS: u64 = 10_000_000;
 
+/// How long the two threads may take to meet, in ns, and what is prompt.
+const MEET_NS: u64 = 20_000_000;
+const PROMPT_NS: u64 = 20_000;
+
 /// Pages that a request has at most.
 pub(crate) const MOST_PAGES: usize = 64;
 
@@ -54,6 +58,9 @@ pub(crate) struct Pair {
     flight: AtomicU64,
     /// The helper looks at the mailbox all the time.
     awake: AtomicBool,
+    /// A number that the editor wrote, and the one that the helper has seen.
+    called: AtomicU64,
+    answered: AtomicU64,
     /// Invalidations that were asked for by [`Pair::post_flush`], and those done.
     flushes: AtomicU64,
     flushed: AtomicU64,
@@ -100,6 +107,8 @@ impl Pair {
                 slots,
                 flight: AtomicU64::new(0),
                 awake: AtomicBool::new(false),
+                called: AtomicU64::new(0),
+                answered: AtomicU64::new(0),
                 flushes: AtomicU64::new(0),
                 flushed: AtomicU64::new(0),
                 data: UnsafeCell::new(data),
@@ -140,6 +149,26 @@ impl Pair {
         let until = ffi::now().saturating_add(WAKE_NS);
         while !self.awake.load(Ordering::Acquire) && ffi::now() < until {
             cpu::relax();
+        }
+    }
+
+    /// Waits until both threads run at this moment, but not for long: an attempt whose
+    /// helper has just lost its CPU (to an interrupt, to a hypervisor) can only be late.
+    pub(crate) fn meet(&self) {
+        let until = ffi::now().saturating_add(MEET_NS);
+        let mut begin = ffi::now();
+        while begin < until {
+            let number = self.called.load(Ordering::Relaxed).wrapping_add(1);
+            self.called.store(number, Ordering::Release);
+            let mut now = begin;
+            while self.answered.load(Ordering::Acquire) != number && now < until {
+                cpu::relax();
+                now = ffi::now();
+            }
+            if now.saturating_sub(begin) < PROMPT_NS {
+                return;
+            }
+            begin = ffi::now();
         }
     }
 
@@ -195,6 +224,14 @@ impl Pair {
                 .compare_exchange(flying, decided, Ordering::AcqRel, Ordering::Acquire);
         // Its own decision, seen again, stands.
         swap.is_ok() || swap == Err(decided)
+    }
+
+    /// Tells the editor that the helper runs, if it has asked.
+    pub(crate) fn answer(&self) {
+        let number = self.called.load(Ordering::Acquire);
+        if self.answered.load(Ordering::Relaxed) != number {
+            self.answered.store(number, Ordering::Release);
+        }
     }
 
     /// Does an invalidation that the editor has posted, if there is one.

@@ -65,7 +65,11 @@ enum Task {
         jobs: Option<usize>,
     },
     /// Move a guest's memory under live DMA, and watch
-    Demo,
+    Demo {
+        /// adbit, or rtm with emulated transactions
+        #[arg(long, default_value = "adbit")]
+        engine: String,
+    },
     /// Boot a VM and run a program in it
     Vm(Box<vm::command::VmArguments>),
 }
@@ -114,7 +118,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Task::Check(arguments) => check::command::check(&place, arguments),
         Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
-        Task::Demo => check::command::live(&place, Group::Demo),
+        Task::Demo { engine } => check::command::live(&place, Group::Demo, &format!("demo-{engine}")),
         Task::Vm(vm) => vm::command::run(&place, *vm),
     }
 }

@@ -6,7 +6,7 @@ use super::runner::{self, Finished};
 use super::setup::Setup;
 use super::suite::{Group, Suite, Test};
 use crate::place::Place;
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -65,11 +65,16 @@ pub fn sabotage(place: &Place, jobs: Option<usize>) -> Result<ExitCode> {
 }
 
 /// Run the tests of a group with their output shown as it comes.
-pub fn live(place: &Place, group: Group) -> Result<ExitCode> {
+/// One test of a group, for people to look at.
+pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
     let suite = suite(place)?;
     let setup = Setup::new(place)?;
     let mut good = true;
-    for test in suite.select(&[group], None)? {
+    let named: Vec<&Test> = suite.select(&[group], None)?.into_iter().filter(|test| test.name == name).collect();
+    if named.is_empty() {
+        bail!("there is no {name}: `make check-list` lists them");
+    }
+    for test in named {
         prepare(&setup, &[test]);
         let finished = runner::run(&setup, test, true);
         if finished.verdict.failed() {
