@@ -82,7 +82,7 @@ pub const REASON_NO_VADDR: u32 = 17;
 pub const REASON_NO_DOMAIN: u32 = 18;
 /// the domain maps the page at a second IOVA
 pub const REASON_ALIASED: u32 = 19;
-/// no verdict allows the engine on this machine and IOMMU: run pagemove qualify, or load with allow_unqualified=1
+/// no verdict allows the engine on this machine and IOMMU, or one allows it only with verification: run pagemove qualify, or load with allow_unqualified=1
 pub const REASON_UNQUALIFIED: u32 = 20;
 /// the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on
 pub const REASON_NO_RTM: u32 = 21;

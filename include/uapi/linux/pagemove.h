@@ -24,7 +24,8 @@
  *                 multiple of 4096 or past the end of the address space, a
  *                 node that is negative, unknown, offline or without memory,
  *                 more than PAGEMOVE_MAX_* of something, editor and helper not
- *                 two CPUs that are online, a verdict that contradicts itself
+ *                 two CPUs that are online, a verdict that contradicts itself or
+ *                 is of another CPU or microcode
  *  E2BIG          the structure is longer than the kernel knows, and the rest
  *                 is not zero
  *  EOPNOTSUPP     an unknown flag or engine, or the engine can not work on this
@@ -49,6 +50,7 @@
  *  ETIME          the deadline passed before every page was moved
  *  EINTR          a signal arrived before every page was moved
  *  ENOMEM         no memory, at the destination node or for the call itself
+ *  ENOSPC         more than PAGEMOVE_MAX_VERDICTS verdicts
  *  EIO            verification found a lost write. The engine is disabled for
  *                 this IOMMU until the module is loaded again
  *
@@ -122,7 +124,7 @@
 #define PAGEMOVE_REASON_NO_VADDR	17 /* the VMM's mapping of the page is gone, so VFIO can not hold it */
 #define PAGEMOVE_REASON_NO_DOMAIN	18 /* the device is not behind an IOMMU */
 #define PAGEMOVE_REASON_ALIASED		19 /* the domain maps the page at a second IOVA */
-#define PAGEMOVE_REASON_UNQUALIFIED	20 /* no verdict allows the engine on this machine and IOMMU: run pagemove qualify, or load with allow_unqualified=1 */
+#define PAGEMOVE_REASON_UNQUALIFIED	20 /* no verdict allows the engine on this machine and IOMMU, or one allows it only with verification: run pagemove qualify, or load with allow_unqualified=1 */
 #define PAGEMOVE_REASON_NO_RTM		21 /* the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on */
 #define PAGEMOVE_REASON_TSC		22 /* the TSC is not invariant, or the kernel found it unstable */
 #define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online */
@@ -309,7 +311,7 @@ struct pagemove_move {
 	__u64 pages_done;		/* out: pages with a result, from the first */
 	__u64 pages_there;		/* out: pages that were at the node before */
 	__u32 reason;			/* out: PAGEMOVE_REASON_* */
-	__u32 engine_used;		/* out: PAGEMOVE_ENGINE_* of the first attempts; 0: none was made */
+	__u32 engine_used;		/* out: PAGEMOVE_ENGINE_* chosen for the first attempts; 0: the call was refused before */
 	__u64 aborts[PAGEMOVE_ABORT_SLOTS]; /* out: aborted attempts by cause */
 	__u32 result_size;		/* bytes from one result to the next: sizeof(struct pagemove_page_result), or 0 for PAGEMOVE_PAGE_RESULT_SIZE_V0 */
 	__u32 editor_cpu;		/* 1 + the CPU of the editor, or 0: choose one */

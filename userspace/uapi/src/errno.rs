@@ -127,6 +127,11 @@ const ERRNOS: &[Errno] = &[
                or choose another node",
     },
     Errno {
+        number: libc::ENOSPC,
+        name: "ENOSPC",
+        help: "the module has as many verdicts as it can keep: load it anew",
+    },
+    Errno {
         number: libc::EIO,
         name: "EIO",
         help:
