@@ -27,7 +27,15 @@ fn increment(word: *mut u64) {
         if status == COMMITTED {
             return;
         }
+        touch(word);
     }
+}
+
+/// Has a page mapped again that the kernel took away, which a transaction can not.
+fn touch(word: *mut u64) {
+    // SAFETY: a word that is shared by whole words. An atomic operation that changes
+    // nothing would not do: the compiler leaves it out.
+    unsafe { word.read_volatile() };
 }
 
 /// The word as an atomic.
@@ -88,7 +96,10 @@ fn publication(control: Control) -> Result<(), String> {
                         ["mov [{at}], {v}", "mov [{at} + 64], {v}"],
                         at = in(reg) lines.word(0), v = in(reg) value,
                     )
-                } != COMMITTED {}
+                } != COMMITTED
+                {
+                    touch(lines.word(0));
+                }
                 pause(30);
             }
             ended.store(true, Ordering::SeqCst);
@@ -156,6 +167,7 @@ fn unseen(_: Control) -> Result<(), String> {
                 unsafe {
                     transaction!(["mov qword ptr [{at}], 1", "xabort 1"], at = in(reg) lines.word(0),)
                 };
+                touch(lines.word(1));
             }
             ended.store(true, Ordering::SeqCst);
         });
