@@ -92,12 +92,6 @@ pub(crate) fn encrypts_memory() -> bool {
     unsafe { ffi::pagemove_memory_is_encrypted() }
 }
 
-/// Lets a sibling run, and a hypervisor know, within a wait.
-pub(crate) fn relax() {
-    // SAFETY: a PAUSE.
-    unsafe { ffi::pagemove_relax() }
-}
-
 /// The CPUs of an editor and its helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuPair {

@@ -2,22 +2,19 @@
 //! The helper's thread: it invalidates and copies while the editor waits in its
 //! transaction.
 
-use crate::cpu;
 use crate::device::Hold;
 use crate::machine::copy_page;
 use crate::pair::Pair;
 use crate::stats::{self, Counter};
 use crate::thread::Work;
-use crate::{ffi, params};
+use crate::params;
+use crate::spin::Spin;
 use engine::rtm::{Command, Duty, Generation, Helper, Helping, Report, Request};
 use engine::{
     ApertureError, Checksum, InvalidateError, PageSpan, PhysAddr, Progress, Steps, Transfer,
 };
 use kernel::str::CStr;
 use kernel::sync::Arc;
-
-/// Rounds of waiting between two that let others run on this CPU.
-const ROUNDS: u32 = 4096;
 
 /// Its thread's work.
 pub(crate) struct HelperSide {
@@ -36,7 +33,7 @@ impl Work for HelperSide {
             end: Ok(()),
             without: Steps::empty(),
         };
-        let mut rounds: u32 = 0;
+        let mut spin = Spin::default();
         loop {
             let idle = helper.duty() == Duty::Idle;
             if idle && self.pair.is_ending() {
@@ -54,11 +51,7 @@ impl Work for HelperSide {
             if idle && !self.pair.serve_flush() && !self.pair.is_active() {
                 self.pair.sleep();
             }
-            cpu::relax();
-            rounds = rounds.wrapping_add(1);
-            if rounds % ROUNDS == 0 {
-                ffi::yield_cpu();
-            }
+            spin.turn();
         }
     }
 

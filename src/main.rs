@@ -41,6 +41,7 @@ mod registry;
 mod retired;
 mod session;
 mod sharing;
+mod spin;
 mod stats;
 mod thread;
 mod transaction;

@@ -3,12 +3,12 @@
 
 use crate::claim::Claim;
 use crate::counters::Counters;
-use crate::cpu;
 use crate::device::Hold;
 use crate::editor::{EditorMachine, Memory};
 use crate::ffi;
 use crate::machine::KernelMachine;
 use crate::pair::Pair;
+use crate::spin::Spin;
 use core::sync::atomic::AtomicBool;
 use engine::rtm::{Editor, Either};
 use engine::{
@@ -20,8 +20,6 @@ use kernel::sync::Arc;
 const TOGETHER: u32 = 2;
 /// Attempts by `rtm` before `adbit` takes over, at most.
 const BEFORE_FALLBACK: u32 = 8;
-/// Rounds of waiting between two that let others run on this CPU.
-const ROUNDS: u32 = 4096;
 
 /// Which engines a batch may be moved by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,18 +136,12 @@ fn attempts_of(pages: &[PageMove]) -> u64 {
 
 fn drive<'a, E: Engine<EditorMachine<'a>>>(machine: &mut EditorMachine<'a>, job: &mut Job<'_>) {
     let mut run = Run::<E>::new::<EditorMachine<'a>>(job.policy, job.pages);
-    let mut rounds: u32 = 0;
+    let mut spin = Spin::default();
     loop {
         match run.step(machine, job) {
             Progress::Done => return,
             Progress::More => {}
-            Progress::Waiting => {
-                cpu::relax();
-                rounds = rounds.wrapping_add(1);
-                if rounds % ROUNDS == 0 {
-                    ffi::yield_cpu();
-                }
-            }
+            Progress::Waiting => spin.turn(),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! What the editor and the helper of a session share.
 
 use crate::device::Hold;
-use crate::{cpu, ffi};
+use crate::ffi;
+use crate::spin::Spin;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::rtm::{Generation, Mailbox, Report, Request, Slots};
@@ -147,8 +148,9 @@ impl Pair {
     pub(crate) fn wake_helper(&self) {
         self.set_active(true);
         let until = ffi::now().saturating_add(WAKE_NS);
+        let mut spin = Spin::default();
         while !self.awake.load(Ordering::Acquire) && ffi::now() < until {
-            cpu::relax();
+            spin.turn();
         }
     }
 
@@ -157,12 +159,13 @@ impl Pair {
     pub(crate) fn meet(&self) {
         let until = ffi::now().saturating_add(MEET_NS);
         let mut begin = ffi::now();
+        let mut spin = Spin::default();
         while begin < until {
             let number = self.called.load(Ordering::Relaxed).wrapping_add(1);
             self.called.store(number, Ordering::Release);
             let mut now = begin;
             while self.answered.load(Ordering::Acquire) != number && now < until {
-                cpu::relax();
+                spin.turn();
                 now = ffi::now();
             }
             if now.saturating_sub(begin) < PROMPT_NS {
