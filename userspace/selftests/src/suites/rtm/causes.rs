@@ -18,9 +18,9 @@ use crate::rig::Rig;
 use crate::tap::{self, Case, Pass};
 use crate::{bench, module};
 
-const PARAMETERS: &str = "allow_incoherent=1 allow_unqualified=1";
+const PARAMETERS: &str = "allow_incoherent=1 allow_unqualified=1 longest_us=3000";
 /// Calls until one is aborted for the cause that was brought about: it may be for another.
-const TRIES: u32 = 50;
+const TRIES: u32 = 400;
 /// Longer than any phase 1.
 const LONG_NS: u64 = 50_000_000;
 

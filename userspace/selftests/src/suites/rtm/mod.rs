@@ -57,7 +57,7 @@ fn is_intact(rig: &mut Rig, page: usize, node: i32, seed: u64) -> Result<()> {
 fn move_over(rig: &mut Rig, page: usize, seed: u64) -> Result<()> {
     let node = rig.other(rig.node_of(page)?);
     let mut request = rig.request(page, 1, ENGINE_RTM, node);
-    request.retries = 50;
+    request.retries = 1000;
     let (report, results) = rig.move_pages(&request);
     let result = results.first().context("no result")?;
     ensure!(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    ABORT_INVALIDATE, ENGINE_RTM, PAGE_ABORTED, REASON_STUCK, SESSION_STUCK,
+    ABORT_INVALIDATE, ABORT_LATE, ENGINE_RTM, PAGE_ABORTED, REASON_STUCK, SESSION_STUCK,
 };
 
 use super::{cause, is_intact, move_over, session};
@@ -31,7 +31,7 @@ fn mute() -> Result<()> {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     module::unload_pagemove(Duration::from_secs(10))?;
     module::load_pagemove_with(
-        "allow_incoherent=1 allow_unqualified=1 stall_step=4 stall_us=4000000 stall_count=1",
+        "allow_incoherent=1 allow_unqualified=1 longest_us=3000 stall_step=4 stall_us=4000000 stall_count=1",
     )?;
     let mut rig = Rig::open(4)?;
     let here = rig.nodes.here;
@@ -44,7 +44,8 @@ fn mute() -> Result<()> {
     ensure!(took < DEADLINE + SLACK, "it took {took:?}");
     let result = results.first().context("no result")?;
     ensure!(
-        result.outcome == PAGE_ABORTED && result.abort == ABORT_INVALIDATE,
+        // On a busy machine the attempt that meets it may be late as well.
+        result.outcome == PAGE_ABORTED && [ABORT_INVALIDATE, ABORT_LATE].contains(&result.abort),
         "outcome {}, {}",
         result.outcome,
         cause(result)

@@ -88,7 +88,7 @@ fn batches(rig: &mut Rig) -> Result<()> {
         }
         let node = rig.other(rig.node_of(0)?);
         let mut request = rig.request(0, rig.pages(), ENGINE_RTM, node);
-        request.retries = 50;
+        request.retries = 1000;
         let before = super::session(rig)?.commits;
         let (report, results) = rig.move_pages(&request);
         if report.pages_moved != rig.pages() as u64 {
