@@ -121,9 +121,9 @@ module! {
             default: 10000,
             description: "for how long, in us",
         },
-        stall_count: u32 {
-            default: 1,
-            description: "how often in all",
+        stall_for_ms: u32 {
+            default: 1000,
+            description: "from the first stall on for so many ms",
         },
         mark: u8 {
             default: 0,

@@ -3,7 +3,7 @@
 
 use crate::module_parameters;
 #[cfg(pagemove_test)]
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{Bounds, Duty};
 use engine::Steps;
 
@@ -77,10 +77,11 @@ pub(crate) fn pretends_gone() -> bool {
     false
 }
 
-/// Lets the helper stall before one of its steps, if asked to: so many times, so long.
+/// Lets the helper stall before one of its steps, if asked to: so long each time, from
+/// the first time on for so many ms.
 #[cfg(pagemove_test)]
 pub(crate) fn stall(duty: Duty) {
-    static DONE: AtomicU32 = AtomicU32::new(0);
+    static UNTIL: AtomicU64 = AtomicU64::new(0);
     let step = match duty {
         Duty::Idle => return,
         Duty::Take => 1,
@@ -97,7 +98,10 @@ pub(crate) fn stall(duty: Duty) {
     if *module_parameters::stall_step.value() != step {
         return;
     }
-    if DONE.fetch_add(1, Ordering::Relaxed) < *module_parameters::stall_count.value() {
+    let now = crate::ffi::now();
+    let span = u64::from(*module_parameters::stall_for_ms.value()).saturating_mul(1_000_000);
+    let _ = UNTIL.compare_exchange(0, now.saturating_add(span), Ordering::Relaxed, Ordering::Relaxed);
+    if now < UNTIL.load(Ordering::Relaxed) {
         crate::ffi::sleep(u64::from(*module_parameters::stall_us.value()).saturating_mul(1000));
     }
 }

@@ -48,7 +48,7 @@ const CAUSES: [(u8, &str, Means); 11] = [
     (
         ABORT_TIMEOUT,
         "the helper is slow to copy",
-        Means::Module("stall_step=5 stall_us=50000 stall_count=1000"),
+        Means::Module("stall_step=5 stall_us=50000 stall_for_ms=60000"),
     ),
     (
         ABORT_DEVICE_GONE,

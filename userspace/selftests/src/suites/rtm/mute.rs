@@ -31,7 +31,7 @@ fn mute() -> Result<()> {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     module::unload_pagemove(Duration::from_secs(10))?;
     module::load_pagemove_with(
-        "allow_incoherent=1 allow_unqualified=1 longest_us=3000 stall_step=4 stall_us=4000000 stall_count=1",
+        "allow_incoherent=1 allow_unqualified=1 longest_us=3000 stall_step=4 stall_us=4000000 stall_for_ms=1000",
     )?;
     let mut rig = Rig::open(4)?;
     let here = rig.nodes.here;

@@ -3,7 +3,7 @@
 //! committed, the schedule follows, and the next moves succeed.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
@@ -29,8 +29,8 @@ const STEPS: [(u32, &str); 10] = [
     (10, "report"),
 ];
 
-/// Attempts until one shows the stall: on a busy machine others are late by themselves.
-const TRIES: u32 = 400;
+/// How long every attempt is stalled. On a busy machine some are late by themselves.
+const FOR_MS: u64 = 6000;
 
 /// Moves after the stall, all of which have to succeed.
 const AFTERWARDS: usize = 20;
@@ -62,7 +62,8 @@ fn shows(step: u32, result: &PageResult) -> bool {
 /// Attempts without retries until one shows the stall. Those before it were aborted, and
 /// all have left the page as they found it.
 fn until_stalled(rig: &mut Rig, step: u32) -> Result<PageResult> {
-    for _ in 0..TRIES {
+    let end = Instant::now() + Duration::from_millis(FOR_MS - 1000);
+    while Instant::now() < end {
         let (report, results) = rig.move_pages(&rig.request(0, 1, ENGINE_RTM, rig.nodes.there));
         let result = *results.first().context("no result")?;
         let moved = result.outcome == PAGE_MOVED;
@@ -73,18 +74,19 @@ fn until_stalled(rig: &mut Rig, step: u32) -> Result<PageResult> {
         }
         ensure!(!moved, "moved in spite of the stall: {}", bench::describe(&report));
     }
-    anyhow::bail!("no attempt of {TRIES} showed it")
+    anyhow::bail!("no attempt showed it for {FOR_MS} ms")
 }
 
 fn stalled(step: u32) -> Result<()> {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     module::unload_pagemove(Duration::from_secs(10))?;
     module::load_pagemove_with(&format!(
-        "allow_incoherent=1 allow_unqualified=1 longest_us=3000 stall_step={step} stall_us=10000 stall_count=50"
+        "allow_incoherent=1 allow_unqualified=1 longest_us=3000 stall_step={step} stall_us=10000 stall_for_ms={FOR_MS}"
     ))?;
     let mut rig = Rig::open(4)?;
     let result = until_stalled(&mut rig, step)?;
     let after_stall = session(&rig)?;
+    std::thread::sleep(Duration::from_millis(FOR_MS));
     for _ in 0..AFTERWARDS {
         move_over(&mut rig, 1, 0)?;
     }
