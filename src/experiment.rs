@@ -194,7 +194,8 @@ impl Subject {
                     args.lost = args.lost.saturating_add(1);
                 }
             }
-            entry.fetch_and(!both, Ordering::SeqCst);
+            let used = entry.fetch_and(!both, Ordering::SeqCst) & both != 0;
+            args.updates = args.updates.saturating_add(u64::from(used));
             self.hold.domain.flush(self.span);
             ffi::yield_cpu();
         }
