@@ -111,6 +111,10 @@ impl DmaDevice for Copier {
         Ok(())
     }
 
+    fn look(&mut self, _tag: u16, _page: &Slice, _sink: &Slice) -> Result<()> {
+        anyhow::bail!("it copies only")
+    }
+
     fn poll(&mut self) -> Result<Option<Completion>> {
         Ok(self.done.pop_front())
     }
