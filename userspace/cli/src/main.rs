@@ -7,6 +7,7 @@ mod info;
 mod list;
 mod places;
 mod progress;
+mod qualify;
 mod quantity;
 mod query;
 mod relocate;
@@ -56,6 +57,7 @@ fn run(args: &Args) -> Result<Exit, Error> {
         Command::Query(query) => query::run(&control, query, args.json),
         Command::Move(request) => relocate::command::run(&control, request, args.json),
         Command::Stats(stats) => stats::run(&control, stats, args.json),
+        Command::Qualify(request) => Ok(qualify::command::run(&control, request, args.json)),
         Command::Sessions => sessions::run(&control, args.json),
     }
 }
