@@ -409,7 +409,7 @@ struct pagemove_experiment {
 	__u64 ns;			/* how long, at most PAGEMOVE_MAX_*_NS */
 	__u64 found;			/* out */
 	__u64 lost;			/* out */
-	__u64 updates;			/* out, RACE: how often A or D was set again when both were cleared */
+	__u64 updates;			/* out, RACE: updates of A or D among these swaps */
 };
 #define PAGEMOVE_EXPERIMENT_SIZE_V0	56
 
