@@ -14,9 +14,11 @@ use super::evidence::{
 
 /// Events without an exception that it takes to believe in a rule: with 95 % confidence
 /// fewer than 3 of 30 would be exceptions.
-const ENOUGH: u64 = 30;
+pub const ENOUGH: u64 = 30;
+/// Updates that have to meet swaps: an emulator overwrites few of them.
+pub const ENOUGH_UPDATES: u64 = 300;
 /// Pages that have to be moved under load.
-const ENOUGH_MOVES: u64 = 100;
+pub const ENOUGH_MOVES: u64 = 100;
 /// How many times more often under load than without: else the load is not the cause.
 const TIMES: u64 = 4;
 
@@ -178,7 +180,7 @@ fn ad_cas(race: &Race) -> (Answer, String) {
     );
     if race.swaps_lost > 0 {
         (Answer::No, why)
-    } else if race.updates < ENOUGH || race.swaps < ENOUGH {
+    } else if race.updates < ENOUGH_UPDATES {
         (Answer::NotSeen, why)
     } else {
         (Answer::Yes, format!("{why}: not seen to be otherwise"))
@@ -216,9 +218,16 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
     } = *windows;
     let lost = loaded.lost + dmas_lost;
     let why = format!(
-        "{} of {} transactions were aborted during their window, {} committed, with {dmas} DMAs; \
-         without DMA {} of {}. Lost: {} found by the module, {dmas_lost} by their bytes",
-        loaded.met, loaded.tried, loaded.committed, quiet.met, quiet.tried, loaded.lost
+        "transactions were aborted by a conflict in {} of {} calls, and pages moved in {}, with \
+         {dmas} DMAs; without DMA in {} of {}, and in {}. Lost: {} found by the module, {dmas_lost} \
+         by their bytes",
+        loaded.met,
+        loaded.tried,
+        loaded.committed,
+        quiet.met,
+        quiet.tried,
+        quiet.committed,
+        loaded.lost
     );
     let rate = |attempts: Attempts| (attempts.met, attempts.tried);
     if lost > 0 {

@@ -59,16 +59,18 @@ pub struct Watch {
     pub dmas: u64,
 }
 
-/// Single attempts to move a page by a transaction.
+/// Calls that move pages by transactions which nobody repeats. One may count under
+/// several of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Attempts {
     pub tried: u64,
+    /// A page was moved.
     pub committed: u64,
-    /// Aborted after the transaction had begun, by a conflict or without a status.
+    /// A transaction was aborted by a conflict, or without a status.
     pub met: u64,
-    /// Aborted for other causes: too late, no time, used before it began.
+    /// None of the others: too late, no time, used before it began.
     pub other: u64,
-    /// Committed, and the module found a lost write.
+    /// A transaction has committed, and the module found a lost write.
     pub lost: u64,
 }
 

@@ -13,6 +13,9 @@ use pagemove_uapi::PAGE_SIZE;
 /// Bytes between two words that are looked at: a cache line.
 const STRIDE: usize = 64;
 
+/// Between two moves, however slow the device is.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -33,6 +36,16 @@ impl Counts {
 
     pub fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Lets the device come to full load again: a move holds back the CPU's accesses to
+    /// its pages, and with them the next transfers.
+    pub fn let_it_work(&self, transfers: usize) {
+        let wanted = self.dmas() + transfers as u64;
+        let end = Instant::now() + LONGEST_PAUSE;
+        while self.dmas() < wanted && Instant::now() < end {
+            std::thread::yield_now();
+        }
     }
 }
 

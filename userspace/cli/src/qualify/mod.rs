@@ -5,6 +5,7 @@
 pub mod args;
 pub mod command;
 
+mod clock;
 mod decide;
 mod evidence;
 mod faults;

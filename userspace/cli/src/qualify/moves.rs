@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Moves to and fro under load, as a user asks for them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use pagemove_uapi::{
@@ -9,8 +9,11 @@ use pagemove_uapi::{
     ENGINE_RTM, MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE, REASON_BUSY, REASON_LOST_WRITE,
 };
 
+use super::clock::Clock;
+use super::decide::{ENOUGH, ENOUGH_MOVES};
 use super::evidence::{Moves, Trial};
 use super::faults::FaultLog;
+use super::load::Counts;
 use super::subject::{refused, How, Scene, Subject, PAGES};
 
 /// As the command `move` has it.
@@ -38,7 +41,7 @@ pub fn moves(
         0
     };
     let (load, scene) = subject.load(PAGES);
-    let (trial, counts) = load.during(|_| to_and_fro(scene, engine, flags, time))?;
+    let (trial, counts) = load.during(|counts| to_and_fro(scene, counts, engine, flags, time))?;
     Ok(match trial {
         Trial::Seen(moves) => Trial::Seen(Moves {
             dmas: counts.dmas(),
@@ -51,20 +54,27 @@ pub fn moves(
     })
 }
 
-/// All pages at once, until the time is over or a write was lost.
-fn to_and_fro(scene: Scene<'_>, engine: u32, flags: u32, time: Duration) -> Result<Trial<Moves>> {
+/// All pages at once, until enough was seen or a write was lost.
+fn to_and_fro(
+    scene: Scene<'_>,
+    load: &Counts,
+    engine: u32,
+    flags: u32,
+    time: Duration,
+) -> Result<Trial<Moves>> {
     let mut moves = Moves::default();
     let mut results = Vec::new();
-    let end = Instant::now() + time;
+    let clock = Clock::start(time);
     let mut turn = 0;
-    while Instant::now() < end && moves.lost == 0 {
+    while moves.lost == 0 && clock.goes_on(is_enough(&moves)) {
         let how = How {
             engine,
             flags,
             retries: RETRIES,
             node: scene.nodes[turn % scene.nodes.len()],
         };
-        let report = scene.move_pages(how, 0, PAGES, &mut results)?;
+        load.let_it_work(PAGES);
+        let report = scene.move_pages(how, &mut results)?;
         turn += 1;
         moves.moved += report.pages_moved;
         for (cause, aborts) in report.aborts.iter().enumerate() {
@@ -84,4 +94,8 @@ fn to_and_fro(scene: Scene<'_>, engine: u32, flags: u32, time: Duration) -> Resu
         }
     }
     Ok(Trial::Seen(moves))
+}
+
+fn is_enough(moves: &Moves) -> bool {
+    moves.moved >= ENOUGH_MOVES && moves.met >= ENOUGH
 }

@@ -236,18 +236,12 @@ impl Scene<'_> {
         }
     }
 
-    /// Moves pages to a node, or to other pages of it.
-    pub fn move_pages(
-        &self,
-        how: How,
-        first: usize,
-        count: usize,
-        results: &mut Vec<PageResult>,
-    ) -> Result<MoveReport> {
+    /// Moves all pages to a node, or to other pages of it.
+    pub fn move_pages(&self, how: How, results: &mut Vec<PageResult>) -> Result<MoveReport> {
         let request = MoveRequest {
             device: self.address,
-            iova: self.pages.iova(first * PAGE_SIZE),
-            length: (count * PAGE_SIZE) as u64,
+            iova: self.pages.iova(0),
+            length: self.pages.length() as u64,
             node: how.node,
             engine: how.engine,
             flags: MOVE_SCRATCH | MOVE_EVEN_IF_THERE | how.flags,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the IOMMU does with A and D: single accesses, and updates that race swaps.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use pagemove_uapi::{
@@ -9,13 +9,15 @@ use pagemove_uapi::{
     USED_DIRTY,
 };
 
+use super::clock::Clock;
+use super::decide::ENOUGH_UPDATES;
 use super::evidence::{Clean, Marks, Race, Trial};
 use super::subject::Subject;
 
 /// Accesses of each kind.
 const ROUNDS: u64 = 30;
-const BOTH: u64 = (USED_ACCESSED | USED_DIRTY) as u64;
-const ACCESSED: u64 = USED_ACCESSED as u64;
+const BOTH: u64 = USED_ACCESSED | USED_DIRTY;
+const ACCESSED: u64 = USED_ACCESSED;
 /// The page that all of it is tried with.
 const PAGE: usize = 0;
 
@@ -70,8 +72,8 @@ pub fn race(subject: &mut Subject, time: Duration) -> Result<Trial<Race>> {
     let (load, scene) = subject.load(1);
     let (trial, counts) = load.during(|_| {
         let mut race = Race::default();
-        let end = Instant::now() + time;
-        while Instant::now() < end {
+        let clock = Clock::start(time);
+        while clock.goes_on(race.swaps_lost > 0 || race.updates >= ENOUGH_UPDATES) {
             let report = seen!(scene.experiment(EXPERIMENT_RACE, PAGE, MAX_EXPERIMENT_NS));
             race.swaps += report.found;
             race.swaps_lost += report.lost;

@@ -2,15 +2,17 @@
 //! What aborts a transaction: a DMA to a page that it has read, a walk of an entry that
 //! it has written.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use pagemove_uapi::{
     Error, MoveReport, PageResult, ABORT_CONFLICT, ABORT_INTERRUPT, ENGINE_RTM, EXPERIMENT_SET,
-    EXPERIMENT_WATCH, MAX_WATCH_NS, MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE, PAGE_MOVED,
-    PAGE_NOT_TRIED, REASON_BUSY, REASON_FORMAT, REASON_LOST_WRITE,
+    EXPERIMENT_WATCH, MAX_WATCH_NS, MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE,
+    REASON_BUSY, REASON_FORMAT, REASON_LOST_WRITE,
 };
 
+use super::clock::Clock;
+use super::decide::ENOUGH;
 use super::evidence::{Attempts, Trial, Watch, Watches, Windows};
 use super::load::Counts;
 use super::subject::{refused, How, Scene, Subject, PAGES};
@@ -20,8 +22,8 @@ use super::tables::seen;
 const CONFLICT: u64 = 1 << 2;
 /// Of the time under load, for the control without.
 const QUIET_SHARE: u32 = 4;
-/// Attempts of the control.
-const QUIET_LEAST: u64 = 60;
+/// Tries of each, with and without load.
+const TRIED_LEAST: u64 = 60;
 
 /// Transactions that have read a page, with and without a device that writes it.
 pub fn watch(subject: &mut Subject, time: Duration) -> Result<Trial<Watch>> {
@@ -45,8 +47,11 @@ fn watches(
     let dmas = || load.map_or(0, Counts::dmas);
     let mut watches = Watches::default();
     let mut meanwhile = 0;
-    let end = Instant::now() + time;
-    while Instant::now() < end || watches.tried < QUIET_LEAST {
+    let clock = Clock::start(time);
+    let enough = |watches: &Watches, meanwhile: u64| {
+        watches.tried >= TRIED_LEAST && (load.is_none() || meanwhile >= ENOUGH)
+    };
+    while clock.goes_on(enough(&watches, meanwhile)) {
         let before = dmas();
         let report = seen!(scene.experiment(EXPERIMENT_WATCH, 0, MAX_WATCH_NS));
         meanwhile += dmas() - before;
@@ -60,6 +65,7 @@ fn watches(
 /// Moves whose transactions nobody repeats, with and without DMA to the pages. With
 /// `clear`, A is cleared before each; else it is set, so that no walk stores anything.
 pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Trial<Windows>> {
+    let flags = if clear { MOVE_CLEAR_ACCESSED } else { 0 };
     for page in 0..PAGES {
         match subject.scene().experiment(EXPERIMENT_SET, page, 0)? {
             Trial::Seen(_) => {}
@@ -69,9 +75,9 @@ pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Tri
             Trial::Pointless(why) => return Ok(Trial::Pointless(why)),
         }
     }
-    let quiet = seen!(attempts(subject.scene(), clear, time / QUIET_SHARE));
+    let quiet = seen!(attempts(subject.scene(), flags, time / QUIET_SHARE, None));
     let (load, scene) = subject.load(PAGES);
-    let (loaded, counts) = load.during(|_| attempts(scene, clear, time))?;
+    let (loaded, counts) = load.during(|counts| attempts(scene, flags, time, Some(counts)))?;
     let loaded = seen!(Ok::<_, anyhow::Error>(loaded));
     Ok(Trial::Seen(Windows {
         loaded,
@@ -81,25 +87,34 @@ pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Tri
     }))
 }
 
-/// One page after the other, until the time is over or a write was lost.
-fn attempts(scene: Scene<'_>, clear: bool, time: Duration) -> Result<Trial<Attempts>> {
+/// All pages at once, until enough was seen or a write was lost.
+fn attempts(
+    scene: Scene<'_>,
+    flags: u32,
+    time: Duration,
+    load: Option<&Counts>,
+) -> Result<Trial<Attempts>> {
     let mut attempts = Attempts::default();
     let mut results = Vec::new();
-    let end = Instant::now() + time;
-    while (Instant::now() < end || attempts.tried < QUIET_LEAST) && attempts.lost == 0 {
-        let turn = attempts.tried as usize;
+    let clock = Clock::start(time);
+    let enough = |attempts: &Attempts| {
+        attempts.tried >= TRIED_LEAST && (load.is_none() || attempts.met >= ENOUGH)
+    };
+    while attempts.lost == 0 && clock.goes_on(enough(&attempts)) {
         let how = How {
             engine: ENGINE_RTM,
-            flags: if clear { MOVE_CLEAR_ACCESSED } else { 0 },
+            flags,
             retries: 0,
-            node: scene.nodes[turn / PAGES % scene.nodes.len()],
+            node: scene.nodes[attempts.tried as usize % scene.nodes.len()],
         };
-        let report = scene.move_pages(how, turn % PAGES, 1, &mut results)?;
-        match (report.error.filter(is_unexpected), results.first()) {
-            (Some(error), _) => return refused(error),
-            (None, Some(result)) => count(&mut attempts, &report, result),
-            (None, None) => bail!("a move without a result"),
+        if let Some(load) = load {
+            load.let_it_work(PAGES);
         }
+        let report = scene.move_pages(how, &mut results)?;
+        if let Some(error) = report.error.filter(is_unexpected) {
+            return refused(error);
+        }
+        count(&mut attempts, &report, &results);
     }
     Ok(Trial::Seen(attempts))
 }
@@ -109,50 +124,52 @@ fn is_unexpected(error: &Error) -> bool {
     !matches!(error.reason, REASON_LOST_WRITE | REASON_BUSY)
 }
 
-fn count(attempts: &mut Attempts, report: &MoveReport, result: &PageResult) {
+/// One call counts once, whatever number of its pages a DMA to one of them has aborted.
+fn count(attempts: &mut Attempts, report: &MoveReport, results: &[PageResult]) {
     attempts.tried += 1;
-    let met = [ABORT_CONFLICT, ABORT_INTERRUPT];
-    match result.outcome {
-        PAGE_MOVED => attempts.committed += 1,
-        PAGE_LOST_WRITE => attempts.lost += 1,
-        PAGE_NOT_TRIED => attempts.other += 1,
-        _ if met.iter().any(|cause| report.aborts[*cause as usize] != 0) => attempts.met += 1,
-        _ => attempts.other += 1,
-    }
+    let aborts = |cause: u8| report.aborts[usize::from(cause)];
+    let lost = results.iter().any(|result| result.outcome == PAGE_LOST_WRITE);
+    let met = aborts(ABORT_CONFLICT) + aborts(ABORT_INTERRUPT) > 0;
+    let committed = report.pages_moved > 0;
+    attempts.lost += u64::from(lost);
+    attempts.met += u64::from(met);
+    attempts.committed += u64::from(committed);
+    attempts.other += u64::from(!(lost || met || committed));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pagemove_uapi::{ABORT_TIMEOUT, PAGE_ABORTED};
+    use pagemove_uapi::{ABORT_TIMEOUT, PAGE_ABORTED, PAGE_MOVED};
 
-    fn counted(outcome: u8, abort: Option<u32>) -> Attempts {
+    fn counted(outcomes: &[u8], abort: Option<u8>) -> [u64; 5] {
         let mut report = MoveReport::default();
         if let Some(abort) = abort {
-            report.aborts[abort as usize] = 1;
+            report.aborts[usize::from(abort)] = 8;
         }
-        let result = PageResult {
-            outcome,
+        let result = |outcome: &u8| PageResult {
+            outcome: *outcome,
             ..PageResult::default()
         };
-        let mut attempts = Attempts::default();
-        count(&mut attempts, &report, &result);
-        attempts
+        let results: Vec<PageResult> = outcomes.iter().map(result).collect();
+        let moved = outcomes.iter().filter(|outcome| **outcome == PAGE_MOVED);
+        report.pages_moved = moved.count() as u64;
+        let mut seen = Attempts::default();
+        count(&mut seen, &report, &results);
+        [seen.tried, seen.committed, seen.met, seen.other, seen.lost]
     }
 
     #[test]
-    fn each_attempt_is_counted_once() {
-        for (outcome, abort, expected) in [
-            (PAGE_MOVED, None, [1, 0, 0, 0]),
-            (PAGE_LOST_WRITE, None, [0, 0, 0, 1]),
-            (PAGE_ABORTED, Some(ABORT_CONFLICT as u32), [0, 1, 0, 0]),
-            (PAGE_ABORTED, Some(ABORT_INTERRUPT as u32), [0, 1, 0, 0]),
-            (PAGE_ABORTED, Some(ABORT_TIMEOUT as u32), [0, 0, 1, 0]),
-            (PAGE_NOT_TRIED, None, [0, 0, 1, 0]),
+    fn a_call_is_counted_once() {
+        for (outcomes, abort, expected) in [
+            (&[PAGE_MOVED; 8][..], None, [1, 1, 0, 0, 0]),
+            (&[PAGE_MOVED, PAGE_MOVED], Some(ABORT_CONFLICT), [1, 1, 1, 0, 0]),
+            (&[PAGE_ABORTED; 8], Some(ABORT_INTERRUPT), [1, 0, 1, 0, 0]),
+            (&[PAGE_ABORTED; 8], Some(ABORT_TIMEOUT), [1, 0, 0, 1, 0]),
+            (&[PAGE_MOVED, PAGE_LOST_WRITE], None, [1, 1, 0, 0, 1]),
+            (&[], None, [1, 0, 0, 1, 0]),
         ] {
-            let seen = counted(outcome, abort);
-            assert_eq!(seen.tried, 1);
-            assert_eq!([seen.committed, seen.met, seen.other, seen.lost], expected);
+            assert_eq!(counted(outcomes, abort), expected, "{outcomes:?} {abort:?}");
         }
     }
 }

@@ -7,5 +7,6 @@ pub mod formats;
 pub mod kill9;
 pub mod lifecycle;
 pub mod qemu;
+pub mod qualify;
 pub mod races;
 pub mod regions;
