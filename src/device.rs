@@ -23,7 +23,7 @@
 //! registry > [`Device::state`]. Neither is held while VFIO is called.
 
 use crate::domain::Domain;
-use crate::ffi;
+use crate::{ffi, params};
 use crate::refusal::Refusal;
 use crate::registry;
 use crate::stats::{self, Counter};
@@ -378,7 +378,7 @@ impl Hold {
     /// Whether the device still answers configuration requests.
     pub(crate) fn device_is_present(&self) -> bool {
         // SAFETY: the hold keeps the device open, and so bound.
-        unsafe { ffi::pagemove_pci_is_present(self.device.pdev) }
+        unsafe { ffi::pagemove_pci_is_present(self.device.pdev) && !params::pretends_gone() }
     }
 }
 

@@ -74,7 +74,10 @@ impl EditorMachine<'_> {
     /// Waits from now on.
     fn begin_patience(&mut self) {
         let now = ffi::now();
-        let patience = now.saturating_add(params::patience_ns());
+        // Without a TLB in a device the invalidation ends: what takes long is a CPU that
+        // the helper does not get.
+        let times = if self.ats { 1 } else { 10 };
+        let patience = now.saturating_add(params::patience_ns().saturating_mul(times));
         let by_deadline = |at: u64| at.max(now).saturating_add(GRACE_NS);
         self.patience_until = patience.min(self.deadline.map_or(u64::MAX, by_deadline));
     }
@@ -175,10 +178,14 @@ impl Machine for EditorMachine<'_> {
         self.base.sum(page)
     }
 
+    /// The helper sleeps meanwhile: it would only keep others from its CPU.
     fn back_off(&mut self, ns: u64) {
-        if self.stop().is_none() {
-            self.base.back_off(ns);
+        if self.stop().is_some() {
+            return;
         }
+        self.pair.set_active(false);
+        self.base.back_off(ns);
+        self.pair.wake_helper();
     }
 }
 

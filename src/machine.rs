@@ -38,6 +38,8 @@ const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
 /// Copies a page of ours to another, and adds its words to `sum`.
 pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Checksum {
+    #[cfg(pagemove_test)]
+    let _mark = crate::marker::Mark::copy_of(from);
     let (from, to) = (words(from), words(to));
     for n in 0..WORDS {
         // SAFETY: both are whole pages of ours in the direct map. START may be

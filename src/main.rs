@@ -24,6 +24,8 @@ mod frames;
 mod helper;
 mod ioctl;
 mod machine;
+#[cfg(pagemove_test)]
+mod marker;
 mod mms;
 mod mover;
 mod order;
@@ -108,7 +110,7 @@ module! {
         },
         inject: u8 {
             default: 0,
-            description: "1: put the old entry back after some commits",
+            description: "1: put the old entry back after some commits, 2: say that devices are gone",
         },
         stall_step: u8 {
             default: 0,
@@ -121,6 +123,10 @@ module! {
         stall_count: u32 {
             default: 1,
             description: "how often in all",
+        },
+        mark: u8 {
+            default: 0,
+            description: "1: mark begin and end of each copy in QEMU's trace (QEMU only)",
         },
     },
 }

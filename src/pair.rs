@@ -2,12 +2,16 @@
 //! What the editor and the helper of a session share.
 
 use crate::device::Hold;
+use crate::{cpu, ffi};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::rtm::{Generation, Mailbox, Report, Request, Slots};
 use engine::{Checksum, PageSpan, PhysAddr, Steps};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
+
+/// How long the helper may take to wake up, in ns, before work begins without it.
+const WAKE_NS: u64 = 10_000_000;
 
 /// Pages that a request has at most.
 pub(crate) const MOST_PAGES: usize = 64;
@@ -130,8 +134,13 @@ impl Pair {
         self.changed.notify_all();
     }
 
-    pub(crate) fn is_awake(&self) -> bool {
-        self.awake.load(Ordering::Acquire)
+    /// Attempts will come: waits until the helper looks out for them, but not for long.
+    pub(crate) fn wake_helper(&self) {
+        self.set_active(true);
+        let until = ffi::now().saturating_add(WAKE_NS);
+        while !self.awake.load(Ordering::Acquire) && ffi::now() < until {
+            cpu::relax();
+        }
     }
 
     /// Before an attempt is posted.

@@ -69,6 +69,14 @@ pub(crate) fn spoils_now() -> bool {
     *module_parameters::inject.value() == 1 && COMMITS.fetch_add(1, Ordering::Relaxed) % 7 == 6
 }
 
+/// Whether to say that a device is gone which is there.
+pub(crate) fn pretends_gone() -> bool {
+    #[cfg(pagemove_test)]
+    return *module_parameters::inject.value() == 2;
+    #[cfg(not(pagemove_test))]
+    false
+}
+
 /// Lets the helper stall before one of its steps, if asked to: so many times, so long.
 #[cfg(pagemove_test)]
 pub(crate) fn stall(duty: Duty) {
@@ -97,3 +105,9 @@ pub(crate) fn stall(duty: Duty) {
 /// The shipped helper never stalls.
 #[cfg(not(pagemove_test))]
 pub(crate) fn stall(_duty: Duty) {}
+
+/// Whether to mark copies in the emulator's trace.
+#[cfg(pagemove_test)]
+pub(crate) fn marks_copies() -> bool {
+    *module_parameters::mark.value() == 1
+}

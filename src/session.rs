@@ -6,9 +6,8 @@
 //! there is nothing to do.
 
 use crate::counters::Counters;
-use crate::cpu::{self, CpuPair};
+use crate::cpu::CpuPair;
 use crate::editor::Memory;
-use crate::ffi;
 use crate::helper::HelperSide;
 use crate::order::Order;
 use crate::pair::Pair;
@@ -25,8 +24,6 @@ use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 
 /// Sessions that there are at most.
 const MOST: usize = 16;
-/// How long the helper may take to wake up, in ns, before work begins without it.
-const WAKE_NS: u64 = 10_000_000;
 
 kernel::sync::global_lock! {
     // SAFETY: initialised in `init`, before the device file exists.
@@ -261,14 +258,6 @@ impl EditorSide {
             let _ = self.changed.wait_interruptible(&mut desk);
         }
     }
-
-    fn wake_helper(&self) {
-        self.pair.set_active(true);
-        let until = ffi::now().saturating_add(WAKE_NS);
-        while !self.pair.is_awake() && ffi::now() < until {
-            cpu::relax();
-        }
-    }
 }
 
 impl Work for EditorSide {
@@ -276,7 +265,7 @@ impl Work for EditorSide {
 
     fn run(&self) {
         while let Some(mut order) = self.next() {
-            self.wake_helper();
+            self.pair.wake_helper();
             // SAFETY: the owner waits until the desk says `Done`, so that the order and
             // all it refers to stay, and touches it no more.
             let order = unsafe { order.0.as_mut() };

@@ -10,12 +10,11 @@
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
-#include <linux/device.h>
-#include <linux/firmware.h>
 #include <linux/fs.h>
 #include <linux/generic_pt/iommu.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
+#include <linux/kernel_read_file.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -652,7 +651,8 @@ struct task_struct *pagemove_thread_start(int (*run)(void *data), void *data,
 	if (IS_ERR(task))
 		return NULL;
 	get_task_struct(task);
-	set_user_nice(task, MIN_NICE);
+	/* Whoever runs in its place makes the other thread of the pair wait in vain. */
+	sched_set_fifo_low(task);
 	wake_up_process(task);
 	return task;
 }
@@ -663,22 +663,16 @@ void pagemove_thread_stop(struct task_struct *task)
 	kthread_stop_put(task);
 }
 
-/* Reads the file of stored verdicts, if there is one; says how many bytes it has. */
+/* Reads the file of stored verdicts, if there is one; says how many bytes it has. The
+ * firmware loader would do it as well, but Debian's complains of each file that is not
+ * there. */
 size_t pagemove_read_verdicts(void *buffer, size_t size)
 {
-	struct device *dev = root_device_register("pagemove");
-	const struct firmware *file;
 	size_t found = 0;
+	ssize_t read = kernel_read_file_from_path("/lib/firmware/pagemove/verdicts", 0, &buffer,
+						  size, &found, READING_FIRMWARE);
 
-	if (IS_ERR(dev))
-		return 0;
-	if (!firmware_request_nowarn(&file, "pagemove/verdicts", dev)) {
-		found = file->size;
-		memcpy(buffer, file->data, min(found, size));
-		release_firmware(file);
-	}
-	root_device_unregister(dev);
-	return found;
+	return read < 0 ? 0 : found;
 }
 
 static void reclaim_work(struct work_struct *work);

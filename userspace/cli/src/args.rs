@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line: what it accepts, and its help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use pagemove_uapi::{
     PciAddress, DEVICE, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, MAX_MOVE_PAGES, MAX_RETRIES,
     MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY, MOVE_WATCH, PAGE_SIZE,
@@ -21,6 +22,7 @@ Exit codes:
   3  aborted: no page was moved, the source is intact
   4  not supported here, or the module is not loaded
   5  partial: some pages were moved, others are where they were
+`probe` has its own: 0 yes, 1 no, 2 wrong usage.
 
 Sizes and addresses are bytes: 4096, 64K, 2M, 1G, 0x10000000.
 Times have a unit: 500us, 10ms, 2s.";
@@ -59,6 +61,12 @@ pub enum Command {
     Stats(StatsArgs),
     /// Editors and helpers of the engine rtm, and the schedule that each pair has learned.
     Sessions,
+    /// What this host can do, and why not what it can not; needs no module.
+    ///
+    /// Finds out what pagemove needs of CPU, IOMMUs, devices and kernel, and says of
+    /// each engine whether it can work here; of every no, why, and what would help.
+    /// Changes nothing. Works without the module and without root, but then says less.
+    Probe(ProbeArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -217,10 +225,34 @@ pub struct StatsArgs {
     pub watch: Option<Duration>,
 }
 
+const PROBE_EXIT_CODES: &str = "\
+Exit codes of this command:
+  0  at least one engine can work with at least one device
+  1  none can, or that could not be found out (the report says why)
+  2  wrong usage, or no such device";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = PROBE_EXIT_CODES)]
+pub struct ProbeArgs {
+    /// PCI address of the one device to look at; without it, all that a guest could have.
+    #[arg(value_name = "SSSS:BB:DD.F")]
+    pub device: Option<PciAddress>,
+
+    /// Where sys, proc and dev are, for tests.
+    #[arg(long, hide = true, default_value = "/")]
+    pub root: PathBuf,
+}
+
+/// Whether a command line, right or wrong, is one of `probe`.
+pub fn is_probe(words: impl IntoIterator<Item = OsString>) -> bool {
+    let command = Args::command().ignore_errors(true);
+    let matches = command.try_get_matches_from(words);
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("probe"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
         Args::try_parse_from(line.split(' '))
@@ -333,6 +365,17 @@ mod tests {
                 help.contains(&format!("\n  {}  ", code as u8)),
                 "{code:?} is not in the help"
             );
+        }
+    }
+
+    #[test]
+    fn wrong_lines_of_probe_are_told_apart() {
+        let is = |line: &str| is_probe(line.split(' ').map(OsString::from));
+        for line in ["probe nic", "probe --frob", "--json probe 0:3.0 extra"] {
+            assert!(is(&format!("pagemove {line}")), "{line}");
+        }
+        for line in ["info probe", "frob probe", "move --device probe"] {
+            assert!(!is(&format!("pagemove {line}")), "{line}");
         }
     }
 

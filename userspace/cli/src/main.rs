@@ -6,6 +6,7 @@ mod exit;
 mod info;
 mod list;
 mod places;
+mod probe;
 mod progress;
 mod qualify;
 mod quantity;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(error),
     };
     match run(&args) {
-        Ok(exit) => exit.into(),
+        Ok(code) => code,
         Err(error) => {
             report::error(&error, args.json);
             Exit::of_error(&error).into()
@@ -42,22 +43,30 @@ fn main() -> ExitCode {
 fn usage(error: clap::Error) -> ExitCode {
     // Nothing is left to be told if this can not be printed.
     let _ = error.print();
-    if error.use_stderr() {
-        Exit::Usage.into()
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if args::is_probe(std::env::args_os()) {
+        probe::Answer::Usage.into()
     } else {
-        ExitCode::SUCCESS
+        Exit::Usage.into()
     }
 }
 
-fn run(args: &Args) -> Result<Exit, Error> {
-    let control = Control::open_at(&args.device_file)?;
-    match &args.command {
-        Command::Info => info::run(&control, args.json),
-        Command::List => list::run(&control, args.json),
-        Command::Query(query) => query::run(&control, query, args.json),
-        Command::Move(request) => relocate::command::run(&control, request, args.json),
-        Command::Stats(stats) => stats::run(&control, stats, args.json),
-        Command::Qualify(request) => Ok(qualify::command::run(&control, request, args.json)),
-        Command::Sessions => sessions::run(&control, args.json),
-    }
+fn run(args: &Args) -> Result<ExitCode, Error> {
+    let control = || Control::open_at(&args.device_file);
+    let exit = match &args.command {
+        Command::Info => info::run(&control()?, args.json)?,
+        Command::List => list::run(&control()?, args.json)?,
+        Command::Query(query) => query::run(&control()?, query, args.json)?,
+        Command::Move(request) => relocate::command::run(&control()?, request, args.json)?,
+        Command::Stats(stats) => stats::run(&control()?, stats, args.json)?,
+        Command::Qualify(request) => qualify::command::run(&control()?, request, args.json),
+        Command::Sessions => sessions::run(&control()?, args.json)?,
+        // Answers without the module, too, and with exit codes of its own.
+        Command::Probe(probe) => {
+            return Ok(probe::run(probe, &args.device_file, args.json).into());
+        }
+    };
+    Ok(exit.into())
 }

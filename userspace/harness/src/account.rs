@@ -48,6 +48,9 @@ pub struct Account {
     pub cpu_writes: Counter,
     /// Words that a CPU wrote and did not find again.
     pub cpu_lost: Counter,
+    /// VFIO asked for the device; it was closed.
+    pub asked: Counter,
+    pub closed: Counter,
     events: Mutex<Vec<String>>,
     failed: Mutex<Option<String>>,
 }
@@ -68,6 +71,8 @@ impl Default for Account {
             scrubbed: Counter::default(),
             cpu_writes: Counter::default(),
             cpu_lost: Counter::default(),
+            asked: Counter::default(),
+            closed: Counter::default(),
             events: Mutex::default(),
             failed: Mutex::default(),
         }
@@ -114,6 +119,8 @@ impl Account {
             scrubbed: self.scrubbed.get(),
             cpu_writes: self.cpu_writes.get(),
             cpu_lost: self.cpu_lost.get(),
+            asked: self.asked.get() > 0,
+            closed: self.closed.get() > 0,
             events: clone(&self.events),
             failed: self
                 .failed
@@ -141,6 +148,9 @@ pub struct Status {
     pub scrubbed: u64,
     pub cpu_writes: u64,
     pub cpu_lost: u64,
+    /// VFIO asked for the device; it was closed.
+    pub asked: bool,
+    pub closed: bool,
     pub events: Vec<String>,
     pub failed: Option<String>,
     /// This is the last one: every page was checked once more.

@@ -152,6 +152,7 @@ impl Campaign {
             engine: options.engine.clone(),
             retries: options.retries,
             no_verify,
+            even_if_there: false,
         };
         let range = Range::whole(&guest.layout);
         let deadline =
@@ -223,6 +224,20 @@ impl Campaign {
                 }
             })
             .collect())
+    }
+
+    /// The same; a page that is there already goes to another place of the node.
+    pub fn move_even_if_there(&mut self, node: i32) -> Result<Report> {
+        let running = self.start_even_if_there(node);
+        self.finish_move(running, node)
+    }
+
+    /// Begins that.
+    pub fn start_even_if_there(&mut self, node: i32) -> Running {
+        self.mover.even_if_there = true;
+        let running = self.start_move(node);
+        self.mover.even_if_there = false;
+        running
     }
 
     fn check_places(&mut self, report: &Report, node: i32) -> Result<()> {

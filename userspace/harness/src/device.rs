@@ -2,7 +2,7 @@
 //! What the harness needs of a device: a store that it can copy guest memory
 //! to, and back from, by DMA.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use pagemove_uapi::PciAddress;
 
 use crate::edu::Edu;
@@ -10,6 +10,7 @@ use crate::memory::Slice;
 use crate::nvme::Nvme;
 use crate::pci::{PciBus, PciId};
 use crate::vfio::Assigned;
+use crate::virtio_net::VirtioNet;
 
 /// Which way the bytes go, as the device sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +57,14 @@ pub struct Limits {
     pub store: u64,
     /// Every byte that it reaches is below this address.
     pub iova_end: u64,
+    /// What it read it writes in the same order: who is next must find pages.
+    pub in_order: bool,
     /// A transfer that takes longer than this is lost.
     pub timeout_s: u64,
 }
 
-/// A device with a store. Transfers complete in any order.
+/// A device with a store. Transfers complete in any order, but see
+/// [`Limits::in_order`].
 pub trait DmaDevice: Send {
     fn limits(&self) -> Limits;
 
@@ -70,7 +74,9 @@ pub trait DmaDevice: Send {
     /// Begins something in which the device reads `page` and no medium is written: it
     /// completes as the transfer `tag`. What is in the page, and in the
     /// [`SINK_PAGES`] pages of `sink`, is lost.
-    fn look(&mut self, tag: u16, page: &Slice, sink: &Slice) -> Result<()>;
+    fn look(&mut self, _tag: u16, _page: &Slice, _sink: &Slice) -> Result<()> {
+        bail!("this driver has no such transfer")
+    }
 
     /// A transfer that is done, if there is one.
     fn poll(&mut self) -> Result<Option<Completion>>;
@@ -84,6 +90,8 @@ pub trait DmaDevice: Send {
 pub enum Kind {
     Edu,
     Nvme,
+    /// A virtio network card that receives what it sends; it may have ATS.
+    VirtioNet,
 }
 
 /// Mass storage, non-volatile memory, NVM Express.
@@ -104,6 +112,7 @@ impl Kind {
         match self {
             Kind::Edu => "edu",
             Kind::Nvme => "nvme",
+            Kind::VirtioNet => "virtio-net",
         }
     }
 
@@ -116,6 +125,10 @@ impl Kind {
             Kind::Nvme => PciId {
                 vendor: 0x1b36,
                 device: 0x0010,
+            },
+            Kind::VirtioNet => PciId {
+                vendor: 0x1af4,
+                device: 0x1041,
             },
         }
     }
@@ -134,6 +147,7 @@ impl Kind {
         match self {
             Kind::Edu => 0,
             Kind::Nvme => Nvme::control_pages(depth),
+            Kind::VirtioNet => VirtioNet::CONTROL_PAGES,
         }
     }
 
@@ -149,6 +163,7 @@ impl Kind {
         Ok(match self {
             Kind::Edu => Box::new(Edu::start(assigned)?),
             Kind::Nvme => Box::new(Nvme::start(assigned, control, setup)?),
+            Kind::VirtioNet => Box::new(VirtioNet::start(assigned, control, setup)?),
         })
     }
 }

@@ -51,6 +51,7 @@ impl DmaDevice for Edu {
             max_length: PAGE_SIZE,
             store: PAGE_SIZE as u64,
             iova_end: 1 << 28,
+            in_order: false,
             timeout_s: 20,
         }
     }

@@ -21,6 +21,7 @@ use crate::device::{Kind, Setup};
 use crate::ledger::Ledger;
 use crate::memory::{Memory, Slice, Source};
 use crate::pci::PciBus;
+use crate::removal::{Reaction, Removal};
 use crate::storm::Storm;
 use crate::vfio::{Assigned, MAP_PIECE};
 use crate::writers::Writers;
@@ -75,6 +76,9 @@ pub struct Options {
     /// Bytes of one VFIO mapping.
     #[arg(long, default_value_t = MAP_PIECE)]
     pub map_piece: usize,
+    /// What to do when VFIO asks for the device; else it is not listened to.
+    #[arg(long, value_enum)]
+    pub on_request: Option<Reaction>,
     /// Use an NVMe namespace whose data QEMU copies asynchronously.
     #[arg(long)]
     pub asynchronous: bool,
@@ -160,7 +164,7 @@ impl Guest {
     /// Makes the device DMA until told to stop. `begun` is set with the first
     /// line.
     fn run(
-        &self,
+        self,
         options: &Options,
         account: &Arc<Account>,
         stop: &AtomicBool,
@@ -184,17 +188,50 @@ impl Guest {
         if options.transfer_timeout > 0 {
             storm.set_timeout(Duration::from_secs(options.transfer_timeout));
         }
+        let listen = |reaction| Removal::watch(&self.assigned, reaction);
+        let removal = options.on_request.map(listen).transpose()?;
         let pause = Duration::from_micros(options.cpu_pause_us);
         let writers = Writers::start(&self.cpu, options.cpu_writers, pause, options.seed, account);
         print_line(&self.layout)?;
         *begun = true;
-        let result = keep_going(&mut storm, options.duration, stop).and_then(|()| storm.finish());
+        let result = match keep_going(&mut storm, options.duration, stop, removal, account) {
+            Ok(Ended::Told) => storm.finish(),
+            Ok(Ended::Asked) => {
+                self.live_without_device(storm, account, stop);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
         writers.finish();
         result
     }
+
+    /// Closes the device. CPUs go on, and at last every page is checked.
+    fn live_without_device(self, storm: Storm<'_>, account: &Account, stop: &AtomicBool) {
+        let mut ledger = storm.abandon();
+        self.assigned.close_device();
+        account.closed.add(1);
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        ledger.check_all(account);
+    }
 }
 
-fn keep_going(storm: &mut Storm<'_>, duration: u64, stop: &AtomicBool) -> Result<()> {
+/// Why the storm is over.
+enum Ended {
+    Told,
+    /// The device is wanted back.
+    Asked,
+}
+
+fn keep_going(
+    storm: &mut Storm<'_>,
+    duration: u64,
+    stop: &AtomicBool,
+    mut removal: Option<Removal>,
+    account: &Account,
+) -> Result<Ended> {
     let end = (duration > 0).then(|| Instant::now() + Duration::from_secs(duration));
     let mut steps = 0u64;
     while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
@@ -204,9 +241,15 @@ fn keep_going(storm: &mut Storm<'_>, duration: u64, stop: &AtomicBool) -> Result
         steps += 1;
         if steps.is_multiple_of(SCRUB_EVERY) {
             storm.scrub();
+            if removal
+                .as_mut()
+                .is_some_and(|removal| removal.is_due(account))
+            {
+                return Ok(Ended::Asked);
+            }
         }
     }
-    Ok(())
+    Ok(Ended::Told)
 }
 
 fn print_line(value: &impl Serialize) -> Result<()> {

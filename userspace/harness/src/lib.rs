@@ -3,6 +3,7 @@
 //! memory and accounts for every DMA, and the test programs that use it.
 
 pub mod account;
+pub mod ats;
 pub mod campaign;
 pub mod child;
 pub mod demo;
@@ -18,9 +19,15 @@ pub mod nvme_queue;
 pub mod payload;
 pub mod pci;
 pub mod random;
+pub mod removal;
 pub mod sabotage;
+pub mod slot;
 pub mod soak;
 pub mod storm;
 pub mod tap;
+pub mod vanish;
 pub mod vfio;
+pub mod virtio_net;
+pub mod virtio_pci;
+pub mod virtqueue;
 pub mod writers;

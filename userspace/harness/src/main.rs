@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pagemove_harness::{campaign, demo, guest, sabotage, soak};
+use pagemove_harness::{ats, campaign, demo, guest, sabotage, soak, vanish};
 
 #[derive(Parser)]
 #[command(
@@ -28,6 +28,10 @@ enum Program {
     Edu(campaign::Options),
     /// Memory goes to another node and back, to be looked at.
     Demo(demo::Options),
+    /// Pages of a device with ATS are moved; the runner compares QEMU's trace (TAP).
+    Ats(ats::Options),
+    /// The device goes away while its pages are moved (TAP).
+    Vanish(vanish::Options),
     /// A step of the engine was left out: somebody has to notice (TAP).
     Sabotage(sabotage::Options),
 }
@@ -35,9 +39,11 @@ enum Program {
 fn main() -> ExitCode {
     let result = match Arguments::parse().program {
         Program::Guest(options) => guest::run(&options),
-        Program::Soak(options) => soak::run(&options, "nvme"),
-        Program::Edu(options) => soak::run(&soak::Options::for_edu(options), "edu"),
+        Program::Soak(options) => soak::run(&options),
+        Program::Edu(options) => soak::run(&soak::Options::for_edu(options)),
         Program::Demo(options) => demo::run(&options),
+        Program::Ats(options) => ats::run(&options),
+        Program::Vanish(options) => vanish::run(&options),
         Program::Sabotage(options) => sabotage::run(&options),
     };
     result.unwrap_or_else(|error| {

@@ -112,9 +112,10 @@ impl Memory {
         self.base
     }
 
-    fn word(&self, offset: usize) -> *mut u64 {
+    fn at<T>(&self, offset: usize) -> *mut T {
+        let size = size_of::<T>();
         assert!(
-            offset.is_multiple_of(8) && offset + 8 <= self.length,
+            offset.is_multiple_of(size) && offset + size <= self.length,
             "offset {offset:#x} is outside"
         );
         // SAFETY: in bounds, as just checked.
@@ -122,13 +123,23 @@ impl Memory {
     }
 
     pub fn read_word(&self, offset: usize) -> u64 {
-        // SAFETY: word() gives an aligned address inside the mapping.
-        unsafe { ptr::read_volatile(self.word(offset)) }
+        // SAFETY: at() gives an aligned address inside the mapping.
+        unsafe { ptr::read_volatile(self.at(offset)) }
     }
 
     pub fn write_word(&self, offset: usize, value: u64) {
         // SAFETY: as above.
-        unsafe { ptr::write_volatile(self.word(offset), value) }
+        unsafe { ptr::write_volatile(self.at(offset), value) }
+    }
+
+    pub fn read_half(&self, offset: usize) -> u16 {
+        // SAFETY: as above.
+        unsafe { ptr::read_volatile(self.at(offset)) }
+    }
+
+    pub fn write_half(&self, offset: usize, value: u16) {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(self.at(offset), value) }
     }
 }
 
@@ -217,6 +228,17 @@ impl Slice {
     pub fn write_word(&self, offset: usize, value: u64) {
         assert!(offset + 8 <= self.length);
         self.memory.write_word(self.offset + offset, value);
+    }
+
+    /// Sixteen bits, which a ring's index is.
+    pub fn read_half(&self, offset: usize) -> u16 {
+        assert!(offset + 2 <= self.length);
+        self.memory.read_half(self.offset + offset)
+    }
+
+    pub fn write_half(&self, offset: usize, value: u16) {
+        assert!(offset + 2 <= self.length);
+        self.memory.write_half(self.offset + offset, value);
     }
 
     /// The address of `count` words, for volatile accesses.

@@ -59,6 +59,7 @@ pub struct Mover {
     pub engine: String,
     pub retries: u32,
     pub no_verify: bool,
+    pub even_if_there: bool,
 }
 
 /// What `pagemove move --json` prints, as far as it is used here.
@@ -142,6 +143,9 @@ impl Mover {
             "--engine",
             &self.engine,
         ]);
+        if self.even_if_there {
+            command.arg("--even-if-there");
+        }
         if self.no_verify {
             command.arg("--no-verify");
         }
@@ -252,6 +256,7 @@ mod tests {
             engine: "auto".to_string(),
             retries: 0,
             no_verify: false,
+            even_if_there: false,
         };
         let error = mover.start("0:0.0", &range, 1).finish().unwrap_err();
         assert!(error.to_string().contains("Some(0)"), "{error}");

@@ -159,6 +159,7 @@ impl DmaDevice for Nvme {
             max_length: self.max_length,
             store: self.namespace.bytes,
             iova_end: u64::MAX,
+            in_order: false,
             timeout_s: 20,
         }
     }

@@ -9,6 +9,10 @@ use pagemove_uapi::PciAddress;
 
 const SYSFS: &str = "/sys/bus/pci";
 
+/// Where extended capabilities begin, and which is that of ATS.
+const EXTENDED: usize = 0x100;
+const ATS: u16 = 0x000f;
+
 /// Vendor and device number of a kind of PCI function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciId {
@@ -102,6 +106,32 @@ impl PciBus {
         }
     }
 
+    /// Whether ATS is on: bit 15 of the control register of its extended capability
+    /// (PCI Express base specification 6.0, 10.5.1).
+    pub fn ats_enabled(&self, address: PciAddress) -> Result<bool> {
+        let path = self.directory(address).join("config");
+        let config = fs::read(&path).with_context(|| format!("can not read {}", path.display()))?;
+        let word = |at: usize| {
+            let bytes = config.get(at..at + 4)?;
+            Some(u32::from_le_bytes(bytes.try_into().ok()?))
+        };
+        let mut at = EXTENDED;
+        // Each takes four bytes at least.
+        for _ in 0..EXTENDED / 4 {
+            let Some(header) = word(at).filter(|header| *header != 0) else {
+                break;
+            };
+            if header as u16 == ATS {
+                return Ok(word(at + 4).is_some_and(|word| word >> 31 == 1));
+            }
+            at = (header >> 20) as usize;
+            if at < EXTENDED {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
     /// The number of the IOMMU group, the name of its file in /dev/vfio.
     pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
         let target = fs::read_link(self.directory(address).join("iommu_group")).ok()?;
@@ -158,6 +188,24 @@ mod tests {
                 "0000:00:05.0".parse().unwrap()
             ]
         );
+    }
+
+    #[test]
+    fn ats_is_found_behind_other_capabilities() {
+        let address: PciAddress = "0000:01:00.0".parse().unwrap();
+        let (root, bus) = bus_with(&[("0000:01:00.0", "0x1af4", "0x1041")]);
+        let path = root.path().join("devices/0000:01:00.0/config");
+        let mut config = vec![0; 4096];
+        // Another capability at 0x100, ATS at 0x140.
+        config[0x100..0x104].copy_from_slice(&(0x140u32 << 20 | 1 << 16 | 1).to_le_bytes());
+        config[0x140..0x144].copy_from_slice(&(1u32 << 16 | 0xf).to_le_bytes());
+        for (control, expected) in [(0u32, false), (0x8000_0020, true)] {
+            config[0x144..0x148].copy_from_slice(&control.to_le_bytes());
+            fs::write(&path, &config).unwrap();
+            assert_eq!(bus.ats_enabled(address).unwrap(), expected);
+        }
+        fs::write(&path, [0; 64]).unwrap();
+        assert!(!bus.ats_enabled(address).unwrap());
     }
 
     #[test]

@@ -76,6 +76,9 @@ impl<'a> Storm<'a> {
         ensure!(ledger.pages() >= 2, "a storm needs two pages");
         let share = limits.store / lanes as u64 / PAGE_SIZE as u64 * PAGE_SIZE as u64;
         let lane_store = share.min(limits.max_length as u64) as usize;
+        if limits.in_order {
+            check_pages(ledger.pages(), lanes, lane_store / PAGE_SIZE)?;
+        }
         let lane = || Lane {
             state: State::Idle,
             since: Instant::now(),
@@ -144,10 +147,19 @@ impl<'a> Storm<'a> {
         stopped
     }
 
+    /// The device is gone: gives back what is known of the pages. Those that it wrote
+    /// to at that time may hold either; those that it read are as they were.
+    pub fn abandon(mut self) -> Ledger {
+        for lane in &self.lanes {
+            if let State::Out { source } = lane.state {
+                self.ledger.release(source, lane.pages);
+            }
+        }
+        self.ledger
+    }
+
     fn length(&mut self) -> usize {
-        let longest = (self.lane_store / PAGE_SIZE)
-            .min(self.ledger.pages() / 4)
-            .max(1);
+        let longest = longest(self.ledger.pages(), self.lane_store / PAGE_SIZE);
         if longest > 1 && self.random.below(LONG_ONE_IN) == 0 {
             return 1 + self.random.below(longest);
         }
@@ -293,6 +305,23 @@ impl<'a> Storm<'a> {
         ensure!(!dead, "no transfer comes back any more");
         Ok(())
     }
+}
+
+/// Pages of the longest transfer.
+fn longest(pages: usize, store: usize) -> usize {
+    store.min(pages / 4).max(1)
+}
+
+/// The lane that is next must find pages in one piece while each of the others has
+/// taken some: else nobody would ever go on.
+fn check_pages(pages: usize, lanes: usize, store: usize) -> Result<()> {
+    let longest = longest(pages, store);
+    let needed = (lanes - 1) * longest + lanes * (longest - 1) + 1;
+    ensure!(
+        pages >= needed,
+        "{lanes} transfers of {longest} pages that come back in order need {needed} pages"
+    );
+    Ok(())
 }
 
 fn payload(lane: usize, block: usize, sequence: u64) -> Content {

@@ -83,6 +83,7 @@ impl DmaDevice for Copier {
             max_length: 4 * PAGE_SIZE,
             store: 1 << 20,
             iova_end: u64::MAX,
+            in_order: false,
             timeout_s: 0,
         }
     }
@@ -109,10 +110,6 @@ impl DmaDevice for Copier {
             error: failed.then(|| "failed".to_string()),
         });
         Ok(())
-    }
-
-    fn look(&mut self, _tag: u16, _page: &Slice, _sink: &Slice) -> Result<()> {
-        anyhow::bail!("it copies only")
     }
 
     fn poll(&mut self) -> Result<Option<Completion>> {
@@ -222,4 +219,14 @@ fn a_lost_completion_is_found() {
 fn a_failed_transfer_is_found() {
     let status = run(Wrong::Fail);
     assert_eq!((status.unfinished, status.losses()), (1, 1), "{status:?}");
+}
+
+/// 7 lanes have taken 28 pages; 25 are left in 8 pieces at most, so one has 4.
+#[test]
+fn transfers_in_order_need_pages_for_whoever_is_next() {
+    assert!(check_pages(53, 8, 4).is_ok());
+    assert!(check_pages(52, 8, 4).is_err());
+    // Few pages make short transfers.
+    assert!(check_pages(8, 8, 1).is_ok());
+    assert!(check_pages(7, 8, 1).is_err());
 }

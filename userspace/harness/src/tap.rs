@@ -65,6 +65,16 @@ pub fn note(text: &str) {
     }
 }
 
+/// A line for the runner, which takes it out of the results: xtask, vm/machine.rs.
+pub fn to_runner(text: &str) {
+    say(&format!("@pagemove-vm {text}"));
+}
+
+/// Something that the runner compares with what QEMU traced.
+pub fn claim(text: &str) {
+    to_runner(&format!("claim {text}"));
+}
+
 /// The whole program can not run here.
 pub fn skip_all(why: &str) -> ExitCode {
     say("TAP version 13");

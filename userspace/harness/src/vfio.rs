@@ -2,8 +2,8 @@
 //! A device that is assigned to this process through VFIO: a type 1 container
 //! with one group, as every VMM uses it.
 
-use std::os::fd::AsRawFd;
-use std::os::fd::BorrowedFd;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 
@@ -11,15 +11,20 @@ use anyhow::{ensure, Context, Result};
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use vfio_bindings::bindings::vfio::{
-    VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_REGION_INFO_FLAG_MMAP,
+    VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_REQ_IRQ_INDEX,
+    VFIO_REGION_INFO_FLAG_MMAP,
 };
 use vfio_ioctls::{VfioContainer, VfioDevice};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::memory::Memory;
 use crate::pci::PciBus;
 
 /// Command register in PCI configuration space, and its bits.
 const PCI_COMMAND: u64 = 4;
+/// The list of capabilities: where the first is, and in each its kind and the next.
+const PCI_CAPABILITIES: u64 = 0x34;
+const CAPABILITIES_MAX: usize = 48;
 const PCI_COMMAND_MEMORY: u16 = 1 << 1;
 const PCI_COMMAND_MASTER: u16 = 1 << 2;
 
@@ -109,15 +114,63 @@ impl Assigned {
     }
 
     fn read_command(&self) -> u16 {
-        let mut bytes = [0; 2];
+        u16::from_le_bytes(self.read_config(PCI_COMMAND))
+    }
+
+    fn read_config<const N: usize>(&self, offset: u64) -> [u8; N] {
+        let mut bytes = [0; N];
         self.device
-            .region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut bytes, PCI_COMMAND);
-        u16::from_le_bytes(bytes)
+            .region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut bytes, offset);
+        bytes
+    }
+
+    /// A register of its configuration space.
+    pub fn read_config8(&self, offset: u64) -> u8 {
+        u8::from_le_bytes(self.read_config(offset))
+    }
+
+    pub fn read_config32(&self, offset: u64) -> u32 {
+        u32::from_le_bytes(self.read_config(offset))
+    }
+
+    /// Where its capabilities of one kind are.
+    pub fn capabilities(&self, kind: u8) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut at = self.read_config8(PCI_CAPABILITIES) & !3;
+        for _ in 0..CAPABILITIES_MAX {
+            if at == 0 {
+                break;
+            }
+            if self.read_config8(at.into()) == kind {
+                found.push(at.into());
+            }
+            at = self.read_config8(u64::from(at) + 1) & !3;
+        }
+        found
+    }
+
+    /// Has an event counted up when VFIO wants the device to be closed.
+    pub fn tell_requests(&self, event: &EventFd) -> Result<()> {
+        self.device
+            .enable_irq(VFIO_PCI_REQ_IRQ_INDEX, vec![event])
+            .with_context(|| format!("{}: no requests can be heard", self.address))
     }
 
     /// Resets the function.
     pub fn reset(&self) {
         self.device.reset();
+    }
+
+    /// Closes a device that is going away, and nothing else: group, container and
+    /// mappings last as long as this process. (When a VfioDevice is dropped it looks its
+    /// group up in sysfs after it has closed the device, and panics if it is gone by
+    /// then.)
+    pub fn close_device(self) {
+        let device = ManuallyDrop::new(self.device);
+        // The container maps it until the end.
+        std::mem::forget(self.memory);
+        // SAFETY: the descriptor is the device's, which nobody can use any more.
+        drop(unsafe { OwnedFd::from_raw_fd(device.as_raw_fd()) });
     }
 
     /// Maps a BAR into this process.
@@ -193,6 +246,8 @@ impl Bar {
         unsafe { self.base.add(offset).cast() }
     }
 
+    accessors!(read8, write8, u8);
+    accessors!(read16, write16, u16);
     accessors!(read32, write32, u32);
     accessors!(read64, write64, u64);
 }

@@ -9,6 +9,7 @@ mod module;
 mod pci;
 mod random;
 mod region;
+mod rig;
 mod signals;
 mod suites;
 mod system;
@@ -33,6 +34,11 @@ const SUITES: &[Suite] = &[
         suites::regions::main,
     ),
     (
+        "rtm",
+        "the engine rtm on emulated transactions (argument: which part)",
+        suites::rtm::main,
+    ),
+    (
         "formats",
         "an IOMMU that can not do it is refused with the reason (argument: its format)",
         suites::formats::main,
@@ -41,6 +47,11 @@ const SUITES: &[Suite] = &[
         "cli",
         "the program pagemove: exit codes, JSON, exact numbers when interrupted",
         suites::cli::main,
+    ),
+    (
+        "probe",
+        "pagemove probe expects what the module sees (argument: the format)",
+        suites::probe::main,
     ),
     (
         "lifecycle",

@@ -16,8 +16,8 @@ const ERRNOS: &[Errno] = &[
         help:
             "a value is out of range: addresses and lengths have to be multiples of 4096 that are \
                not zero and do not wrap, the node has to exist, be online and have memory, editor \
-               and helper have to be two CPUs that are online, a verdict may allow only engines \
-               that its findings support",
+               and helper have to be two CPUs that are online, a verdict has to be of this machine \
+               and to allow only engines that its findings support",
     },
     Errno {
         number: libc::E2BIG,

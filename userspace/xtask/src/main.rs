@@ -67,7 +67,7 @@ enum Task {
     /// Move a guest's memory under live DMA, and watch
     Demo,
     /// Boot a VM and run a program in it
-    Vm(vm::command::VmArguments),
+    Vm(Box<vm::command::VmArguments>),
 }
 
 fn main() -> ExitCode {
@@ -115,6 +115,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Check(arguments) => check::command::check(&place, arguments),
         Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
         Task::Demo => check::command::live(&place, Group::Demo),
-        Task::Vm(vm) => vm::command::run(&place, vm),
+        Task::Vm(vm) => vm::command::run(&place, *vm),
     }
 }

@@ -33,6 +33,7 @@ impl DmaDevice for Copier {
             max_length: PAGE_SIZE,
             store: PAGE_SIZE as u64,
             iova_end: u64::MAX,
+            in_order: false,
             timeout_s: 0,
         }
     }
@@ -53,10 +54,6 @@ impl DmaDevice for Copier {
             });
         }
         Ok(())
-    }
-
-    fn look(&mut self, _tag: u16, _page: &Slice, _sink: &Slice) -> Result<()> {
-        anyhow::bail!("it copies only")
     }
 
     fn poll(&mut self) -> Result<Option<Completion>> {

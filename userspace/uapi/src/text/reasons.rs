@@ -112,7 +112,8 @@ pub const REASONS: &[Text] = &[
         REASON_UNQUALIFIED,
         "unqualified",
         "nothing shows that this engine loses no write on this machine and IOMMU: run \
-         `pagemove qualify`, or load the module with allow_unqualified=1",
+         `pagemove qualify`, load the module with allow_unqualified=1, or do not leave out the \
+         verification",
     ),
     text(
         REASON_NO_RTM,

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 
 /// Parameters that only the test build may have.
-const TEST_ONLY: [&str; 2] = ["sabotage", "inject"];
+const TEST_ONLY: [&str; 6] = ["sabotage", "inject", "mark", "stall_step", "stall_us", "stall_count"];
 
 /// Ways to reach what the kernel does not export.
 const FORBIDDEN: [&str; 3] = ["kallsyms_", "register_kprobe", "register_kretprobe"];

@@ -4,10 +4,13 @@
 use super::setup::Setup;
 use super::suite::{Guest, Test};
 use super::{cargo, host, module, tap};
+use crate::judge::devtlb::{self, Claims};
 use crate::judge::tap::Status;
-use crate::judge::verdict::{self, Verdict};
+use crate::judge::verdict::{self, Verdict, SKIPPED};
 use crate::vm::job::{Job, Terminal};
-use crate::vm::machine;
+use crate::vm::accel::Accel;
+use crate::vm::machine::{self, End};
+use crate::vm::rtm::{self, Rtm};
 use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,13 +62,23 @@ fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> 
     if let Some(nodes) = &guest.nodes {
         profile.nodes = nodes.clone();
     }
-    let job = job(setup, guest, live)?;
+    let mut job = job(setup, guest, live)?;
+    let mut accel = setup.accel()?;
+    if guest.rtm {
+        // It is a part of TCG.
+        accel = Accel::Tcg;
+        profile.kernel.extend(rtm::KERNEL.map(String::from));
+        job.rtm = Some(Rtm { plugin: setup.rtm()?.clone(), options: guest.rtm_options.clone() });
+    }
     let unpacked = setup.place.build().join("kmod");
-    let outcome = machine::run(setup.root()?, &profile, setup.accel()?, &job, &unpacked, logs)?;
+    let outcome = machine::run(setup.root()?, &profile, accel, &job, &unpacked, logs)?;
     let judge = if guest.plain { verdict::of_status } else { verdict::of_tap };
     // The empty text is in every line.
     let allowed = if guest.corrupts { vec![String::new()] } else { guest.allow.clone() };
     let mut verdict = judge(&test.name, &outcome, &allowed);
+    if !guest.trace.is_empty() {
+        traced(&test.name, &outcome, &mut verdict);
+    }
     if let Some(reason) = &guest.red {
         verdict = red(&test.name, reason, &verdict);
     }
@@ -86,13 +99,27 @@ fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
     if guest.qemu {
         job.archives.push(setup.guest_qemu()?.clone());
     }
+    job.trace = guest.trace.clone();
     job.unload = !guest.corrupts;
     job.live = live;
     job.terminal = live.then(Terminal::of_stdout).flatten();
     Ok(job)
 }
 
-/// A test of the runner itself: the run must have been judged a failure, for the
+/// What the program claims against what QEMU traced: one more result. A program that
+/// was skipped claims nothing.
+fn traced(name: &str, outcome: &machine::Outcome, verdict: &mut Verdict) {
+    if outcome.end == End::Status(SKIPPED) {
+        return;
+    }
+    let found = Claims::parse(&outcome.claims).and_then(|claims| devtlb::check(&outcome.trace, &claims));
+    match found {
+        Ok(text) => verdict.add(format!("{name}: trace: {text}"), Status::Passed),
+        Err(error) => verdict.fail(format!("{name}: trace: {error:#}")),
+    }
+}
+
+/// A test of the runner or of a judge: the run must have been judged a failure, for the
 /// right reason.
 fn red(name: &str, reason: &str, inner: &Verdict) -> Verdict {
     let mut verdict = Verdict::default();

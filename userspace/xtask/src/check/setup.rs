@@ -23,6 +23,7 @@ pub struct Setup<'a> {
     test: Once<PathBuf>,
     programs: Once<Vec<PathBuf>>,
     qemu: Once<PathBuf>,
+    rtm: Once<PathBuf>,
     accel: Once<Accel>,
 }
 
@@ -30,8 +31,8 @@ impl<'a> Setup<'a> {
     pub fn new(place: &'a Place) -> Result<Self> {
         let profiles = Profiles::read(&place.tests().join("profiles.toml"))?;
         let (root, ship, test) = Default::default();
-        let (programs, qemu, accel) = Default::default();
-        Ok(Self { place, profiles, root, ship, test, programs, qemu, accel })
+        let (programs, qemu, rtm, accel) = Default::default();
+        Ok(Self { place, profiles, root, ship, test, programs, qemu, rtm, accel })
     }
 
     pub fn root(&self) -> Result<&BuildRoot> {
@@ -59,6 +60,11 @@ impl<'a> Setup<'a> {
     /// QEMU as an archive for the guest.
     pub fn guest_qemu(&self) -> Result<&PathBuf> {
         once(&self.qemu, || guest_qemu::pack(self.root()?, &self.place.build()))
+    }
+
+    /// The emulation of hardware transactions, a plugin for QEMU.
+    pub fn rtm(&self) -> Result<&PathBuf> {
+        once(&self.rtm, || module::rtm::build(self.place, self.root()?))
     }
 
     pub fn accel(&self) -> Result<Accel> {

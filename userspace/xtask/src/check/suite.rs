@@ -77,7 +77,17 @@ pub struct Guest {
     /// the module is not unloaded.
     #[serde(default)]
     pub corrupts: bool,
-    /// A test of the runner: the run has to fail with this text in a reason.
+    /// Emulate hardware transactions.
+    #[serde(default)]
+    pub rtm: bool,
+    /// Options of that emulation (tests/rtm-emulation/README.md).
+    #[serde(default)]
+    pub rtm_options: Vec<String>,
+    /// Events that QEMU traces. What the program claims to have moved is compared with
+    /// them.
+    #[serde(default)]
+    pub trace: Vec<String>,
+    /// A test of the runner or of a judge: the run has to fail with this text in a reason.
     pub red: Option<String>,
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether a run of a VM passed: from the program's TAP, its exit status, and
-//! what the kernel said.
+//! Whether a run of a VM passed: from the program's TAP, its exit status, what the
+//! kernel said, and what QEMU traced.
 
+pub mod devtlb;
 pub mod dmesg;
 pub mod tap;
+pub mod trace;
 pub mod verdict;

@@ -7,7 +7,7 @@ use crate::vm::console::ANSWER;
 use crate::vm::machine::{End, Outcome};
 
 /// The exit status of a program that could not run.
-const SKIPPED: i32 = 4;
+pub const SKIPPED: i32 = 4;
 
 /// Results, one for each TAP point, and one more for each thing that was wrong
 /// with the run as a whole. There is always at least one.
@@ -127,6 +127,7 @@ fn whole_run(outcome: &Outcome, allowed: &[String]) -> Vec<String> {
     if let Some(why) = &outcome.stuck {
         wrong.push(format!("the module can not be unloaded: {why}"));
     }
+    wrong.extend(outcome.rtm.iter().flat_map(|report| report.complaints()));
     if !outcome.dmesg.contains("Linux version") {
         wrong.push("dmesg: the kernel's first line is not there".to_string());
     }

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
+use crate::vm::rtm::RtmReport;
 use std::time::Duration;
 
 fn run(end: End, output: &str) -> Outcome {
     let wall = Duration::from_secs(60);
-    Outcome { end, output: output.into(), dmesg: "[ 0.0] Linux version 1.2.3\n".into(), stuck: None, wall }
+    Outcome {
+        end,
+        output: output.into(),
+        dmesg: "[ 0.0] Linux version 1.2.3\n".into(),
+        stuck: None,
+        rtm: None,
+        claims: Vec::new(),
+        trace: String::new(),
+        wall,
+    }
 }
 
 fn failures(outcome: &Outcome) -> Vec<String> {
@@ -27,6 +37,15 @@ fn a_warning_fails_a_run_whose_tests_passed() {
     outcome.dmesg += "[ 5.0] WARNING: CPU: 0 PID: 1 at x.c:1\n[ 5.0] Call Trace:\n";
     assert_eq!(failures(&outcome), ["t: dmesg: warning: [ 5.0] WARNING: CPU: 0 PID: 1 at x.c:1"]);
     assert!(of_status("t", &outcome, &[]).failed());
+}
+
+#[test]
+fn a_transaction_that_was_not_emulated_fails_a_run_whose_tests_passed() {
+    let mut outcome = run(End::Status(0), GOOD);
+    outcome.rtm = Some(RtmReport::parse("unsupported=0\nleaked=0\n"));
+    assert!(failures(&outcome).is_empty());
+    outcome.rtm = Some(RtmReport::parse("unsupported=0\nleaked=2\n"));
+    assert_eq!(failures(&outcome), ["t: rtm: leaked=2"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! Build pagemove.ko for the stock kernel, in the build root.
 
 pub mod kdir;
+pub mod rtm;
 pub mod sign;
 mod sync;
 pub mod vendor;
@@ -52,7 +53,7 @@ pub fn build(place: &Place, root: &BuildRoot, variant: Variant) -> Result<PathBu
     let work = root.dir().join(&inside);
     copy_sources(place, &work)?;
     let output = variant.output(place);
-    if is_newest(&output, &work)? {
+    if is_newest(&output, &work.join("pagemove.ko"), &work)? {
         return Ok(output);
     }
     chroot::need_root("building the module")?;
@@ -85,13 +86,13 @@ fn checkout_id(place: &Place) -> String {
     format!("{:08x}", hasher.finish() as u32)
 }
 
-/// Whether the module is younger than all that was copied.
-fn is_newest(output: &Path, work: &Path) -> Result<bool> {
-    let Ok(built) = fs::metadata(output).and_then(|data| data.modified()) else {
+/// Whether what was built, and copied to `output`, is younger than all sources.
+fn is_newest(output: &Path, built: &Path, work: &Path) -> Result<bool> {
+    let Ok(age) = fs::metadata(output).and_then(|data| data.modified()) else {
         return Ok(false);
     };
-    if !work.join("pagemove.ko").exists() {
+    if !built.exists() {
         return Ok(false);
     }
-    sync::all_older(work, built)
+    sync::all_older(work, age)
 }

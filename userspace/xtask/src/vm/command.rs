@@ -5,7 +5,9 @@ use super::accel::Accel;
 use super::job::{Job, Terminal};
 use super::machine::{self, End};
 use super::profile::Profiles;
+use super::rtm::{self, Rtm};
 use crate::check::guest_qemu;
+use crate::module;
 use crate::place::Place;
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
@@ -40,6 +42,9 @@ pub struct VmArguments {
     /// A further word for the kernel's command line
     #[arg(long = "kernel")]
     kernel: Vec<String>,
+    /// Events for QEMU to trace into trace.log; `*` stands for anything
+    #[arg(long = "trace")]
+    trace: Vec<String>,
     /// Stop the VM after so many seconds
     #[arg(long, default_value_t = 120)]
     timeout: u64,
@@ -52,6 +57,12 @@ pub struct VmArguments {
     /// Put QEMU itself into the guest, as /bin/qemu-system-x86_64
     #[arg(long)]
     qemu: bool,
+    /// Emulate hardware transactions
+    #[arg(long)]
+    rtm: bool,
+    /// An option of that emulation (tests/rtm-emulation/README.md); implies --rtm
+    #[arg(long = "rtm-option")]
+    rtm_options: Vec<String>,
     /// A shell command to run
     #[arg(long, conflicts_with = "argv")]
     cmd: Option<String>,
@@ -87,13 +98,19 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
     job.params = arguments.params;
     job.programs = arguments.programs;
     job.files = arguments.files;
+    job.trace = arguments.trace;
     job.unload = !arguments.keep_loaded;
     job.live = true;
     job.terminal = Terminal::of_stdout();
     if arguments.qemu {
         job.archives.push(guest_qemu::pack(&root, &place.build())?);
     }
-    let accel = Accel::probe(&root, place)?;
+    let mut accel = Accel::probe(&root, place)?;
+    if arguments.rtm || !arguments.rtm_options.is_empty() {
+        accel = Accel::Tcg;
+        profile.kernel.extend(rtm::KERNEL.map(String::from));
+        job.rtm = Some(Rtm { plugin: module::rtm::build(place, &root)?, options: arguments.rtm_options });
+    }
     let logs = arguments.logs.unwrap_or_else(|| place.build().join(format!("logs/vm-{}", std::process::id())));
     let outcome = machine::run(&root, &profile, accel, &job, &place.build().join("kmod"), &logs)?;
     let (seconds, dmesg) = (outcome.wall.as_secs_f64(), logs.join("dmesg.log"));
@@ -101,7 +118,10 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
     if let Some(why) = &outcome.stuck {
         eprintln!("# pagemove could not be unloaded: {why}");
     }
+    let wrong = outcome.rtm.iter().flat_map(|report| report.complaints()).collect::<Vec<_>>();
+    wrong.iter().for_each(|text| eprintln!("# {text}"));
     let code = match outcome.end {
+        End::Status(0) if !wrong.is_empty() => 1,
         End::Status(status) => u8::try_from(status).context("an exit status above 255")?,
         End::Died | End::TimedOut => 124,
     };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The way into a running VM: its console and QEMU's monitor. They are used only
-//! to ask a VM that hangs what it is waiting for, before it is stopped.
+//! The way into a running VM: its console and QEMU's monitor. They are used to ask a
+//! VM that hangs what it is waiting for, before it is stopped, and to take a device
+//! away when the guest's program asks for that.
 
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +23,7 @@ const QUESTIONS: [u8; 2] = [b'w', b'l'];
 /// For the answer to get through the serial line.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Two sockets in a directory of their own: the path of a socket has to be short.
+/// Sockets in a directory of their own: the path of a socket has to be short.
 pub struct Console {
     dir: PathBuf,
 }
@@ -48,8 +49,24 @@ impl Console {
 
     fn socket(&self, id: &str) -> OsString {
         let mut arg = OsString::from(format!("socket,id={id},server=on,wait=off,path="));
-        arg.push(self.dir.join(id));
+        arg.push(self.path(id));
         arg
+    }
+
+    /// Where the socket `id` is.
+    pub fn path(&self, id: &str) -> PathBuf {
+        self.dir.join(id)
+    }
+
+    /// Ask the guest to let a device go, as a person at the machine would.
+    pub fn unplug(&self, device: &str) -> Result<()> {
+        let mut monitor = UnixStream::connect(self.path("monitor"))?;
+        writeln!(monitor, "device_del {device}")?;
+        // The monitor reads it when its socket is served: not before we are heard.
+        monitor.set_read_timeout(Some(PATIENCE))?;
+        let mut answer = [0; 256];
+        let _ = monitor.read(&mut answer)?;
+        Ok(())
     }
 
     /// Make the kernel say what it is doing. Best effort: a VM may hang so that
@@ -59,8 +76,8 @@ impl Console {
     }
 
     fn ask(&self) -> Result<()> {
-        let mut monitor = UnixStream::connect(self.dir.join("monitor"))?;
-        let mut console = UnixStream::connect(self.dir.join("console"))?;
+        let mut monitor = UnixStream::connect(self.path("monitor"))?;
+        let mut console = UnixStream::connect(self.path("console"))?;
         for key in QUESTIONS {
             monitor.write_all(b"chardev-send-break console\n")?;
             thread::sleep(Duration::from_millis(200));

@@ -4,6 +4,7 @@
 use super::initramfs::Initramfs;
 use super::kmod::Kmods;
 use super::profile::Profile;
+use super::rtm::Rtm;
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
@@ -41,9 +42,13 @@ pub struct Job {
     pub archives: Vec<PathBuf>,
     /// The program and its arguments.
     pub argv: Vec<String>,
+    /// Events that QEMU writes to `trace.log`; `*` stands for anything.
+    pub trace: Vec<String>,
     /// Whether pagemove has to be unloadable when the program has ended.
     pub unload: bool,
     pub timeout: Duration,
+    /// Emulate hardware transactions.
+    pub rtm: Option<Rtm>,
     /// Copy the output to ours while the program runs.
     pub live: bool,
     pub terminal: Option<Terminal>,
@@ -59,8 +64,10 @@ impl Job {
             files: Vec::new(),
             archives: Vec::new(),
             argv,
+            trace: Vec::new(),
             unload: true,
             timeout,
+            rtm: None,
             live: false,
             terminal: None,
         }

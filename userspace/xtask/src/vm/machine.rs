@@ -6,6 +6,7 @@ use super::console::Console;
 use super::job::Job;
 use super::profile::Profile;
 use super::qemu;
+use super::rtm::RtmReport;
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
@@ -13,6 +14,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,12 @@ pub struct Outcome {
     pub dmesg: String,
     /// Why pagemove could not be unloaded, if so.
     pub stuck: Option<String>,
+    /// What the emulation of RTM counted, if it was there and QEMU ended by itself.
+    pub rtm: Option<RtmReport>,
+    /// What the program told the runner to compare with the trace.
+    pub claims: Vec<String>,
+    /// What QEMU traced.
+    pub trace: String,
     pub wall: Duration,
 }
 
@@ -53,14 +61,28 @@ pub fn run(
     let scratch = Scratch::make(logs, profile)?;
     job.pack(root, profile, unpacked, &scratch.initrd)?;
     let dmesg = logs.join("dmesg.log");
-    let console = Console::new()?;
-    let files = qemu::Files { initrd: &scratch.initrd, dmesg: &dmesg, console: &console, disks: &scratch.disks };
-    let mut command = qemu::command(root, profile, accel, &files);
+    let console = Arc::new(Console::new()?);
+    let trace = logs.join("trace.log");
+    let files = qemu::Files {
+        initrd: &scratch.initrd,
+        dmesg: &dmesg,
+        console: &console,
+        disks: &scratch.disks,
+        trace: &trace,
+    };
+    let mut command = qemu::command(root, profile, accel, &job.trace, &files);
+    let report = logs.join("rtm.report");
+    let rtm = job.rtm.as_ref();
+    command.args(rtm.iter().flat_map(|rtm| rtm.args(&report)));
     fs::write(logs.join("qemu.cmd"), format!("{command:?}\n"))?;
     let start = Instant::now();
     let mut child = spawn(&mut command, &logs.join("qemu.log"))?;
     let output = child.stdout.take().context("QEMU's output is not a pipe")?;
-    let reader = Reader { log: File::create(logs.join("output.log"))?, live: job.live };
+    let reader = Reader {
+        log: File::create(logs.join("output.log"))?,
+        live: job.live,
+        console: console.clone(),
+    };
     let reader = thread::spawn(move || reader.read(output));
     let timed_out = !wait(&mut child, start + job.timeout, &console)?;
     let heard = reader.join().expect("the reader of the guest's output panicked")?;
@@ -69,10 +91,30 @@ pub fn run(
         None if timed_out => End::TimedOut,
         None => End::Died,
     };
+    let rtm = rtm.filter(|_| !timed_out).map(|_| RtmReport::read(&report)).transpose()?;
     // A console that can not be read is not a clean one.
     let dmesg = fs::read(&dmesg).with_context(|| format!("reading {}", dmesg.display()))?;
     let dmesg = String::from_utf8_lossy(&dmesg).replace('\r', "");
-    Ok(Outcome { end, output: heard.text, dmesg, stuck: heard.stuck, wall: start.elapsed() })
+    let trace = read_trace(job, &trace)?;
+    Ok(Outcome {
+        end,
+        output: heard.text,
+        dmesg,
+        stuck: heard.stuck,
+        rtm,
+        claims: heard.claims,
+        trace,
+        wall: start.elapsed(),
+    })
+}
+
+/// A trace that was asked for and is not there is an error, not an empty one.
+fn read_trace(job: &Job, file: &Path) -> Result<String> {
+    if job.trace.is_empty() {
+        return Ok(String::new());
+    }
+    let text = fs::read(file).with_context(|| format!("reading QEMU's trace, {}", file.display()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// An empty directory for the logs of this run, as an absolute path: QEMU's
@@ -146,6 +188,7 @@ struct Heard {
     text: String,
     status: Option<i32>,
     stuck: Option<String>,
+    claims: Vec<String>,
 }
 
 impl Heard {
@@ -153,6 +196,7 @@ impl Heard {
         match line.split_once(' ') {
             Some(("status", number)) => self.status = number.parse().ok(),
             Some(("unload", why)) => self.stuck = Some(why.to_string()),
+            Some(("claim", text)) => self.claims.push(text.to_string()),
             _ => {}
         }
     }
@@ -161,6 +205,7 @@ impl Heard {
 struct Reader {
     log: File,
     live: bool,
+    console: Arc<Console>,
 }
 
 impl Reader {
@@ -195,13 +240,21 @@ impl Reader {
     fn line(&mut self, line: &[u8], heard: &mut Heard) -> io::Result<()> {
         let text = String::from_utf8_lossy(line);
         match line.strip_prefix(MARK) {
-            Some(_) => heard.mark(text[MARK.len()..].trim_end()),
+            Some(_) => self.mark(text[MARK.len()..].trim_end(), heard),
             None => {
                 self.log.write_all(line)?;
                 heard.text.push_str(&text);
             }
         }
         Ok(())
+    }
+
+    fn mark(&self, line: &str, heard: &mut Heard) {
+        match line.strip_prefix("unplug ") {
+            // A device that stays is what the guest's program fails for.
+            Some(device) => drop(self.console.unplug(device)),
+            None => heard.mark(line),
+        }
     }
 
     fn show(&self, bytes: &[u8]) -> io::Result<()> {

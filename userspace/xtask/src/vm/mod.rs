@@ -10,3 +10,4 @@ pub mod kmod;
 pub mod machine;
 pub mod profile;
 pub mod qemu;
+pub mod rtm;

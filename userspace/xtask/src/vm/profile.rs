@@ -30,6 +30,13 @@ pub struct Profile {
     pub devices: Vec<String>,
     #[serde(default)]
     pub disks: Vec<Disk>,
+    /// Network back ends, by the name that a device gives as its `netdev`: each gives
+    /// every frame that it is sent back to its sender.
+    #[serde(default)]
+    pub loops: Vec<String>,
+    /// Arguments of `-global`.
+    #[serde(default)]
+    pub globals: Vec<String>,
     /// Added to the kernel's command line.
     #[serde(default)]
     pub kernel: Vec<String>,
@@ -57,6 +64,8 @@ impl Profile {
             nodes: vec![512],
             devices: Vec::new(),
             disks: Vec::new(),
+            loops: Vec::new(),
+            globals: Vec::new(),
             kernel: Vec::new(),
             modules: Vec::new(),
             available: Vec::new(),

@@ -15,11 +15,19 @@ pub struct Files<'a> {
     pub dmesg: &'a Path,
     pub console: &'a Console,
     pub disks: &'a [PathBuf],
+    pub trace: &'a Path,
 }
 
 /// QEMU of the build root, ready to be started. The guest's ttyS0 is the dmesg
 /// file, its ttyS1 is QEMU's standard output.
-pub fn command(root: &BuildRoot, profile: &Profile, accel: Accel, files: &Files) -> Command {
+/// Events that match `traced` are written to the trace file.
+pub fn command(
+    root: &BuildRoot,
+    profile: &Profile,
+    accel: Accel,
+    traced: &[String],
+    files: &Files,
+) -> Command {
     let mut command = root.tool("usr/bin/qemu-system-x86_64");
     let share = root.dir().join("usr/share");
     command.env("QEMU_MODULE_DIR", root.dir().join("usr/lib/x86_64-linux-gnu/qemu"));
@@ -27,7 +35,12 @@ pub fn command(root: &BuildRoot, profile: &Profile, accel: Accel, files: &Files)
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
     command.args(accel.args());
     command.args(machine(profile));
+    for global in &profile.globals {
+        command.args(["-global", global]);
+    }
+    command.args(loops(profile, files.console));
     command.args(devices(profile, files.disks));
+    command.args(trace(traced, files.trace));
     command.args(["-serial", "chardev:console", "-serial", "chardev:output"]);
     command.args(files.console.args(files.dmesg));
     command.args(["-chardev", "file,id=output,path=/proc/self/fd/1"]);
@@ -53,6 +66,37 @@ fn machine(profile: &Profile) -> Vec<String> {
     let smp = args.iter().position(|arg| arg == "-smp").map(|at| at + 1);
     if let Some(at) = smp {
         args[at] = format!("{0},sockets={0},cores=1,threads=1", profile.cpus);
+    }
+    args
+}
+
+/// A datagram socket that is its own peer: what the device sends waits in it until the
+/// device receives it.
+fn loops(profile: &Profile, console: &Console) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    for id in &profile.loops {
+        let socket = console.path(id);
+        let mut netdev = OsString::from(format!("dgram,id={id}"));
+        for side in ["local", "remote"] {
+            netdev.push(format!(",{side}.type=unix,{side}.path="));
+            netdev.push(&socket);
+        }
+        args.extend(["-netdev".into(), netdev]);
+    }
+    args
+}
+
+/// QEMU's trace backend `log`: a line for each event, in the order in which they
+/// happen, for one lock is around each.
+fn trace(events: &[String], file: &Path) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    for event in events {
+        args.extend(["-trace".into(), OsString::from(format!("enable={event}"))]);
+    }
+    if !events.is_empty() {
+        let mut to = OsString::from("file=");
+        to.push(file);
+        args.extend(["-trace".into(), to]);
     }
     args
 }

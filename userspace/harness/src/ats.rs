@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `ats`: pages of a device with ATS are moved, and the runner is told which, so that
+//! it can compare that with what QEMU traced of the invalidations (xtask,
+//! judge/devtlb.rs).
+//!
+//! First *quiet* pages, which the device maps and does not use while it makes DMA
+//! elsewhere: each move succeeds at its first attempt, so the trace has to hold exactly
+//! what the protocol says. Then everything is moved, pages and rings in use.
+
+use std::process::ExitCode;
+
+use anyhow::{ensure, Result};
+use pagemove_uapi::{PciAddress, PAGE_SIZE};
+
+use crate::campaign::Campaign;
+use crate::mover::Range;
+use crate::pci::PciBus;
+use crate::tap::{claim, note, Tap};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The device; without it, the first network card.
+    #[arg(long)]
+    pub address: Option<PciAddress>,
+    /// The device has no ATS: nothing is to be sent to it.
+    #[arg(long)]
+    pub without_ats: bool,
+    /// How often each run of quiet pages is moved.
+    #[arg(long, default_value_t = 6)]
+    pub rounds: u32,
+    /// Page moves under DMA; 0: none.
+    #[arg(long, default_value_t = 3000)]
+    pub storm: u64,
+    #[command(flatten)]
+    pub campaign: crate::campaign::Options,
+}
+
+/// Runs of quiet pages, by first page and count: single ones, blocks, and runs that
+/// begin or end inside a block, so that an invalidation can't name them exactly.
+const RUNS: [(u64, u64); 9] = [
+    (0, 1),
+    (5, 1),
+    (2, 2),
+    (8, 8),
+    (16, 16),
+    (7, 2),
+    (1, 3),
+    (13, 7),
+    (0, 96),
+];
+
+const QUIET_PAGES: u64 = 96;
+
+const TESTS: usize = 5;
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let mut tap = Tap::plan(TESTS);
+    let mut arguments = ["--device", "virtio-net", "--pages", "64", "--cpu-pages"]
+        .map(String::from)
+        .to_vec();
+    arguments.push(QUIET_PAGES.to_string());
+    if let Some(address) = options.address {
+        arguments.extend(["--address".to_string(), address.to_string()]);
+    }
+    match Campaign::start(&options.campaign, false, &arguments) {
+        Ok(campaign) => {
+            if let Err(error) = moves(campaign, options, &mut tap) {
+                tap.fail_the_rest(&format!("it ended early: {error:#}"));
+            }
+        }
+        Err(error) => tap.fail_the_rest(&format!("no guest: {error:#}")),
+    }
+    Ok(tap.exit_code())
+}
+
+fn moves(mut campaign: Campaign, options: &Options, tap: &mut Tap) -> Result<()> {
+    let layout = campaign.guest.layout.clone();
+    let address: PciAddress = layout.device.parse()?;
+    let ats = PciBus::default().ats_enabled(address)?;
+    tap.test(
+        ats != options.without_ats,
+        &format!(
+            "ATS of {address} is {}",
+            if ats { "enabled" } else { "off" }
+        ),
+    );
+    let sid = u16::from(address.bus) << 8 | u16::from(address.devfn);
+    let kind = if options.without_ats { "plain" } else { "ats" };
+    claim(&format!("device {sid:04x} {:#x} {kind}", layout.iova));
+    quiet(&mut campaign, options, tap)?;
+    storm(&mut campaign, options, tap)?;
+    let last = campaign.guest.stop()?;
+    last.events.iter().for_each(|event| note(event));
+    tap.test(
+        last.is_clean(),
+        &format!(
+            "{} DMAs, {} pages compared, {} CPU writes: {}",
+            last.dmas(),
+            last.checked,
+            last.cpu_writes,
+            last.describe_losses()
+        ),
+    );
+    Ok(())
+}
+
+/// Moves runs of pages that only the CPU uses; DMA goes on in others.
+fn quiet(campaign: &mut Campaign, options: &Options, tap: &mut Tap) -> Result<()> {
+    let whole = campaign.range;
+    let first_page = campaign.guest.layout.control_pages as u64;
+    let dmas = campaign.guest.status()?.dmas();
+    let mut moved = 0;
+    for round in 0..options.rounds {
+        let node = 1 - (round % 2) as i32;
+        for (first, count) in RUNS {
+            let first = first_page + first;
+            let offset = first * PAGE_SIZE as u64;
+            campaign.range = Range {
+                offset,
+                iova: campaign.guest.layout.iova + offset,
+                length: count * PAGE_SIZE as u64,
+            };
+            let report = campaign.move_even_if_there(node)?;
+            let attempts: u64 = report
+                .results
+                .iter()
+                .map(|page| u64::from(page.attempts))
+                .sum();
+            ensure!(
+                report.pages_moved == count && attempts == count,
+                "of {count} quiet pages {} were moved, in {attempts} attempts: {:?}",
+                report.pages_moved,
+                report.error
+            );
+            claim(&format!("moved {first} {count}"));
+            moved += count;
+        }
+    }
+    campaign.range = whole;
+    tap.test(
+        true,
+        &format!(
+            "{moved} quiet pages moved, {} runs {} times, each page at its first attempt",
+            RUNS.len(),
+            options.rounds
+        ),
+    );
+    let dmas = campaign.guest.status()?.dmas() - dmas;
+    tap.test(dmas > 0, &format!("{dmas} DMAs to other pages meanwhile"));
+    Ok(())
+}
+
+/// Moves everything, and meets DMAs.
+fn storm(campaign: &mut Campaign, options: &Options, tap: &mut Tap) -> Result<()> {
+    if options.storm == 0 {
+        tap.skip("moves of pages in use", "none were asked for");
+        return Ok(());
+    }
+    let quiet = campaign.sums.pages_moved;
+    let mut node = 1;
+    let mut moved = 0;
+    while moved < options.storm && !campaign.time_is_up() {
+        let report = campaign.move_even_if_there(node)?;
+        if let Some(why) = report.fatal() {
+            anyhow::bail!("moving ended: {why}");
+        }
+        moved = campaign.sums.pages_moved - quiet;
+        node = 1 - node;
+    }
+    claim(&format!("storm {moved}"));
+    tap.test(
+        moved >= options.storm && campaign.misplaced == 0,
+        &format!(
+            "{moved} pages moved under DMA, rings too; aborts: {}",
+            campaign.sums.describe_aborts()
+        ),
+    );
+    Ok(())
+}

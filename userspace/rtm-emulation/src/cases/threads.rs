@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Transactions of two CPUs at once.
+
+use super::check;
+use crate::cpus::{count, on, Lines};
+use crate::Test;
+use pagemove_rtm_emulation::transaction::COMMITTED;
+use pagemove_rtm_emulation::{transaction, Control, Counter};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+pub const TESTS: &[Test] = &[
+    ("threads: increments by transactions on every CPU, none lost", increments),
+    ("threads: increments by transactions and by LOCK XADD, none lost", mixed),
+    ("threads: two lines change at once for whoever looks", publication),
+    ("threads: what an aborted transaction stored is never seen", unseen),
+];
+
+/// Increments the word by a transaction until it commits.
+fn increment(word: *mut u64) {
+    loop {
+        // SAFETY: the callers share the word by such accesses only.
+        let status = unsafe {
+            transaction!(["mov {v}, [{at}]", "inc {v}", "mov [{at}], {v}"], at = in(reg) word, v = out(reg) _,)
+        };
+        if status == COMMITTED {
+            return;
+        }
+    }
+}
+
+/// The word as an atomic.
+fn atomic(word: *mut u64) -> &'static AtomicU64 {
+    // SAFETY: the words of `Lines` are aligned; every caller leaks or outlives them.
+    unsafe { AtomicU64::from_ptr(word) }
+}
+
+const INCREMENTS: u64 = 30_000;
+
+fn increments(_: Control) -> Result<(), String> {
+    let lines = Lines::new();
+    thread::scope(|scope| {
+        for cpu in 0..count() {
+            let lines = &lines;
+            on(scope, cpu, move || (0..INCREMENTS).for_each(|_| increment(lines.word(0))));
+        }
+    });
+    let (found, wanted) = (atomic(lines.word(0)).load(Ordering::SeqCst), INCREMENTS * count() as u64);
+    check(found == wanted, || format!("{found} instead of {wanted}"))
+}
+
+fn mixed(control: Control) -> Result<(), String> {
+    let lines = Lines::new();
+    control.reset();
+    thread::scope(|scope| {
+        on(scope, 0, || (0..INCREMENTS).for_each(|_| increment(lines.word(0))));
+        on(scope, 1, || {
+            for _ in 0..INCREMENTS {
+                atomic(lines.word(0)).fetch_add(1, Ordering::SeqCst);
+                pause(20);
+            }
+        });
+    });
+    let found = atomic(lines.word(0)).load(Ordering::SeqCst);
+    check(found == 2 * INCREMENTS, || format!("{found} instead of {}", 2 * INCREMENTS))?;
+    let conflicts = control.counter(Counter::AbortedConflict);
+    check(conflicts > 0, || "they never met".into())
+}
+
+fn pause(rounds: u32) {
+    (0..rounds).for_each(|_| std::hint::spin_loop());
+}
+
+/// Looks at two lines that are always changed together, with pauses that grow and
+/// shrink: who looked all the time would let nothing commit.
+fn publication(control: Control) -> Result<(), String> {
+    const CHANGES: u64 = 50_000;
+    let lines = Lines::new();
+    let ended = AtomicBool::new(false);
+    control.reset();
+    let seen = thread::scope(|scope| {
+        on(scope, 0, || {
+            for value in 1..=CHANGES {
+                // SAFETY: the lines are shared by whole words.
+                while unsafe {
+                    transaction!(
+                        ["mov [{at}], {v}", "mov [{at} + 64], {v}"],
+                        at = in(reg) lines.word(0), v = in(reg) value,
+                    )
+                } != COMMITTED {}
+                pause(30);
+            }
+            ended.store(true, Ordering::SeqCst);
+        });
+        let watcher = on(scope, 1, || {
+            let (mut looks, mut changes, mut last) = (0u64, 0u64, 0);
+            while !ended.load(Ordering::SeqCst) {
+                // The second line first: it can not be older than the first, later.
+                let second = atomic(lines.word(1)).load(Ordering::SeqCst);
+                let first = atomic(lines.word(0)).load(Ordering::SeqCst);
+                if first < second || second < last {
+                    return Err(format!("first {first}, second {second}, before {last}"));
+                }
+                changes += u64::from(second != last);
+                last = second;
+                looks += 1;
+                pause((looks % 20) as u32);
+            }
+            Ok((looks, changes))
+        });
+        watcher.join().expect("the watcher panicked")
+    });
+    let (looks, changes) = seen?;
+    println!("# {looks} looks saw {changes} of {CHANGES} changes");
+    check(changes > 100, || format!("{looks} looks saw {changes} changes only"))
+}
+
+fn unseen(_: Control) -> Result<(), String> {
+    let lines = Lines::new();
+    let ended = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        on(scope, 0, || {
+            for _ in 0..20_000 {
+                // SAFETY: the line is shared by whole words.
+                unsafe {
+                    transaction!(["mov qword ptr [{at}], 1", "xabort 1"], at = in(reg) lines.word(0),)
+                };
+            }
+            ended.store(true, Ordering::SeqCst);
+        });
+        let watcher = on(scope, 1, || {
+            let mut looks = 0u64;
+            while !ended.load(Ordering::SeqCst) {
+                if atomic(lines.word(0)).load(Ordering::SeqCst) != 0 {
+                    return Err(format!("seen after {looks} looks"));
+                }
+                looks += 1;
+            }
+            Ok(looks)
+        });
+        watcher.join().expect("the watcher panicked")
+    });
+    let looks = seen?;
+    check(looks > 1000, || format!("{looks} looks only"))
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A device that makes one DMA when it is told to, and a region as its memory: for
+//! tests that want to know what it reaches between two moves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use pagemove_harness::device::{Direction, DmaDevice, Kind, Setup, Transfer};
+use pagemove_harness::memory::{Memory, Slice, Source};
+use pagemove_harness::pci::PciBus;
+use pagemove_harness::vfio::{Assigned, MAP_PIECE};
+use pagemove_uapi::{Control, MoveReport, MoveRequest, PageResult, PciAddress, PAGE_SIZE};
+
+use crate::bench::{self, Nodes};
+use crate::pci;
+
+/// Where the rings of the device are for it. They are not moved.
+const RINGS: u64 = 0x2000_0000;
+const DEPTH: u16 = 4;
+
+/// Fields are dropped in this order.
+pub struct Rig {
+    dma: Box<dyn DmaDevice>,
+    _assigned: Assigned,
+    memory: Arc<Memory>,
+    pub control: Control,
+    pub device: PciAddress,
+    pub nodes: Nodes,
+    /// Pages that tests use; one more is the device's to write back to.
+    pages: usize,
+}
+
+impl Rig {
+    /// Opens the first NVMe device with a region of this many pages on the first node.
+    pub fn open(pages: usize) -> Result<Self> {
+        let kind = Kind::Nvme;
+        let found = PciBus::default().find(kind.pci_id())?;
+        let device = *found.first().context("the VM has no NVMe device")?;
+        let nodes = Nodes::find()?.context("the VM has one NUMA node only")?;
+        pci::bind(device, pci::PAGEMOVE)?;
+        let length = (pages + 1) * PAGE_SIZE;
+        let memory = Memory::new(Source::Pagemove, length, bench::IOVA, Some(nodes.here))?;
+        let rings = kind.control_pages(DEPTH) * PAGE_SIZE;
+        let rings = Memory::new(Source::Memfd, rings, RINGS, None)?;
+        let mut assigned = Assigned::open(device)?;
+        Slice::whole(&memory).fill(0);
+        assigned.map(&memory, MAP_PIECE)?;
+        assigned.map(&rings, MAP_PIECE)?;
+        let setup = Setup {
+            depth: DEPTH,
+            asynchronous: false,
+            harmless: false,
+        };
+        let dma = kind.start(&assigned, Slice::whole(&rings), setup)?;
+        let rig = Self {
+            dma,
+            _assigned: assigned,
+            memory,
+            control: Control::open()?,
+            device,
+            nodes,
+            pages,
+        };
+        (0..pages).for_each(|page| rig.fill(page, 0));
+        Ok(rig)
+    }
+
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The CPU writes a page.
+    pub fn fill(&self, page: usize, seed: u64) {
+        for word in 0..PAGE_SIZE / 8 {
+            let offset = page * PAGE_SIZE + word * 8;
+            self.memory.write_word(offset, content(page, word, seed));
+        }
+    }
+
+    /// What the CPU reads, and what the device reads, is what was written.
+    pub fn check(&mut self, page: usize, seed: u64) -> Result<()> {
+        self.check_by_cpu(page, page, seed)
+            .with_context(|| format!("page {page}, read by a CPU"))?;
+        self.transfer(Direction::ReadsMemory, page)?;
+        self.transfer(Direction::WritesMemory, self.pages)?;
+        self.check_by_cpu(self.pages, page, seed)
+            .with_context(|| format!("page {page}, read by the device"))
+    }
+
+    /// The device writes a page; CPUs see that.
+    pub fn write_by_device(&mut self, page: usize, seed: u64) -> Result<()> {
+        for word in 0..PAGE_SIZE / 8 {
+            let offset = self.pages * PAGE_SIZE + word * 8;
+            self.memory.write_word(offset, content(page, word, seed));
+        }
+        self.transfer(Direction::ReadsMemory, self.pages)?;
+        self.transfer(Direction::WritesMemory, page)?;
+        self.check_by_cpu(page, page, seed)
+            .with_context(|| format!("page {page}, written by the device"))
+    }
+
+    fn check_by_cpu(&self, at: usize, page: usize, seed: u64) -> Result<()> {
+        for word in 0..PAGE_SIZE / 8 {
+            let found = self.memory.read_word(at * PAGE_SIZE + word * 8);
+            let expected = content(page, word, seed);
+            ensure!(
+                found == expected,
+                "word {word} is {found:#x} instead of {expected:#x}"
+            );
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, direction: Direction, page: usize) -> Result<()> {
+        self.dma.submit(&Transfer {
+            tag: 0,
+            direction,
+            iova: bench::IOVA + (page * PAGE_SIZE) as u64,
+            length: PAGE_SIZE,
+            store: 0,
+        })?;
+        let end = Instant::now() + Duration::from_secs(self.dma.limits().timeout_s);
+        while Instant::now() < end {
+            match self.dma.poll()? {
+                Some(completion) => match completion.error {
+                    None => return Ok(()),
+                    Some(error) => bail!("the device says: {error}"),
+                },
+                None => std::thread::yield_now(),
+            }
+        }
+        bail!("the device does not answer")
+    }
+
+    /// A request for pages, without retries.
+    pub fn request(&self, first: usize, pages: usize, engine: u32, node: i32) -> MoveRequest {
+        let iova = bench::IOVA + (first * PAGE_SIZE) as u64;
+        MoveRequest {
+            engine,
+            retries: 0,
+            ..bench::request(self.device, iova, pages, node)
+        }
+    }
+
+    pub fn move_pages(&self, request: &MoveRequest) -> (MoveReport, Vec<PageResult>) {
+        let mut results = Vec::new();
+        let report = self.control.move_pages(request, Some(&mut results));
+        (report, results)
+    }
+
+    /// The node of a page.
+    pub fn node_of(&self, page: usize) -> Result<i32> {
+        let id = self.memory.region_id().context("the memory is no region")?;
+        let offset = (page * PAGE_SIZE) as u64;
+        let places = self.control.region_query(id, offset, PAGE_SIZE as u64)?;
+        Ok(places.first().context("no place")?.number)
+    }
+
+    /// The other of the two nodes.
+    pub fn other(&self, node: i32) -> i32 {
+        if node == self.nodes.here {
+            self.nodes.there
+        } else {
+            self.nodes.here
+        }
+    }
+}
+
+/// What a word of a page is.
+fn content(page: usize, word: usize, seed: u64) -> u64 {
+    let number = (seed << 32) ^ ((page as u64) << 16) ^ word as u64;
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An invalidation that takes 4 s, as a device that does not answer makes it: the move
+//! ends by its deadline with the page as it was, and others go on when it is over.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{
+    ABORT_INVALIDATE, ENGINE_RTM, PAGE_ABORTED, REASON_STUCK, SESSION_STUCK,
+};
+
+use super::{cause, is_intact, move_over, session};
+use crate::rig::Rig;
+use crate::tap::{self, Case, Pass};
+use crate::{bench, module, system};
+
+const DEADLINE: Duration = Duration::from_millis(300);
+/// What a busy machine may add to it.
+const SLACK: Duration = Duration::from_millis(1500);
+
+pub fn main() -> ExitCode {
+    let cases = vec![Case::new(
+        "an invalidation that does not end: aborted by the deadline, refused meanwhile, then going on",
+        |_: &mut ()| mute().map(|()| Pass),
+    )];
+    tap::run(&mut (), cases)
+}
+
+fn mute() -> Result<()> {
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    module::unload_pagemove(Duration::from_secs(10))?;
+    module::load_pagemove_with(
+        "allow_incoherent=1 allow_unqualified=1 stall_step=4 stall_us=4000000 stall_count=1",
+    )?;
+    let mut rig = Rig::open(4)?;
+    let here = rig.nodes.here;
+    let begin = Instant::now();
+    let mut request = rig.request(0, 1, ENGINE_RTM, rig.nodes.there);
+    request.deadline_ns = DEADLINE.as_nanos() as u64;
+    let (report, results) = rig.move_pages(&request);
+    let took = begin.elapsed();
+    tap::diagnostic(&format!("{} after {took:?}", bench::describe(&report)));
+    ensure!(took < DEADLINE + SLACK, "it took {took:?}");
+    let result = results.first().context("no result")?;
+    ensure!(
+        result.outcome == PAGE_ABORTED && result.abort == ABORT_INVALIDATE,
+        "outcome {}, {}",
+        result.outcome,
+        cause(result)
+    );
+    let found = report.error.map(|error| (error.errno, error.reason));
+    let stuck = Some((libc::EBUSY, REASON_STUCK));
+    ensure!(found == stuck, "{}", bench::describe(&report));
+    // G3, while the invalidation still goes on.
+    is_intact(&mut rig, 0, here, 0)?;
+    rig.fill(0, 5);
+    is_intact(&mut rig, 0, here, 5)?;
+    ensure!(session(&rig)?.flags & SESSION_STUCK != 0, "it is not listed as stuck");
+
+    let (report, _) = rig.move_pages(&rig.request(1, 1, ENGINE_RTM, rig.nodes.there));
+    let found = report.error.map(|error| (error.errno, error.reason));
+    ensure!(found == stuck, "a second move: {}", bench::describe(&report));
+
+    system::wait_until("the helper comes back", Duration::from_secs(15), || {
+        Ok(session(&rig)?.flags & SESSION_STUCK == 0)
+    })?;
+    is_intact(&mut rig, 0, here, 5)?;
+    move_over(&mut rig, 0, 5)?;
+    move_over(&mut rig, 1, 0)
+}

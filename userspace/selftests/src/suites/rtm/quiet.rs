@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Moves of every table format while the device is quiet.
+
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure, Context, Result};
+use pagemove_uapi::{
+    self as uapi, text, ENGINE_RTM, FORMAT_AMDV1, FORMAT_VTDSS, FORMAT_X86_64, PAGE_MOVED,
+};
+
+use super::move_over;
+use crate::bench;
+use crate::rig::Rig;
+use crate::tap::{self, Case, Pass};
+
+const PAGES: usize = 48;
+/// Rounds over all pages, to the other node and back.
+const ROUNDS: u64 = 4;
+
+pub fn main(format: &str) -> ExitCode {
+    let number = match format {
+        "x86_64" => FORMAT_X86_64,
+        "vtdss" => FORMAT_VTDSS,
+        "amdv1" => FORMAT_AMDV1,
+        _ => return tap::fail_all(&anyhow::anyhow!("no format {format}")),
+    };
+    let mut rig = match Rig::open(PAGES) {
+        Ok(rig) => rig,
+        Err(error) => return tap::fail_all(&error),
+    };
+    say_what_is_not_seen(format);
+    let cases = vec![
+        Case::new(
+            format!("{format}: the device's table has this format, and rtm works on it"),
+            move |rig: &mut Rig| is_listed(rig, number).map(|()| Pass),
+        ),
+        Case::new(
+            format!("{format}: one page after another moves by rtm; CPU and device agree"),
+            |rig: &mut Rig| one_by_one(rig).map(|()| Pass),
+        ),
+        Case::new(
+            format!("{format}: batches move by rtm to and fro; CPU and device agree"),
+            |rig: &mut Rig| batches(rig).map(|()| Pass),
+        ),
+        Case::new(
+            format!("{format}: what the device writes after a move is in the new page"),
+            |rig: &mut Rig| written_after(rig).map(|()| Pass),
+        ),
+    ];
+    tap::run(&mut rig, cases)
+}
+
+fn say_what_is_not_seen(format: &str) {
+    if format == "x86_64" {
+        tap::diagnostic("live DMA on this format is the subject of rtm-soak");
+        return;
+    }
+    tap::diagnostic(&format!(
+        "{format}: the device makes no DMA while pages are moved. The emulation finds \
+         conflicts by value, and a walk of this format stores nothing to the entry: it \
+         could not see a DMA that meets a transaction. Hardware does (a walk reads the \
+         entry through the caches); nothing here shows that."
+    ));
+}
+
+fn is_listed(rig: &mut Rig, format: u32) -> Result<()> {
+    let devices = rig.control.device_list()?;
+    let listed = devices
+        .iter()
+        .find(|device| {
+            (device.segment, device.bus, device.devfn)
+                == (rig.device.segment, rig.device.bus, rig.device.devfn)
+        })
+        .context("the device is not listed")?;
+    ensure!(listed.format == format, "format {}", listed.format);
+    ensure!(
+        listed.engines & 1 << ENGINE_RTM != 0,
+        "engines {:#x}, reason {}",
+        listed.engines,
+        listed.reason
+    );
+    Ok(())
+}
+
+fn one_by_one(rig: &mut Rig) -> Result<()> {
+    for page in 0..rig.pages() {
+        rig.fill(page, 1);
+        move_over(rig, page, 1)?;
+        move_over(rig, page, 1)?;
+    }
+    Ok(())
+}
+
+fn batches(rig: &mut Rig) -> Result<()> {
+    let (mut together, mut alone) = (0u64, 0u64);
+    for round in 0..ROUNDS {
+        for page in 0..rig.pages() {
+            rig.fill(page, 10 + round);
+        }
+        let node = rig.other(rig.node_of(0)?);
+        let mut request = rig.request(0, rig.pages(), ENGINE_RTM, node);
+        request.retries = 50;
+        let before = super::session(rig)?.commits;
+        let (report, results) = rig.move_pages(&request);
+        if report.pages_moved != rig.pages() as u64 {
+            let left = results.iter().find(|result| result.outcome != PAGE_MOVED);
+            let cause = left.map(super::cause).unwrap_or_default();
+            bail!("{} moved, {}; {cause}", report.pages_moved, bench::describe(&report));
+        }
+        ensure!(
+            results.iter().all(|result| result.engine == ENGINE_RTM),
+            "a page was moved by another engine"
+        );
+        let commits = super::session(rig)?.commits - before;
+        if commits < report.pages_moved {
+            together += 1;
+        } else {
+            alone += 1;
+        }
+        for page in 0..rig.pages() {
+            super::is_intact(rig, page, node, 10 + round)?;
+        }
+        describe(&report, commits);
+    }
+    ensure!(
+        together > 0,
+        "no transaction changed several entries in {alone} rounds"
+    );
+    Ok(())
+}
+
+fn describe(report: &uapi::MoveReport, commits: u64) {
+    let aborts: Vec<String> = text::ABORTS
+        .iter()
+        .zip(report.aborts)
+        .filter(|(_, n)| *n != 0)
+        .map(|(text, n)| format!("{} {n}", text.name))
+        .collect();
+    tap::diagnostic(&format!(
+        "{} pages in {commits} transactions; aborts: {}",
+        report.pages_moved,
+        aborts.join(", ")
+    ));
+}
+
+fn written_after(rig: &mut Rig) -> Result<()> {
+    for page in 0..8 {
+        let node = rig.other(rig.node_of(page)?);
+        rig.fill(page, 20);
+        move_over(rig, page, 20)?;
+        rig.write_by_device(page, 21)?;
+        super::is_intact(rig, page, node, 21)?;
+    }
+    Ok(())
+}
