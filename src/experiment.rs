@@ -149,6 +149,8 @@ impl Subject {
             new: now,
             watch: page,
         }];
+        // Before the clock is read: its threads may have to be made.
+        let session = session::of(CpuPair::new(None, None, self.node)?)?;
         let wait = args.ns / INTERVAL_NS;
         let times = Times {
             lead: cpu::ticks_of(args.ns),
@@ -165,7 +167,6 @@ impl Subject {
             generation: Generation::LAST.get(),
             without: engine::Steps::empty(),
         };
-        let session = session::of(CpuPair::new(None, None, self.node)?)?;
         let end = session.try_transaction(&plan)?;
         let status = end.map_or_else(|status| status, |_| Status(0));
         args.found = u64::from(status.0);

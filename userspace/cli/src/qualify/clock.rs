@@ -23,7 +23,11 @@ impl Clock {
 
     /// Whether to go on. `enough`: what was seen allows an answer.
     pub fn goes_on(&self, enough: bool) -> bool {
-        let most = if enough { self.time } else { self.time * PATIENCE };
+        let most = if enough {
+            self.time
+        } else {
+            self.time * PATIENCE
+        };
         self.begin.elapsed() < most
     }
 }

@@ -124,9 +124,7 @@ fn reply<T>(
     let (answer, why) = match trial {
         Trial::Seen(seen) => answer(seen),
         // That the tables have no such bits is an answer.
-        Trial::Refused(REASON_FORMAT) if question == "ad-set" => {
-            (Answer::No, words(REASON_FORMAT))
-        }
+        Trial::Refused(REASON_FORMAT) if question == "ad-set" => (Answer::No, words(REASON_FORMAT)),
         Trial::Refused(reason) => (Answer::CanNotTry, words(*reason)),
         Trial::Pointless(why) => (Answer::CanNotTry, (*why).to_string()),
     };
@@ -311,7 +309,11 @@ fn rule_adbit(replies: &[Reply]) -> Ruling {
     Ruling {
         engine: ENGINE_ADBIT,
         allowed,
-        why: if allowed { vec![terms.to_string()] } else { why },
+        why: if allowed {
+            vec![terms.to_string()]
+        } else {
+            why
+        },
     }
 }
 
@@ -333,7 +335,11 @@ fn rule_rtm(replies: &[Reply]) -> Ruling {
     Ruling {
         engine: ENGINE_RTM,
         allowed,
-        why: if allowed { vec![terms.to_string()] } else { why },
+        why: if allowed {
+            vec![terms.to_string()]
+        } else {
+            why
+        },
     }
 }
 

@@ -69,11 +69,13 @@ fn good() -> Evidence {
                 tried: 1000,
                 aborted: 900,
                 conflicts: 880,
+                late: 0,
             },
             quiet: Watches {
                 tried: 200,
                 aborted: 2,
                 conflicts: 0,
+                late: 0,
             },
             dmas: 2000,
         }),
@@ -103,7 +105,11 @@ fn lossy() -> Windows {
 
 fn answers(evidence: &Evidence) -> Vec<&'static str> {
     let judgement = judge(evidence);
-    judgement.replies.iter().map(|reply| reply.answer.name()).collect()
+    judgement
+        .replies
+        .iter()
+        .map(|reply| reply.answer.name())
+        .collect()
 }
 
 fn why(evidence: &Evidence, engine: u32) -> String {
@@ -146,7 +152,10 @@ fn tables_without_a_and_d_are_an_answer_and_nothing_for_adbit() {
         moves_adbit: Trial::Refused(REASON_FORMAT),
         ..good()
     };
-    assert_eq!(answers(&evidence)[..3], ["no", "can-not-be-tried", "can-not-be-tried"]);
+    assert_eq!(
+        answers(&evidence)[..3],
+        ["no", "can-not-be-tried", "can-not-be-tried"]
+    );
     assert_eq!(judge(&evidence).engines, RTM, "walks are seen");
     let lost = Evidence {
         walks: Trial::Seen(lossy()),
@@ -231,16 +240,15 @@ fn what_was_not_seen_permits_nothing() {
         watch: Trial::Seen(Watch::default()),
         walks: Trial::Seen(silent),
         marked_walks: Trial::Seen(silent),
-        moves_adbit: Trial::Seen(Moves {
-            met: 3,
-            ..moves()
-        }),
+        moves_adbit: Trial::Seen(Moves { met: 3, ..moves() }),
         moves_rtm: Trial::Seen(Moves {
             moved: 3,
             ..moves()
         }),
     };
-    assert!(answers(&evidence).iter().all(|answer| *answer == "not-seen"));
+    assert!(answers(&evidence)
+        .iter()
+        .all(|answer| *answer == "not-seen"));
     let judgement = judge(&evidence);
     assert_eq!((judgement.engines, judgement.findings), (NOTHING, 0));
 }
@@ -254,11 +262,13 @@ fn aborts_that_are_as_frequent_without_dma_prove_nothing() {
             tried: 1000,
             aborted: 100,
             conflicts: 0,
+            late: 0,
         },
         quiet: Watches {
             tried: 100,
             aborted: 9,
             conflicts: 0,
+            late: 0,
         },
         dmas: 4000,
     };
@@ -322,7 +332,10 @@ fn an_overwritten_swap_asks_for_verification_and_no_more() {
     };
     let judgement = judge(&evidence);
     assert_eq!(judgement.engines, ADBIT | RTM);
-    assert_eq!(judgement.findings & (FINDING_AD_CAS | FINDING_CLEAN_WALKS), 0);
+    assert_eq!(
+        judgement.findings & (FINDING_AD_CAS | FINDING_CLEAN_WALKS),
+        0
+    );
     assert!(why(&evidence, ENGINE_ADBIT).contains("verified"));
     assert!(why(&good(), ENGINE_ADBIT).contains("without verification"));
 }

@@ -49,6 +49,8 @@ pub struct Watches {
     pub aborted: u64,
     /// Of these, with the status bit for a conflict.
     pub conflicts: u64,
+    /// Not counted above: they had not read the page in time.
+    pub late: u64,
 }
 
 /// The same with and without a device that writes the page.

@@ -45,7 +45,9 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit> {
     } else {
         print!("{}", report::table(&rows(&reports)));
     }
-    let engines = verdicts.iter().fold(0, |all, verdict| all | verdict.engines);
+    let engines = verdicts
+        .iter()
+        .fold(0, |all, verdict| all | verdict.engines);
     Ok(Exit::of_verdict(engines))
 }
 
@@ -94,7 +96,14 @@ mod tests {
         let rows = rows(&[report]);
         assert_eq!(
             rows[1],
-            ["dmar0", "x86_64", "0x806f8", "0x2b000639", "adbit", "valid-change ad-set"]
+            [
+                "dmar0",
+                "x86_64",
+                "0x806f8",
+                "0x2b000639",
+                "adbit",
+                "valid-change ad-set"
+            ]
         );
     }
 }

@@ -163,7 +163,9 @@ impl<'a> Load<'a> {
         let arrived = self
             .lines()
             .all(|(offset, word)| self.pages.read_word(page * PAGE_SIZE + offset) == word);
-        counts.lost.fetch_add(u64::from(!arrived), Ordering::Relaxed);
+        counts
+            .lost
+            .fetch_add(u64::from(!arrived), Ordering::Relaxed);
         counts.dmas.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }

@@ -40,13 +40,18 @@ impl DmaDevice for Copier {
 
     fn submit(&mut self, transfer: &Transfer) -> Result<()> {
         self.countdown = self.countdown.saturating_sub(1);
-        let wrong = if self.countdown == 1 { self.wrong } else { Wrong::Nothing };
+        let wrong = if self.countdown == 1 {
+            self.wrong
+        } else {
+            Wrong::Nothing
+        };
         let length = match wrong {
             Wrong::DropOne => 0,
             Wrong::TearOne => self.content.len() - 8,
             _ => self.content.len(),
         };
-        self.memory.write_words(transfer.iova as usize, &self.content[..length]);
+        self.memory
+            .write_words(transfer.iova as usize, &self.content[..length]);
         if self.wrong != Wrong::Silent {
             self.done.push_back(Completion {
                 tag: transfer.tag,
@@ -126,6 +131,8 @@ fn the_load_ends_when_the_work_fails() {
         countdown: 0,
     };
     let load = Load::new(&mut copier, pages, 1, &content);
-    let error = load.during(|_| -> Result<()> { anyhow::bail!("no") }).unwrap_err();
+    let error = load
+        .during(|_| -> Result<()> { anyhow::bail!("no") })
+        .unwrap_err();
     assert_eq!(error.to_string(), "no");
 }

@@ -44,11 +44,20 @@ impl Found {
             self.address, self.kind, verdict.iommu, verdict.format, verdict.cpu, verdict.microcode
         );
         for reply in &self.judgement.replies {
-            text += &format!("{}: {}\n    {}\n", reply.question, reply.answer.name(), reply.why);
+            text += &format!(
+                "{}: {}\n    {}\n",
+                reply.question,
+                reply.answer.name(),
+                reply.why
+            );
         }
         text.push('\n');
         for ruling in &self.judgement.rulings {
-            let word = if ruling.allowed { "allowed" } else { "not allowed" };
+            let word = if ruling.allowed {
+                "allowed"
+            } else {
+                "not allowed"
+            };
             text += &format!("engine {}: {word}\n", engine(ruling));
             for why in &ruling.why {
                 text += &format!("    {why}\n");
@@ -89,7 +98,8 @@ impl Outcome {
         match (self.set, &self.stored) {
             (false, _) => "The module goes by what it knew before.".to_string(),
             (true, None) => {
-                "The module goes by this verdict until it is unloaded (--store keeps it).".to_string()
+                "The module goes by this verdict until it is unloaded (--store keeps it)."
+                    .to_string()
             }
             (true, Some(file)) => format!(
                 "The module goes by this verdict now and, from {}, whenever it is loaded.",

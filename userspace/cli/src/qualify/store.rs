@@ -87,9 +87,9 @@ impl Store {
 
     /// Those that count on a machine.
     pub fn of(&self, machine: Machine) -> impl Iterator<Item = &Verdict> {
-        self.verdicts
-            .iter()
-            .filter(move |verdict| (verdict.cpu, verdict.microcode) == (machine.cpu, machine.microcode))
+        self.verdicts.iter().filter(move |verdict| {
+            (verdict.cpu, verdict.microcode) == (machine.cpu, machine.microcode)
+        })
     }
 
     /// Replaces the file as a whole: whoever reads it finds the old one or the new one.

@@ -46,7 +46,9 @@ fn what_is_written_is_read() {
 #[test]
 fn the_bytes_are_those_of_the_header_file() {
     let mut store = Store::default();
-    store.merge(verdict("dmar0", FORMAT_X86_64, 0x806f8, 2)).unwrap();
+    store
+        .merge(verdict("dmar0", FORMAT_X86_64, 0x806f8, 2))
+        .unwrap();
     let bytes = store.bytes();
     assert_eq!(bytes.len(), 8 + 40);
     assert_eq!(bytes[..4], 0x3156_4750_u32.to_ne_bytes());
@@ -83,9 +85,13 @@ fn merging_replaces_what_is_about_the_same_and_keeps_the_rest() {
 fn no_more_than_the_module_reads() {
     let mut store = Store::default();
     for cpu in 0..MAX_VERDICTS as u32 {
-        store.merge(verdict("dmar0", FORMAT_X86_64, cpu, 2)).unwrap();
+        store
+            .merge(verdict("dmar0", FORMAT_X86_64, cpu, 2))
+            .unwrap();
     }
-    assert!(store.merge(verdict("dmar0", FORMAT_X86_64, u32::MAX, 2)).is_err());
+    assert!(store
+        .merge(verdict("dmar0", FORMAT_X86_64, u32::MAX, 2))
+        .is_err());
     store.merge(verdict("dmar0", FORMAT_X86_64, 3, 0)).unwrap();
 }
 
@@ -100,7 +106,14 @@ fn damaged_files_are_refused_and_stay() {
     other_magic[0] ^= 1;
     let mut many = good.clone();
     many[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
-    for bytes in [&b""[..], &good[..7], &good[..good.len() - 1], &longer, &other_magic, &many] {
+    for bytes in [
+        &b""[..],
+        &good[..7],
+        &good[..good.len() - 1],
+        &longer,
+        &other_magic,
+        &many,
+    ] {
         fs::write(&file, bytes).unwrap();
         assert!(Store::read(&file).is_err(), "{} bytes", bytes.len());
         assert_eq!(fs::read(&file).unwrap(), bytes);

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_harness::device::{
-    Direction, DmaDevice, Kind, Setup, Transfer, SINK_PAGES,
-};
+use pagemove_harness::device::{Direction, DmaDevice, Kind, Setup, Transfer, SINK_PAGES};
 use pagemove_harness::memory::{Memory, Slice, Source};
 use pagemove_harness::pci::PciBus;
 use pagemove_harness::vfio::{Assigned, MAP_PIECE};

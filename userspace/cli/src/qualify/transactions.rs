@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pagemove_uapi::{
-    Error, MoveReport, PageResult, ABORT_CONFLICT, ABORT_INTERRUPT, ENGINE_RTM, EXPERIMENT_SET,
-    EXPERIMENT_WATCH, MAX_WATCH_NS, MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE,
+    Error, ExperimentReport, MoveReport, PageResult, ABORT_CONFLICT, ABORT_INTERRUPT, ENGINE_RTM,
+    EXPERIMENT_SET, EXPERIMENT_WATCH, MAX_WATCH_NS, MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE,
     REASON_BUSY, REASON_FORMAT, REASON_LOST_WRITE,
 };
 
@@ -18,7 +18,8 @@ use super::load::Counts;
 use super::subject::{refused, How, Scene, Subject, PAGES};
 use super::tables::seen;
 
-/// The conflict bit of an abort status.
+/// Bits of an abort status: an XABORT of its own, a conflict.
+const EXPLICIT: u64 = 1 << 0;
 const CONFLICT: u64 = 1 << 2;
 /// Of the time under load, for the control without.
 const QUIET_SHARE: u32 = 4;
@@ -55,11 +56,21 @@ fn watches(
         let before = dmas();
         let report = seen!(scene.experiment(EXPERIMENT_WATCH, 0, MAX_WATCH_NS));
         meanwhile += dmas() - before;
-        watches.tried += 1;
-        watches.aborted += u64::from(report.lost != 0);
-        watches.conflicts += u64::from(report.lost != 0 && report.found & CONFLICT != 0);
+        add(&mut watches, report);
     }
     Ok(Trial::Seen((watches, meanwhile)))
+}
+
+/// One that had not read the page in time has aborted itself, and tells nothing.
+fn add(watches: &mut Watches, report: ExperimentReport) {
+    let aborted = report.lost != 0;
+    if aborted && report.found & EXPLICIT != 0 {
+        watches.late += 1;
+        return;
+    }
+    watches.tried += 1;
+    watches.aborted += u64::from(aborted);
+    watches.conflicts += u64::from(aborted && report.found & CONFLICT != 0);
 }
 
 /// Moves whose transactions nobody repeats, with and without DMA to the pages. With
@@ -128,7 +139,9 @@ fn is_unexpected(error: &Error) -> bool {
 fn count(attempts: &mut Attempts, report: &MoveReport, results: &[PageResult]) {
     attempts.tried += 1;
     let aborts = |cause: u8| report.aborts[usize::from(cause)];
-    let lost = results.iter().any(|result| result.outcome == PAGE_LOST_WRITE);
+    let lost = results
+        .iter()
+        .any(|result| result.outcome == PAGE_LOST_WRITE);
     let met = aborts(ABORT_CONFLICT) + aborts(ABORT_INTERRUPT) > 0;
     let committed = report.pages_moved > 0;
     attempts.lost += u64::from(lost);
@@ -160,10 +173,39 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_that_was_late_tells_nothing() {
+        for (lost, found, expected) in [
+            (0, 3 << 24 | EXPLICIT, [1, 0, 0, 0]),
+            (1, 2 << 24 | EXPLICIT, [0, 0, 0, 1]),
+            (1, CONFLICT, [1, 1, 1, 0]),
+            (1, 0, [1, 1, 0, 0]),
+        ] {
+            let mut watches = Watches::default();
+            let report = ExperimentReport {
+                found,
+                lost,
+                updates: 0,
+            };
+            add(&mut watches, report);
+            let seen = [
+                watches.tried,
+                watches.aborted,
+                watches.conflicts,
+                watches.late,
+            ];
+            assert_eq!(seen, expected, "{found:#x}");
+        }
+    }
+
+    #[test]
     fn a_call_is_counted_once() {
         for (outcomes, abort, expected) in [
             (&[PAGE_MOVED; 8][..], None, [1, 1, 0, 0, 0]),
-            (&[PAGE_MOVED, PAGE_MOVED], Some(ABORT_CONFLICT), [1, 1, 1, 0, 0]),
+            (
+                &[PAGE_MOVED, PAGE_MOVED],
+                Some(ABORT_CONFLICT),
+                [1, 1, 1, 0, 0],
+            ),
             (&[PAGE_ABORTED; 8], Some(ABORT_INTERRUPT), [1, 0, 1, 0, 0]),
             (&[PAGE_ABORTED; 8], Some(ABORT_TIMEOUT), [1, 0, 0, 1, 0]),
             (&[PAGE_MOVED, PAGE_LOST_WRITE], None, [1, 1, 0, 0, 1]),
