@@ -19,8 +19,11 @@ pub const ENOUGH: u64 = 30;
 pub const ENOUGH_UPDATES: u64 = 300;
 /// Pages that have to be moved under load.
 pub const ENOUGH_MOVES: u64 = 100;
-/// How many times more often under load than without: else the load is not the cause.
-const TIMES: u64 = 4;
+/// How many times more often under load than it can be without: else the load is not the
+/// cause.
+const TIMES: u64 = 2;
+/// None of `n` allows 3 of `n` with 95 % confidence.
+const DOUBT: u64 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -193,11 +196,13 @@ fn watch_seen(watch: &Watch) -> (Answer, String) {
     } = *watch;
     let why = format!(
         "{} of {} transactions that had read the page were aborted ({} with the conflict bit) \
-         while {dmas} DMAs wrote it; without DMA {} of {}",
-        loaded.aborted, loaded.tried, loaded.conflicts, quiet.aborted, quiet.tried
+         while {dmas} DMAs wrote it; without DMA {} of {} ({})",
+        loaded.aborted, loaded.tried, loaded.conflicts, quiet.aborted, quiet.tried, quiet.conflicts
     );
-    let rate = |watches: Watches| (watches.aborted, watches.tried);
-    let answer = if is_caused(rate(loaded), rate(quiet)) {
+    let conflicts = |watches: Watches| (watches.conflicts, watches.tried);
+    let aborted = |watches: Watches| (watches.aborted, watches.tried);
+    let by_bit = is_caused(conflicts(loaded), conflicts(quiet));
+    let answer = if by_bit || is_caused(aborted(loaded), aborted(quiet)) {
         Answer::Yes
     } else if dmas < ENOUGH || quiet.tried < ENOUGH {
         Answer::NotSeen
@@ -215,23 +220,33 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
         dmas_lost,
     } = *windows;
     let lost = loaded.lost + dmas_lost;
+    let told = |attempts: &Attempts| {
+        format!(
+            "in {} calls {} conflicts, {} aborts without a status, {} with pages moved",
+            attempts.tried, attempts.conflicts, attempts.unexplained, attempts.committed
+        )
+    };
     let why = format!(
-        "transactions were aborted by a conflict in {} of {} calls, and pages moved in {}, with \
-         {dmas} DMAs; without DMA in {} of {}, and in {}. Lost: {} found by the module, {dmas_lost} \
-         by their bytes",
-        loaded.met,
-        loaded.tried,
-        loaded.committed,
-        quiet.met,
-        quiet.tried,
-        quiet.committed,
+        "with {dmas} DMAs {}; without DMA {}. Lost: {} found by the module, {dmas_lost} by their \
+         bytes",
+        told(&loaded),
+        told(&quiet),
         loaded.lost
     );
-    let rate = |attempts: Attempts| (attempts.met, attempts.tried);
     if lost > 0 {
-        (Answer::No, why)
-    } else if quiet.committed > 0 && is_caused(rate(loaded), rate(quiet)) {
-        (Answer::Yes, format!("{why}. {}", bound(loaded.met)))
+        return (Answer::No, why);
+    }
+    let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.tried);
+    let all = |attempts: Attempts| (attempts.conflicts + attempts.unexplained, attempts.tried);
+    let met = if is_caused(conflicts(loaded), conflicts(quiet)) {
+        loaded.conflicts
+    } else if is_caused(all(loaded), all(quiet)) {
+        loaded.conflicts + loaded.unexplained
+    } else {
+        0
+    };
+    if met > 0 && quiet.committed > 0 {
+        (Answer::Yes, format!("{why}. {}", bound(met)))
     } else {
         (Answer::NotSeen, why)
     }
@@ -241,6 +256,7 @@ fn nothing_lost(moves: &Moves) -> (Answer, String) {
     let Moves {
         moved,
         met,
+        unexplained,
         other,
         lost,
         dmas,
@@ -249,14 +265,15 @@ fn nothing_lost(moves: &Moves) -> (Answer, String) {
         faults,
     } = *moves;
     let why = format!(
-        "{moved} page moves and {met} aborts by DMA ({other} by other causes) with {dmas} DMAs. \
+        "{moved} page moves, {met} aborts by DMA, {unexplained} without a status and {other} by \
+         other causes, with {dmas} DMAs. \
          Lost: {lost} found by the module, {dmas_lost} by their bytes. Device errors {device_errors}, \
          IOMMU faults {faults}"
     );
     if moves.wrong() > 0 {
         (Answer::No, why)
-    } else if moved >= ENOUGH_MOVES && met >= ENOUGH {
-        (Answer::Yes, format!("{why}. {}", bound(met)))
+    } else if moved >= ENOUGH_MOVES && met + unexplained >= ENOUGH {
+        (Answer::Yes, format!("{why}. {}", bound(met + unexplained)))
     } else {
         (Answer::NotSeen, why)
     }
@@ -264,7 +281,8 @@ fn nothing_lost(moves: &Moves) -> (Answer, String) {
 
 /// Whether something happens because of the load: (times, of how many) with and without.
 fn is_caused(loaded: (u64, u64), quiet: (u64, u64)) -> bool {
-    loaded.0 >= ENOUGH && quiet.1 >= ENOUGH && loaded.0 * quiet.1 >= TIMES * quiet.0 * loaded.1
+    let enough = loaded.0 >= ENOUGH && quiet.1 >= ENOUGH;
+    enough && loaded.0 * quiet.1 >= TIMES * (quiet.0 + DOUBT) * loaded.1
 }
 
 /// The rule of three: of `n` events none was an exception.

@@ -12,7 +12,8 @@ const RTM: u32 = 1 << ENGINE_RTM;
 const QUIET: Attempts = Attempts {
     tried: 100,
     committed: 95,
-    met: 1,
+    conflicts: 0,
+    unexplained: 1,
     other: 4,
     lost: 0,
 };
@@ -22,7 +23,8 @@ fn windows() -> Windows {
         loaded: Attempts {
             tried: 1000,
             committed: 600,
-            met: 300,
+            conflicts: 290,
+            unexplained: 10,
             other: 100,
             lost: 0,
         },
@@ -35,7 +37,8 @@ fn windows() -> Windows {
 fn moves() -> Moves {
     Moves {
         moved: 4000,
-        met: 900,
+        met: 880,
+        unexplained: 20,
         other: 20,
         lost: 0,
         dmas: 9000,
@@ -240,7 +243,11 @@ fn what_was_not_seen_permits_nothing() {
         watch: Trial::Seen(Watch::default()),
         walks: Trial::Seen(silent),
         marked_walks: Trial::Seen(silent),
-        moves_adbit: Trial::Seen(Moves { met: 3, ..moves() }),
+        moves_adbit: Trial::Seen(Moves {
+            met: 3,
+            unexplained: 0,
+            ..moves()
+        }),
         moves_rtm: Trial::Seen(Moves {
             moved: 3,
             ..moves()
@@ -256,7 +263,7 @@ fn what_was_not_seen_permits_nothing() {
 #[test]
 fn aborts_that_are_as_frequent_without_dma_prove_nothing() {
     let mut windows = windows();
-    windows.quiet.met = 20;
+    windows.quiet.conflicts = 20;
     let watch = Watch {
         loaded: Watches {
             tried: 1000,

@@ -68,8 +68,11 @@ pub struct Attempts {
     pub tried: u64,
     /// A page was moved.
     pub committed: u64,
-    /// A transaction was aborted by a conflict, or without a status.
-    pub met: u64,
+    /// A transaction was aborted with the status bit for a conflict.
+    pub conflicts: u64,
+    /// One was aborted without a status: by an interrupt, or by a conflict that the CPU
+    /// did not call so.
+    pub unexplained: u64,
     /// None of the others: too late, no time, used before it began.
     pub other: u64,
     /// A transaction has committed, and the module found a lost write.
@@ -92,6 +95,8 @@ pub struct Moves {
     pub moved: u64,
     /// Attempts that were aborted because of a DMA.
     pub met: u64,
+    /// Attempts that may have been: aborted without a status.
+    pub unexplained: u64,
     /// Attempts that were aborted for other causes.
     pub other: u64,
     /// Lost writes that the module found.

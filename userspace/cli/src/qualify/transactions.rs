@@ -21,10 +21,14 @@ use super::tables::seen;
 /// Bits of an abort status: an XABORT of its own, a conflict.
 const EXPLICIT: u64 = 1 << 0;
 const CONFLICT: u64 = 1 << 2;
+/// Long enough for a DMA, too short for many interrupts.
+const WATCH_NS: u64 = MAX_WATCH_NS / 4;
 /// Of the time under load, for the control without.
-const QUIET_SHARE: u32 = 4;
+const QUIET_SHARE: u32 = 2;
 /// Tries of each, with and without load.
 const TRIED_LEAST: u64 = 60;
+/// Calls of the control that move pages: before, the schedule was not learned.
+const COMMITS_LEAST: u64 = 20;
 
 /// Transactions that have read a page, with and without a device that writes it.
 pub fn watch(subject: &mut Subject, time: Duration) -> Result<Trial<Watch>> {
@@ -54,7 +58,7 @@ fn watches(
     };
     while clock.goes_on(enough(&watches, meanwhile)) {
         let before = dmas();
-        let report = seen!(scene.experiment(EXPERIMENT_WATCH, 0, MAX_WATCH_NS));
+        let report = seen!(scene.experiment(EXPERIMENT_WATCH, 0, WATCH_NS));
         meanwhile += dmas() - before;
         add(&mut watches, report);
     }
@@ -109,7 +113,9 @@ fn attempts(
     let mut results = Vec::new();
     let clock = Clock::start(time);
     let enough = |attempts: &Attempts| {
-        attempts.tried >= TRIED_LEAST && (load.is_none() || attempts.met >= ENOUGH)
+        let met = attempts.conflicts >= ENOUGH;
+        let commits = attempts.committed >= COMMITS_LEAST;
+        attempts.tried >= TRIED_LEAST && if load.is_some() { met } else { commits }
     };
     while attempts.lost == 0 && clock.goes_on(enough(&attempts)) {
         let how = How {
@@ -142,12 +148,14 @@ fn count(attempts: &mut Attempts, report: &MoveReport, results: &[PageResult]) {
     let lost = results
         .iter()
         .any(|result| result.outcome == PAGE_LOST_WRITE);
-    let met = aborts(ABORT_CONFLICT) + aborts(ABORT_INTERRUPT) > 0;
+    let conflict = aborts(ABORT_CONFLICT) > 0;
+    let unexplained = aborts(ABORT_INTERRUPT) > 0;
     let committed = report.pages_moved > 0;
     attempts.lost += u64::from(lost);
-    attempts.met += u64::from(met);
+    attempts.conflicts += u64::from(conflict);
+    attempts.unexplained += u64::from(unexplained);
     attempts.committed += u64::from(committed);
-    attempts.other += u64::from(!(lost || met || committed));
+    attempts.other += u64::from(!(lost || conflict || unexplained || committed));
 }
 
 #[cfg(test)]
@@ -155,7 +163,7 @@ mod tests {
     use super::*;
     use pagemove_uapi::{ABORT_TIMEOUT, PAGE_ABORTED, PAGE_MOVED};
 
-    fn counted(outcomes: &[u8], abort: Option<u8>) -> [u64; 5] {
+    fn counted(outcomes: &[u8], abort: Option<u8>) -> [u64; 6] {
         let mut report = MoveReport::default();
         if let Some(abort) = abort {
             report.aborts[usize::from(abort)] = 8;
@@ -169,7 +177,14 @@ mod tests {
         report.pages_moved = moved.count() as u64;
         let mut seen = Attempts::default();
         count(&mut seen, &report, &results);
-        [seen.tried, seen.committed, seen.met, seen.other, seen.lost]
+        [
+            seen.tried,
+            seen.committed,
+            seen.conflicts,
+            seen.unexplained,
+            seen.other,
+            seen.lost,
+        ]
     }
 
     #[test]
@@ -200,16 +215,20 @@ mod tests {
     #[test]
     fn a_call_is_counted_once() {
         for (outcomes, abort, expected) in [
-            (&[PAGE_MOVED; 8][..], None, [1, 1, 0, 0, 0]),
+            (&[PAGE_MOVED; 8][..], None, [1, 1, 0, 0, 0, 0]),
             (
                 &[PAGE_MOVED, PAGE_MOVED],
                 Some(ABORT_CONFLICT),
-                [1, 1, 1, 0, 0],
+                [1, 1, 1, 0, 0, 0],
             ),
-            (&[PAGE_ABORTED; 8], Some(ABORT_INTERRUPT), [1, 0, 1, 0, 0]),
-            (&[PAGE_ABORTED; 8], Some(ABORT_TIMEOUT), [1, 0, 0, 1, 0]),
-            (&[PAGE_MOVED, PAGE_LOST_WRITE], None, [1, 1, 0, 0, 1]),
-            (&[], None, [1, 0, 0, 1, 0]),
+            (
+                &[PAGE_ABORTED; 8],
+                Some(ABORT_INTERRUPT),
+                [1, 0, 0, 1, 0, 0],
+            ),
+            (&[PAGE_ABORTED; 8], Some(ABORT_TIMEOUT), [1, 0, 0, 0, 1, 0]),
+            (&[PAGE_MOVED, PAGE_LOST_WRITE], None, [1, 1, 0, 0, 0, 1]),
+            (&[], None, [1, 0, 0, 0, 1, 0]),
         ] {
             assert_eq!(counted(outcomes, abort), expected, "{outcomes:?} {abort:?}");
         }
