@@ -221,6 +221,9 @@ impl PageMove {
     pub(crate) fn abort(&mut self, cause: Abort, aborts: &mut AbortCounts) {
         self.state = PageState::Aborted(cause);
         self.last_abort = Some(cause);
+        // Those of a commit that was undone.
+        self.moved_by = None;
+        self.window_ns = 0;
         aborts.count(cause);
     }
 

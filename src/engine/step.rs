@@ -10,7 +10,7 @@ bitflags! {
     pub struct Steps: u64 {
         /// The invalidation before copying.
         const FIRST_INVALIDATION = 1 << 0;
-        /// `adbit`: clearing A and D.
+        /// Clearing A and D (`adbit`), or A (`rtm`, where that is asked for).
         const AD_CLEAR = 1 << 1;
         /// Holding CPU accesses back.
         const CPU_HOLD = 1 << 2;

@@ -163,7 +163,7 @@ impl Editor {
         }
         let used = old & (page.format.accessed() | page.format.dirty());
         let mut entry = old;
-        if policy.clear_accessed && used & page.format.accessed() != 0 {
+        if clears(policy) && used & page.format.accessed() != 0 {
             entry = old & !page.format.accessed();
             if machine.swap(page.pte, old, entry).is_err() {
                 // A device was faster; nothing was stored.
@@ -338,6 +338,10 @@ impl Default for Editor {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn clears(policy: &Policy) -> bool {
+    policy.clear_accessed && !policy.without.leaves_out(Steps::AD_CLEAR)
 }
 
 /// A and D, where a walk notices the transaction by a store alone: with both set in

@@ -58,6 +58,8 @@ pub(super) struct Bench {
     pub(super) in_flight: Option<PhysAddr>,
     /// The transaction is aborted so when it comes to this.
     pub(super) aborts: Vec<(Instruction, Status)>,
+    /// A walk sets these bits in an entry right before the next swap of it.
+    pub(super) walk: Option<u64>,
     /// The helper's CPU is busy with something else.
     pub(super) helper_sleeps: bool,
 
@@ -102,6 +104,7 @@ impl Bench {
             results: VecDeque::new(),
             in_flight: None,
             aborts: Vec::new(),
+            walk: None,
             helper_sleeps: false,
             spans: Vec::new(),
             posts: Vec::new(),
@@ -204,6 +207,7 @@ impl Machine for Bench {
 
     fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
         let entry = &mut self.entries[entry_number(pte.0)];
+        *entry |= self.walk.take().unwrap_or(0);
         if *entry != old {
             return Err(*entry);
         }

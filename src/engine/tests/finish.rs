@@ -6,6 +6,7 @@ use super::bench::*;
 use super::drive::*;
 use crate::rtm::Either;
 use crate::*;
+use std::vec;
 use std::vec::Vec;
 
 const FORMAT: Format = Format::X86_64;
@@ -71,6 +72,10 @@ fn an_entry_that_maps_start_again_is_an_abort_after_a_third_invalidation() {
         assert!(!moved.pages[0].maps_end() && moved.pages[1].maps_end());
         assert!(moved.pages.iter().all(PageMove::is_settled));
         assert_eq!(moved.aborts.total(), 1);
+        // Nobody moved it.
+        let by: Vec<_> = moved.pages.iter().map(|page| page.moved_by.is_some()).collect();
+        let took: Vec<_> = moved.pages.iter().map(|page| page.window_ns > 0).collect();
+        assert_eq!((by, took), (vec![false, true], vec![false, true]));
     }
 }
 

@@ -12,6 +12,7 @@ mod mailbox;
 mod parts;
 mod refusals;
 mod rtm_aborts;
+mod rtm_accessed;
 mod rtm_helper;
 mod rtm_measured;
 mod rtm_moves;

@@ -54,7 +54,8 @@ static void look(struct vcpu *vcpu)
 
 	cpu_exec_end(vcpu->cpu);
 	cpu_exec_start(vcpu->cpu);
-	if (cpu_has_work(vcpu->cpu))
+	/* QEMU also says so of one that it has still to ask the APIC for. */
+	if (transaction->now.flags & IF && cpu_has_work(vcpu->cpu))
 		transaction_abort(transaction, RTM_ABORTED_INTERRUPT, 0);
 	if (now_ns() - transaction->began_ns > options.longest_ns)
 		transaction_abort(transaction, RTM_ABORTED_ENDLESS, 0);

@@ -179,7 +179,12 @@ void vcpu_leave(struct vcpu *vcpu)
 	const struct registers *now = &vcpu->transaction.now;
 
 	memcpy(vcpu->env, now->gpr, sizeof(now->gpr));
-	helper_write_eflags(vcpu->env, now->flags, STATUS_FLAGS | DF);
+	/*
+	 * The status flags and DF are set in any case. A mask that named them would set
+	 * them in env->eflags as well, where QEMU keeps all flags but these, and they
+	 * would be seen set by every interrupt from then on.
+	 */
+	helper_write_eflags(vcpu->env, now->flags, 0);
 	qemu_plugin_set_pc(now->rip);
 }
 

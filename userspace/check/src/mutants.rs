@@ -58,6 +58,7 @@ const fn broken(name: &'static str, about: &'static str, step: Steps, config: Co
 
 pub fn all() -> Vec<Mutant> {
     let mut all = rtm();
+    all.extend(cleared());
     all.extend(adbit());
     all.extend(both());
     all
@@ -90,6 +91,23 @@ fn rtm() -> Vec<Mutant> {
         sound("rtm-patience", "the helper waits for ever for an invalidation", Steps::PATIENCE, c::MUTE),
         sound("rtm-other-bits", "the other bits of the entry are dropped", Steps::OTHER_BITS, RTM),
         sound("rtm-drop-dirty", "a D that was set is dropped", Steps::KEEP_DIRTY, RTM),
+    ]
+}
+
+/// `rtm` where only a store of the walk is noticed.
+fn cleared() -> Vec<Mutant> {
+    vec![
+        sound("clear-left-out", "A is not cleared", Steps::AD_CLEAR, c::CLEARED),
+        sound("clear-left-out-cold", "A is not cleared, and was clear until a device walked", Steps::AD_CLEAR, c::CLEARED_COLD),
+        sound("clear-no-restore", "A is not given back after an abort", Steps::RESTORE, c::CLEARED),
+        sound("clear-no-compare", "the entry is not compared", Steps::COMPARE, c::CLEARED_UNCACHED),
+        sound("clear-no-invalidation", "the helper does not invalidate", Steps::FIRST_INVALIDATION, c::CLEARED),
+        broken("clear-blind-or-no-verify", "blind A/D updates, no verification", Steps::VERIFICATION, c::CLEARED_BLIND_OR),
+        broken("clear-blind-or-no-sum", "blind A/D updates, verification without the checksum", Steps::VERIFY_SUM, c::CLEARED_BLIND_OR),
+        broken("clear-blind-or-no-second", "blind A/D updates, verification without its invalidation", Steps::SECOND_INVALIDATION, c::CLEARED_BLIND_OR),
+        broken("clear-store-old-no-verify", "A/D updates that store the old entry, no verification", Steps::VERIFICATION, c::CLEARED_STORE_OLD),
+        broken("clear-store-old-no-third", "an entry that maps START again is judged without an invalidation", Steps::REVERTED_INVALIDATION, c::CLEARED_STORE_OLD),
+        broken("clear-store-old-clear", "A and D of the new entry stay clear where they were", Steps::SET_AD, c::CLEARED_STORE_OLD),
     ]
 }
 

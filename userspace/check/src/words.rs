@@ -113,6 +113,7 @@ fn rtm_step(before: &State, after: &State, phase: Phase) -> String {
         Phase::Transact => transaction(before, after),
         Phase::Cancel => "tells the helper that its work is not needed".into(),
         Phase::AwaitReport => "looks for the helper's report".into(),
+        Phase::Restore(n) => format!("gives A of entry {n} back, if it was cleared; reports the abort"),
         Phase::Finish(finish) => finish_step(finish),
         Phase::Done => "has nothing to do".into(),
     }

@@ -23,7 +23,8 @@ pub enum AdUpdate {
 /// What the hardware does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hardware {
-    /// A walk that reads an entry in the write set of a transaction aborts it.
+    /// A walk that reads an entry in the write set of a transaction aborts it. One that
+    /// sets A or D there always does.
     pub walk_conflicts: bool,
     /// A DMA that writes to a line in the read set aborts it.
     pub dma_conflicts: bool,

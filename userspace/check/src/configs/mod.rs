@@ -269,6 +269,60 @@ pub const SILENT_WALKS: Config = hardware(
     },
 );
 
+/// A walk of an entry in the write set aborts only when it stores A or D.
+const fn only_stores(ad: AdUpdate) -> Hardware {
+    Hardware {
+        walk_conflicts: false,
+        ..with_ad(ad)
+    }
+}
+
+/// A is cleared before the transaction.
+const fn clear(config: Config) -> Config {
+    Config {
+        policy: Policy {
+            clear_accessed: true,
+            ..config.policy
+        },
+        ..config
+    }
+}
+
+/// Both: with A clear every walk stores.
+const fn cleared(config: Config, ad: AdUpdate) -> Config {
+    clear(hardware(config, only_stores(ad)))
+}
+
+/// `rtm` with A cleared first, on hardware where only a store of the walk is noticed.
+pub const CLEARED: Config = cleared(RTM, AdUpdate::CompareAndSwap);
+
+/// The same with A and D clear in the beginning.
+pub const CLEARED_COLD: Config = cleared(RTM_COLD, AdUpdate::CompareAndSwap);
+
+/// The same with nothing cached in the beginning, so that a device can walk before the
+/// helper invalidates.
+pub const CLEARED_UNCACHED: Config = Config {
+    workload: Workload {
+        warm: false,
+        ..Workload::ONE
+    },
+    ..CLEARED
+};
+
+/// The same on an IOMMU that sets A and D in whatever the entry is by now.
+pub const CLEARED_BLIND_OR: Config = cleared(RTM, AdUpdate::BlindOr);
+
+/// On one that stores the entry that it has read, with A and D; two devices, as for
+/// [`STORE_OLD`], and no interrupts: those abort as conflicts do.
+pub const CLEARED_STORE_OLD: Config = Config {
+    workload: Workload {
+        devices: [DeviceKind::plain(2), DeviceKind::plain(1)],
+        interrupts: false,
+        ..RTM_COLD.workload
+    },
+    ..cleared(RTM_COLD, AdUpdate::StoreOld)
+};
+
 fn sound(
     name: &'static str,
     about: &'static str,
@@ -300,4 +354,6 @@ fn broken(
 }
 
 const OF_RTM: &[Sometimes] = &[p::MOVED, p::LATE, p::TIMEOUT, p::INTERRUPT, p::BY_WALK, p::BY_SLOT];
+/// Without interrupts.
+const OF_RTM_UNDISTURBED: &[Sometimes] = &[p::MOVED, p::LATE, p::TIMEOUT, p::BY_WALK, p::BY_SLOT];
 const OF_ADBIT: &[Sometimes] = &[p::MOVED, p::ACCESSED, p::DIRTY];

@@ -2,9 +2,9 @@
 //! Transactions of two CPUs at once.
 
 use super::check;
-use crate::cpus::{count, on, Lines};
+use crate::cpus::{count, on, stay_on, Lines};
 use crate::Test;
-use pagemove_rtm_emulation::transaction::COMMITTED;
+use pagemove_rtm_emulation::transaction::{COMMITTED, CONFLICT, RETRY};
 use pagemove_rtm_emulation::{transaction, Control, Counter};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("threads: increments by transactions on every CPU, none lost", increments),
     ("threads: increments by transactions and by LOCK XADD, none lost", mixed),
     ("threads: two lines change at once for whoever looks", publication),
+    ("threads: a read of the write set by another CPU is a conflict", read_by_other),
     ("threads: what an aborted transaction stored is never seen", unseen),
 ];
 
@@ -95,11 +96,11 @@ fn publication(control: Control) -> Result<(), String> {
         let watcher = on(scope, 1, || {
             let (mut looks, mut changes, mut last) = (0u64, 0u64, 0);
             while !ended.load(Ordering::SeqCst) {
-                // The second line first: it can not be older than the first, later.
-                let second = atomic(lines.word(1)).load(Ordering::SeqCst);
-                let first = atomic(lines.word(0)).load(Ordering::SeqCst);
-                if first < second || second < last {
-                    return Err(format!("first {first}, second {second}, before {last}"));
+                let [first, second, again] =
+                    [0, 1, 0].map(|line| atomic(lines.word(line)).load(Ordering::SeqCst));
+                // Neither line is ever older than what the other was before.
+                if second < first || again < second {
+                    return Err(format!("first {first}, second {second}, first again {again}"));
                 }
                 changes += u64::from(second != last);
                 last = second;
@@ -113,6 +114,36 @@ fn publication(control: Control) -> Result<(), String> {
     let (looks, changes) = seen?;
     println!("# {looks} looks saw {changes} of {CHANGES} changes");
     check(changes > 100, || format!("{looks} looks saw {changes} changes only"))
+}
+
+/// Reads change nothing, so that comparing values would not find them.
+fn read_by_other(control: Control) -> Result<(), String> {
+    let lines = Lines::new();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        on(scope, 1, || {
+            while !ended.load(Ordering::SeqCst) {
+                atomic(lines.word(0)).load(Ordering::SeqCst);
+                pause(20);
+            }
+        });
+        stay_on(0);
+        let mut result = Err("no conflict in 200 tries".to_string());
+        for _ in 0..200 {
+            control.delay_at(0, 2_000_000, 1);
+            // SAFETY: shared by whole words.
+            let status = unsafe {
+                transaction!(["mov qword ptr [{at}], 1"], at = in(reg) lines.word(0),)
+            };
+            control.clear();
+            if status == CONFLICT | RETRY {
+                result = Ok(());
+                break;
+            }
+        }
+        ended.store(true, Ordering::SeqCst);
+        result
+    })
 }
 
 fn unseen(_: Control) -> Result<(), String> {

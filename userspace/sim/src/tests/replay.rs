@@ -4,7 +4,7 @@
 
 use super::setup::*;
 use crate::*;
-use engine::{Outcome, PageMove, Policy, Steps};
+use engine::{Outcome, PageMove, Steps};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ const BUSY: Config = Config {
 type Change = fn(&mut Config);
 
 /// What the hardware is like: it keeps its promises.
-const SOUND: [Change; 7] = [
+const SOUND: [Change; 8] = [
     |_| (),
     |c| c.hardware.paging_cache = true,
     |c| c.hardware.aperture = true,
@@ -83,20 +83,23 @@ const SOUND: [Change; 7] = [
     |c| (c.hardware.skew, c.margin) = (1, 1),
     |c| (c.hardware.skew, c.margin) = (-1, 1),
     |c| c.hardware.rewalk_clean = false,
+    |c| (c.hardware.walk_conflicts, c.policy.clear_accessed) = (false, true),
 ];
 
 /// It does not.
-const BROKEN: [Change; 4] = [
+const BROKEN: [Change; 5] = [
     |c| c.hardware.drains = false,
     |c| (c.hardware.walk_conflicts, c.hardware.ad) = (false, AdUpdate::Never),
+    |c| c.hardware.walk_conflicts = false,
     |c| c.hardware.ad = AdUpdate::BlindOr,
     |c| c.hardware.ad = AdUpdate::StoreOld,
 ];
 
 /// What is asked for.
-const POLICIES: [Change; 6] = [
-    |c| c.policy = Policy::new(2),
+const POLICIES: [Change; 7] = [
+    |c| c.policy.retries = 2,
     |c| c.policy.watch = true,
+    |c| c.policy.clear_accessed = true,
     |c| c.policy.deadline = Some(9),
     |c| c.policy.verify = false,
     |c| (c.policy.retries, c.policy.fall_back_after) = (2, Some(1)),

@@ -52,6 +52,13 @@ fn walks(state: &mut State, write: bool) {
     assert!(state.world.flies_to(PLAIN).is_some());
 }
 
+fn walks_to_the_end(state: &mut State, write: bool) {
+    state.world.begin(PLAIN, 0, write, false);
+    while state.world.flies_to(PLAIN).is_none() {
+        state.world.proceed(PLAIN);
+    }
+}
+
 const CONFLICT: Status = Status(AbortBits::CONFLICT.bits());
 
 fn is_aborted(state: &mut State, by: Why) -> bool {
@@ -91,6 +98,55 @@ fn twin_silent_walks_abort_nothing() {
     assert!(!is_aborted(&mut state, Why::Walk));
 }
 
+const UPDATES: [AdUpdate; 3] = [AdUpdate::CompareAndSwap, AdUpdate::BlindOr, AdUpdate::StoreOld];
+
+/// With the new entry in the write set, where only a store of the walk is noticed; A
+/// and D of the entry are clear if so wanted.
+fn silent(ad: AdUpdate, clear: bool) -> State {
+    written(|config| {
+        if clear {
+            cold(config);
+        }
+        config.hardware.ad = ad;
+        config.hardware.walk_conflicts = false;
+    })
+}
+
+#[test]
+fn where_reading_is_silent_a_walk_that_sets_a_bit_still_aborts() {
+    for ad in UPDATES {
+        for write in [false, true] {
+            let mut state = silent(ad, true);
+            walks_to_the_end(&mut state, write);
+            assert!(is_aborted(&mut state, Why::Walk), "{ad:?}");
+            assert_eq!(state.world.maps(0), Some(Place::Start));
+        }
+    }
+}
+
+#[test]
+fn twin_where_no_bit_is_missing_it_does_not() {
+    for ad in UPDATES {
+        let mut state = silent(ad, false);
+        walks_to_the_end(&mut state, true);
+        assert!(!is_aborted(&mut state, Why::Walk), "{ad:?}");
+    }
+}
+
+/// It is the update that aborts, not the read before it: between the two it can commit.
+#[test]
+fn twin_a_walk_that_has_not_set_its_bit_yet_is_not_noticed() {
+    for ad in [AdUpdate::BlindOr, AdUpdate::StoreOld] {
+        let mut state = silent(ad, true);
+        state.world.reads(PLAIN);
+        state.world.proceed(PLAIN);
+        assert_eq!(state.world.end(), Ok(()), "{ad:?}");
+        assert_eq!(state.world.maps(0), Some(Place::End));
+        state.world.proceed(PLAIN);
+        assert_eq!(state.world.flies_to(PLAIN), Some(Place::Start));
+    }
+}
+
 #[test]
 fn a_store_leaves_the_buffer_by_itself() {
     let mut state = stored(|_| ());
@@ -103,15 +159,12 @@ fn a_store_leaves_the_buffer_by_itself() {
 
 #[test]
 fn setting_a_bit_aborts_whoever_has_read_the_entry() {
-    for ad in [AdUpdate::CompareAndSwap, AdUpdate::BlindOr, AdUpdate::StoreOld] {
+    for ad in UPDATES {
         let mut state = compared(|config| {
             cold(config);
             config.hardware.ad = ad;
         });
-        state.world.writes(PLAIN);
-        while state.world.flies_to(PLAIN).is_none() {
-            state.world.proceed(PLAIN);
-        }
+        walks_to_the_end(&mut state, true);
         assert!(is_aborted(&mut state, Why::Walk), "{ad:?}");
     }
 }

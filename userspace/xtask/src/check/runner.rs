@@ -3,11 +3,12 @@
 
 use super::setup::Setup;
 use super::suite::{Guest, Test};
-use super::{cargo, host, module, tap};
+use super::{cargo, host, module as module_file, tap};
 use crate::judge::devtlb::{self, Claims};
 use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict, SKIPPED};
 use crate::vm::job::{Job, Terminal};
+use crate::module;
 use crate::vm::accel::Accel;
 use crate::vm::machine::{self, End};
 use crate::vm::rtm::{self, Rtm};
@@ -15,6 +16,9 @@ use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// Sources of the modules that tests bring along.
+const EXTRA_MODULES: &str = "tests/rtm-emulation/test";
 
 /// What became of a test.
 pub struct Finished<'a> {
@@ -51,7 +55,7 @@ fn attempt(setup: &Setup, test: &Test, live: bool, logs: &Path) -> Result<(Verdi
         }
         (_, Some(argv), _) => host::run(&test.name, argv, setup.place)?,
         (_, _, Some(argv)) => tap::run(&test.name, argv, setup.place)?,
-        _ => (module::run(setup)?, String::new()),
+        _ => (module_file::run(setup)?, String::new()),
     };
     fs::write(logs.join("output.log"), &text)?;
     Ok((verdict, vec![("output", text)]))
@@ -62,6 +66,7 @@ fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> 
     if let Some(nodes) = &guest.nodes {
         profile.nodes = nodes.clone();
     }
+    profile.cpus = guest.cpus.unwrap_or(profile.cpus);
     let mut job = job(setup, guest, live)?;
     let mut accel = setup.accel()?;
     if guest.rtm {
@@ -96,6 +101,10 @@ fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
     }
     let scripts = setup.place.tests().join("guest");
     job.files = guest.scripts.iter().map(|name| (scripts.join(name), format!("bin/{name}"))).collect();
+    if let Some(name) = &guest.extra_module {
+        let file = module::extra::build(setup.place, setup.root()?, EXTRA_MODULES, name)?;
+        job.files.push((file, format!("{name}.ko")));
+    }
     if guest.qemu {
         job.archives.push(setup.guest_qemu()?.clone());
     }

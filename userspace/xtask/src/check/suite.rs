@@ -65,6 +65,8 @@ pub struct Guest {
     /// Put QEMU itself into the guest.
     #[serde(default)]
     pub qemu: bool,
+    /// How many CPUs, instead of the profile's.
+    pub cpus: Option<u32>,
     /// Memory of each NUMA node in MiB, instead of the profile's.
     pub nodes: Option<Vec<u64>>,
     /// The program prints something else than TAP.
@@ -77,6 +79,8 @@ pub struct Guest {
     /// the module is not unloaded.
     #[serde(default)]
     pub corrupts: bool,
+    /// A module of tests/rtm-emulation/test to put into the VM, as /NAME.ko.
+    pub extra_module: Option<String>,
     /// Emulate hardware transactions.
     #[serde(default)]
     pub rtm: bool,

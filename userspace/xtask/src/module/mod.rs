@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Build pagemove.ko for the stock kernel, in the build root.
 
+pub mod extra;
 pub mod kdir;
 pub mod rtm;
 pub mod sign;

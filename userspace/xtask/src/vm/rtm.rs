@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Kernel words that keep the TSC of an emulated CPU trusted, as it has to be where
 /// two CPUs compare it.
-pub const KERNEL: [&str; 3] = ["tsc=reliable", "clocksource=tsc", "tsx=on"];
+pub const KERNEL: [&str; 2] = ["tsc=reliable", "clocksource=tsc"];
 
 /// Counters that have to be 0 at the end of a run: the emulation did what a CPU would
 /// not have done.
