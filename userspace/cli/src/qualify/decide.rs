@@ -236,20 +236,20 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
     if lost > 0 {
         return (Answer::No, why);
     }
+    match met_because(loaded, quiet) {
+        Some(met) if quiet.committed > 0 => (Answer::Yes, format!("{why}. {}", bound(met))),
+        _ => (Answer::NotSeen, why),
+    }
+}
+
+/// In how many calls a transaction was aborted by a DMA: none, if as many are without DMA.
+pub fn met_because(loaded: Attempts, quiet: Attempts) -> Option<u64> {
     let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.tried);
     let all = |attempts: Attempts| (attempts.conflicts + attempts.unexplained, attempts.tried);
-    let met = if is_caused(conflicts(loaded), conflicts(quiet)) {
-        loaded.conflicts
-    } else if is_caused(all(loaded), all(quiet)) {
-        loaded.conflicts + loaded.unexplained
-    } else {
-        0
-    };
-    if met > 0 && quiet.committed > 0 {
-        (Answer::Yes, format!("{why}. {}", bound(met)))
-    } else {
-        (Answer::NotSeen, why)
-    }
+    [conflicts, all]
+        .iter()
+        .find(|rate| is_caused(rate(loaded), rate(quiet)))
+        .map(|rate| rate(loaded).0)
 }
 
 fn nothing_lost(moves: &Moves) -> (Answer, String) {

@@ -12,7 +12,7 @@ use pagemove_uapi::{
 };
 
 use super::clock::Clock;
-use super::decide::ENOUGH;
+use super::decide::{met_because, ENOUGH};
 use super::evidence::{Attempts, Trial, Watch, Watches, Windows};
 use super::load::Counts;
 use super::subject::{refused, How, Scene, Subject, PAGES};
@@ -92,7 +92,8 @@ pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Tri
     }
     let quiet = seen!(attempts(subject.scene(), flags, time / QUIET_SHARE, None));
     let (load, scene) = subject.load(PAGES);
-    let (loaded, counts) = load.during(|counts| attempts(scene, flags, time, Some(counts)))?;
+    let (loaded, counts) =
+        load.during(|counts| attempts(scene, flags, time, Some((counts, quiet))))?;
     let loaded = seen!(Ok::<_, anyhow::Error>(loaded));
     Ok(Trial::Seen(Windows {
         loaded,
@@ -107,15 +108,17 @@ fn attempts(
     scene: Scene<'_>,
     flags: u32,
     time: Duration,
-    load: Option<&Counts>,
+    load: Option<(&Counts, Attempts)>,
 ) -> Result<Trial<Attempts>> {
     let mut attempts = Attempts::default();
     let mut results = Vec::new();
     let clock = Clock::start(time);
     let enough = |attempts: &Attempts| {
-        let met = attempts.conflicts >= ENOUGH;
-        let commits = attempts.committed >= COMMITS_LEAST;
-        attempts.tried >= TRIED_LEAST && if load.is_some() { met } else { commits }
+        attempts.tried >= TRIED_LEAST
+            && match load {
+                Some((_, quiet)) => met_because(*attempts, quiet).is_some(),
+                None => attempts.committed >= COMMITS_LEAST,
+            }
     };
     while attempts.lost == 0 && clock.goes_on(enough(&attempts)) {
         let how = How {
@@ -124,7 +127,7 @@ fn attempts(
             retries: 0,
             node: scene.nodes[attempts.tried as usize % scene.nodes.len()],
         };
-        if let Some(load) = load {
+        if let Some((load, _)) = load {
             load.let_it_work(PAGES);
         }
         let report = scene.move_pages(how, &mut results)?;

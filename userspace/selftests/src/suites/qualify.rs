@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `pagemove qualify` on the emulated machine: its answers, and that the module goes by
-//! them. The argument is the format that the VM is meant to have.
+//! them. The arguments are the format that the VM is meant to have, and what its emulated
+//! transactions notice: nothing for a VM without; `rtm`: every access; `rtm-values`: changed
+//! values only, so that a walk that stores nothing is not seen.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +21,7 @@ const PROGRAM: &str = "pagemove";
 const FILE: &str = "/lib/firmware/pagemove/verdicts";
 /// Without the parameter that the other suites have, allow_unqualified.
 const PARAMETERS: &str = "allow_incoherent=1";
-const USAGE: &str = "qualify wants one of: x86_64 vtdss amdv1";
+const USAGE: &str = "qualify wants one of: x86_64 vtdss amdv1, and perhaps: rtm rtm-values";
 const PAGES: usize = 16;
 /// Bytes before the verdicts, and of the name of an IOMMU.
 const HEADER: usize = 8;
@@ -28,29 +30,61 @@ const NAME: usize = 16;
 type Check = fn(&mut ()) -> Outcome;
 
 const X86_64: &[(&str, Check)] = &[
-    ("a device that is not bound: the command that binds it", not_bound),
-    ("without a verdict a move is refused, reason unqualified", unqualified_first),
-    ("a device that a VMM has open: one error, and nothing changes", in_use),
-    ("qualify: answers from what was seen; adbit is allowed", allows_adbit),
+    (
+        "a device that is not bound: the command that binds it",
+        not_bound,
+    ),
+    (
+        "without a verdict a move is refused, reason unqualified",
+        unqualified_first,
+    ),
+    (
+        "a device that a VMM has open: one error, and nothing changes",
+        in_use,
+    ),
+    (
+        "qualify: answers from what was seen; adbit is allowed",
+        allows_adbit,
+    ),
     ("with its verdict a move works", moves),
-    ("a move without verification: only if no swap was overwritten", unverified),
+    (
+        "a move without verification: only if no swap was overwritten",
+        unverified,
+    ),
     ("qualify --list shows the verdict", listed),
-    ("qualify --dry-run of a device too slow for evidence: none allowed, nothing set", dry_run),
+    (
+        "qualify --dry-run of a device too slow for evidence: none allowed, nothing set",
+        dry_run,
+    ),
     ("loaded again the module knows nothing of it", forgets),
-    ("qualify --store: loaded again the module allows the move", stores),
-    ("a stored verdict of another machine does not count, and stays in the file", other_machine),
+    (
+        "qualify --store: loaded again the module allows the move",
+        stores,
+    ),
+    (
+        "a stored verdict of another machine does not count, and stays in the file",
+        other_machine,
+    ),
     ("qualify --restore sets what is stored elsewhere", restores),
-    ("a damaged file allows nothing, and is not replaced", damaged),
+    (
+        "a damaged file allows nothing, and is not replaced",
+        damaged,
+    ),
 ];
 
 pub fn main(args: &[String]) -> ExitCode {
-    let cases = match args.first().map(String::as_str) {
-        Some("x86_64") => X86_64
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let format = ["x86_64", "vtdss", "amdv1"]
+        .into_iter()
+        .find(|format| args.first() == Some(format));
+    let cases = match (format, args.get(1)) {
+        (Some("x86_64"), None) => X86_64
             .iter()
             .map(|(name, check)| Case::new(*name, check))
             .collect(),
-        Some("vtdss") => refusing("vtdss"),
-        Some("amdv1") => refusing("amdv1"),
+        (Some(format), None) => refusing(format),
+        (Some(format), Some(&"rtm")) => with_rtm(format, true),
+        (Some(format), Some(&"rtm-values")) => with_rtm(format, false),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(1);
@@ -67,7 +101,10 @@ fn refusing(format: &'static str) -> Vec<Case<()>> {
     let answers = move |_: &mut ()| {
         let json = qualify("", 1)?;
         equal(&json, "/verdict/format", &format.into())?;
-        expect_answers(&json, &[("ad-set", "no"), ("clean-walks", "can-not-be-tried")])?;
+        expect_answers(
+            &json,
+            &[("ad-set", "no"), ("clean-walks", "can-not-be-tried")],
+        )?;
         expect_no_rtm(&json)?;
         expect_engines(&json, &[])
     };
@@ -78,9 +115,106 @@ fn refusing(format: &'static str) -> Vec<Case<()>> {
         refused(uapi::REASON_FORMAT)
     };
     vec![
-        Case::new(format!("{format}: qualify finds no A and D, and allows no engine"), answers),
-        Case::new(format!("{format}: a move is refused, reason format"), refused),
+        Case::new(
+            format!("{format}: qualify finds no A and D, and allows no engine"),
+            answers,
+        ),
+        Case::new(
+            format!("{format}: a move is refused, reason format"),
+            refused,
+        ),
     ]
+}
+
+/// A CPU with RTM. `sees_walks`: it notices a walk that stores nothing.
+fn with_rtm(format: &'static str, sees_walks: bool) -> Vec<Case<()>> {
+    let unqualified = |_: &mut ()| refused_by_rtm(uapi::REASON_UNQUALIFIED);
+    let answers = move |_: &mut ()| {
+        let device = nvme()?;
+        pci::bind(device, pci::PAGEMOVE)?;
+        let (code, json) = run(&format!("qualify --json {device} --seconds 6"))?;
+        tell(&json);
+        equal(&json, "/verdict/format", &format.into())?;
+        let walks = if sees_walks { "yes" } else { "no" };
+        expect_answers(&json, &[("walk-seen", walks)])?;
+        let has_bits = format == "x86_64";
+        expect_answers(&json, &[("ad-set", if has_bits { "yes" } else { "no" })])?;
+        let a_seen = is_yes(&json, "a-seen")?;
+        ensure!(has_bits || !a_seen, "there is no A");
+        let rtm = (sees_walks || a_seen) && is_yes(&json, "valid-change-rtm")?;
+        ensure!(rtm || !sees_walks, "walks are seen, and rtm is not allowed");
+        let adbit = has_bits && is_yes(&json, "valid-change-adbit")?;
+        ensure!(code == i32::from(!(adbit || rtm)), "exit code {code}");
+        let engines = [("adbit", adbit), ("rtm", rtm)];
+        let allowed: Vec<&str> = engines
+            .into_iter()
+            .filter_map(|(name, allowed)| allowed.then_some(name))
+            .collect();
+        expect_engines(&json, &allowed)
+    };
+    let obeys = |_: &mut ()| {
+        let (_, json) = run("qualify --list --json")?;
+        let engines = json["verdicts"][0]["engines"]
+            .as_array()
+            .context("no verdict")?;
+        if engines.iter().any(|engine| engine == "rtm") {
+            moved_by_rtm()
+        } else {
+            refused_by_rtm(uapi::REASON_UNQUALIFIED)
+        }
+    };
+    let seen = if sees_walks {
+        "is seen: rtm is allowed"
+    } else {
+        "is not seen"
+    };
+    vec![
+        Case::new(
+            format!("{format}: without a verdict rtm is refused, reason unqualified"),
+            unqualified,
+        ),
+        Case::new(
+            format!("{format}: qualify finds that a walk that stores nothing {seen}"),
+            answers,
+        ),
+        Case::new(
+            format!("{format}: the module goes by the verdict on rtm"),
+            obeys,
+        ),
+    ]
+}
+
+fn by_rtm(bench: &Bench) -> uapi::MoveReport {
+    let request = uapi::MoveRequest {
+        engine: uapi::ENGINE_RTM,
+        retries: 1000,
+        ..bench.request(0, PAGES, bench.nodes.there)
+    };
+    bench.move_pages(&request).0
+}
+
+fn refused_by_rtm(reason: u32) -> Outcome {
+    let bench = Bench::open(PAGES)?;
+    let report = by_rtm(&bench);
+    bench.region.map.check(0)?;
+    is_refused(&report, reason)
+}
+
+fn moved_by_rtm() -> Outcome {
+    let bench = Bench::open(PAGES)?;
+    let report = by_rtm(&bench);
+    bench.region.map.check(0)?;
+    ensure!(
+        report.error.is_none() && report.pages_moved > 0 && report.engine_used == uapi::ENGINE_RTM,
+        "{} pages, {}",
+        report.pages_moved,
+        bench::describe(&report)
+    );
+    Ok(Pass)
+}
+
+fn is_yes(json: &Value, name: &str) -> Result<bool> {
+    Ok(question(json, name)?["answer"] == "yes")
 }
 
 fn nvme() -> Result<PciAddress> {
@@ -96,7 +230,10 @@ fn start(line: &str) -> Result<Output> {
 
 fn run(line: &str) -> Result<(i32, Value)> {
     let output = start(line)?;
-    let code = output.status.code().with_context(|| output.status.to_string())?;
+    let code = output
+        .status
+        .code()
+        .with_context(|| output.status.to_string())?;
     let said = String::from_utf8_lossy(&output.stderr);
     let json = serde_json::from_slice(&output.stdout).with_context(|| format!("it says {said}"))?;
     Ok((code, json))
@@ -108,17 +245,24 @@ fn qualify(options: &str, code: i32) -> Result<Value> {
     let device = nvme()?;
     pci::bind(device, pci::PAGEMOVE)?;
     let (found, json) = run(&format!("qualify --json {device} --seconds 4 {options}"))?;
-    for question in json["questions"].as_array().into_iter().flatten() {
-        let (answer, why) = (&question["answer"], &question["why"]);
-        tap::diagnostic(&format!("{}: {answer}: {why}", question["question"]));
-    }
+    tell(&json);
     ensure!(found == code, "exit code {found} instead of {code}: {json}");
     Ok(json)
 }
 
+fn tell(json: &Value) {
+    for question in json["questions"].as_array().into_iter().flatten() {
+        let (answer, why) = (&question["answer"], &question["why"]);
+        tap::diagnostic(&format!("{}: {answer}: {why}", question["question"]));
+    }
+}
+
 fn equal(json: &Value, path: &str, wanted: &Value) -> Result<()> {
     let found = json.pointer(path).unwrap_or(&Value::Null);
-    ensure!(found == wanted, "{path} is {found} instead of {wanted}: {json}");
+    ensure!(
+        found == wanted,
+        "{path} is {found} instead of {wanted}: {json}"
+    );
     Ok(())
 }
 
@@ -142,7 +286,10 @@ fn question<'a>(json: &'a Value, name: &str) -> Result<&'a Value> {
 fn expect_answers(json: &Value, wanted: &[(&str, &str)]) -> Result<()> {
     for (name, answer) in wanted {
         let found = question(json, name)?;
-        ensure!(found["answer"] == *answer, "{name} is not {answer}: {found}");
+        ensure!(
+            found["answer"] == *answer,
+            "{name} is not {answer}: {found}"
+        );
     }
     Ok(())
 }
@@ -181,12 +328,15 @@ fn attempt(flags: u32) -> Result<uapi::MoveReport> {
 }
 
 fn refused(reason: u32) -> Outcome {
-    let report = attempt(0)?;
+    is_refused(&attempt(0)?, reason)
+}
+
+fn is_refused(report: &uapi::MoveReport, reason: u32) -> Outcome {
     let found = report.error.map(|error| (error.errno, error.reason));
     ensure!(
         found == Some((libc::EOPNOTSUPP, reason)) && report.pages_moved == 0,
         "{}",
-        bench::describe(&report)
+        bench::describe(report)
     );
     Ok(Pass)
 }
@@ -203,7 +353,10 @@ fn moves(_: &mut ()) -> Outcome {
 
 fn unqualified_first(_: &mut ()) -> Outcome {
     let (code, json) = run("qualify --list --json")?;
-    ensure!(code == 1 && json["verdicts"] == serde_json::json!([]), "{json}");
+    ensure!(
+        code == 1 && json["verdicts"] == serde_json::json!([]),
+        "{json}"
+    );
     refused(uapi::REASON_UNQUALIFIED)
 }
 
@@ -240,7 +393,11 @@ fn allows_adbit(_: &mut ()) -> Outcome {
     equal(&json, "/set", &true.into())?;
     equal(&json, "/stored", &Value::Null)?;
     // What QEMU is known to do: Documentation/emulation.md.
-    let known = [("ad-set", "yes"), ("clean-walks", "no"), ("valid-change-adbit", "yes")];
+    let known = [
+        ("ad-set", "yes"),
+        ("clean-walks", "no"),
+        ("valid-change-adbit", "yes"),
+    ];
     expect_answers(&json, &known)?;
     expect_no_rtm(&json)?;
     let race = &question(&json, "ad-cas")?["evidence"];
@@ -252,12 +409,18 @@ fn allows_adbit(_: &mut ()) -> Outcome {
 /// that the module goes by what was seen.
 fn unverified(_: &mut ()) -> Outcome {
     let (_, json) = run("qualify --list --json")?;
-    let findings = json["verdicts"][0]["findings"].as_array().context("no verdict")?;
+    let findings = json["verdicts"][0]["findings"]
+        .as_array()
+        .context("no verdict")?;
     let cas = findings.iter().any(|finding| finding == "ad-cas");
     tap::diagnostic(&format!("ad-cas was found: {cas}"));
     let report = attempt(uapi::MOVE_NO_VERIFY)?;
     let reason = report.error.map_or(uapi::REASON_NONE, |error| error.reason);
-    let wanted = if cas { uapi::REASON_NONE } else { uapi::REASON_UNQUALIFIED };
+    let wanted = if cas {
+        uapi::REASON_NONE
+    } else {
+        uapi::REASON_UNQUALIFIED
+    };
     ensure!(reason == wanted, "{}", bench::describe(&report));
     Ok(Pass)
 }
@@ -275,7 +438,10 @@ fn dry_run(_: &mut ()) -> Outcome {
     pci::bind(edu, pci::PAGEMOVE)?;
     let (code, json) = run(&format!("qualify --json {edu} --seconds 1 --dry-run"))?;
     ensure!(code == 1, "exit code {code}: {json}");
-    expect_answers(&json, &[("ad-set", "yes"), ("valid-change-adbit", "not-seen")])?;
+    expect_answers(
+        &json,
+        &[("ad-set", "yes"), ("valid-change-adbit", "not-seen")],
+    )?;
     equal(&json, "/set", &false.into())?;
     expect_engines(&json, &[])?;
     listed(&mut ())
@@ -305,7 +471,8 @@ fn other_machine(state: &mut ()) -> Outcome {
     qualify("--store", 0)?;
     let both = fs::read(FILE)?;
     ensure!(
-        both.len() == HEADER + 2 * (mine.len() - HEADER) && both[HEADER..].starts_with(&other[HEADER..]),
+        both.len() == HEADER + 2 * (mine.len() - HEADER)
+            && both[HEADER..].starts_with(&other[HEADER..]),
         "{} bytes",
         both.len()
     );
