@@ -53,3 +53,46 @@ pub struct QualifyArgs {
     #[arg(long, value_name = "DIRECTORY", default_value = "/lib/firmware")]
     pub firmware: PathBuf,
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::args::{Args, Command};
+    use clap::Parser;
+
+    fn parse(line: &str) -> Result<super::QualifyArgs, clap::Error> {
+        let args = Args::try_parse_from(line.split(' '))?;
+        match args.command {
+            Command::Qualify(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_device_or_nothing_to_try() {
+        let args = parse("pagemove qualify 0:4.0 --store --seconds 30").unwrap();
+        assert!(args.store && !args.dry_run && args.device.is_some());
+        assert_eq!(args.seconds, 30);
+        assert!(parse("pagemove qualify --list").unwrap().list);
+        assert!(
+            parse("pagemove qualify --restore --firmware /tmp")
+                .unwrap()
+                .restore
+        );
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for line in [
+            "pagemove qualify",
+            "pagemove qualify --store",
+            "pagemove qualify 0:4.0 --list",
+            "pagemove qualify 0:4.0 --restore",
+            "pagemove qualify 0:4.0 --store --dry-run",
+            "pagemove qualify --list --restore",
+            "pagemove qualify 0:4.0 --seconds 0",
+            "pagemove qualify nic",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}
