@@ -194,7 +194,7 @@ pub const USED_DIRTY: u64 = 1 << 1;
 pub const MAX_EXPERIMENT_NS: u64 = 100_000_000;
 /// PAGEMOVE_EXPERIMENT_WATCH has interrupts off, so it is shorter.
 pub const MAX_WATCH_NS: u64 = 1_000_000;
-pub const EXPERIMENT_SIZE_V0: usize = 48;
+pub const EXPERIMENT_SIZE_V0: usize = 56;
 /// a walk of a written PTE aborts the transaction
 pub const FINDING_WALK_SEEN: u32 = 1 << 0;
 /// it does when it sets A: A is cleared first
@@ -387,6 +387,7 @@ pub struct Experiment {
     pub ns: u64,
     pub found: u64,
     pub lost: u64,
+    pub updates: u64,
 }
 
 #[repr(C)]

@@ -21,8 +21,11 @@ use kernel::prelude::*;
 /// A bit of an entry that no walker looks at, in all three formats (VT-d: 9.8 and
 /// 9.9, AMD: table 17, bits 58:52): what the race swaps.
 const IGNORED: u64 = 1 << 53;
-/// Swaps between two that clear A and D.
-const SWAPS: u32 = 256;
+/// Looks at an entry between two that clear its A and D, at most.
+const LOOKS: u32 = 65536;
+/// An even number of swaps between the read and the store of an update would hide that
+/// they were overwritten: not too many.
+const LOOKS_PER_SWAP: u32 = 4;
 /// The interval between slots of a transaction that no helper ever answers, in ns.
 const INTERVAL_NS: u64 = 1_000;
 
@@ -146,6 +149,8 @@ impl Subject {
             new: now,
             watch: page,
         }];
+        // Before the clock is read: its threads may have to be made.
+        let session = session::of(CpuPair::new(None, None, self.node)?)?;
         let wait = args.ns / INTERVAL_NS;
         let times = Times {
             lead: cpu::ticks_of(args.ns),
@@ -162,7 +167,6 @@ impl Subject {
             generation: Generation::LAST.get(),
             without: engine::Steps::empty(),
         };
-        let session = session::of(CpuPair::new(None, None, self.node)?)?;
         let end = session.try_transaction(&plan)?;
         let status = end.map_or_else(|status| status, |_| Status(0));
         args.found = u64::from(status.0);
@@ -176,24 +180,7 @@ impl Subject {
         let until = ffi::now().saturating_add(args.ns);
         let entry = self.entry();
         while ffi::now() < until {
-            for _ in 0..SWAPS {
-                let old = entry.load(Ordering::Acquire);
-                let new = old ^ IGNORED;
-                if entry
-                    .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
-                    .is_err()
-                {
-                    continue;
-                }
-                args.found = args.found.saturating_add(1);
-                // Nobody else touches the bit.
-                for _ in 0..8 {
-                    core::hint::spin_loop();
-                }
-                if (entry.load(Ordering::Acquire) ^ new) & IGNORED != 0 {
-                    args.lost = args.lost.saturating_add(1);
-                }
-            }
+            self.swaps(both, args);
             entry.fetch_and(!both, Ordering::SeqCst);
             self.hold.domain.flush(self.span);
             ffi::yield_cpu();
@@ -201,6 +188,38 @@ impl Subject {
         entry.fetch_and(!IGNORED, Ordering::SeqCst);
         self.hold.domain.flush(self.span);
         Ok(())
+    }
+
+    /// Until A and D are set, so that an update meets a swap whenever it comes. Nobody
+    /// else touches the ignored bit: if it is not as it was swapped, a swap was
+    /// overwritten.
+    fn swaps(&self, both: u64, args: &mut abi::Experiment) {
+        let entry = self.entry();
+        let first = entry.load(Ordering::Acquire);
+        let (mut swapped, mut used) = (first & IGNORED, first & both);
+        for look in 0..LOOKS {
+            let seen = entry.load(Ordering::Acquire);
+            if seen & IGNORED != swapped {
+                args.lost = args.lost.saturating_add(1);
+                swapped = seen & IGNORED;
+            }
+            if seen & both != used {
+                args.updates = args.updates.saturating_add(1);
+                used = seen & both;
+            }
+            if used == both {
+                return;
+            }
+            if look % LOOKS_PER_SWAP != 0 {
+                continue;
+            }
+            let new = seen ^ IGNORED;
+            let swap = entry.compare_exchange(seen, new, Ordering::SeqCst, Ordering::SeqCst);
+            if swap.is_ok() {
+                args.found = args.found.saturating_add(1);
+                swapped = new & IGNORED;
+            }
+        }
     }
 }
 

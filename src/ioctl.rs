@@ -227,7 +227,7 @@ fn try_something(region: &Arc<Region>, argument: usize) -> Result {
     may_move()?;
     let (mut args, size) = args::read::<abi::Experiment>(argument)?;
     args.reason = abi::REASON_NONE;
-    (args.found, args.lost) = (0, 0);
+    (args.found, args.lost, args.updates) = (0, 0, 0);
     let done = experiment::run(region, &mut args);
     args::write(argument, &args, size)?;
     done

@@ -411,8 +411,9 @@ struct pagemove_experiment {
 	__u64 ns;			/* how long, at most PAGEMOVE_MAX_*_NS */
 	__u64 found;			/* out */
 	__u64 lost;			/* out */
+	__u64 updates;			/* out, RACE: updates of A or D among these swaps */
 };
-#define PAGEMOVE_EXPERIMENT_SIZE_V0	48
+#define PAGEMOVE_EXPERIMENT_SIZE_V0	56
 
 /* What experiments have shown: pagemove_verdict.findings. */
 #define PAGEMOVE_FINDING_WALK_SEEN	(1U << 0) /* a walk of a written PTE aborts the transaction */

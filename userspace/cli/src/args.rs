@@ -11,12 +11,13 @@ use pagemove_uapi::{
     MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY, MOVE_WATCH, PAGE_SIZE,
 };
 
+use crate::qualify::args::QualifyArgs;
 use crate::quantity;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; for move: every page is at the destination
-  1  wrong usage
+  1  wrong usage; for qualify: no engine is allowed
   2  the kernel refused or failed (the message says why)
   3  aborted: no page was moved, the source is intact
   4  not supported here, or the module is not loaded
@@ -54,6 +55,8 @@ pub enum Command {
     Query(QueryArgs),
     /// Move the pages that a device maps to another NUMA node.
     Move(MoveArgs),
+    /// Try what no document answers about this machine, and set the verdict on its engines.
+    Qualify(QualifyArgs),
     /// What was moved since the module was loaded, and how long it took.
     Stats(StatsArgs),
     /// Editors and helpers of the engine rtm, and the schedule that each pair has learned.

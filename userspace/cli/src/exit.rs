@@ -11,6 +11,7 @@ use crate::relocate::Total;
 pub enum Exit {
     /// Done; for a move: every page is at the destination.
     Done = 0,
+    /// For `qualify` also: no engine is allowed.
     Usage = 1,
     /// The kernel refused or failed.
     Kernel = 2,
@@ -48,6 +49,15 @@ impl Exit {
             Exit::Aborted => "aborted",
             Exit::Unsupported => "unsupported",
             Exit::Partial => "partial",
+        }
+    }
+
+    /// Of a verdict: a mask of the engines that it allows.
+    pub fn of_verdict(engines: u32) -> Exit {
+        if engines == 0 {
+            Exit::Usage
+        } else {
+            Exit::Done
         }
     }
 

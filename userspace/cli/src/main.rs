@@ -8,6 +8,7 @@ mod list;
 mod places;
 mod probe;
 mod progress;
+mod qualify;
 mod quantity;
 mod query;
 mod relocate;
@@ -60,6 +61,7 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::Query(query) => query::run(&control()?, query, args.json)?,
         Command::Move(request) => relocate::command::run(&control()?, request, args.json)?,
         Command::Stats(stats) => stats::run(&control()?, stats, args.json)?,
+        Command::Qualify(request) => qualify::command::run(&control()?, request, args.json),
         Command::Sessions => sessions::run(&control()?, args.json)?,
         // Answers without the module, too, and with exit codes of its own.
         Command::Probe(probe) => {

@@ -2,12 +2,13 @@
 //! What the harness needs of a device: a store that it can copy guest memory
 //! to, and back from, by DMA.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
+use pagemove_uapi::PciAddress;
 
 use crate::edu::Edu;
 use crate::memory::Slice;
 use crate::nvme::Nvme;
-use crate::pci::PciId;
+use crate::pci::{PciBus, PciId};
 use crate::vfio::Assigned;
 use crate::virtio_net::VirtioNet;
 
@@ -42,6 +43,9 @@ pub struct Completion {
     pub error: Option<String>,
 }
 
+/// Pages that [`DmaDevice::look`] may write to.
+pub const SINK_PAGES: usize = 3;
+
 /// What a device can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -67,6 +71,13 @@ pub trait DmaDevice: Send {
     /// Begins a transfer.
     fn submit(&mut self, transfer: &Transfer) -> Result<()>;
 
+    /// Begins something in which the device reads `page` and no medium is written: it
+    /// completes as the transfer `tag`. What is in the page, and in the
+    /// [`SINK_PAGES`] pages of `sink`, is lost.
+    fn look(&mut self, _tag: u16, _page: &Slice, _sink: &Slice) -> Result<()> {
+        bail!("this driver has no such transfer")
+    }
+
     /// A transfer that is done, if there is one.
     fn poll(&mut self) -> Result<Option<Completion>>;
 
@@ -83,12 +94,17 @@ pub enum Kind {
     VirtioNet,
 }
 
+/// Mass storage, non-volatile memory, NVM Express.
+const NVME_CLASS: u32 = 0x01_08_02;
+
 /// How a device is to be set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub depth: u16,
     /// Accept a device whose data path is asynchronous in the emulator.
     pub asynchronous: bool,
+    /// Take the device as it is, and refuse every transfer that would write to a medium.
+    pub harmless: bool,
 }
 
 impl Kind {
@@ -115,6 +131,15 @@ impl Kind {
                 device: 0x1041,
             },
         }
+    }
+
+    /// What a PCI function is, by its class or its id.
+    pub fn of(bus: &PciBus, address: PciAddress) -> Result<Option<Self>> {
+        if bus.class(address)? == NVME_CLASS {
+            return Ok(Some(Kind::Nvme));
+        }
+        let id = bus.id(address)?;
+        Ok((id == Kind::Edu.pci_id()).then_some(Kind::Edu))
     }
 
     /// Pages of guest memory that its rings and lists take.

@@ -7,6 +7,7 @@ use anyhow::{ensure, Result};
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::device::{Completion, Direction, DmaDevice, Limits, Transfer};
+use crate::memory::Slice;
 use crate::vfio::{Assigned, Bar};
 
 const IDENTIFICATION: usize = 0x00;
@@ -71,6 +72,17 @@ impl DmaDevice for Edu {
         self.bar.write64(DMA_COMMAND, direction | COMMAND_START);
         self.in_flight = Some(transfer.tag);
         Ok(())
+    }
+
+    /// Its buffer is no medium: it is lost with the power.
+    fn look(&mut self, tag: u16, page: &Slice, _sink: &Slice) -> Result<()> {
+        self.submit(&Transfer {
+            tag,
+            direction: Direction::ReadsMemory,
+            iova: page.iova(0),
+            length: PAGE_SIZE,
+            store: 0,
+        })
     }
 
     fn poll(&mut self) -> Result<Option<Completion>> {

@@ -173,6 +173,7 @@ impl Guest {
         let setup = Setup {
             depth: options.queue_depth,
             asynchronous: options.asynchronous,
+            harmless: false,
         };
         let device = options
             .device

@@ -34,7 +34,7 @@ pub struct Memory {
     iova: u64,
     region: Option<u32>,
     /// Keeps the region open for as long as it is mapped.
-    _control: Option<Control>,
+    control: Option<Control>,
 }
 
 // SAFETY: the mapping is shared memory that is only accessed with volatile
@@ -70,7 +70,7 @@ impl Memory {
             length,
             iova,
             region: Some(id),
-            _control: Some(control),
+            control: Some(control),
         }))
     }
 
@@ -85,7 +85,7 @@ impl Memory {
             length,
             iova,
             region: None,
-            _control: None,
+            control: None,
         }))
     }
 
@@ -100,6 +100,11 @@ impl Memory {
     /// The id of the region, if this is one.
     pub fn region_id(&self) -> Option<u32> {
         self.region
+    }
+
+    /// The open file of the region, if this is one.
+    pub fn file(&self) -> Option<&Control> {
+        self.control.as_ref()
     }
 
     /// The address in this process, for VFIO.

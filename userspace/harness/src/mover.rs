@@ -304,6 +304,7 @@ mod tests {
             engine: "rtm".to_string(),
             retries: 3,
             no_verify: false,
+            even_if_there: false,
         };
         let range = Range {
             offset: 0,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::device::{Completion, Direction, DmaDevice, Limits, Setup, Transfer};
+use crate::device::{Completion, Direction, DmaDevice, Limits, Setup, Transfer, SINK_PAGES};
 use crate::memory::Slice;
 use crate::nvme_queue::{Command, Entry, QueuePair, ENTRIES};
 use crate::vfio::{Assigned, Bar};
@@ -64,6 +64,8 @@ pub struct Nvme {
     namespace: Namespace,
     depth: u16,
     max_length: usize,
+    /// Nothing is ever written to the medium.
+    harmless: bool,
     done: VecDeque<Entry>,
 }
 
@@ -87,7 +89,7 @@ impl Nvme {
         };
         enable(&bar, &admin.pair)?;
         let max_length = admin.max_length(&bar)?;
-        let namespace = admin.choose_namespace(&bar, setup.asynchronous)?;
+        let namespace = admin.choose_namespace(&bar, setup)?;
         let io = QueuePair::new(
             &control.part(2 * PAGE_SIZE, 2 * PAGE_SIZE),
             IO_QUEUE,
@@ -103,6 +105,7 @@ impl Nvme {
             namespace,
             depth: setup.depth,
             max_length,
+            harmless: setup.harmless,
             done: VecDeque::new(),
         })
     }
@@ -123,6 +126,24 @@ impl Nvme {
                 self.lists.iova(offset)
             }
         }
+    }
+
+    /// Sends a read or write command.
+    fn send(&mut self, opcode: u8, transfer: &Transfer, second_prp: u64) {
+        let block = transfer.store / self.namespace.block as u64;
+        let mut command = Command::new(opcode, self.namespace.number);
+        command.set_identifier(transfer.tag);
+        command.set_data(transfer.iova, second_prp);
+        command.set_dword(10, block as u32);
+        command.set_dword(11, (block >> 32) as u32);
+        let control = if self.namespace.protected { PRACT } else { 0 };
+        command.set_dword(
+            12,
+            (transfer.length / self.namespace.block - 1) as u32 | control,
+        );
+        // The first reference tag: type 1 protection counts blocks.
+        command.set_dword(14, block as u32);
+        self.io.submit(&self.bar, &command);
     }
 
     fn fatal(&self) -> bool {
@@ -153,23 +174,36 @@ impl DmaDevice for Nvme {
             "{transfer:?}: no whole pages"
         );
         let opcode = match transfer.direction {
+            Direction::ReadsMemory if self.harmless => {
+                bail!("the medium must not be written: {transfer:?}")
+            }
             Direction::ReadsMemory => WRITE,
             Direction::WritesMemory => READ,
         };
-        let block = transfer.store / self.namespace.block as u64;
-        let mut command = Command::new(opcode, self.namespace.number);
-        command.set_identifier(transfer.tag);
-        command.set_data(transfer.iova, self.second_prp(transfer));
-        command.set_dword(10, block as u32);
-        command.set_dword(11, (block >> 32) as u32);
-        let control = if self.namespace.protected { PRACT } else { 0 };
-        command.set_dword(
-            12,
-            (transfer.length / self.namespace.block - 1) as u32 | control,
+        self.send(opcode, transfer, self.second_prp(transfer));
+        Ok(())
+    }
+
+    /// The page becomes a list of pages, which the controller reads to find where the
+    /// data of a read command shall go.
+    fn look(&mut self, tag: u16, page: &Slice, sink: &Slice) -> Result<()> {
+        let length = SINK_PAGES * PAGE_SIZE;
+        ensure!(
+            length <= self.max_length && length as u64 <= self.namespace.bytes,
+            "the controller transfers no {SINK_PAGES} pages in one command, so that it never \
+             reads a list of pages"
         );
-        // The first reference tag: type 1 protection counts blocks.
-        command.set_dword(14, block as u32);
-        self.io.submit(&self.bar, &command);
+        for index in 1..SINK_PAGES {
+            page.write_word((index - 1) * 8, sink.iova(index * PAGE_SIZE));
+        }
+        let transfer = Transfer {
+            tag,
+            direction: Direction::WritesMemory,
+            iova: sink.iova(0),
+            length,
+            store: 0,
+        };
+        self.send(READ, &transfer, page.iova(0));
         Ok(())
     }
 
@@ -275,23 +309,28 @@ impl Admin {
     }
 
     /// The first namespace with protection information, or, if asynchronous
-    /// ones are asked for, the first without.
-    fn choose_namespace(&mut self, bar: &Bar, asynchronous: bool) -> Result<Namespace> {
+    /// ones are asked for, the first without. A harmless driver makes do with that.
+    fn choose_namespace(&mut self, bar: &Bar, setup: Setup) -> Result<Namespace> {
         self.identify(bar, IDENTIFY_LIST, 0)?;
         let numbers: Vec<u32> = (0..8)
             .map(|index| (self.buffer.read_word(index / 2 * 8) >> (index % 2 * 32)) as u32)
             .take_while(|number| *number != 0)
             .collect();
+        let mut other = None;
         for number in &numbers {
             self.identify(bar, IDENTIFY_NAMESPACE, *number)?;
             let namespace = Namespace::parse(*number, &self.buffer)?;
-            if namespace.protected != asynchronous {
+            if namespace.protected != setup.asynchronous {
                 return Ok(namespace);
             }
+            other = other.or(Some(namespace));
+        }
+        if let Some(namespace) = other.filter(|_| setup.harmless) {
+            return Ok(namespace);
         }
         bail!(
             "none of the namespaces {numbers:?} is {} (QEMU: -device nvme-ns,...,ms=8,pi=1)",
-            if asynchronous {
+            if setup.asynchronous {
                 "without protection information"
             } else {
                 "with protection information"

@@ -58,14 +58,26 @@ impl PciBus {
             let Ok(address) = name.parse::<PciAddress>() else {
                 continue;
             };
-            if read_hex(&path.join("vendor"))? == id.vendor
-                && read_hex(&path.join("device"))? == id.device
-            {
+            if self.id(address)? == id {
                 found.push(address);
             }
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Vendor and device number.
+    pub fn id(&self, address: PciAddress) -> Result<PciId> {
+        let directory = self.directory(address);
+        Ok(PciId {
+            vendor: read_hex(&directory.join("vendor"))? as u16,
+            device: read_hex(&directory.join("device"))? as u16,
+        })
+    }
+
+    /// Class, subclass and programming interface.
+    pub fn class(&self, address: PciAddress) -> Result<u32> {
+        read_hex(&self.directory(address).join("class"))
     }
 
     /// The name of the driver that a function is bound to.
@@ -127,11 +139,11 @@ impl PciBus {
     }
 }
 
-fn read_hex(path: &Path) -> Result<u16> {
+fn read_hex(path: &Path) -> Result<u32> {
     let text =
         fs::read_to_string(path).with_context(|| format!("can not read {}", path.display()))?;
     let digits = text.trim().trim_start_matches("0x");
-    u16::from_str_radix(digits, 16)
+    u32::from_str_radix(digits, 16)
         .with_context(|| format!("{} holds '{}'", path.display(), text.trim()))
 }
 

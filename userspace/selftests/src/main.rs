@@ -73,6 +73,11 @@ const SUITES: &[Suite] = &[
         "an unmodified QEMU reaches its BIOS while its RAM is moved",
         suites::qemu::main,
     ),
+    (
+        "qualify",
+        "what was tried on the machine decides what the module allows (argument: the format)",
+        suites::qualify::main,
+    ),
 ];
 
 fn main() -> ExitCode {

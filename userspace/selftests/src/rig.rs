@@ -50,6 +50,7 @@ impl Rig {
         let setup = Setup {
             depth: DEPTH,
             asynchronous: false,
+            harmless: false,
         };
         let dma = kind.start(&assigned, Slice::whole(&rings), setup)?;
         let rig = Self {

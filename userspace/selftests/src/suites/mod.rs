@@ -8,6 +8,7 @@ pub mod kill9;
 pub mod lifecycle;
 pub mod probe;
 pub mod qemu;
+pub mod qualify;
 pub mod races;
 pub mod regions;
 pub mod rtm;

@@ -23,6 +23,7 @@ pub struct ExperimentRequest {
 pub struct ExperimentReport {
     pub found: u64,
     pub lost: u64,
+    pub updates: u64,
 }
 
 impl Control {
@@ -47,6 +48,7 @@ impl Control {
         Ok(ExperimentReport {
             found: experiment.found,
             lost: experiment.lost,
+            updates: experiment.updates,
         })
     }
 

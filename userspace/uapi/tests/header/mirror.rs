@@ -268,6 +268,7 @@ pub fn structs() -> Vec<Structure> {
                 ns,
                 found,
                 lost,
+                updates,
             }
         ),
         structure!(

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command line of `pagemove qualify`.
+
+use std::path::PathBuf;
+
+use pagemove_uapi::PciAddress;
+
+const AFTER_HELP: &str = "\
+What is tried, and what an answer permits: Documentation/qualify.md.
+
+Devices that can be driven: NVMe controllers (PCI class 010802) and QEMU's edu. The device
+has to be bound to pagemove_vfio, and no VMM may have it open; it is reset. No medium is
+written: an NVMe controller reads its first blocks and nothing else. Only memory of this
+program is moved.
+
+Exit codes:
+  0  at least one engine is allowed
+  1  none is, or wrong usage
+  2  the kernel, the device or the file failed: no verdict
+  4  the module is not loaded, or the device can not be driven";
+
+/// Try what no document answers about this machine, and set the verdict on its engines.
+#[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct QualifyArgs {
+    /// PCI address of the device that is driven. The verdict is on its IOMMU and format.
+    #[arg(value_name = "DEVICE", required_unless_present_any = ["list", "restore"])]
+    pub device: Option<PciAddress>,
+
+    /// Keep the verdict in the file that the module reads when it is loaded.
+    #[arg(long, conflicts_with_all = ["list", "restore"])]
+    pub store: bool,
+
+    /// Only say what was found; leave the verdict that counts now.
+    #[arg(long, conflicts_with_all = ["list", "restore", "store"])]
+    pub dry_run: bool,
+
+    /// How long each question is tried under load.
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+
+    /// Try nothing: set the stored verdicts of this machine, for a module that was loaded
+    /// before the file could be read.
+    #[arg(long, conflicts_with_all = ["device", "list"])]
+    pub restore: bool,
+
+    /// Try nothing: show the verdicts that count now.
+    #[arg(long, conflicts_with = "device")]
+    pub list: bool,
+
+    /// Where the kernel looks for firmware: the file is pagemove/verdicts in it.
+    #[arg(long, value_name = "DIRECTORY", default_value = "/lib/firmware")]
+    pub firmware: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::{Args, Command};
+    use clap::Parser;
+
+    fn parse(line: &str) -> Result<super::QualifyArgs, clap::Error> {
+        let args = Args::try_parse_from(line.split(' '))?;
+        match args.command {
+            Command::Qualify(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_device_or_nothing_to_try() {
+        let args = parse("pagemove qualify 0:4.0 --store --seconds 30").unwrap();
+        assert!(args.store && !args.dry_run && args.device.is_some());
+        assert_eq!(args.seconds, 30);
+        assert!(parse("pagemove qualify --list").unwrap().list);
+        assert!(
+            parse("pagemove qualify --restore --firmware /tmp")
+                .unwrap()
+                .restore
+        );
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for line in [
+            "pagemove qualify",
+            "pagemove qualify --store",
+            "pagemove qualify 0:4.0 --list",
+            "pagemove qualify 0:4.0 --restore",
+            "pagemove qualify 0:4.0 --store --dry-run",
+            "pagemove qualify --list --restore",
+            "pagemove qualify 0:4.0 --seconds 0",
+            "pagemove qualify nic",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove qualify`: the whole of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use pagemove_uapi::{Control, Error, PciAddress, Verdict, FORMAT_UNKNOWN};
+
+use super::args::QualifyArgs;
+use super::decide::{self, Judgement};
+use super::list;
+use super::machine::Machine;
+use super::report::{Found, Outcome};
+use super::store::{self, Store};
+use super::subject::{self, Subject};
+use super::trials;
+use crate::exit::Exit;
+use crate::report;
+
+pub fn run(control: &Control, args: &QualifyArgs, as_json: bool) -> Exit {
+    let done = match args.device {
+        Some(device) => qualify(control, args, device, as_json),
+        None if args.restore => restore(control, &args.firmware, as_json),
+        None => list::run(control, as_json),
+    };
+    done.unwrap_or_else(|error| fail(&error, as_json))
+}
+
+/// An error of the kernel's own has a number and a reason.
+fn fail(error: &anyhow::Error, as_json: bool) -> Exit {
+    let kernel = error.downcast_ref::<Error>();
+    if as_json {
+        let kernel = kernel.map(report::ErrorReport::from);
+        let message = format!("{error:#}");
+        report::json(&serde_json::json!({ "error": kernel, "message": message }));
+    }
+    eprintln!("pagemove: {error:#}");
+    kernel.map_or(Exit::Kernel, Exit::of_error)
+}
+
+fn qualify(
+    control: &Control,
+    args: &QualifyArgs,
+    address: PciAddress,
+    as_json: bool,
+) -> Result<Exit> {
+    let Some(kind) = subject::check(control, address)? else {
+        eprintln!("pagemove: {}", subject::no_driver(address));
+        return Ok(Exit::Unsupported);
+    };
+    let machine = Machine::here()?;
+    // Before anything is tried: a file that can not be read can not be kept.
+    let file = store::path(&args.firmware);
+    let mut store = Store::read(&file)?;
+    let mut subject = Subject::open(control, address, kind)?;
+    let evidence = trials::run(&mut subject, Duration::from_secs(args.seconds))?;
+    let judgement = decide::judge(&evidence);
+    let verdict = verdict_of(&subject, machine, &judgement);
+    drop(subject);
+
+    let known = verdict.format != FORMAT_UNKNOWN;
+    if known && !args.dry_run {
+        control.verdict_set(&verdict)?;
+    }
+    if known && args.store {
+        store.merge(verdict)?;
+        store.write(&file)?;
+    }
+    let found = Found {
+        address,
+        kind: kind.name(),
+        verdict,
+        judgement,
+        evidence,
+        outcome: Outcome {
+            set: known && !args.dry_run,
+            stored: (known && args.store).then_some(file),
+        },
+    };
+    found.print(as_json);
+    Ok(Exit::of_verdict(verdict.engines))
+}
+
+fn verdict_of(subject: &Subject, machine: Machine, judgement: &Judgement) -> Verdict {
+    Verdict {
+        iommu: subject.listed.iommu,
+        format: subject.listed.format,
+        cpu: machine.cpu,
+        microcode: machine.microcode,
+        engines: judgement.engines,
+        findings: judgement.findings,
+        reserved: 0,
+    }
+}
+
+/// Sets what was stored for this machine.
+fn restore(control: &Control, firmware: &Path, as_json: bool) -> Result<Exit> {
+    let file = store::path(firmware);
+    let store = Store::read(&file)?;
+    for verdict in store.of(Machine::here()?) {
+        control
+            .verdict_set(verdict)
+            .with_context(|| format!("a verdict in {}", file.display()))?;
+    }
+    list::run(control, as_json)
+}

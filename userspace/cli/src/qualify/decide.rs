@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0
+//! From what was seen to answers, and from these to a verdict on each engine. No
+//! answer without evidence: what was not seen permits nothing.
+
+use pagemove_uapi::{
+    text, ENGINE_ADBIT, ENGINE_RTM, FINDING_AD_CAS, FINDING_AD_SET, FINDING_A_SEEN,
+    FINDING_CLEAN_WALKS, FINDING_VALID_CHANGE, FINDING_WALK_SEEN, FINDING_WATCH_SEEN,
+    REASON_FORMAT,
+};
+
+use super::evidence::{
+    Attempts, Clean, Evidence, Marks, Moves, Race, Trial, Watch, Watches, Windows,
+};
+
+/// Events without an exception that it takes to believe in a rule: with 95 % confidence
+/// fewer than 3 of 30 would be exceptions.
+pub const ENOUGH: u64 = 30;
+/// Updates that have to meet swaps: an emulator overwrites few of them.
+pub const ENOUGH_UPDATES: u64 = 300;
+/// Pages that have to be moved under load.
+pub const ENOUGH_MOVES: u64 = 100;
+/// How many times more often under load than it can be without: else the load is not the
+/// cause.
+const TIMES: u64 = 2;
+/// None of `n` allows 3 of `n` with 95 % confidence.
+const DOUBT: u64 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Yes,
+    No,
+    /// Tried, but too little happened.
+    NotSeen,
+    CanNotTry,
+}
+
+impl Answer {
+    pub fn name(self) -> &'static str {
+        match self {
+            Answer::Yes => "yes",
+            Answer::No => "no",
+            Answer::NotSeen => "not-seen",
+            Answer::CanNotTry => "can-not-be-tried",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub question: &'static str,
+    pub answer: Answer,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// PAGEMOVE_ENGINE_*
+    pub engine: u32,
+    pub allowed: bool,
+    pub why: Vec<String>,
+}
+
+/// What the evidence comes to.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub replies: Vec<Reply>,
+    pub rulings: Vec<Ruling>,
+    /// PAGEMOVE_FINDING_*
+    pub findings: u32,
+    /// Mask of PAGEMOVE_ENGINE_*
+    pub engines: u32,
+}
+
+pub const MOVES_ADBIT: &str = "valid-change-adbit";
+pub const MOVES_RTM: &str = "valid-change-rtm";
+
+/// Every question with its finding; the last two have one together.
+const FINDINGS: &[(&str, u32)] = &[
+    ("ad-set", FINDING_AD_SET),
+    ("clean-walks", FINDING_CLEAN_WALKS),
+    ("ad-cas", FINDING_AD_CAS),
+    ("watch-seen", FINDING_WATCH_SEEN),
+    ("walk-seen", FINDING_WALK_SEEN),
+    ("a-seen", FINDING_A_SEEN),
+    (MOVES_ADBIT, FINDING_VALID_CHANGE),
+    (MOVES_RTM, FINDING_VALID_CHANGE),
+];
+
+pub fn judge(evidence: &Evidence) -> Judgement {
+    let replies = vec![
+        reply("ad-set", &evidence.marks, ad_set),
+        reply("clean-walks", &evidence.clean, clean_walks),
+        reply("ad-cas", &evidence.race, ad_cas),
+        reply("watch-seen", &evidence.watch, watch_seen),
+        reply("walk-seen", &evidence.walks, walks_seen),
+        reply("a-seen", &evidence.marked_walks, walks_seen),
+        reply(MOVES_ADBIT, &evidence.moves_adbit, nothing_lost),
+        reply(MOVES_RTM, &evidence.moves_rtm, nothing_lost),
+    ];
+    let findings = FINDINGS
+        .iter()
+        .filter(|(question, _)| is_yes(&replies, question))
+        .fold(0, |found, (_, finding)| found | finding);
+    let rulings = vec![rule_adbit(&replies), rule_rtm(&replies)];
+    let engines = rulings
+        .iter()
+        .filter(|ruling| ruling.allowed)
+        .fold(0, |engines, ruling| engines | 1 << ruling.engine);
+    Judgement {
+        replies,
+        rulings,
+        findings,
+        engines,
+    }
+}
+
+/// Whether moves by `rtm` can be tried at all.
+pub fn notices_walks(walks: &Trial<Windows>) -> bool {
+    matches!(walks, Trial::Seen(windows) if walks_seen(windows).0 == Answer::Yes)
+}
+
+fn reply<T>(
+    question: &'static str,
+    trial: &Trial<T>,
+    answer: impl Fn(&T) -> (Answer, String),
+) -> Reply {
+    let (answer, why) = match trial {
+        Trial::Seen(seen) => answer(seen),
+        // That the tables have no such bits is an answer.
+        Trial::Refused(REASON_FORMAT) if question == "ad-set" => (Answer::No, words(REASON_FORMAT)),
+        Trial::Refused(reason) => (Answer::CanNotTry, words(*reason)),
+        Trial::Pointless(why) => (Answer::CanNotTry, (*why).to_string()),
+    };
+    Reply {
+        question,
+        answer,
+        why,
+    }
+}
+
+fn words(reason: u32) -> String {
+    text::reason(reason).map_or_else(
+        || format!("the module says reason {reason}"),
+        |text| text.help.to_string(),
+    )
+}
+
+fn ad_set(marks: &Marks) -> (Answer, String) {
+    let Marks {
+        reads,
+        reads_set_a,
+        writes,
+        writes_set_d,
+    } = *marks;
+    let why = format!("{reads_set_a} of {reads} device reads set A, {writes_set_d} of {writes} device writes set A and D");
+    let all = reads_set_a == reads && writes_set_d == writes;
+    match (all, reads > 0 && writes > 0) {
+        (_, false) => (Answer::NotSeen, why),
+        (true, true) => (Answer::Yes, why),
+        (false, true) => (Answer::No, why),
+    }
+}
+
+fn clean_walks(clean: &Clean) -> (Answer, String) {
+    let why = format!(
+        "{} of {} device writes after a device read set D",
+        clean.writes_set_d, clean.tried
+    );
+    let answer = match clean.tried {
+        0 => Answer::NotSeen,
+        tried if tried == clean.writes_set_d => Answer::Yes,
+        _ => Answer::No,
+    };
+    (answer, why)
+}
+
+fn ad_cas(race: &Race) -> (Answer, String) {
+    let why = format!(
+        "{} of {} swaps were overwritten, with {} updates of A or D and {} DMAs meanwhile",
+        race.swaps_lost, race.swaps, race.updates, race.dmas
+    );
+    if race.swaps_lost > 0 {
+        (Answer::No, why)
+    } else if race.updates < ENOUGH_UPDATES {
+        (Answer::NotSeen, why)
+    } else {
+        (Answer::Yes, format!("{why}: not seen to be otherwise"))
+    }
+}
+
+fn watch_seen(watch: &Watch) -> (Answer, String) {
+    let Watch {
+        loaded,
+        quiet,
+        dmas,
+    } = *watch;
+    let why = format!(
+        "{} of {} transactions that had read the page were aborted ({} with the conflict bit) \
+         while {dmas} DMAs wrote it; without DMA {} of {} ({})",
+        loaded.aborted, loaded.tried, loaded.conflicts, quiet.aborted, quiet.tried, quiet.conflicts
+    );
+    let conflicts = |watches: Watches| (watches.conflicts, watches.tried);
+    let aborted = |watches: Watches| (watches.aborted, watches.tried);
+    let by_bit = is_caused(conflicts(loaded), conflicts(quiet));
+    let answer = if by_bit || is_caused(aborted(loaded), aborted(quiet)) {
+        Answer::Yes
+    } else if dmas < ENOUGH || quiet.tried < ENOUGH {
+        Answer::NotSeen
+    } else {
+        Answer::No
+    };
+    (answer, why)
+}
+
+fn walks_seen(windows: &Windows) -> (Answer, String) {
+    let Windows {
+        loaded,
+        quiet,
+        dmas,
+        dmas_lost,
+    } = *windows;
+    let lost = loaded.lost + dmas_lost;
+    let told = |attempts: &Attempts| {
+        format!(
+            "in {} calls {} conflicts, {} aborts without a status, {} with pages moved",
+            attempts.tried, attempts.conflicts, attempts.unexplained, attempts.committed
+        )
+    };
+    let why = format!(
+        "with {dmas} DMAs {}; without DMA {}. Lost: {} found by the module, {dmas_lost} by their \
+         bytes",
+        told(&loaded),
+        told(&quiet),
+        loaded.lost
+    );
+    if lost > 0 {
+        return (Answer::No, why);
+    }
+    match met_because(loaded, quiet) {
+        Some(met) if quiet.committed > 0 => (Answer::Yes, format!("{why}. {}", bound(met))),
+        _ => (Answer::NotSeen, why),
+    }
+}
+
+/// In how many calls a transaction was aborted by a DMA: none, if as many are without DMA.
+pub fn met_because(loaded: Attempts, quiet: Attempts) -> Option<u64> {
+    let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.tried);
+    let all = |attempts: Attempts| (attempts.conflicts + attempts.unexplained, attempts.tried);
+    [conflicts, all]
+        .iter()
+        .find(|rate| is_caused(rate(loaded), rate(quiet)))
+        .map(|rate| rate(loaded).0)
+}
+
+fn nothing_lost(moves: &Moves) -> (Answer, String) {
+    let Moves {
+        moved,
+        met,
+        unexplained,
+        other,
+        lost,
+        dmas,
+        dmas_lost,
+        device_errors,
+        faults,
+    } = *moves;
+    let why = format!(
+        "{moved} page moves, {met} aborts by DMA, {unexplained} without a status and {other} by \
+         other causes, with {dmas} DMAs. \
+         Lost: {lost} found by the module, {dmas_lost} by their bytes. Device errors {device_errors}, \
+         IOMMU faults {faults}"
+    );
+    if moves.wrong() > 0 {
+        (Answer::No, why)
+    } else if moved >= ENOUGH_MOVES && met + unexplained >= ENOUGH {
+        (Answer::Yes, format!("{why}. {}", bound(met + unexplained)))
+    } else {
+        (Answer::NotSeen, why)
+    }
+}
+
+/// Whether something happens because of the load: (times, of how many) with and without.
+fn is_caused(loaded: (u64, u64), quiet: (u64, u64)) -> bool {
+    let enough = loaded.0 >= ENOUGH && quiet.1 >= ENOUGH;
+    enough && loaded.0 * quiet.1 >= TIMES * (quiet.0 + DOUBT) * loaded.1
+}
+
+/// The rule of three: of `n` events none was an exception.
+fn bound(n: u64) -> String {
+    let tenths = 3000_u64.div_ceil(n.max(1));
+    format!(
+        "Fewer than {}.{} % of such DMAs go unnoticed (95 % confidence)",
+        tenths / 10,
+        tenths % 10
+    )
+}
+
+fn find<'a>(replies: &'a [Reply], question: &str) -> Option<&'a Reply> {
+    replies.iter().find(|reply| reply.question == question)
+}
+
+fn is_yes(replies: &[Reply], question: &str) -> bool {
+    find(replies, question).is_some_and(|reply| reply.answer == Answer::Yes)
+}
+
+/// Why an answer that an engine needs is not there.
+fn missing(replies: &[Reply], question: &str) -> Option<String> {
+    let reply = find(replies, question).filter(|reply| reply.answer != Answer::Yes)?;
+    Some(format!(
+        "{question} is {}: {}",
+        reply.answer.name(),
+        reply.why
+    ))
+}
+
+fn rule_adbit(replies: &[Reply]) -> Ruling {
+    let why: Vec<String> = ["ad-set", MOVES_ADBIT]
+        .iter()
+        .filter_map(|question| missing(replies, question))
+        .collect();
+    let allowed = why.is_empty();
+    let terms = if is_yes(replies, "ad-cas") {
+        "moves may go without verification: ad-cas is yes"
+    } else {
+        "every move has to be verified: ad-cas is not yes"
+    };
+    Ruling {
+        engine: ENGINE_ADBIT,
+        allowed,
+        why: if allowed {
+            vec![terms.to_string()]
+        } else {
+            why
+        },
+    }
+}
+
+fn rule_rtm(replies: &[Reply]) -> Ruling {
+    let (walks, marked) = (is_yes(replies, "walk-seen"), is_yes(replies, "a-seen"));
+    let mut why = Vec::new();
+    if !walks && !marked {
+        why.extend(missing(replies, "walk-seen"));
+        why.extend(missing(replies, "a-seen"));
+    }
+    why.extend(missing(replies, MOVES_RTM));
+    why.dedup_by(|a, b| reason_of(a) == reason_of(b));
+    let allowed = why.is_empty();
+    let terms = if walks {
+        "A is left as it is: walk-seen is yes"
+    } else {
+        "A is cleared before each move: walk-seen is not yes, a-seen is"
+    };
+    Ruling {
+        engine: ENGINE_RTM,
+        allowed,
+        why: if allowed {
+            vec![terms.to_string()]
+        } else {
+            why
+        },
+    }
+}
+
+/// What follows the question and its answer.
+fn reason_of(why: &str) -> &str {
+    why.split_once(": ").map_or(why, |(_, reason)| reason)
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Evidence of machines that are right, wrong in one thing, or silent: what is
+//! permitted there.
+
+use super::*;
+use pagemove_uapi::REASON_NO_RTM;
+
+const NOTHING: u32 = 0;
+const ADBIT: u32 = 1 << ENGINE_ADBIT;
+const RTM: u32 = 1 << ENGINE_RTM;
+
+const QUIET: Attempts = Attempts {
+    tried: 100,
+    committed: 95,
+    conflicts: 0,
+    unexplained: 1,
+    other: 4,
+    lost: 0,
+};
+
+fn windows() -> Windows {
+    Windows {
+        loaded: Attempts {
+            tried: 1000,
+            committed: 600,
+            conflicts: 290,
+            unexplained: 10,
+            other: 100,
+            lost: 0,
+        },
+        quiet: QUIET,
+        dmas: 5000,
+        dmas_lost: 0,
+    }
+}
+
+fn moves() -> Moves {
+    Moves {
+        moved: 4000,
+        met: 880,
+        unexplained: 20,
+        other: 20,
+        lost: 0,
+        dmas: 9000,
+        dmas_lost: 0,
+        device_errors: 0,
+        faults: 0,
+    }
+}
+
+/// A machine on which everything is as one would like it.
+fn good() -> Evidence {
+    Evidence {
+        marks: Trial::Seen(Marks {
+            reads: 30,
+            reads_set_a: 30,
+            writes: 30,
+            writes_set_d: 30,
+        }),
+        clean: Trial::Seen(Clean {
+            tried: 30,
+            writes_set_d: 30,
+        }),
+        race: Trial::Seen(Race {
+            swaps: 1_000_000,
+            updates: 8000,
+            swaps_lost: 0,
+            dmas: 8000,
+        }),
+        watch: Trial::Seen(Watch {
+            loaded: Watches {
+                tried: 1000,
+                aborted: 900,
+                conflicts: 880,
+                late: 0,
+            },
+            quiet: Watches {
+                tried: 200,
+                aborted: 2,
+                conflicts: 0,
+                late: 0,
+            },
+            dmas: 2000,
+        }),
+        walks: Trial::Seen(windows()),
+        marked_walks: Trial::Seen(windows()),
+        moves_adbit: Trial::Seen(moves()),
+        moves_rtm: Trial::Seen(moves()),
+    }
+}
+
+/// One without RTM.
+fn no_rtm() -> Evidence {
+    Evidence {
+        watch: Trial::Refused(REASON_NO_RTM),
+        walks: Trial::Refused(REASON_NO_RTM),
+        marked_walks: Trial::Refused(REASON_NO_RTM),
+        moves_rtm: Trial::Refused(REASON_NO_RTM),
+        ..good()
+    }
+}
+
+fn lossy() -> Windows {
+    let mut windows = windows();
+    windows.loaded.lost = 1;
+    windows
+}
+
+fn answers(evidence: &Evidence) -> Vec<&'static str> {
+    let judgement = judge(evidence);
+    judgement
+        .replies
+        .iter()
+        .map(|reply| reply.answer.name())
+        .collect()
+}
+
+fn why(evidence: &Evidence, engine: u32) -> String {
+    let rulings = judge(evidence).rulings;
+    let ruling = rulings.iter().find(|ruling| ruling.engine == engine);
+    ruling.expect("every engine has a ruling").why.join("; ")
+}
+
+#[test]
+fn a_good_machine_may_do_everything() {
+    let judgement = judge(&good());
+    assert_eq!(judgement.engines, ADBIT | RTM);
+    assert_eq!(judgement.findings, 0x7f, "all seven");
+    assert!(answers(&good()).iter().all(|answer| *answer == "yes"));
+}
+
+#[test]
+fn without_rtm_its_questions_can_not_be_tried() {
+    assert_eq!(
+        answers(&no_rtm())[3..],
+        [
+            "can-not-be-tried",
+            "can-not-be-tried",
+            "can-not-be-tried",
+            "yes",
+            "can-not-be-tried"
+        ]
+    );
+    assert_eq!(judge(&no_rtm()).engines, ADBIT);
+    assert!(why(&no_rtm(), ENGINE_RTM).contains("tsx=on"));
+}
+
+#[test]
+fn tables_without_a_and_d_are_an_answer_and_nothing_for_adbit() {
+    let evidence = Evidence {
+        marks: Trial::Refused(REASON_FORMAT),
+        clean: Trial::Refused(REASON_FORMAT),
+        race: Trial::Refused(REASON_FORMAT),
+        marked_walks: Trial::Refused(REASON_FORMAT),
+        moves_adbit: Trial::Refused(REASON_FORMAT),
+        ..good()
+    };
+    assert_eq!(
+        answers(&evidence)[..3],
+        ["no", "can-not-be-tried", "can-not-be-tried"]
+    );
+    assert_eq!(judge(&evidence).engines, RTM, "walks are seen");
+    let lost = Evidence {
+        walks: Trial::Seen(lossy()),
+        moves_rtm: Trial::Pointless("walks are not seen"),
+        ..evidence
+    };
+    assert_eq!(judge(&lost).engines, NOTHING);
+    assert_eq!(judge(&lost).findings, FINDING_WATCH_SEEN);
+}
+
+#[test]
+fn one_lost_write_forbids() {
+    for spoil in [
+        |moves: &mut Moves| moves.lost = 1,
+        |moves: &mut Moves| moves.dmas_lost = 1,
+        |moves: &mut Moves| moves.device_errors = 1,
+        |moves: &mut Moves| moves.faults = 1,
+    ] {
+        let mut spoiled = moves();
+        spoil(&mut spoiled);
+        let adbit = Evidence {
+            moves_adbit: Trial::Seen(spoiled),
+            ..good()
+        };
+        assert_eq!(judge(&adbit).engines, RTM);
+        assert!(why(&adbit, ENGINE_ADBIT).starts_with("valid-change-adbit is no:"));
+        let rtm = Evidence {
+            moves_rtm: Trial::Seen(spoiled),
+            ..good()
+        };
+        assert_eq!(judge(&rtm).engines, ADBIT);
+    }
+    let both = Evidence {
+        walks: Trial::Seen(lossy()),
+        marked_walks: Trial::Seen(lossy()),
+        ..good()
+    };
+    assert_eq!(judge(&both).engines, ADBIT);
+}
+
+#[test]
+fn a_walk_that_is_seen_only_when_it_stores_is_enough() {
+    let evidence = Evidence {
+        walks: Trial::Seen(lossy()),
+        ..good()
+    };
+    let judgement = judge(&evidence);
+    assert_eq!(judgement.engines, ADBIT | RTM);
+    assert_eq!(judgement.findings & FINDING_WALK_SEEN, 0);
+    assert_ne!(judgement.findings & FINDING_A_SEEN, 0);
+    assert!(why(&evidence, ENGINE_RTM).contains("A is cleared"));
+    assert!(notices_walks(&evidence.marked_walks) && !notices_walks(&evidence.walks));
+}
+
+#[test]
+fn a_dma_whose_bytes_are_missing_counts_as_one_that_the_module_found() {
+    let evidence = Evidence {
+        walks: Trial::Seen(Windows {
+            dmas_lost: 1,
+            ..windows()
+        }),
+        ..good()
+    };
+    assert_eq!(answers(&evidence)[4], "no");
+}
+
+#[test]
+fn what_was_not_seen_permits_nothing() {
+    let silent = Windows {
+        loaded: QUIET,
+        dmas: 0,
+        ..windows()
+    };
+    let evidence = Evidence {
+        marks: Trial::Seen(Marks::default()),
+        clean: Trial::Seen(Clean::default()),
+        race: Trial::Seen(Race {
+            swaps: 1000,
+            updates: 3,
+            ..Race::default()
+        }),
+        watch: Trial::Seen(Watch::default()),
+        walks: Trial::Seen(silent),
+        marked_walks: Trial::Seen(silent),
+        moves_adbit: Trial::Seen(Moves {
+            met: 3,
+            unexplained: 0,
+            ..moves()
+        }),
+        moves_rtm: Trial::Seen(Moves {
+            moved: 3,
+            ..moves()
+        }),
+    };
+    assert!(answers(&evidence)
+        .iter()
+        .all(|answer| *answer == "not-seen"));
+    let judgement = judge(&evidence);
+    assert_eq!((judgement.engines, judgement.findings), (NOTHING, 0));
+}
+
+#[test]
+fn aborts_that_are_as_frequent_without_dma_prove_nothing() {
+    let mut windows = windows();
+    windows.quiet.conflicts = 20;
+    let watch = Watch {
+        loaded: Watches {
+            tried: 1000,
+            aborted: 100,
+            conflicts: 0,
+            late: 0,
+        },
+        quiet: Watches {
+            tried: 100,
+            aborted: 9,
+            conflicts: 0,
+            late: 0,
+        },
+        dmas: 4000,
+    };
+    let evidence = Evidence {
+        walks: Trial::Seen(windows),
+        watch: Trial::Seen(watch),
+        ..good()
+    };
+    assert_eq!(answers(&evidence)[3..5], ["no", "not-seen"]);
+}
+
+#[test]
+fn a_control_without_a_commit_proves_nothing() {
+    let mut windows = windows();
+    windows.quiet.committed = 0;
+    let evidence = Evidence {
+        walks: Trial::Seen(windows),
+        ..good()
+    };
+    assert_eq!(answers(&evidence)[4], "not-seen");
+}
+
+#[test]
+fn one_access_without_its_mark_is_a_no() {
+    for marks in [
+        Marks {
+            reads: 30,
+            reads_set_a: 29,
+            writes: 30,
+            writes_set_d: 30,
+        },
+        Marks {
+            reads: 30,
+            reads_set_a: 30,
+            writes: 30,
+            writes_set_d: 0,
+        },
+    ] {
+        let evidence = Evidence {
+            marks: Trial::Seen(marks),
+            ..good()
+        };
+        assert_eq!(judge(&evidence).engines, RTM);
+    }
+}
+
+#[test]
+fn an_overwritten_swap_asks_for_verification_and_no_more() {
+    let evidence = Evidence {
+        race: Trial::Seen(Race {
+            swaps: 10,
+            updates: 5,
+            swaps_lost: 1,
+            dmas: 9,
+        }),
+        clean: Trial::Seen(Clean {
+            tried: 30,
+            writes_set_d: 29,
+        }),
+        ..good()
+    };
+    let judgement = judge(&evidence);
+    assert_eq!(judgement.engines, ADBIT | RTM);
+    assert_eq!(
+        judgement.findings & (FINDING_AD_CAS | FINDING_CLEAN_WALKS),
+        0
+    );
+    assert!(why(&evidence, ENGINE_ADBIT).contains("verified"));
+    assert!(why(&good(), ENGINE_ADBIT).contains("without verification"));
+}
+
+/// The rule of the module: src/verdict.rs refuses a verdict that breaks it.
+#[test]
+fn findings_support_the_engines() {
+    let machines = [
+        good(),
+        no_rtm(),
+        Evidence {
+            walks: Trial::Seen(lossy()),
+            ..good()
+        },
+        Evidence {
+            moves_adbit: Trial::Seen(Moves::default()),
+            ..good()
+        },
+        Evidence {
+            moves_rtm: Trial::Seen(Moves::default()),
+            ..no_rtm()
+        },
+    ];
+    for judgement in machines.iter().map(judge) {
+        let has = |findings: u32| judgement.findings & findings == findings;
+        let adbit = has(FINDING_AD_SET | FINDING_VALID_CHANGE);
+        let rtm = (has(FINDING_WALK_SEEN) || has(FINDING_A_SEEN)) && has(FINDING_VALID_CHANGE);
+        assert!(adbit || judgement.engines & ADBIT == 0, "{judgement:?}");
+        assert!(rtm || judgement.engines & RTM == 0, "{judgement:?}");
+    }
+}
+
+#[test]
+fn the_bound_is_the_rule_of_three() {
+    assert!(bound(30).contains("10.0 %"));
+    assert!(bound(900).contains("0.4 %"));
+}

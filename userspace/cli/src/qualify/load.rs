@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+//! DMA all the time: every page has a transfer in flight that the device writes it with,
+//! and is looked at when that is done. A write that is missing was lost.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use pagemove_harness::device::{Direction, DmaDevice, Transfer};
+use pagemove_harness::memory::Slice;
+use pagemove_uapi::PAGE_SIZE;
+
+/// Bytes between two words that are looked at: a cache line.
+const STRIDE: usize = 64;
+
+/// Between two moves, however slow the device is.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Counts {
+    stop: AtomicBool,
+    dmas: AtomicU64,
+    lost: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Counts {
+    pub fn dmas(&self) -> u64 {
+        self.dmas.load(Ordering::Relaxed)
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Lets the device come to full load again: a move holds back the CPU's accesses to
+    /// its pages, and with them the next transfers.
+    pub fn let_it_work(&self, transfers: usize) {
+        let wanted = self.dmas() + transfers as u64;
+        let end = Instant::now() + LONGEST_PAUSE;
+        while self.dmas() < wanted && Instant::now() < end {
+            std::thread::yield_now();
+        }
+    }
+}
+
+pub struct Load<'a> {
+    device: &'a mut dyn DmaDevice,
+    pages: Slice,
+    /// What the device writes.
+    content: &'a [u64],
+    timeout: Duration,
+    /// Of each page: since when a transfer is in flight.
+    since: Vec<Option<Instant>>,
+    /// Whose turn it is.
+    next: usize,
+    most: usize,
+}
+
+/// Ends the load whatever happens to who asked for it.
+struct Stopper<'a>(&'a Counts);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<'a> Load<'a> {
+    /// `most` transfers at a time.
+    pub fn new(
+        device: &'a mut dyn DmaDevice,
+        pages: Slice,
+        most: usize,
+        content: &'a [u64],
+    ) -> Self {
+        Self {
+            timeout: Duration::from_secs(device.limits().timeout_s),
+            device,
+            since: vec![None; pages.pages()],
+            pages,
+            content,
+            next: 0,
+            most,
+        }
+    }
+
+    /// Does `work` while DMA goes on. The counts are complete afterwards.
+    pub fn during<T>(self, work: impl FnOnce(&Counts) -> Result<T>) -> Result<(T, Counts)> {
+        let counts = Counts::default();
+        let result = std::thread::scope(|scope| {
+            let loader = scope.spawn(|| self.run(&counts));
+            let result = {
+                let _stopper = Stopper(&counts);
+                wait_for_first(&counts, || loader.is_finished());
+                work(&counts)
+            };
+            let loaded = loader
+                .join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that makes DMA panicked")));
+            loaded.context("while the device was busy").and(result)
+        })?;
+        Ok((result, counts))
+    }
+
+    fn run(mut self, counts: &Counts) -> Result<()> {
+        loop {
+            let stopping = counts.stop.load(Ordering::Relaxed);
+            let began = !stopping && self.begin_one()?;
+            let ended = self.end_one(counts)?;
+            let in_flight = self.since.iter().flatten().count();
+            if stopping && in_flight == 0 {
+                return Ok(());
+            }
+            if !began && !ended {
+                self.check_time()?;
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn begin_one(&mut self) -> Result<bool> {
+        let in_flight = self.since.iter().flatten().count();
+        let page = self.next;
+        if in_flight >= self.most || self.since[page].is_some() {
+            return Ok(false);
+        }
+        self.next = (page + 1) % self.since.len();
+        // Nothing that the device writes is left.
+        for (offset, word) in self.lines() {
+            self.pages.write_word(page * PAGE_SIZE + offset, !word);
+        }
+        self.device.submit(&Transfer {
+            tag: page as u16,
+            direction: Direction::WritesMemory,
+            iova: self.pages.iova(page * PAGE_SIZE),
+            length: PAGE_SIZE,
+            store: 0,
+        })?;
+        self.since[page] = Some(Instant::now());
+        Ok(true)
+    }
+
+    fn end_one(&mut self, counts: &Counts) -> Result<bool> {
+        let Some(completion) = self.device.poll()? else {
+            return Ok(false);
+        };
+        let page = usize::from(completion.tag);
+        let in_flight = self.since.get_mut(page).and_then(Option::take);
+        ensure!(
+            in_flight.is_some(),
+            "the device completed a transfer that was not in flight"
+        );
+        if completion.error.is_some() {
+            counts.errors.fetch_add(1, Ordering::Relaxed);
+            return Ok(true);
+        }
+        let arrived = self
+            .lines()
+            .all(|(offset, word)| self.pages.read_word(page * PAGE_SIZE + offset) == word);
+        counts
+            .lost
+            .fetch_add(u64::from(!arrived), Ordering::Relaxed);
+        counts.dmas.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// One word of each cache line of a page, as the device writes it.
+    fn lines(&self) -> impl Iterator<Item = (usize, u64)> + 'a {
+        let content = self.content;
+        (0..PAGE_SIZE)
+            .step_by(STRIDE)
+            .map(move |offset| (offset, content[offset / 8]))
+    }
+
+    fn check_time(&self) -> Result<()> {
+        let oldest = self.since.iter().flatten().min();
+        ensure!(
+            oldest.is_none_or(|since| since.elapsed() < self.timeout),
+            "no transfer comes back any more"
+        );
+        Ok(())
+    }
+}
+
+/// Until DMA is under way, or will never be.
+fn wait_for_first(counts: &Counts, over: impl Fn() -> bool) {
+    while counts.dmas() == 0 && counts.errors() == 0 && !over() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The load against a device made of memory copies, with and without what has to be
+//! noticed.
+
+use super::*;
+use pagemove_harness::device::{Completion, Limits};
+use pagemove_harness::memory::{Memory, Source};
+use std::collections::VecDeque;
+
+const PAGES: usize = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Nothing,
+    DropOne,
+    TearOne,
+    FailOne,
+    Silent,
+}
+
+struct Copier {
+    memory: Slice,
+    content: Vec<u64>,
+    done: VecDeque<Completion>,
+    wrong: Wrong,
+    countdown: u32,
+}
+
+impl DmaDevice for Copier {
+    fn limits(&self) -> Limits {
+        Limits {
+            depth: PAGES as u16,
+            max_length: PAGE_SIZE,
+            store: PAGE_SIZE as u64,
+            iova_end: u64::MAX,
+            in_order: false,
+            timeout_s: 0,
+        }
+    }
+
+    fn submit(&mut self, transfer: &Transfer) -> Result<()> {
+        self.countdown = self.countdown.saturating_sub(1);
+        let wrong = if self.countdown == 1 {
+            self.wrong
+        } else {
+            Wrong::Nothing
+        };
+        let length = match wrong {
+            Wrong::DropOne => 0,
+            Wrong::TearOne => self.content.len() - 8,
+            _ => self.content.len(),
+        };
+        self.memory
+            .write_words(transfer.iova as usize, &self.content[..length]);
+        if self.wrong != Wrong::Silent {
+            self.done.push_back(Completion {
+                tag: transfer.tag,
+                error: (wrong == Wrong::FailOne).then(|| "failed".to_string()),
+            });
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<Option<Completion>> {
+        Ok(self.done.pop_front())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn run(wrong: Wrong) -> Result<Counts> {
+    let memory = Memory::new(Source::Memfd, PAGES * PAGE_SIZE, 0, None)?;
+    let pages = Slice::whole(&memory);
+    let content: Vec<u64> = (0..PAGE_SIZE as u64 / 8).map(|word| word * word).collect();
+    let mut copier = Copier {
+        memory: pages.clone(),
+        content: content.clone(),
+        done: VecDeque::new(),
+        wrong,
+        countdown: 10,
+    };
+    let load = Load::new(&mut copier, pages, PAGES, &content);
+    let ((), counts) = load.during(|counts| {
+        while counts.dmas() < 100 && wrong != Wrong::Silent {
+            std::thread::yield_now();
+        }
+        Ok(())
+    })?;
+    Ok(counts)
+}
+
+#[test]
+fn a_device_that_does_what_it_shall() {
+    let counts = run(Wrong::Nothing).unwrap();
+    assert!(counts.dmas() >= 100);
+    assert_eq!((counts.lost(), counts.errors()), (0, 0));
+}
+
+#[test]
+fn one_write_that_is_missing_or_torn_is_found() {
+    for wrong in [Wrong::DropOne, Wrong::TearOne] {
+        let counts = run(wrong).unwrap();
+        assert_eq!((counts.lost(), counts.errors()), (1, 0));
+    }
+}
+
+#[test]
+fn one_error_of_the_device_is_counted() {
+    let counts = run(Wrong::FailOne).unwrap();
+    assert_eq!((counts.lost(), counts.errors()), (0, 1));
+}
+
+#[test]
+fn a_device_that_never_answers_is_an_error() {
+    let error = run(Wrong::Silent).unwrap_err();
+    assert!(format!("{error:#}").contains("comes back"), "{error:#}");
+}
+
+#[test]
+fn the_load_ends_when_the_work_fails() {
+    let memory = Memory::new(Source::Memfd, PAGE_SIZE, 0, None).unwrap();
+    let pages = Slice::whole(&memory);
+    let content = vec![7; PAGE_SIZE / 8];
+    let mut copier = Copier {
+        memory: pages.clone(),
+        content: content.clone(),
+        done: VecDeque::new(),
+        wrong: Wrong::Nothing,
+        countdown: 0,
+    };
+    let load = Load::new(&mut copier, pages, 1, &content);
+    let error = load
+        .during(|_| -> Result<()> { anyhow::bail!("no") })
+        .unwrap_err();
+    assert_eq!(error.to_string(), "no");
+}

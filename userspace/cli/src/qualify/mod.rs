@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove qualify`: tries on this machine what no document answers, and sets the
+//! verdict on which engines may move pages.
+
+pub mod args;
+pub mod command;
+
+mod clock;
+mod decide;
+mod evidence;
+mod faults;
+mod list;
+mod load;
+mod machine;
+mod moves;
+mod report;
+mod store;
+mod subject;
+mod tables;
+mod transactions;
+mod trials;

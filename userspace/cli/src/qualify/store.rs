@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The file of stored verdicts: a header, then the verdicts, in the byte order of the
+//! machine. The module reads it with the kernel's firmware loader.
+
+use std::fs::{self, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{Verdict, MAX_VERDICTS, VERDICT_FILE, VERDICT_MAGIC};
+
+use super::machine::Machine;
+
+const HEADER: usize = 8;
+const EACH: usize = size_of::<Verdict>();
+const NAME: usize = 16;
+
+/// Verdicts of any number of machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Store {
+    verdicts: Vec<Verdict>,
+}
+
+/// Where the file is.
+pub fn path(firmware: &Path) -> PathBuf {
+    firmware.join(VERDICT_FILE)
+}
+
+impl Store {
+    /// What is stored; nothing, if there is no file.
+    pub fn read(path: &Path) -> Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => Self::parse(&bytes).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let word = |at: usize| {
+            let part = bytes.get(at..at + 4)?;
+            Some(u32::from_ne_bytes(part.try_into().ok()?))
+        };
+        ensure!(
+            word(0) == Some(VERDICT_MAGIC),
+            "it does not begin as a file of verdicts does"
+        );
+        let count = word(4).unwrap_or(0) as usize;
+        ensure!(
+            count <= MAX_VERDICTS && bytes.len() == HEADER + count * EACH,
+            "it has not the length that it says: {} bytes for {count} verdicts",
+            bytes.len()
+        );
+        let verdicts = bytes[HEADER..].chunks_exact(EACH).map(decode).collect();
+        Ok(Self { verdicts })
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [VERDICT_MAGIC, self.verdicts.len() as u32] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        for verdict in &self.verdicts {
+            bytes.extend(verdict.iommu);
+            for word in words(verdict) {
+                bytes.extend(word.to_ne_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Puts one in, in the place of an older one on the same thing.
+    pub fn merge(&mut self, verdict: Verdict) -> Result<()> {
+        if let Some(old) = self.verdicts.iter_mut().find(|old| same(old, &verdict)) {
+            *old = verdict;
+            return Ok(());
+        }
+        ensure!(
+            self.verdicts.len() < MAX_VERDICTS,
+            "{MAX_VERDICTS} verdicts are stored, and the module reads no more: remove the file, \
+             and qualify again what is still used"
+        );
+        self.verdicts.push(verdict);
+        Ok(())
+    }
+
+    /// Those that count on a machine.
+    pub fn of(&self, machine: Machine) -> impl Iterator<Item = &Verdict> {
+        self.verdicts.iter().filter(move |verdict| {
+            (verdict.cpu, verdict.microcode) == (machine.cpu, machine.microcode)
+        })
+    }
+
+    /// Replaces the file as a whole: whoever reads it finds the old one or the new one.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let directory = path.parent().context("a file without a directory")?;
+        let new = directory.join(format!(".verdicts.{}", std::process::id()));
+        let written = fs::create_dir_all(directory)
+            .and_then(|()| write_synced(&new, &self.bytes()))
+            .and_then(|()| fs::rename(&new, path))
+            .and_then(|()| fs::File::open(directory)?.sync_all());
+        if written.is_err() {
+            // It may not be there; the first error is the one to tell.
+            let _ = fs::remove_file(&new);
+        }
+        written.with_context(|| format!("can not write {}", path.display()))
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Whether two are about the same.
+fn same(a: &Verdict, b: &Verdict) -> bool {
+    (a.iommu, a.format, a.cpu, a.microcode) == (b.iommu, b.format, b.cpu, b.microcode)
+}
+
+fn words(verdict: &Verdict) -> [u32; 6] {
+    [
+        verdict.format,
+        verdict.cpu,
+        verdict.microcode,
+        verdict.engines,
+        verdict.findings,
+        verdict.reserved,
+    ]
+}
+
+/// From the bytes of exactly one.
+fn decode(bytes: &[u8]) -> Verdict {
+    let mut iommu = [0; NAME];
+    iommu.copy_from_slice(&bytes[..NAME]);
+    let mut words = bytes[NAME..]
+        .chunks_exact(4)
+        .map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
+    let mut next = || words.next().unwrap_or_default();
+    Verdict {
+        iommu,
+        format: next(),
+        cpu: next(),
+        microcode: next(),
+        engines: next(),
+        findings: next(),
+        reserved: next(),
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The device that is driven, and the pages of this program that it reaches.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use pagemove_harness::device::{Direction, DmaDevice, Kind, Setup, Transfer, SINK_PAGES};
+use pagemove_harness::memory::{Memory, Slice, Source};
+use pagemove_harness::pci::PciBus;
+use pagemove_harness::vfio::{Assigned, MAP_PIECE};
+use pagemove_uapi::{
+    Control, Device, Error, ExperimentReport, ExperimentRequest, MoveReport, MoveRequest,
+    PageResult, PciAddress, DEVICE_OPEN, DRIVER, MOVE_EVEN_IF_THERE, MOVE_SCRATCH, PAGE_SIZE,
+};
+
+use super::evidence::Trial;
+use super::load::Load;
+
+/// Pages that are moved: few, so that most moves meet a DMA.
+pub const PAGES: usize = 8;
+/// Where the memory is for the device; edu reaches 256 MiB.
+const IOVA: u64 = 16 << 20;
+const NODES: &str = "/sys/devices/system/node/has_memory";
+
+/// Fields are dropped in this order: the device, its VFIO container, the memory.
+pub struct Subject {
+    device: Box<dyn DmaDevice>,
+    _assigned: Assigned,
+    pub address: PciAddress,
+    /// As the module lists it while it is open.
+    pub listed: Device,
+    memory: Arc<Memory>,
+    /// Those that are moved.
+    pages: Slice,
+    sink: Slice,
+    /// What the device writes to a page.
+    content: Vec<u64>,
+    pub nodes: Vec<i32>,
+}
+
+/// What kind a device is, if it is bound and free: else the error says what to do.
+/// None: there is no driver for it here.
+pub fn check(control: &Control, address: PciAddress) -> Result<Option<Kind>> {
+    let bus = PciBus::default();
+    ensure!(
+        bus.directory(address).exists(),
+        "there is no PCI function {address}"
+    );
+    match listed(control, address)? {
+        None => bail!(
+            "{address} is not bound to {DRIVER}. Bind it with: \
+             echo {DRIVER} > /sys/bus/pci/devices/{address}/driver_override; \
+             echo {address} > /sys/bus/pci/devices/{address}/driver/unbind; \
+             echo {address} > /sys/bus/pci/drivers_probe"
+        ),
+        Some(device) if device.flags & DEVICE_OPEN != 0 => bail!(
+            "{address} is in use: end the program that has it open (`pagemove list` shows regions \
+             and their processes)"
+        ),
+        Some(_) => {}
+    }
+    Kind::of(&bus, address)
+}
+
+/// What to say of such a device.
+pub fn no_driver(address: PciAddress) -> String {
+    format!(
+        "{address} can not be driven by this program: it has drivers for NVMe controllers (PCI \
+         class 010802) and QEMU's edu"
+    )
+}
+
+fn listed(control: &Control, address: PciAddress) -> Result<Option<Device>> {
+    let is_it = |device: &Device| {
+        let PciAddress {
+            segment,
+            bus,
+            devfn,
+        } = address;
+        (device.segment, device.bus, device.devfn) == (segment, bus, devfn)
+    };
+    Ok(control.device_list()?.into_iter().find(is_it))
+}
+
+impl Subject {
+    pub fn open(control: &Control, address: PciAddress, kind: Kind) -> Result<Self> {
+        let depth = PAGES as u16;
+        let rings = kind.control_pages(depth);
+        let length = (rings + PAGES + SINK_PAGES) * PAGE_SIZE;
+        let memory = Memory::new(Source::Pagemove, length, IOVA, None)?;
+        let mut assigned = Assigned::open(address)?;
+        assigned.map(&memory, MAP_PIECE)?;
+        let whole = Slice::whole(&memory);
+        let part = |first: usize, count: usize| whole.part(first * PAGE_SIZE, count * PAGE_SIZE);
+        let setup = Setup {
+            depth,
+            asynchronous: false,
+            harmless: true,
+        };
+        let device = kind.start(&assigned, part(0, rings), setup)?;
+        ensure!(
+            usize::from(device.limits().depth) <= PAGES,
+            "the driver wants more pages than there are"
+        );
+        let mut subject = Self {
+            device,
+            _assigned: assigned,
+            address,
+            listed: listed(control, address)?.context("the device is gone")?,
+            pages: part(rings, PAGES),
+            sink: part(rings + PAGES, SINK_PAGES),
+            memory,
+            content: vec![0; PAGE_SIZE / 8],
+            nodes: nodes()?,
+        };
+        subject.learn_content()?;
+        Ok(subject)
+    }
+
+    /// Reads what the device will write to every page, and that it does so twice.
+    fn learn_content(&mut self) -> Result<()> {
+        let mut again = self.content.clone();
+        self.fetch(0)?;
+        self.page(0).read_words(0, &mut self.content);
+        self.page(0).fill(!0);
+        self.fetch(0)?;
+        self.page(0).read_words(0, &mut again);
+        ensure!(
+            again == self.content,
+            "{}: two reads of the same block differ",
+            self.address
+        );
+        Ok(())
+    }
+
+    fn page(&self, page: usize) -> Slice {
+        self.pages.part(page * PAGE_SIZE, PAGE_SIZE)
+    }
+
+    /// The device writes one page.
+    pub fn fetch(&mut self, page: usize) -> Result<()> {
+        let transfer = Transfer {
+            tag: 0,
+            direction: Direction::WritesMemory,
+            iova: self.pages.iova(page * PAGE_SIZE),
+            length: PAGE_SIZE,
+            store: 0,
+        };
+        self.device.submit(&transfer)?;
+        self.complete()
+    }
+
+    /// The device reads one page.
+    pub fn look(&mut self, page: usize) -> Result<()> {
+        let page = self.page(page);
+        self.device.look(0, &page, &self.sink)?;
+        self.complete()
+    }
+
+    fn complete(&mut self) -> Result<()> {
+        let timeout = Duration::from_secs(self.device.limits().timeout_s);
+        let begin = Instant::now();
+        loop {
+            if let Some(completion) = self.device.poll()? {
+                return match completion.error {
+                    None => Ok(()),
+                    Some(error) => bail!("{}: {error}", self.address),
+                };
+            }
+            ensure!(
+                begin.elapsed() < timeout,
+                "{} does not answer",
+                self.address
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// A device that writes the first `pages` pages all the time.
+    pub fn load(&mut self, pages: usize) -> (Load<'_>, Scene<'_>) {
+        let depth = usize::from(self.device.limits().depth);
+        let load = Load::new(
+            self.device.as_mut(),
+            self.pages.part(0, pages * PAGE_SIZE),
+            depth,
+            &self.content,
+        );
+        let scene = Scene {
+            memory: &self.memory,
+            pages: &self.pages,
+            address: self.address,
+            nodes: &self.nodes,
+        };
+        (load, scene)
+    }
+
+    /// What can be done while the device is left alone.
+    pub fn scene(&self) -> Scene<'_> {
+        Scene {
+            memory: &self.memory,
+            pages: &self.pages,
+            address: self.address,
+            nodes: &self.nodes,
+        }
+    }
+}
+
+/// What the module is asked for, while the device does what it likes.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    memory: &'a Memory,
+    pages: &'a Slice,
+    address: PciAddress,
+    pub nodes: &'a [i32],
+}
+
+impl Scene<'_> {
+    fn file(&self) -> Result<&Control> {
+        self.memory.file().context("the memory is no region")
+    }
+
+    /// Tries something with one page. The outer error is one that nobody expects.
+    pub fn experiment(&self, kind: u32, page: usize, ns: u64) -> Result<Trial<ExperimentReport>> {
+        let request = ExperimentRequest {
+            kind,
+            device: self.address,
+            iova: self.pages.iova(page * PAGE_SIZE),
+            ns,
+        };
+        match self.file()?.experiment(&request) {
+            Ok(report) => Ok(Trial::Seen(report)),
+            Err(error) => refused(error),
+        }
+    }
+
+    /// Moves all pages to a node, or to other pages of it.
+    pub fn move_pages(&self, how: How, results: &mut Vec<PageResult>) -> Result<MoveReport> {
+        let request = MoveRequest {
+            device: self.address,
+            iova: self.pages.iova(0),
+            length: self.pages.length() as u64,
+            node: how.node,
+            engine: how.engine,
+            flags: MOVE_SCRATCH | MOVE_EVEN_IF_THERE | how.flags,
+            retries: how.retries,
+            deadline_ns: 0,
+            editor_cpu: None,
+            helper_cpu: None,
+        };
+        Ok(self.file()?.move_pages(&request, Some(results)))
+    }
+}
+
+/// How pages are moved.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub engine: u32,
+    pub flags: u32,
+    pub retries: u32,
+    pub node: i32,
+}
+
+/// A refusal that is about the machine is an answer.
+pub fn refused<T>(error: Error) -> Result<Trial<T>> {
+    if error.is_unsupported() {
+        Ok(Trial::Refused(error.reason))
+    } else {
+        Err(error.into())
+    }
+}
+
+fn nodes() -> Result<Vec<i32>> {
+    let text = std::fs::read_to_string(NODES).context(NODES)?;
+    let nodes = list_of(&text);
+    ensure!(!nodes.is_empty(), "{NODES} names no node");
+    Ok(nodes)
+}
+
+/// `0-2,5` as numbers.
+fn list_of(text: &str) -> Vec<i32> {
+    let range = |part: &str| -> Option<std::ops::RangeInclusive<i32>> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    text.trim().split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_uapi::{Call, REASON_NO_RTM};
+
+    #[test]
+    fn lists_of_nodes() {
+        assert_eq!(list_of("0-1,4\n"), [0, 1, 4]);
+        assert!(list_of("\n").is_empty());
+    }
+
+    #[test]
+    fn only_what_the_machine_can_not_do_is_an_answer() {
+        let no_rtm = Error::with_reason(Call::Experiment, libc::EOPNOTSUPP, REASON_NO_RTM);
+        assert_eq!(
+            refused::<()>(no_rtm).unwrap(),
+            Trial::Refused(REASON_NO_RTM)
+        );
+        assert!(refused::<()>(Error::new(Call::Experiment, libc::EPERM)).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the IOMMU does with A and D: single accesses, and updates that race swaps.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use pagemove_uapi::{
+    EXPERIMENT_CLEAR, EXPERIMENT_RACE, EXPERIMENT_USED, MAX_EXPERIMENT_NS, USED_ACCESSED,
+    USED_DIRTY,
+};
+
+use super::clock::Clock;
+use super::decide::ENOUGH_UPDATES;
+use super::evidence::{Clean, Marks, Race, Trial};
+use super::subject::Subject;
+
+/// Accesses of each kind.
+const ROUNDS: u64 = 30;
+const BOTH: u64 = USED_ACCESSED | USED_DIRTY;
+const ACCESSED: u64 = USED_ACCESSED;
+/// The page that all of it is tried with.
+const PAGE: usize = 0;
+
+/// The result of an experiment, or the end of the trial.
+macro_rules! seen {
+    ($trial:expr) => {
+        match $trial? {
+            Trial::Seen(report) => report,
+            Trial::Refused(reason) => return Ok(Trial::Refused(reason)),
+            Trial::Pointless(why) => return Ok(Trial::Pointless(why)),
+        }
+    };
+}
+pub(super) use seen;
+
+/// A and D after single accesses.
+pub fn marks(subject: &mut Subject) -> Result<Trial<Marks>> {
+    let mut marks = Marks::default();
+    for _ in 0..ROUNDS {
+        seen!(subject.scene().experiment(EXPERIMENT_CLEAR, PAGE, 0));
+        subject.look(PAGE)?;
+        let used = seen!(subject.scene().experiment(EXPERIMENT_CLEAR, PAGE, 0)).found;
+        marks.reads += 1;
+        marks.reads_set_a += u64::from(used & ACCESSED != 0);
+        subject.fetch(PAGE)?;
+        let used = seen!(subject.scene().experiment(EXPERIMENT_USED, PAGE, 0)).found;
+        marks.writes += 1;
+        marks.writes_set_d += u64::from(used == BOTH);
+    }
+    Ok(Trial::Seen(marks))
+}
+
+/// A write after a read, without anything in between.
+pub fn clean(subject: &mut Subject) -> Result<Trial<Clean>> {
+    let mut clean = Clean::default();
+    for _ in 0..ROUNDS {
+        seen!(subject.scene().experiment(EXPERIMENT_CLEAR, PAGE, 0));
+        subject.look(PAGE)?;
+        let read = seen!(subject.scene().experiment(EXPERIMENT_USED, PAGE, 0)).found;
+        subject.fetch(PAGE)?;
+        let written = seen!(subject.scene().experiment(EXPERIMENT_USED, PAGE, 0)).found;
+        if read == ACCESSED {
+            clean.tried += 1;
+            clean.writes_set_d += u64::from(written == BOTH);
+        }
+    }
+    Ok(Trial::Seen(clean))
+}
+
+/// Swaps while the device writes the page.
+pub fn race(subject: &mut Subject, time: Duration) -> Result<Trial<Race>> {
+    let (load, scene) = subject.load(1);
+    let (trial, counts) = load.during(|_| {
+        let mut race = Race::default();
+        let clock = Clock::start(time);
+        while clock.goes_on(race.swaps_lost > 0 || race.updates >= ENOUGH_UPDATES) {
+            let report = seen!(scene.experiment(EXPERIMENT_RACE, PAGE, MAX_EXPERIMENT_NS));
+            race.swaps += report.found;
+            race.swaps_lost += report.lost;
+            race.updates += report.updates;
+        }
+        Ok(Trial::Seen(race))
+    })?;
+    Ok(match trial {
+        Trial::Seen(race) => Trial::Seen(Race {
+            dmas: counts.dmas(),
+            ..race
+        }),
+        other => other,
+    })
+}

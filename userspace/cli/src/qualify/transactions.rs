@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What aborts a transaction: a DMA to a page that it has read, a walk of an entry that
+//! it has written.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use pagemove_uapi::{
+    Error, ExperimentReport, MoveReport, PageResult, ABORT_CONFLICT, ABORT_INTERRUPT, ENGINE_RTM,
+    EXPERIMENT_SET, EXPERIMENT_WATCH, MAX_WATCH_NS, MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE,
+    REASON_BUSY, REASON_FORMAT, REASON_LOST_WRITE,
+};
+
+use super::clock::Clock;
+use super::decide::{met_because, ENOUGH};
+use super::evidence::{Attempts, Trial, Watch, Watches, Windows};
+use super::load::Counts;
+use super::subject::{refused, How, Scene, Subject, PAGES};
+use super::tables::seen;
+
+/// Bits of an abort status: an XABORT of its own, a conflict.
+const EXPLICIT: u64 = 1 << 0;
+const CONFLICT: u64 = 1 << 2;
+/// Long enough for a DMA, too short for many interrupts.
+const WATCH_NS: u64 = MAX_WATCH_NS / 4;
+/// Of the time under load, for the control without.
+const QUIET_SHARE: u32 = 2;
+/// Tries of each, with and without load.
+const TRIED_LEAST: u64 = 60;
+/// Calls of the control that move pages: before, the schedule was not learned.
+const COMMITS_LEAST: u64 = 20;
+
+/// Transactions that have read a page, with and without a device that writes it.
+pub fn watch(subject: &mut Subject, time: Duration) -> Result<Trial<Watch>> {
+    let quiet = seen!(watches(subject.scene(), time / QUIET_SHARE, None));
+    let (load, scene) = subject.load(1);
+    let (loaded, _) = load.during(|counts| watches(scene, time, Some(counts)))?;
+    let (loaded, dmas) = seen!(Ok::<_, anyhow::Error>(loaded));
+    Ok(Trial::Seen(Watch {
+        loaded,
+        quiet: quiet.0,
+        dmas,
+    }))
+}
+
+/// And the DMAs that were completed while a transaction waited, or little before or after.
+fn watches(
+    scene: Scene<'_>,
+    time: Duration,
+    load: Option<&Counts>,
+) -> Result<Trial<(Watches, u64)>> {
+    let dmas = || load.map_or(0, Counts::dmas);
+    let mut watches = Watches::default();
+    let mut meanwhile = 0;
+    let clock = Clock::start(time);
+    let enough = |watches: &Watches, meanwhile: u64| {
+        watches.tried >= TRIED_LEAST && (load.is_none() || meanwhile >= ENOUGH)
+    };
+    while clock.goes_on(enough(&watches, meanwhile)) {
+        let before = dmas();
+        let report = seen!(scene.experiment(EXPERIMENT_WATCH, 0, WATCH_NS));
+        meanwhile += dmas() - before;
+        add(&mut watches, report);
+    }
+    Ok(Trial::Seen((watches, meanwhile)))
+}
+
+/// One that had not read the page in time has aborted itself, and tells nothing.
+fn add(watches: &mut Watches, report: ExperimentReport) {
+    let aborted = report.lost != 0;
+    if aborted && report.found & EXPLICIT != 0 {
+        watches.late += 1;
+        return;
+    }
+    watches.tried += 1;
+    watches.aborted += u64::from(aborted);
+    watches.conflicts += u64::from(aborted && report.found & CONFLICT != 0);
+}
+
+/// Moves whose transactions nobody repeats, with and without DMA to the pages. With
+/// `clear`, A is cleared before each; else it is set, so that no walk stores anything.
+pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Trial<Windows>> {
+    let flags = if clear { MOVE_CLEAR_ACCESSED } else { 0 };
+    for page in 0..PAGES {
+        match subject.scene().experiment(EXPERIMENT_SET, page, 0)? {
+            Trial::Seen(_) => {}
+            // Without such bits no walk stores anything.
+            Trial::Refused(REASON_FORMAT) if !clear => {}
+            Trial::Refused(reason) => return Ok(Trial::Refused(reason)),
+            Trial::Pointless(why) => return Ok(Trial::Pointless(why)),
+        }
+    }
+    let quiet = seen!(attempts(subject.scene(), flags, time / QUIET_SHARE, None));
+    let (load, scene) = subject.load(PAGES);
+    let (loaded, counts) =
+        load.during(|counts| attempts(scene, flags, time, Some((counts, quiet))))?;
+    let loaded = seen!(Ok::<_, anyhow::Error>(loaded));
+    Ok(Trial::Seen(Windows {
+        loaded,
+        quiet,
+        dmas: counts.dmas(),
+        dmas_lost: counts.lost(),
+    }))
+}
+
+/// All pages at once, until enough was seen or a write was lost.
+fn attempts(
+    scene: Scene<'_>,
+    flags: u32,
+    time: Duration,
+    load: Option<(&Counts, Attempts)>,
+) -> Result<Trial<Attempts>> {
+    let mut attempts = Attempts::default();
+    let mut results = Vec::new();
+    let clock = Clock::start(time);
+    let enough = |attempts: &Attempts| {
+        attempts.tried >= TRIED_LEAST
+            && match load {
+                Some((_, quiet)) => met_because(*attempts, quiet).is_some(),
+                None => attempts.committed >= COMMITS_LEAST,
+            }
+    };
+    while attempts.lost == 0 && clock.goes_on(enough(&attempts)) {
+        let how = How {
+            engine: ENGINE_RTM,
+            flags,
+            retries: 0,
+            node: scene.nodes[attempts.tried as usize % scene.nodes.len()],
+        };
+        if let Some((load, _)) = load {
+            load.let_it_work(PAGES);
+        }
+        let report = scene.move_pages(how, &mut results)?;
+        if let Some(error) = report.error.filter(is_unexpected) {
+            return refused(error);
+        }
+        count(&mut attempts, &report, &results);
+    }
+    Ok(Trial::Seen(attempts))
+}
+
+/// A lost write ends a call, and a page may be busy for a moment.
+fn is_unexpected(error: &Error) -> bool {
+    !matches!(error.reason, REASON_LOST_WRITE | REASON_BUSY)
+}
+
+/// One call counts once, whatever number of its pages a DMA to one of them has aborted.
+fn count(attempts: &mut Attempts, report: &MoveReport, results: &[PageResult]) {
+    attempts.tried += 1;
+    let aborts = |cause: u8| report.aborts[usize::from(cause)];
+    let lost = results
+        .iter()
+        .any(|result| result.outcome == PAGE_LOST_WRITE);
+    let conflict = aborts(ABORT_CONFLICT) > 0;
+    let unexplained = aborts(ABORT_INTERRUPT) > 0;
+    let committed = report.pages_moved > 0;
+    attempts.lost += u64::from(lost);
+    attempts.conflicts += u64::from(conflict);
+    attempts.unexplained += u64::from(unexplained);
+    attempts.committed += u64::from(committed);
+    attempts.other += u64::from(!(lost || conflict || unexplained || committed));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_uapi::{ABORT_TIMEOUT, PAGE_ABORTED, PAGE_MOVED};
+
+    fn counted(outcomes: &[u8], abort: Option<u8>) -> [u64; 6] {
+        let mut report = MoveReport::default();
+        if let Some(abort) = abort {
+            report.aborts[usize::from(abort)] = 8;
+        }
+        let result = |outcome: &u8| PageResult {
+            outcome: *outcome,
+            ..PageResult::default()
+        };
+        let results: Vec<PageResult> = outcomes.iter().map(result).collect();
+        let moved = outcomes.iter().filter(|outcome| **outcome == PAGE_MOVED);
+        report.pages_moved = moved.count() as u64;
+        let mut seen = Attempts::default();
+        count(&mut seen, &report, &results);
+        [
+            seen.tried,
+            seen.committed,
+            seen.conflicts,
+            seen.unexplained,
+            seen.other,
+            seen.lost,
+        ]
+    }
+
+    #[test]
+    fn a_transaction_that_was_late_tells_nothing() {
+        for (lost, found, expected) in [
+            (0, 3 << 24 | EXPLICIT, [1, 0, 0, 0]),
+            (1, 2 << 24 | EXPLICIT, [0, 0, 0, 1]),
+            (1, CONFLICT, [1, 1, 1, 0]),
+            (1, 0, [1, 1, 0, 0]),
+        ] {
+            let mut watches = Watches::default();
+            let report = ExperimentReport {
+                found,
+                lost,
+                updates: 0,
+            };
+            add(&mut watches, report);
+            let seen = [
+                watches.tried,
+                watches.aborted,
+                watches.conflicts,
+                watches.late,
+            ];
+            assert_eq!(seen, expected, "{found:#x}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_counted_once() {
+        for (outcomes, abort, expected) in [
+            (&[PAGE_MOVED; 8][..], None, [1, 1, 0, 0, 0, 0]),
+            (
+                &[PAGE_MOVED, PAGE_MOVED],
+                Some(ABORT_CONFLICT),
+                [1, 1, 1, 0, 0, 0],
+            ),
+            (
+                &[PAGE_ABORTED; 8],
+                Some(ABORT_INTERRUPT),
+                [1, 0, 0, 1, 0, 0],
+            ),
+            (&[PAGE_ABORTED; 8], Some(ABORT_TIMEOUT), [1, 0, 0, 0, 1, 0]),
+            (&[PAGE_MOVED, PAGE_LOST_WRITE], None, [1, 1, 0, 0, 0, 1]),
+            (&[], None, [1, 0, 0, 0, 1, 0]),
+        ] {
+            assert_eq!(counted(outcomes, abort), expected, "{outcomes:?} {abort:?}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every question in turn.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use pagemove_uapi::{ENGINE_ADBIT, ENGINE_RTM};
+
+use super::decide::notices_walks;
+use super::evidence::{Evidence, Trial};
+use super::subject::Subject;
+use super::{moves, tables, transactions};
+
+pub fn run(subject: &mut Subject, time: Duration) -> Result<Evidence> {
+    let marks = tables::marks(subject).context("ad-set")?;
+    let clean = tables::clean(subject).context("clean-walks")?;
+    let race = tables::race(subject, time).context("ad-cas")?;
+    let watch = transactions::watch(subject, time).context("watch-seen")?;
+    let walks = transactions::windows(subject, false, time).context("walk-seen")?;
+    let marked_walks = transactions::windows(subject, true, time).context("a-seen")?;
+    let moves_adbit =
+        moves::moves(subject, ENGINE_ADBIT, false, time).context("valid-change by adbit")?;
+    let clear = !notices_walks(&walks);
+    let moves_rtm = match &walks {
+        Trial::Refused(reason) => Trial::Refused(*reason),
+        _ if clear && !notices_walks(&marked_walks) => Trial::Pointless(
+            "neither walk-seen nor a-seen is yes, so that moves by rtm would lose writes",
+        ),
+        _ => moves::moves(subject, ENGINE_RTM, clear, time).context("valid-change by rtm")?,
+    };
+    Ok(Evidence {
+        marks,
+        clean,
+        race,
+        watch,
+        walks,
+        marked_walks,
+        moves_adbit,
+        moves_rtm,
+    })
+}

@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `pagemove qualify` on the emulated machine: its answers, and that the module goes by
+//! them. The arguments are the format that the VM is meant to have, and what its emulated
+//! transactions notice: nothing for a VM without; `rtm`: every access; `rtm-values`: changed
+//! values only, so that a walk that stores nothing is not seen.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Output};
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{self as uapi, PciAddress};
+use serde_json::Value;
+
+use crate::bench::{self, Bench};
+use crate::tap::{self, Case, Outcome, Pass, Verdict};
+use crate::{module, pci};
+
+const PROGRAM: &str = "pagemove";
+const FILE: &str = "/lib/firmware/pagemove/verdicts";
+/// Without the parameter that the other suites have, allow_unqualified.
+const PARAMETERS: &str = "allow_incoherent=1";
+const USAGE: &str = "qualify wants one of: x86_64 vtdss amdv1, and perhaps: rtm rtm-values";
+const PAGES: usize = 16;
+/// Bytes before the verdicts, and of the name of an IOMMU.
+const HEADER: usize = 8;
+const NAME: usize = 16;
+
+type Check = fn(&mut ()) -> Outcome;
+
+const X86_64: &[(&str, Check)] = &[
+    (
+        "a device that is not bound: the command that binds it",
+        not_bound,
+    ),
+    (
+        "without a verdict a move is refused, reason unqualified",
+        unqualified_first,
+    ),
+    (
+        "a device that a VMM has open: one error, and nothing changes",
+        in_use,
+    ),
+    (
+        "qualify: answers from what was seen; adbit is allowed",
+        allows_adbit,
+    ),
+    ("with its verdict a move works", moves),
+    (
+        "a move without verification: only if no swap was overwritten",
+        unverified,
+    ),
+    ("qualify --list shows the verdict", listed),
+    (
+        "qualify --dry-run of a device too slow for evidence: none allowed, nothing set",
+        dry_run,
+    ),
+    ("loaded again the module knows nothing of it", forgets),
+    (
+        "qualify --store: loaded again the module allows the move",
+        stores,
+    ),
+    (
+        "a stored verdict of another machine does not count, and stays in the file",
+        other_machine,
+    ),
+    ("qualify --restore sets what is stored elsewhere", restores),
+    (
+        "a damaged file allows nothing, and is not replaced",
+        damaged,
+    ),
+];
+
+pub fn main(args: &[String]) -> ExitCode {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let format = ["x86_64", "vtdss", "amdv1"]
+        .into_iter()
+        .find(|format| args.first() == Some(format));
+    let cases = match (format, args.get(1)) {
+        (Some("x86_64"), None) => X86_64
+            .iter()
+            .map(|(name, check)| Case::new(*name, check))
+            .collect(),
+        (Some(format), None) => refusing(format),
+        (Some(format), Some(&"rtm")) => with_rtm(format, true),
+        (Some(format), Some(&"rtm-values")) => with_rtm(format, false),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(1);
+        }
+    };
+    if let Err(error) = reload() {
+        return tap::fail_all(&error);
+    }
+    tap::run(&mut (), cases)
+}
+
+/// Formats without A and D, on a CPU without RTM.
+fn refusing(format: &'static str) -> Vec<Case<()>> {
+    let answers = move |_: &mut ()| {
+        let json = qualify("", 1)?;
+        equal(&json, "/verdict/format", &format.into())?;
+        expect_answers(
+            &json,
+            &[("ad-set", "no"), ("clean-walks", "can-not-be-tried")],
+        )?;
+        expect_no_rtm(&json)?;
+        expect_engines(&json, &[])
+    };
+    let refused = |_: &mut ()| {
+        let (code, json) = run("qualify --list --json")?;
+        ensure!(code == 1, "exit code {code}");
+        expect_list(&json, "/verdicts/0/engines", &[])?;
+        refused(uapi::REASON_FORMAT)
+    };
+    vec![
+        Case::new(
+            format!("{format}: qualify finds no A and D, and allows no engine"),
+            answers,
+        ),
+        Case::new(
+            format!("{format}: a move is refused, reason format"),
+            refused,
+        ),
+    ]
+}
+
+/// A CPU with RTM. `sees_walks`: it notices a walk that stores nothing.
+fn with_rtm(format: &'static str, sees_walks: bool) -> Vec<Case<()>> {
+    let unqualified = |_: &mut ()| refused_by_rtm(uapi::REASON_UNQUALIFIED);
+    let answers = move |_: &mut ()| {
+        let device = nvme()?;
+        pci::bind(device, pci::PAGEMOVE)?;
+        let (code, json) = run(&format!("qualify --json {device} --seconds 6"))?;
+        tell(&json);
+        equal(&json, "/verdict/format", &format.into())?;
+        let walks = if sees_walks { "yes" } else { "no" };
+        expect_answers(&json, &[("walk-seen", walks)])?;
+        let has_bits = format == "x86_64";
+        expect_answers(&json, &[("ad-set", if has_bits { "yes" } else { "no" })])?;
+        let a_seen = is_yes(&json, "a-seen")?;
+        ensure!(has_bits || !a_seen, "there is no A");
+        let rtm = (sees_walks || a_seen) && is_yes(&json, "valid-change-rtm")?;
+        ensure!(rtm || !sees_walks, "walks are seen, and rtm is not allowed");
+        let adbit = has_bits && is_yes(&json, "valid-change-adbit")?;
+        ensure!(code == i32::from(!(adbit || rtm)), "exit code {code}");
+        let engines = [("adbit", adbit), ("rtm", rtm)];
+        let allowed: Vec<&str> = engines
+            .into_iter()
+            .filter_map(|(name, allowed)| allowed.then_some(name))
+            .collect();
+        expect_engines(&json, &allowed)
+    };
+    let obeys = |_: &mut ()| {
+        let (_, json) = run("qualify --list --json")?;
+        let engines = json["verdicts"][0]["engines"]
+            .as_array()
+            .context("no verdict")?;
+        if engines.iter().any(|engine| engine == "rtm") {
+            moved_by_rtm()
+        } else {
+            refused_by_rtm(uapi::REASON_UNQUALIFIED)
+        }
+    };
+    let seen = if sees_walks {
+        "is seen: rtm is allowed"
+    } else {
+        "is not seen"
+    };
+    vec![
+        Case::new(
+            format!("{format}: without a verdict rtm is refused, reason unqualified"),
+            unqualified,
+        ),
+        Case::new(
+            format!("{format}: qualify finds that a walk that stores nothing {seen}"),
+            answers,
+        ),
+        Case::new(
+            format!("{format}: the module goes by the verdict on rtm"),
+            obeys,
+        ),
+    ]
+}
+
+fn by_rtm(bench: &Bench) -> uapi::MoveReport {
+    let request = uapi::MoveRequest {
+        engine: uapi::ENGINE_RTM,
+        retries: 1000,
+        ..bench.request(0, PAGES, bench.nodes.there)
+    };
+    bench.move_pages(&request).0
+}
+
+fn refused_by_rtm(reason: u32) -> Outcome {
+    let bench = Bench::open(PAGES)?;
+    let report = by_rtm(&bench);
+    bench.region.map.check(0)?;
+    is_refused(&report, reason)
+}
+
+fn moved_by_rtm() -> Outcome {
+    let bench = Bench::open(PAGES)?;
+    let report = by_rtm(&bench);
+    bench.region.map.check(0)?;
+    ensure!(
+        report.error.is_none() && report.pages_moved > 0 && report.engine_used == uapi::ENGINE_RTM,
+        "{} pages, {}",
+        report.pages_moved,
+        bench::describe(&report)
+    );
+    Ok(Pass)
+}
+
+fn is_yes(json: &Value, name: &str) -> Result<bool> {
+    Ok(question(json, name)?["answer"] == "yes")
+}
+
+fn nvme() -> Result<PciAddress> {
+    let found = pci::find(pci::NVME)?;
+    found.first().copied().context("the VM has no NVMe device")
+}
+
+fn start(line: &str) -> Result<Output> {
+    let mut command = Command::new(PROGRAM);
+    command.args(line.split_whitespace());
+    command.output().context("starting pagemove")
+}
+
+fn run(line: &str) -> Result<(i32, Value)> {
+    let output = start(line)?;
+    let code = output
+        .status
+        .code()
+        .with_context(|| output.status.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let json = serde_json::from_slice(&output.stdout).with_context(|| format!("it says {said}"))?;
+    Ok((code, json))
+}
+
+/// Qualifies with the first NVMe device. What was found goes into the log, for it differs
+/// from run to run.
+fn qualify(options: &str, code: i32) -> Result<Value> {
+    let device = nvme()?;
+    pci::bind(device, pci::PAGEMOVE)?;
+    let (found, json) = run(&format!("qualify --json {device} --seconds 4 {options}"))?;
+    tell(&json);
+    ensure!(found == code, "exit code {found} instead of {code}: {json}");
+    Ok(json)
+}
+
+fn tell(json: &Value) {
+    for question in json["questions"].as_array().into_iter().flatten() {
+        let (answer, why) = (&question["answer"], &question["why"]);
+        tap::diagnostic(&format!("{}: {answer}: {why}", question["question"]));
+    }
+}
+
+fn equal(json: &Value, path: &str, wanted: &Value) -> Result<()> {
+    let found = json.pointer(path).unwrap_or(&Value::Null);
+    ensure!(
+        found == wanted,
+        "{path} is {found} instead of {wanted}: {json}"
+    );
+    Ok(())
+}
+
+fn expect_list(json: &Value, path: &str, wanted: &[&str]) -> Outcome {
+    equal(json, path, &wanted.into())?;
+    Ok(Pass)
+}
+
+fn expect_engines(json: &Value, wanted: &[&str]) -> Outcome {
+    expect_list(json, "/verdict/engines", wanted)
+}
+
+fn question<'a>(json: &'a Value, name: &str) -> Result<&'a Value> {
+    let questions = json["questions"].as_array().context("no questions")?;
+    questions
+        .iter()
+        .find(|question| question["question"] == name)
+        .with_context(|| format!("no question {name}"))
+}
+
+fn expect_answers(json: &Value, wanted: &[(&str, &str)]) -> Result<()> {
+    for (name, answer) in wanted {
+        let found = question(json, name)?;
+        ensure!(
+            found["answer"] == *answer,
+            "{name} is not {answer}: {found}"
+        );
+    }
+    Ok(())
+}
+
+fn expect_no_rtm(json: &Value) -> Result<()> {
+    let cpus = fs::read_to_string("/proc/cpuinfo")?;
+    ensure!(!cpus.contains(" rtm "), "this VM was to have no RTM");
+    for name in ["watch-seen", "walk-seen", "valid-change-rtm"] {
+        let found = question(json, name)?;
+        let why = found["why"].as_str().unwrap_or_default();
+        ensure!(
+            found["answer"] == "can-not-be-tried" && why.contains("no hardware transactions"),
+            "{found}"
+        );
+    }
+    Ok(())
+}
+
+/// Loads the module again, without any verdict but those stored.
+fn reload() -> Result<()> {
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    module::unload_pagemove(Duration::from_secs(20))?;
+    module::load_pagemove_with(PARAMETERS)
+}
+
+/// Moves some pages there and back; what became of it.
+fn attempt(flags: u32) -> Result<uapi::MoveReport> {
+    let bench = Bench::open(PAGES)?;
+    let request = uapi::MoveRequest {
+        flags,
+        ..bench.request(0, PAGES, bench.nodes.there)
+    };
+    let (report, _) = bench.move_pages(&request);
+    bench.region.map.check(0)?;
+    Ok(report)
+}
+
+fn refused(reason: u32) -> Outcome {
+    is_refused(&attempt(0)?, reason)
+}
+
+fn is_refused(report: &uapi::MoveReport, reason: u32) -> Outcome {
+    let found = report.error.map(|error| (error.errno, error.reason));
+    ensure!(
+        found == Some((libc::EOPNOTSUPP, reason)) && report.pages_moved == 0,
+        "{}",
+        bench::describe(report)
+    );
+    Ok(Pass)
+}
+
+fn moves(_: &mut ()) -> Outcome {
+    let report = attempt(0)?;
+    ensure!(
+        report.error.is_none() && report.pages_moved == PAGES as u64,
+        "{}",
+        bench::describe(&report)
+    );
+    Ok(Pass)
+}
+
+fn unqualified_first(_: &mut ()) -> Outcome {
+    let (code, json) = run("qualify --list --json")?;
+    ensure!(
+        code == 1 && json["verdicts"] == serde_json::json!([]),
+        "{json}"
+    );
+    refused(uapi::REASON_UNQUALIFIED)
+}
+
+fn not_bound(_: &mut ()) -> Outcome {
+    let device = nvme()?;
+    pci::unbind(device)?;
+    let output = start(&format!("qualify {device}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2), "{}", output.status);
+    ensure!(
+        said.lines().count() == 1 && said.contains("driver_override"),
+        "it says {said:?}"
+    );
+    pci::bind(device, pci::PAGEMOVE)?;
+    Ok(Pass)
+}
+
+fn in_use(_: &mut ()) -> Outcome {
+    let bench = Bench::open(PAGES)?;
+    let output = start(&format!("qualify {}", bench.device))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2), "{}", output.status);
+    ensure!(
+        said.lines().count() == 1 && said.contains("is in use"),
+        "it says {said:?}"
+    );
+    bench.region.map.check(0)?;
+    Ok(Pass)
+}
+
+fn allows_adbit(_: &mut ()) -> Outcome {
+    let json = qualify("", 0)?;
+    equal(&json, "/verdict/format", &"x86_64".into())?;
+    equal(&json, "/set", &true.into())?;
+    equal(&json, "/stored", &Value::Null)?;
+    // What QEMU is known to do: Documentation/emulation.md.
+    let known = [
+        ("ad-set", "yes"),
+        ("clean-walks", "no"),
+        ("valid-change-adbit", "yes"),
+    ];
+    expect_answers(&json, &known)?;
+    expect_no_rtm(&json)?;
+    let race = &question(&json, "ad-cas")?["evidence"];
+    ensure!(race["swaps"] != 0 && race["updates"] != 0, "{race}");
+    expect_engines(&json, &["adbit"])
+}
+
+/// Whether a swap is overwritten in the emulator is a matter of chance: what counts is
+/// that the module goes by what was seen.
+fn unverified(_: &mut ()) -> Outcome {
+    let (_, json) = run("qualify --list --json")?;
+    let findings = json["verdicts"][0]["findings"]
+        .as_array()
+        .context("no verdict")?;
+    let cas = findings.iter().any(|finding| finding == "ad-cas");
+    tap::diagnostic(&format!("ad-cas was found: {cas}"));
+    let report = attempt(uapi::MOVE_NO_VERIFY)?;
+    let reason = report.error.map_or(uapi::REASON_NONE, |error| error.reason);
+    let wanted = if cas {
+        uapi::REASON_NONE
+    } else {
+        uapi::REASON_UNQUALIFIED
+    };
+    ensure!(reason == wanted, "{}", bench::describe(&report));
+    Ok(Pass)
+}
+
+fn listed(_: &mut ()) -> Outcome {
+    let (code, json) = run("qualify --list --json")?;
+    ensure!(code == 0, "exit code {code}");
+    equal(&json, "/verdicts/0/format", &"x86_64".into())?;
+    equal(&json, "/verdicts/0/iommu", &"dmar0".into())?;
+    expect_list(&json, "/verdicts/0/engines", &["adbit"])
+}
+
+fn dry_run(_: &mut ()) -> Outcome {
+    let edu = *pci::find(pci::EDU)?.first().context("no edu")?;
+    pci::bind(edu, pci::PAGEMOVE)?;
+    let (code, json) = run(&format!("qualify --json {edu} --seconds 1 --dry-run"))?;
+    ensure!(code == 1, "exit code {code}: {json}");
+    expect_answers(
+        &json,
+        &[("ad-set", "yes"), ("valid-change-adbit", "not-seen")],
+    )?;
+    equal(&json, "/set", &false.into())?;
+    expect_engines(&json, &[])?;
+    listed(&mut ())
+}
+
+fn forgets(_: &mut ()) -> Outcome {
+    reload()?;
+    refused(uapi::REASON_UNQUALIFIED)
+}
+
+fn stores(state: &mut ()) -> Outcome {
+    let json = qualify("--store", 0)?;
+    equal(&json, "/stored", &FILE.into())?;
+    reload()?;
+    listed(state)?;
+    moves(state)
+}
+
+/// Makes the stored verdict one of a CPU that does not exist.
+fn other_machine(state: &mut ()) -> Outcome {
+    let mine = fs::read(FILE)?;
+    let mut other = mine.clone();
+    other[HEADER + NAME + 4] ^= 0xff;
+    fs::write(FILE, &other)?;
+    reload()?;
+    refused(uapi::REASON_UNQUALIFIED)?;
+    qualify("--store", 0)?;
+    let both = fs::read(FILE)?;
+    ensure!(
+        both.len() == HEADER + 2 * (mine.len() - HEADER)
+            && both[HEADER..].starts_with(&other[HEADER..]),
+        "{} bytes",
+        both.len()
+    );
+    reload()?;
+    moves(state)
+}
+
+fn restores(state: &mut ()) -> Outcome {
+    let elsewhere = "/tmp/firmware/pagemove";
+    fs::create_dir_all(elsewhere)?;
+    fs::copy(FILE, Path::new(elsewhere).join("verdicts"))?;
+    fs::remove_file(FILE)?;
+    reload()?;
+    refused(uapi::REASON_UNQUALIFIED)?;
+    let (code, json) = run("qualify --json --restore --firmware /tmp/firmware")?;
+    ensure!(code == 0, "exit code {code}: {json}");
+    listed(state)?;
+    moves(state)
+}
+
+fn damaged(_: &mut ()) -> Result<Verdict> {
+    let damaged = b"no verdicts, but long enough to be some".repeat(2);
+    fs::write(FILE, &damaged)?;
+    reload()?;
+    let outcome = refused(uapi::REASON_UNQUALIFIED)?;
+    let output = start(&format!("qualify {} --store", nvme()?))?;
+    ensure!(output.status.code() == Some(2), "{}", output.status);
+    ensure!(fs::read(FILE)? == damaged, "the file was replaced");
+    fs::remove_file(FILE)?;
+    Ok(outcome)
+}
