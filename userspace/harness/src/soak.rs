@@ -48,7 +48,7 @@ impl Options {
 
     /// Whether DMAs and moves are many enough to meet for certain.
     fn expects_aborts(&self) -> bool {
-        self.min_rate >= 100 && self.moves >= 1000
+        self.min_rate >= 50 && self.moves >= 1000
     }
 }
 
