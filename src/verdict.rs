@@ -141,8 +141,10 @@ impl Terms {
     }
 }
 
-/// Whether this engine may be used, and how. Without a verdict everything that can be
-/// done to be safe is done. `free`: an experiment, which is done as it was asked for, or
+/// Whether this engine may be used, and how. Where an update of A or D may land on top of
+/// the new entry, and for `rtm` is all that is noticed of a walk, a write can be lost that
+/// only the verification finds (`proof.rst`). Who overrides the verdicts may leave that
+/// out, too; A is cleared in any case. `free`: an experiment, which is done as it was asked for, or
 /// it could not show what happens without.
 pub(crate) fn terms(iommu: &[u8], format: u32, engine: u32, free: bool) -> Result<Terms, Refusal> {
     let by_rtm = engine == abi::ENGINE_RTM;
@@ -152,10 +154,14 @@ pub(crate) fn terms(iommu: &[u8], format: u32, engine: u32, free: bool) -> Resul
             verify: false,
         });
     }
+    let needs = match by_rtm {
+        true => abi::FINDING_AD_CAS | abi::FINDING_WALK_SEEN,
+        false => abi::FINDING_AD_CAS,
+    };
     match find(iommu, format) {
         Some(verdict) if verdict.engines & 1 << engine != 0 => Ok(Terms {
             clear_accessed: by_rtm && verdict.findings & abi::FINDING_WALK_SEEN == 0,
-            verify: !by_rtm && verdict.findings & abi::FINDING_AD_CAS == 0,
+            verify: verdict.findings & needs == 0,
         }),
         _ if params::allow_unqualified() => Ok(Terms {
             clear_accessed: by_rtm,
