@@ -222,8 +222,13 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
     let lost = loaded.lost + dmas_lost;
     let told = |attempts: &Attempts| {
         format!(
-            "in {} calls {} conflicts, {} aborts without a status, {} with pages moved",
-            attempts.tried, attempts.conflicts, attempts.unexplained, attempts.committed
+            "in {} calls {} conflicts, {} aborts without a status, {} with pages moved, {} aborted \
+             otherwise",
+            attempts.tried,
+            attempts.conflicts,
+            attempts.unexplained,
+            attempts.committed,
+            attempts.other
         )
     };
     let why = format!(
@@ -244,8 +249,13 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
 
 /// In how many calls a transaction was aborted by a DMA: none, if as many are without DMA.
 pub fn met_because(loaded: Attempts, quiet: Attempts) -> Option<u64> {
-    let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.tried);
-    let all = |attempts: Attempts| (attempts.conflicts + attempts.unexplained, attempts.tried);
+    let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.windows());
+    let all = |attempts: Attempts| {
+        (
+            attempts.conflicts + attempts.unexplained,
+            attempts.windows(),
+        )
+    };
     [conflicts, all]
         .iter()
         .find(|rate| is_caused(rate(loaded), rate(quiet)))
