@@ -29,7 +29,7 @@ const QUIET_SHARE: u32 = 2;
 const TRIED_LEAST: u64 = 60;
 /// Calls of the control whose transactions were open long enough: at first the schedule is
 /// not learned.
-const QUIET_LEAST: u64 = 100;
+const QUIET_LEAST: u64 = 300;
 
 /// Transactions that have read a page, with and without a device that writes it.
 pub fn watch(subject: &mut Subject, time: Duration) -> Result<Trial<Watch>> {
