@@ -19,11 +19,8 @@ pub const ENOUGH: u64 = 30;
 pub const ENOUGH_UPDATES: u64 = 300;
 /// Pages that have to be moved under load.
 pub const ENOUGH_MOVES: u64 = 100;
-/// How many times more often under load than it can be without: else the load is not the
-/// cause.
-const TIMES: u64 = 2;
-/// None of `n` allows 3 of `n` with 95 % confidence.
-const DOUBT: u64 = 3;
+/// By how many standard deviations something has to be more frequent under load.
+const DEVIATIONS: f64 = 3.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -222,8 +219,13 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
     let lost = loaded.lost + dmas_lost;
     let told = |attempts: &Attempts| {
         format!(
-            "in {} calls {} conflicts, {} aborts without a status, {} with pages moved",
-            attempts.tried, attempts.conflicts, attempts.unexplained, attempts.committed
+            "in {} calls {} conflicts, {} aborts without a status, {} with pages moved, {} aborted \
+             otherwise",
+            attempts.tried,
+            attempts.conflicts,
+            attempts.unexplained,
+            attempts.committed,
+            attempts.other
         )
     };
     let why = format!(
@@ -244,8 +246,13 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
 
 /// In how many calls a transaction was aborted by a DMA: none, if as many are without DMA.
 pub fn met_because(loaded: Attempts, quiet: Attempts) -> Option<u64> {
-    let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.tried);
-    let all = |attempts: Attempts| (attempts.conflicts + attempts.unexplained, attempts.tried);
+    let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.windows());
+    let all = |attempts: Attempts| {
+        (
+            attempts.conflicts + attempts.unexplained,
+            attempts.windows(),
+        )
+    };
     [conflicts, all]
         .iter()
         .find(|rate| is_caused(rate(loaded), rate(quiet)))
@@ -280,9 +287,16 @@ fn nothing_lost(moves: &Moves) -> (Answer, String) {
 }
 
 /// Whether something happens because of the load: (times, of how many) with and without.
+/// The difference of two proportions against its standard deviation, were they equal.
 fn is_caused(loaded: (u64, u64), quiet: (u64, u64)) -> bool {
-    let enough = loaded.0 >= ENOUGH && quiet.1 >= ENOUGH;
-    enough && loaded.0 * quiet.1 >= TIMES * (quiet.0 + DOUBT) * loaded.1
+    if loaded.0 < ENOUGH || quiet.1 < ENOUGH {
+        return false;
+    }
+    let (loaded_n, quiet_n) = (loaded.1 as f64, quiet.1 as f64);
+    let difference = loaded.0 as f64 / loaded_n - quiet.0 as f64 / quiet_n;
+    let both = (loaded.0 + quiet.0) as f64 / (loaded_n + quiet_n);
+    let deviation = (both * (1.0 - both) * (1.0 / loaded_n + 1.0 / quiet_n)).sqrt();
+    difference > 0.0 && difference >= DEVIATIONS * deviation
 }
 
 /// The rule of three: of `n` events none was an exception.

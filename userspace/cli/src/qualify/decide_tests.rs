@@ -376,6 +376,23 @@ fn findings_support_the_engines() {
 }
 
 #[test]
+fn a_cause_is_more_than_chance() {
+    for (loaded, quiet, caused) in [
+        ((30, 1000), (0, 1000), true),
+        ((29, 1000), (0, 1000), false),
+        ((30, 1000), (0, 29), false),
+        ((30, 1000), (0, 30), false),
+        ((159, 1265), (15, 300), true),
+        ((159, 1265), (30, 300), false),
+        ((100, 1000), (300, 1000), false),
+        ((100, 100), (0, 100), true),
+        ((100, 100), (100, 100), false),
+    ] {
+        assert_eq!(is_caused(loaded, quiet), caused, "{loaded:?} {quiet:?}");
+    }
+}
+
+#[test]
 fn the_bound_is_the_rule_of_three() {
     assert!(bound(30).contains("10.0 %"));
     assert!(bound(900).contains("0.4 %"));

@@ -79,6 +79,13 @@ pub struct Attempts {
     pub lost: u64,
 }
 
+impl Attempts {
+    /// Calls in which a transaction was open for as long as it needs, or met something.
+    pub fn windows(&self) -> u64 {
+        self.tried - self.other
+    }
+}
+
 /// The same with and without DMA to the pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Windows {

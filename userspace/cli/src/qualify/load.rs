@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! DMA all the time: every page has a transfer in flight that the device writes it with,
 //! and is looked at when that is done. A write that is missing was lost.
+//!
+//! While pages are moved the CPU can not touch them, and soon each has had its transfer. So
+//! the device also writes a page that is never moved, the ballast: behind its transfers the
+//! others have to wait, and come while the move is under way.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +14,8 @@ use pagemove_harness::device::{Direction, DmaDevice, Transfer};
 use pagemove_harness::memory::Slice;
 use pagemove_uapi::PAGE_SIZE;
 
+/// Transfers in flight at most; those that no page has are the ballast's.
+pub const DEPTH: u16 = 24;
 /// Bytes between two words that are looked at: a cache line.
 const STRIDE: usize = 64;
 
@@ -59,7 +65,25 @@ pub struct Load<'a> {
     since: Vec<Option<Instant>>,
     /// Whose turn it is.
     next: usize,
+    /// Of the pages, at a time.
     most: usize,
+    ballast: Ballast,
+}
+
+/// Transfers to a page that is not looked at, with the tags behind those of the pages.
+struct Ballast {
+    page: Slice,
+    free_tags: Vec<u16>,
+    /// Of them all.
+    tags: usize,
+    /// The last that was begun.
+    since: Instant,
+}
+
+impl Ballast {
+    fn is_in_flight(&self) -> bool {
+        self.free_tags.len() < self.tags
+    }
 }
 
 /// Ends the load whatever happens to who asked for it.
@@ -72,21 +96,31 @@ impl Drop for Stopper<'_> {
 }
 
 impl<'a> Load<'a> {
-    /// `most` transfers at a time.
+    /// `most` transfers at a time, if the device takes as many.
     pub fn new(
         device: &'a mut dyn DmaDevice,
         pages: Slice,
-        most: usize,
+        ballast: Slice,
         content: &'a [u64],
+        most: u16,
     ) -> Self {
+        let limits = device.limits();
+        let tags = limits.depth.min(most);
+        let depth = usize::from(tags);
         Self {
-            timeout: Duration::from_secs(device.limits().timeout_s),
             device,
             since: vec![None; pages.pages()],
+            ballast: Ballast {
+                page: ballast,
+                free_tags: (pages.pages() as u16..tags).collect(),
+                tags: depth.saturating_sub(pages.pages()),
+                since: Instant::now(),
+            },
+            most: depth.min(pages.pages()),
             pages,
             content,
+            timeout: Duration::from_secs(limits.timeout_s),
             next: 0,
-            most,
         }
     }
 
@@ -111,10 +145,10 @@ impl<'a> Load<'a> {
     fn run(mut self, counts: &Counts) -> Result<()> {
         loop {
             let stopping = counts.stop.load(Ordering::Relaxed);
-            let began = !stopping && self.begin_one()?;
+            let began = !stopping && (self.begin_one()? || self.load_ballast()?);
             let ended = self.end_one(counts)?;
             let in_flight = self.since.iter().flatten().count();
-            if stopping && in_flight == 0 {
+            if stopping && in_flight == 0 && !self.ballast.is_in_flight() {
                 return Ok(());
             }
             if !began && !ended {
@@ -126,23 +160,31 @@ impl<'a> Load<'a> {
 
     fn begin_one(&mut self) -> Result<bool> {
         let in_flight = self.since.iter().flatten().count();
-        let page = self.next;
-        if in_flight >= self.most || self.since[page].is_some() {
+        let pages = self.since.len();
+        let free = (self.next..self.next + pages)
+            .map(|page| page % pages)
+            .find(|page| self.since[*page].is_none());
+        let Some(page) = free.filter(|_| in_flight < self.most) else {
             return Ok(false);
-        }
-        self.next = (page + 1) % self.since.len();
+        };
+        self.next = (page + 1) % pages;
         // Nothing that the device writes is left.
         for (offset, word) in self.lines() {
             self.pages.write_word(page * PAGE_SIZE + offset, !word);
         }
-        self.device.submit(&Transfer {
-            tag: page as u16,
-            direction: Direction::WritesMemory,
-            iova: self.pages.iova(page * PAGE_SIZE),
-            length: PAGE_SIZE,
-            store: 0,
-        })?;
+        let iova = self.pages.iova(page * PAGE_SIZE);
+        self.device.submit(&transfer(page as u16, iova))?;
         self.since[page] = Some(Instant::now());
+        Ok(true)
+    }
+
+    fn load_ballast(&mut self) -> Result<bool> {
+        let Some(tag) = self.ballast.free_tags.pop() else {
+            return Ok(false);
+        };
+        self.device
+            .submit(&transfer(tag, self.ballast.page.iova(0)))?;
+        self.ballast.since = Instant::now();
         Ok(true)
     }
 
@@ -151,22 +193,25 @@ impl<'a> Load<'a> {
             return Ok(false);
         };
         let page = usize::from(completion.tag);
-        let in_flight = self.since.get_mut(page).and_then(Option::take);
-        ensure!(
-            in_flight.is_some(),
-            "the device completed a transfer that was not in flight"
-        );
         if completion.error.is_some() {
             counts.errors.fetch_add(1, Ordering::Relaxed);
-            return Ok(true);
         }
-        let arrived = self
-            .lines()
-            .all(|(offset, word)| self.pages.read_word(page * PAGE_SIZE + offset) == word);
-        counts
-            .lost
-            .fetch_add(u64::from(!arrived), Ordering::Relaxed);
-        counts.dmas.fetch_add(1, Ordering::Relaxed);
+        let Some(since) = self.since.get_mut(page) else {
+            self.ballast.free_tags.push(completion.tag);
+            return Ok(true);
+        };
+        ensure!(
+            since.take().is_some(),
+            "the device completed a transfer that was not in flight"
+        );
+        if completion.error.is_none() {
+            let arrived = self
+                .lines()
+                .all(|(offset, word)| self.pages.read_word(page * PAGE_SIZE + offset) == word);
+            let lost = u64::from(!arrived);
+            counts.lost.fetch_add(lost, Ordering::Relaxed);
+            counts.dmas.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(true)
     }
 
@@ -179,12 +224,24 @@ impl<'a> Load<'a> {
     }
 
     fn check_time(&self) -> Result<()> {
-        let oldest = self.since.iter().flatten().min();
+        let ballast = self.ballast.is_in_flight().then_some(&self.ballast.since);
+        let oldest = self.since.iter().flatten().chain(ballast).min();
         ensure!(
             oldest.is_none_or(|since| since.elapsed() < self.timeout),
             "no transfer comes back any more"
         );
         Ok(())
+    }
+}
+
+/// One page, from the beginning of the device's store.
+fn transfer(tag: u16, iova: u64) -> Transfer {
+    Transfer {
+        tag,
+        direction: Direction::WritesMemory,
+        iova,
+        length: PAGE_SIZE,
+        store: 0,
     }
 }
 

@@ -24,12 +24,13 @@ struct Copier {
     done: VecDeque<Completion>,
     wrong: Wrong,
     countdown: u32,
+    depth: u16,
 }
 
 impl DmaDevice for Copier {
     fn limits(&self) -> Limits {
         Limits {
-            depth: PAGES as u16,
+            depth: self.depth,
             max_length: PAGE_SIZE,
             store: PAGE_SIZE as u64,
             iova_end: u64::MAX,
@@ -71,17 +72,24 @@ impl DmaDevice for Copier {
 }
 
 fn run(wrong: Wrong) -> Result<Counts> {
-    let memory = Memory::new(Source::Memfd, PAGES * PAGE_SIZE, 0, None)?;
-    let pages = Slice::whole(&memory);
+    run_with(wrong, PAGES as u16)
+}
+
+fn run_with(wrong: Wrong, depth: u16) -> Result<Counts> {
+    let memory = Memory::new(Source::Memfd, (PAGES + 1) * PAGE_SIZE, 0, None)?;
+    let whole = Slice::whole(&memory);
+    let pages = whole.part(0, PAGES * PAGE_SIZE);
+    let ballast = whole.part(PAGES * PAGE_SIZE, PAGE_SIZE);
     let content: Vec<u64> = (0..PAGE_SIZE as u64 / 8).map(|word| word * word).collect();
     let mut copier = Copier {
-        memory: pages.clone(),
+        memory: whole.clone(),
         content: content.clone(),
         done: VecDeque::new(),
         wrong,
         countdown: 10,
+        depth,
     };
-    let load = Load::new(&mut copier, pages, PAGES, &content);
+    let load = Load::new(&mut copier, pages, ballast, &content, DEPTH);
     let ((), counts) = load.during(|counts| {
         while counts.dmas() < 100 && wrong != Wrong::Silent {
             std::thread::yield_now();
@@ -96,6 +104,15 @@ fn a_device_that_does_what_it_shall() {
     let counts = run(Wrong::Nothing).unwrap();
     assert!(counts.dmas() >= 100);
     assert_eq!((counts.lost(), counts.errors()), (0, 0));
+}
+
+#[test]
+fn a_device_that_does_one_at_a_time_and_one_with_ballast() {
+    for depth in [1, 3, DEPTH] {
+        let counts = run_with(Wrong::Nothing, depth).unwrap();
+        assert!(counts.dmas() >= 100, "depth {depth}");
+        assert_eq!((counts.lost(), counts.errors()), (0, 0), "depth {depth}");
+    }
 }
 
 #[test]
@@ -129,8 +146,9 @@ fn the_load_ends_when_the_work_fails() {
         done: VecDeque::new(),
         wrong: Wrong::Nothing,
         countdown: 0,
+        depth: 1,
     };
-    let load = Load::new(&mut copier, pages, 1, &content);
+    let load = Load::new(&mut copier, pages.clone(), pages, &content, 1);
     let error = load
         .during(|_| -> Result<()> { anyhow::bail!("no") })
         .unwrap_err();

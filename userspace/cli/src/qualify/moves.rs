@@ -39,7 +39,7 @@ pub fn moves(
     } else {
         0
     };
-    let (load, scene) = subject.load(PAGES);
+    let (load, scene) = subject.load_all();
     let (trial, counts) = load.during(|counts| to_and_fro(scene, counts, engine, flags, time))?;
     Ok(match trial {
         Trial::Seen(moves) => Trial::Seen(Moves {

@@ -15,7 +15,7 @@ use pagemove_uapi::{
 };
 
 use super::evidence::Trial;
-use super::load::Load;
+use super::load::{Load, DEPTH};
 
 /// Pages that are moved: few, so that most moves meet a DMA.
 pub const PAGES: usize = 8;
@@ -85,8 +85,7 @@ fn listed(control: &Control, address: PciAddress) -> Result<Option<Device>> {
 
 impl Subject {
     pub fn open(control: &Control, address: PciAddress, kind: Kind) -> Result<Self> {
-        let depth = PAGES as u16;
-        let rings = kind.control_pages(depth);
+        let rings = kind.control_pages(DEPTH);
         let length = (rings + PAGES + SINK_PAGES) * PAGE_SIZE;
         let memory = Memory::new(Source::Pagemove, length, IOVA, None)?;
         let mut assigned = Assigned::open(address)?;
@@ -94,15 +93,11 @@ impl Subject {
         let whole = Slice::whole(&memory);
         let part = |first: usize, count: usize| whole.part(first * PAGE_SIZE, count * PAGE_SIZE);
         let setup = Setup {
-            depth,
+            depth: DEPTH,
             asynchronous: false,
             harmless: true,
         };
         let device = kind.start(&assigned, part(0, rings), setup)?;
-        ensure!(
-            usize::from(device.limits().depth) <= PAGES,
-            "the driver wants more pages than there are"
-        );
         let mut subject = Self {
             device,
             _assigned: assigned,
@@ -177,14 +172,23 @@ impl Subject {
         }
     }
 
-    /// A device that writes the first `pages` pages all the time.
-    pub fn load(&mut self, pages: usize) -> (Load<'_>, Scene<'_>) {
-        let depth = usize::from(self.device.limits().depth);
+    /// A device that writes one page as often as it goes.
+    pub fn load_one(&mut self) -> (Load<'_>, Scene<'_>) {
+        self.load(1, 1)
+    }
+
+    /// A device that writes all pages all the time.
+    pub fn load_all(&mut self) -> (Load<'_>, Scene<'_>) {
+        self.load(PAGES, DEPTH)
+    }
+
+    fn load(&mut self, pages: usize, most: u16) -> (Load<'_>, Scene<'_>) {
         let load = Load::new(
             self.device.as_mut(),
             self.pages.part(0, pages * PAGE_SIZE),
-            depth,
+            self.sink.part(0, PAGE_SIZE),
             &self.content,
+            most,
         );
         let scene = Scene {
             memory: &self.memory,

@@ -69,7 +69,7 @@ pub fn clean(subject: &mut Subject) -> Result<Trial<Clean>> {
 
 /// Swaps while the device writes the page.
 pub fn race(subject: &mut Subject, time: Duration) -> Result<Trial<Race>> {
-    let (load, scene) = subject.load(1);
+    let (load, scene) = subject.load_one();
     let (trial, counts) = load.during(|_| {
         let mut race = Race::default();
         let clock = Clock::start(time);

@@ -27,13 +27,14 @@ const WATCH_NS: u64 = MAX_WATCH_NS / 4;
 const QUIET_SHARE: u32 = 2;
 /// Tries of each, with and without load.
 const TRIED_LEAST: u64 = 60;
-/// Calls of the control that move pages: before, the schedule was not learned.
-const COMMITS_LEAST: u64 = 20;
+/// Calls of the control whose transactions were open long enough: at first the schedule is
+/// not learned.
+const QUIET_LEAST: u64 = 300;
 
 /// Transactions that have read a page, with and without a device that writes it.
 pub fn watch(subject: &mut Subject, time: Duration) -> Result<Trial<Watch>> {
     let quiet = seen!(watches(subject.scene(), time / QUIET_SHARE, None));
-    let (load, scene) = subject.load(1);
+    let (load, scene) = subject.load_one();
     let (loaded, _) = load.during(|counts| watches(scene, time, Some(counts)))?;
     let (loaded, dmas) = seen!(Ok::<_, anyhow::Error>(loaded));
     Ok(Trial::Seen(Watch {
@@ -91,7 +92,7 @@ pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Tri
         }
     }
     let quiet = seen!(attempts(subject.scene(), flags, time / QUIET_SHARE, None));
-    let (load, scene) = subject.load(PAGES);
+    let (load, scene) = subject.load_all();
     let (loaded, counts) =
         load.during(|counts| attempts(scene, flags, time, Some((counts, quiet))))?;
     let loaded = seen!(Ok::<_, anyhow::Error>(loaded));
@@ -117,7 +118,7 @@ fn attempts(
         attempts.tried >= TRIED_LEAST
             && match load {
                 Some((_, quiet)) => met_because(*attempts, quiet).is_some(),
-                None => attempts.committed >= COMMITS_LEAST,
+                None => attempts.windows() >= QUIET_LEAST,
             }
     };
     while attempts.lost == 0 && clock.goes_on(enough(&attempts)) {

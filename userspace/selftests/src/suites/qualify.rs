@@ -132,7 +132,7 @@ fn with_rtm(format: &'static str, sees_walks: bool) -> Vec<Case<()>> {
     let answers = move |_: &mut ()| {
         let device = nvme()?;
         pci::bind(device, pci::PAGEMOVE)?;
-        let (code, json) = run(&format!("qualify --json {device} --seconds 6"))?;
+        let (code, json) = run(&format!("qualify --json {device} --seconds 8"))?;
         tell(&json);
         equal(&json, "/verdict/format", &format.into())?;
         let walks = if sees_walks { "yes" } else { "no" };
