@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The functions of `shim.c`, as they are. Safe wrappers live where they belong.
+//! The functions of `shim/`, as they are. Safe wrappers live where they belong.
 
 use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};

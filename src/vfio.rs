@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What VFIO tells us, by way of the tables in `shim.c`.
+//! What VFIO tells us, by way of the tables in `shim/vfio.c`.
 
 use crate::device::Device;
 use crate::domain::Domain;
@@ -40,7 +40,7 @@ extern "C" fn pagemove_vfio_probed(
     pdev: *mut ffi::pci_dev,
     vdev: *mut ffi::VfioDevice,
 ) -> *mut core::ffi::c_void {
-    // SAFETY: `shim.c` calls this from its probe.
+    // SAFETY: `shim/vfio.c` calls this from its probe.
     let Ok(device) = (unsafe { Device::new(pdev, vdev) }) else {
         return core::ptr::null_mut();
     };

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+/* CPUs, and threads on them. */
+#include <linux/cc_platform.h>
+#include <linux/cpu.h>
+#include <linux/cpumask.h>
+#include <linux/kthread.h>
+#include <linux/topology.h>
+#include <asm/cpufeature.h>
+#include <asm/cpuid/api.h>
+#include <asm/processor.h>
+#include <asm/tsc.h>
+
+bool pagemove_cpu_has_rtm(void)
+{
+	return boot_cpu_has(X86_FEATURE_RTM);
+}
+
+bool pagemove_tsc_is_invariant(void)
+{
+	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) &&
+		boot_cpu_has(X86_FEATURE_NONSTOP_TSC);
+}
+
+bool pagemove_tsc_is_unstable(void)
+{
+	return check_tsc_unstable();
+}
+
+u64 pagemove_tsc_khz(void)
+{
+	return tsc_khz;
+}
+
+/* Leaf 1, EAX: family, model and stepping. */
+u32 pagemove_cpu_signature(void)
+{
+	return cpuid_eax(1);
+}
+
+u32 pagemove_cpu_microcode(void)
+{
+	return boot_cpu_data.microcode;
+}
+
+bool pagemove_memory_is_encrypted(void)
+{
+	return cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT);
+}
+
+/* The next CPU after cpu (-1: the first) that is online, or -1. */
+int pagemove_next_cpu(int cpu)
+{
+	unsigned int next = cpumask_next(cpu, cpu_online_mask);
+
+	return next < nr_cpu_ids ? next : -1;
+}
+
+bool pagemove_cpu_is_online(unsigned int cpu)
+{
+	return cpu < nr_cpu_ids && cpu_online(cpu);
+}
+
+bool pagemove_cpus_are_siblings(unsigned int a, unsigned int b)
+{
+	return cpumask_test_cpu(b, topology_sibling_cpumask(a));
+}
+
+bool pagemove_cpus_share_socket(unsigned int a, unsigned int b)
+{
+	return topology_physical_package_id(a) == topology_physical_package_id(b);
+}
+
+int pagemove_cpu_node(unsigned int cpu)
+{
+	return cpu_to_node(cpu);
+}
+
+unsigned long pagemove_irqs_off(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	return flags;
+}
+
+void pagemove_irqs_back(unsigned long flags)
+{
+	local_irq_restore(flags);
+}
+
+void pagemove_relax(void)
+{
+	cpu_relax();
+}
+
+/* A thread on one CPU, running; NULL if there is no memory. */
+struct task_struct *pagemove_thread_start(int (*run)(void *data), void *data,
+					  unsigned int cpu, const char *name)
+{
+	struct task_struct *task = kthread_create_on_cpu(run, data, cpu, name);
+
+	if (IS_ERR(task))
+		return NULL;
+	get_task_struct(task);
+	/* Whoever runs in its place makes the other thread of the pair wait in vain. */
+	sched_set_fifo_low(task);
+	wake_up_process(task);
+	return task;
+}
+
+/* Returns when it has ended; it may have done so long before. */
+void pagemove_thread_stop(struct task_struct *task)
+{
+	kthread_stop_put(task);
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+/* IOMMU domains: their tables and their TLBs. */
+#include <linux/generic_pt/iommu.h>
+#include <linux/iommu.h>
+#include <asm/cacheflush.h>
+
+u32 pagemove_domain_format(const struct iommu_domain *domain)
+{
+	if (!domain->is_iommupt)
+		return 0;
+	if (IS_ENABLED(CONFIG_IOMMU_PT_X86_64) &&
+	    domain->ops->iova_to_phys == pt_iommu_x86_64_iova_to_phys)
+		return 1;
+	if (IS_ENABLED(CONFIG_IOMMU_PT_VTDSS) &&
+	    domain->ops->iova_to_phys == pt_iommu_vtdss_iova_to_phys)
+		return 2;
+	if (IS_ENABLED(CONFIG_IOMMU_PT_AMDV1) &&
+	    domain->ops->iova_to_phys == pt_iommu_amdv1_iova_to_phys)
+		return 3;
+	return 0;
+}
+
+static struct pt_common *common_of(struct iommu_domain *domain)
+{
+	/* Of every format: struct pt_iommu, then struct pt_common. */
+	return &container_of(domain, struct pt_iommu_x86_64,
+			     iommu.domain)->x86_64_pt.common;
+}
+
+/* Table pointer (virtual) and level, as the kernel packs them. */
+u64 pagemove_domain_top(struct iommu_domain *domain)
+{
+	return READ_ONCE(common_of(domain)->top_of_table);
+}
+
+u64 pagemove_top_phys(u64 top)
+{
+	return virt_to_phys((void *)(top & ~(u64)PT_TOP_LEVEL_MASK));
+}
+
+u32 pagemove_top_level(u64 top)
+{
+	return top & PT_TOP_LEVEL_MASK;
+}
+
+bool pagemove_domain_incoherent(struct iommu_domain *domain)
+{
+	return common_of(domain)->features & BIT(PT_FEAT_DMA_INCOHERENT);
+}
+
+void pagemove_domain_flush(struct iommu_domain *domain, u64 first, u64 last)
+{
+	struct iommu_iotlb_gather gather;
+
+	iommu_iotlb_gather_init(&gather);
+	gather.start = first;
+	gather.end = last;
+	gather.pgsize = PAGE_SIZE;
+	iommu_iotlb_sync(domain, &gather);
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Pages of memory. */
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/uaccess.h>
+
+struct page *pagemove_alloc_page(int node, bool zero)
+{
+	return alloc_pages_node(node, GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN |
+				__GFP_RETRY_MAYFAIL | (zero ? __GFP_ZERO : 0), 0);
+}
+
+struct page *pagemove_alloc_page_for(struct vm_area_struct *vma,
+				     unsigned long address)
+{
+	struct folio *folio = vma_alloc_folio(GFP_USER | __GFP_ZERO, 0, vma, address);
+
+	return folio ? folio_page(folio, 0) : NULL;
+}
+
+void pagemove_page_own(struct page *page, unsigned long tag)
+{
+	__SetPageReserved(page);
+	set_page_private(page, tag);
+}
+
+void pagemove_page_free(struct page *page)
+{
+	set_page_private(page, 0);
+	ClearPageReserved(page);
+	__free_page(page);
+}
+
+unsigned long pagemove_page_tag(struct page *page)
+{
+	return PageReserved(page) ? page_private(page) : 0;
+}
+
+u64 pagemove_page_phys(struct page *page)
+{
+	return page_to_phys(page);
+}
+
+struct page *pagemove_phys_page(u64 phys)
+{
+	return pfn_valid(PHYS_PFN(phys)) ? pfn_to_page(PHYS_PFN(phys)) : NULL;
+}
+
+int pagemove_page_node(struct page *page)
+{
+	return page_to_nid(page);
+}
+
+void *pagemove_phys_virt(u64 phys)
+{
+	return phys_to_virt(phys);
+}
+
+/* Reads memory that may have been freed, or may be none. */
+bool pagemove_read_word(u64 phys, u64 *word)
+{
+	return pfn_valid(PHYS_PFN(phys)) &&
+		!get_kernel_nofault(*word, (u64 *)phys_to_virt(phys));
+}
+
+bool pagemove_node_has_memory(int node)
+{
+	return node >= 0 && node < MAX_NUMNODES && node_state(node, N_MEMORY);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What else the kernel is asked: who calls, the time, a file. */
+#include <linux/capability.h>
+#include <linux/delay.h>
+#include <linux/kernel_read_file.h>
+#include <linux/ktime.h>
+#include <linux/security.h>
+#include <linux/sched/signal.h>
+
+bool pagemove_capable(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
+int pagemove_locked_down(void)
+{
+	return security_locked_down(LOCKDOWN_DEV_MEM);
+}
+
+bool pagemove_signal_pending(void)
+{
+	return signal_pending(current);
+}
+
+u64 pagemove_now(void)
+{
+	return ktime_get_ns();
+}
+
+void pagemove_sleep(u64 ns)
+{
+	unsigned long us = max_t(u64, div_u64(ns, NSEC_PER_USEC), 1);
+
+	usleep_range(us, us + us / 4 + 1);
+}
+
+void pagemove_yield(void)
+{
+	cond_resched();
+}
+
+/* Reads the file of stored verdicts, if there is one; says how many bytes it has. The
+ * firmware loader would do it as well, but Debian's complains of each file that is not
+ * there. */
+size_t pagemove_read_verdicts(void *buffer, size_t size)
+{
+	size_t found = 0;
+	ssize_t read = kernel_read_file_from_path("/lib/firmware/pagemove/verdicts", 0, &buffer,
+						  size, &found, READING_FIRMWARE);
+
+	return read < 0 ? 0 : found;
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+/* VFIO: the driver and its tables of callbacks, and PCI devices. */
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/vfio_pci_core.h>
+
+/* The device as VFIO sees it; core has to come first (vfio_alloc_device). */
+struct pagemove_vfio {
+	struct vfio_pci_core_device core;
+	void *owner;
+};
+
+/* Written in Rust: src/vfio.rs. */
+void *pagemove_vfio_probed(struct pci_dev *pdev, struct vfio_device *vdev);
+void pagemove_vfio_removed(void *owner);
+void pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
+void pagemove_vfio_closing(void *owner);
+void pagemove_vfio_dma_unmap(void *owner, u64 iova, u64 length);
+
+static void *owner_of(struct vfio_device *vdev)
+{
+	return container_of(vdev, struct pagemove_vfio, core.vdev)->owner;
+}
+
+static int pagemove_open_device(struct vfio_device *vdev)
+{
+	struct vfio_pci_core_device *core =
+		container_of(vdev, struct vfio_pci_core_device, vdev);
+	int ret = vfio_pci_core_enable(core);
+
+	if (ret)
+		return ret;
+	vfio_pci_core_finish_enable(core);
+	pagemove_vfio_opened(owner_of(vdev),
+			     iommu_get_domain_for_dev(&core->pdev->dev));
+	return 0;
+}
+
+static void pagemove_close_device(struct vfio_device *vdev)
+{
+	/* Waits for moves; none begins afterwards. Then the device is reset. */
+	pagemove_vfio_closing(owner_of(vdev));
+	vfio_pci_core_close_device(vdev);
+}
+
+static void pagemove_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	pagemove_vfio_dma_unmap(owner_of(vdev), iova, length);
+}
+
+static const struct vfio_device_ops pagemove_vfio_ops = {
+	.name			= "pagemove_vfio",
+	.init			= vfio_pci_core_init_dev,
+	.release		= vfio_pci_core_release_dev,
+	.open_device		= pagemove_open_device,
+	.close_device		= pagemove_close_device,
+	.ioctl			= vfio_pci_core_ioctl,
+	.get_region_info_caps	= vfio_pci_ioctl_get_region_info,
+	.device_feature		= vfio_pci_core_ioctl_feature,
+	.read			= vfio_pci_core_read,
+	.write			= vfio_pci_core_write,
+	.mmap			= vfio_pci_core_mmap,
+	.request		= vfio_pci_core_request,
+	.match			= vfio_pci_core_match,
+	.match_token_uuid	= vfio_pci_core_match_token_uuid,
+	.dma_unmap		= pagemove_dma_unmap,
+	.bind_iommufd		= vfio_iommufd_physical_bind,
+	.unbind_iommufd		= vfio_iommufd_physical_unbind,
+	.attach_ioas		= vfio_iommufd_physical_attach_ioas,
+	.detach_ioas		= vfio_iommufd_physical_detach_ioas,
+};
+
+static int pagemove_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct pagemove_vfio *dev;
+	int ret;
+
+	dev = vfio_alloc_device(pagemove_vfio, core.vdev, &pdev->dev,
+				&pagemove_vfio_ops);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	dev_set_drvdata(&pdev->dev, &dev->core);
+
+	dev->owner = pagemove_vfio_probed(pdev, &dev->core.vdev);
+	if (!dev->owner) {
+		vfio_put_device(&dev->core.vdev);
+		return -ENOMEM;
+	}
+	ret = vfio_pci_core_register_device(&dev->core);
+	if (ret) {
+		pagemove_vfio_removed(dev->owner);
+		vfio_put_device(&dev->core.vdev);
+	}
+	return ret;
+}
+
+static void pagemove_remove(struct pci_dev *pdev)
+{
+	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
+	void *owner = owner_of(&core->vdev);
+
+	/* Returns when the device is closed, so no callback comes any more. */
+	vfio_pci_core_unregister_device(core);
+	pagemove_vfio_removed(owner);
+	vfio_put_device(&core->vdev);
+}
+
+static const struct pci_device_id pagemove_ids[] = {
+	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
+	{}
+};
+MODULE_DEVICE_TABLE(pci, pagemove_ids);
+
+static struct pci_driver pagemove_pci_driver = {
+	.name			= "pagemove_vfio",
+	.id_table		= pagemove_ids,
+	.probe			= pagemove_probe,
+	.remove			= pagemove_remove,
+	.err_handler		= &vfio_pci_core_err_handlers,
+	.driver_managed_dma	= true,
+};
+
+int pagemove_register_vfio(void)
+{
+	return pci_register_driver(&pagemove_pci_driver);
+}
+
+void pagemove_unregister_vfio(void)
+{
+	pci_unregister_driver(&pagemove_pci_driver);
+}
+
+bool pagemove_pci_is_ours(struct pci_dev *pdev)
+{
+	return pdev->dev.driver == &pagemove_pci_driver.driver;
+}
+
+const char *pagemove_pci_driver_name(struct pci_dev *pdev)
+{
+	struct device_driver *driver = READ_ONCE(pdev->dev.driver);
+
+	return driver ? driver->name : NULL;
+}
+
+u32 pagemove_pci_address(struct pci_dev *pdev)
+{
+	return (u32)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
+}
+
+int pagemove_pci_node(struct pci_dev *pdev)
+{
+	return dev_to_node(&pdev->dev);
+}
+
+struct iommu_domain *pagemove_pci_domain(struct pci_dev *pdev)
+{
+	return iommu_get_domain_for_dev(&pdev->dev);
+}
+
+struct domain_visit {
+	void (*visit)(void *context, struct iommu_domain *domain);
+	void *context;
+};
+
+static int visit_domain(struct device *dev, void *data)
+{
+	struct domain_visit *call = data;
+	struct iommu_domain *domain = iommu_driver_get_domain_for_dev(dev);
+
+	if (domain && domain->type == IOMMU_DOMAIN_UNMANAGED)
+		call->visit(call->context, domain);
+	return 1; /* one device speaks for its group */
+}
+
+/* Calls back with the domain that a VFIO user attached, if there is one. It can
+ * not be detached, and so not be freed, meanwhile: that takes the group's mutex. */
+void pagemove_pci_with_domain(struct pci_dev *pdev,
+			      void (*visit)(void *context, struct iommu_domain *domain),
+			      void *context)
+{
+	struct domain_visit call = { .visit = visit, .context = context };
+	struct iommu_group *group = iommu_group_get(&pdev->dev);
+
+	if (!group)
+		return;
+	iommu_group_for_each_dev(group, &call, visit_domain);
+	iommu_group_put(group);
+}
+
+const char *pagemove_pci_iommu_name(struct pci_dev *pdev)
+{
+	struct dev_iommu *iommu = pdev->dev.iommu;
+
+	return iommu && iommu->iommu_dev && iommu->iommu_dev->dev ?
+		dev_name(iommu->iommu_dev->dev) : NULL;
+}
+
+bool pagemove_pci_has_ats(struct pci_dev *pdev)
+{
+#ifdef CONFIG_PCI_ATS
+	return pdev->ats_enabled;
+#else
+	return false;
+#endif
+}
+
+bool pagemove_pci_is_present(struct pci_dev *pdev)
+{
+	return pci_device_is_present(pdev);
+}

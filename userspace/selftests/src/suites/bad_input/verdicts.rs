@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Verdicts that can't be right.
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::machine::Machine;
+use pagemove_uapi::{self as uapi, Control, Verdict, MAX_VERDICTS};
+
+use super::State;
+use crate::bench::expect_errno;
+use crate::tap::{Case, Pass};
+
+/// What is wrong with it.
+const WRONG: &[(&str, fn(&mut Verdict))] = &[
+    ("another CPU", |v| v.cpu ^= 1),
+    ("another microcode", |v| v.microcode ^= 1),
+    ("format 0", |v| v.format = uapi::FORMAT_UNKNOWN),
+    ("format 4", |v| v.format = 4),
+    ("engine auto", |v| v.engines = 1 << uapi::ENGINE_AUTO),
+    ("an unknown engine", |v| v.engines = 1 << 31),
+    ("engine adbit without findings", |v| {
+        v.engines = 1 << uapi::ENGINE_ADBIT
+    }),
+    ("engine adbit where the IOMMU sets no A and D", |v| {
+        (v.engines, v.findings) = (1 << uapi::ENGINE_ADBIT, uapi::FINDING_VALID_CHANGE)
+    }),
+    ("engine rtm without findings", |v| {
+        v.engines = 1 << uapi::ENGINE_RTM
+    }),
+    ("engine rtm where no walk is seen", |v| {
+        (v.engines, v.findings) = (
+            1 << uapi::ENGINE_RTM,
+            uapi::FINDING_VALID_CHANGE | uapi::FINDING_WATCH_SEEN | uapi::FINDING_AD_CAS,
+        )
+    }),
+    ("a reserved member that is not 0", |v| v.reserved = 1),
+];
+
+/// One of this machine that allows nothing, of an IOMMU that it does not have.
+pub fn harmless() -> Result<Verdict> {
+    let machine = Machine::here().context("/proc/cpuinfo")?;
+    Ok(Verdict {
+        iommu: *b"made-up\0\0\0\0\0\0\0\0\0",
+        format: uapi::FORMAT_X86_64,
+        cpu: machine.cpu,
+        microcode: machine.microcode,
+        ..Default::default()
+    })
+}
+
+pub fn cases(right: Verdict) -> Vec<Case<State>> {
+    let mut cases: Vec<Case<State>> = WRONG
+        .iter()
+        .map(|(what, spoil)| {
+            let name = format!("verdict set: {what}: EINVAL");
+            Case::new(name, move |_: &mut State| {
+                let mut verdict = right;
+                verdict.iommu = *b"another\0\0\0\0\0\0\0\0\0";
+                spoil(&mut verdict);
+                expect_errno(what, set(&Control::open()?, &verdict), libc::EINVAL)?;
+                let known = Control::open()?.verdict_list()?;
+                ensure!(
+                    known.iter().all(|v| v.iommu != verdict.iommu),
+                    "it is listed"
+                );
+                Ok(Pass)
+            })
+        })
+        .collect();
+    cases.push(Case::new(
+        format!("verdict set: one more than {MAX_VERDICTS}: ENOSPC, and those are all there"),
+        move |_: &mut State| {
+            too_many(right)?;
+            Ok(Pass)
+        },
+    ));
+    cases
+}
+
+fn set(control: &Control, verdict: &Verdict) -> Result<(), i32> {
+    control.verdict_set(verdict).map_err(|error| error.errno)
+}
+
+fn too_many(right: Verdict) -> Result<()> {
+    let control = Control::open()?;
+    let numbered = |n: usize| {
+        let mut verdict = right;
+        verdict.iommu[..4].copy_from_slice(&(n as u32 + 1).to_ne_bytes());
+        verdict
+    };
+    let there = control.verdict_list()?.len();
+    for n in there..MAX_VERDICTS as usize {
+        control.verdict_set(&numbered(n))?;
+    }
+    let one_more = numbered(MAX_VERDICTS as usize);
+    expect_errno("one more", set(&control, &one_more), libc::ENOSPC)?;
+    // One that is known is replaced.
+    control.verdict_set(&numbered(MAX_VERDICTS as usize - 1))?;
+    let known = control.verdict_list()?;
+    ensure!(
+        known.len() == MAX_VERDICTS as usize && !known.contains(&one_more),
+        "{} are known",
+        known.len()
+    );
+    Ok(())
+}

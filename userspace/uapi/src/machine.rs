@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a verdict is about besides the IOMMU: the CPU and its microcode, as the module
+//! asks the kernel for them.
+
+use std::io::{Error, Result};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Leaf 1, EAX of CPUID.
+    pub cpu: u32,
+    pub microcode: u32,
+}
+
+impl Machine {
+    pub fn here() -> Result<Self> {
+        let text = std::fs::read_to_string("/proc/cpuinfo")?;
+        Ok(Self {
+            cpu: std::arch::x86_64::__cpuid(1).eax,
+            microcode: microcode_in(&text)?,
+        })
+    }
+}
+
+/// Of the first CPU. The kernel leaves the line out where it knows of none, and counts
+/// that as revision 0.
+fn microcode_in(cpuinfo: &str) -> Result<u32> {
+    let values = cpuinfo.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == "microcode").then(|| value.trim())
+    });
+    match values.into_iter().next() {
+        None => Ok(0),
+        Some(value) => u32::from_str_radix(value.trim_start_matches("0x"), 16)
+            .map_err(|_| Error::other(format!("/proc/cpuinfo has microcode '{value}'"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microcode_of_the_first_cpu() {
+        let text = "processor\t: 0\nmicrocode\t: 0x2b000639\n\nprocessor\t: 1\nmicrocode\t: 0x1\n";
+        assert_eq!(microcode_in(text).unwrap(), 0x2b00_0639);
+        assert_eq!(microcode_in("processor\t: 0\n").unwrap(), 0);
+        assert!(microcode_in("microcode : x\n").is_err());
+    }
+}
