@@ -5,14 +5,16 @@
 //!
 //! First *quiet* pages, which the device maps and does not use while it makes DMA
 //! elsewhere: each move succeeds at its first attempt, so the trace has to hold exactly
-//! what the protocol says. Then everything is moved, pages and rings in use.
+//! what the protocol says. (A transaction can fail by itself; it is told which did.) Then
+//! everything is moved, pages and rings in use.
 
 use std::process::ExitCode;
 
-use anyhow::{ensure, Result};
+use anyhow::{bail, ensure, Result};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 
 use crate::campaign::Campaign;
+use crate::guest::Layout;
 use crate::mover::Range;
 use crate::pci::PciBus;
 use crate::tap::{claim, note, Tap};
@@ -36,20 +38,25 @@ pub struct Options {
 }
 
 /// Runs of quiet pages, by first page and count: single ones, blocks, and runs that
-/// begin or end inside a block, so that an invalidation can't name them exactly.
+/// begin or end inside a block, so that an invalidation can't name them exactly. None has a
+/// page in the block around the run before it: then the runner can tell whose invalidations
+/// it sees, though there were retries.
 const RUNS: [(u64, u64); 9] = [
     (0, 1),
     (5, 1),
-    (2, 2),
     (8, 8),
-    (16, 16),
+    (2, 2),
     (7, 2),
+    (16, 16),
     (1, 3),
     (13, 7),
-    (0, 96),
+    (64, 64),
 ];
 
-const QUIET_PAGES: u64 = 96;
+const QUIET_PAGES: u64 = 128;
+
+/// Calls for a run until all of it has been moved; engine rtm gives up pages.
+const CALLS: u32 = 20;
 
 const TESTS: usize = 5;
 
@@ -58,7 +65,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut arguments = ["--device", "virtio-net", "--pages", "64", "--cpu-pages"]
         .map(String::from)
         .to_vec();
-    arguments.push(QUIET_PAGES.to_string());
+    // So many that a block of all quiet pages is among them.
+    arguments.push((2 * QUIET_PAGES).to_string());
     if let Some(address) = options.address {
         arguments.extend(["--address".to_string(), address.to_string()]);
     }
@@ -104,12 +112,18 @@ fn moves(mut campaign: Campaign, options: &Options, tap: &mut Tap) -> Result<()>
     Ok(())
 }
 
+/// The first quiet page: its IOVA is that of a block of all of them.
+fn first_quiet(layout: &Layout) -> u64 {
+    let base = layout.iova / PAGE_SIZE as u64;
+    (base + layout.control_pages as u64).next_multiple_of(QUIET_PAGES) - base
+}
+
 /// Moves runs of pages that only the CPU uses; DMA goes on in others.
 fn quiet(campaign: &mut Campaign, options: &Options, tap: &mut Tap) -> Result<()> {
     let whole = campaign.range;
-    let first_page = campaign.guest.layout.control_pages as u64;
+    let first_page = first_quiet(&campaign.guest.layout);
     let dmas = campaign.guest.status()?.dmas();
-    let mut moved = 0;
+    let (mut moved, mut retried) = (0, 0);
     for round in 0..options.rounds {
         let node = 1 - (round % 2) as i32;
         for (first, count) in RUNS {
@@ -120,34 +134,51 @@ fn quiet(campaign: &mut Campaign, options: &Options, tap: &mut Tap) -> Result<()
                 iova: campaign.guest.layout.iova + offset,
                 length: count * PAGE_SIZE as u64,
             };
-            let report = campaign.move_even_if_there(node)?;
-            let attempts: u64 = report
-                .results
-                .iter()
-                .map(|page| u64::from(page.attempts))
-                .sum();
-            ensure!(
-                report.pages_moved == count && attempts == count,
-                "of {count} quiet pages {} were moved, in {attempts} attempts: {:?}",
-                report.pages_moved,
-                report.error
-            );
-            claim(&format!("moved {first} {count}"));
+            let at_once = move_run(campaign, options, node, count)?;
+            retried += u32::from(!at_once);
+            let kind = if at_once { "moved" } else { "retried" };
+            claim(&format!("{kind} {first} {count}"));
             moved += count;
         }
     }
     campaign.range = whole;
+    let runs = options.rounds * RUNS.len() as u32;
     tap.test(
-        true,
+        retried < runs,
         &format!(
-            "{moved} quiet pages moved, {} runs {} times, each page at its first attempt",
-            RUNS.len(),
-            options.rounds
+            "{moved} quiet pages moved in {runs} runs, of {} each page at its first attempt",
+            runs - retried
         ),
     );
     let dmas = campaign.guest.status()?.dmas() - dmas;
     tap.test(dmas > 0, &format!("{dmas} DMAs to other pages meanwhile"));
     Ok(())
+}
+
+/// Moves all pages of a run. Whether each moved at its first attempt, which those of engine
+/// rtm need not: a transaction can be aborted by what has nothing to do with it.
+fn move_run(campaign: &mut Campaign, options: &Options, node: i32, count: u64) -> Result<bool> {
+    let may_fail = options.campaign.engine == "rtm";
+    let calls = if may_fail { CALLS } else { 1 };
+    for call in 0..calls {
+        let report = campaign.move_even_if_there(node)?;
+        let attempts: u64 = report
+            .results
+            .iter()
+            .map(|page| u64::from(page.attempts))
+            .sum();
+        let at_once = call == 0 && attempts == count;
+        ensure!(
+            may_fail || at_once,
+            "of {count} quiet pages {} were moved, in {attempts} attempts: {:?}",
+            report.pages_moved,
+            report.error
+        );
+        if report.pages_moved == count {
+            return Ok(at_once);
+        }
+    }
+    bail!("{count} quiet pages were not moved by {calls} calls")
 }
 
 /// Moves everything, and meets DMAs.

@@ -4,6 +4,7 @@
 
 pub mod devtlb;
 pub mod dmesg;
+mod runs;
 pub mod tap;
 pub mod trace;
 pub mod verdict;

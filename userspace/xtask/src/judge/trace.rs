@@ -39,6 +39,11 @@ impl Span {
     pub fn covers(&self, address: u64) -> bool {
         (self.first..=self.last).contains(&address)
     }
+
+    /// Whether `other` lies within it.
+    pub fn holds(&self, other: &Self) -> bool {
+        self.covers(other.first) && self.covers(other.last)
+    }
 }
 
 impl fmt::Display for Span {
