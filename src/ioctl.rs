@@ -279,11 +279,12 @@ fn start_move(region: &Region, args: &mut abi::Move) -> Result {
         return Err(EINVAL);
     }
     let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
+    let size = result_size(args)?;
     let results = match args.results {
         0 => None,
         address => Some(Results {
             array: UserArray::new(address)?,
-            size: result_size(args)?,
+            size,
         }),
     };
     if let Some(results) = results {

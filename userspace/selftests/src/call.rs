@@ -39,6 +39,10 @@ unsafe impl Plain for uapi::RegionQuery {}
 unsafe impl Plain for uapi::DeviceList {}
 // SAFETY: as above.
 unsafe impl Plain for uapi::Move {}
+// SAFETY: as above.
+unsafe impl Plain for uapi::VerdictSet {}
+// SAFETY: as above.
+unsafe impl Plain for uapi::Experiment {}
 
 impl Call {
     pub fn new<T: Plain>(name: &'static str, request: u32, argument: T, v0: usize) -> Self {

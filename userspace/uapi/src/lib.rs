@@ -11,6 +11,7 @@ pub mod address;
 pub mod control;
 pub mod errno;
 pub mod error;
+pub mod machine;
 pub mod text;
 pub mod window;
 

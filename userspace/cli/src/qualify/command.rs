@@ -10,7 +10,7 @@ use pagemove_uapi::{Control, Error, PciAddress, Verdict, FORMAT_UNKNOWN};
 use super::args::QualifyArgs;
 use super::decide::{self, Judgement};
 use super::list;
-use super::machine::Machine;
+use pagemove_uapi::machine::Machine;
 use super::report::{Found, Outcome};
 use super::store::{self, Store};
 use super::subject::{self, Subject};

@@ -11,7 +11,6 @@ mod evidence;
 mod faults;
 mod list;
 mod load;
-mod machine;
 mod moves;
 mod report;
 mod store;

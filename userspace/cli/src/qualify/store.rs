@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Verdict, MAX_VERDICTS, VERDICT_FILE, VERDICT_MAGIC};
 
-use super::machine::Machine;
+use pagemove_uapi::machine::Machine;
 
 const HEADER: usize = 8;
 const EACH: usize = size_of::<Verdict>();

@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 use pagemove_uapi::{
-    self as uapi, Control, DeviceList, Info, RegionList, RegionQuery, RegionSetup, PAGE_SIZE,
+    self as uapi, Control, DeviceList, Info, RegionList, RegionQuery, RegionSetup, Verdict, VerdictSet,
+    PAGE_SIZE,
 };
 
 use super::{argument, State};
@@ -16,7 +17,7 @@ const KERNEL: usize = 0xffff_8880_0000_0000;
 
 /// Each ioctl, with a structure that works. The bench's region lives as long as
 /// the cases that use it.
-fn templates(bench: &Bench) -> Vec<Call> {
+fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
     // A page that is at its destination: it works and moves nothing.
     let mut moving = argument(bench);
     moving.node = bench.nodes.here;
@@ -30,6 +31,10 @@ fn templates(bench: &Bench) -> Vec<Call> {
         id: bench.region.id,
         length: PAGE_SIZE as u64,
         entries: std::ptr::from_mut(place) as u64,
+        ..Default::default()
+    };
+    let verdict_set = VerdictSet {
+        verdict,
         ..Default::default()
     };
     vec![
@@ -58,13 +63,30 @@ fn templates(bench: &Bench) -> Vec<Call> {
             DeviceList::default(),
             uapi::DEVICE_LIST_SIZE_V0,
         ),
+        Call::zeroes(
+            "session list",
+            uapi::IOC_SESSION_LIST,
+            uapi::SESSION_LIST_SIZE_V0,
+        ),
+        Call::zeroes(
+            "verdict list",
+            uapi::IOC_VERDICT_LIST,
+            uapi::VERDICT_LIST_SIZE_V0,
+        ),
+        Call::new(
+            "verdict set",
+            uapi::IOC_VERDICT_SET,
+            verdict_set,
+            uapi::VERDICT_SET_SIZE_V0,
+        ),
         Call::new("move", uapi::IOC_MOVE, moving, uapi::MOVE_SIZE_V0),
         Call::zeroes("stats", uapi::IOC_STATS, uapi::STATS_SIZE_V0),
     ]
 }
 
-pub fn cases(bench: &Bench) -> Vec<Case<State>> {
-    let mut cases: Vec<Case<State>> = templates(bench).into_iter().flat_map(of_call).collect();
+pub fn cases(bench: &Bench, verdict: Verdict) -> Vec<Case<State>> {
+    let templates = templates(bench, verdict);
+    let mut cases: Vec<Case<State>> = templates.into_iter().flat_map(of_call).collect();
     cases.push(case("an unknown number: ENOTTY", |_| {
         let call = Call::zeroes("unknown", uapi::IOC_TYPE << 8 | 0x3f, 64);
         expect_errno("0x3f", call.clone().issue(&Control::open()?), libc::ENOTTY)
@@ -135,7 +157,7 @@ fn of_call(call: Call) -> Vec<Case<State>> {
         pointed(&call, "an address that nothing has", 0x10_0000),
     ];
     if call.has_flags {
-        for bit in [if call.name == "move" { 2 } else { 0 }, 31] {
+        for bit in [if call.name == "move" { 5 } else { 0 }, 31] {
             let flagged = call.clone().with_flag(1 << bit);
             let name = format!("{}: unknown flag {bit}: EOPNOTSUPP", call.name);
             cases.push(case(name, move |_| try_call(&flagged, libc::EOPNOTSUPP)));

@@ -5,10 +5,12 @@
 mod access;
 mod calls;
 mod devices;
+mod experiments;
 mod memory;
 mod mmaps;
 mod moves;
 mod regions;
+mod verdicts;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,12 +101,15 @@ fn argument(bench: &Bench) -> Move {
 }
 
 pub fn main(_: &[String]) -> ExitCode {
-    let bench = match Bench::open(PAGES) {
-        Ok(bench) => bench,
+    let opened = Bench::open(PAGES).and_then(|bench| Ok((bench, verdicts::harmless()?)));
+    let (bench, verdict) = match opened {
+        Ok(opened) => opened,
         Err(error) => return tap::fail_all(&error),
     };
-    let mut cases = calls::cases(&bench);
+    let mut cases = calls::cases(&bench, verdict);
     cases.extend(moves::cases());
+    cases.extend(experiments::cases());
+    cases.extend(verdicts::cases(verdict));
     cases.extend(regions::cases());
     cases.extend(mmaps::cases());
     cases.extend(memory::cases());

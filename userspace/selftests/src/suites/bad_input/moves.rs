@@ -3,7 +3,8 @@
 
 use anyhow::{ensure, Result};
 use pagemove_uapi::{
-    self as uapi, Call, Error, Move, MoveReport, MAX_MOVE_PAGES, MAX_RETRIES, PAGE_SIZE,
+    self as uapi, Call, Control, Error, Move, MoveReport, PageResult, MAX_MOVE_PAGES, MAX_RETRIES,
+    PAGE_SIZE,
 };
 
 use super::{argument, refused, State};
@@ -65,10 +66,28 @@ const WRONG: &[Wrong] = &[
     ),
     ("the greatest node number", |m| m.node = i32::MAX, NO_NODE),
     (
-        "engine 2",
-        |m| m.engine = 2,
+        "engine rtm on a CPU without RTM",
+        |m| m.engine = uapi::ENGINE_RTM,
+        (libc::EOPNOTSUPP, uapi::REASON_NO_RTM),
+    ),
+    (
+        "engine 3",
+        |m| m.engine = 3,
         (libc::EOPNOTSUPP, uapi::REASON_NONE),
     ),
+    ("results of a byte", |m| m.result_size = 1, INVALID),
+    (
+        "results of a byte less than the first",
+        |m| m.result_size = uapi::PAGE_RESULT_SIZE_V0 as u32 - 1,
+        INVALID,
+    ),
+    (
+        "results longer than any",
+        |m| m.result_size = size_of::<PageResult>() as u32 + 8,
+        INVALID,
+    ),
+    ("4294967295 bytes of a result", |m| m.result_size = u32::MAX, INVALID),
+    ("a reserved member that is not 0", |m| m.reserved = 1, INVALID),
     (
         "engine 4294967295",
         |m| m.engine = u32::MAX,
@@ -123,6 +142,17 @@ pub fn cases() -> Vec<Case<State>> {
             Ok(Pass)
         },
     ));
+    cases.push(Case::new(
+        "move: pages of another file's region as scratch: EACCES",
+        |state: &mut State| {
+            let mut argument = argument(state.bench()?);
+            argument.flags = uapi::MOVE_SCRATCH;
+            let report = issue_on(&Control::open()?, &mut argument);
+            refused(&report, &[], (libc::EACCES, uapi::REASON_NOT_SCRATCH))?;
+            state.nothing_moved()?;
+            Ok(Pass)
+        },
+    ));
     for (what, pointer) in [
         ("a kernel address", 0xffff_8880_0000_0000),
         ("an unmapped address", 0x10_0000),
@@ -162,12 +192,16 @@ fn of_wrong((what, spoil, expected): &'static Wrong) -> Case<State> {
 
 /// The call with the structure as it is, which no library would make.
 fn issue(state: &State, argument: &mut Move) -> Result<MoveReport> {
+    Ok(issue_on(&state.bench()?.control, argument))
+}
+
+fn issue_on(control: &Control, argument: &mut Move) -> MoveReport {
     use std::os::fd::AsFd;
-    let file = state.bench()?.control.file().as_fd();
+    let file = control.file().as_fd();
     // SAFETY: the structure is whole. Where it names results the kernel has to
     // refuse the pointer.
     let result = unsafe { uapi::raw_ioctl(file, uapi::IOC_MOVE, (&raw mut *argument).cast()) };
-    Ok(MoveReport {
+    MoveReport {
         pages_moved: argument.pages_moved,
         pages_done: argument.pages_done,
         pages_there: argument.pages_there,
@@ -176,7 +210,7 @@ fn issue(state: &State, argument: &mut Move) -> Result<MoveReport> {
         error: result
             .err()
             .map(|errno| Error::with_reason(Call::Move, errno, argument.reason)),
-    })
+    }
 }
 
 /// The last two pages of the region and two behind it, all of which would stay
