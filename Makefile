@@ -6,6 +6,10 @@ MANIFEST := userspace/Cargo.toml
 CHECKER := cargo run --quiet --release --locked --manifest-path $(MANIFEST) --package pagemove-check --
 XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask --
 
+# What cargo makes on its way outlives the checkout: most of it is the crates of others.
+# (Cargo 1.91; older ones keep it in the checkout.)
+export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo
+
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep sabotage \
 	model mutants bench plot demo clean help cargo
@@ -42,7 +46,7 @@ mutants: cargo ## leave out one step of the protocol: does the model notice? ONL
 	@$(CHECKER) mutants --traces build/traces $(if $(ONLY),--only "$(ONLY)")
 
 bench: cargo ## what the engine's own work costs: polls of the clock, pages of a batch
-	@cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-rtm --bench costs
+	@cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-bench --bench costs
 
 plot: cargo ## draw Documentation/controller.svg: the controller of rtm against fixed schedules
 	@cargo run --quiet --release --locked --manifest-path $(MANIFEST) --package pagemove-sim \
