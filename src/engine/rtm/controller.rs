@@ -198,7 +198,11 @@ impl Controller {
 
     fn lengthen_wait(&mut self, phase2: u64) {
         let wait = self.times.wait();
-        let enough = longest(bucket_of(phase2)).saturating_add(self.line);
+        let enough = match phase2 < wait {
+            // The helper stalled after it had read the clock: nobody knows for how long.
+            true => u64::MAX,
+            false => longest(bucket_of(phase2)).saturating_add(self.line),
+        };
         let longer = grown(wait, self.timeouts).min(enough).max(wait);
         // INVARIANT: not shorter, since `fit` puts the last slot no earlier than asked.
         self.put(self.times, longer);

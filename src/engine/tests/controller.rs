@@ -192,6 +192,25 @@ fn timeouts_lengthen_the_wait_more_and_more() {
     assert!(controller.times().wait() > 3 * before);
 }
 
+/// The helper stalls after it has read the clock, so its measure shows nothing.
+#[test]
+fn timeouts_lengthen_the_wait_though_phase_2_was_short() {
+    let mut controller = after(500, 1000, 3000);
+    let before = controller.times().wait();
+    let mut steps = std::vec::Vec::new();
+    for _ in 0..6 {
+        let wait = controller.times().wait();
+        controller.learn(Sample::Timeout { phase2: 3000 });
+        steps.push(controller.times().wait() - wait);
+    }
+    assert!(steps.windows(2).all(|pair| pair[0] <= pair[1]) && steps[5] > 4 * steps[0], "{steps:?}");
+    for _ in 0..4000 {
+        let sample = outcome(&controller.times(), 1000, 3000);
+        controller.learn(sample);
+    }
+    assert!(controller.times().wait() < 2 * before);
+}
+
 #[test]
 fn commits_shorten_down_to_what_is_measured() {
     let start = Controller::new(BOUNDS).times();
