@@ -11,7 +11,7 @@ use crate::params;
 use crate::spin::Spin;
 use engine::rtm::{Command, Duty, Generation, Helper, Helping, Report, Request};
 use engine::{
-    ApertureError, Checksum, InvalidateError, PageSpan, PhysAddr, Progress, Steps, Transfer,
+    ApertureError, Checksum, InvalidateError, Iova, PageSpan, PhysAddr, Progress, Steps, Transfer,
 };
 use kernel::str::CStr;
 use kernel::sync::Arc;
@@ -32,6 +32,7 @@ impl Work for HelperSide {
             hold: None,
             end: Ok(()),
             without: Steps::empty(),
+            first: Iova(0),
         };
         let mut spin = Spin::default();
         loop {
@@ -39,7 +40,7 @@ impl Work for HelperSide {
             if idle && self.pair.is_ending() {
                 return;
             }
-            params::stall(helper.duty());
+            params::stall(helper.duty(), machine.first);
             let without = machine.without;
             let progress = helper.step(&mut machine, without);
             if progress != Progress::Waiting {
@@ -69,6 +70,8 @@ struct HelperMachine<'a> {
     /// How the invalidation ended.
     end: Result<(), InvalidateError>,
     without: Steps,
+    /// The first page of the attempt.
+    first: Iova,
 }
 
 impl Transfer for HelperMachine<'_> {
@@ -130,6 +133,7 @@ impl Helping for HelperMachine<'_> {
         let data = unsafe { self.pair.data() };
         self.hold = data.hold.take();
         self.without = data.without;
+        self.first = data.request.map_or(Iova(0), |request| request.span.first());
         data.request
     }
 

@@ -125,6 +125,10 @@ module! {
             default: 1000,
             description: "from the first stall on for so many ms",
         },
+        stall_iova: u64 {
+            default: 0,
+            description: "only when the page at this IOVA is the first that is moved; 0: any",
+        },
         mark: u8 {
             default: 0,
             description: "1: mark begin and end of each copy in QEMU's trace (QEMU only)",

@@ -5,7 +5,7 @@ use crate::module_parameters;
 #[cfg(pagemove_test)]
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{Bounds, Duty};
-use engine::Steps;
+use engine::{Iova, Steps};
 
 /// Whether an IOMMU is used whose walker does not snoop: emulators report that
 /// although their memory is coherent.
@@ -78,9 +78,9 @@ pub(crate) fn pretends_gone() -> bool {
 }
 
 /// Lets the helper stall before one of its steps, if asked to: so long each time, from
-/// the first time on for so many ms.
+/// the first time on for so many ms. `first`: of what is moved.
 #[cfg(pagemove_test)]
-pub(crate) fn stall(duty: Duty) {
+pub(crate) fn stall(duty: Duty, first: Iova) {
     static UNTIL: AtomicU64 = AtomicU64::new(0);
     let step = match duty {
         Duty::Idle => return,
@@ -95,7 +95,8 @@ pub(crate) fn stall(duty: Duty) {
         Duty::Signal { .. } => 9,
         Duty::Report(_) => 10,
     };
-    if *module_parameters::stall_step.value() != step {
+    let iova = *module_parameters::stall_iova.value();
+    if *module_parameters::stall_step.value() != step || (iova != 0 && iova != first.0) {
         return;
     }
     let now = crate::ffi::now();
@@ -108,7 +109,7 @@ pub(crate) fn stall(duty: Duty) {
 
 /// The shipped helper never stalls.
 #[cfg(not(pagemove_test))]
-pub(crate) fn stall(_duty: Duty) {}
+pub(crate) fn stall(_duty: Duty, _first: Iova) {}
 
 /// Whether to mark copies in the emulator's trace.
 #[cfg(pagemove_test)]
