@@ -100,17 +100,23 @@ fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec
     prepare(&setup, tests);
     let bar = bar(tests.len());
     let (in_vm, here): (Vec<&Test>, Vec<&Test>) = tests.iter().partition(|test| test.vm.is_some());
+    let in_crowd = |test: &&Test| test.vm.as_ref().is_some_and(|guest| guest.crowd);
+    let (crowd, alone): (Vec<&Test>, Vec<&Test>) = in_vm.into_iter().partition(in_crowd);
     let mut finished = Vec::new();
     // Host tests use all CPUs by themselves, and a VM beside them would be slow.
     batch(&setup, &here, 1, &bar, &mut finished);
-    batch(&setup, &in_vm, jobs.unwrap_or_else(default_jobs), &bar, &mut finished);
+    batch(&setup, &crowd, jobs.unwrap_or_else(|| fitting(1)), &bar, &mut finished);
+    batch(&setup, &alone, jobs.unwrap_or_else(|| fitting(CPUS)), &bar, &mut finished);
     bar.finish_and_clear();
     Ok(finished)
 }
 
-/// Each VM has two CPUs that are busy all the time, and 3 GiB of memory.
-fn default_jobs() -> usize {
-    let by_cpus = thread::available_parallelism().map_or(1, |count| count.get()) / 2;
+/// CPUs of a VM. In a test that is about time they are busy all the time.
+const CPUS: usize = 2;
+
+/// How many VMs of 3 GiB fit, if each gets so many CPUs.
+fn fitting(cpus: usize) -> usize {
+    let by_cpus = thread::available_parallelism().map_or(1, |count| count.get()) / cpus;
     let by_memory = available_mib().map_or(1, |mib| mib / 4096);
     by_cpus.min(by_memory).max(1)
 }

@@ -91,6 +91,9 @@ pub struct Guest {
     /// them.
     #[serde(default)]
     pub trace: Vec<String>,
+    /// Nothing in it is about time: other VMs may run beside it, one for each CPU.
+    #[serde(default)]
+    pub crowd: bool,
     /// A test of the runner or of a judge: the run has to fail with this text in a reason.
     pub red: Option<String>,
 }
