@@ -128,6 +128,7 @@ impl Drop for GuestProcess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::Script;
 
     #[test]
     fn a_guest_that_fails_at_once_says_why() {
@@ -149,17 +150,9 @@ mod tests {
 
     #[test]
     fn a_guest_that_dies_is_noticed() {
-        let script = tempfile::tempdir().unwrap();
-        let path = script.path().join("guest");
         let layout = r#"{"device":"0:0","kind":"edu","driver":"d","pid":1,"region":null,"iova":0,"length":0,"control_pages":0,"cpu_pages":0,"data_pages":0}"#;
-        std::fs::write(
-            &path,
-            format!("#!/bin/sh\necho '{layout}'\nread line\nexit 0\n"),
-        )
-        .unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
-        let mut guest = GuestProcess::spawn(path.into_os_string(), &[]).unwrap();
+        let script = Script::new(&format!("echo '{layout}'\nread line\nexit 0\n"));
+        let mut guest = GuestProcess::spawn(script.path.clone().into_os_string(), &[]).unwrap();
         assert!(guest
             .status()
             .unwrap_err()

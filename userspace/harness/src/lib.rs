@@ -21,6 +21,8 @@ pub mod pci;
 pub mod random;
 pub mod removal;
 pub mod sabotage;
+#[cfg(test)]
+mod script;
 pub mod slot;
 pub mod soak;
 pub mod storm;

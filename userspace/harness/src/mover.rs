@@ -238,6 +238,7 @@ fn check(report: &Report) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::Script;
 
     #[test]
     fn a_tool_that_prints_much_does_not_hang() {
@@ -246,13 +247,9 @@ mod tests {
             iova: 0,
             length: 0,
         };
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("tool");
-        std::fs::write(&path, "#!/bin/sh\nyes | head -c 1000000\n").unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
+        let script = Script::new("yes | head -c 1000000\n");
         let mover = Mover {
-            program: path.to_string_lossy().into_owned(),
+            program: script.path.to_string_lossy().into_owned(),
             engine: "auto".to_string(),
             retries: 0,
             no_verify: false,

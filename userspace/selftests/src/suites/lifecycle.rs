@@ -190,8 +190,15 @@ fn while_vfio_maps(_: &mut KernelLog) -> Outcome {
 fn while_asleep(_: &mut KernelLog) -> Outcome {
     for _ in 0..3 {
         drop(Bench::open(16)?);
-        std::thread::sleep(Duration::from_secs(3));
-        let pages = Control::open()?.stats()?.region_pages;
+        let mut pages = u64::MAX;
+        // A busy host needs longer, a page that is kept by the sleep stays all the time.
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_secs(3));
+            pages = Control::open()?.stats()?.region_pages;
+            if pages == 0 {
+                break;
+            }
+        }
         ensure!(pages == 0, "{pages} pages are kept while their process sleeps");
     }
     now_unloads()
