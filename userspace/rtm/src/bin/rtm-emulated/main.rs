@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// Seconds after which the program is in a loop, and ends itself.
 const LIMIT: u32 = 900;
 /// Random plans that are compared.
-const CASES: u64 = 2000;
+const CASES: u64 = 800;
 
 /// One result: what it shows, and what is wrong.
 pub type Outcome = Result<(), String>;
