@@ -97,14 +97,23 @@ fn exit(good: bool) -> ExitCode {
 
 fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec<Finished<'a>>> {
     let setup = Setup::new(place)?;
-    prepare(&setup, tests);
     let bar = bar(tests.len());
     let (in_vm, here): (Vec<&Test>, Vec<&Test>) = tests.iter().partition(|test| test.vm.is_some());
+    let any_vm = !in_vm.is_empty();
     let in_crowd = |test: &&Test| test.vm.as_ref().is_some_and(|guest| guest.crowd);
     let (crowd, alone): (Vec<&Test>, Vec<&Test>) = in_vm.into_iter().partition(in_crowd);
+    let (with_root, here): (Vec<&Test>, Vec<&Test>) = here.into_iter().partition(|test| test.kernel_source || test.binary);
     let mut finished = Vec::new();
-    // Host tests use all CPUs by themselves, and a VM beside them would be slow.
-    batch(&setup, &here, 1, &bar, &mut finished);
+    // Host tests use all CPUs by themselves, and a VM beside them would be slow. To make the
+    // build root is for the most part waiting for packages.
+    thread::scope(|scope| {
+        if any_vm {
+            scope.spawn(|| setup.root());
+        }
+        batch(&setup, &here, 1, &bar, &mut finished);
+    });
+    prepare(&setup, tests);
+    batch(&setup, &with_root, 1, &bar, &mut finished);
     batch(&setup, &crowd, jobs.unwrap_or_else(|| fitting(1)), &bar, &mut finished);
     batch(&setup, &alone, jobs.unwrap_or_else(|| fitting(CPUS)), &bar, &mut finished);
     bar.finish_and_clear();
