@@ -93,6 +93,7 @@ extern "C" {
     pub(crate) fn pagemove_mm_grab(mm: *mut mm_struct);
     pub(crate) fn pagemove_mm_drop(mm: *mut mm_struct);
     pub(crate) fn pagemove_mm_count(mm: *mut mm_struct) -> c_int;
+    pub(crate) fn pagemove_mm_count_stopped(mm: *mut mm_struct) -> c_int;
     pub(crate) fn pagemove_mm_is_used(mm: *mut mm_struct) -> bool;
 
     pub(crate) fn pagemove_capable() -> bool;

@@ -11,7 +11,9 @@
 //! Other references (an open /proc file, KVM) only delay it. So does a CPU that
 //! idles, or runs a kernel thread, on the mm of the task before (a lazy TLB): where
 //! a process sleeps, that is its own. The worker that looks does not count the
-//! reference of the CPU it runs on, and looks from each CPU in turn.
+//! reference of the CPU it runs on, and looks from each CPU in turn. Several CPUs may
+//! idle on one mm, for as long as nothing else runs there: so now and then all are
+//! stopped and asked.
 
 use crate::ffi;
 use kernel::prelude::*;
@@ -38,6 +40,15 @@ kernel::sync::global_lock! {
 pub(crate) unsafe fn init() {
     // SAFETY: the caller's contract.
     unsafe { KNOWN.init() };
+}
+
+/// How to look at the references to an mm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Without that of this CPU.
+    FromHere,
+    /// Without those of all CPUs, which are stopped for that.
+    Stopped,
 }
 
 /// A shared reference to an mm. Taking and dropping one locks the table, below
@@ -82,9 +93,14 @@ impl Handle {
     /// The count is read first. If there are still users afterwards there were
     /// some then, and one of the count is theirs; if there are none any more, an
     /// old count can only be too high, and the answer a late yes.
-    pub(crate) fn is_quiet(&self) -> bool {
-        // SAFETY: we hold a reference.
-        let count = unsafe { ffi::pagemove_mm_count(self.0) };
+    pub(crate) fn is_quiet(&self, look: Look) -> bool {
+        // SAFETY: we hold a reference; the caller is a work item and holds no spinlock.
+        let count = unsafe {
+            match look {
+                Look::FromHere => ffi::pagemove_mm_count(self.0),
+                Look::Stopped => ffi::pagemove_mm_count_stopped(self.0),
+            }
+        };
         // SAFETY: we hold a reference.
         let used = unsafe { ffi::pagemove_mm_is_used(self.0) };
         count == if used { 2 } else { 1 }

@@ -5,6 +5,7 @@
 //! what it waits for. Each listed region holds the module, so that rmmod is
 //! refused while one waits.
 
+use crate::mms::Look;
 use crate::{ffi, registry};
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::bindings;
@@ -15,9 +16,16 @@ static WAIT: AtomicU32 = AtomicU32::new(FIRST_WAIT);
 const FIRST_WAIT: u32 = 10;
 const LONGEST_WAIT: u32 = 1000;
 
+/// Looks since a region was closed.
+static LOOKS: AtomicU32 = AtomicU32::new(0);
+/// From this one on, the looks whose number is a power of two stop the CPUs: it is 1.3 s after
+/// the close, then after 10 s, 26 s, and so on.
+const FIRST_STOP: u32 = 8;
+
 /// Looks soon, because a region was just closed.
 pub(crate) fn soon() {
     WAIT.store(FIRST_WAIT, Ordering::Relaxed);
+    LOOKS.store(0, Ordering::Relaxed);
     // SAFETY: the work item is static and initialised.
     unsafe { ffi::pagemove_reclaim_soon() };
 }
@@ -38,8 +46,13 @@ impl Drop for Reclaimer {
 extern "C" fn pagemove_reclaim() -> u32 {
     let mut waiting = false;
     let mut n = 0;
+    let looks = LOOKS.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    let look = match looks >= FIRST_STOP && looks.is_power_of_two() {
+        true => Look::Stopped,
+        false => Look::FromHere,
+    };
     while let Some(region) = registry::nth_region(n) {
-        if region.try_free() {
+        if region.try_free(look) {
             registry::remove_region(region.id);
             drop(region);
             // SAFETY: the reference of the region, taken when it was listed. The

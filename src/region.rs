@@ -381,9 +381,9 @@ impl Region {
     }
 
     /// Frees every page of a closed region, if nothing can reach them any more.
-    pub(crate) fn try_free(&self) -> bool {
+    pub(crate) fn try_free(&self, look: mms::Look) -> bool {
         let mut inner = self.inner.lock();
-        if !inner.closed || inner.untracked || !inner.mms.iter().all(mms::Handle::is_quiet) {
+        if !inner.closed || inner.untracked || !inner.mms.iter().all(|mm| mm.is_quiet(look)) {
             return false;
         }
         if inner.map.iter().any(Entry::is_claimed) {
