@@ -25,6 +25,7 @@ pub const IOC_SESSION_LIST: u32 = (IOC_TYPE << 8) | 0x07;
 pub const IOC_EXPERIMENT: u32 = (IOC_TYPE << 8) | 0x08;
 pub const IOC_VERDICT_SET: u32 = (IOC_TYPE << 8) | 0x09;
 pub const IOC_VERDICT_LIST: u32 = (IOC_TYPE << 8) | 0x0a;
+pub const IOC_APERTURE_LIST: u32 = (IOC_TYPE << 8) | 0x0b;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
 pub const MAX_MOVE_PAGES: u32 = 262144;
@@ -96,6 +97,12 @@ pub const REASON_ENCRYPTED: u32 = 24;
 pub const REASON_STUCK: u32 = 25;
 /// the page is not one of the caller's own region, which an experiment needs
 pub const REASON_NOT_SCRATCH: u32 = 26;
+/// there is no aperture with this number, or it is being unbound: see PAGEMOVE_IOC_APERTURE_LIST
+pub const REASON_NO_APERTURE: u32 = 27;
+/// the offset is not that of a page in the aperture
+pub const REASON_NO_SLOT: u32 = 28;
+/// another page is at this offset of the aperture
+pub const REASON_SLOT_TAKEN: u32 = 29;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set
@@ -212,6 +219,10 @@ pub const FINDING_AD_SET: u32 = 1 << 6;
 pub const VERDICT_SET_SIZE_V0: usize = 48;
 pub const MAX_VERDICTS: usize = 64;
 pub const VERDICT_LIST_SIZE_V0: usize = 24;
+pub const APERTURE_LIST_SIZE_V0: usize = 24;
+/// the link is up
+pub const APERTURE_UP: u32 = 1 << 0;
+pub const MAX_APERTURES: u32 = 64;
 pub const VERDICT_FILE: &str = "pagemove/verdicts";
 /// "PGV1"
 pub const VERDICT_MAGIC: u32 = 0x3156_4750;
@@ -344,7 +355,8 @@ pub struct Move {
     pub result_size: u32,
     pub editor_cpu: u32,
     pub helper_cpu: u32,
-    pub reserved: u32,
+    pub aperture: u32,
+    pub targets: u64,
 }
 
 #[repr(C)]
@@ -422,6 +434,29 @@ pub struct VerdictList {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
+pub struct Aperture {
+    pub id: u32,
+    pub flags: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub bar: u32,
+    pub length: u64,
+    pub pages: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ApertureList {
+    pub size: u32,
+    pub flags: u32,
+    pub entries: u64,
+    pub capacity: u32,
+    pub count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct VerdictFile {
     pub magic: u32,
     pub count: u32,
@@ -477,7 +512,9 @@ const_assert_eq!(core::mem::size_of::<RegionSetup>(), REGION_SETUP_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionQuery>(), REGION_QUERY_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<DeviceList>(), DEVICE_LIST_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0 + 16);
+const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0 + 24);
+const_assert_eq!(core::mem::size_of::<Aperture>(), 32);
+const_assert_eq!(core::mem::size_of::<ApertureList>(), APERTURE_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);
 const_assert_eq!(core::mem::size_of::<Device>(), 40);

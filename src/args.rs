@@ -37,6 +37,7 @@ args! {
     Experiment EXPERIMENT_SIZE_V0,
     VerdictSet VERDICT_SET_SIZE_V0,
     VerdictList VERDICT_LIST_SIZE_V0,
+    ApertureList APERTURE_LIST_SIZE_V0,
 }
 
 /// Longer structures than this are nonsense.
@@ -106,6 +107,8 @@ unsafe impl Element for abi::PageResult {}
 unsafe impl Element for abi::Session {}
 // SAFETY: as above.
 unsafe impl Element for abi::Verdict {}
+// SAFETY: as above.
+unsafe impl Element for abi::Aperture {}
 
 /// An array in user memory, checked for overflow.
 #[derive(Clone, Copy)]
@@ -118,6 +121,17 @@ impl UserArray {
         Ok(Self {
             address: usize::try_from(address).map_err(|_| EFAULT)?,
         })
+    }
+
+    /// Reads the first `count` words.
+    pub(crate) fn read(self, count: usize) -> Result<KVVec<u64>> {
+        let mut words = KVVec::from_elem(0, count, GFP_KERNEL)?;
+        let bytes = count.checked_mul(size_of::<u64>()).ok_or(EINVAL)?;
+        let mut reader = UserSlice::new(UserPtr::from_addr(self.address), bytes).reader();
+        for word in words.iter_mut() {
+            *word = reader.read::<u64>()?;
+        }
+        Ok(words)
     }
 
     /// Writes `values` from element `first` on.

@@ -2,20 +2,21 @@
 //! The pages of one batch: found, claimed, moved, and freed.
 
 use crate::aliases::Aliases;
+use crate::backing::{self, Backing};
 use crate::claim::Claim;
-use crate::device::Hold;
+use crate::device::{Hold, RoomToKeep};
 use crate::domain::Choice;
 use crate::machine::KernelMachine;
 use crate::mover::{Request, NOT_TRIED};
 use crate::order::{Methods, Order};
-use crate::page::{self, OwnedPage};
+use crate::page::{self, Tag};
 use crate::refusal::Refusal;
 use crate::retired::Retired;
 use crate::stats::{self, Counter};
-use crate::{abi, ffi, params, session};
+use crate::{abi, aperture, ffi, params, session};
 use core::sync::atomic::AtomicBool;
 use engine::{
-    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, WalkError,
+    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, WalkError,
     PAGE_SIZE,
 };
 use kernel::prelude::*;
@@ -27,7 +28,7 @@ pub(crate) struct Batch {
     goes: KVec<bool>,
     moves: KVec<PageMove>,
     claims: KVec<Claim>,
-    ends: KVec<OwnedPage>,
+    ends: KVec<Backing>,
 }
 
 impl Batch {
@@ -40,13 +41,15 @@ impl Batch {
         })
     }
 
-    /// Finds and claims the pages of the span, up to the first that is refused.
+    /// Finds and claims the pages of the span, up to the first that is refused. `first`:
+    /// how many pages of the call are before it.
     pub(crate) fn find(
         &mut self,
         request: &Request,
         aliases: &Aliases,
         hold: &Hold,
         span: PageSpan,
+        first: u64,
     ) -> Result<(), Refusal> {
         let top = hold.domain.top().ok_or(Refusal::Iommu)?;
         let mut machine = KernelMachine {
@@ -69,14 +72,11 @@ impl Batch {
             if let Some(refusal) = aliases.refusal(leaf.page) {
                 return Err(refusal);
             }
-            if page::node_of(leaf.page) == Some(request.node) && !request.even_if_there {
+            if request.to.is_at(backing::place_of(leaf.page)) && !request.even_if_there {
                 self.goes.push(false, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
                 continue;
             }
-            let end = claim
-                .region
-                .new_end(claim.index, request.node)
-                .map_err(|_| Refusal::NoMemory)?;
+            let end = request.to.end_for(&claim, first.saturating_add(n))?;
             let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
             self.moves.push(page, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
             self.claims.push(claim, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
@@ -144,6 +144,23 @@ impl Batch {
         Ok(())
     }
 
+    /// How many pages were found.
+    pub(crate) fn len(&self) -> usize {
+        self.moves.len()
+    }
+
+    /// Pages that have gone to an aperture keep their pins in VFIO, those that came home
+    /// give theirs up with the hold, which is not over yet.
+    pub(crate) fn keep_pins(&self, room: &RoomToKeep<'_>) {
+        for page in self.moves.iter().filter(|page| page.maps_end()) {
+            match (page::is_memory(page.start), page::is_memory(page.end)) {
+                (true, false) => room.keep(page.iova),
+                (false, true) => room.end_kept(page.iova),
+                _ => {}
+            }
+        }
+    }
+
     /// Frees what is not mapped any more and says what became of each page. The
     /// hold is over, unless a helper is `stuck` with it.
     pub(crate) fn settle(
@@ -161,7 +178,7 @@ impl Batch {
                     ..NOT_TRIED
                 }
             } else if let Some(((page, end_page), claim)) = moved.next() {
-                free_other(page, end_page, retired, stuck);
+                free_other(page, claim.tag(), end_page, retired, stuck);
                 let maps_end = page.maps_end();
                 let (region, index) = (claim.region.clone(), claim.index);
                 drop(claim);
@@ -181,7 +198,7 @@ impl Batch {
 }
 
 /// Frees START of a page that was moved, or END of one that was not.
-fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired, stuck: bool) {
+fn free_other(page: &PageMove, tag: Tag, end: Backing, retired: &mut Retired, stuck: bool) {
     if !page.is_settled() {
         // An invalidation after the commit did not complete: a device may still
         // use the page that is not mapped. It is never used again.
@@ -190,7 +207,7 @@ fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired, stuck: boo
     }
     match (page.outcome(), page.maps_end()) {
         (Outcome::Moved, _) => {
-            let _ = end.into_phys();
+            let end = end.into_phys();
             if stuck {
                 // VFIO remembers its frame as pinned as long as the helper does not
                 // come back. It is never used again.
@@ -204,8 +221,16 @@ fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired, stuck: boo
             // SAFETY: no CPU maps START (the hold took it out, and the region names
             // END since); no entry maps it, and the invalidations that followed are
             // complete; VFIO's pin on its frame ended with the hold.
-            if let Some(start) = unsafe { OwnedPage::from_phys(page.start) } {
-                retired.add(start);
+            match unsafe { Backing::from_phys(page.start) } {
+                // It is kept: VFIO's pin on it goes on.
+                Some(Backing::Memory(start)) if !page::is_memory(end) => {
+                    retired.add_home(start, end, tag);
+                }
+                Some(start) => {
+                    hand_over_home(&start, end, tag);
+                    retired.add(start);
+                }
+                None => {}
             }
         }
         // Hardware broke its promise: whoever writes to the other page may still
@@ -216,6 +241,15 @@ fn free_other(page: &PageMove, end: OwnedPage, retired: &mut Retired, stuck: boo
         // Nothing ever mapped END, or for an instant only (an entry that was
         // overwritten), and the invalidation after that is complete.
         (Outcome::Aborted(_) | Outcome::NotTried, _) => drop(end),
+    }
+}
+
+/// From one aperture to another: the frame goes along.
+fn hand_over_home(start: &Backing, end: PhysAddr, tag: Tag) {
+    if let (Backing::Window(slot), false) = (start, page::is_memory(end)) {
+        if let Some(home) = slot.take_home() {
+            aperture::keep_home(end, tag, home);
+        }
     }
 }
 

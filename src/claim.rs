@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The right to move one page of a region.
 
-use crate::page;
+use crate::backing;
+use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::Region;
 use crate::registry;
@@ -18,13 +19,21 @@ impl Claim {
     /// Claims the page at `page`, if it is one of a live region: its tag says
     /// which, and that region has to agree.
     pub(crate) fn take(page: PhysAddr) -> Result<Self, Refusal> {
-        let tag = page::tag_of(page).ok_or(Refusal::NotRegion)?;
+        let tag = backing::tag_of(page).ok_or(Refusal::NotRegion)?;
         let region = registry::region(tag.region).ok_or(Refusal::NotRegion)?;
         region.claim(tag.index, page)?;
         Ok(Self {
             region,
             index: tag.index,
         })
+    }
+
+    /// That of the page.
+    pub(crate) fn tag(&self) -> Tag {
+        Tag {
+            region: self.region.id,
+            index: self.index,
+        }
     }
 }
 

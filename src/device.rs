@@ -28,7 +28,7 @@ use crate::refusal::Refusal;
 use crate::registry;
 use crate::stats::{self, Counter};
 use core::sync::atomic::{AtomicBool, Ordering};
-use engine::PageSpan;
+use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 
@@ -85,11 +85,23 @@ struct LeftAlone {
     until: u64,
 }
 
+/// A page that lives in an aperture: VFIO can't pin it there, so the pin that it had in
+/// memory goes on. It is what makes VFIO ask before it unmaps the page.
+struct Kept {
+    iova: Iova,
+    /// The page has come home; the next hold that ends over it takes the pin away.
+    ending: bool,
+}
+
 struct State {
     domain: Option<Domain>,
     open: bool,
     holds: KVec<Listed>,
     left_alone: KVec<LeftAlone>,
+    /// Pages that stay pinned in VFIO beyond their holds, by ascending address.
+    kept: KVVec<Kept>,
+    /// Room in it that batches under way may need.
+    promised: usize,
     all_left_alone_until: u64,
 }
 
@@ -138,6 +150,8 @@ impl Device {
                     open: false,
                     holds: KVec::new(),
                     left_alone: KVec::new(),
+                    kept: KVVec::new(),
+                    promised: 0,
                     all_left_alone_until: 0,
                 }),
                 changed <- new_condvar!(),
@@ -189,6 +203,8 @@ impl Device {
             self.changed.wait(&mut state);
         }
         state.domain = None;
+        drop(state);
+        self.unpin_kept(None);
     }
 
     /// VFIO is about to unmap `span`. Returns when no hold is in its way, or after
@@ -223,9 +239,66 @@ impl Device {
                 ffi::sleep(POLL_NS);
                 state = self.state.lock();
             } else {
+                drop(state);
+                if !pinning {
+                    self.unpin_kept(Some(span));
+                }
                 return;
             }
         }
+    }
+
+    /// Gives up the pins that were kept in a span, or all.
+    fn unpin_kept(&self, span: Option<PageSpan>) {
+        let within = |kept: &Kept| {
+            span.is_none_or(|span| (span.first()..=span.last()).contains(&kept.iova))
+        };
+        loop {
+            let mut state = self.state.lock();
+            let Some(at) = state.kept.iter().rposition(within) else {
+                return;
+            };
+            let iova = state.kept.remove(at).map(|kept| kept.iova);
+            drop(state);
+            if let Ok(iova) = iova {
+                // SAFETY: it was pinned when it was put there, and VFIO's mapping can't go
+                // before; the device is still open. No lock of ours is held.
+                unsafe { ffi::vfio_unpin_pages(self.vdev, iova.0, 1) };
+            }
+        }
+    }
+
+    /// Makes room to keep the pins of so many pages more.
+    pub(crate) fn room_to_keep(&self, pages: usize) -> Result<RoomToKeep<'_>> {
+        let mut state = self.state.lock();
+        let promised = state.promised.checked_add(pages).ok_or(ENOMEM)?;
+        state.kept.reserve(promised, GFP_KERNEL)?;
+        state.promised = promised;
+        Ok(RoomToKeep {
+            device: self,
+            pages,
+        })
+    }
+
+    /// The next run of pages from `from` up to `end` that a hold has to pin: those that are
+    /// not kept.
+    fn unkept_run(&self, from: Iova, end: Iova) -> Option<(Iova, u64)> {
+        let state = self.state.lock();
+        let mut first = from;
+        let mut at = state.kept.partition_point(|kept| kept.iova < from);
+        while state.kept.get(at).is_some_and(|kept| kept.iova == first) {
+            first = Iova(first.0.checked_add(PAGE_SIZE)?);
+            at = at.saturating_add(1);
+        }
+        let stop = state.kept.get(at).map_or(end, |kept| kept.iova.min(end));
+        let bytes = stop.0.checked_sub(first.0).filter(|bytes| *bytes != 0)?;
+        Some((first, bytes / PAGE_SIZE))
+    }
+
+    /// Takes pages off the list whose pins end with the hold over them.
+    fn forget_ended(&self, span: PageSpan) {
+        let within = |iova: Iova| (span.first()..=span.last()).contains(&iova);
+        self.state.lock().kept.retain(|kept| !(kept.ending && within(kept.iova)));
     }
 
     /// Begins a hold. Another device in the same domain may hold the same page of
@@ -272,7 +345,7 @@ impl Device {
                 domain,
                 cancel: cancel.clone(),
                 span,
-                pinned: 0,
+                pinned: span.first(),
             })
         })
     }
@@ -309,6 +382,45 @@ impl State {
     }
 }
 
+/// Room for the pages of a batch among those whose pins are kept.
+pub(crate) struct RoomToKeep<'a> {
+    device: &'a Device,
+    pages: usize,
+}
+
+impl RoomToKeep<'_> {
+    /// The pin of this page of the batch, which a hold has, outlives it.
+    pub(crate) fn keep(&self, iova: Iova) {
+        let mut state = self.device.state.lock();
+        let Err(at) = state.kept.binary_search_by_key(&iova, |kept| kept.iova) else {
+            return;
+        };
+        let kept = Kept {
+            iova,
+            ending: false,
+        };
+        // There is room: a batch keeps each of its pages once at most.
+        let _ = state.kept.insert_within_capacity(at, kept);
+    }
+
+    /// The page is home: its pin ends with the hold over it.
+    pub(crate) fn end_kept(&self, iova: Iova) {
+        let mut state = self.device.state.lock();
+        if let Ok(at) = state.kept.binary_search_by_key(&iova, |kept| kept.iova) {
+            if let Some(kept) = state.kept.get_mut(at) {
+                kept.ending = true;
+            }
+        }
+    }
+}
+
+impl Drop for RoomToKeep<'_> {
+    fn drop(&mut self) {
+        let mut state = self.device.state.lock();
+        state.promised = state.promised.saturating_sub(self.pages);
+    }
+}
+
 /// A span that VFIO can't unmap and whose device can't be closed. Ends when
 /// dropped.
 pub(crate) struct Hold {
@@ -316,7 +428,8 @@ pub(crate) struct Hold {
     pub(crate) domain: Domain,
     cancel: Arc<AtomicBool>,
     span: PageSpan,
-    pinned: u64,
+    /// What is pinned ends before this address.
+    pinned: Iova,
 }
 
 impl Hold {
@@ -332,43 +445,52 @@ impl Hold {
         {
             return Err(Refusal::NoMemory);
         }
-        // SAFETY: the hold keeps the device open; `pages` has room for `count`; no
-        // lock of ours is held. prot 0: whatever the mapping allows will do.
-        let ret = unsafe {
-            ffi::vfio_pin_pages(
-                self.device.vdev,
-                self.span.first().0,
-                count as _,
-                0,
-                pages.as_mut_ptr(),
-            )
-        };
-        if ret != count as i32 {
-            return Err(match -ret as u32 {
-                kernel::bindings::EFAULT => Refusal::NoVaddr,
-                kernel::bindings::EBUSY => Refusal::Unmapping,
-                kernel::bindings::ENOMEM => Refusal::NoMemory,
-                _ => Refusal::NotMapped,
-            });
+        while let Some((first, count)) = self.device.unkept_run(self.pinned, self.end()) {
+            // SAFETY: the hold keeps the device open; `pages` has room for every page of
+            // the span; no lock of ours is held. prot 0: whatever the mapping allows will do.
+            let ret = unsafe {
+                ffi::vfio_pin_pages(
+                    self.device.vdev,
+                    first.0,
+                    count as _,
+                    0,
+                    pages.as_mut_ptr(),
+                )
+            };
+            if ret != count as i32 {
+                return Err(match -ret as u32 {
+                    kernel::bindings::EFAULT => Refusal::NoVaddr,
+                    kernel::bindings::EBUSY => Refusal::Unmapping,
+                    kernel::bindings::ENOMEM => Refusal::NoMemory,
+                    _ => Refusal::NotMapped,
+                });
+            }
+            self.pinned = Iova(first.0.saturating_add(count.saturating_mul(PAGE_SIZE)));
         }
-        self.pinned = count as u64;
+        // The pages at the end may have been kept.
+        self.pinned = self.end();
         self.device.set_phase(&self.cancel, Phase::Moving);
         Ok(())
     }
 
-    /// Unpins. From here on VFIO may unmap the span.
+    /// The address after the span.
+    fn end(&self) -> Iova {
+        Iova(self.span.last().0.saturating_add(1))
+    }
+
+    /// Unpins. From here on VFIO may unmap the span, but for pages that live in an aperture.
     pub(crate) fn unpin(&mut self) {
-        if self.pinned == 0 {
-            return;
-        }
         self.device.set_phase(&self.cancel, Phase::Unpinning);
-        // SAFETY: the hold keeps the device open and these pages were pinned by
-        // it; while they are VFIO can't remove their mapping, so that it finds
-        // them. No lock of ours is held.
-        unsafe {
-            ffi::vfio_unpin_pages(self.device.vdev, self.span.first().0, self.pinned as _)
-        };
-        self.pinned = 0;
+        self.device.forget_ended(self.span);
+        let mut at = self.span.first();
+        while let Some((first, count)) = self.device.unkept_run(at, self.pinned) {
+            // SAFETY: the hold keeps the device open and these pages were pinned by
+            // it, or by one before that kept the pin; while they are VFIO can't remove
+            // their mapping, so that it finds them. No lock of ours is held.
+            unsafe { ffi::vfio_unpin_pages(self.device.vdev, first.0, count as _) };
+            at = Iova(first.0.saturating_add(count.saturating_mul(PAGE_SIZE)));
+        }
+        self.pinned = self.span.first();
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::device::Hold;
 use crate::machine::{entry_at, KernelMachine};
 use crate::pair::{Flush, Pair, MOST_PAGES};
-use crate::{ffi, params, transaction};
+use crate::{ffi, page, params, transaction};
 #[cfg(pagemove_test)]
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{
@@ -219,7 +219,11 @@ impl Editing for EditorMachine<'_> {
         core::ptr::from_ref(entry_at(pte)) as u64
     }
 
+    /// A read of a device's memory would abort the transaction.
     fn watch_address(&mut self, page: PhysAddr) -> u64 {
+        if !page::is_memory(page) {
+            return 0;
+        }
         // SAFETY: only translates the number.
         unsafe { ffi::pagemove_phys_virt(page.0) as u64 }
     }

@@ -12,7 +12,7 @@ use crate::ioctl::device_at;
 use crate::machine::{entry_at, KernelMachine};
 use crate::refusal::Refusal;
 use crate::region::Region;
-use crate::{abi, ffi, params, session, sharing};
+use crate::{abi, ffi, page, params, session, sharing};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{self, Edit, Generation, Plan, Schedule, Status, Times};
 use engine::{Format, Iova, Leaf, PageSpan, PAGE_SIZE};
@@ -78,7 +78,7 @@ impl Subject {
         hold.pin(&mut KVec::new())?;
         let leaf = find(&hold, span)?;
         let claim = Claim::take(leaf.page)?;
-        if claim.region.id != region.id {
+        if claim.region.id != region.id || !page::is_memory(leaf.page) {
             return Err(Refusal::NotScratch);
         }
         if let Some(refusal) = aliases.refusal(leaf.page) {

@@ -127,6 +127,10 @@ extern "C" {
     pub(crate) fn pagemove_thread_stop(task: *mut task_struct);
     pub(crate) fn pagemove_read_verdicts(buffer: *mut c_void, size: usize) -> usize;
 
+    pub(crate) fn pagemove_register_aperture() -> c_int;
+    pub(crate) fn pagemove_unregister_aperture();
+    pub(crate) fn pagemove_window_read_back(word: *const c_void) -> u64;
+
     pub(crate) fn pagemove_reclaim_soon();
     pub(crate) fn pagemove_reclaim_stop();
 

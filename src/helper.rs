@@ -7,7 +7,7 @@ use crate::machine::copy_page;
 use crate::pair::Pair;
 use crate::stats::{self, Counter};
 use crate::thread::Work;
-use crate::params;
+use crate::{aperture, params};
 use crate::spin::Spin;
 use engine::rtm::{Command, Duty, Generation, Helper, Helping, Report, Request};
 use engine::{
@@ -104,10 +104,10 @@ impl Transfer for HelperMachine<'_> {
         copy_page(from, to, sum)
     }
 
-    /// END is memory of this host: a slot that is set (release) and XEND, which
+    /// Where END is memory of this host, a slot that is set (release) and XEND, which
     /// orders as a locked instruction does, come after the stores of the copy.
-    fn publish(&mut self, _page: PhysAddr) -> Result<(), ApertureError> {
-        Ok(())
+    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
+        aperture::publish(page)
     }
 }
 

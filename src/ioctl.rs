@@ -3,12 +3,12 @@
 //! values, objects, so that a call with one mistake gets the errno of that one.
 
 use crate::args::{self, Args, UserArray};
-use crate::mover::{self, Request, Results, Tally};
+use crate::mover::{self, Destination, Request, Results, Tally};
 use crate::refusal::Refusal;
 use crate::region::Region;
 use crate::domain::Engines;
 use crate::{
-    abi, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats, verdict,
+    abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats, verdict,
 };
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::bindings;
@@ -34,6 +34,7 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_EXPERIMENT => try_something(region, argument),
         abi::IOC_VERDICT_SET => verdict_set(argument),
         abi::IOC_VERDICT_LIST => with_args(argument, verdict_list),
+        abi::IOC_APERTURE_LIST => with_args(argument, aperture_list),
         _ => Err(ENOTTY),
     }
 }
@@ -214,6 +215,21 @@ fn verdict_list(args: &mut abi::VerdictList) -> Result {
     Ok(())
 }
 
+fn aperture_list(args: &mut abi::ApertureList) -> Result {
+    no_flags(args.flags)?;
+    check_entries(u64::from(args.capacity))?;
+    let entries = UserArray::new(args.entries)?;
+    let mut count: u32 = 0;
+    while let Some(aperture) = aperture::nth(count as usize) {
+        if count < args.capacity {
+            entries.write(u64::from(count), &[aperture.describe()])?;
+        }
+        count = count.saturating_add(1);
+    }
+    args.count = count;
+    Ok(())
+}
+
 fn verdict_set(argument: usize) -> Result {
     may_move()?;
     with_args(argument, |args: &mut abi::VerdictSet| {
@@ -267,17 +283,11 @@ fn start_move(region: &Region, args: &mut abi::Move) -> Result {
     if args.engine > abi::ENGINE_RTM {
         return Err(errno::eopnotsupp());
     }
-    if args.reserved != 0 {
-        return Err(EINVAL);
-    }
     let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
     if span.pages() > u64::from(abi::MAX_MOVE_PAGES) || args.retries > abi::MAX_RETRIES {
         return Err(EINVAL);
     }
-    if !page::node_has_memory(args.node) {
-        args.reason = abi::REASON_NODE;
-        return Err(EINVAL);
-    }
+    let to = destination(args, span.pages())?;
     let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
     let size = result_size(args)?;
     let results = match args.results {
@@ -302,7 +312,7 @@ fn start_move(region: &Region, args: &mut abi::Move) -> Result {
         helper_cpu: args.helper_cpu.checked_sub(1),
         device,
         span,
-        node: args.node,
+        to,
         retries: args.retries,
         deadline: match args.deadline_ns {
             0 => None,
@@ -325,6 +335,26 @@ fn start_move(region: &Region, args: &mut abi::Move) -> Result {
         args.reason = refusal.reason();
         refusal.error()
     })
+}
+
+/// Where to; the reason is set if that is nowhere.
+fn destination(args: &mut abi::Move, pages: u64) -> Result<Destination> {
+    let Some(id) = args.aperture.checked_sub(1) else {
+        if args.targets != 0 {
+            return Err(EINVAL);
+        }
+        if !page::node_has_memory(args.node) {
+            args.reason = abi::REASON_NODE;
+            return Err(EINVAL);
+        }
+        return Ok(Destination::Node(args.node));
+    };
+    let Some(aperture) = aperture::by_id(id) else {
+        args.reason = abi::REASON_NO_APERTURE;
+        return Err(EINVAL);
+    };
+    let offsets = UserArray::new(args.targets)?.read(pages as usize)?;
+    Ok(Destination::Aperture(aperture, offsets))
 }
 
 fn result_size(args: &abi::Move) -> Result<usize> {

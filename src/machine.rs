@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The real machine, as the engine asks for it.
 
+use crate::backing::words;
 use crate::claim::Claim;
 use crate::device::Hold;
-use crate::ffi;
+use crate::{aperture, ffi};
 use crate::stats::{self, Counter};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{
@@ -29,10 +30,6 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(ffi::pagemove_phys_virt(pte.0).cast()) }
 }
 
-fn words(page: PhysAddr) -> *mut u64 {
-    // SAFETY: only translates the number.
-    unsafe { ffi::pagemove_phys_virt(page.0).cast() }
-}
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
@@ -42,8 +39,8 @@ pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Chec
     let _mark = crate::marker::Mark::copy_of(from);
     let (from, to) = (words(from), words(to));
     for n in 0..WORDS {
-        // SAFETY: both are whole pages of ours in the direct map. START may be
-        // written by a device this instant: a volatile read of an aligned word
+        // SAFETY: both are whole pages of ours, in the direct map or in the window of an
+        // aperture, which stays while their slots are taken. START may be written by a device this instant: a volatile read of an aligned word
         // sees it before or after, and the commit then fails. END is known to
         // nobody else.
         let word = unsafe {
@@ -113,10 +110,10 @@ impl Transfer for KernelMachine<'_> {
         copy_page(from, to, sum)
     }
 
-    /// END is memory of this host: the locked compare-and-swap of the commit orders
+    /// Where END is memory of this host, the locked compare-and-swap of the commit orders
     /// the stores of the copy before the entry, and devices see them in that order.
-    fn publish(&mut self, _page: PhysAddr) -> Result<(), ApertureError> {
-        Ok(())
+    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
+        aperture::publish(page)
     }
 }
 

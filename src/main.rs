@@ -8,7 +8,9 @@
 #[allow(dead_code, unreachable_pub)]
 mod abi;
 mod aliases;
+mod aperture;
 mod args;
+mod backing;
 mod batch;
 mod claim;
 mod counters;
@@ -148,6 +150,7 @@ struct Pagemove {
     sessions_file: debugfs::File<()>,
     _directory: debugfs::Dir,
     _driver: vfio::Driver,
+    _apertures: aperture::Driver,
     _reclaimer: reclaim::Reclaimer,
     _sessions: session::Sessions,
 }
@@ -160,17 +163,20 @@ impl kernel::InPlaceModule for Pagemove {
             mms::init();
             quarantine::init();
             session::init();
+            aperture::init();
             verdict::init();
         }
         cpu::try_at_load();
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
             let driver = vfio::Driver::register()?;
+            let apertures = aperture::Driver::register()?;
             Ok(try_pin_init!(Self {
                 counters <- directory.read_callback_file(c"stats", (), &|_, f| stats::print(f)),
                 sessions_file <- directory.read_callback_file(c"sessions", (), &|_, f| session::print(f)),
                 file <- file::DeviceFile::register(),
                 _driver: driver,
+                _apertures: apertures,
                 _reclaimer: reclaim::Reclaimer,
                 _sessions: session::Sessions,
                 _directory: directory,

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A move call: batch after batch, until the range is done or something stops it.
 
+use crate::aperture::Aperture;
 use crate::args::UserArray;
+use crate::backing::Backing;
 use crate::batch::Batch;
+use crate::claim::Claim;
 use crate::cpu::CpuPair;
 use crate::device::{Device, IommuName};
 use crate::domain::{Choice, Engines};
@@ -11,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::retired::Retired;
 use crate::stats::{self, Counter};
 use crate::aliases::Aliases;
-use crate::{abi, aliases, ffi, page, quarantine, registry, sharing};
+use crate::{abi, aliases, backing, ffi, quarantine, registry, sharing};
 use engine::{AbortCounts, BatchSizer, Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -36,11 +39,45 @@ const REFUSED: abi::PageResult = abi::PageResult {
     ..NOT_TRIED
 };
 
+/// Where to move it.
+pub(crate) enum Destination {
+    Node(i32),
+    /// To these offsets in the window, one for each page of the call.
+    Aperture(Arc<Aperture>, KVVec<u64>),
+}
+
+impl Destination {
+    /// Whether a page in this place is there.
+    pub(crate) fn is_at(&self, place: abi::Place) -> bool {
+        match self {
+            Self::Node(node) => place.kind == abi::PLACE_NODE && place.number == *node,
+            Self::Aperture(aperture, _) => {
+                place.kind == abi::PLACE_APERTURE && place.number as u32 == aperture.id
+            }
+        }
+    }
+
+    /// END of page `n` of the call, which is the page of `claim`.
+    pub(crate) fn end_for(&self, claim: &Claim, n: u64) -> Result<Backing, Refusal> {
+        match self {
+            Self::Node(node) => claim
+                .region
+                .new_end(claim.index, *node)
+                .map(Backing::Memory)
+                .map_err(|_| Refusal::NoMemory),
+            Self::Aperture(aperture, offsets) => {
+                let offset = offsets.get(n as usize).ok_or(Refusal::NoSlot)?;
+                aperture.take(*offset, claim.tag()).map(Backing::Window)
+            }
+        }
+    }
+}
+
 /// What to move, checked.
 pub(crate) struct Request {
     pub(crate) device: Arc<Device>,
     pub(crate) span: PageSpan,
-    pub(crate) node: i32,
+    pub(crate) to: Destination,
     pub(crate) retries: u32,
     /// In ns, as [`ffi::now`] tells time.
     pub(crate) deadline: Option<u64>,
@@ -182,7 +219,7 @@ fn explain(request: &Request, span: PageSpan, refusal: Refusal) -> Refusal {
     if refusal != Refusal::NoVaddr || span.pages() != 1 {
         return refusal;
     }
-    let tag = aliases::glance(&request.device, span.first()).and_then(page::tag_of);
+    let tag = aliases::glance(&request.device, span.first()).and_then(backing::tag_of);
     match tag.and_then(|tag| registry::region(tag.region)) {
         Some(region) if region.is_closed() => Refusal::ClosedRegion,
         _ => refusal,
@@ -247,10 +284,12 @@ fn batch(
         return Err(Refusal::SharedDomain);
     }
     hold.pin(&mut scratch.pinned)?;
-    let refusal = batch.find(request, &scratch.aliases, &hold, span).err();
+    let refusal = batch.find(request, &scratch.aliases, &hold, span, tally.done).err();
+    let room = request.device.room_to_keep(batch.len()).map_err(no_memory)?;
     let mut aborts = AbortCounts::default();
     let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
     let run = batch.run(request, choice, &hold, &mut aborts);
+    batch.keep_pins(&room);
     // START stays reserved until here: VFIO remembers its frame as pinned. A helper that
     // did not come back keeps the hold; then START is kept as well.
     drop(hold);

@@ -19,11 +19,11 @@ pub(crate) struct Tag {
 const INDEX_BITS: u32 = 24;
 
 impl Tag {
-    fn pack(self) -> u64 {
+    pub(crate) fn pack(self) -> u64 {
         (u64::from(self.region) << INDEX_BITS) | (self.index & ((1 << INDEX_BITS) - 1))
     }
 
-    fn unpack(raw: u64) -> Self {
+    pub(crate) fn unpack(raw: u64) -> Self {
         Self {
             region: (raw >> INDEX_BITS) as u32,
             index: raw & ((1 << INDEX_BITS) - 1),
@@ -122,6 +122,12 @@ pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
     } else {
         Some(Tag::unpack(raw))
     }
+}
+
+/// Whether `phys` is memory of this host, rather than of a device.
+pub(crate) fn is_memory(phys: PhysAddr) -> bool {
+    // SAFETY: only translates the number.
+    !unsafe { ffi::pagemove_phys_page(phys.0) }.is_null()
 }
 
 /// The NUMA node of the frame at `phys`.

@@ -39,6 +39,12 @@ pub(crate) enum Refusal {
     Stuck,
     /// An experiment with somebody else's page.
     NotScratch,
+    /// No aperture has the number, or it is going.
+    NoAperture,
+    /// The offset is none of a slot.
+    NoSlot,
+    /// Another page is there.
+    SlotTaken,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -78,6 +84,9 @@ impl Refusal {
             Self::Encrypted => abi::REASON_ENCRYPTED,
             Self::Stuck => abi::REASON_STUCK,
             Self::NotScratch => abi::REASON_NOT_SCRATCH,
+            Self::NoAperture => abi::REASON_NO_APERTURE,
+            Self::NoSlot => abi::REASON_NO_SLOT,
+            Self::SlotTaken => abi::REASON_SLOT_TAKEN,
             Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => {
                 abi::REASON_NONE
             }
@@ -97,14 +106,14 @@ impl Refusal {
             | Self::NoRtm
             | Self::Tsc
             | Self::Encrypted => errno::eopnotsupp(),
-            Self::Cpus => EINVAL,
+            Self::Cpus | Self::NoAperture | Self::NoSlot => EINVAL,
             Self::NotScratch => EACCES,
             Self::SharedDomain | Self::SharedPage => EXDEV,
             Self::Disabled | Self::LostWrite => EIO,
             Self::NotMapped | Self::NoVaddr => ENOENT,
             Self::NotRegion => errno::eaddrnotavail(),
             Self::ClosedRegion => errno::estale(),
-            Self::Busy | Self::Stuck => EBUSY,
+            Self::Busy | Self::Stuck | Self::SlotTaken => EBUSY,
             Self::Unmapping => EAGAIN,
             Self::Deadline => errno::etime(),
             Self::Signal => EINTR,
@@ -128,6 +137,8 @@ impl Refusal {
                 | Self::NotRegion
                 | Self::ClosedRegion
                 | Self::Busy
+                | Self::NoSlot
+                | Self::SlotTaken
                 | Self::NoVaddr
         )
     }

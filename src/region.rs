@@ -19,12 +19,13 @@
 //! mmap_lock or waits for a move while holding it. Waiting for a held page gives
 //! it up.
 
+use crate::backing::Backing;
 use crate::ffi;
 use crate::page::{OwnedPage, Tag};
 use crate::pagemap::{Entry, PageMap};
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
-use crate::{abi, mms, page};
+use crate::{abi, backing, mms};
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
@@ -399,7 +400,7 @@ impl Region {
             // has a claim; and no `vfio_dma` of any process that ever mapped it
             // is left (`mms::Handle::is_quiet`), so that VFIO has unmapped every
             // page and waited for the invalidation.
-            drop(unsafe { OwnedPage::from_phys(page) });
+            drop(unsafe { Backing::from_phys(page) });
             if n % 512 == 511 {
                 ffi::yield_cpu();
             }
@@ -426,13 +427,8 @@ impl Region {
         if index >= inner.length {
             return None;
         }
-        Some(match inner.map.get(index).page().and_then(page::node_of) {
-            Some(node) => abi::Place {
-                kind: abi::PLACE_NODE,
-                number: node,
-            },
-            None => abi::Place::default(),
-        })
+        let page = inner.map.get(index).page();
+        Some(page.map_or(abi::Place::default(), backing::place_of))
     }
 }
 

@@ -7,9 +7,11 @@
 //! unpinning the batch took VFIO's `iommu->lock`, which such a mapping holds from
 //! look-up to installation. So one more search finds it.
 
-use crate::aliases;
+use crate::backing::Backing;
+use crate::{aliases, aperture};
 use crate::frames::{frame_of, FrameSet};
-use crate::page::OwnedPage;
+use crate::page::{OwnedPage, Tag};
+use engine::PhysAddr;
 use kernel::prelude::*;
 
 /// How many to keep before searching: 64 MiB.
@@ -17,7 +19,24 @@ const MOST: usize = 16384;
 
 /// START pages of moves whose batches are over. Dropping it frees them.
 pub(crate) struct Retired {
-    pages: KVVec<OwnedPage>,
+    pages: KVVec<Old>,
+}
+
+/// A page that was moved away from.
+struct Old {
+    page: Backing,
+    /// The slot that it is the home of, from now on, and the page there.
+    home_of: Option<(PhysAddr, Tag)>,
+}
+
+impl Old {
+    /// It is mapped by nothing.
+    fn let_go(self) {
+        match (self.page, self.home_of) {
+            (Backing::Memory(home), Some((slot, tag))) => aperture::keep_home(slot, tag, home),
+            (page, _) => drop(page),
+        }
+    }
 }
 
 impl Retired {
@@ -29,7 +48,22 @@ impl Retired {
 
     /// Takes a page. One for which there is no memory to remember it is kept out of
     /// use for good.
-    pub(crate) fn add(&mut self, page: OwnedPage) {
+    pub(crate) fn add(&mut self, page: Backing) {
+        self.put(Old {
+            page,
+            home_of: None,
+        });
+    }
+
+    /// Takes the frame of a page that has gone to the slot at `slot`.
+    pub(crate) fn add_home(&mut self, home: OwnedPage, slot: PhysAddr, tag: Tag) {
+        self.put(Old {
+            page: Backing::Memory(home),
+            home_of: Some((slot, tag)),
+        });
+    }
+
+    fn put(&mut self, page: Old) {
         if self.pages.reserve(1, GFP_KERNEL).is_err() {
             pr_err!("no memory to remember a page to free; it is lost\n");
             core::mem::forget(page);
@@ -55,13 +89,15 @@ impl Retired {
         };
         let mut all = true;
         for page in pages {
-            if mapped.contains(&page) {
+            if mapped.contains(page.page.phys()) {
                 pr_err!(
                     "page {:#x} was mapped a second time while it moved; it stays out of use\n",
-                    page.phys().0
+                    page.page.phys().0
                 );
                 core::mem::forget(page);
                 all = false;
+            } else {
+                page.let_go();
             }
         }
         all
@@ -82,10 +118,10 @@ struct Mapped {
 }
 
 impl Mapped {
-    fn find(pages: &[OwnedPage]) -> Result<Self> {
+    fn find(pages: &[Old]) -> Result<Self> {
         let mut frames = KVVec::with_capacity(pages.len(), GFP_KERNEL)?;
         for page in pages {
-            frames.push(frame_of(page.phys()), GFP_KERNEL)?;
+            frames.push(frame_of(page.page.phys()), GFP_KERNEL)?;
         }
         let frames = FrameSet::new(&frames)?;
         let mut mapped = KVVec::from_elem(false, frames.len(), GFP_KERNEL)?;
@@ -101,8 +137,8 @@ impl Mapped {
         }
     }
 
-    fn contains(&self, page: &OwnedPage) -> bool {
-        let position = self.frames.position(frame_of(page.phys()));
+    fn contains(&self, page: PhysAddr) -> bool {
+        let position = self.frames.position(frame_of(page));
         position.and_then(|n| self.mapped.get(n).copied()) == Some(true)
     }
 }

@@ -25,7 +25,8 @@
  *                 node that is negative, unknown, offline or without memory,
  *                 more than PAGEMOVE_MAX_* of something, editor and helper not
  *                 two CPUs that are online, a verdict that contradicts itself or
- *                 is of another CPU or microcode
+ *                 is of another CPU or microcode, an aperture that does not
+ *                 exist, or an offset that is not of a page in it
  *  E2BIG          the structure is longer than the kernel knows, and the rest
  *                 is not zero
  *  EOPNOTSUPP     an unknown flag or engine, or the engine can not work on this
@@ -43,8 +44,8 @@
  *  EADDRNOTAVAIL  the IOVA maps memory that is not a page of a region
  *  ESTALE         the IOVA maps a page of a region that was closed
  *  EBUSY          another call is moving this page, the region was set up
- *                 before, or a helper still waits for a device that did not
- *                 answer
+ *                 before, a helper still waits for a device that did not
+ *                 answer, or another page is at this offset of the aperture
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
  *                 device is being closed: ask again
  *  ETIME          the deadline passed before every page was moved
@@ -80,6 +81,7 @@
 #define PAGEMOVE_IOC_EXPERIMENT		_IO(PAGEMOVE_IOC_TYPE, 0x08)
 #define PAGEMOVE_IOC_VERDICT_SET	_IO(PAGEMOVE_IOC_TYPE, 0x09)
 #define PAGEMOVE_IOC_VERDICT_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x0a)
+#define PAGEMOVE_IOC_APERTURE_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x0b)
 
 #define PAGEMOVE_PAGE_SIZE		4096
 #define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
@@ -131,6 +133,9 @@
 #define PAGEMOVE_REASON_ENCRYPTED	24 /* table addresses carry an encryption bit (SME) that pagemove does not handle: boot with mem_encrypt=off */
 #define PAGEMOVE_REASON_STUCK		25 /* a helper still waits for a device that did not answer an invalidation */
 #define PAGEMOVE_REASON_NOT_SCRATCH	26 /* the page is not one of the caller's own region, which an experiment needs */
+#define PAGEMOVE_REASON_NO_APERTURE	27 /* there is no aperture with this number, or it is being unbound: see PAGEMOVE_IOC_APERTURE_LIST */
+#define PAGEMOVE_REASON_NO_SLOT		28 /* the offset is not that of a page in the aperture */
+#define PAGEMOVE_REASON_SLOT_TAKEN	29 /* another page is at this offset of the aperture */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -287,7 +292,8 @@ struct pagemove_page_result {
 
 /*
  * PAGEMOVE_IOC_MOVE: move the pages that [iova, iova + length) of the device
- * maps to memory of a NUMA node. Needs CAP_SYS_ADMIN.
+ * maps to memory of a NUMA node, or to what an aperture shows. Needs
+ * CAP_SYS_ADMIN.
  *
  * Pages are taken in ascending order. A page that stays aborted after its
  * retries does not end the call: it returns 0 with pages_moved below the number
@@ -316,7 +322,8 @@ struct pagemove_move {
 	__u32 result_size;		/* bytes from one result to the next: sizeof(struct pagemove_page_result), or 0 for PAGEMOVE_PAGE_RESULT_SIZE_V0 */
 	__u32 editor_cpu;		/* 1 + the CPU of the editor, or 0: choose one */
 	__u32 helper_cpu;		/* 1 + the CPU of the helper, or 0: choose one */
-	__u32 __reserved;
+	__u32 aperture;			/* 1 + the destination aperture, or 0: node is the destination */
+	__u64 targets;			/* with aperture: pointer to __u64[length / 4096], for each page its offset there in bytes */
 };
 #define PAGEMOVE_MOVE_SIZE_V0		216
 
@@ -458,6 +465,34 @@ struct pagemove_verdict_list {
 	__u32 count;			/* out: verdicts there are */
 };
 #define PAGEMOVE_VERDICT_LIST_SIZE_V0	24
+
+/*
+ * An aperture: a window in a BAR of a PCI function, bound to the driver
+ * pagemove_aperture by its driver_override, through which other memory is reached.
+ */
+struct pagemove_aperture {
+	__u32 id;
+	__u32 flags;			/* PAGEMOVE_APERTURE_* */
+	__u16 segment;			/* PCI address of the function */
+	__u8 bus;
+	__u8 devfn;
+	__u32 bar;
+	__u64 length;			/* bytes */
+	__u64 pages;			/* pages that are there */
+};
+
+#define PAGEMOVE_APERTURE_UP		(1U << 0) /* the link is up */
+#define PAGEMOVE_MAX_APERTURES		64
+
+/* PAGEMOVE_IOC_APERTURE_LIST: every aperture. */
+struct pagemove_aperture_list {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 entries;			/* pointer to struct pagemove_aperture[capacity] */
+	__u32 capacity;
+	__u32 count;			/* out: apertures there are */
+};
+#define PAGEMOVE_APERTURE_LIST_SIZE_V0	24
 
 /*
  * The file of stored verdicts, in the firmware search path: this header, then the

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A PCI function whose memory BAR is a window to memory elsewhere: the driver that claims it. */
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+
+/* Written in Rust: src/aperture.rs. */
+void *pagemove_aperture_probed(struct pci_dev *pdev, u32 bar, u64 first, u64 length,
+			       void *window);
+void pagemove_aperture_removed(void *owner);
+
+struct pagemove_aperture {
+	void __iomem *window;
+	void *owner;
+	int bar;
+};
+
+/* Windows are large, registers are not. */
+static int largest_memory_bar(struct pci_dev *pdev)
+{
+	resource_size_t largest = 0;
+	int found = -ENODEV;
+
+	for (int bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
+		if (!(pci_resource_flags(pdev, bar) & IORESOURCE_MEM))
+			continue;
+		if (pci_resource_len(pdev, bar) <= largest)
+			continue;
+		largest = pci_resource_len(pdev, bar);
+		found = bar;
+	}
+	return found;
+}
+
+static int claim(struct pci_dev *pdev, struct pagemove_aperture *aperture)
+{
+	u64 first = pci_resource_start(pdev, aperture->bar);
+	u64 length = pci_resource_len(pdev, aperture->bar);
+	int ret = pci_request_selected_regions_exclusive(pdev, BIT(aperture->bar),
+							 "pagemove_aperture");
+
+	if (ret)
+		return ret;
+	aperture->window = ioremap_wc(first, length);
+	if (aperture->window) {
+		aperture->owner = pagemove_aperture_probed(pdev, aperture->bar, first, length,
+							   (__force void *)aperture->window);
+		if (aperture->owner)
+			return 0;
+		iounmap(aperture->window);
+	}
+	pci_release_selected_regions(pdev, BIT(aperture->bar));
+	return -ENOMEM;
+}
+
+static int pagemove_aperture_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct pagemove_aperture *aperture;
+	int ret;
+
+	aperture = devm_kzalloc(&pdev->dev, sizeof(*aperture), GFP_KERNEL);
+	if (!aperture)
+		return -ENOMEM;
+	aperture->bar = largest_memory_bar(pdev);
+	if (aperture->bar < 0)
+		return aperture->bar;
+	ret = pci_enable_device_mem(pdev);
+	if (ret)
+		return ret;
+	ret = claim(pdev, aperture);
+	if (ret) {
+		pci_disable_device(pdev);
+		return ret;
+	}
+	pci_set_drvdata(pdev, aperture);
+	return 0;
+}
+
+static void pagemove_aperture_remove(struct pci_dev *pdev)
+{
+	struct pagemove_aperture *aperture = pci_get_drvdata(pdev);
+
+	/* Returns when no page is there. */
+	pagemove_aperture_removed(aperture->owner);
+	iounmap(aperture->window);
+	pci_release_selected_regions(pdev, BIT(aperture->bar));
+	pci_disable_device(pdev);
+}
+
+/* No table of ids: for functions whose driver_override names it. */
+static struct pci_driver aperture_driver = {
+	.name	= "pagemove_aperture",
+	.probe	= pagemove_aperture_probe,
+	.remove	= pagemove_aperture_remove,
+};
+
+int pagemove_register_aperture(void)
+{
+	return pci_register_driver(&aperture_driver);
+}
+
+void pagemove_unregister_aperture(void)
+{
+	pci_unregister_driver(&aperture_driver);
+}
+
+/* Sends ahead what was stored to the window, and waits until it has arrived: a read of a
+ * line of the window can not overtake posted writes to it. */
+u64 pagemove_window_read_back(const void *word)
+{
+	wmb();
+	return READ_ONCE(*(const u64 *)word);
+}
