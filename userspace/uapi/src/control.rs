@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::abi::*;
 use crate::{Call, Error};
 
+mod apertures;
 mod experiments;
 mod moves;
 
@@ -73,6 +74,8 @@ unsafe impl Argument for Experiment {}
 unsafe impl Argument for VerdictSet {}
 // SAFETY: as above.
 unsafe impl Argument for VerdictList {}
+// SAFETY: as above.
+unsafe impl Argument for ApertureList {}
 
 impl Control {
     /// Opens `/dev/pagemove`.

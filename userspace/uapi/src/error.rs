@@ -20,6 +20,7 @@ pub enum Call {
     Experiment,
     VerdictSet,
     VerdictList,
+    ApertureList,
 }
 
 impl Call {
@@ -37,6 +38,7 @@ impl Call {
             Call::Experiment => "experiment",
             Call::VerdictSet => "verdict set",
             Call::VerdictList => "verdict list",
+            Call::ApertureList => "aperture list",
         }
     }
 }

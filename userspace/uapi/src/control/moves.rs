@@ -48,6 +48,39 @@ impl Control {
         request: &MoveRequest,
         results: Option<&mut Vec<PageResult>>,
     ) -> MoveReport {
+        self.start(request, &Move::default(), results)
+    }
+
+    /// Moves pages to an aperture, page `n` of the request to the offset `targets[n]`; the
+    /// request's node says nothing.
+    pub fn move_pages_out(
+        &self,
+        request: &MoveRequest,
+        aperture: u32,
+        targets: &[u64],
+        results: Option<&mut Vec<PageResult>>,
+    ) -> MoveReport {
+        if (targets.len() as u64).saturating_mul(PAGE_SIZE as u64) < request.length {
+            return MoveReport {
+                error: Some(Error::new(Call::Move, libc::EINVAL)),
+                ..Default::default()
+            };
+        }
+        let to = Move {
+            aperture: aperture.saturating_add(1),
+            targets: targets.as_ptr() as u64,
+            ..Default::default()
+        };
+        self.start(request, &to, results)
+    }
+
+    /// `to`: an aperture, or none.
+    fn start(
+        &self,
+        request: &MoveRequest,
+        to: &Move,
+        results: Option<&mut Vec<PageResult>>,
+    ) -> MoveReport {
         let pages = (request.length / PAGE_SIZE as u64).min(MAX_MOVE_PAGES as u64 + 1) as usize;
         let buffer = results.map_or(0, |results| {
             results.clear();
@@ -60,9 +93,13 @@ impl Control {
             );
             results.as_mut_ptr() as u64
         });
-        let mut call = move_argument(request, buffer);
+        let mut call = Move {
+            aperture: to.aperture,
+            targets: to.targets,
+            ..move_argument(request, buffer)
+        };
         // SAFETY: the results have one element for each page of the request, or
-        // more than the kernel accepts in one call, and outlive it.
+        // more than the kernel accepts in one call, and outlive it. So have the targets.
         let result = unsafe { self.call(Call::Move, IOC_MOVE, &mut call) };
         MoveReport {
             pages_moved: call.pages_moved,
@@ -135,7 +172,7 @@ mod tests {
     #[test]
     fn the_kernel_is_told_how_long_a_result_is() {
         let argument = move_argument(&request(None, None), 0xf000);
-        assert_eq!(argument.size as usize, MOVE_SIZE_V0 + 16);
+        assert_eq!(argument.size as usize, MOVE_SIZE_V0 + 24);
         assert_eq!(argument.result_size as usize, size_of::<PageResult>());
         assert_eq!(
             (argument.results, argument.engine, argument.flags),

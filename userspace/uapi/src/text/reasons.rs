@@ -150,4 +150,20 @@ pub const REASONS: &[Text] = &[
         "an experiment works on pages of the caller's own region alone: map a region of the same \
          open file and use its IOVA",
     ),
+    text(
+        REASON_NO_APERTURE,
+        "no-aperture",
+        "there is no aperture with this number, or it is being unbound: bind a PCI function to \
+         pagemove_aperture, and see pagemove list",
+    ),
+    text(
+        REASON_NO_SLOT,
+        "no-slot",
+        "the offset is not that of a page in the aperture: give a multiple of 4096 below its length",
+    ),
+    text(
+        REASON_SLOT_TAKEN,
+        "slot-taken",
+        "another page is at this offset of the aperture: choose a free one",
+    ),
 ];

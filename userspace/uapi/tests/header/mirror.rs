@@ -203,7 +203,8 @@ pub fn structs() -> Vec<Structure> {
                 result_size,
                 editor_cpu,
                 helper_cpu,
-                reserved,
+                aperture,
+                targets,
             }
         ),
         structure!(
@@ -248,6 +249,29 @@ pub fn structs() -> Vec<Structure> {
         structure!(
             "pagemove_session_list",
             SessionList {
+                size,
+                flags,
+                entries,
+                capacity,
+                count
+            }
+        ),
+        structure!(
+            "pagemove_aperture",
+            Aperture {
+                id,
+                flags,
+                segment,
+                bus,
+                devfn,
+                bar,
+                length,
+                pages,
+            }
+        ),
+        structure!(
+            "pagemove_aperture_list",
+            ApertureList {
                 size,
                 flags,
                 entries,
@@ -327,6 +351,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_EXPERIMENT,
         IOC_VERDICT_SET,
         IOC_VERDICT_LIST,
+        IOC_APERTURE_LIST,
         PAGE_SIZE,
         MAX_REGION_BYTES,
         MAX_MOVE_PAGES,
@@ -366,6 +391,9 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_ENCRYPTED,
         REASON_STUCK,
         REASON_NOT_SCRATCH,
+        REASON_NO_APERTURE,
+        REASON_NO_SLOT,
+        REASON_SLOT_TAKEN,
         ABORT_ACCESSED,
         ABORT_DIRTY,
         ABORT_PTE_CHANGED,
@@ -434,6 +462,9 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         VERDICT_SET_SIZE_V0,
         MAX_VERDICTS,
         VERDICT_LIST_SIZE_V0,
+        APERTURE_LIST_SIZE_V0,
+        APERTURE_UP,
+        MAX_APERTURES,
         VERDICT_MAGIC,
     ];
     constants.push(("DEVICE", Value::Text(DEVICE)));
