@@ -68,6 +68,7 @@ pub fn run(
         dmesg: &dmesg,
         console: &console,
         disks: &scratch.disks,
+        windows: &scratch.windows,
         trace: &trace,
     };
     let mut command = qemu::command(root, profile, accel, &job.trace, &files);
@@ -131,15 +132,21 @@ fn fresh(logs: &Path) -> Result<PathBuf> {
 struct Scratch {
     initrd: PathBuf,
     disks: Vec<PathBuf>,
+    windows: Vec<PathBuf>,
 }
 
 impl Scratch {
     fn make(logs: &Path, profile: &Profile) -> Result<Self> {
-        let mut scratch = Self { initrd: logs.join("initrd"), disks: Vec::new() };
+        let mut scratch = Self { initrd: logs.join("initrd"), disks: Vec::new(), windows: Vec::new() };
         for disk in &profile.disks {
             let path = logs.join(format!("{}.disk", disk.node));
             File::create(&path)?.set_len(disk.mib << 20)?;
             scratch.disks.push(path);
+        }
+        for (n, window) in profile.windows.iter().enumerate() {
+            let path = logs.join(format!("{n}.window"));
+            File::create(&path)?.set_len(window.mib << 20)?;
+            scratch.windows.push(path);
         }
         Ok(scratch)
     }
@@ -147,7 +154,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        for file in self.disks.iter().chain([&self.initrd]) {
+        for file in self.disks.iter().chain(&self.windows).chain([&self.initrd]) {
             // Best effort: a file that stays is overwritten by the next run.
             let _ = fs::remove_file(file);
         }

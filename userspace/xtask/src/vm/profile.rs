@@ -17,6 +17,16 @@ pub struct Disk {
     pub mib: u64,
 }
 
+/// Memory that devices of the machine show, as `ivshmem-plain` does: a file that is made
+/// for each run and deleted after it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    pub mib: u64,
+    /// Memory back ends that all are this file; a device names one as its `memdev`.
+    pub ids: Vec<String>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -30,6 +40,8 @@ pub struct Profile {
     pub devices: Vec<String>,
     #[serde(default)]
     pub disks: Vec<Disk>,
+    #[serde(default)]
+    pub windows: Vec<Window>,
     /// Network back ends, by the name that a device gives as its `netdev`: each gives
     /// every frame that it is sent back to its sender.
     #[serde(default)]
@@ -64,6 +76,7 @@ impl Profile {
             nodes: vec![512],
             devices: Vec::new(),
             disks: Vec::new(),
+            windows: Vec::new(),
             loops: Vec::new(),
             globals: Vec::new(),
             kernel: Vec::new(),

@@ -15,6 +15,7 @@ pub struct Files<'a> {
     pub dmesg: &'a Path,
     pub console: &'a Console,
     pub disks: &'a [PathBuf],
+    pub windows: &'a [PathBuf],
     pub trace: &'a Path,
 }
 
@@ -39,6 +40,7 @@ pub fn command(
         command.args(["-global", global]);
     }
     command.args(loops(profile, files.console));
+    command.args(windows(profile, files.windows));
     command.args(devices(profile, files.disks));
     command.args(trace(traced, files.trace));
     command.args(["-serial", "chardev:console", "-serial", "chardev:output"]);
@@ -97,6 +99,18 @@ fn trace(events: &[String], file: &Path) -> Vec<OsString> {
         let mut to = OsString::from("file=");
         to.push(file);
         args.extend(["-trace".into(), to]);
+    }
+    args
+}
+
+fn windows(profile: &Profile, files: &[PathBuf]) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    for (window, file) in profile.windows.iter().zip(files) {
+        for id in &window.ids {
+            let mut object = OsString::from(format!("memory-backend-file,id={id},size={}M,share=on,mem-path=", window.mib));
+            object.push(file);
+            args.extend(["-object".into(), object]);
+        }
     }
     args
 }
