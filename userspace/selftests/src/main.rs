@@ -39,6 +39,11 @@ const SUITES: &[Suite] = &[
         suites::rtm::main,
     ),
     (
+        "aperture",
+        "pages go through a window to other memory and come home",
+        suites::aperture::main,
+    ),
+    (
         "formats",
         "an IOMMU that can not do it is refused with the reason (argument: its format)",
         suites::formats::main,

@@ -2,6 +2,7 @@
 //! A device that makes one DMA when it is told to, and a region as its memory: for
 //! tests that want to know what it reaches between two moves.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,10 @@ use pagemove_harness::device::{Direction, DmaDevice, Kind, Setup, Transfer};
 use pagemove_harness::memory::{Memory, Slice, Source};
 use pagemove_harness::pci::PciBus;
 use pagemove_harness::vfio::{Assigned, MAP_PIECE};
-use pagemove_uapi::{Control, MoveReport, MoveRequest, PageResult, PciAddress, PAGE_SIZE};
+use pagemove_uapi::{
+    raw_ioctl, Control, Move, MoveReport, MoveRequest, PageResult, PciAddress, Place, ENGINE_AUTO,
+    IOC_MOVE, MOVE_EVEN_IF_THERE, PAGE_SIZE,
+};
 
 use crate::bench::{self, Nodes};
 use crate::pci;
@@ -22,7 +26,7 @@ const DEPTH: u16 = 4;
 /// Fields are dropped in this order.
 pub struct Rig {
     dma: Box<dyn DmaDevice>,
-    _assigned: Assigned,
+    assigned: Assigned,
     memory: Arc<Memory>,
     pub control: Control,
     pub device: PciAddress,
@@ -55,7 +59,7 @@ impl Rig {
         let dma = kind.start(&assigned, Slice::whole(&rings), setup)?;
         let rig = Self {
             dma,
-            _assigned: assigned,
+            assigned,
             memory,
             control: Control::open()?,
             device,
@@ -149,12 +153,78 @@ impl Rig {
         (report, results)
     }
 
-    /// The node of a page.
-    pub fn node_of(&self, page: usize) -> Result<i32> {
+    /// Moves pages to an aperture, with retries.
+    pub fn move_out(
+        &self,
+        first: usize,
+        aperture: u32,
+        targets: &[u64],
+    ) -> (MoveReport, Vec<PageResult>) {
+        self.out(first, aperture, targets, 0)
+    }
+
+    /// The same for pages that are there already.
+    pub fn move_out_again(
+        &self,
+        first: usize,
+        aperture: u32,
+        targets: &[u64],
+    ) -> (MoveReport, Vec<PageResult>) {
+        self.out(first, aperture, targets, MOVE_EVEN_IF_THERE)
+    }
+
+    fn out(
+        &self,
+        first: usize,
+        aperture: u32,
+        targets: &[u64],
+        flags: u32,
+    ) -> (MoveReport, Vec<PageResult>) {
+        let request = MoveRequest {
+            retries: 1000,
+            flags,
+            ..self.request(first, targets.len(), ENGINE_AUTO, 0)
+        };
+        let mut results = Vec::new();
+        let report = self
+            .control
+            .move_pages_out(&request, aperture, targets, Some(&mut results));
+        (report, results)
+    }
+
+    /// A move of the first page with members of the caller's choice.
+    pub fn move_raw(&self, change: impl FnOnce(&mut Move)) -> Result<(), i32> {
+        let mut call = Move {
+            size: size_of::<Move>() as u32,
+            segment: self.device.segment,
+            bus: self.device.bus,
+            devfn: self.device.devfn,
+            iova: bench::IOVA,
+            length: PAGE_SIZE as u64,
+            node: self.nodes.here,
+            ..Default::default()
+        };
+        change(&mut call);
+        // SAFETY: there are no results, and the kernel has to refuse a bad pointer.
+        unsafe { raw_ioctl(self.control.file().as_fd(), IOC_MOVE, (&raw mut call).cast()) }
+    }
+
+    /// Takes all of the region out of the IOMMU.
+    pub fn unmap(&mut self) -> Result<()> {
+        let length = self.memory.length();
+        self.assigned.unmap(bench::IOVA, length)
+    }
+
+    pub fn place_of(&self, page: usize) -> Result<Place> {
         let id = self.memory.region_id().context("the memory is no region")?;
         let offset = (page * PAGE_SIZE) as u64;
         let places = self.control.region_query(id, offset, PAGE_SIZE as u64)?;
-        Ok(places.first().context("no place")?.number)
+        places.first().copied().context("no place")
+    }
+
+    /// The node of a page.
+    pub fn node_of(&self, page: usize) -> Result<i32> {
+        Ok(self.place_of(page)?.number)
     }
 
     /// The other of the two nodes.
@@ -168,7 +238,7 @@ impl Rig {
 }
 
 /// What a word of a page is.
-fn content(page: usize, word: usize, seed: u64) -> u64 {
+pub fn content(page: usize, word: usize, seed: u64) -> u64 {
     let number = (seed << 32) ^ ((page as u64) << 16) ^ word as u64;
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The suites: one program each.
 
+pub mod aperture;
 pub mod bad_input;
 pub mod cli;
 pub mod formats;

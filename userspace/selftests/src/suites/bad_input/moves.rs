@@ -87,7 +87,12 @@ const WRONG: &[Wrong] = &[
         INVALID,
     ),
     ("4294967295 bytes of a result", |m| m.result_size = u32::MAX, INVALID),
-    ("a reserved member that is not 0", |m| m.reserved = 1, INVALID),
+    ("targets without an aperture", |m| m.targets = 0x1000, INVALID),
+    (
+        "an aperture that is not there",
+        |m| m.aperture = 1,
+        (libc::EINVAL, uapi::REASON_NO_APERTURE),
+    ),
     (
         "engine 4294967295",
         |m| m.engine = u32::MAX,

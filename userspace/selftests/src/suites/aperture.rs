@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pages that live behind a window. The VM has two BARs of one memory: the aperture, and
+//! the side from which the other host would see what arrives there.
+
+use std::fs::OpenOptions;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{
+    self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress, APERTURE_UP,
+    ENGINE_AUTO, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
+};
+
+use crate::bench;
+use crate::region::Mapping;
+use crate::rig::{content, Rig};
+use crate::tap::{self, Case, Pass};
+use crate::{module, pci};
+
+const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
+const DRIVER: &str = "pagemove_aperture";
+const BYTES: usize = 16 << 20;
+const PAGES: usize = 32;
+const PAGE: u64 = PAGE_SIZE as u64;
+
+struct State {
+    rig: Option<Rig>,
+    function: PciAddress,
+    id: u32,
+    /// The memory behind the window.
+    other: Mapping,
+}
+
+pub fn main(_: &[String]) -> ExitCode {
+    let mut state = match State::open() {
+        Ok(state) => state,
+        Err(error) => return tap::fail_all(&error),
+    };
+    tap::run(&mut state, cases())
+}
+
+fn cases() -> Vec<Case<State>> {
+    let case = |name: &str, check: fn(&mut State) -> Result<()>| {
+        Case::new(name, move |state: &mut State| {
+            check(state)?;
+            Ok(Pass)
+        })
+    };
+    vec![
+        case("the window is listed, up and empty", is_listed),
+        case("a page goes out: the other side, CPUs and the device see it", one_page),
+        case("what CPUs and the device write there is seen on the other side", written_there),
+        case("it comes home, and the slot is free", comes_home),
+        case("32 pages go out to scattered offsets, and home, five times", to_and_fro),
+        case("from one place of the window to another, and home", within),
+        case("an unknown aperture, offsets that are wrong or taken, no offsets: refused", refused),
+        case("the driver is unbound when the last page has come home", unbound),
+        case("VFIO unmaps pages that live there", unmapped),
+        case("a VMM that ends leaves no slot taken, and the module goes", ended),
+    ]
+}
+
+impl State {
+    fn open() -> Result<Self> {
+        let found = pci::find(IVSHMEM)?;
+        let &[function, other] = found.as_slice() else {
+            anyhow::bail!("{} windows instead of 2", found.len());
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(format!("/sys/bus/pci/devices/{other}/resource2"))
+            .context("the other side")?;
+        let other = Mapping::shared(&file, 0, BYTES)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("mapping the other side")?;
+        pci::bind(function, DRIVER)?;
+        let mut state = Self {
+            rig: Some(Rig::open(PAGES)?),
+            function,
+            id: 0,
+            other,
+        };
+        state.id = state.aperture()?.id;
+        Ok(state)
+    }
+
+    fn rig(&mut self) -> Result<&mut Rig> {
+        self.rig.as_mut().context("the rig is closed")
+    }
+
+    fn aperture(&self) -> Result<Aperture> {
+        let found = Control::open()?.aperture_list()?;
+        ensure!(found.len() == 1, "{} apertures", found.len());
+        Ok(found[0])
+    }
+
+    /// Moves pages out until all are there: other DMA of the device may abort some.
+    fn out(&mut self, first: usize, targets: &[u64]) -> Result<()> {
+        let id = self.id;
+        let rig = self.rig()?;
+        let (report, results) = rig.move_out(first, id, targets);
+        all_moved(&report, &results, targets.len())
+    }
+
+    fn home(&mut self, first: usize, pages: usize) -> Result<()> {
+        let rig = self.rig()?;
+        let mut request = rig.request(first, pages, ENGINE_AUTO, rig.nodes.here);
+        request.retries = 1000;
+        let (report, results) = rig.move_pages(&request);
+        all_moved(&report, &results, pages)
+    }
+
+    /// What the other side has at an offset is this page.
+    fn other_side_has(&self, offset: u64, page: usize, seed: u64) -> Result<()> {
+        for word in 0..PAGE_SIZE / 8 {
+            let found = self.other.read(offset as usize / PAGE_SIZE, word);
+            let expected = content(page, word, seed);
+            ensure!(
+                found == expected,
+                "word {word} at {offset:#x} on the other side is {found:#x} instead of {expected:#x}"
+            );
+        }
+        Ok(())
+    }
+
+    fn is_out(&mut self, page: usize, offset: u64, seed: u64) -> Result<()> {
+        let place = self.rig()?.place_of(page)?;
+        ensure!(
+            (place.kind, place.number) == (PLACE_APERTURE, self.id as i32),
+            "page {page} is at {place:?}"
+        );
+        self.other_side_has(offset, page, seed)?;
+        self.rig()?.check(page, seed)
+    }
+
+    fn is_home(&mut self, page: usize, seed: u64) -> Result<()> {
+        let here = self.rig()?.nodes.here;
+        let place = self.rig()?.place_of(page)?;
+        ensure!(
+            (place.kind, place.number) == (PLACE_NODE, here),
+            "page {page} is at {place:?}"
+        );
+        self.rig()?.check(page, seed)
+    }
+
+    fn pages_there(&self, expected: u64) -> Result<()> {
+        let pages = self.aperture()?.pages;
+        ensure!(pages == expected, "{pages} pages are there instead of {expected}");
+        Ok(())
+    }
+}
+
+fn all_moved(report: &MoveReport, results: &[PageResult], pages: usize) -> Result<()> {
+    ensure!(
+        report.error.is_none() && report.pages_moved == pages as u64,
+        "{}",
+        bench::describe(report)
+    );
+    let moved = results.iter().filter(|result| result.outcome == PAGE_MOVED);
+    ensure!(moved.count() == pages, "the results disagree");
+    Ok(())
+}
+
+fn is_listed(state: &mut State) -> Result<()> {
+    let aperture = state.aperture()?;
+    let address = PciAddress {
+        segment: aperture.segment,
+        bus: aperture.bus,
+        devfn: aperture.devfn,
+    };
+    ensure!(address == state.function, "it is at {address}");
+    ensure!(
+        (aperture.bar, aperture.length, aperture.flags, aperture.pages)
+            == (2, BYTES as u64, APERTURE_UP, 0),
+        "{aperture:?}"
+    );
+    Ok(())
+}
+
+fn one_page(state: &mut State) -> Result<()> {
+    state.rig()?.fill(0, 1);
+    state.out(0, &[0x5000])?;
+    state.pages_there(1)?;
+    state.is_out(0, 0x5000, 1)
+}
+
+fn written_there(state: &mut State) -> Result<()> {
+    state.rig()?.fill(0, 2);
+    state.is_out(0, 0x5000, 2)?;
+    state.rig()?.write_by_device(0, 3)?;
+    state.is_out(0, 0x5000, 3)
+}
+
+fn comes_home(state: &mut State) -> Result<()> {
+    state.home(0, 1)?;
+    state.pages_there(0)?;
+    state.is_home(0, 3)?;
+    // What is written now stays here.
+    state.rig()?.write_by_device(0, 4)?;
+    state.other_side_has(0x5000, 0, 3)
+}
+
+fn to_and_fro(state: &mut State) -> Result<()> {
+    for round in 0..5u64 {
+        let target = |page: u64| (page * 37 + round * 11) % (BYTES as u64 / PAGE) * PAGE;
+        let targets: Vec<u64> = (0..PAGES as u64).map(target).collect();
+        (0..PAGES).try_for_each(|page| state.rig().map(|rig| rig.fill(page, round)))?;
+        state.out(0, &targets)?;
+        state.pages_there(PAGES as u64)?;
+        for (page, target) in targets.iter().enumerate() {
+            state.is_out(page, *target, round)?;
+            state.rig()?.write_by_device(page, round + 100)?;
+        }
+        state.home(0, PAGES)?;
+        state.pages_there(0)?;
+        (0..PAGES).try_for_each(|page| state.is_home(page, round + 100))?;
+    }
+    Ok(())
+}
+
+fn within(state: &mut State) -> Result<()> {
+    state.rig()?.fill(3, 7);
+    state.out(3, &[0])?;
+    let id = state.id;
+    let (report, results) = state.rig()?.move_out_again(3, id, &[PAGE]);
+    all_moved(&report, &results, 1)?;
+    state.is_out(3, PAGE, 7)?;
+    state.pages_there(1)?;
+    state.home(3, 1)?;
+    state.pages_there(0)?;
+    state.is_home(3, 7)
+}
+
+fn refused(state: &mut State) -> Result<()> {
+    state.out(0, &[0x9000])?;
+    let id = state.id;
+    let rig = state.rig()?;
+    let wrong: &[(&str, u32, &[u64], (i32, u32))] = &[
+        ("an unknown aperture", id + 1, &[0], (libc::EINVAL, uapi::REASON_NO_APERTURE)),
+        ("the greatest number", u32::MAX - 1, &[0], (libc::EINVAL, uapi::REASON_NO_APERTURE)),
+        ("an offset within a page", id, &[1], (libc::EINVAL, uapi::REASON_NO_SLOT)),
+        ("the offset of the end", id, &[BYTES as u64], (libc::EINVAL, uapi::REASON_NO_SLOT)),
+        ("the greatest offset", id, &[u64::MAX], (libc::EINVAL, uapi::REASON_NO_SLOT)),
+        ("an offset that is taken", id, &[0x9000], (libc::EBUSY, uapi::REASON_SLOT_TAKEN)),
+    ];
+    for (what, aperture, targets, expected) in wrong {
+        let (report, _) = rig.move_out(1, *aperture, targets);
+        let found = report.error.map_or((0, 0), |error| (error.errno, error.reason));
+        ensure!(
+            found == *expected && report.pages_moved == 0,
+            "{what}: {} instead of {} with reason {}",
+            bench::describe(&report),
+            errno::name(expected.0),
+            expected.1
+        );
+    }
+    // The first goes, the second can not.
+    let (report, results) = rig.move_out(1, id, &[0, 0]);
+    let found = report.error.map_or((0, 0), |error| (error.errno, error.reason));
+    ensure!(
+        found == (libc::EBUSY, uapi::REASON_SLOT_TAKEN) && report.pages_moved == 1,
+        "one offset twice: {}",
+        bench::describe(&report)
+    );
+    ensure!(results[0].outcome == PAGE_MOVED, "{:?}", results[0]);
+    for (aperture, targets) in [(id + 1, 0), (0, 0x1000)] {
+        let found = rig.move_raw(|call: &mut Move| {
+            call.aperture = aperture;
+            call.targets = targets;
+        });
+        let expected = if aperture == 0 { libc::EINVAL } else { libc::EFAULT };
+        bench::expect_errno("targets", found, expected)?;
+    }
+    state.home(0, 2)?;
+    state.pages_there(0)
+}
+
+fn unbound(state: &mut State) -> Result<()> {
+    state.rig()?.fill(5, 9);
+    state.out(5, &[0x3000])?;
+    let function = state.function;
+    let unbinding = std::thread::spawn(move || pci::unbind(function));
+    std::thread::sleep(Duration::from_secs(1));
+    ensure!(!unbinding.is_finished(), "it was unbound with a page there");
+    // Nothing new goes there.
+    let id = state.id;
+    let (report, _) = state.rig()?.move_out(6, id, &[0x4000]);
+    ensure!(report.error.is_some(), "a page went to a window that is going");
+    state.is_out(5, 0x3000, 9)?;
+    state.home(5, 1)?;
+    unbinding.join().expect("the thread does not panic")?;
+    ensure!(Control::open()?.aperture_list()?.is_empty(), "it is still listed");
+    state.is_home(5, 9)?;
+    pci::bind(state.function, DRIVER)?;
+    state.id = state.aperture()?.id;
+    Ok(())
+}
+
+fn unmapped(state: &mut State) -> Result<()> {
+    state.out(0, &[0, PAGE, 2 * PAGE])?;
+    state.rig()?.unmap()?;
+    // The pages are the region's as before.
+    state.pages_there(3)?;
+    let id = state.id;
+    let (report, _) = state.rig()?.move_out(3, id, &[0x8000]);
+    ensure!(
+        bench::errno_of(&report) == libc::ENOENT,
+        "{}",
+        bench::describe(&report)
+    );
+    Ok(())
+}
+
+fn ended(state: &mut State) -> Result<()> {
+    state.rig = None;
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    let end = Instant::now() + Duration::from_secs(10);
+    while state.aperture()?.pages != 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    state.pages_there(0)?;
+    // And once more, with the process's own end in between.
+    state.rig = Some(Rig::open(PAGES)?);
+    state.rig()?.fill(0, 5);
+    state.out(0, &[0x1000])?;
+    state.is_out(0, 0x1000, 5)?;
+    state.rig = None;
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    module::unload_pagemove(Duration::from_secs(10))?;
+    module::load_pagemove()?;
+    Ok(())
+}
