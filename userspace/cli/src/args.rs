@@ -104,8 +104,18 @@ pub struct MoveArgs {
     pub length: u64,
 
     /// NUMA node to move to.
-    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(i32).range(0..))]
-    pub to_node: i32,
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(i32).range(0..),
+          required_unless_present = "to_aperture", conflicts_with = "to_aperture")]
+    pub to_node: Option<i32>,
+
+    /// Aperture to move to: its number in `pagemove list`.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u32).range(..u32::MAX as i64))]
+    pub to_aperture: Option<u32>,
+
+    /// Offset in the aperture for the first page, the others behind it: a multiple of 4096.
+    #[arg(long, value_name = "OFFSET", value_parser = quantity::parse_page_offset,
+          conflicts_with = "to_node", default_value = "0")]
+    pub at: u64,
 
     /// How a move is made atomic.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
@@ -283,7 +293,7 @@ mod tests {
         assert_eq!(args.device, PciAddress::new(0, 0, 3, 0));
         assert_eq!(
             (args.iova, args.length, args.to_node),
-            (0x1000_0000, 2 << 20, 1)
+            (0x1000_0000, 2 << 20, Some(1))
         );
         assert_eq!(
             (args.engine.number(), args.retries, args.chunk()),
@@ -291,6 +301,16 @@ mod tests {
         );
         assert_eq!(args.deadline, Some(Duration::from_millis(10)));
         assert_eq!(args.flags(), MOVE_NO_VERIFY | MOVE_EVEN_IF_THERE);
+    }
+
+    #[test]
+    fn a_move_to_an_aperture() {
+        let line = "pagemove move --device 3:0.1 --iova 0 --length 8K";
+        let args = moving(&format!("{line} --to-aperture 2 --at 64K"));
+        assert_eq!((args.to_node, args.to_aperture, args.at), (None, Some(2), 65536));
+        let wrong = |rest: &str| Args::try_parse_from(format!("{line} {rest}").split_whitespace()).is_err();
+        assert!(wrong("") && wrong("--to-node 0 --to-aperture 2") && wrong("--to-node 0 --at 4K"));
+        assert!(wrong("--to-aperture 2 --at 5") && wrong("--to-aperture 4294967295"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! `pagemove list`: devices bound to pagemove_vfio, and regions.
 
 use pagemove_uapi::{
-    text, Control, Device, Error, PciAddress, Region, DEVICE_ATS, DEVICE_ATS_DOMAIN,
+    text, Aperture, Control, Device, Error, PciAddress, Region, APERTURE_UP, DEVICE_ATS, DEVICE_ATS_DOMAIN,
     DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER, PAGE_SIZE, REASON_NONE, REGION_CLOSED,
 };
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::{quantity, report};
 #[derive(Serialize)]
 struct ListReport {
     devices: Vec<DeviceReport>,
+    apertures: Vec<ApertureReport>,
     regions: Vec<RegionReport>,
 }
 
@@ -33,6 +34,36 @@ struct DeviceReport {
     message: Option<String>,
     node: Option<i32>,
     iommu: String,
+}
+
+#[derive(Serialize)]
+struct ApertureReport {
+    id: u32,
+    address: String,
+    bar: u32,
+    length: u64,
+    /// Pages that are there.
+    pages: u64,
+    /// Its link is.
+    up: bool,
+}
+
+impl From<&Aperture> for ApertureReport {
+    fn from(aperture: &Aperture) -> Self {
+        let address = PciAddress {
+            segment: aperture.segment,
+            bus: aperture.bus,
+            devfn: aperture.devfn,
+        };
+        Self {
+            id: aperture.id,
+            address: address.to_string(),
+            bar: aperture.bar,
+            length: aperture.length,
+            pages: aperture.pages,
+            up: aperture.flags & APERTURE_UP != 0,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -107,6 +138,11 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
             .iter()
             .map(DeviceReport::from)
             .collect(),
+        apertures: control
+            .aperture_list()?
+            .iter()
+            .map(ApertureReport::from)
+            .collect(),
         regions: control
             .region_list()?
             .iter()
@@ -117,8 +153,9 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
         report::json(&list);
     } else {
         print!(
-            "{}\n{}",
+            "{}\n{}{}",
             human_devices(&list.devices),
+            human_apertures(&list.apertures),
             human_regions(&list.regions)
         );
     }
@@ -162,6 +199,27 @@ fn ats(device: &DeviceReport) -> &'static str {
         (false, true) => "in domain",
         (false, false) => "no",
     }
+}
+
+/// Nothing where there is none: few hosts have one.
+fn human_apertures(apertures: &[ApertureReport]) -> String {
+    if apertures.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![["APERTURE", "FUNCTION", "BAR", "LENGTH", "PAGES", "LINK"]
+        .map(String::from)
+        .to_vec()];
+    for aperture in apertures {
+        rows.push(vec![
+            aperture.id.to_string(),
+            aperture.address.clone(),
+            aperture.bar.to_string(),
+            quantity::bytes(aperture.length),
+            aperture.pages.to_string(),
+            if aperture.up { "up" } else { "down" }.to_string(),
+        ]);
+    }
+    report::table(&rows) + "\n"
 }
 
 fn human_regions(regions: &[RegionReport]) -> String {

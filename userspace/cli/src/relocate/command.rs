@@ -21,7 +21,9 @@ struct Report {
     status: &'static str,
     device: String,
     iova: String,
-    node: i32,
+    /// One of both is null.
+    node: Option<i32>,
+    aperture: Option<u32>,
     /// Of the first attempts; null if there was none.
     engine: Option<String>,
     /// Pages moved by each.
@@ -105,7 +107,13 @@ pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Er
     let total = relocate(
         &request,
         args.chunk(),
-        &mut |part, results| control.move_pages(part, Some(results)),
+        &mut |part, results| match args.to_aperture {
+            None => control.move_pages(part, Some(results)),
+            Some(aperture) => {
+                let targets = targets(args, part);
+                control.move_pages_out(part, aperture, &targets, Some(results))
+            }
+        },
         &signals::stopped,
         &mut |total| {
             bar.set_position(total.pages_done);
@@ -117,12 +125,28 @@ pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Er
     Ok(Exit::of_move(&total))
 }
 
+/// Where in the aperture the pages of a part go. One past its end is the module's to refuse.
+fn targets(args: &MoveArgs, part: &MoveRequest) -> Vec<u64> {
+    let first = args.at.saturating_add(part.iova - args.iova);
+    let pages = part.length / PAGE_SIZE as u64;
+    (0..pages)
+        .map(|page| first.saturating_add(page * PAGE_SIZE as u64))
+        .collect()
+}
+
+fn destination(args: &MoveArgs) -> String {
+    match (args.to_aperture, args.to_node) {
+        (Some(id), _) => format!("aperture {id}"),
+        (None, node) => format!("node {}", node.unwrap_or(-1)),
+    }
+}
+
 fn request(args: &MoveArgs) -> MoveRequest {
     MoveRequest {
         device: args.device,
         iova: args.iova,
         length: args.length,
-        node: args.to_node,
+        node: args.to_node.unwrap_or(-1),
         engine: args.engine.number(),
         flags: args.flags(),
         retries: args.retries,
@@ -160,7 +184,8 @@ fn json(args: &MoveArgs, request: &MoveRequest, total: &Total) -> Report {
         status: Exit::of_move(total).name(),
         device: request.device.to_string(),
         iova: format!("{:#x}", request.iova),
-        node: request.node,
+        node: args.to_node,
+        aperture: args.to_aperture,
         engine: engine_name(total.engine_used),
         engines: engines_by_name(total),
         pages: total.pages,
@@ -180,10 +205,10 @@ fn json(args: &MoveArgs, request: &MoveRequest, total: &Total) -> Report {
 fn human(args: &MoveArgs, request: &MoveRequest, total: &Total) -> String {
     let seconds = total.time.as_secs_f64();
     let mut text = format!(
-        "moved {} of {} to node {} in {:.3} s ({:.0} pages/s)\n",
+        "moved {} of {} to {} in {:.3} s ({:.0} pages/s)\n",
         total.pages_moved,
         quantity::pages(total.pages),
-        request.node,
+        destination(args),
         seconds,
         total.pages_moved as f64 / seconds.max(1e-9),
     );
