@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::retired::Retired;
 use crate::stats::{self, Counter};
 use crate::aliases::Aliases;
-use crate::{abi, aliases, backing, ffi, quarantine, registry, sharing};
+use crate::{abi, aliases, backing, ffi, page, quarantine, registry, sharing};
 use engine::{AbortCounts, BatchSizer, Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -189,6 +189,10 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
         }
         report(request, tally, &scratch.results).map_err(|_| Refusal::BadPointer)?;
         end?;
+        // The last attempt may have failed by another cause just before the deadline.
+        if scratch.results.iter().any(|result| result.outcome == abi::PAGE_ABORTED) {
+            check_time(request)?;
+        }
         if scratch.retired.is_full() && !scratch.retired.free() {
             return Err(Refusal::SharedPage);
         }
@@ -213,15 +217,19 @@ fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal
     Aliases::find(&request.device, request.span)
 }
 
-/// A page of a closed region has no address in the VMM any more, so that VFIO
-/// can't pin it: say why.
+/// Says why VFIO can't pin a page. One of a closed region has no address in the VMM any more,
+/// one that was in an aperture when it was mapped never had a pin that could be kept.
 fn explain(request: &Request, span: PageSpan, refusal: Refusal) -> Refusal {
-    if refusal != Refusal::NoVaddr || span.pages() != 1 {
+    if span.pages() != 1 || !matches!(refusal, Refusal::NoVaddr | Refusal::NotMapped) {
         return refusal;
     }
-    let tag = aliases::glance(&request.device, span.first()).and_then(backing::tag_of);
-    match tag.and_then(|tag| registry::region(tag.region)) {
-        Some(region) if region.is_closed() => Refusal::ClosedRegion,
+    let Some(page) = aliases::glance(&request.device, span.first()) else {
+        return refusal;
+    };
+    let region = backing::tag_of(page).and_then(|tag| registry::region(tag.region));
+    match (refusal, region) {
+        (Refusal::NoVaddr, Some(region)) if region.is_closed() => Refusal::ClosedRegion,
+        (Refusal::NotMapped, Some(_)) if !page::is_memory(page) => Refusal::NoPin,
         _ => refusal,
     }
 }
