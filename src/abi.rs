@@ -103,6 +103,8 @@ pub const REASON_NO_APERTURE: u32 = 27;
 pub const REASON_NO_SLOT: u32 = 28;
 /// another page is at this offset of the aperture
 pub const REASON_SLOT_TAKEN: u32 = 29;
+/// VFIO mapped the page when it was in an aperture already, so nothing holds the mapping
+pub const REASON_NO_PIN: u32 = 30;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set

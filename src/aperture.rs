@@ -17,7 +17,7 @@
 use crate::ffi;
 use crate::page::{OwnedPage, Tag};
 use crate::refusal::Refusal;
-use crate::{abi, page};
+use crate::{abi, page, params};
 use engine::{ApertureError, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
@@ -153,11 +153,13 @@ pub(crate) fn publish(phys: PhysAddr) -> Result<(), ApertureError> {
     let Some((aperture, at)) = find(phys) else {
         return Ok(());
     };
+    #[cfg(pagemove_test)]
+    crate::posted::flush();
     let last = aperture.words(at).wrapping_add((PAGE_SIZE / 8 - 1) as usize);
     // SAFETY: an aligned word of the window, mapped while the slot is taken.
     let word = unsafe { ffi::pagemove_window_read_back(last.cast()) };
     // All ones is what a link that is down answers, or what the page holds.
-    if word == u64::MAX && !aperture.is_present() {
+    if (word == u64::MAX || params::pretends_down()) && !aperture.is_present() {
         return Err(ApertureError);
     }
     Ok(())
@@ -170,7 +172,7 @@ impl Aperture {
 
     fn is_present(&self) -> bool {
         // SAFETY: the reference keeps the structure, whatever becomes of the function.
-        unsafe { ffi::pagemove_pci_is_present(self.pdev) }
+        unsafe { ffi::pagemove_pci_is_present(self.pdev) && !params::pretends_down() }
     }
 
     fn phys_of(&self, at: usize) -> PhysAddr {

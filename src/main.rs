@@ -35,6 +35,8 @@ mod page;
 mod pagemap;
 mod pair;
 mod params;
+#[cfg(pagemove_test)]
+mod posted;
 mod quarantine;
 mod reclaim;
 mod refusal;
@@ -109,11 +111,11 @@ module! {
         },
         sabotage: u8 {
             default: 0,
-            description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification",
+            description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture",
         },
         inject: u8 {
             default: 0,
-            description: "1: put the old entry back after some commits, 2: say that devices are gone",
+            description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down",
         },
         stall_step: u8 {
             default: 0,
@@ -164,6 +166,8 @@ impl kernel::InPlaceModule for Pagemove {
             quarantine::init();
             session::init();
             aperture::init();
+            #[cfg(pagemove_test)]
+            posted::init();
             verdict::init();
         }
         cpu::try_at_load();

@@ -51,6 +51,7 @@ pub(crate) fn left_out() -> Steps {
         3 => Steps::CPU_HOLD,
         4 => Steps::COMPARE,
         5 => Steps::VERIFICATION,
+        6 => Steps::READ_BACK,
         _ => Steps::empty(),
     }
 }
@@ -75,6 +76,20 @@ pub(crate) fn pretends_gone() -> bool {
     return *module_parameters::inject.value() == 2;
     #[cfg(not(pagemove_test))]
     false
+}
+
+/// Whether to say that the links of apertures are down which are up.
+pub(crate) fn pretends_down() -> bool {
+    #[cfg(pagemove_test)]
+    return *module_parameters::inject.value() == 4;
+    #[cfg(not(pagemove_test))]
+    false
+}
+
+/// Whether stores to an aperture stay under way until they are asked for.
+#[cfg(pagemove_test)]
+pub(crate) fn delays_stores() -> bool {
+    *module_parameters::inject.value() == 3
 }
 
 /// Lets the helper stall before one of its steps, if asked to: so long each time, from

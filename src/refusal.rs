@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     NoSlot,
     /// Another page is there.
     SlotTaken,
+    /// The page was in an aperture when VFIO mapped it.
+    NoPin,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -87,6 +89,7 @@ impl Refusal {
             Self::NoAperture => abi::REASON_NO_APERTURE,
             Self::NoSlot => abi::REASON_NO_SLOT,
             Self::SlotTaken => abi::REASON_SLOT_TAKEN,
+            Self::NoPin => abi::REASON_NO_PIN,
             Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => {
                 abi::REASON_NONE
             }
@@ -105,6 +108,7 @@ impl Refusal {
             | Self::Unqualified
             | Self::NoRtm
             | Self::Tsc
+            | Self::NoPin
             | Self::Encrypted => errno::eopnotsupp(),
             Self::Cpus | Self::NoAperture | Self::NoSlot => EINVAL,
             Self::NotScratch => EACCES,
@@ -139,6 +143,7 @@ impl Refusal {
                 | Self::Busy
                 | Self::NoSlot
                 | Self::SlotTaken
+                | Self::NoPin
                 | Self::NoVaddr
         )
     }

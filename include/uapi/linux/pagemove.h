@@ -136,6 +136,7 @@
 #define PAGEMOVE_REASON_NO_APERTURE	27 /* there is no aperture with this number, or it is being unbound: see PAGEMOVE_IOC_APERTURE_LIST */
 #define PAGEMOVE_REASON_NO_SLOT		28 /* the offset is not that of a page in the aperture */
 #define PAGEMOVE_REASON_SLOT_TAKEN	29 /* another page is at this offset of the aperture */
+#define PAGEMOVE_REASON_NO_PIN		30 /* VFIO mapped the page when it was in an aperture already, so nothing holds the mapping */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */

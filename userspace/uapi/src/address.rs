@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The address of a PCI function, as people write it: `0000:00:03.0`.
 
+use crate::abi::{Aperture, Device};
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,6 +13,23 @@ pub struct PciAddress {
     /// device << 3 | function, as in the ABI.
     pub devfn: u8,
 }
+
+/// What the kernel lists has its address in three members.
+macro_rules! of_listed {
+    ($($listed:ty),*) => { $(
+        impl From<&$listed> for PciAddress {
+            fn from(listed: &$listed) -> Self {
+                Self {
+                    segment: listed.segment,
+                    bus: listed.bus,
+                    devfn: listed.devfn,
+                }
+            }
+        }
+    )* };
+}
+
+of_listed!(Device, Aperture);
 
 impl PciAddress {
     pub fn new(segment: u16, bus: u8, device: u8, function: u8) -> Self {

@@ -166,4 +166,10 @@ pub const REASONS: &[Text] = &[
         "slot-taken",
         "another page is at this offset of the aperture: choose a free one",
     ),
+    text(
+        REASON_NO_PIN,
+        "no-pin",
+        "the page was in an aperture when VFIO mapped it, and can not be held there: it stays until \
+         its region is closed",
+    ),
 ];

@@ -394,6 +394,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_NO_APERTURE,
         REASON_NO_SLOT,
         REASON_SLOT_TAKEN,
+        REASON_NO_PIN,
         ABORT_ACCESSED,
         ABORT_DIRTY,
         ABORT_PTE_CHANGED,
