@@ -50,14 +50,9 @@ struct ApertureReport {
 
 impl From<&Aperture> for ApertureReport {
     fn from(aperture: &Aperture) -> Self {
-        let address = PciAddress {
-            segment: aperture.segment,
-            bus: aperture.bus,
-            devfn: aperture.devfn,
-        };
         Self {
             id: aperture.id,
-            address: address.to_string(),
+            address: PciAddress::from(aperture).to_string(),
             bar: aperture.bar,
             length: aperture.length,
             pages: aperture.pages,
@@ -79,11 +74,6 @@ struct RegionReport {
 
 impl From<&Device> for DeviceReport {
     fn from(device: &Device) -> Self {
-        let address = PciAddress {
-            segment: device.segment,
-            bus: device.bus,
-            devfn: device.devfn,
-        };
         let open = device.flags & DEVICE_OPEN != 0;
         let refused = device.engines == 0 && device.reason != REASON_NONE;
         let name = device
@@ -92,7 +82,7 @@ impl From<&Device> for DeviceReport {
             .next()
             .unwrap_or_default();
         Self {
-            address: address.to_string(),
+            address: PciAddress::from(device).to_string(),
             open,
             incoherent: device.flags & DEVICE_INCOHERENT != 0,
             ats: device.flags & DEVICE_ATS != 0,

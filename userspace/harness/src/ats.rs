@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure, Result};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 
-use crate::campaign::Campaign;
+use crate::campaign::{with_tap, Campaign};
 use crate::guest::Layout;
 use crate::mover::Range;
 use crate::pci::PciBus;
@@ -61,7 +61,6 @@ const CALLS: u32 = 20;
 const TESTS: usize = 5;
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let mut tap = Tap::plan(TESTS);
     let mut arguments = ["--device", "virtio-net", "--pages", "64", "--cpu-pages"]
         .map(String::from)
         .to_vec();
@@ -70,15 +69,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if let Some(address) = options.address {
         arguments.extend(["--address".to_string(), address.to_string()]);
     }
-    match Campaign::start(&options.campaign, false, &arguments) {
-        Ok(campaign) => {
-            if let Err(error) = moves(campaign, options, &mut tap) {
-                tap.fail_the_rest(&format!("it ended early: {error:#}"));
-            }
-        }
-        Err(error) => tap.fail_the_rest(&format!("no guest: {error:#}")),
-    }
-    Ok(tap.exit_code())
+    Ok(with_tap(TESTS, &options.campaign, &arguments, |campaign, tap| {
+        moves(campaign, options, tap)
+    }))
 }
 
 fn moves(mut campaign: Campaign, options: &Options, tap: &mut Tap) -> Result<()> {

@@ -3,15 +3,18 @@
 //! again, and what came of it. Soak, demo and sabotage are campaigns.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use pagemove_uapi::window::Windows;
-use pagemove_uapi::{Control, Stats, PLACE_NODE};
+use pagemove_uapi::{Control, Stats, PLACE_APERTURE, PLACE_NODE};
 
 use crate::account::Status;
 use crate::child::GuestProcess;
 use crate::mover::{Mover, Range, Report, Running};
+use crate::pci::{PciBus, PciId};
+use crate::tap::Tap;
 
 /// Seconds, where nothing is said.
 const TIME_LIMIT: u64 = 600;
@@ -28,6 +31,10 @@ pub struct Options {
     /// The engine that moves (auto, adbit, rtm); with auto the module chooses.
     #[arg(long, default_value = ANY_ENGINE)]
     pub engine: String,
+    /// Move to what an aperture shows, instead of to node 1: the first ivshmem function is
+    /// bound for it.
+    #[arg(long)]
+    pub window: bool,
     /// Further attempts at an aborted page.
     #[arg(long, default_value_t = 100)]
     pub retries: u32,
@@ -122,6 +129,41 @@ pub fn describe_counts(counts: &BTreeMap<String, u64>) -> String {
     parts.join(", ")
 }
 
+/// A program of so many tests on a campaign. What ends it early fails those that are left.
+pub fn with_tap(
+    tests: usize,
+    options: &Options,
+    guest_arguments: &[String],
+    body: impl FnOnce(Campaign, &mut Tap) -> Result<()>,
+) -> ExitCode {
+    let mut tap = Tap::plan(tests);
+    match Campaign::start(options, false, guest_arguments) {
+        Ok(campaign) => {
+            if let Err(error) = body(campaign, &mut tap) {
+                tap.fail_the_rest(&format!("it ended early: {error:#}"));
+            }
+        }
+        Err(error) => tap.fail_the_rest(&format!("no guest: {error:#}")),
+    }
+    tap.exit_code()
+}
+
+/// QEMU's ivshmem.
+const IVSHMEM: PciId = PciId {
+    vendor: 0x1af4,
+    device: 0x1110,
+};
+
+/// Binds a window. Says which aperture that is.
+fn bind_window(control: &Control) -> Result<u32> {
+    let bus = PciBus::default();
+    let functions = bus.find(IVSHMEM)?;
+    let function = *functions.first().context("there is no ivshmem function")?;
+    bus.bind(function, "pagemove_aperture")?;
+    let apertures = control.aperture_list()?;
+    Ok(apertures.first().context("there is no aperture")?.id)
+}
+
 /// A guest, the tool, and the module's counters.
 pub struct Campaign {
     pub guest: GuestProcess,
@@ -145,6 +187,7 @@ impl Campaign {
         let mut arguments = vec!["--seed".to_string(), options.seed.to_string()];
         arguments.extend_from_slice(guest_arguments);
         arguments.extend_from_slice(&options.guest_arguments);
+        let window = options.window.then(|| bind_window(&control)).transpose()?;
         let mut guest = GuestProcess::start(&arguments)?;
         let status_before = guest.status()?;
         let mover = Mover {
@@ -153,6 +196,7 @@ impl Campaign {
             retries: options.retries,
             no_verify,
             even_if_there: false,
+            window,
         };
         let range = Range::whole(&guest.layout);
         let deadline =
@@ -216,12 +260,11 @@ impl Campaign {
             .region_query(region, self.range.offset, self.range.length)?;
         Ok(places
             .iter()
-            .map(|place| {
-                if place.kind == PLACE_NODE {
-                    place.number
-                } else {
-                    -1
-                }
+            .map(|place| match (place.kind, self.mover.window) {
+                (PLACE_NODE, _) => place.number,
+                // It stands for node 1.
+                (PLACE_APERTURE, Some(id)) if place.number == id as i32 => 1,
+                _ => -1,
             })
             .collect())
     }

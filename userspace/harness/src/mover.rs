@@ -60,6 +60,8 @@ pub struct Mover {
     pub retries: u32,
     pub no_verify: bool,
     pub even_if_there: bool,
+    /// The aperture that stands for node 1.
+    pub window: Option<u32>,
 }
 
 /// What `pagemove move --json` prints, as far as it is used here.
@@ -135,9 +137,17 @@ impl Mover {
             "--length",
             &range.length.to_string(),
         ]);
+        match self.window {
+            Some(id) if node == 1 => {
+                // Each page has a place of its own there.
+                let at = range.offset.to_string();
+                command.args(["--to-aperture", &id.to_string(), "--at", &at]);
+            }
+            _ => {
+                command.args(["--to-node", &node.to_string()]);
+            }
+        }
         command.args([
-            "--to-node",
-            &node.to_string(),
             "--retries",
             &self.retries.to_string(),
             "--engine",
@@ -254,6 +264,7 @@ mod tests {
             retries: 0,
             no_verify: false,
             even_if_there: false,
+            window: None,
         };
         let error = mover.start("0:0.0", &range, 1).finish().unwrap_err();
         assert!(error.to_string().contains("Some(0)"), "{error}");
@@ -302,6 +313,7 @@ mod tests {
             retries: 3,
             no_verify: false,
             even_if_there: false,
+            window: None,
         };
         let range = Range {
             offset: 0,

@@ -36,13 +36,14 @@ pub struct Options {
 const TIME_LIMIT: u64 = 140;
 
 /// By the module's parameter.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "nothing left out",
     "first invalidation left out",
     "A/D clear left out",
     "CPU hold-back left out",
     "compare in the swap left out",
     "verification left out",
+    "read-back from the aperture left out",
 ];
 
 /// A hot storm: few pages and a deep queue.

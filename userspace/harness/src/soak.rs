@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::account::Status;
-use crate::campaign::{describe_windows, Campaign};
+use crate::campaign::{describe_windows, with_tap, Campaign};
 use crate::device::Kind;
 use crate::tap::{note, Tap};
 
@@ -65,17 +65,10 @@ const TESTS: usize = 9;
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     let kind = options.device.name();
-    let mut tap = Tap::plan(TESTS);
     let arguments = ["--device", kind, "--pages", &options.pages.to_string()].map(String::from);
-    match Campaign::start(&options.campaign, false, &arguments) {
-        Ok(campaign) => {
-            if let Err(error) = soak(campaign, options, kind, &mut tap) {
-                tap.fail_the_rest(&format!("the soak ended early: {error:#}"));
-            }
-        }
-        Err(error) => tap.fail_the_rest(&format!("no guest: {error:#}")),
-    }
-    Ok(tap.exit_code())
+    Ok(with_tap(TESTS, &options.campaign, &arguments, |campaign, tap| {
+        soak(campaign, options, kind, tap)
+    }))
 }
 
 fn soak(mut campaign: Campaign, options: &Options, kind: &str, tap: &mut Tap) -> Result<()> {

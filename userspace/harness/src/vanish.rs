@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Control, PciAddress};
 
-use crate::campaign::Campaign;
+use crate::campaign::{with_tap, Campaign};
 use crate::mover::{Failure, Running};
 use crate::pci::PciBus;
 use crate::slot::Slot;
@@ -55,7 +55,6 @@ const DOCUMENTED: [&str; 4] = ["EAGAIN", "ENOTCONN", "ENXIO", "ENODEV"];
 const TESTS: usize = 7;
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let mut tap = Tap::plan(TESTS);
     let arguments = [
         "--device",
         "virtio-net",
@@ -66,15 +65,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     ];
     let mut arguments = arguments.map(String::from).to_vec();
     arguments.extend(["--on-request".to_string(), options.reaction.clone()]);
-    match Campaign::start(&options.campaign, false, &arguments) {
-        Ok(campaign) => {
-            if let Err(error) = vanish(campaign, options, &mut tap) {
-                tap.fail_the_rest(&format!("it ended early: {error:#}"));
-            }
-        }
-        Err(error) => tap.fail_the_rest(&format!("no guest: {error:#}")),
-    }
-    Ok(tap.exit_code())
+    Ok(with_tap(TESTS, &options.campaign, &arguments, |campaign, tap| {
+        vanish(campaign, options, tap)
+    }))
 }
 
 fn vanish(mut campaign: Campaign, options: &Options, tap: &mut Tap) -> Result<()> {

@@ -44,15 +44,10 @@ pub struct Listed {
 
 impl From<&Device> for Listed {
     fn from(device: &Device) -> Self {
-        let address = PciAddress {
-            segment: device.segment,
-            bus: device.bus,
-            devfn: device.devfn,
-        };
         let open = device.flags & DEVICE_OPEN != 0;
         let refused = open && device.engines == 0;
         Self {
-            address: address.to_string(),
+            address: PciAddress::from(device).to_string(),
             open,
             format: open.then(|| text::name_or_number(text::FORMATS, device.format)),
             engines: text::names_of_mask(text::ENGINES, device.engines),
