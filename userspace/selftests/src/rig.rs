@@ -215,6 +215,11 @@ impl Rig {
         self.assigned.unmap(bench::IOVA, length)
     }
 
+    /// Maps it again.
+    pub fn map(&mut self) -> Result<()> {
+        self.assigned.map(&self.memory, MAP_PIECE)
+    }
+
     pub fn place_of(&self, page: usize) -> Result<Place> {
         let id = self.memory.region_id().context("the memory is no region")?;
         let offset = (page * PAGE_SIZE) as u64;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
     self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress, APERTURE_UP,
-    ENGINE_AUTO, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
+    ABORT_APERTURE, ENGINE_AUTO, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
 };
 
 use crate::bench;
@@ -32,21 +32,39 @@ struct State {
     other: Mapping,
 }
 
-pub fn main(_: &[String]) -> ExitCode {
+/// The argument `down` is for a test build that says that the link is down.
+pub fn main(args: &[String]) -> ExitCode {
+    let cases = match args.first().map(String::as_str) {
+        None => cases(),
+        Some("down") => cases_when_down(),
+        Some(_) => {
+            eprintln!("aperture wants nothing, or: down");
+            return ExitCode::from(1);
+        }
+    };
     let mut state = match State::open() {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
     };
-    tap::run(&mut state, cases())
+    tap::run(&mut state, cases)
+}
+
+fn case(name: &str, check: fn(&mut State) -> Result<()>) -> Case<State> {
+    Case::new(name, move |state: &mut State| {
+        check(state)?;
+        Ok(Pass)
+    })
+}
+
+fn cases_when_down() -> Vec<Case<State>> {
+    vec![
+        case("the window is listed, its link is down", is_down),
+        case("a move to it is aborted, cause aperture; the page and the slot are as before", aborted),
+        case("between nodes pages move as ever", moves_between_nodes),
+    ]
 }
 
 fn cases() -> Vec<Case<State>> {
-    let case = |name: &str, check: fn(&mut State) -> Result<()>| {
-        Case::new(name, move |state: &mut State| {
-            check(state)?;
-            Ok(Pass)
-        })
-    };
     vec![
         case("the window is listed, up and empty", is_listed),
         case("a page goes out: the other side, CPUs and the device see it", one_page),
@@ -56,7 +74,7 @@ fn cases() -> Vec<Case<State>> {
         case("from one place of the window to another, and home", within),
         case("an unknown aperture, offsets that are wrong or taken, no offsets: refused", refused),
         case("the driver is unbound when the last page has come home", unbound),
-        case("VFIO unmaps pages that live there", unmapped),
+        case("VFIO unmaps pages that live there, and maps them: they stay, others move", unmapped),
         case("a VMM that ends leaves no slot taken, and the module goes", ended),
     ]
 }
@@ -165,11 +183,7 @@ fn all_moved(report: &MoveReport, results: &[PageResult], pages: usize) -> Resul
 
 fn is_listed(state: &mut State) -> Result<()> {
     let aperture = state.aperture()?;
-    let address = PciAddress {
-        segment: aperture.segment,
-        bus: aperture.bus,
-        devfn: aperture.devfn,
-    };
+    let address = PciAddress::from(&aperture);
     ensure!(address == state.function, "it is at {address}");
     ensure!(
         (aperture.bar, aperture.length, aperture.flags, aperture.pages)
@@ -177,6 +191,37 @@ fn is_listed(state: &mut State) -> Result<()> {
         "{aperture:?}"
     );
     Ok(())
+}
+
+fn is_down(state: &mut State) -> Result<()> {
+    let flags = state.aperture()?.flags;
+    ensure!(flags & APERTURE_UP == 0, "flags {flags:#x}");
+    Ok(())
+}
+
+fn aborted(state: &mut State) -> Result<()> {
+    let id = state.id;
+    state.rig()?.fill(0, 1);
+    let (report, results) = state.rig()?.move_out(0, id, &[0x5000, 0x6000]);
+    ensure!(report.pages_moved == 0, "{}", bench::describe(&report));
+    for result in &results {
+        ensure!(
+            (result.outcome, result.abort) == (PAGE_ABORTED, ABORT_APERTURE),
+            "{result:?}"
+        );
+    }
+    ensure!(report.aborts[ABORT_APERTURE as usize] > 0, "{:?}", report.aborts);
+    state.pages_there(0)?;
+    state.is_home(0, 1)
+}
+
+fn moves_between_nodes(state: &mut State) -> Result<()> {
+    let rig = state.rig()?;
+    let mut request = rig.request(0, 1, ENGINE_AUTO, rig.nodes.there);
+    request.retries = 1000;
+    let (report, results) = rig.move_pages(&request);
+    all_moved(&report, &results, 1)?;
+    rig.check(0, 1)
 }
 
 fn one_page(state: &mut State) -> Result<()> {
@@ -247,23 +292,13 @@ fn refused(state: &mut State) -> Result<()> {
     ];
     for (what, aperture, targets, expected) in wrong {
         let (report, _) = rig.move_out(1, *aperture, targets);
-        let found = report.error.map_or((0, 0), |error| (error.errno, error.reason));
-        ensure!(
-            found == *expected && report.pages_moved == 0,
-            "{what}: {} instead of {} with reason {}",
-            bench::describe(&report),
-            errno::name(expected.0),
-            expected.1
-        );
+        refused_for(&report, *expected).context(*what)?;
+        ensure!(report.pages_moved == 0, "{what}: a page was moved");
     }
     // The first goes, the second can not.
     let (report, results) = rig.move_out(1, id, &[0, 0]);
-    let found = report.error.map_or((0, 0), |error| (error.errno, error.reason));
-    ensure!(
-        found == (libc::EBUSY, uapi::REASON_SLOT_TAKEN) && report.pages_moved == 1,
-        "one offset twice: {}",
-        bench::describe(&report)
-    );
+    refused_for(&report, (libc::EBUSY, uapi::REASON_SLOT_TAKEN)).context("one offset twice")?;
+    ensure!(report.pages_moved == 1, "{} pages were moved", report.pages_moved);
     ensure!(results[0].outcome == PAGE_MOVED, "{:?}", results[0]);
     for (aperture, targets) in [(id + 1, 0), (0, 0x1000)] {
         let found = rig.move_raw(|call: &mut Move| {
@@ -309,6 +344,27 @@ fn unmapped(state: &mut State) -> Result<()> {
         bench::errno_of(&report) == libc::ENOENT,
         "{}",
         bench::describe(&report)
+    );
+    // Mapped again, they are in the window from the beginning.
+    state.rig()?.map()?;
+    let rig = state.rig()?;
+    let (report, _) = rig.move_pages(&rig.request(0, 3, ENGINE_AUTO, rig.nodes.here));
+    refused_for(&report, (libc::EOPNOTSUPP, uapi::REASON_NO_PIN))?;
+    ensure!(report.pages_moved == 0, "{} pages were moved", report.pages_moved);
+    // The others are not.
+    let (report, results) = state.rig()?.move_out(3, id, &[0x8000]);
+    all_moved(&report, &results, 1)?;
+    state.home(3, 1)
+}
+
+fn refused_for(report: &MoveReport, expected: (i32, u32)) -> Result<()> {
+    let found = report.error.map_or((0, 0), |error| (error.errno, error.reason));
+    ensure!(
+        found == expected,
+        "{} instead of {} with reason {}",
+        bench::describe(report),
+        errno::name(expected.0),
+        expected.1
     );
     Ok(())
 }

@@ -73,6 +73,11 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
             uapi::IOC_VERDICT_LIST,
             uapi::VERDICT_LIST_SIZE_V0,
         ),
+        Call::zeroes(
+            "aperture list",
+            uapi::IOC_APERTURE_LIST,
+            uapi::APERTURE_LIST_SIZE_V0,
+        ),
         Call::new(
             "verdict set",
             uapi::IOC_VERDICT_SET,
