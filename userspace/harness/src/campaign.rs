@@ -272,7 +272,7 @@ impl Campaign {
     /// The same; a page that is there already goes to another place of the node.
     pub fn move_even_if_there(&mut self, node: i32) -> Result<Report> {
         let running = self.start_even_if_there(node);
-        self.finish_move(running, node)
+        self.finish_even_if_there(running, node)
     }
 
     /// Begins that.
@@ -281,6 +281,17 @@ impl Campaign {
         let running = self.start_move(node);
         self.mover.even_if_there = false;
         running
+    }
+
+    /// Waits for the end of such a move.
+    pub fn finish_even_if_there(&mut self, running: Running, node: i32) -> Result<Report> {
+        let report = running.finish()?;
+        self.sums.add(&report);
+        let places = self.places()?;
+        // A page that stayed may have been at that node before.
+        let moved = report.results.iter().zip(&places).filter(|(result, _)| result.outcome == "moved");
+        self.misplaced += moved.filter(|(_, place)| **place != node).count() as u64;
+        Ok(report)
     }
 
     fn check_places(&mut self, report: &Report, node: i32) -> Result<()> {
