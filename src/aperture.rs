@@ -7,8 +7,8 @@
 //!
 //! A page that went from memory of this host to a slot leaves its frame with the slot, its
 //! *home*: VFIO pinned that frame for the move and keeps the pin until the page comes back
-//! (`device.rs`), so nobody else may have it; and the way home never fails for want of
-//! memory.
+//! (`device.rs`), so nobody else may have it until then. (The page comes home to another
+//! frame.)
 //!
 //! # Lock order
 //!
