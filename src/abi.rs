@@ -224,7 +224,6 @@ pub const VERDICT_LIST_SIZE_V0: usize = 24;
 pub const APERTURE_LIST_SIZE_V0: usize = 24;
 /// the link is up
 pub const APERTURE_UP: u32 = 1 << 0;
-pub const MAX_APERTURES: u32 = 64;
 pub const VERDICT_FILE: &str = "pagemove/verdicts";
 /// "PGV1"
 pub const VERDICT_MAGIC: u32 = 0x3156_4750;

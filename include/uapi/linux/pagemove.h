@@ -483,7 +483,6 @@ struct pagemove_aperture {
 };
 
 #define PAGEMOVE_APERTURE_UP		(1U << 0) /* the link is up */
-#define PAGEMOVE_MAX_APERTURES		64
 
 /* PAGEMOVE_IOC_APERTURE_LIST: every aperture. */
 struct pagemove_aperture_list {

@@ -465,7 +465,6 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         VERDICT_LIST_SIZE_V0,
         APERTURE_LIST_SIZE_V0,
         APERTURE_UP,
-        MAX_APERTURES,
         VERDICT_MAGIC,
     ];
     constants.push(("DEVICE", Value::Text(DEVICE)));
