@@ -8,10 +8,15 @@ use crate::root::{chroot, make, BuildRoot};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// Build the module `name`, whose sources are in `dir` of the checkout, and return
 /// where it is. Does nothing where nothing changed.
+///
+/// One at a time: tests that run side by side may need the same module.
 pub fn build(place: &Place, root: &BuildRoot, dir: &str, name: &str) -> Result<PathBuf> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _building = BUILDING.lock().unwrap_or_else(|broken| broken.into_inner());
     let inside = Path::new("build").join(format!("pagemove-{}", checkout_id(place))).join(name);
     let work = root.dir().join(&inside);
     sync::copy(place.checkout(), &[dir], &work)?;

@@ -7,8 +7,10 @@ use anyhow::{bail, Context, Result};
 use object::{Object, ObjectSection};
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use tempfile::NamedTempFile;
 
 /// A module in the order in which it has to be loaded.
 #[derive(Debug)]
@@ -71,12 +73,18 @@ impl<'a> Kmods<'a> {
         if !output.status.success() {
             bail!("xz could not unpack {}", packed.display());
         }
-        // Several runners may unpack it at once: each its own file, renamed when whole.
-        let partial = self.unpacked.join(format!("{name}.{}.partial", std::process::id()));
-        fs::write(&partial, output.stdout)?;
-        fs::rename(&partial, &file)?;
+        put(&file, &output.stdout)?;
         Ok(file)
     }
+}
+
+/// Write a file that is never seen in part: several threads, and other runners, may unpack
+/// the same module at once.
+fn put(file: &Path, bytes: &[u8]) -> Result<()> {
+    let mut whole = NamedTempFile::new_in(file.parent().context("a file without a directory")?)?;
+    whole.write_all(bytes)?;
+    whole.persist(file).with_context(|| format!("writing {}", file.display()))?;
+    Ok(())
 }
 
 fn module_name(path: &Path) -> String {
@@ -110,5 +118,28 @@ impl ModInfo {
 
     pub fn depends(&self) -> impl Iterator<Item = &str> {
         self.get("depends").unwrap_or_default().split(',').filter(|name| !name.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_unpack_the_same_module_see_it_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("vfio.ko");
+        let bytes = vec![7; 1 << 16];
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        put(&file, &bytes).unwrap();
+                        assert_eq!(fs::read(&file).unwrap().len(), bytes.len());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
