@@ -144,16 +144,13 @@ impl Region {
         Ok(())
     }
 
-    /// Waits until more than `seen` pages have been wanted.
+    /// Waits until more than `seen` pages have been wanted, or for a time.
     pub(crate) fn wants(&self, seen: u64, timeout_ns: u64) -> Result<Wants, Refusal> {
-        // A call that waits longer ends with ETIME early, and is made again.
+        // More than an hour is an hour.
         let ms = (timeout_ns / 1_000_000).min(3_600_000) as u32;
         let mut left = msecs_to_jiffies(ms);
         let mut inner = self.inner.lock();
-        while inner.wants_ever <= seen {
-            if left == 0 {
-                return Err(Refusal::Deadline);
-            }
+        while inner.wants_ever <= seen && left != 0 {
             match self.wanted.wait_interruptible_timeout(&mut inner, left) {
                 CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
                 CondVarTimeoutResult::Timeout => left = 0,

@@ -51,9 +51,9 @@
  *                 of the aperture
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
  *                 device is being closed: ask again
- *  ETIME          the deadline passed before every page was moved, or no page was
- *                 wanted before the timeout
- *  EINTR          a signal arrived before every page was moved, or a page was wanted
+ *  ETIME          the deadline passed before every page was moved
+ *  EINTR          a signal arrived before every page was moved or offered, or a
+ *                 page was wanted
  *  ENOMEM         no memory, at the destination node or for the call itself
  *  ENOSPC         more than PAGEMOVE_MAX_VERDICTS verdicts
  *  EIO            verification found a lost write. The engine is disabled for
@@ -576,9 +576,9 @@ struct pagemove_want {
 
 /*
  * PAGEMOVE_IOC_WANTED: which pages do CPUs wait for? Returns when a page has
- * been wanted that the caller has not heard of (seen), or with ETIME after
- * timeout_ns. If there are more than capacity, the first are returned and count
- * says how many there are.
+ * been wanted that the caller has not heard of (seen), or after timeout_ns. If
+ * there are more than capacity, the first are returned and count says how many
+ * there are.
  */
 struct pagemove_wanted {
 	__u32 size;

@@ -73,8 +73,8 @@ impl Control {
     }
 
     /// Waits until a page of the region is wanted that the caller has not heard of, or for
-    /// `timeout_ns`: then there is none. EINTR is an error.
-    pub fn wanted(&self, region: u32, seen: u64, timeout_ns: u64) -> Result<Option<Wants>, Error> {
+    /// `timeout_ns`; then says what is wanted. EINTR is an error.
+    pub fn wanted(&self, region: u32, seen: u64, timeout_ns: u64) -> Result<Wants, Error> {
         let mut pages = vec![Want::default(); 256];
         let mut wanted = Wanted {
             size: size_of::<Wanted>() as u32,
@@ -86,13 +86,9 @@ impl Control {
             ..Default::default()
         };
         // SAFETY: pages has room for capacity elements and outlives the call.
-        match unsafe { self.call(Call::Wanted, IOC_WANTED, &mut wanted) } {
-            Ok(()) => {}
-            Err(error) if error.errno == libc::ETIME => return Ok(None),
-            Err(error) => return Err(error),
-        }
+        unsafe { self.call(Call::Wanted, IOC_WANTED, &mut wanted) }?;
         pages.truncate(wanted.count as usize);
-        Ok(Some(Wants { seen: wanted.seen, pages }))
+        Ok(Wants { seen: wanted.seen, pages })
     }
 
     /// Where each page of a part of a region is, and what holds it there. At most
