@@ -35,6 +35,10 @@ fn offer_span(args: &mut abi::Offer) -> Result {
     check_entries(pages)?;
     let region = region_with(args.region, first, pages)?;
     let targets = UserArray::new(args.targets)?;
+    // Nobody could tell the peer about pages that were offered in vain.
+    for n in 0..pages {
+        targets.write(n, &[0u64])?;
+    }
     let awaited = args.flags & abi::OFFER_AWAIT != 0;
     let mut done = Ok(());
     for n in 0..pages {
