@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # The second of two hosts. The first, pair-a.sh, sees its RAM.
+# With the argument `forget` it claims to have stored what it has not.
 
 . /bin/window.sh
 
@@ -18,7 +19,7 @@ talk() {
 echo "TAP version 13"
 echo "1..4"
 check "the first host is there" talk 7001 "b: hello" "a: store it"
-devmem $reserved 64 0x6572656877797265
+test "$1" = forget || devmem $reserved 64 0x6572656877797265
 check "it was told that the pattern is stored" talk 7002 "b: it is stored" "a: I look"
 check "it has stored another one" talk 7003 "b: is it?" "a: look now"
 check "that one is here" holds $reserved 0x0123456789ABCDEF
