@@ -52,8 +52,8 @@ plot: cargo ## draw Documentation/controller.svg: the controller of rtm against 
 	@cargo run --quiet --release --locked --manifest-path $(MANIFEST) --package pagemove-sim \
 		--bin controller -- --svg Documentation/controller.svg
 
-demo: cargo ## move a guest's memory under live DMA, and watch; ENGINE=rtm: by emulated transactions
-	@$(XTASK) demo $(if $(ENGINE),--engine "$(ENGINE)")
+demo: cargo ## move a guest's memory under live DMA, and watch; ENGINE=rtm: by emulated transactions; HOSTS=2: to another host
+	@$(XTASK) demo $(if $(ENGINE),--engine "$(ENGINE)") $(if $(HOSTS),--hosts "$(HOSTS)")
 
 clean: ## remove what was built here (the build root stays in the cache)
 	rm -rf build third_party

@@ -26,6 +26,10 @@ pub const IOC_EXPERIMENT: u32 = (IOC_TYPE << 8) | 0x08;
 pub const IOC_VERDICT_SET: u32 = (IOC_TYPE << 8) | 0x09;
 pub const IOC_VERDICT_LIST: u32 = (IOC_TYPE << 8) | 0x0a;
 pub const IOC_APERTURE_LIST: u32 = (IOC_TYPE << 8) | 0x0b;
+pub const IOC_OFFER: u32 = (IOC_TYPE << 8) | 0x0c;
+pub const IOC_ARRIVE: u32 = (IOC_TYPE << 8) | 0x0d;
+pub const IOC_RETRACT: u32 = (IOC_TYPE << 8) | 0x0e;
+pub const IOC_WANTED: u32 = (IOC_TYPE << 8) | 0x0f;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
 pub const MAX_MOVE_PAGES: u32 = 262144;
@@ -105,6 +109,12 @@ pub const REASON_NO_SLOT: u32 = 28;
 pub const REASON_SLOT_TAKEN: u32 = 29;
 /// VFIO mapped the page when it was in an aperture already, so nothing holds the mapping
 pub const REASON_NO_PIN: u32 = 30;
+/// the page is offered to a peer, which may write it: see PAGEMOVE_IOC_OFFER
+pub const REASON_OFFERED: u32 = 31;
+/// the page lives in an aperture, so that its memory is not this host's to offer
+pub const REASON_ELSEWHERE: u32 = 32;
+/// the IOVA maps another page than the call says
+pub const REASON_OTHER_PAGE: u32 = 33;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set
@@ -222,6 +232,15 @@ pub const VERDICT_SET_SIZE_V0: usize = 48;
 pub const MAX_VERDICTS: usize = 64;
 pub const VERDICT_LIST_SIZE_V0: usize = 24;
 pub const APERTURE_LIST_SIZE_V0: usize = 24;
+/// a peer may write it: PAGEMOVE_IOC_OFFER
+pub const DETAIL_OFFERED: u32 = 1 << 0;
+/// CPUs wait for it: PAGEMOVE_OFFER_AWAIT
+pub const DETAIL_AWAITED: u32 = 1 << 1;
+/// CPUs that access a page which this call offers wait until it has arrived
+pub const OFFER_AWAIT: u32 = 1 << 0;
+pub const OFFER_SIZE_V0: usize = 56;
+pub const OFFERED_SIZE_V0: usize = 40;
+pub const WANTED_SIZE_V0: usize = 48;
 /// the link is up
 pub const APERTURE_UP: u32 = 1 << 0;
 pub const VERDICT_FILE: &str = "pagemove/verdicts";
@@ -295,6 +314,15 @@ pub struct RegionQuery {
     pub offset: u64,
     pub length: u64,
     pub entries: u64,
+    pub details: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageDetail {
+    pub offset: u64,
+    pub flags: u32,
+    pub reserved: u32,
 }
 
 #[repr(C)]
@@ -358,6 +386,9 @@ pub struct Move {
     pub helper_cpu: u32,
     pub aperture: u32,
     pub targets: u64,
+    pub region: u32,
+    pub reserved: u32,
+    pub offset: u64,
 }
 
 #[repr(C)]
@@ -458,6 +489,54 @@ pub struct ApertureList {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
+pub struct Offer {
+    pub size: u32,
+    pub flags: u32,
+    pub region: u32,
+    pub window: u32,
+    pub offset: u64,
+    pub length: u64,
+    pub targets: u64,
+    pub pages: u64,
+    pub reason: u32,
+    pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offered {
+    pub size: u32,
+    pub flags: u32,
+    pub region: u32,
+    pub reserved: u32,
+    pub offset: u64,
+    pub length: u64,
+    pub pages: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    pub offset: u64,
+    pub since_ns: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    pub size: u32,
+    pub flags: u32,
+    pub region: u32,
+    pub capacity: u32,
+    pub entries: u64,
+    pub timeout_ns: u64,
+    pub seen: u64,
+    pub count: u32,
+    pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct VerdictFile {
     pub magic: u32,
     pub count: u32,
@@ -483,6 +562,8 @@ pub struct Stats {
     pub window_max_ns: u64,
     pub aborts: [u64; ABORT_SLOTS],
     pub windows: [u64; WINDOW_BUCKETS],
+    pub offered_pages: u64,
+    pub faults_awaited: u64,
 }
 
 /// Lower bound, in ns, of bucket `b` of a window histogram.
@@ -511,12 +592,19 @@ pub const fn window_bucket(ns: u64) -> usize {
 const_assert_eq!(core::mem::size_of::<Info>(), INFO_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionSetup>(), REGION_SETUP_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<RegionQuery>(), REGION_QUERY_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<RegionQuery>(), REGION_QUERY_SIZE_V0 + 8);
+const_assert_eq!(offset_of!(RegionQuery, details), REGION_QUERY_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<PageDetail>(), 16);
+const_assert_eq!(core::mem::size_of::<Offer>(), OFFER_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Offered>(), OFFERED_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Want>(), 16);
+const_assert_eq!(core::mem::size_of::<Wanted>(), WANTED_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<DeviceList>(), DEVICE_LIST_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0 + 24);
+const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0 + 40);
 const_assert_eq!(core::mem::size_of::<Aperture>(), 32);
 const_assert_eq!(core::mem::size_of::<ApertureList>(), APERTURE_LIST_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0 + 16);
+const_assert_eq!(offset_of!(Stats, offered_pages), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);
 const_assert_eq!(core::mem::size_of::<Device>(), 40);
 const_assert_eq!(core::mem::size_of::<Place>(), 8);

@@ -140,6 +140,11 @@ pub(crate) fn id_of(phys: PhysAddr) -> Option<u32> {
     find(phys).map(|(aperture, _)| aperture.id)
 }
 
+/// The offset of the slot at `phys` in its aperture.
+pub(crate) fn offset_of(phys: PhysAddr) -> Option<u64> {
+    find(phys).map(|(_, at)| (at as u64) << PAGE_SHIFT)
+}
+
 /// Where CPUs reach the slot at `phys`. It stays there while the slot is taken.
 pub(crate) fn window_of(phys: PhysAddr) -> Option<*mut u64> {
     let (aperture, at) = find(phys)?;

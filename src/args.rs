@@ -38,6 +38,9 @@ args! {
     VerdictSet VERDICT_SET_SIZE_V0,
     VerdictList VERDICT_LIST_SIZE_V0,
     ApertureList APERTURE_LIST_SIZE_V0,
+    Offer OFFER_SIZE_V0,
+    Offered OFFERED_SIZE_V0,
+    Wanted WANTED_SIZE_V0,
 }
 
 /// Longer structures than this are nonsense.
@@ -109,6 +112,12 @@ unsafe impl Element for abi::Session {}
 unsafe impl Element for abi::Verdict {}
 // SAFETY: as above.
 unsafe impl Element for abi::Aperture {}
+// SAFETY: as above.
+unsafe impl Element for abi::PageDetail {}
+// SAFETY: as above.
+unsafe impl Element for abi::Want {}
+// SAFETY: an integer.
+unsafe impl Element for u64 {}
 
 /// An array in user memory, checked for overflow.
 #[derive(Clone, Copy)]

@@ -58,6 +58,11 @@ pub(crate) fn words(phys: PhysAddr) -> *mut u64 {
     }
 }
 
+/// Its offset in its aperture; 0 for memory of this host.
+pub(crate) fn offset_of(phys: PhysAddr) -> u64 {
+    aperture::offset_of(phys).unwrap_or(0)
+}
+
 /// Where a page of ours is.
 pub(crate) fn place_of(phys: PhysAddr) -> abi::Place {
     if let Some(node) = page::node_of(phys) {

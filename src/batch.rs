@@ -69,6 +69,9 @@ impl Batch {
             if request.scratch.is_some_and(|id| id != claim.region.id) {
                 return Err(Refusal::NotScratch);
             }
+            if !request.names(claim.tag(), iova) {
+                return Err(Refusal::OtherPage);
+            }
             if let Some(refusal) = aliases.refusal(leaf.page) {
                 return Err(refusal);
             }

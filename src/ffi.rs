@@ -44,6 +44,7 @@ extern "C" {
     pub(crate) fn pagemove_domain_flush(domain: *mut iommu_domain, first: u64, last: u64);
 
     pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool) -> *mut page;
+    pub(crate) fn pagemove_alloc_page_near() -> *mut page;
     pub(crate) fn pagemove_alloc_page_for(vma: *mut vm_area_struct, address: c_ulong) -> *mut page;
     pub(crate) fn pagemove_page_own(page: *mut page, tag: c_ulong);
     pub(crate) fn pagemove_page_free(page: *mut page);
@@ -74,6 +75,8 @@ extern "C" {
     pub(crate) fn pagemove_fault_index(vmf: *mut vm_fault) -> c_ulong;
     pub(crate) fn pagemove_fault_address(vmf: *mut vm_fault) -> c_ulong;
     pub(crate) fn pagemove_fault_vma(vmf: *mut vm_fault) -> *mut vm_area_struct;
+    pub(crate) fn pagemove_await(vmf: *mut vm_fault, arrivals: u64) -> c_uint;
+    pub(crate) fn pagemove_wake_awaiting();
     pub(crate) fn pagemove_insert(
         vma: *mut vm_area_struct,
         address: c_ulong,

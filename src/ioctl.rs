@@ -5,7 +5,7 @@
 use crate::args::{self, Args, UserArray};
 use crate::mover::{self, Destination, Request, Results, Tally};
 use crate::refusal::Refusal;
-use crate::region::Region;
+use crate::region::{Ending, Region};
 use crate::domain::Engines;
 use crate::{
     abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats, verdict,
@@ -14,6 +14,8 @@ use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+
+mod offers;
 
 const MOVE_FLAGS: u32 = abi::MOVE_NO_VERIFY
     | abi::MOVE_EVEN_IF_THERE
@@ -35,6 +37,10 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_VERDICT_SET => verdict_set(argument),
         abi::IOC_VERDICT_LIST => with_args(argument, verdict_list),
         abi::IOC_APERTURE_LIST => with_args(argument, aperture_list),
+        abi::IOC_OFFER => offers::offer(argument),
+        abi::IOC_ARRIVE => offers::end(argument, Ending::Awaiting),
+        abi::IOC_RETRACT => offers::end(argument, Ending::Offer),
+        abi::IOC_WANTED => offers::wanted(argument),
         _ => Err(ENOTTY),
     }
 }
@@ -108,14 +114,21 @@ fn region_query(args: &mut abi::RegionQuery) -> Result {
     check_entries(span.pages())?;
     let region = registry::region(args.id).ok_or(ENOENT)?;
     let entries = UserArray::new(args.entries)?;
+    let details = match args.details {
+        0 => None,
+        address => Some(UserArray::new(address)?),
+    };
     let first = span.first().0 >> PAGE_SHIFT;
     let last = span.last().0 >> PAGE_SHIFT;
     if region.place(last).is_none() {
         return Err(EINVAL);
     }
     for n in 0..span.pages() {
-        let place = region.place(first.saturating_add(n)).ok_or(EINVAL)?;
+        let (place, detail) = region.place(first.saturating_add(n)).ok_or(EINVAL)?;
         entries.write(n, &[place])?;
+        if let Some(details) = details {
+            details.write(n, &[detail])?;
+        }
     }
     Ok(())
 }
@@ -288,6 +301,7 @@ fn start_move(region: &Region, args: &mut abi::Move) -> Result {
         return Err(EINVAL);
     }
     let to = destination(args, span.pages())?;
+    let of = pages_of(args)?;
     let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
     let size = result_size(args)?;
     let results = match args.results {
@@ -308,6 +322,7 @@ fn start_move(region: &Region, args: &mut abi::Move) -> Result {
         watch: args.flags & abi::MOVE_WATCH != 0,
         clear_accessed: args.flags & abi::MOVE_CLEAR_ACCESSED != 0,
         scratch: (args.flags & abi::MOVE_SCRATCH != 0).then_some(region.id),
+        of,
         editor_cpu: args.editor_cpu.checked_sub(1),
         helper_cpu: args.helper_cpu.checked_sub(1),
         device,
@@ -355,6 +370,18 @@ fn destination(args: &mut abi::Move, pages: u64) -> Result<Destination> {
     };
     let offsets = UserArray::new(args.targets)?.read(pages as usize)?;
     Ok(Destination::Aperture(aperture, offsets))
+}
+
+/// The region and the index of the first page there, if the call names them.
+fn pages_of(args: &abi::Move) -> Result<Option<(u32, u64)>> {
+    if args.reserved != 0 || args.offset % PAGE_SIZE != 0 {
+        return Err(EINVAL);
+    }
+    match args.region.checked_sub(1) {
+        Some(id) => Ok(Some((id, args.offset >> PAGE_SHIFT))),
+        None if args.offset != 0 => Err(EINVAL),
+        None => Ok(None),
+    }
 }
 
 fn result_size(args: &abi::Move) -> Result<usize> {

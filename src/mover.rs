@@ -10,12 +10,13 @@ use crate::cpu::CpuPair;
 use crate::device::{Device, IommuName};
 use crate::domain::{Choice, Engines};
 use crate::order::Methods;
+use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::retired::Retired;
 use crate::stats::{self, Counter};
 use crate::aliases::Aliases;
 use crate::{abi, aliases, backing, ffi, page, quarantine, registry, sharing};
-use engine::{AbortCounts, BatchSizer, Iova, PageSpan, PAGE_SIZE};
+use engine::{AbortCounts, BatchSizer, Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -90,6 +91,8 @@ pub(crate) struct Request {
     pub(crate) clear_accessed: bool,
     /// An experiment with pages of this region alone.
     pub(crate) scratch: Option<u32>,
+    /// The region and the index that the first page has to be of; the others follow it.
+    pub(crate) of: Option<(u32, u64)>,
     pub(crate) editor_cpu: Option<u32>,
     pub(crate) helper_cpu: Option<u32>,
     /// A device of the domain has a TLB of its own.
@@ -97,6 +100,15 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Whether the page with this tag may be what `iova` maps, as far as the caller says.
+    pub(crate) fn names(&self, tag: Tag, iova: Iova) -> bool {
+        self.of.is_none_or(|(region, first)| {
+            let n = iova.0.saturating_sub(self.span.first().0) >> PAGE_SHIFT;
+            let index = first.saturating_add(n);
+            tag == Tag { region, index }
+        })
+    }
+
     /// Those of the session.
     pub(crate) fn cpus(&self) -> Result<CpuPair, Refusal> {
         CpuPair::new(self.editor_cpu, self.helper_cpu, self.device.node)

@@ -45,6 +45,15 @@ impl OwnedPage {
         Self::adopt(unsafe { ffi::pagemove_alloc_page(node, zero) }, tag)
     }
 
+    /// A zeroed page of exactly this node or, if it is negative, of one that is near.
+    pub(crate) fn at_node_or_near(node: i32, tag: Tag) -> Result<Self> {
+        if node >= 0 {
+            return Self::at_node(node, true, tag);
+        }
+        // SAFETY: no preconditions.
+        Self::adopt(unsafe { ffi::pagemove_alloc_page_near() }, tag)
+    }
+
     /// A zeroed page from where the memory policy of the mapping says.
     ///
     /// # Safety

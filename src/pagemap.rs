@@ -16,6 +16,8 @@ const ROOT_BITS: u32 = 6;
 const PRESENT: u64 = 1 << 0;
 const CLAIMED: u64 = 1 << 1;
 const HELD: u64 = 1 << 2;
+const OFFERED: u64 = 1 << 3;
+const AWAITED: u64 = 1 << 4;
 
 /// What backs one page of a region.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,24 @@ impl Entry {
     /// CPU faults wait.
     pub(crate) const fn is_held(self) -> bool {
         self.0 & HELD != 0
+    }
+
+    /// A peer may write the page: it stays where it is.
+    pub(crate) const fn is_offered(self) -> bool {
+        self.0 & OFFERED != 0
+    }
+
+    /// CPU faults wait until the peer's page has arrived.
+    pub(crate) const fn is_awaited(self) -> bool {
+        self.0 & AWAITED != 0
+    }
+
+    pub(crate) const fn offered(self, yes: bool) -> Self {
+        Self(if yes { self.0 | OFFERED } else { self.0 & !OFFERED })
+    }
+
+    pub(crate) const fn awaited(self, yes: bool) -> Self {
+        Self(if yes { self.0 | AWAITED } else { self.0 & !AWAITED })
     }
 
     pub(crate) const fn claimed(self, yes: bool) -> Self {

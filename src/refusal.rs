@@ -47,6 +47,12 @@ pub(crate) enum Refusal {
     SlotTaken,
     /// The page was in an aperture when VFIO mapped it.
     NoPin,
+    /// A peer may write the page.
+    Offered,
+    /// The page lives in an aperture.
+    Elsewhere,
+    /// It is not the page that the call names.
+    OtherPage,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -90,6 +96,9 @@ impl Refusal {
             Self::NoSlot => abi::REASON_NO_SLOT,
             Self::SlotTaken => abi::REASON_SLOT_TAKEN,
             Self::NoPin => abi::REASON_NO_PIN,
+            Self::Offered => abi::REASON_OFFERED,
+            Self::Elsewhere => abi::REASON_ELSEWHERE,
+            Self::OtherPage => abi::REASON_OTHER_PAGE,
             Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => {
                 abi::REASON_NONE
             }
@@ -115,9 +124,9 @@ impl Refusal {
             Self::SharedDomain | Self::SharedPage => EXDEV,
             Self::Disabled | Self::LostWrite => EIO,
             Self::NotMapped | Self::NoVaddr => ENOENT,
-            Self::NotRegion => errno::eaddrnotavail(),
+            Self::NotRegion | Self::Elsewhere | Self::OtherPage => errno::eaddrnotavail(),
             Self::ClosedRegion => errno::estale(),
-            Self::Busy | Self::Stuck | Self::SlotTaken => EBUSY,
+            Self::Busy | Self::Offered | Self::Stuck | Self::SlotTaken => EBUSY,
             Self::Unmapping => EAGAIN,
             Self::Deadline => errno::etime(),
             Self::Signal => EINTR,
@@ -144,6 +153,8 @@ impl Refusal {
                 | Self::NoSlot
                 | Self::SlotTaken
                 | Self::NoPin
+                | Self::Offered
+                | Self::OtherPage
                 | Self::NoVaddr
         )
     }

@@ -10,7 +10,8 @@
 //! # Life of a page in it
 //!
 //! *empty* -> *present* (first fault) -> *claimed* (one move owns it) -> *held*
-//! (CPU faults wait) -> *claimed*, backed by START or END -> *present*.
+//! (CPU faults wait) -> *claimed*, backed by START or END -> *present*. A present page
+//! may be *offered* to a peer, and *awaited* by CPUs: see `region/offers.rs`.
 //!
 //! # Lock order
 //!
@@ -26,9 +27,13 @@ use crate::pagemap::{Entry, PageMap};
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
 use crate::{abi, backing, mms};
+use offers::Want;
+pub(crate) use offers::Ending;
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
+
+mod offers;
 
 /// See the file's head.
 #[pin_data(PinnedDrop)]
@@ -42,6 +47,9 @@ pub(crate) struct Region {
     /// A page is no longer held.
     #[pin]
     released: CondVar,
+    /// A CPU waits for one more page.
+    #[pin]
+    wanted: CondVar,
 }
 
 // SAFETY: `anchor` is a counted reference to a struct file, usable from any
@@ -75,6 +83,12 @@ struct Inner {
     hints: KVec<Hint>,
     /// Processes that ever mapped it; VFIO mappings of its pages hold these.
     mms: KVec<mms::Handle>,
+    /// Pages that are offered.
+    offered: u64,
+    /// Awaited pages that CPUs wait for, by their first access.
+    wants: KVec<Want>,
+    /// How many there were so far.
+    wants_ever: u64,
 }
 
 /// Mappings to remember: a VMM makes one or a few. One that maps and unmaps all the
@@ -110,8 +124,12 @@ impl Region {
                     untracked: false,
                     hints: KVec::new(),
                     mms: KVec::new(),
+                    offered: 0,
+                    wants: KVec::new(),
+                    wants_ever: 0,
                 }),
                 released <- new_condvar!(),
+                wanted <- new_condvar!(),
             }),
             GFP_KERNEL,
         );
@@ -205,13 +223,16 @@ impl Region {
     ///
     /// # Safety
     ///
-    /// `vma` is a mapping of this region and its mmap lock or VMA lock is held.
-    pub(crate) unsafe fn fault(
-        &self,
-        vma: *mut ffi::vm_area_struct,
-        address: usize,
-        index: u64,
-    ) -> core::ffi::c_uint {
+    /// `vmf` is a fault in a mapping of this region whose mmap lock or VMA lock is held.
+    pub(crate) unsafe fn fault(&self, vmf: *mut ffi::vm_fault) -> core::ffi::c_uint {
+        // SAFETY: as the caller promises.
+        let (vma, address, index) = unsafe {
+            (
+                ffi::pagemove_fault_vma(vmf),
+                ffi::pagemove_fault_address(vmf) as usize,
+                ffi::pagemove_fault_index(vmf) as u64,
+            )
+        };
         let mut fresh: Option<OwnedPage> = None;
         loop {
             let mut inner = self.inner.lock();
@@ -220,6 +241,16 @@ impl Region {
                 while inner.map.get(index).is_held() {
                     self.released.wait(&mut inner);
                 }
+            }
+            if inner.map.get(index).is_awaited() {
+                let arrivals = offers::arrivals();
+                if self.want(&mut inner, index).is_err() {
+                    return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
+                }
+                drop(inner);
+                drop(fresh);
+                // SAFETY: as the caller promises; nothing is locked here.
+                return unsafe { ffi::pagemove_await(vmf, arrivals) };
             }
             let (node, neighbours) = match inner.find(index) {
                 Found::Outside => return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS,
@@ -296,6 +327,9 @@ impl Region {
         }
         if entry.is_claimed() {
             return Err(Refusal::Busy);
+        }
+        if entry.is_offered() {
+            return Err(Refusal::Offered);
         }
         inner.map.set(index, entry.claimed(true));
         Ok(())
@@ -387,12 +421,13 @@ impl Region {
         if !inner.closed || inner.untracked || !inner.mms.iter().all(|mm| mm.is_quiet(look)) {
             return false;
         }
-        if inner.map.iter().any(Entry::is_claimed) {
+        // A peer may still write what it was offered.
+        if inner.offered != 0 || inner.map.iter().any(Entry::is_claimed) {
             return false;
         }
         let map = core::mem::replace(&mut inner.map, PageMap::new());
         inner.mms = KVec::new();
-        stats::sub_region_pages(inner.pages);
+        stats::sub(Counter::RegionPages, inner.pages);
         inner.pages = 0;
         drop(inner);
         for (n, page) in map.iter().filter_map(Entry::page).enumerate() {
@@ -421,14 +456,25 @@ impl Region {
         }
     }
 
-    /// Where the page at `index` is. `None` past the end.
-    pub(crate) fn place(&self, index: u64) -> Option<abi::Place> {
+    /// Where the page at `index` is, and what holds it there. `None` past the end.
+    pub(crate) fn place(&self, index: u64) -> Option<(abi::Place, abi::PageDetail)> {
         let inner = self.inner.lock();
         if index >= inner.length {
             return None;
         }
-        let page = inner.map.get(index).page();
-        Some(page.map_or(abi::Place::default(), backing::place_of))
+        let entry = inner.map.get(index);
+        let page = entry.page();
+        let mut detail = abi::PageDetail {
+            offset: page.map_or(0, backing::offset_of),
+            ..abi::PageDetail::default()
+        };
+        if entry.is_offered() {
+            detail.flags |= abi::DETAIL_OFFERED;
+        }
+        if entry.is_awaited() {
+            detail.flags |= abi::DETAIL_AWAITED;
+        }
+        Some((page.map_or(abi::Place::default(), backing::place_of), detail))
     }
 }
 

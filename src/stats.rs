@@ -38,6 +38,8 @@ pub(crate) enum Counter {
     FaultsHeld,
     UnmapsHeld,
     RegionPages,
+    OfferedPages,
+    FaultsAwaited,
     WindowMax,
 }
 
@@ -54,8 +56,9 @@ pub(crate) fn add(counter: Counter, n: u64) {
     }
 }
 
-pub(crate) fn sub_region_pages(n: u64) {
-    if let Some(value) = COUNTERS.get(Counter::RegionPages as usize) {
+/// Of a counter that says how many there are now.
+pub(crate) fn sub(counter: Counter, n: u64) {
+    if let Some(value) = COUNTERS.get(counter as usize) {
         value.fetch_sub(n, Relaxed);
     }
 }
@@ -102,6 +105,8 @@ pub(crate) fn snapshot() -> abi::Stats {
         window_max_ns: get(Counter::WindowMax),
         aborts: [0; abi::ABORT_SLOTS],
         windows: [0; abi::WINDOW_BUCKETS],
+        offered_pages: get(Counter::OfferedPages),
+        faults_awaited: get(Counter::FaultsAwaited),
     };
     for (to, from) in stats.aborts.iter_mut().zip(ABORTS.iter()) {
         *to = from.load(Relaxed);
@@ -130,6 +135,8 @@ pub(crate) fn print(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("region_pages", s.region_pages),
         ("closed_pages", s.closed_pages),
         ("window_max_ns", s.window_max_ns),
+        ("offered_pages", s.offered_pages),
+        ("faults_awaited", s.faults_awaited),
     ] {
         writeln!(f, "{name} {value}")?;
     }

@@ -74,10 +74,5 @@ unsafe extern "C" fn open(vma: *mut ffi::vm_area_struct) {
 unsafe extern "C" fn fault(vmf: *mut ffi::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: the mm core calls this for mappings of ours, with the mmap lock or
     // the VMA's lock held.
-    unsafe {
-        let vma = ffi::pagemove_fault_vma(vmf);
-        let address = ffi::pagemove_fault_address(vmf) as usize;
-        let index = ffi::pagemove_fault_index(vmf) as u64;
-        region_of(vma).fault(vma, address, index)
-    }
+    unsafe { region_of(ffi::pagemove_fault_vma(vmf)).fault(vmf) }
 }

@@ -11,6 +11,11 @@ struct page *pagemove_alloc_page(int node, bool zero)
 				__GFP_RETRY_MAYFAIL | (zero ? __GFP_ZERO : 0), 0);
 }
 
+struct page *pagemove_alloc_page_near(void)
+{
+	return alloc_page(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL | __GFP_ZERO);
+}
+
 struct page *pagemove_alloc_page_for(struct vm_area_struct *vma,
 				     unsigned long address)
 {

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Mappings into user memory. */
 #include <linux/anon_inodes.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/wait.h>
+
+/* Written in Rust: src/region/offers.rs. */
+u64 pagemove_arrivals(void);
 
 static const struct file_operations anchor_fops = {
 	.owner = THIS_MODULE,
@@ -92,6 +97,34 @@ struct vm_area_struct *pagemove_fault_vma(struct vm_fault *vmf)
 vm_fault_t pagemove_insert(struct vm_area_struct *vma, unsigned long address, u64 phys)
 {
 	return vmf_insert_pfn(vma, address, PHYS_PFN(phys));
+}
+
+static DECLARE_WAIT_QUEUE_HEAD(awaiting);
+
+/* Waits until a page has arrived somewhere; the fault is then tried again. The locks of the mm
+ * are given up meanwhile, so the file is held: with it stays the region, and this code. */
+vm_fault_t pagemove_await(struct vm_fault *vmf, u64 arrivals)
+{
+	struct file *file;
+
+	/* Whoever can't wait without the locks would hold them for as long as a peer likes. */
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return VM_FAULT_SIGBUS;
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	file = get_file(vmf->vma->vm_file);
+	release_fault_lock(vmf);
+	if (vmf->flags & FAULT_FLAG_INTERRUPTIBLE)
+		wait_event_interruptible(awaiting, pagemove_arrivals() != arrivals);
+	else
+		wait_event_killable(awaiting, pagemove_arrivals() != arrivals);
+	fput(file);
+	return VM_FAULT_RETRY;
+}
+
+void pagemove_wake_awaiting(void)
+{
+	wake_up_all(&awaiting);
 }
 
 void pagemove_zap(struct address_space *mapping, u64 offset, u64 length)

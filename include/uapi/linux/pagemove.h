@@ -41,15 +41,19 @@
  *  EXDEV          the IOMMU domain, or the page itself, is also mapped for a
  *                 device that pagemove_vfio does not drive
  *  ENOENT         the IOVA is not mapped, or no region has this id
- *  EADDRNOTAVAIL  the IOVA maps memory that is not a page of a region
+ *  EADDRNOTAVAIL  the IOVA maps memory that is not a page of a region, or not
+ *                 the page that the call names; a page that lives in an
+ *                 aperture can not be offered
  *  ESTALE         the IOVA maps a page of a region that was closed
- *  EBUSY          another call is moving this page, the region was set up
- *                 before, a helper still waits for a device that did not
- *                 answer, or another page is at this offset of the aperture
+ *  EBUSY          another call is moving this page, the page is offered to a
+ *                 peer, the region was set up before, a helper still waits for a
+ *                 device that did not answer, or another page is at this offset
+ *                 of the aperture
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
  *                 device is being closed: ask again
  *  ETIME          the deadline passed before every page was moved
- *  EINTR          a signal arrived before every page was moved
+ *  EINTR          a signal arrived before every page was moved or offered, or a
+ *                 page was wanted
  *  ENOMEM         no memory, at the destination node or for the call itself
  *  ENOSPC         more than PAGEMOVE_MAX_VERDICTS verdicts
  *  EIO            verification found a lost write. The engine is disabled for
@@ -82,6 +86,10 @@
 #define PAGEMOVE_IOC_VERDICT_SET	_IO(PAGEMOVE_IOC_TYPE, 0x09)
 #define PAGEMOVE_IOC_VERDICT_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x0a)
 #define PAGEMOVE_IOC_APERTURE_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x0b)
+#define PAGEMOVE_IOC_OFFER		_IO(PAGEMOVE_IOC_TYPE, 0x0c)
+#define PAGEMOVE_IOC_ARRIVE		_IO(PAGEMOVE_IOC_TYPE, 0x0d)
+#define PAGEMOVE_IOC_RETRACT		_IO(PAGEMOVE_IOC_TYPE, 0x0e)
+#define PAGEMOVE_IOC_WANTED		_IO(PAGEMOVE_IOC_TYPE, 0x0f)
 
 #define PAGEMOVE_PAGE_SIZE		4096
 #define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
@@ -137,6 +145,9 @@
 #define PAGEMOVE_REASON_NO_SLOT		28 /* the offset is not that of a page in the aperture */
 #define PAGEMOVE_REASON_SLOT_TAKEN	29 /* another page is at this offset of the aperture */
 #define PAGEMOVE_REASON_NO_PIN		30 /* VFIO mapped the page when it was in an aperture already, so nothing holds the mapping */
+#define PAGEMOVE_REASON_OFFERED		31 /* the page is offered to a peer, which may write it: see PAGEMOVE_IOC_OFFER */
+#define PAGEMOVE_REASON_ELSEWHERE	32 /* the page lives in an aperture, so that its memory is not this host's to offer */
+#define PAGEMOVE_REASON_OTHER_PAGE	33 /* the IOVA maps another page than the call says */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -239,6 +250,15 @@ struct pagemove_place {
 	__s32 number;
 };
 
+#define PAGEMOVE_DETAIL_OFFERED		(1U << 0) /* a peer may write it: PAGEMOVE_IOC_OFFER */
+#define PAGEMOVE_DETAIL_AWAITED		(1U << 1) /* CPUs wait for it: PAGEMOVE_OFFER_AWAIT */
+
+struct pagemove_page_detail {
+	__u64 offset;			/* in its aperture, in bytes; 0 elsewhere */
+	__u32 flags;			/* PAGEMOVE_DETAIL_* */
+	__u32 __reserved;		/* out: 0 */
+};
+
 /*
  * PAGEMOVE_IOC_REGION_QUERY: where is each page of [offset, offset + length)?
  */
@@ -250,6 +270,7 @@ struct pagemove_region_query {
 	__u64 offset;			/* bytes, a multiple of 4096 */
 	__u64 length;			/* bytes, a multiple of 4096 */
 	__u64 entries;			/* pointer to struct pagemove_place[length / 4096] */
+	__u64 details;			/* pointer to struct pagemove_page_detail[length / 4096], or 0 */
 };
 #define PAGEMOVE_REGION_QUERY_SIZE_V0	40
 
@@ -325,6 +346,9 @@ struct pagemove_move {
 	__u32 helper_cpu;		/* 1 + the CPU of the helper, or 0: choose one */
 	__u32 aperture;			/* 1 + the destination aperture, or 0: node is the destination */
 	__u64 targets;			/* with aperture: pointer to __u64[length / 4096], for each page its offset there in bytes */
+	__u32 region;			/* 1 + the region that the pages have to be of, or 0: any */
+	__u32 __reserved;
+	__u64 offset;			/* with region: the first page's offset there in bytes; the others follow it */
 };
 #define PAGEMOVE_MOVE_SIZE_V0		216
 
@@ -355,6 +379,8 @@ struct pagemove_stats {
 	__u64 window_max_ns;		/* out */
 	__u64 aborts[PAGEMOVE_ABORT_SLOTS]; /* out */
 	__u64 windows[PAGEMOVE_WINDOW_BUCKETS]; /* out */
+	__u64 offered_pages;		/* out: pages offered to a peer now */
+	__u64 faults_awaited;		/* out: CPU faults that waited for a page to arrive */
 };
 #define PAGEMOVE_STATS_SIZE_V0		1008
 
@@ -493,6 +519,79 @@ struct pagemove_aperture_list {
 	__u32 count;			/* out: apertures there are */
 };
 #define PAGEMOVE_APERTURE_LIST_SIZE_V0	24
+
+/*
+ * Offers: another host moves pages of its own into pages of a region of this
+ * host, which its aperture shows. An offered page stays where it is: it can not
+ * be moved, and it is not freed, even if the file of its region is closed, until
+ * the offer is retracted. Retract only what the peer no longer refers to. All
+ * four calls need CAP_SYS_ADMIN.
+ */
+
+/* CPUs that access a page which this call offers wait until it has arrived. */
+#define PAGEMOVE_OFFER_AWAIT		(1U << 0)
+
+/*
+ * PAGEMOVE_IOC_OFFER: offer the pages of [offset, offset + length) of a region.
+ * Pages that do not exist are allocated. A page that is offered already stays as
+ * it is, and its target is told again. A page that can not be offered ends the
+ * call with an errno and a reason; pages before it are offered.
+ */
+struct pagemove_offer {
+	__u32 size;
+	__u32 flags;			/* PAGEMOVE_OFFER_* */
+	__u32 region;			/* its id */
+	__u32 window;			/* 0: the peer's aperture shows the memory of this host from physical address 0 */
+	__u64 offset;			/* bytes, a multiple of 4096 */
+	__u64 length;			/* bytes, a multiple of 4096 */
+	__u64 targets;			/* pointer to __u64[length / 4096]: out: for each page its offset in the peer's aperture in bytes */
+	__u64 pages;			/* out: pages that were not offered before */
+	__u32 reason;			/* out: PAGEMOVE_REASON_* */
+	__u32 __reserved;
+};
+#define PAGEMOVE_OFFER_SIZE_V0		56
+
+/*
+ * PAGEMOVE_IOC_ARRIVE: CPUs need not wait any longer for the pages of [offset,
+ * offset + length): what the peer moved is there. The offer stands.
+ * PAGEMOVE_IOC_RETRACT: the offer ends, and so does waiting.
+ * Other pages of the span stay as they are.
+ */
+struct pagemove_offered {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u32 region;			/* its id */
+	__u32 __reserved;
+	__u64 offset;			/* bytes, a multiple of 4096 */
+	__u64 length;			/* bytes, a multiple of 4096 */
+	__u64 pages;			/* out: pages that were awaited (ARRIVE) or offered (RETRACT) */
+};
+#define PAGEMOVE_OFFERED_SIZE_V0	40
+
+/* A page that CPUs wait for. */
+struct pagemove_want {
+	__u64 offset;			/* in the region, in bytes */
+	__u64 since_ns;			/* CLOCK_MONOTONIC: the first access */
+};
+
+/*
+ * PAGEMOVE_IOC_WANTED: which pages do CPUs wait for? Returns when a page has
+ * been wanted that the caller has not heard of (seen), or after timeout_ns. If
+ * there are more than capacity, the first are returned and count says how many
+ * there are.
+ */
+struct pagemove_wanted {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u32 region;			/* its id */
+	__u32 capacity;
+	__u64 entries;			/* pointer to struct pagemove_want[capacity] */
+	__u64 timeout_ns;		/* 0: do not wait */
+	__u64 seen;			/* in: 0, or seen of the call before; out: pages that were wanted so far */
+	__u32 count;			/* out: pages that are wanted now */
+	__u32 __reserved;
+};
+#define PAGEMOVE_WANTED_SIZE_V0		48
 
 /*
  * The file of stored verdicts, in the firmware search path: this header, then the

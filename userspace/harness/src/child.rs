@@ -56,11 +56,28 @@ impl GuestProcess {
 
     /// What it has counted up to now.
     pub fn status(&mut self) -> Result<Status> {
-        let input = self.input.as_mut().context("the guest was told to stop")?;
-        writeln!(input, "status")
-            .and_then(|()| input.flush())
-            .context("the guest is gone")?;
+        self.say("status")?;
         self.read_status()
+    }
+
+    /// Lets no DMA be in flight until [`GuestProcess::go_on`]. Says for each page the digest of
+    /// what it has to hold, where that is known.
+    pub fn pause(&mut self) -> Result<Vec<Option<u64>>> {
+        self.say("pause")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line).context("can not read from the guest")?;
+        let digests: Option<Vec<Option<u64>>> =
+            serde_json::from_str(&line).with_context(|| format!("the guest said '{}'", line.trim()))?;
+        digests.context("the guest can not pause: it has ended")
+    }
+
+    pub fn go_on(&mut self) -> Result<()> {
+        self.say("go")
+    }
+
+    fn say(&mut self, word: &str) -> Result<()> {
+        let input = self.input.as_mut().context("the guest was told to stop")?;
+        writeln!(input, "{word}").and_then(|()| input.flush()).context("the guest is gone")
     }
 
     fn read_status(&mut self) -> Result<Status> {

@@ -3,13 +3,14 @@
 //! that write. It keeps the storm going until it is told to stop.
 //!
 //! It talks JSON, a line at a time: first its layout, then, for each line
-//! `status` on standard input, a status; after `stop`, or the end of standard
+//! `status` on standard input, a status; for `pause` the digest of what each page has to
+//! hold, once no DMA is in flight, until `go`; after `stop`, or the end of standard
 //! input, a last status. Exit code 0: nothing was lost; 1: something was.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
@@ -20,6 +21,7 @@ use crate::account::Account;
 use crate::device::{Kind, Setup};
 use crate::ledger::Ledger;
 use crate::memory::{Memory, Slice, Source};
+use crate::payload::{digest, WORDS};
 use crate::pci::PciBus;
 use crate::removal::{Reaction, Removal};
 use crate::storm::Storm;
@@ -167,7 +169,7 @@ impl Guest {
         self,
         options: &Options,
         account: &Arc<Account>,
-        stop: &AtomicBool,
+        told: &Told,
         begun: &mut bool,
     ) -> Result<()> {
         let setup = Setup {
@@ -194,10 +196,13 @@ impl Guest {
         let writers = Writers::start(&self.cpu, options.cpu_writers, pause, options.seed, account);
         print_line(&self.layout)?;
         *begun = true;
-        let result = match keep_going(&mut storm, options.duration, stop, removal, account) {
+        let control = self.control.clone();
+        let cpu_pages = options.cpu_pages;
+        let rest = |data: Vec<Option<u64>>| all_digests(&control, cpu_pages, data);
+        let result = match keep_going(&mut storm, options.duration, told, removal, account, rest) {
             Ok(Ended::Told) => storm.finish(),
             Ok(Ended::Asked) => {
-                self.live_without_device(storm, account, stop);
+                self.live_without_device(storm, account, &told.stop);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -228,13 +233,19 @@ enum Ended {
 fn keep_going(
     storm: &mut Storm<'_>,
     duration: u64,
-    stop: &AtomicBool,
+    told: &Told,
     mut removal: Option<Removal>,
     account: &Account,
+    digests: impl Fn(Vec<Option<u64>>) -> Vec<Option<u64>>,
 ) -> Result<Ended> {
+    let stop = &told.stop;
     let end = (duration > 0).then(|| Instant::now() + Duration::from_secs(duration));
     let mut steps = 0u64;
     while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
+        if told.to_pause() {
+            told.pause(digests(storm.pause()?));
+            storm.go_on();
+        }
         if !storm.step()? {
             std::thread::yield_now();
         }
@@ -252,6 +263,22 @@ fn keep_going(
     Ok(Ended::Told)
 }
 
+/// For each page of the region what it has to hold: of rings and lists what they do hold, since
+/// the device rests; of CPU writers' pages nothing is known.
+fn all_digests(control: &Slice, cpu_pages: usize, data: Vec<Option<u64>>) -> Vec<Option<u64>> {
+    let mut all: Vec<_> = (0..control.pages()).map(|page| Some(digest_of(control, page))).collect();
+    all.extend(std::iter::repeat_n(None, cpu_pages));
+    all.extend(data);
+    all
+}
+
+/// The digest of a page as it is.
+pub fn digest_of(memory: &Slice, page: usize) -> u64 {
+    let mut words = [0; WORDS];
+    memory.read_words(page * PAGE_SIZE, &mut words);
+    digest(&words)
+}
+
 fn print_line(value: &impl Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, value)?;
@@ -261,15 +288,78 @@ fn print_line(value: &impl Serialize) -> Result<()> {
 }
 
 /// Answers on standard input until told to stop.
-fn answer(account: &Account, stop: &AtomicBool) {
+fn answer(account: &Account, told: &Told) {
     for line in std::io::stdin().lock().lines() {
         match line.as_deref().map(str::trim) {
             Ok("status") if print_line(&account.status()).is_ok() => {}
+            Ok("pause") if print_line(&told.wait_for_pause()).is_ok() => {}
+            Ok("go") => told.go(),
             Ok("") => {}
             _ => break,
         }
     }
-    stop.store(true, Ordering::Relaxed);
+    told.stop.store(true, Ordering::Relaxed);
+    told.go();
+}
+
+/// What the guest was told to do.
+#[derive(Default)]
+struct Told {
+    stop: AtomicBool,
+    pause: Mutex<Pause>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+enum Pause {
+    #[default]
+    No,
+    Wanted,
+    /// No DMA is in flight; each page has to hold this.
+    Rests(Vec<Option<u64>>),
+}
+
+impl Told {
+    fn state(&self) -> std::sync::MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    fn to_pause(&self) -> bool {
+        matches!(*self.state(), Pause::Wanted)
+    }
+
+    /// Rests until told to go.
+    fn pause(&self, digests: Vec<Option<u64>>) {
+        let mut state = self.state();
+        *state = Pause::Rests(digests);
+        self.changed.notify_all();
+        while matches!(*state, Pause::Rests(_)) && !self.stop.load(Ordering::Relaxed) {
+            state = self.changed.wait(state).unwrap_or_else(|broken| broken.into_inner());
+        }
+    }
+
+    /// Asks for a pause and waits for it; none where the storm has ended.
+    fn wait_for_pause(&self) -> Option<Vec<Option<u64>>> {
+        let mut state = self.state();
+        if matches!(*state, Pause::No) {
+            *state = Pause::Wanted;
+        }
+        loop {
+            if let Pause::Rests(digests) = &*state {
+                return Some(digests.clone());
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            let waited = self.changed.wait_timeout(state, Duration::from_millis(100));
+            state = waited.unwrap_or_else(|broken| broken.into_inner()).0;
+        }
+    }
+
+    fn go(&self) {
+        *self.state() = Pause::No;
+        self.changed.notify_all();
+    }
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
@@ -279,16 +369,16 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     );
     let guest = Guest::new(options)?;
     let account = Arc::new(Account::default());
-    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::new(Told::default());
     if options.duration == 0 {
-        let (account, stop) = (account.clone(), stop.clone());
-        std::thread::spawn(move || answer(&account, &stop));
+        let (account, told) = (account.clone(), told.clone());
+        std::thread::spawn(move || answer(&account, &told));
     }
     let mut begun = false;
-    if let Err(error) = guest.run(options, &account, &stop, &mut begun) {
+    if let Err(error) = guest.run(options, &account, &told, &mut begun) {
         account.fail(format!("{error:#}"));
         // Whoever asks is still answered: the account is what it came to.
-        while begun && options.duration == 0 && !stop.load(Ordering::Relaxed) {
+        while begun && options.duration == 0 && !told.stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -6,7 +6,7 @@ use pagemove_uapi::PAGE_SIZE;
 
 use crate::account::Account;
 use crate::memory::Slice;
-use crate::payload::{judge, Content, Page, Verdict, WORDS};
+use crate::payload::{digest, judge, Content, Page, Verdict, WORDS};
 use crate::random::Random;
 
 /// One page.
@@ -155,6 +155,16 @@ impl Ledger {
             self.check(page, Content::Unknown, "scrub", account);
             account.scrubbed.add(1);
         }
+    }
+
+    /// For each page the digest of what it has to hold, where that is known.
+    pub fn digests(&self) -> Vec<Option<u64>> {
+        let of = |record: &Record| {
+            let mut page = [0; WORDS];
+            record.holds.render(self.seed, &mut page);
+            (record.holds != Content::Unknown && !record.taken).then(|| digest(&page))
+        };
+        self.records.iter().map(of).collect()
     }
 
     /// Checks every page that no transfer uses.

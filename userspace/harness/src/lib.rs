@@ -11,6 +11,7 @@ pub mod device;
 pub mod display;
 pub mod edu;
 pub mod guest;
+pub mod hosts;
 pub mod ledger;
 pub mod memory;
 pub mod mover;

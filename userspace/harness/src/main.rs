@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use pagemove_harness::hosts::{self, crashes, far, post_copy, scene};
 use pagemove_harness::{ats, campaign, demo, guest, sabotage, soak, vanish};
 
 #[derive(Parser)]
@@ -32,6 +33,16 @@ enum Program {
     Ats(ats::Options),
     /// The device goes away while its pages are moved (TAP).
     Vanish(vanish::Options),
+    /// Host A of two: a guest's memory goes to the other host and comes back (TAP).
+    Hosts(scene::Options),
+    /// The same, to be looked at.
+    DemoHosts(scene::Options),
+    /// Host A of two: agents and connections end at random points (TAP).
+    Crashes(crashes::Options),
+    /// Host A of two: the guest goes on on B before all its pages are there (TAP).
+    PostCopy(scene::Options),
+    /// Host B of two (TAP).
+    Far(far::Options),
     /// A step of the engine was left out: somebody has to notice (TAP).
     Sabotage(sabotage::Options),
 }
@@ -44,6 +55,11 @@ fn main() -> ExitCode {
         Program::Demo(options) => demo::run(&options),
         Program::Ats(options) => ats::run(&options),
         Program::Vanish(options) => vanish::run(&options),
+        Program::Hosts(options) => hosts::run(&options),
+        Program::DemoHosts(options) => hosts::demo::run(&options),
+        Program::Crashes(options) => crashes::run(&options),
+        Program::PostCopy(options) => post_copy::run(&options),
+        Program::Far(options) => far::run(&options),
         Program::Sabotage(options) => sabotage::run(&options),
     };
     result.unwrap_or_else(|error| {

@@ -132,6 +132,25 @@ impl<'a> Storm<'a> {
     /// Lets what is in flight come back, stops the device and checks every
     /// page.
     pub fn finish(&mut self) -> Result<()> {
+        self.rest()?;
+        let stopped = self.device.stop();
+        self.ledger.check_all(self.account);
+        stopped
+    }
+
+    /// Lets what is in flight come back and checks every page; says what they have to hold.
+    /// [`Storm::go_on`] ends the rest.
+    pub fn pause(&mut self) -> Result<Vec<Option<u64>>> {
+        self.rest()?;
+        self.ledger.check_all(self.account);
+        Ok(self.ledger.digests())
+    }
+
+    pub fn go_on(&mut self) {
+        self.stopping = false;
+    }
+
+    fn rest(&mut self) -> Result<()> {
         self.stopping = true;
         while self
             .lanes
@@ -142,9 +161,7 @@ impl<'a> Storm<'a> {
                 std::thread::yield_now();
             }
         }
-        let stopped = self.device.stop();
-        self.ledger.check_all(self.account);
-        stopped
+        Ok(())
     }
 
     /// The device is gone: gives back what is known of the pages. Those that it wrote

@@ -43,6 +43,12 @@ unsafe impl Plain for uapi::Move {}
 unsafe impl Plain for uapi::VerdictSet {}
 // SAFETY: as above.
 unsafe impl Plain for uapi::Experiment {}
+// SAFETY: as above.
+unsafe impl Plain for uapi::Offer {}
+// SAFETY: as above.
+unsafe impl Plain for uapi::Offered {}
+// SAFETY: as above.
+unsafe impl Plain for uapi::Wanted {}
 
 impl Call {
     pub fn new<T: Plain>(name: &'static str, request: u32, argument: T, v0: usize) -> Self {

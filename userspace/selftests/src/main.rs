@@ -44,6 +44,11 @@ const SUITES: &[Suite] = &[
         suites::aperture::main,
     ),
     (
+        "offers",
+        "a host offers pages to its peer, and CPUs wait for what comes",
+        suites::offers::main,
+    ),
+    (
         "formats",
         "an IOMMU that can not do it is refused with the reason (argument: its format)",
         suites::formats::main,

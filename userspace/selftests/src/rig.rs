@@ -41,7 +41,7 @@ impl Rig {
         let kind = Kind::Nvme;
         let found = PciBus::default().find(kind.pci_id())?;
         let device = *found.first().context("the VM has no NVMe device")?;
-        let nodes = Nodes::find()?.context("the VM has one NUMA node only")?;
+        let nodes = Nodes::any()?;
         pci::bind(device, pci::PAGEMOVE)?;
         let length = (pages + 1) * PAGE_SIZE;
         let memory = Memory::new(Source::Pagemove, length, bench::IOVA, Some(nodes.here))?;
@@ -220,8 +220,13 @@ impl Rig {
         self.assigned.map(&self.memory, MAP_PIECE)
     }
 
+    /// The number of its region.
+    pub fn region(&self) -> Result<u32> {
+        self.memory.region_id().context("the memory is no region")
+    }
+
     pub fn place_of(&self, page: usize) -> Result<Place> {
-        let id = self.memory.region_id().context("the memory is no region")?;
+        let id = self.region()?;
         let offset = (page * PAGE_SIZE) as u64;
         let places = self.control.region_query(id, offset, PAGE_SIZE as u64)?;
         places.first().copied().context("no place")

@@ -11,9 +11,11 @@ use crate::{Call, Error};
 mod apertures;
 mod experiments;
 mod moves;
+mod offers;
 
 pub use experiments::{ExperimentReport, ExperimentRequest};
 pub use moves::{MoveReport, MoveRequest};
+pub use offers::{OfferReport, Wants};
 
 /// An open `/dev/pagemove`. Opening alone makes no region: that takes
 /// [`Control::region_setup`] or an mmap of [`Control::file`].
@@ -76,6 +78,12 @@ unsafe impl Argument for VerdictSet {}
 unsafe impl Argument for VerdictList {}
 // SAFETY: as above.
 unsafe impl Argument for ApertureList {}
+// SAFETY: as above.
+unsafe impl Argument for Offer {}
+// SAFETY: as above.
+unsafe impl Argument for Offered {}
+// SAFETY: as above.
+unsafe impl Argument for Wanted {}
 
 impl Control {
     /// Opens `/dev/pagemove`.

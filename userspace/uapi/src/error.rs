@@ -21,6 +21,10 @@ pub enum Call {
     VerdictSet,
     VerdictList,
     ApertureList,
+    Offer,
+    Arrive,
+    Retract,
+    Wanted,
 }
 
 impl Call {
@@ -39,6 +43,10 @@ impl Call {
             Call::VerdictSet => "verdict set",
             Call::VerdictList => "verdict list",
             Call::ApertureList => "aperture list",
+            Call::Offer => "offer",
+            Call::Arrive => "arrive",
+            Call::Retract => "retract",
+            Call::Wanted => "wanted",
         }
     }
 }

@@ -18,6 +18,6 @@ pub mod window;
 pub use abi::*;
 pub use address::PciAddress;
 pub use control::{
-    raw_ioctl, Control, ExperimentReport, ExperimentRequest, MoveReport, MoveRequest,
+    raw_ioctl, Control, ExperimentReport, ExperimentRequest, MoveReport, MoveRequest, OfferReport,
 };
 pub use error::{Call, Error};

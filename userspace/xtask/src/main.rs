@@ -69,6 +69,9 @@ enum Task {
         /// adbit, or rtm with emulated transactions
         #[arg(long, default_value = "adbit")]
         engine: String,
+        /// 2: from the memory of one host into that of another
+        #[arg(long, conflicts_with = "engine", value_parser = clap::value_parser!(u8).range(1..=2))]
+        hosts: Option<u8>,
     },
     /// Boot a VM and run a program in it
     Vm(Box<vm::command::VmArguments>),
@@ -118,7 +121,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Task::Check(arguments) => check::command::check(&place, arguments),
         Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
-        Task::Demo { engine } => check::command::live(&place, Group::Demo, &format!("demo-{engine}")),
+        Task::Demo { hosts: Some(2), .. } => check::command::live(&place, Group::Demo, "demo-hosts"),
+        Task::Demo { engine, .. } => check::command::live(&place, Group::Demo, &format!("demo-{engine}")),
         Task::Vm(vm) => vm::command::run(&place, *vm),
     }
 }

@@ -60,21 +60,30 @@ impl Control {
         targets: &[u64],
         results: Option<&mut Vec<PageResult>>,
     ) -> MoveReport {
-        if (targets.len() as u64).saturating_mul(PAGE_SIZE as u64) < request.length {
-            return MoveReport {
-                error: Some(Error::new(Call::Move, libc::EINVAL)),
-                ..Default::default()
-            };
+        match out(request, aperture, targets) {
+            Ok(to) => self.start(request, &to, results),
+            Err(error) => failed(error),
         }
-        let to = Move {
-            aperture: aperture.saturating_add(1),
-            targets: targets.as_ptr() as u64,
-            ..Default::default()
-        };
-        self.start(request, &to, results)
     }
 
-    /// `to`: an aperture, or none.
+    /// Moves pages that have to be those of a region from `offset` on: to an aperture, as
+    /// [`Control::move_pages_out`] does, or to the request's node.
+    pub fn move_region_pages(
+        &self,
+        request: &MoveRequest,
+        (region, offset): (u32, u64),
+        aperture: Option<(u32, &[u64])>,
+        results: Option<&mut Vec<PageResult>>,
+    ) -> MoveReport {
+        let to = aperture.map_or(Ok(Move::default()), |(id, targets)| out(request, id, targets));
+        let named = |to| Move { region: region.saturating_add(1), offset, ..to };
+        match to {
+            Ok(to) => self.start(request, &named(to), results),
+            Err(error) => failed(error),
+        }
+    }
+
+    /// `to`: an aperture or none, a region or none.
     fn start(
         &self,
         request: &MoveRequest,
@@ -96,6 +105,8 @@ impl Control {
         let mut call = Move {
             aperture: to.aperture,
             targets: to.targets,
+            region: to.region,
+            offset: to.offset,
             ..move_argument(request, buffer)
         };
         // SAFETY: the results have one element for each page of the request, or
@@ -113,6 +124,23 @@ impl Control {
             }),
         }
     }
+}
+
+/// The destination, if there is one for each page.
+fn out(request: &MoveRequest, aperture: u32, targets: &[u64]) -> Result<Move, Error> {
+    if (targets.len() as u64).saturating_mul(PAGE_SIZE as u64) < request.length {
+        return Err(Error::new(Call::Move, libc::EINVAL));
+    }
+    Ok(Move {
+        aperture: aperture.saturating_add(1),
+        targets: targets.as_ptr() as u64,
+        ..Default::default()
+    })
+}
+
+/// The report of a call that was not made.
+fn failed(error: Error) -> MoveReport {
+    MoveReport { error: Some(error), ..Default::default() }
 }
 
 fn move_argument(request: &MoveRequest, results: u64) -> Move {
@@ -172,7 +200,7 @@ mod tests {
     #[test]
     fn the_kernel_is_told_how_long_a_result_is() {
         let argument = move_argument(&request(None, None), 0xf000);
-        assert_eq!(argument.size as usize, MOVE_SIZE_V0 + 24);
+        assert_eq!(argument.size as usize, MOVE_SIZE_V0 + 40);
         assert_eq!(argument.result_size as usize, size_of::<PageResult>());
         assert_eq!(
             (argument.results, argument.engine, argument.flags),

@@ -172,4 +172,21 @@ pub const REASONS: &[Text] = &[
         "the page was in an aperture when VFIO mapped it, and can not be held there: it stays until \
          its region is closed",
     ),
+    text(
+        REASON_OFFERED,
+        "offered",
+        "the page is offered to another host, which may write it: retract the offer first (end \
+         pagemove receive)",
+    ),
+    text(
+        REASON_ELSEWHERE,
+        "elsewhere",
+        "the page lives in an aperture, so its memory is not this host's to offer: bring it home first",
+    ),
+    text(
+        REASON_OTHER_PAGE,
+        "other-page",
+        "the IOVA maps another page than the call names: give the region and offset that the \
+         device has mapped there",
+    ),
 ];

@@ -142,6 +142,42 @@ pub fn structs() -> Vec<Structure> {
                 offset,
                 length,
                 entries,
+                details,
+            }
+        ),
+        structure!("pagemove_page_detail", PageDetail { offset, flags, reserved }),
+        structure!(
+            "pagemove_offer",
+            Offer {
+                size,
+                flags,
+                region,
+                window,
+                offset,
+                length,
+                targets,
+                pages,
+                reason,
+                reserved,
+            }
+        ),
+        structure!(
+            "pagemove_offered",
+            Offered { size, flags, region, reserved, offset, length, pages }
+        ),
+        structure!("pagemove_want", Want { offset, since_ns }),
+        structure!(
+            "pagemove_wanted",
+            Wanted {
+                size,
+                flags,
+                region,
+                capacity,
+                entries,
+                timeout_ns,
+                seen,
+                count,
+                reserved,
             }
         ),
         structure!(
@@ -205,6 +241,9 @@ pub fn structs() -> Vec<Structure> {
                 helper_cpu,
                 aperture,
                 targets,
+                region,
+                reserved,
+                offset,
             }
         ),
         structure!(
@@ -227,6 +266,8 @@ pub fn structs() -> Vec<Structure> {
                 window_max_ns,
                 aborts,
                 windows,
+                offered_pages,
+                faults_awaited,
             }
         ),
         structure!(
@@ -352,6 +393,10 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_VERDICT_SET,
         IOC_VERDICT_LIST,
         IOC_APERTURE_LIST,
+        IOC_OFFER,
+        IOC_ARRIVE,
+        IOC_RETRACT,
+        IOC_WANTED,
         PAGE_SIZE,
         MAX_REGION_BYTES,
         MAX_MOVE_PAGES,
@@ -395,6 +440,9 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_NO_SLOT,
         REASON_SLOT_TAKEN,
         REASON_NO_PIN,
+        REASON_OFFERED,
+        REASON_ELSEWHERE,
+        REASON_OTHER_PAGE,
         ABORT_ACCESSED,
         ABORT_DIRTY,
         ABORT_PTE_CHANGED,
@@ -465,6 +513,12 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         VERDICT_LIST_SIZE_V0,
         APERTURE_LIST_SIZE_V0,
         APERTURE_UP,
+        DETAIL_OFFERED,
+        DETAIL_AWAITED,
+        OFFER_AWAIT,
+        OFFER_SIZE_V0,
+        OFFERED_SIZE_V0,
+        WANTED_SIZE_V0,
         VERDICT_MAGIC,
     ];
     constants.push(("DEVICE", Value::Text(DEVICE)));

@@ -100,6 +100,7 @@ fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec
     let bar = bar(tests.len());
     let (in_vm, here): (Vec<&Test>, Vec<&Test>) = tests.iter().partition(|test| test.vm.is_some());
     let any_vm = !in_vm.is_empty();
+    let (pairs, in_vm): (Vec<&Test>, Vec<&Test>) = in_vm.into_iter().partition(|test| test.guests().count() > 1);
     let in_crowd = |test: &&Test| test.vm.as_ref().is_some_and(|guest| guest.crowd);
     let (crowd, alone): (Vec<&Test>, Vec<&Test>) = in_vm.into_iter().partition(in_crowd);
     let (with_root, here): (Vec<&Test>, Vec<&Test>) = here.into_iter().partition(|test| test.kernel_source || test.binary);
@@ -116,6 +117,7 @@ fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec
     batch(&setup, &with_root, 1, &bar, &mut finished);
     batch(&setup, &crowd, jobs.unwrap_or_else(|| fitting(1)), &bar, &mut finished);
     batch(&setup, &alone, jobs.unwrap_or_else(|| fitting(CPUS)), &bar, &mut finished);
+    batch(&setup, &pairs, jobs.map_or_else(|| fitting(2 * CPUS), |jobs| jobs / 2), &bar, &mut finished);
     bar.finish_and_clear();
     Ok(finished)
 }
@@ -140,7 +142,7 @@ fn available_mib() -> Option<usize> {
 /// Make what the tests need while nothing else uses the terminal. What fails
 /// here fails again, with its reason, in each test that needs it.
 fn prepare(setup: &Setup, tests: &[&Test]) {
-    for guest in tests.iter().filter_map(|test| test.vm.as_ref()) {
+    for guest in tests.iter().flat_map(|test| test.guests()) {
         let _ = setup.root().and_then(|_| setup.accel());
         if guest.needs_programs() {
             let _ = setup.programs();

@@ -9,8 +9,11 @@ use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict, SKIPPED};
 use crate::vm::job::{Job, Terminal};
 use crate::module;
+use crate::root::BuildRoot;
 use crate::vm::accel::Accel;
-use crate::vm::machine::{self, End};
+use crate::vm::machine::{self, End, Outcome, Vm};
+use crate::vm::pair;
+use crate::vm::profile::Profile;
 use crate::vm::rtm::{self, Rtm};
 use anyhow::Result;
 use std::fs;
@@ -62,32 +65,80 @@ fn attempt(setup: &Setup, test: &Test, live: bool, logs: &Path) -> Result<(Verdi
 }
 
 fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> Result<(Verdict, Texts)> {
-    let mut profile = setup.profiles.get(&guest.profile)?.clone();
-    if let Some(nodes) = &guest.nodes {
-        profile.nodes = nodes.clone();
-    }
-    profile.cpus = guest.cpus.unwrap_or(profile.cpus);
-    let mut job = job(setup, guest, live)?;
-    let mut accel = setup.accel()?;
-    if guest.rtm {
-        // It is a part of TCG.
-        accel = Accel::Tcg;
-        profile.kernel.extend(rtm::KERNEL.map(String::from));
-        job.rtm = Some(Rtm { plugin: setup.rtm()?.clone(), options: guest.rtm_options.clone() });
-    }
-    let unpacked = setup.place.build().join("kmod");
-    let outcome = machine::run(setup.root()?, &profile, accel, &job, &unpacked, logs)?;
-    let judge = if guest.plain { verdict::of_status } else { verdict::of_tap };
-    // The empty text is in every line.
-    let allowed = if guest.corrupts { vec![String::new()] } else { guest.allow.clone() };
-    let mut verdict = judge(&test.name, &outcome, &allowed);
-    if !guest.trace.is_empty() {
-        traced(&test.name, &outcome, &mut verdict);
-    }
+    let host = Host::new(setup, guest, live)?;
+    let (mut verdict, texts) = match &guest.peer {
+        None => {
+            let outcome = machine::run(&host.vm(), logs)?;
+            let verdict = judge(&test.name, guest, &outcome);
+            (verdict, vec![("output", outcome.output), ("dmesg", outcome.dmesg)])
+        }
+        Some(other) => {
+            let peer = Host::new(setup, other, false)?;
+            let outcomes = pair::run(&host.vm(), &peer.vm(), logs)?;
+            of_pair(&test.name, [guest, other], outcomes)
+        }
+    };
     if let Some(reason) = &guest.red {
         verdict = red(&test.name, reason, &verdict);
     }
-    Ok((verdict, vec![("output", outcome.output), ("dmesg", outcome.dmesg)]))
+    Ok((verdict, texts))
+}
+
+/// A guest of a test, ready to be started.
+struct Host<'a> {
+    root: &'a BuildRoot,
+    profile: Profile,
+    job: Job,
+    accel: Accel,
+    unpacked: PathBuf,
+}
+
+impl<'a> Host<'a> {
+    fn new(setup: &'a Setup, guest: &Guest, live: bool) -> Result<Self> {
+        let mut profile = setup.profiles.get(&guest.profile)?.clone();
+        if let Some(nodes) = &guest.nodes {
+            profile.nodes = nodes.clone();
+            profile.check()?;
+        }
+        profile.cpus = guest.cpus.unwrap_or(profile.cpus);
+        let mut job = job(setup, guest, live)?;
+        let mut accel = setup.accel()?;
+        if guest.rtm {
+            // It is a part of TCG.
+            accel = Accel::Tcg;
+            profile.kernel.extend(rtm::KERNEL.map(String::from));
+            job.rtm = Some(Rtm { plugin: setup.rtm()?.clone(), options: guest.rtm_options.clone() });
+        }
+        Ok(Self { root: setup.root()?, profile, job, accel, unpacked: setup.place.build().join("kmod") })
+    }
+
+    fn vm(&self) -> Vm<'_> {
+        Vm { root: self.root, profile: &self.profile, accel: self.accel, job: &self.job, unpacked: &self.unpacked }
+    }
+}
+
+fn judge(name: &str, guest: &Guest, outcome: &Outcome) -> Verdict {
+    let judge = if guest.plain { verdict::of_status } else { verdict::of_tap };
+    // The empty text is in every line.
+    let allowed = if guest.corrupts { vec![String::new()] } else { guest.allow.clone() };
+    let mut verdict = judge(name, outcome, &allowed);
+    if !guest.trace.is_empty() {
+        traced(name, outcome, &mut verdict);
+    }
+    verdict
+}
+
+/// Both hosts, each judged by itself, are one test.
+fn of_pair(name: &str, guests: [&Guest; 2], [first, peer]: [Outcome; 2]) -> (Verdict, Texts) {
+    let verdict = judge(name, guests[0], &first).of_host("host A");
+    let verdict = verdict.and(judge(name, guests[1], &peer).of_host("host B (peer)"));
+    let texts = vec![
+        ("host A: output", first.output),
+        ("host A: dmesg", first.dmesg),
+        ("host B (peer): output", peer.output),
+        ("host B (peer): dmesg", peer.dmesg),
+    ];
+    (verdict, texts)
 }
 
 fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
@@ -117,7 +168,7 @@ fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
 
 /// What the program claims against what QEMU traced: one more result. A program that
 /// was skipped claims nothing.
-fn traced(name: &str, outcome: &machine::Outcome, verdict: &mut Verdict) {
+fn traced(name: &str, outcome: &Outcome, verdict: &mut Verdict) {
     if outcome.end == End::Status(SKIPPED) {
         return;
     }

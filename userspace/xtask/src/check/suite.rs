@@ -96,9 +96,31 @@ pub struct Guest {
     pub crowd: bool,
     /// A test of the runner or of a judge: the run has to fail with this text in a reason.
     pub red: Option<String>,
+    /// A second VM that runs beside this one, joined to it as the profiles of both say. Its
+    /// logs are in `peer/`.
+    pub peer: Option<Box<Guest>>,
+}
+
+impl Test {
+    /// The VMs that it needs at a time.
+    pub fn guests(&self) -> impl Iterator<Item = &Guest> {
+        self.vm.iter().chain(self.vm.iter().filter_map(|guest| guest.peer.as_deref()))
+    }
 }
 
 impl Guest {
+    /// What is said of a pair as a whole is said of its first VM.
+    fn check_peer(&self) -> Result<()> {
+        let Some(peer) = &self.peer else { return Ok(()) };
+        if peer.peer.is_some() || peer.red.is_some() || peer.crowd {
+            bail!("a peer has no peer, red or crowd of its own");
+        }
+        if self.crowd {
+            bail!("two VMs at a time are no crowd");
+        }
+        Ok(())
+    }
+
     /// Whether it runs one of our programs; a script makes do with busybox.
     pub fn needs_programs(&self) -> bool {
         self.scripts.is_empty()
@@ -137,6 +159,9 @@ impl Suite {
             }
             if test.kernel_source && test.cargo.is_none() {
                 bail!("test {} has kernel_source, which is for cargo only", test.name);
+            }
+            if let Some(guest) = &test.vm {
+                guest.check_peer().with_context(|| format!("test {}", test.name))?;
             }
         }
         Ok(Self(tests))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
+use crate::vm::pair;
 use crate::vm::profile::Profiles;
 use std::path::PathBuf;
 
@@ -69,6 +70,39 @@ fn the_kernel_source_is_for_cargo_only() {
     assert!(Suite::parse(&TWO.replace("cargo = [\"test\"]", "binary = true\nkernel_source = true")).is_err());
 }
 
+const PAIR: &str = r#"
+[[test]]
+name = "pair"
+about = "x"
+[test.vm]
+profile = "host-a"
+argv = ["true"]
+[test.vm.peer]
+profile = "host-b"
+argv = ["false"]
+timeout = 7
+params = ["x=1"]
+"#;
+
+#[test]
+fn a_peer_is_a_guest() {
+    let suite = Suite::parse(PAIR).unwrap();
+    let guests: Vec<_> = suite.all()[0].guests().collect();
+    assert_eq!(guests.iter().map(|guest| guest.profile.as_str()).collect::<Vec<_>>(), ["host-a", "host-b"]);
+    assert_eq!((guests[0].timeout, guests[1].timeout), (120, 7));
+    assert_eq!(Suite::parse(TWO).unwrap().all().iter().map(|test| test.guests().count()).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn what_is_said_of_a_pair_is_said_of_its_first_vm() {
+    for line in ["red = \"x\"", "crowd = true", "[test.vm.peer.peer]\nprofile = \"x\"\nargv = []"] {
+        assert!(Suite::parse(&format!("{PAIR}{line}\n")).is_err(), "{line}");
+    }
+    let first = "profile = \"host-a\"\n";
+    assert!(Suite::parse(&PAIR.replace(first, &format!("{first}crowd = true\n"))).is_err());
+    assert!(Suite::parse(&PAIR.replace(first, &format!("{first}red = \"x\"\n"))).is_ok());
+}
+
 /// The lists that are really used name only what exists.
 #[test]
 fn the_lists_agree() {
@@ -79,11 +113,18 @@ fn the_lists_agree() {
     }
     for test in Suite::read(&tests.join("tests.toml")).unwrap().all() {
         assert!(!test.about.is_empty() && !test.about.contains('\n'), "{}", test.name);
-        let Some(guest) = &test.vm else { continue };
-        profiles.get(&guest.profile).unwrap();
-        assert!(!guest.argv.is_empty(), "{}", test.name);
-        for script in &guest.scripts {
-            assert!(tests.join("guest").join(script).is_file(), "{}: {script}", test.name);
+        for guest in test.guests() {
+            profiles.get(&guest.profile).unwrap();
+            assert!(!guest.argv.is_empty(), "{}", test.name);
+            for script in &guest.scripts {
+                assert!(tests.join("guest").join(script).is_file(), "{}: {script}", test.name);
+            }
+        }
+        let hosts: Vec<_> = test.guests().map(|guest| profiles.get(&guest.profile).unwrap()).collect();
+        match hosts[..] {
+            [one, other] => pair::check(one, other).unwrap(),
+            [one] => assert!(!one.needs_peer(), "{} has no peer", test.name),
+            _ => {}
         }
     }
 }

@@ -53,6 +53,18 @@ impl Verdict {
     pub fn fail(&mut self, text: impl Into<String>) {
         self.add(text, Status::Failed);
     }
+
+    /// One of several: each result says whose it is.
+    pub fn of_host(mut self, host: &str) -> Self {
+        self.points.iter_mut().for_each(|point| point.text.insert_str(0, &format!("{host}: ")));
+        self
+    }
+
+    /// As good as the worse of both.
+    pub fn and(mut self, other: Self) -> Self {
+        self.points.extend(other.points);
+        self
+    }
 }
 
 /// Judge a run in a VM of a test program that speaks TAP.
@@ -102,7 +114,7 @@ pub fn of_status(name: &str, outcome: &Outcome, allowed: &[String]) -> Verdict {
         End::Status(0) => verdict.add(name, Status::Passed),
         End::Status(SKIPPED) => verdict.add(name, Status::Skipped("exit status 4".into())),
         End::Status(status) => verdict.fail(format!("{name}: exit status {status}")),
-        End::Died | End::TimedOut => {}
+        End::Died | End::TimedOut | End::Stopped(_) => {}
     }
     whole_run(outcome, allowed).into_iter().for_each(|text| verdict.fail(format!("{name}: {text}")));
     verdict
@@ -122,6 +134,7 @@ fn whole_run(outcome: &Outcome, allowed: &[String]) -> Vec<String> {
     match outcome.end {
         End::Status(_) => {}
         End::TimedOut => wrong.push(format!("timed out after {:.0} s", outcome.wall.as_secs_f64())),
+        End::Stopped(why) => wrong.push(format!("ended by the runner: the other VM {why}")),
         End::Died => wrong.push("the VM ended before the program did".to_string()),
     }
     if let Some(why) = &outcome.stuck {

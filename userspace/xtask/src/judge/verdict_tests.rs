@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
+use crate::vm::fate::Why;
 use crate::vm::rtm::RtmReport;
-use std::time::Duration;
 
 fn run(end: End, output: &str) -> Outcome {
-    let wall = Duration::from_secs(60);
-    Outcome {
-        end,
-        output: output.into(),
-        dmesg: "[ 0.0] Linux version 1.2.3\n".into(),
-        stuck: None,
-        rtm: None,
-        claims: Vec::new(),
-        trace: String::new(),
-        wall,
-    }
+    Outcome::made_up(end, output)
 }
 
 fn failures(outcome: &Outcome) -> Vec<String> {
@@ -112,6 +102,25 @@ fn a_console_that_said_nothing_is_not_clean() {
     let mut outcome = run(End::Status(0), GOOD);
     outcome.dmesg.clear();
     assert_eq!(failures(&outcome), ["t: dmesg: the kernel's first line is not there"]);
+}
+
+#[test]
+fn a_vm_that_the_runner_had_to_end_fails_and_says_why() {
+    let end = End::Stopped(Why::Died);
+    let reason = ["t: ended by the runner: the other VM had died"];
+    assert_eq!(failures(&run(end, GOOD)), reason);
+    assert_eq!(of_status("t", &run(end, ""), &[]).failures().collect::<Vec<_>>(), reason);
+}
+
+#[test]
+fn of_two_hosts_either_can_fail_the_test() {
+    let (good, bad) = (run(End::Status(0), GOOD), run(End::Status(1), "1..1\nnot ok 1 - a\n"));
+    for (one, other, failed) in [(&good, &good, &[][..]), (&good, &bad, &["peer: a"]), (&bad, &good, &["first: a"])] {
+        let [one, other] = [one, other].map(|outcome| of_tap("t", outcome, &[]));
+        let verdict = one.of_host("first").and(other.of_host("peer"));
+        assert_eq!(verdict.failures().collect::<Vec<_>>(), failed);
+        assert_eq!(verdict.count(|status| *status == Status::Passed), 4 - 2 * failed.len());
+    }
 }
 
 fn on_host(end: End, output: &str) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! How QEMU runs the guest's CPUs: KVM where it works, else TCG.
 
 use super::job::Job;
-use super::machine::{self, End};
+use super::machine::{self, End, Vm};
 use super::profile::Profile;
 use crate::place::Place;
 use crate::root::BuildRoot;
@@ -60,6 +60,7 @@ fn boots(root: &BuildRoot, place: &Place) -> Result<bool> {
     let profile = Profile::bare("the probe for KVM");
     let job = Job::new(vec!["true".into()], PROBE);
     let logs = place.build().join("logs/kvm-probe");
-    let outcome = machine::run(root, &profile, Accel::Kvm, &job, &place.build().join("kmod"), &logs)?;
-    Ok(outcome.end == End::Status(0))
+    let unpacked = &place.build().join("kmod");
+    let vm = Vm { root, profile: &profile, accel: Accel::Kvm, job: &job, unpacked };
+    Ok(machine::run(&vm, &logs)?.end == End::Status(0))
 }

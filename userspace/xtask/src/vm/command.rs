@@ -3,7 +3,7 @@
 
 use super::accel::Accel;
 use super::job::{Job, Terminal};
-use super::machine::{self, End};
+use super::machine::{self, End, Vm};
 use super::profile::Profiles;
 use super::rtm::{self, Rtm};
 use crate::check::guest_qemu;
@@ -112,7 +112,9 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
         job.rtm = Some(Rtm { plugin: module::rtm::build(place, &root)?, options: arguments.rtm_options });
     }
     let logs = arguments.logs.unwrap_or_else(|| place.build().join(format!("logs/vm-{}", std::process::id())));
-    let outcome = machine::run(&root, &profile, accel, &job, &place.build().join("kmod"), &logs)?;
+    let unpacked = &place.build().join("kmod");
+    let vm = Vm { root: &root, profile: &profile, accel, job: &job, unpacked };
+    let outcome = machine::run(&vm, &logs)?;
     let (seconds, dmesg) = (outcome.wall.as_secs_f64(), logs.join("dmesg.log"));
     eprintln!("# {:?} after {seconds:.1} s; dmesg: {}", outcome.end, dmesg.display());
     if let Some(why) = &outcome.stuck {
@@ -123,7 +125,7 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
     let code = match outcome.end {
         End::Status(0) if !wrong.is_empty() => 1,
         End::Status(status) => u8::try_from(status).context("an exit status above 255")?,
-        End::Died | End::TimedOut => 124,
+        End::Died | End::TimedOut | End::Stopped(_) => 124,
     };
     Ok(ExitCode::from(code))
 }

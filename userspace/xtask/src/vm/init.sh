@@ -21,7 +21,7 @@ die() {
 }
 
 # Settings of this run: load (stock modules with their parameters), module (file
-# of pagemove, or nothing), params, tty (1: the program's output is a terminal).
+# of pagemove, or nothing), params, address (of eth0, or nothing), tty (1: the program's output is a terminal).
 . /etc/pagemove/job
 
 /bin/busybox --install -s /bin
@@ -42,6 +42,11 @@ while read -r name options; do
 done <<END
 $load
 END
+
+ip link set lo up || die "there is no loopback"
+if test -n "$address"; then
+	ip address add "$address" dev eth0 && ip link set eth0 up || die "eth0 can not have $address: see dmesg"
+fi
 
 if test -n "$module"; then
 	export PAGEMOVE_KO="$module" PAGEMOVE_PARAMS="$params"

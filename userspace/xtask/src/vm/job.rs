@@ -121,6 +121,7 @@ impl Job {
             ("load", load),
             ("module", &module),
             ("params", &params),
+            ("address", profile.link.as_ref().map(|link| link.address.as_str()).unwrap_or_default()),
             ("tty", if self.terminal.is_some() { "1" } else { "0" }),
             ("unload", if self.unload { "1" } else { "0" }),
         ] {

@@ -3,12 +3,15 @@
 
 use super::accel::Accel;
 use super::console::Console;
+use super::fate::{Fate, Why};
 use super::job::Job;
+use super::pair::Socket;
 use super::profile::Profile;
 use super::qemu;
+use super::ram::SharedRam;
 use super::rtm::RtmReport;
 use crate::root::BuildRoot;
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -28,6 +31,8 @@ pub enum End {
     /// The VM stopped without saying how the program ended.
     Died,
     TimedOut,
+    /// The runner ended it, for it was left alone by the other VM of its pair.
+    Stopped(Why),
 }
 
 #[derive(Clone, Debug)]
@@ -48,16 +53,41 @@ pub struct Outcome {
     pub wall: Duration,
 }
 
-/// Boot `profile`, do `job`, leave the logs in `logs`.
-pub fn run(
-    root: &BuildRoot,
-    profile: &Profile,
-    accel: Accel,
-    job: &Job,
-    unpacked: &Path,
-    logs: &Path,
-) -> Result<Outcome> {
-    let logs = &fresh(logs)?;
+/// A VM that is to boot `profile` and do `job`.
+#[derive(Clone, Copy)]
+pub struct Vm<'a> {
+    pub root: &'a BuildRoot,
+    pub profile: &'a Profile,
+    pub accel: Accel,
+    pub job: &'a Job,
+    /// Where unpacked modules of the stock kernel are kept.
+    pub unpacked: &'a Path,
+}
+
+/// What a VM has in common with another one.
+#[derive(Default)]
+pub struct Beside<'a> {
+    pub ram: Option<&'a SharedRam>,
+    pub peer_ram: Option<&'a SharedRam>,
+    pub link: Option<&'a Socket>,
+    pub fate: Option<&'a Fate>,
+}
+
+/// Run one VM alone, leave the logs in `logs`.
+pub fn run(vm: &Vm, logs: &Path) -> Result<Outcome> {
+    ensure!(!vm.profile.needs_peer(), "this profile ({}) needs a peer", vm.profile.about);
+    let ram = ram(vm.profile)?;
+    boot(vm, &Beside { ram: ram.as_ref(), ..Beside::default() }, &fresh(logs)?)
+}
+
+/// The RAM of a VM, if something can show it.
+pub fn ram(profile: &Profile) -> Result<Option<SharedRam>> {
+    profile.shared_ram.then(|| SharedRam::new(profile.mib())).transpose()
+}
+
+/// Run a VM from its start to its end; `logs` is an empty directory.
+pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
+    let Vm { root, profile, accel, job, unpacked } = *vm;
     let scratch = Scratch::make(logs, profile)?;
     job.pack(root, profile, unpacked, &scratch.initrd)?;
     let dmesg = logs.join("dmesg.log");
@@ -70,6 +100,9 @@ pub fn run(
         disks: &scratch.disks,
         windows: &scratch.windows,
         trace: &trace,
+        ram: beside.ram,
+        peer_ram: beside.peer_ram,
+        link: beside.link,
     };
     let mut command = qemu::command(root, profile, accel, &job.trace, &files);
     let report = logs.join("rtm.report");
@@ -85,14 +118,13 @@ pub fn run(
         console: console.clone(),
     };
     let reader = thread::spawn(move || reader.read(output));
-    let timed_out = !wait(&mut child, start + job.timeout, &console)?;
+    let ended = wait(&mut child, start + job.timeout, beside.fate, &console)?;
     let heard = reader.join().expect("the reader of the guest's output panicked")?;
     let end = match heard.status {
         Some(status) => End::Status(status),
-        None if timed_out => End::TimedOut,
-        None => End::Died,
+        None => ended.unwrap_or(End::Died),
     };
-    let rtm = rtm.filter(|_| !timed_out).map(|_| RtmReport::read(&report)).transpose()?;
+    let rtm = rtm.filter(|_| ended.is_none()).map(|_| RtmReport::read(&report)).transpose()?;
     // A console that can not be read is not a clean one.
     let dmesg = fs::read(&dmesg).with_context(|| format!("reading {}", dmesg.display()))?;
     let dmesg = String::from_utf8_lossy(&dmesg).replace('\r', "");
@@ -109,6 +141,23 @@ pub fn run(
     })
 }
 
+#[cfg(test)]
+impl Outcome {
+    /// For tests of those who judge it.
+    pub fn made_up(end: End, output: &str) -> Self {
+        Self {
+            end,
+            output: output.into(),
+            dmesg: "[ 0.0] Linux version 1.2.3\n".into(),
+            stuck: None,
+            rtm: None,
+            claims: Vec::new(),
+            trace: String::new(),
+            wall: Duration::from_secs(60),
+        }
+    }
+}
+
 /// A trace that was asked for and is not there is an error, not an empty one.
 fn read_trace(job: &Job, file: &Path) -> Result<String> {
     if job.trace.is_empty() {
@@ -120,7 +169,7 @@ fn read_trace(job: &Job, file: &Path) -> Result<String> {
 
 /// An empty directory for the logs of this run, as an absolute path: QEMU's
 /// options are relative to where it was started.
-fn fresh(logs: &Path) -> Result<PathBuf> {
+pub fn fresh(logs: &Path) -> Result<PathBuf> {
     if logs.exists() {
         fs::remove_dir_all(logs).with_context(|| format!("emptying {}", logs.display()))?;
     }
@@ -175,18 +224,25 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
     command.spawn().with_context(|| format!("starting {:?}", command.get_program()))
 }
 
-/// Whether the VM ended by itself before `until`; afterwards it has ended.
-fn wait(child: &mut Child, until: Instant, console: &Console) -> Result<bool> {
-    while Instant::now() < until {
+/// How the VM had to be ended, or none if it did so by itself; afterwards it has ended.
+fn wait(child: &mut Child, until: Instant, fate: Option<&Fate>, console: &Console) -> Result<Option<End>> {
+    let end = loop {
         if child.try_wait()?.is_some() {
-            return Ok(true);
+            return Ok(None);
+        }
+        let now = Instant::now();
+        if let Some(why) = fate.and_then(|fate| fate.due(now)) {
+            break End::Stopped(why);
+        }
+        if now >= until {
+            break End::TimedOut;
         }
         thread::sleep(Duration::from_millis(20));
-    }
+    };
     console.question();
     child.kill()?;
     child.wait()?;
-    Ok(false)
+    Ok(Some(end))
 }
 
 /// What came out of the guest's ttyS1.

@@ -4,10 +4,13 @@
 pub mod accel;
 pub mod command;
 pub mod console;
+pub mod fate;
 pub mod initramfs;
 pub mod job;
 pub mod kmod;
 pub mod machine;
+pub mod pair;
 pub mod profile;
 pub mod qemu;
+pub mod ram;
 pub mod rtm;

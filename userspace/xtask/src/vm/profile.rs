@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Profiles: the machines that tests run on, declared in tests/profiles.toml.
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,6 +27,16 @@ pub struct Window {
     pub ids: Vec<String>,
 }
 
+/// A network back end that is connected to the other VM of a pair.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// A device names it as its `netdev`.
+    pub id: String,
+    /// The guest's address there, with the length of its prefix.
+    pub address: String,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -42,6 +52,19 @@ pub struct Profile {
     pub disks: Vec<Disk>,
     #[serde(default)]
     pub windows: Vec<Window>,
+    /// The RAM is a file that memory back ends can show, from address 0: those of
+    /// `mirrors`, and those of `peer_ram` of the other VM of a pair.
+    #[serde(default)]
+    pub shared_ram: bool,
+    /// Back ends that are this VM's own RAM; a device names one as its `memdev`. What a
+    /// guest stores through such a device into code that it runs, TCG does not notice.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// Back ends that are the RAM of the other VM of a pair.
+    #[serde(default)]
+    pub peer_ram: Vec<String>,
+    /// The network that joins a pair.
+    pub link: Option<Link>,
     /// Network back ends, by the name that a device gives as its `netdev`: each gives
     /// every frame that it is sent back to its sender.
     #[serde(default)]
@@ -77,6 +100,10 @@ impl Profile {
             devices: Vec::new(),
             disks: Vec::new(),
             windows: Vec::new(),
+            shared_ram: false,
+            mirrors: Vec::new(),
+            peer_ram: Vec::new(),
+            link: None,
             loops: Vec::new(),
             globals: Vec::new(),
             kernel: Vec::new(),
@@ -85,6 +112,28 @@ impl Profile {
             options: BTreeMap::new(),
             params: Vec::new(),
         }
+    }
+
+    /// All of the memory, in MiB.
+    pub fn mib(&self) -> u64 {
+        self.nodes.iter().sum()
+    }
+
+    /// Whether it can not run but beside another VM.
+    pub fn needs_peer(&self) -> bool {
+        self.link.is_some() || !self.peer_ram.is_empty()
+    }
+
+    /// RAM that is shown has to be what shows it: one file, whose offsets are physical
+    /// addresses (q35 has no hole below 2 GiB), of a size that a BAR can have.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.shared_ram || self.mirrors.is_empty(), "mirrors without shared_ram");
+        if self.shared_ram {
+            ensure!(self.nodes.len() == 1, "shared RAM has to be one node, not {}", self.nodes.len());
+            let mib = self.mib();
+            ensure!(mib.is_power_of_two() && mib <= 2048, "shared RAM of {mib} MiB: a power of two up to 2048 it has to be");
+        }
+        Ok(())
     }
 }
 
@@ -104,7 +153,11 @@ impl Profiles {
     }
 
     pub fn parse(text: &str) -> Result<Self> {
-        Ok(Self(toml::from_str::<ProfileFile>(text)?.profile))
+        let profiles = toml::from_str::<ProfileFile>(text)?.profile;
+        for (name, profile) in &profiles {
+            profile.check().with_context(|| format!("profile {name}"))?;
+        }
+        Ok(Self(profiles))
     }
 
     pub fn get(&self, name: &str) -> Result<&Profile> {
@@ -118,3 +171,7 @@ impl Profiles {
         self.0.iter()
     }
 }
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

@@ -3,7 +3,9 @@
 
 use super::accel::Accel;
 use super::console::Console;
+use super::pair::Socket;
 use super::profile::Profile;
+use super::ram::SharedRam;
 use crate::root::BuildRoot;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,10 @@ pub struct Files<'a> {
     pub disks: &'a [PathBuf],
     pub windows: &'a [PathBuf],
     pub trace: &'a Path,
+    /// This VM's RAM, if it is a file.
+    pub ram: Option<&'a SharedRam>,
+    pub peer_ram: Option<&'a SharedRam>,
+    pub link: Option<&'a Socket>,
 }
 
 /// QEMU of the build root, ready to be started. The guest's ttyS0 is the dmesg
@@ -35,12 +41,15 @@ pub fn command(
     command.arg("-L").arg(share.join("qemu")).arg("-L").arg(share.join("seabios"));
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
     command.args(accel.args());
-    command.args(machine(profile));
+    command.args(machine(profile, files.ram));
     for global in &profile.globals {
         command.args(["-global", global]);
     }
     command.args(loops(profile, files.console));
+    command.args(link(profile, files.link));
     command.args(windows(profile, files.windows));
+    command.args(shown(&profile.mirrors, files.ram));
+    command.args(shown(&profile.peer_ram, files.peer_ram));
     command.args(devices(profile, files.disks));
     command.args(trace(traced, files.trace));
     command.args(["-serial", "chardev:console", "-serial", "chardev:output"]);
@@ -51,12 +60,17 @@ pub fn command(
     command
 }
 
-fn machine(profile: &Profile) -> Vec<String> {
-    let total: u64 = profile.nodes.iter().sum();
+fn machine(profile: &Profile, ram: Option<&SharedRam>) -> Vec<String> {
+    let total = profile.mib();
     let mut args = vec!["-machine".into(), profile.machine.clone()];
     args.extend(["-m".into(), format!("{total}M"), "-smp".into(), profile.cpus.to_string()]);
     for (node, mib) in profile.nodes.iter().enumerate() {
-        args.extend(["-object".into(), format!("memory-backend-ram,id=mem{node},size={mib}M")]);
+        let id = format!("mem{node}");
+        let object = match ram {
+            Some(ram) => ram_file(&id, ram),
+            None => format!("memory-backend-ram,id={id},size={mib}M"),
+        };
+        args.extend(["-object".into(), object]);
         args.extend(["-numa".into(), format!("node,nodeid={node},memdev=mem{node}")]);
     }
     let nodes = profile.nodes.len() as u32;
@@ -86,6 +100,30 @@ fn loops(profile: &Profile, console: &Console) -> Vec<OsString> {
         args.extend(["-netdev".into(), netdev]);
     }
     args
+}
+
+/// One of the pair listens, the other one tries until it does: either may be the first.
+fn link(profile: &Profile, socket: Option<&Socket>) -> Vec<OsString> {
+    let (Some(link), Some(socket)) = (&profile.link, socket) else {
+        return Vec::new();
+    };
+    let (role, path) = match socket {
+        Socket::Listen(path) => ("server=on", path),
+        Socket::Connect(path) => ("server=off,reconnect-ms=200", path),
+    };
+    let mut netdev = OsString::from(format!("stream,id={},{role},addr.type=unix,addr.path=", link.id));
+    netdev.push(path);
+    vec!["-netdev".into(), netdev]
+}
+
+fn ram_file(id: &str, ram: &SharedRam) -> String {
+    format!("memory-backend-file,id={id},size={}M,share=on,mem-path={}", ram.mib(), ram.path().display())
+}
+
+/// Back ends that are a VM's RAM.
+fn shown(ids: &[String], ram: Option<&SharedRam>) -> Vec<String> {
+    let objects = ram.into_iter().flat_map(|ram| ids.iter().map(move |id| ram_file(id, ram)));
+    objects.flat_map(|object| ["-object".into(), object]).collect()
 }
 
 /// QEMU's trace backend `log`: a line for each event, in the order in which they
@@ -142,3 +180,7 @@ fn kernel_line(profile: &Profile) -> String {
     }
     line
 }
+
+#[cfg(test)]
+#[path = "qemu_tests.rs"]
+mod tests;

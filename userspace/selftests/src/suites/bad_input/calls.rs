@@ -37,7 +37,8 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
         verdict,
         ..Default::default()
     };
-    vec![
+    let mut templates = of_offers();
+    templates.extend([
         Call::new("info", uapi::IOC_INFO, Info::default(), uapi::INFO_SIZE_V0),
         Call::new(
             "region setup",
@@ -86,6 +87,32 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
         ),
         Call::new("move", uapi::IOC_MOVE, moving, uapi::MOVE_SIZE_V0),
         Call::zeroes("stats", uapi::IOC_STATS, uapi::STATS_SIZE_V0),
+    ]);
+    templates
+}
+
+/// Calls about a page of a region that stays, so that the bench's stays as it is.
+fn of_offers() -> Vec<Call> {
+    let Ok(control) = Control::open() else {
+        return Vec::new();
+    };
+    let control = Box::leak(Box::new(control));
+    let page = PAGE_SIZE as u64;
+    let region = control.region_setup(page, None).unwrap_or(u32::MAX);
+    let target = Box::leak(Box::new(0u64));
+    let offer = uapi::Offer {
+        region,
+        length: page,
+        targets: std::ptr::from_mut(target) as u64,
+        ..Default::default()
+    };
+    let offered = uapi::Offered { region, length: page, ..Default::default() };
+    let wanted = uapi::Wanted { region, ..Default::default() };
+    vec![
+        Call::new("offer", uapi::IOC_OFFER, offer, uapi::OFFER_SIZE_V0),
+        Call::new("arrive", uapi::IOC_ARRIVE, offered, uapi::OFFERED_SIZE_V0),
+        Call::new("retract", uapi::IOC_RETRACT, offered, uapi::OFFERED_SIZE_V0),
+        Call::new("wanted", uapi::IOC_WANTED, wanted, uapi::WANTED_SIZE_V0),
     ]
 }
 

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Host A's agent: `pagemove migrate` in a process of its own.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+
+use crate::guest::Layout;
+
+/// What every call names.
+#[derive(Clone, Debug)]
+pub struct Migration {
+    pub tool: String,
+    pub engine: String,
+    /// Of host B's agent, or of a forwarder to it.
+    pub to: String,
+    pub aperture: u32,
+    pub layout: Layout,
+}
+
+/// Where an interrupted migration notes how to go on.
+const STATE: &str = "/tmp/migrations";
+const NAME: &str = "guest";
+
+/// An agent that runs. Dropping it kills it.
+pub struct Agent {
+    child: Child,
+    output: PathBuf,
+}
+
+/// How an agent ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub code: Option<i32>,
+    pub output: String,
+}
+
+impl End {
+    pub fn is_good(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl Migration {
+    fn command(&self, verb: &str) -> Result<Command> {
+        let region = self.layout.region.context("the guest's memory is no region")?;
+        let mut command = Command::new(&self.tool);
+        command.arg(verb).args(["--to", &self.to, "--state", STATE, "--name", NAME]);
+        command.args(["--device", &self.layout.device]);
+        command.args(["--iova", &self.layout.iova.to_string()]);
+        command.args(["--length", &self.layout.length.to_string()]);
+        command.args(["--region", &region.to_string(), "--aperture", &self.aperture.to_string()]);
+        if verb == "migrate" {
+            command.args(["--engine", &self.engine]);
+        }
+        Ok(command)
+    }
+
+    /// Begins to move everything to B.
+    pub fn out(&self, more: &[&str]) -> Result<Agent> {
+        let mut command = self.command("migrate")?;
+        command.args(more);
+        Agent::start(command)
+    }
+
+    /// Begins to move everything home.
+    pub fn back(&self) -> Result<Agent> {
+        let mut command = self.command("migrate")?;
+        command.args(["--back", "--node", "0"]);
+        Agent::start(command)
+    }
+
+    /// Goes on with what was interrupted.
+    pub fn resume(&self) -> Result<Agent> {
+        let mut command = Command::new(&self.tool);
+        command.args(["resume", NAME, "--state", STATE]);
+        Agent::start(command)
+    }
+
+    pub fn plan(&self) -> Result<Agent> {
+        Agent::start(self.command("plan")?)
+    }
+}
+
+impl Agent {
+    fn start(mut command: Command) -> Result<Self> {
+        let output = PathBuf::from("/tmp/migrate.out");
+        let file = File::create(&output)?;
+        let errors = file.try_clone()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .context("can not start the agent of host A")?;
+        Ok(Self { child, output })
+    }
+
+    pub fn is_done(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// What it has printed so far.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    pub fn wait(mut self, patience: Duration) -> Result<End> {
+        let end = Instant::now() + patience;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < end, "the agent of A runs on after {patience:?}: {}", self.output());
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        Ok(End { code: status.code(), output: self.output() })
+    }
+
+    /// As a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("killing the agent of A")?;
+        self.child.wait().context("waiting for the agent of A")?;
+        Ok(())
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) -> Result<()> {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).context("interrupting the agent of A")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

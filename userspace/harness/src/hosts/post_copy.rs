@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `post-copy`: the guest goes on on B with a tenth of its pages there. It waits for those that
+//! it touches, and they come before their neighbours.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+
+use super::scene::{Copy, Options, Scene};
+use super::with_hosts;
+use crate::random::Random;
+use crate::tap::{note, Tap};
+
+const TESTS: usize = 6;
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    Ok(with_hosts(TESTS, options, post_copy))
+}
+
+fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
+    let pages = scene.pages();
+    // The guest's CPUs stop on A; its device may go on, but then nobody knows what to compare.
+    let digests = scene.pause()?;
+    scene.receive(&["--post-copy"])?;
+    // Small batches with a pause between them: the way must last longer than the guest's walk.
+    let agent = scene.migration.out(&["--batch", "8", "--rate", &(pages / 8).to_string()])?;
+    wait_for(scene, pages / 10)?;
+    let here = scene.account()?.iter().filter(|copy| **copy == Copy::B).count();
+    tap.test(here < pages / 2, &format!("{here} of {pages} pages are on B when the guest begins there"));
+    let order = far_order(pages, here);
+    scene.far.walk(order.clone(), digests.clone())?;
+    let walk = scene.far.walked(60)?;
+    tap.test(
+        walk.read == order.len() && walk.differ.is_empty(),
+        &format!("it reads {} pages; {} differ; {} waited, the longest {} us", walk.read, walk.differ.len(), walk.slow, walk.longest_us),
+    );
+    let copies = scene.account()?;
+    let missing = copies.iter().filter(|copy| **copy == Copy::A).count();
+    tap.test(missing > pages / 10, &format!("{missing} pages that it did not touch were still on A then"));
+    let all_there = order.iter().all(|page| copies[*page] == Copy::B);
+    tap.test(all_there && walk.slow > 0, "what it touched is there, before the rest");
+    scene.finish(agent)?;
+    scene.all_at(Copy::B)?;
+    let log = scene.far.log()?;
+    log.lines().take(20).for_each(note);
+    let served = log.lines().filter(|line| line.contains("page")).count();
+    tap.test(served >= walk.slow.min(order.len()), &format!("the log names {served} pages that were waited for"));
+    let differ = scene.far.compare(&digests)?;
+    ensure!(differ.is_empty(), "pages {differ:?} differ at the end");
+    scene.campaign.guest.go_on()?;
+    scene.receive(&[])?;
+    let agent = scene.migration.back()?;
+    scene.finish(agent)?;
+    scene.all_at(Copy::A)?;
+    tap.test(true, "all is right on B at the end, and comes home");
+    Ok(())
+}
+
+fn wait_for(scene: &mut Scene, pages: usize) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    while scene.account()?.iter().filter(|copy| **copy == Copy::B).count() < pages {
+        ensure!(Instant::now() < end, "nothing moves");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Pages that come last if nobody asks, far from one another, in a random order.
+fn far_order(pages: usize, here: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (here + (pages - here) / 2..pages).step_by(16).collect();
+    let mut random = Random::new(7);
+    for n in (1..order.len()).rev() {
+        order.swap(n, random.below(n + 1));
+    }
+    order
+}
