@@ -9,6 +9,7 @@ pub mod failure;
 pub mod frame;
 pub mod hook;
 pub mod host;
+pub mod kernel;
 pub mod link;
 pub mod message;
 pub mod opening;

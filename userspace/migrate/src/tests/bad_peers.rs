@@ -384,7 +384,7 @@ fn frames_that_were_recorded_are_refused() {
     let mut early = Receiver::default();
     early.feed(&one);
     assert!(early
-        .next()
+        .message()
         .unwrap_err()
         .0
         .contains("before the versions were agreed on"));
