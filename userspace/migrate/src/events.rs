@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The port to the operator: commands to run, and things to show.
 
-use crate::message::Progress;
+use crate::message::{Hello, Progress};
 
 /// What a hook is called for: its name is in PAGEMOVE_EVENT. All may come again when a
 /// migration is resumed.
@@ -41,6 +41,9 @@ pub struct Served {
 pub trait Events: Sync {
     /// Runs the operator's command; an error is a sentence.
     fn hook(&self, event: Event) -> Result<(), String>;
+
+    /// B has agreed to this.
+    fn begins(&self, hello: &Hello);
 
     fn progress(&self, progress: &Progress);
 

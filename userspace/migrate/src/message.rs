@@ -142,6 +142,12 @@ impl Message {
     }
 }
 
+/// Whether it can be a migration's name: it is part of file names, and hooks see it.
+pub fn is_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.len() <= MAX_NAME && !text.starts_with('.') && text.bytes().all(fits)
+}
+
 /// A peer's text, fit to be shown: short, and without control characters.
 pub fn readable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };

@@ -7,7 +7,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::message::{readable, Answer, Hello, MAX_NAME};
+use crate::message::{is_name, readable, Answer, Hello};
 use crate::version::Versions;
 use crate::wrong::Wrong;
 
@@ -27,8 +27,8 @@ pub fn read_hello(
         return Ok((theirs, None));
     };
     let hello: Hello = decode(rest, "Hello")?;
-    if hello.name.len() > MAX_NAME {
-        return Err(Wrong::new(format!("a name of more than {MAX_NAME} bytes")));
+    if !is_name(&hello.name) {
+        return Err(Wrong::new("a migration's name that is none"));
     }
     Ok((theirs, Some((version, hello))))
 }

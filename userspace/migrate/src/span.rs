@@ -6,6 +6,7 @@ use std::ops::Range;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
+use crate::message::MAX_ASKED;
 use crate::wrong::Wrong;
 
 pub const PAGE: u64 = 4096;
@@ -32,6 +33,12 @@ impl Run {
 
     pub fn pages(self) -> Range<u32> {
         self.first..self.end()
+    }
+
+    /// In pieces that the kernel is asked about at a time.
+    pub fn parts(self) -> impl Iterator<Item = Run> {
+        let starts = self.pages().step_by(MAX_ASKED as usize);
+        starts.map(move |first| Run::new(first, (self.end() - first).min(MAX_ASKED)))
     }
 
     pub fn contains(self, page: u32) -> bool {

@@ -13,7 +13,6 @@ use crate::events::{Event, Events, Served};
 use crate::failure::Failure;
 use crate::host::{HostError, TargetHost, Wants};
 use crate::message::{Hello, Message, Mode, Offer, Welcome, MAX_ASKED, MAX_RUNS};
-use crate::source::parts;
 use crate::span::{runs, Run, MAX_PAGES, PAGE};
 use crate::version;
 use crate::wrong::Wrong;
@@ -65,12 +64,13 @@ impl<'a> Target<'a> {
             offered: 0,
             awaited: 0,
         };
-        for part in parts(hello.span) {
+        for part in hello.span.parts() {
             for state in host.states(part).map_err(|error| error.to_string())? {
                 welcome.offered += u32::from(state.offered);
                 welcome.awaited += u32::from(state.awaited);
             }
         }
+        events.begins(hello);
         let target = Self {
             host,
             events,
@@ -240,7 +240,7 @@ impl<'a> Target<'a> {
 
     /// No CPU of this host may see a page before it has come.
     fn may_enter(&self) -> Result<(), Failure> {
-        for part in parts(self.span) {
+        for part in self.span.parts() {
             for (page, state) in part.pages().zip(self.host.states(part)?) {
                 let safe = state.offered && (self.arrived.contains(page) || state.awaited);
                 if safe && (self.post_copy || self.arrived.contains(page)) {
@@ -297,7 +297,7 @@ impl<'a> Target<'a> {
 
     /// Of all that the kernel has offered in the span, whoever asked for it.
     fn retract(&mut self) -> Result<(), HostError> {
-        for part in parts(self.span) {
+        for part in self.span.parts() {
             let states = self.host.states(part)?;
             let pages = part.pages().zip(states);
             let offered = pages.filter_map(|(page, state)| state.offered.then_some(page));

@@ -116,7 +116,7 @@ fn target_hears(words: &mut Words<'_>) -> Option<()> {
     let post_copy = words.byte()? % 2 == 0;
     let hello = Hello {
         mode: words.mode()?,
-        name: String::new(),
+        name: "x".to_string(),
         page_size: PAGE as u32,
         region_pages: Some(PAGES),
         span: words.run()?,
@@ -148,7 +148,7 @@ fn source_hears(words: &mut Words<'_>) -> Option<()> {
     let (kernel, events) = (world.a(), world.operator(Side::A));
     let job = Job {
         mode: words.mode()?,
-        name: String::new(),
+        name: "x".to_string(),
         region_pages: Some(PAGES),
         span: Run::new(0, PAGES),
         batch: 2,

@@ -3,7 +3,7 @@
 
 use super::{Guest, Side, World};
 use crate::events::{Event, Events, Served};
-use crate::message::Progress;
+use crate::message::{Hello, Progress};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Operator<'a> {
@@ -33,6 +33,8 @@ impl Events for Operator<'_> {
         }
         Ok(())
     }
+
+    fn begins(&self, _: &Hello) {}
 
     fn progress(&self, _: &Progress) {}
 

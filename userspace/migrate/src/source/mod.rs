@@ -278,7 +278,7 @@ impl<'a> Source<'a> {
     fn settle(&mut self) -> Result<(), Failure> {
         let mut there = RoaringBitmap::new();
         let mut todo = RoaringBitmap::new();
-        for part in parts(self.job.span) {
+        for part in self.job.span.parts() {
             let places = self.host.places(part)?;
             for (page, place) in part.pages().zip(places) {
                 match self.is_there(page, place)? {
@@ -417,7 +417,7 @@ impl<'a> Source<'a> {
 
     /// The kernel is asked again before it is called done.
     fn verify(&self) -> Result<(), Failure> {
-        for part in parts(self.job.span) {
+        for part in self.job.span.parts() {
             let places = self.host.places(part)?;
             for (page, place) in part.pages().zip(places) {
                 if !self.is_there(page, place)? {
@@ -456,10 +456,4 @@ fn check(job: &Job) -> Result<(), Failure> {
         return Err(Failure::State("a batch has a page or more".to_string()));
     }
     Ok(())
-}
-
-/// A span in questions that the kernel answers.
-pub(crate) fn parts(span: Run) -> impl Iterator<Item = Run> {
-    let starts = span.pages().step_by(MAX_ASKED as usize);
-    starts.map(move |first| Run::new(first, (span.end() - first).min(MAX_ASKED)))
 }

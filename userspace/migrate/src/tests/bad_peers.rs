@@ -455,7 +455,12 @@ fn b_hears(world: &World, bytes: &[u8]) -> (Result<(), Failure>, Vec<u8>) {
 #[test]
 fn strangers_are_told_nothing() {
     let right = opening::hello(SPOKEN, &hello(Mode::Out));
+    let named = Hello {
+        name: "../x\n".to_string(),
+        ..hello(Mode::Out)
+    };
     for (bytes, reason) in [
+        (wrap(&opening::hello(SPOKEN, &named)), "name that is none"),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "bytes was announced"),
         (wrap(b"pagemOve"), "does not speak pagemove's protocol"),
         (wrap(b"pagemove\0"), "ends too early"),
