@@ -7,8 +7,10 @@ CHECKER := cargo run --quiet --release --locked --manifest-path $(MANIFEST) --pa
 XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask --
 
 # What cargo makes on its way outlives the checkout: most of it is the crates of others.
+# Each path of a checkout has its own: in one directory cargo takes the crates of two
+# checkouts for each other, and runs what the other one has built.
 # (Cargo 1.91; older ones keep it in the checkout.)
-export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo
+export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/{workspace-path-hash}
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep sabotage \

@@ -30,6 +30,7 @@ pub const IOC_OFFER: u32 = (IOC_TYPE << 8) | 0x0c;
 pub const IOC_ARRIVE: u32 = (IOC_TYPE << 8) | 0x0d;
 pub const IOC_RETRACT: u32 = (IOC_TYPE << 8) | 0x0e;
 pub const IOC_WANTED: u32 = (IOC_TYPE << 8) | 0x0f;
+pub const IOC_USED: u32 = (IOC_TYPE << 8) | 0x12;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
 pub const MAX_MOVE_PAGES: u32 = 262144;
@@ -239,6 +240,8 @@ pub const DETAIL_AWAITED: u32 = 1 << 1;
 /// CPUs that access a page which this call offers wait until it has arrived
 pub const OFFER_AWAIT: u32 = 1 << 0;
 pub const OFFER_SIZE_V0: usize = 56;
+pub const USED_SIZE_V0: usize = 48;
+pub const USED_CLEAR: u32 = 1 << 0;
 pub const OFFERED_SIZE_V0: usize = 40;
 pub const WANTED_SIZE_V0: usize = 48;
 /// the link is up
@@ -489,6 +492,21 @@ pub struct ApertureList {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    pub size: u32,
+    pub flags: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub reason: u32,
+    pub iova: u64,
+    pub length: u64,
+    pub entries: u64,
+    pub pages: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Offer {
     pub size: u32,
     pub flags: u32,
@@ -595,6 +613,7 @@ const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionQuery>(), REGION_QUERY_SIZE_V0 + 8);
 const_assert_eq!(offset_of!(RegionQuery, details), REGION_QUERY_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<PageDetail>(), 16);
+const_assert_eq!(core::mem::size_of::<Used>(), USED_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Offer>(), OFFER_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Offered>(), OFFERED_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Want>(), 16);

@@ -38,6 +38,7 @@ args! {
     VerdictSet VERDICT_SET_SIZE_V0,
     VerdictList VERDICT_LIST_SIZE_V0,
     ApertureList APERTURE_LIST_SIZE_V0,
+    Used USED_SIZE_V0,
     Offer OFFER_SIZE_V0,
     Offered OFFERED_SIZE_V0,
     Wanted WANTED_SIZE_V0,
@@ -118,6 +119,8 @@ unsafe impl Element for abi::PageDetail {}
 unsafe impl Element for abi::Want {}
 // SAFETY: an integer.
 unsafe impl Element for u64 {}
+// SAFETY: an integer.
+unsafe impl Element for u8 {}
 
 /// An array in user memory, checked for overflow.
 #[derive(Clone, Copy)]

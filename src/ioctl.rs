@@ -8,7 +8,8 @@ use crate::refusal::Refusal;
 use crate::region::{Ending, Region};
 use crate::domain::Engines;
 use crate::{
-    abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats, verdict,
+    abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats,
+    used, verdict,
 };
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::bindings;
@@ -41,6 +42,7 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_ARRIVE => offers::end(argument, Ending::Awaiting),
         abi::IOC_RETRACT => offers::end(argument, Ending::Offer),
         abi::IOC_WANTED => offers::wanted(argument),
+        abi::IOC_USED => look_at(argument),
         _ => Err(ENOTTY),
     }
 }
@@ -258,6 +260,17 @@ fn try_something(region: &Arc<Region>, argument: usize) -> Result {
     args.reason = abi::REASON_NONE;
     (args.found, args.lost, args.updates) = (0, 0, 0);
     let done = experiment::run(region, &mut args);
+    args::write(argument, &args, size)?;
+    done
+}
+
+/// Writes its structure back whatever happens, for the pages before a refusal.
+fn look_at(argument: usize) -> Result {
+    may_move()?;
+    let (mut args, size) = args::read::<abi::Used>(argument)?;
+    args.reason = abi::REASON_NONE;
+    args.pages = 0;
+    let done = used::run(&mut args);
     args::write(argument, &args, size)?;
     done
 }

@@ -49,6 +49,7 @@ mod spin;
 mod stats;
 mod thread;
 mod transaction;
+mod used;
 mod verdict;
 mod vfio;
 mod vma;

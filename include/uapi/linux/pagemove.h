@@ -90,6 +90,7 @@
 #define PAGEMOVE_IOC_ARRIVE		_IO(PAGEMOVE_IOC_TYPE, 0x0d)
 #define PAGEMOVE_IOC_RETRACT		_IO(PAGEMOVE_IOC_TYPE, 0x0e)
 #define PAGEMOVE_IOC_WANTED		_IO(PAGEMOVE_IOC_TYPE, 0x0f)
+#define PAGEMOVE_IOC_USED		_IO(PAGEMOVE_IOC_TYPE, 0x12)
 
 #define PAGEMOVE_PAGE_SIZE		4096
 #define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
@@ -448,6 +449,28 @@ struct pagemove_experiment {
 	__u64 updates;			/* out, RACE: updates of A or D among these swaps */
 };
 #define PAGEMOVE_EXPERIMENT_SIZE_V0	56
+
+/*
+ * PAGEMOVE_IOC_USED: which pages that a device maps has it used? Reads A and D of
+ * the IOMMU's entries; with PAGEMOVE_USED_CLEAR A is cleared and what IOMMUs and
+ * devices remember is invalidated, so that the next call tells of the time
+ * between. Needs CAP_SYS_ADMIN. A page that can not be looked at ends the call
+ * with an errno and a reason; pages before it have their answers.
+ */
+struct pagemove_used {
+	__u32 size;
+	__u32 flags;			/* PAGEMOVE_USED_CLEAR, or 0 */
+	__u16 segment;			/* PCI address of the device */
+	__u8 bus;
+	__u8 devfn;
+	__u32 reason;			/* out: PAGEMOVE_REASON_* */
+	__u64 iova;			/* bytes, a multiple of 4096 */
+	__u64 length;			/* bytes, a multiple of 4096, at most PAGEMOVE_MAX_MOVE_PAGES pages */
+	__u64 entries;			/* pointer to __u8[length / 4096]: out: mask of PAGEMOVE_USED_ACCESSED and PAGEMOVE_USED_DIRTY */
+	__u64 pages;			/* out: pages with an answer, from the first */
+};
+#define PAGEMOVE_USED_SIZE_V0		48
+#define PAGEMOVE_USED_CLEAR		(1U << 0)
 
 /* What experiments have shown: pagemove_verdict.findings. */
 #define PAGEMOVE_FINDING_WALK_SEEN	(1U << 0) /* a walk of a written PTE aborts the transaction */

@@ -44,6 +44,8 @@ unsafe impl Plain for uapi::VerdictSet {}
 // SAFETY: as above.
 unsafe impl Plain for uapi::Experiment {}
 // SAFETY: as above.
+unsafe impl Plain for uapi::Used {}
+// SAFETY: as above.
 unsafe impl Plain for uapi::Offer {}
 // SAFETY: as above.
 unsafe impl Plain for uapi::Offered {}

@@ -12,6 +12,7 @@ mod apertures;
 mod experiments;
 mod moves;
 mod offers;
+mod used;
 
 pub use experiments::{ExperimentReport, ExperimentRequest};
 pub use moves::{MoveReport, MoveRequest};
@@ -78,6 +79,8 @@ unsafe impl Argument for VerdictSet {}
 unsafe impl Argument for VerdictList {}
 // SAFETY: as above.
 unsafe impl Argument for ApertureList {}
+// SAFETY: as above.
+unsafe impl Argument for Used {}
 // SAFETY: as above.
 unsafe impl Argument for Offer {}
 // SAFETY: as above.

@@ -25,6 +25,7 @@ pub enum Call {
     Arrive,
     Retract,
     Wanted,
+    Used,
 }
 
 impl Call {
@@ -47,6 +48,7 @@ impl Call {
             Call::Arrive => "arrive",
             Call::Retract => "retract",
             Call::Wanted => "wanted",
+            Call::Used => "used",
         }
     }
 }

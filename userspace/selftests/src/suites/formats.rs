@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{self as uapi, Control, Device, PciAddress};
+use pagemove_uapi::{self as uapi, Control, Device, PciAddress, PAGE_SIZE};
 
 use crate::bench::{self, Bench};
+use crate::rig::Rig;
 use crate::tap::{self, Case, Outcome, Pass};
 use crate::{module, pci};
 
@@ -18,6 +19,7 @@ pub fn main(args: &[String]) -> ExitCode {
     let cases: Vec<Case<()>> = match args.first().map(String::as_str) {
         Some("x86_64") => vec![
             Case::new("x86_64: the list says that adbit works", |_| can_move()),
+            Case::new("x86_64: USED names exactly the pages that a device has used since", |_| used()),
             Case::new(
                 "x86_64: without allow_incoherent=1 it is refused, reason incoherent",
                 |_| incoherent(),
@@ -44,6 +46,9 @@ fn refusing(format: u32, name: &str) -> Vec<Case<()>> {
         move |_: &mut ()| {
             let bench = Bench::open(16)?;
             check_list(&bench, format, 0, uapi::REASON_FORMAT)?;
+            let used = bench.control.used(bench.device, bench::IOVA, PAGE_SIZE as u64, false);
+            let found = used.err().map(|error| (error.errno, error.reason));
+            ensure!(found == Some((libc::EOPNOTSUPP, uapi::REASON_FORMAT)), "USED: {found:?}");
             is_refused(&bench, uapi::REASON_FORMAT)
         },
     );
@@ -138,6 +143,33 @@ fn can_move() -> Outcome {
         report.engine_used
     );
     bench.region.map.check(0)?;
+    Ok(Pass)
+}
+
+fn used() -> Outcome {
+    const PAGES: usize = 80;
+    let mut rig = Rig::open(PAGES)?;
+    let length = (PAGES * PAGE_SIZE) as u64;
+    let ask = |rig: &Rig, clear| rig.control.used(rig.device, bench::IOVA, length, clear);
+    let first = ask(&rig, true)?;
+    let quiet = ask(&rig, true)?;
+    let accessed = |byte: &u8| u64::from(*byte) & uapi::USED_ACCESSED != 0;
+    ensure!(!quiet.iter().any(accessed), "nobody has used them: {quiet:?}");
+    // 70 is behind the first pages that are looked at in one go.
+    rig.write_by_device(70, 3)?;
+    let found = ask(&rig, false)?;
+    ensure!(found == ask(&rig, true)?, "a look changed something");
+    let pages: Vec<usize> = (0..PAGES).filter(|page| accessed(&found[*page])).collect();
+    ensure!(pages == [70], "the device has used pages {pages:?}: {found:?}, before: {first:?}");
+    ensure!(u64::from(found[70]) & uapi::USED_DIRTY != 0, "a page that it wrote is not dirty");
+    let again = ask(&rig, false)?;
+    ensure!(!again.iter().any(accessed), "A was not cleared: {again:?}");
+    ensure!(u64::from(again[70]) & uapi::USED_DIRTY != 0, "D was cleared");
+    rig.check(70, 3)?;
+    ensure!(accessed(&ask(&rig, false)?[70]), "a use after the clear is not seen");
+    let missing = rig.control.used(rig.device, 0x4000_0000, length, false);
+    let found = missing.err().map(|error| (error.errno, error.reason));
+    ensure!(found == Some((libc::ENOENT, uapi::REASON_NOT_MAPPED)), "not mapped: {found:?}");
     Ok(Pass)
 }
 

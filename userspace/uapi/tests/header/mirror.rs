@@ -162,6 +162,10 @@ pub fn structs() -> Vec<Structure> {
             }
         ),
         structure!(
+            "pagemove_used",
+            Used { size, flags, segment, bus, devfn, reason, iova, length, entries, pages }
+        ),
+        structure!(
             "pagemove_offered",
             Offered { size, flags, region, reserved, offset, length, pages }
         ),
@@ -397,6 +401,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_ARRIVE,
         IOC_RETRACT,
         IOC_WANTED,
+        IOC_USED,
         PAGE_SIZE,
         MAX_REGION_BYTES,
         MAX_MOVE_PAGES,
@@ -517,6 +522,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         DETAIL_AWAITED,
         OFFER_AWAIT,
         OFFER_SIZE_V0,
+        USED_SIZE_V0,
+        USED_CLEAR,
         OFFERED_SIZE_V0,
         WANTED_SIZE_V0,
         VERDICT_MAGIC,
