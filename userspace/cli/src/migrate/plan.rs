@@ -43,7 +43,7 @@ pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit
     let job = job(control, args, Mode::Plan)?;
     let console = match Console::without_bar(Hook::default(), None) {
         Ok(console) => console,
-        Err(error) => return Ok(trouble(&error.to_string(), as_json)),
+        Err(error) => return Ok(trouble(Exit::Kernel, &error.to_string(), as_json)),
     };
     let host = host(control, args);
     let (agent, result) = run(&job, &host, &console, args);

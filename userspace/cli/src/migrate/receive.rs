@@ -79,11 +79,11 @@ pub fn receive(control: &Control, args: &ReceiveArgs, as_json: bool) -> Result<E
     };
     let console = match Console::without_bar(hook, args.log.as_deref()) {
         Ok(console) => console,
-        Err(error) => return Ok(trouble(&format!("the log: {error}"), as_json)),
+        Err(error) => return Ok(trouble(Exit::Kernel, &format!("the log: {error}"), as_json)),
     };
     let listener = match listen(&args.listen) {
         Ok(listener) => listener,
-        Err(text) => return Ok(trouble(&text, as_json)),
+        Err(text) => return Ok(trouble(Exit::Kernel, &text, as_json)),
     };
     signals::catch_interrupts();
     serve(&listener, args, &host, &console, as_json)
@@ -115,7 +115,7 @@ fn serve(
         let stream = match accept(listener) {
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Exit::Done),
-            Err(error) => return Ok(trouble(&format!("can not accept: {error}"), as_json)),
+            Err(error) => return Ok(trouble(Exit::Kernel, &format!("can not accept: {error}"), as_json)),
         };
         let exit = converse(stream, args, host, console, as_json);
         if args.once || signals::stopped() {

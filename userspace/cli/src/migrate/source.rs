@@ -32,14 +32,15 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
     let note = match Note::write(args) {
         Ok(note) => note,
         Err(error) => {
-            return Ok(trouble(&format!("{}: {error}", args.state.display()), as_json))
+            let text = format!("{}: {error}", args.state.display());
+            return Ok(trouble(Exit::Kernel, &text, as_json));
         }
     };
     signals::catch_interrupts();
     let bar = progress::bar(job.span.count.into(), 2, as_json);
     let console = match Console::new(hook(args, "source"), bar, None) {
         Ok(console) => console,
-        Err(error) => return Ok(trouble(&error.to_string(), as_json)),
+        Err(error) => return Ok(trouble(Exit::Kernel, &error.to_string(), as_json)),
     };
     let host = host(control, args);
     let start = Instant::now();
@@ -66,18 +67,18 @@ pub fn resume(control: &Control, args: &ResumeArgs, as_json: bool) -> Result<Exi
                 args.state.display(),
                 args.name
             );
-            Ok(trouble(&text, as_json))
+            Ok(trouble(Exit::Usage, &text, as_json))
         }
     }
 }
 
 /// Something of this host that is not the kernel, before anything was changed.
-pub fn trouble(text: &str, as_json: bool) -> Exit {
+pub fn trouble(exit: Exit, text: &str, as_json: bool) -> Exit {
     if as_json {
         crate::report::json(&serde_json::json!({ "error": { "message": text } }));
     }
     eprintln!("pagemove: {text}");
-    Exit::Usage
+    exit
 }
 
 fn print(made: &report::MigrationReport, result: &Result<(), Failure>, as_json: bool) {

@@ -24,6 +24,8 @@ pub struct Queue {
     /// Failed attempts at a page.
     tries: HashMap<u32, u32>,
     urgent: VecDeque<u32>,
+    /// The same pages, so that one is found at once.
+    is_urgent: RoaringBitmap,
     /// Tried before others.
     preferred: RoaringBitmap,
     cursor: u32,
@@ -58,7 +60,7 @@ impl Queue {
     /// A CPU waits for this page. Nothing changes if it has been moved.
     pub fn want(&mut self, page: u32) {
         self.wake(page);
-        if self.ready.contains(page) && !self.urgent.contains(&page) {
+        if self.ready.contains(page) && self.is_urgent.insert(page) {
             self.urgent.push_back(page);
         }
     }
@@ -90,7 +92,7 @@ impl Queue {
 
     /// The first page that a CPU waits for, and those behind it that CPUs wait for, too.
     fn next_urgent(&mut self, most: u32) -> Option<Run> {
-        while let Some(page) = self.urgent.pop_front() {
+        while let Some(page) = self.pop_urgent() {
             if !self.ready.contains(page) {
                 continue;
             }
@@ -100,12 +102,18 @@ impl Queue {
                     break;
                 }
                 run.count += 1;
-                self.urgent.pop_front();
+                self.pop_urgent();
             }
             self.cursor = run.end();
             return Some(run);
         }
         None
+    }
+
+    fn pop_urgent(&mut self) -> Option<u32> {
+        let page = self.urgent.pop_front()?;
+        self.is_urgent.remove(page);
+        Some(page)
     }
 
     pub fn done(&mut self, page: u32) {

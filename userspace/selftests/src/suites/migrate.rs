@@ -77,9 +77,14 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// For one connection.
     pub fn start(region: u32, more: &[&str]) -> Result<Self> {
+        Self::start_lasting(region, &[more, &["--once"]].concat())
+    }
+
+    pub fn start_lasting(region: u32, more: &[&str]) -> Result<Self> {
         let mut child = Command::new("pagemove")
-            .args(["--json", "receive", "--once", "--listen", "127.0.0.1:0", "--region"])
+            .args(["--json", "receive", "--listen", "127.0.0.1:0", "--region"])
             .arg(region.to_string())
             .args(more)
             .stdout(Stdio::piped())
