@@ -11,12 +11,13 @@ use pagemove_uapi::{
     MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY, MOVE_WATCH, PAGE_SIZE,
 };
 
+use crate::migrate::args::{MigrateArgs, ReceiveArgs, ResumeArgs};
 use crate::qualify::args::QualifyArgs;
 use crate::quantity;
 
-const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; for move: every page is at the destination
+  0  done; for move and migrate: every page is at the destination
   1  wrong usage; for qualify: no engine is allowed
   2  the kernel refused or failed (the message says why)
   3  aborted: no page was moved, the source is intact
@@ -55,6 +56,14 @@ pub enum Command {
     Query(QueryArgs),
     /// Move the pages that a device maps to another NUMA node.
     Move(MoveArgs),
+    /// Move the pages of a region to another host, which runs `receive`, or home.
+    Migrate(MigrateArgs),
+    /// What migrate would do with the same arguments; changes nothing.
+    Plan(MigrateArgs),
+    /// Go on with a migration that ended early.
+    Resume(ResumeArgs),
+    /// Take pages of another host, which runs `migrate`, into a region here.
+    Receive(ReceiveArgs),
     /// Try what no document answers about this machine, and set the verdict on its engines.
     Qualify(QualifyArgs),
     /// What was moved since the module was loaded, and how long it took.

@@ -5,6 +5,7 @@ mod args;
 mod exit;
 mod info;
 mod list;
+mod migrate;
 mod places;
 mod probe;
 mod progress;
@@ -62,6 +63,10 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::Move(request) => relocate::command::run(&control()?, request, args.json)?,
         Command::Stats(stats) => stats::run(&control()?, stats, args.json)?,
         Command::Qualify(request) => qualify::command::run(&control()?, request, args.json),
+        Command::Migrate(request) => migrate::migrate(&control()?, request, args.json)?,
+        Command::Plan(request) => migrate::plan(&control()?, request, args.json)?,
+        Command::Resume(request) => migrate::resume(&control()?, request, args.json)?,
+        Command::Receive(request) => migrate::receive(&control()?, request, args.json)?,
         Command::Sessions => sessions::run(&control()?, args.json)?,
         // Answers without the module, too, and with exit codes of its own.
         Command::Probe(probe) => {

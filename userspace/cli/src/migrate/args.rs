@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Arguments of `migrate`, `plan`, `resume` and `receive`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use pagemove_migrate::message::{is_name, Mode, MAX_ASKED, MAX_NAME};
+use pagemove_uapi::{PciAddress, MAX_RETRIES};
+
+use super::address;
+use crate::args::{Engine, EXIT_CODES};
+use crate::quantity;
+
+/// What migrations that were begun are kept in: it ends with the host, and so do they.
+pub const STATE: &str = "/run/pagemove";
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct MigrateArgs {
+    /// Where `pagemove receive` listens on the other host.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address::parse_peer)]
+    pub to: String,
+
+    /// PCI address of the device that maps the pages.
+    #[arg(value_name = "DEVICE")]
+    pub device: PciAddress,
+
+    /// First I/O virtual address: a multiple of 4096.
+    #[arg(value_name = "IOVA", value_parser = quantity::parse_page_offset)]
+    pub iova: u64,
+
+    /// How much to move: a multiple of 4096.
+    #[arg(value_name = "LENGTH", value_parser = quantity::parse_page_length)]
+    pub length: u64,
+
+    /// Id of the region that the pages are of.
+    #[arg(long, value_name = "ID")]
+    pub region: u32,
+
+    /// Where in the region the first page is.
+    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_offset, default_value = "0")]
+    pub offset: u64,
+
+    /// Aperture through which the other host's memory is reached.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u32).range(..u32::MAX as i64))]
+    pub aperture: u32,
+
+    /// Bring the pages home.
+    #[arg(long)]
+    pub back: bool,
+
+    /// With --back: the NUMA node that they go to.
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(i32).range(0..),
+          requires = "back", default_value = "0")]
+    pub node: i32,
+
+    /// Only tell the other host that nothing here refers to its pages any more.
+    ///
+    /// For the end: the guest goes on there, and its device and region are closed here.
+    /// Refused while anything is in the aperture.
+    #[arg(long, conflicts_with = "back")]
+    pub release: bool,
+
+    /// How a move is made atomic.
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+
+    /// Pages in one call to the kernel; a page that a CPU waits for waits for one such call.
+    #[arg(long, value_name = "PAGES", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=MAX_ASKED as i64))]
+    pub batch: u32,
+
+    /// Further attempts at a page within one call; afterwards it comes again later.
+    #[arg(long, value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(0..=MAX_RETRIES as i64))]
+    pub retries: u32,
+
+    /// Stop when this time has passed.
+    #[arg(long, value_name = "TIME", value_parser = quantity::parse_time)]
+    pub deadline: Option<Duration>,
+
+    /// Give up when no page could be moved for this time.
+    #[arg(long, value_name = "TIME", value_parser = quantity::parse_time, default_value = "60s")]
+    pub patience: Duration,
+
+    /// Command for the shell at each event, named in PAGEMOVE_EVENT.
+    ///
+    /// leave: stop the guest here. enter, return: let it go on here. complete: all is done.
+    /// Each may come again when a migration is resumed.
+    #[arg(long, value_name = "COMMAND")]
+    pub hook: Option<String>,
+
+    /// A name for `pagemove resume`; by itself, region-ID.
+    #[arg(long, value_parser = parse_name)]
+    pub name: Option<String>,
+
+    /// Where to note what is to be resumed.
+    #[arg(long, value_name = "DIRECTORY", default_value = STATE)]
+    pub state: PathBuf,
+}
+
+impl MigrateArgs {
+    pub fn name(&self) -> String {
+        let default = || format!("region-{}", self.region);
+        self.name.clone().unwrap_or_else(default)
+    }
+
+    pub fn mode(&self) -> Mode {
+        match (self.back, self.release) {
+            (true, _) => Mode::Back,
+            (_, true) => Mode::Release,
+            _ => Mode::Out,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct ResumeArgs {
+    /// Name of the migration.
+    #[arg(value_parser = parse_name)]
+    pub name: String,
+
+    /// Where it was noted.
+    #[arg(long, value_name = "DIRECTORY", default_value = STATE)]
+    pub state: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct ReceiveArgs {
+    /// Where to listen. There is no encryption: go through a tunnel.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address::parse, default_value = "127.0.0.1:7177")]
+    pub listen: String,
+
+    /// Id of the region that has room for the pages.
+    #[arg(long, value_name = "ID")]
+    pub region: u32,
+
+    /// What the other host's aperture shows: 0 is this host's memory, N the window N - 1 here.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub window: u32,
+
+    /// Let the guest go on here at once; its accesses wait for pages that have not come.
+    #[arg(long)]
+    pub post_copy: bool,
+
+    /// Command for the shell at each event, named in PAGEMOVE_EVENT.
+    ///
+    /// enter: let the guest go on here. leave: stop it here. complete: all is done.
+    /// Each may come again when a migration is resumed.
+    #[arg(long, value_name = "COMMAND")]
+    pub hook: Option<String>,
+
+    /// End after one connection.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Write a line here for each page that a CPU waited for.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+/// Names are names of files, too.
+fn parse_name(text: &str) -> Result<String, String> {
+    if !is_name(text) {
+        return Err(format!(
+            "'{text}' is no name: give up to {MAX_NAME} letters, digits, '-', '_' and '.'"
+        ));
+    }
+    Ok(text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for right in ["vm1", "region-3", "a.b_C"] {
+            assert_eq!(parse_name(right).as_deref(), Ok(right));
+        }
+        for wrong in ["", ".", "..", "a/b", "a b", "é", &"x".repeat(65)] {
+            assert!(parse_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the operator sees while an agent runs, and the operator's commands.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use pagemove_migrate::events::{Event, Events, Served};
+use pagemove_migrate::hook::Hook;
+use pagemove_migrate::message::{Hello, Progress};
+
+use super::report;
+use crate::quantity;
+
+const NAME: &str = "PAGEMOVE_NAME";
+
+pub struct Console {
+    hook: Mutex<Hook>,
+    bar: ProgressBar,
+    log: Option<Mutex<File>>,
+}
+
+impl Console {
+    pub fn new(hook: Hook, bar: ProgressBar, log: Option<&Path>) -> std::io::Result<Self> {
+        let log = log.map(File::create).transpose()?.map(Mutex::new);
+        let hook = Mutex::new(hook);
+        Ok(Self { hook, bar, log })
+    }
+
+    pub fn without_bar(hook: Hook, log: Option<&Path>) -> std::io::Result<Self> {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        Self::new(hook, bar, log)
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Events for Console {
+    fn hook(&self, event: Event) -> Result<(), String> {
+        self.bar.suspend(|| eprintln!("pagemove: event: {}", event.name()));
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        hook.run(event)
+    }
+
+    fn begins(&self, hello: &Hello) {
+        let mode = report::mode_name(hello.mode);
+        eprintln!("pagemove: {}: {mode}, {}", hello.name, quantity::pages(hello.span.count.into()));
+        let mut hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
+        hook.environment.retain(|(key, _)| *key != NAME);
+        hook.environment.push((NAME, hello.name.clone()));
+    }
+
+    fn progress(&self, progress: &Progress) {
+        self.bar.set_position(progress.done.into());
+        self.bar.set_message(format!("{} aborted attempts", progress.aborts));
+    }
+
+    fn served(&self, served: &Served) {
+        let Some(log) = &self.log else { return };
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full disk is no reason to keep CPUs waiting.
+        let _ = writeln!(
+            log,
+            "{} page {} after {} ns",
+            served.order, served.page, served.latency_ns
+        );
+    }
+}

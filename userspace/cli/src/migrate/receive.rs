@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `receive`: the agent of the host that has room for the pages.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use pagemove_migrate::drive::{run_target, TargetTerms};
+use pagemove_migrate::failure::Failure;
+use pagemove_migrate::hook::Hook;
+use pagemove_migrate::host::{HostError, TargetHost};
+use pagemove_migrate::kernel;
+use pagemove_migrate::span::Run;
+use pagemove_migrate::target::Report;
+use pagemove_migrate::version::SPOKEN;
+use pagemove_migrate::wire::Tcp;
+use pagemove_uapi::{Call, Control, Error};
+use serde::Serialize;
+
+use super::address;
+use super::args::ReceiveArgs;
+use super::console::Console;
+use super::source::trouble;
+use crate::exit::Exit;
+use crate::{quantity, signals};
+
+#[derive(Serialize)]
+struct ConnectionReport {
+    status: &'static str,
+    pages: u32,
+    pages_arrived: u32,
+    pages_home: u32,
+    pages_retracted: u32,
+    /// Pages that a CPU waited for, in order of service.
+    served: usize,
+    latency_ns: LatencyReport,
+    /// Of the whole region, as the kernel says; null where it can not be asked.
+    pages_offered: Option<u64>,
+    pages_awaited: Option<u64>,
+    error: Option<String>,
+}
+
+/// From the fault until the CPU could go on; null if none waited.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct LatencyReport {
+    p50: Option<u64>,
+    p99: Option<u64>,
+    max: Option<u64>,
+}
+
+impl LatencyReport {
+    fn new(report: &Report) -> Self {
+        let mut all: Vec<u64> = report.served.iter().map(|served| served.latency_ns).collect();
+        all.sort_unstable();
+        let rank = |percent: usize| (all.len() * percent).div_ceil(100).saturating_sub(1);
+        Self {
+            p50: all.get(rank(50)).copied(),
+            p99: all.get(rank(99)).copied(),
+            max: all.last().copied(),
+        }
+    }
+}
+
+pub fn receive(control: &Control, args: &ReceiveArgs, as_json: bool) -> Result<Exit, Error> {
+    let host = kernel::Target {
+        control,
+        region: args.region,
+        window: args.window,
+    };
+    if host.region_pages().is_err() {
+        return Err(Error::new(Call::RegionQuery, libc::ENOENT));
+    }
+    let hook = Hook {
+        line: args.hook.clone(),
+        environment: vec![
+            ("PAGEMOVE_SIDE", "target".to_string()),
+            ("PAGEMOVE_REGION", args.region.to_string()),
+        ],
+    };
+    let console = match Console::without_bar(hook, args.log.as_deref()) {
+        Ok(console) => console,
+        Err(error) => return Ok(trouble(&format!("the log: {error}"), as_json)),
+    };
+    let listener = match listen(&args.listen) {
+        Ok(listener) => listener,
+        Err(text) => return Ok(trouble(&text, as_json)),
+    };
+    signals::catch_interrupts();
+    serve(&listener, args, &host, &console, as_json)
+}
+
+fn listen(address: &str) -> Result<TcpListener, String> {
+    let addresses = address::resolve(address)?;
+    let listener = TcpListener::bind(&addresses[..])
+        .map_err(|error| format!("can not listen on {address}: {error}"))?;
+    let local = listener.local_addr().map_err(|error| error.to_string())?;
+    eprintln!("pagemove: listening on {local}");
+    if !local.ip().is_loopback() {
+        eprintln!(
+            "pagemove: whoever reaches {local} can move pages in and out, unencrypted: prefer a \
+             tunnel to 127.0.0.1"
+        );
+    }
+    Ok(listener)
+}
+
+fn serve(
+    listener: &TcpListener,
+    args: &ReceiveArgs,
+    host: &kernel::Target<'_>,
+    console: &Console,
+    as_json: bool,
+) -> Result<Exit, Error> {
+    loop {
+        let stream = match accept(listener) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return Ok(Exit::Done),
+            Err(error) => return Ok(trouble(&format!("can not accept: {error}"), as_json)),
+        };
+        let exit = converse(stream, args, host, console, as_json);
+        if args.once || signals::stopped() {
+            return Ok(exit);
+        }
+    }
+}
+
+/// None: a signal arrived first.
+fn accept(listener: &TcpListener) -> std::io::Result<Option<TcpStream>> {
+    loop {
+        if signals::stopped() {
+            return Ok(None);
+        }
+        let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::from(200u8)) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return listener.accept().map(|(stream, _)| Some(stream)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn converse(
+    stream: TcpStream,
+    args: &ReceiveArgs,
+    host: &kernel::Target<'_>,
+    console: &Console,
+    as_json: bool,
+) -> Exit {
+    let peer = stream.peer_addr().map_or_else(|_| "?".to_string(), |peer| peer.to_string());
+    eprintln!("pagemove: {peer} has connected");
+    let terms = TargetTerms {
+        versions: SPOKEN,
+        post_copy: args.post_copy,
+    };
+    let (report, result) = match Tcp::new(stream) {
+        Ok(wire) => run_target(&wire, terms, host, console, &signals::stopped),
+        Err(error) => (Report::default(), Err(Failure::Connection(error.to_string()))),
+    };
+    let counts = counts(host).ok();
+    let made = connection(&report, &result, counts);
+    if as_json {
+        crate::report::json_line(&made);
+    } else {
+        print!("{}", human(&made));
+    }
+    if let Err(failure) = &result {
+        eprintln!("pagemove: {failure}");
+        eprintln!(
+            "pagemove: no page is lost; go on: let `pagemove receive` run here, and use `pagemove \
+             resume` on the other host, or its migrate command with --back"
+        );
+    }
+    exit(&report, &result)
+}
+
+fn exit(report: &Report, result: &Result<(), Failure>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(_) if report.arrived + report.home > 0 => Exit::Partial,
+        Err(Failure::Host(_)) => Exit::Kernel,
+        Err(_) => Exit::Aborted,
+    }
+}
+
+/// Pages of the region that are offered, and awaited.
+fn counts(host: &kernel::Target<'_>) -> Result<(u64, u64), HostError> {
+    let mut counts = (0, 0);
+    for part in Run::new(0, host.region_pages()?).parts() {
+        for state in host.states(part)? {
+            counts.0 += u64::from(state.offered);
+            counts.1 += u64::from(state.awaited);
+        }
+    }
+    Ok(counts)
+}
+
+fn connection(
+    report: &Report,
+    result: &Result<(), Failure>,
+    counts: Option<(u64, u64)>,
+) -> ConnectionReport {
+    let exit = exit(report, result);
+    ConnectionReport {
+        status: if exit == Exit::Done { "done" } else { exit.name() },
+        pages: report.pages,
+        pages_arrived: report.arrived,
+        pages_home: report.home,
+        pages_retracted: report.retracted,
+        served: report.served.len(),
+        latency_ns: LatencyReport::new(report),
+        pages_offered: counts.map(|(offered, _)| offered),
+        pages_awaited: counts.map(|(_, awaited)| awaited),
+        error: result.as_ref().err().map(Failure::to_string),
+    }
+}
+
+fn human(report: &ConnectionReport) -> String {
+    let mut text = format!(
+        "{}: of {}, {} came, {} went home, {} retracted\n",
+        report.status,
+        quantity::pages(report.pages.into()),
+        report.pages_arrived,
+        report.pages_home,
+        report.pages_retracted
+    );
+    let latency = &report.latency_ns;
+    if let (Some(p50), Some(p99), Some(max)) = (latency.p50, latency.p99, latency.max) {
+        text.push_str(&format!(
+            "CPUs waited for {}: p50 {}, p99 {}, max {}\n",
+            quantity::pages(report.served as u64),
+            quantity::nanoseconds(p50),
+            quantity::nanoseconds(p99),
+            quantity::nanoseconds(max)
+        ));
+    }
+    if let (Some(offered), Some(awaited)) = (report.pages_offered, report.pages_awaited) {
+        text.push_str(&format!("now: {offered} pages are offered, {awaited} of them awaited\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_migrate::events::Served;
+
+    #[test]
+    fn latencies() {
+        let served = |latency_ns| Served {
+            order: 1,
+            page: 0,
+            latency_ns,
+        };
+        let report = Report {
+            pages: 200,
+            arrived: 200,
+            served: (1..=200).rev().map(served).collect(),
+            ..Report::default()
+        };
+        let latency = LatencyReport::new(&report);
+        assert_eq!((latency.p50, latency.p99, latency.max), (Some(100), Some(198), Some(200)));
+        assert_eq!(LatencyReport::new(&Report::default()), LatencyReport::default());
+        let made = connection(&report, &Ok(()), Some((200, 0)));
+        let text = human(&made);
+        assert!(text.contains("CPUs waited for 200 pages: p50 100 ns, p99 198 ns"), "{text}");
+        let json = serde_json::to_value(&made).unwrap();
+        assert_eq!((&json["status"], &json["pages_offered"]), (&"done".into(), &200.into()));
+    }
+
+    #[test]
+    fn a_failure_says_what_came() {
+        let report = Report {
+            pages: 9,
+            arrived: 4,
+            ..Report::default()
+        };
+        let result = Err(Failure::Connection("the peer closed it".into()));
+        let made = connection(&report, &result, None);
+        assert_eq!(made.status, "partial");
+        assert!(human(&made).contains("of 9 pages, 4 came"));
+        assert_eq!(exit(&Report::default(), &result), Exit::Aborted);
+    }
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the commands print when they are done, or have to end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pagemove_migrate::failure::Failure;
+use pagemove_migrate::host::{Place, Trouble};
+use pagemove_migrate::message::Mode;
+use pagemove_migrate::source::Report;
+use pagemove_migrate::span::PAGE;
+use serde::Serialize;
+
+use super::args::MigrateArgs;
+use crate::exit::Exit;
+use crate::quantity;
+use crate::stats::human_counts;
+
+/// Addresses of the device that lead to the aperture.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Link {
+    pub iova: String,
+    pub aperture_offset: String,
+    pub pages: u32,
+}
+
+/// Runs of pages that are in the aperture, one behind the other on both sides.
+pub fn links(iova: u64, places: &[Place]) -> Vec<Link> {
+    let mut runs: Vec<(u64, u64, u32)> = Vec::new();
+    for (page, place) in (0u64..).zip(places) {
+        let Place::Out(offset) = *place else { continue };
+        let at = iova + page * PAGE;
+        match runs.last_mut() {
+            Some((first, target, pages))
+                if *first + u64::from(*pages) * PAGE == at
+                    && *target + u64::from(*pages) * PAGE == offset =>
+            {
+                *pages += 1;
+            }
+            _ => runs.push((at, offset, 1)),
+        }
+    }
+    let link = |(iova, offset, pages)| Link {
+        iova: format!("{iova:#x}"),
+        aperture_offset: format!("{offset:#x}"),
+        pages,
+    };
+    runs.into_iter().map(link).collect()
+}
+
+/// Runs printed without JSON.
+const SHOWN: usize = 16;
+
+#[derive(Serialize)]
+pub struct MigrationReport {
+    pub status: &'static str,
+    pub name: String,
+    pub mode: &'static str,
+    pub pages: u32,
+    /// At the destination before.
+    pub pages_there: u32,
+    pub pages_moved: u32,
+    pub seconds: f64,
+    pub pages_per_second: f64,
+    pub mib_per_second: f64,
+    pub aborts: BTreeMap<String, u64>,
+    pub post_copy: bool,
+    /// Where the kernel says that the pages are now; null where it can not be asked.
+    pub pages_on_peer: Option<u32>,
+    pub pages_here: Option<u32>,
+    /// What the device reaches through the aperture.
+    pub links: Vec<Link>,
+    pub error: Option<String>,
+    /// What to do next, if it is not done.
+    pub resume: Option<String>,
+}
+
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Out => "out",
+        Mode::Back => "back",
+        Mode::Plan => "plan",
+        Mode::Release => "release",
+    }
+}
+
+pub fn migration(
+    args: &MigrateArgs,
+    report: &Report,
+    result: &Result<(), Failure>,
+    places: Option<&[Place]>,
+    time: Duration,
+) -> (MigrationReport, Exit) {
+    let exit = exit(report, result);
+    let seconds = time.as_secs_f64();
+    let rate = f64::from(report.moved) / seconds.max(1e-9);
+    let count = |out: bool| {
+        let matches = |place: &&Place| matches!(place, Place::Out(_)) == out;
+        places.map(|places| places.iter().filter(matches).count() as u32)
+    };
+    let mode = args.mode();
+    let made = MigrationReport {
+        status: if exit == Exit::Done { "done" } else { exit.name() },
+        name: args.name(),
+        mode: mode_name(mode),
+        pages: report.pages,
+        pages_there: report.there,
+        pages_moved: report.moved,
+        seconds,
+        pages_per_second: rate,
+        mib_per_second: rate * PAGE as f64 / f64::from(1 << 20),
+        aborts: report.aborts.clone(),
+        post_copy: report.welcome.as_ref().is_some_and(|welcome| welcome.post_copy),
+        pages_on_peer: count(true),
+        pages_here: count(false),
+        links: places.map_or_else(Vec::new, |places| links(args.iova, places)),
+        error: result.as_ref().err().map(Failure::to_string),
+        resume: result.is_err().then(|| resume(args)),
+    };
+    (made, exit)
+}
+
+fn resume(args: &MigrateArgs) -> String {
+    let state = match args.state.to_str() {
+        Some(super::args::STATE) => String::new(),
+        _ => format!(" --state {}", args.state.display()),
+    };
+    format!("pagemove resume {}{state}", args.name())
+}
+
+/// Of a migration: as of a move, where the other host's reasons are no kernel's.
+fn exit(report: &Report, result: &Result<(), Failure>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(Failure::Host(error)) if error.trouble == Trouble::Lost => Exit::Kernel,
+        Err(_) if report.moved + report.there > 0 => Exit::Partial,
+        Err(Failure::Host(error)) if error.trouble == Trouble::Unsupported => Exit::Unsupported,
+        Err(Failure::Host(_)) => Exit::Kernel,
+        Err(_) => Exit::Aborted,
+    }
+}
+
+impl MigrationReport {
+    pub fn human(&self) -> String {
+        let mut text = format!(
+            "{}: {} of {} {} in {:.3} s ({:.0} pages/s, {:.1} MiB/s)\n",
+            self.name,
+            if self.mode == "back" { "brought home" } else { "moved" },
+            self.pages_moved,
+            quantity::pages(self.pages.into()),
+            self.seconds,
+            self.pages_per_second,
+            self.mib_per_second,
+        );
+        if self.pages_there > 0 {
+            text.push_str(&format!("there before: {}\n", quantity::pages(self.pages_there.into())));
+        }
+        if !self.aborts.is_empty() {
+            text.push_str(&format!("aborts: {}\n", human_counts(&self.aborts)));
+        }
+        if let (Some(there), Some(here)) = (self.pages_on_peer, self.pages_here) {
+            text.push_str(&format!("now: {there} pages on the other host, {here} here\n"));
+        }
+        text.push_str(&self.human_links());
+        text
+    }
+
+    fn human_links(&self) -> String {
+        let mut text = String::new();
+        for link in self.links.iter().take(SHOWN) {
+            text.push_str(&format!(
+                "  IOVA {} -> offset {} of the aperture, {}\n",
+                link.iova,
+                link.aperture_offset,
+                quantity::pages(link.pages.into())
+            ));
+        }
+        if self.links.len() > SHOWN {
+            text.push_str(&format!("  and {} more runs: --json has all\n", self.links.len() - SHOWN));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_migrate::host::HostError;
+
+    #[test]
+    fn links_are_runs_on_both_sides() {
+        let places = [
+            Place::Out(0),
+            Place::Out(4096),
+            Place::Home,
+            Place::Out(8192),
+            Place::Out(4096 * 9),
+        ];
+        let found: Vec<(String, String, u32)> = links(0x10000, &places)
+            .into_iter()
+            .map(|link| (link.iova, link.aperture_offset, link.pages))
+            .collect();
+        let link = |iova: &str, offset: &str, pages| (iova.to_string(), offset.to_string(), pages);
+        assert_eq!(
+            found,
+            [
+                link("0x10000", "0x0", 2),
+                link("0x13000", "0x2000", 1),
+                link("0x14000", "0x9000", 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn exit_codes() {
+        let host = |trouble| Err(Failure::Host(HostError::new(trouble, "x")));
+        for (moved, result, expected) in [
+            (9, Ok(()), Exit::Done),
+            (0, Ok(()), Exit::Done),
+            (1, Err(Failure::Stopped), Exit::Partial),
+            (0, Err(Failure::Stopped), Exit::Aborted),
+            (0, Err(Failure::Deadline), Exit::Aborted),
+            (0, Err(Failure::Refused("x".into())), Exit::Aborted),
+            (3, Err(Failure::Connection("x".into())), Exit::Partial),
+            (0, host(Trouble::Failed), Exit::Kernel),
+            (0, host(Trouble::Unsupported), Exit::Unsupported),
+            (4, host(Trouble::Failed), Exit::Partial),
+            (4, host(Trouble::Lost), Exit::Kernel),
+        ] {
+            let report = Report {
+                pages: 9,
+                moved,
+                ..Report::default()
+            };
+            assert_eq!(exit(&report, &result), expected, "{moved} {result:?}");
+        }
+    }
+}

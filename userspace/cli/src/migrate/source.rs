@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `migrate` and `resume`: the agent of the host that the pages leave.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use pagemove_migrate::drive::run_source;
+use pagemove_migrate::failure::Failure;
+use pagemove_migrate::hook::Hook;
+use pagemove_migrate::host::{Place, SourceHost};
+use pagemove_migrate::kernel;
+use pagemove_migrate::message::Mode;
+use pagemove_migrate::source::{Job, Report, Source};
+use pagemove_migrate::span::{Run, MAX_PAGES, PAGE};
+use pagemove_migrate::version::SPOKEN;
+use pagemove_migrate::wire::{Tcp, Wire};
+use pagemove_uapi::{Call, Control, Error, MoveRequest};
+
+use super::address;
+use super::args::{MigrateArgs, ResumeArgs};
+use super::console::Console;
+use super::report;
+use super::state::Note;
+use crate::exit::Exit;
+use crate::{progress, signals};
+
+/// How long the other host may take to answer at all.
+const CONNECTING: Duration = Duration::from_secs(10);
+
+pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit, Error> {
+    let job = job(control, args, args.mode())?;
+    let note = match Note::write(args) {
+        Ok(note) => note,
+        Err(error) => {
+            return Ok(trouble(&format!("{}: {error}", args.state.display()), as_json))
+        }
+    };
+    signals::catch_interrupts();
+    let bar = progress::bar(job.span.count.into(), 2, as_json);
+    let console = match Console::new(hook(args, "source"), bar, None) {
+        Ok(console) => console,
+        Err(error) => return Ok(trouble(&error.to_string(), as_json)),
+    };
+    let host = host(control, args);
+    let start = Instant::now();
+    let (agent, result) = run(&job, &host, &console, args);
+    console.finish();
+    let places = places(&host, job.span, args.mode());
+    let (made, exit) = report::migration(args, &agent, &result, places.as_deref(), start.elapsed());
+    if result.is_ok() {
+        if let Err(error) = note.remove() {
+            eprintln!("pagemove: the note of {} stays: {error}", args.name());
+        }
+    }
+    print(&made, &result, as_json);
+    Ok(exit)
+}
+
+pub fn resume(control: &Control, args: &ResumeArgs, as_json: bool) -> Result<Exit, Error> {
+    match Note::read(&args.state, &args.name) {
+        Ok(noted) => migrate(control, &noted, as_json),
+        Err(error) => {
+            let text = format!(
+                "{} can not be resumed: {}/{}.json: {error}",
+                args.name,
+                args.state.display(),
+                args.name
+            );
+            Ok(trouble(&text, as_json))
+        }
+    }
+}
+
+/// Something of this host that is not the kernel, before anything was changed.
+pub fn trouble(text: &str, as_json: bool) -> Exit {
+    if as_json {
+        crate::report::json(&serde_json::json!({ "error": { "message": text } }));
+    }
+    eprintln!("pagemove: {text}");
+    Exit::Usage
+}
+
+fn print(made: &report::MigrationReport, result: &Result<(), Failure>, as_json: bool) {
+    if as_json {
+        crate::report::json(made);
+    } else {
+        print!("{}", made.human());
+    }
+    let Err(failure) = result else { return };
+    eprintln!("pagemove: {failure}");
+    if let Some(resume) = &made.resume {
+        eprintln!(
+            "pagemove: no page is lost; see that `pagemove receive` runs on the other host, and go \
+             on with: {resume} (or bring the pages home: the same migrate command with --back)"
+        );
+    }
+}
+
+/// Runs the agent, from the connection to the end.
+pub fn run(
+    job: &Job,
+    host: &kernel::Source<'_>,
+    console: &Console,
+    args: &MigrateArgs,
+) -> (Report, Result<(), Failure>) {
+    let pages = Report {
+        pages: job.span.count,
+        ..Report::default()
+    };
+    let mut source = match Source::new(job.clone(), host, console) {
+        Ok(source) => source,
+        Err(failure) => return (pages, Err(failure)),
+    };
+    let result = connect(&args.to)
+        .and_then(|wire| run_source(&wire, &mut source, SPOKEN, &signals::stopped));
+    (source.report(), result)
+}
+
+fn connect(to: &str) -> Result<impl Wire, Failure> {
+    let addresses = address::resolve(to).map_err(Failure::Connection)?;
+    let mut problem = String::new();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECTING).and_then(Tcp::new) {
+            Ok(wire) => return Ok(wire),
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(Failure::Connection(format!(
+        "{to}: {problem}: is `pagemove receive` running there?"
+    )))
+}
+
+pub fn hook(args: &MigrateArgs, side: &str) -> Hook {
+    Hook {
+        line: args.hook.clone(),
+        environment: vec![
+            ("PAGEMOVE_SIDE", side.to_string()),
+            ("PAGEMOVE_NAME", args.name()),
+            ("PAGEMOVE_REGION", args.region.to_string()),
+        ],
+    }
+}
+
+/// What the agent is to do, or why not: the region has to be there, but not for a release.
+pub fn job(control: &Control, args: &MigrateArgs, mode: Mode) -> Result<Job, Error> {
+    let pages = |bytes: u64| u32::try_from(bytes / PAGE).unwrap_or(u32::MAX);
+    let regions = control.region_list()?;
+    let region = regions.iter().find(|region| region.id == args.region);
+    let region_pages = region.map(|region| pages(region.length).min(MAX_PAGES));
+    if region_pages.is_none() && mode != Mode::Release {
+        return Err(Error::new(Call::RegionQuery, libc::ENOENT));
+    }
+    Ok(Job {
+        mode,
+        name: args.name(),
+        region_pages,
+        span: Run::new(pages(args.offset), pages(args.length)),
+        batch: args.batch,
+        deadline: args.deadline,
+        patience: args.patience,
+    })
+}
+
+pub fn host<'c>(control: &'c Control, args: &MigrateArgs) -> kernel::Source<'c> {
+    let engine = args.engine.number();
+    kernel::Source {
+        control,
+        region: args.region,
+        aperture: args.aperture,
+        request: MoveRequest {
+            device: args.device,
+            iova: args.iova,
+            length: args.length,
+            node: args.node,
+            engine,
+            flags: 0,
+            retries: args.retries,
+            deadline_ns: 0,
+            editor_cpu: None,
+            helper_cpu: None,
+        },
+        first: u32::try_from(args.offset / PAGE).unwrap_or(u32::MAX),
+    }
+}
+
+/// Where the kernel says that the pages are; none where the region is gone.
+pub fn places(host: &kernel::Source<'_>, span: Run, mode: Mode) -> Option<Vec<Place>> {
+    if mode == Mode::Release {
+        return None;
+    }
+    let mut all = Vec::new();
+    for part in span.parts() {
+        all.extend(host.places(part).ok()?);
+    }
+    Some(all)
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `pagemove resume` has to know of a migration that ended early: its arguments.
+//! Where the pages are is not noted, since the kernels know.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::args::MigrateArgs;
+use crate::args::Engine;
+
+const VERSION: u32 = 1;
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Noted {
+    version: u32,
+    to: String,
+    device: String,
+    iova: u64,
+    length: u64,
+    region: u32,
+    offset: u64,
+    aperture: u32,
+    back: bool,
+    node: i32,
+    release: bool,
+    engine: String,
+    batch: u32,
+    retries: u32,
+    deadline_ns: Option<u64>,
+    patience_ns: u64,
+    hook: Option<String>,
+}
+
+/// A migration's file. While this lives, no other command works at the same migration.
+#[derive(Debug)]
+pub struct Note {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Note {
+    /// Notes a migration. What another one left under the same name is replaced.
+    pub fn write(args: &MigrateArgs) -> io::Result<Note> {
+        let noted = Noted::from(args);
+        let directory = &args.state;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let lock = lock(directory, &args.name())?;
+        let path = file(directory, &args.name());
+        let new = path.with_extension("new");
+        let text = serde_json::to_string_pretty(&noted).map_err(io::Error::other)?;
+        let mut file = private().truncate(true).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        Ok(Note { path, _lock: lock })
+    }
+
+    /// The arguments of a migration. Commands of other users are not run.
+    pub fn read(directory: &Path, name: &str) -> io::Result<MigrateArgs> {
+        let path = file(directory, name);
+        let owner = fs::metadata(&path)?.uid();
+        if owner != nix::unistd::geteuid().as_raw() {
+            return Err(io::Error::other("it belongs to another user"));
+        }
+        let noted: Noted = serde_json::from_slice(&fs::read(&path)?).map_err(io::Error::other)?;
+        noted.into_args(directory, name).map_err(io::Error::other)
+    }
+
+    /// There is nothing to resume any more.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+}
+
+fn file(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.json"))
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    options
+}
+
+/// The lock's own file stays, as one that was removed could be locked twice.
+fn lock(directory: &Path, name: &str) -> io::Result<Flock<File>> {
+    let file = private().open(directory.join(format!("{name}.lock")))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| io::Error::other("another command works at this migration: wait for its end"))
+}
+
+impl From<&MigrateArgs> for Noted {
+    fn from(args: &MigrateArgs) -> Self {
+        let engine = args.engine.to_possible_value();
+        Self {
+            version: VERSION,
+            to: args.to.clone(),
+            device: args.device.to_string(),
+            iova: args.iova,
+            length: args.length,
+            region: args.region,
+            offset: args.offset,
+            aperture: args.aperture,
+            back: args.back,
+            node: args.node,
+            release: args.release,
+            engine: engine.map_or_else(String::new, |value| value.get_name().to_string()),
+            batch: args.batch,
+            retries: args.retries,
+            deadline_ns: args.deadline.map(|time| time.as_nanos() as u64),
+            patience_ns: args.patience.as_nanos() as u64,
+            hook: args.hook.clone(),
+        }
+    }
+}
+
+impl Noted {
+    fn into_args(self, directory: &Path, name: &str) -> Result<MigrateArgs, String> {
+        if self.version != VERSION {
+            return Err(format!("version {} of the file is not known", self.version));
+        }
+        Ok(MigrateArgs {
+            to: self.to,
+            device: self.device.parse().map_err(|_| format!("'{}' is no device", self.device))?,
+            iova: self.iova,
+            length: self.length,
+            region: self.region,
+            offset: self.offset,
+            aperture: self.aperture,
+            back: self.back,
+            node: self.node,
+            release: self.release,
+            engine: Engine::from_str(&self.engine, false)?,
+            batch: self.batch,
+            retries: self.retries,
+            deadline: self.deadline_ns.map(Duration::from_nanos),
+            patience: Duration::from_nanos(self.patience_ns),
+            hook: self.hook,
+            name: Some(name.to_string()),
+            state: directory.to_path_buf(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pagemove_uapi::PciAddress;
+
+    fn args(directory: &Path) -> MigrateArgs {
+        MigrateArgs {
+            to: "127.0.0.1:7177".to_string(),
+            device: PciAddress::new(0, 0, 3, 0),
+            iova: 0x10000,
+            length: 0x2000,
+            region: 3,
+            offset: 0x1000,
+            aperture: 1,
+            back: true,
+            node: 1,
+            release: false,
+            engine: Engine::Rtm,
+            batch: 8,
+            retries: 2,
+            deadline: Some(Duration::from_millis(7)),
+            patience: Duration::from_secs(5),
+            hook: Some("echo 'x'".to_string()),
+            name: Some("vm1".to_string()),
+            state: directory.to_path_buf(),
+        }
+    }
+
+    #[test]
+    fn what_is_noted_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run");
+        let args = args(&path);
+        let note = Note::write(&args).unwrap();
+        let read = Note::read(&path, "vm1").unwrap();
+        assert_eq!(format!("{read:?}"), format!("{args:?}"));
+        note.remove().unwrap();
+        assert!(Note::read(&path, "vm1").is_err());
+    }
+
+    #[test]
+    fn two_commands_do_not_work_at_one_migration() {
+        let directory = tempfile::tempdir().unwrap();
+        let args = args(directory.path());
+        let note = Note::write(&args).unwrap();
+        let error = Note::write(&args).unwrap_err();
+        assert!(error.to_string().contains("another command"), "{error}");
+        drop(note);
+        Note::write(&args).unwrap();
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        for text in ["", "{}", "{\"version\": 1}", "[]"] {
+            fs::write(directory.path().join("vm1.json"), text).unwrap();
+            assert!(Note::read(directory.path(), "vm1").is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Migrations in which nobody dies.
+
+use super::rig::{Rig, PAGES};
+use crate::message::Mode;
+use crate::sim::{Guest, Side, World};
+
+fn world() -> World {
+    World::new(PAGES, 7)
+}
+
+#[test]
+fn out_and_back() {
+    for post_copy in [false, true] {
+        let world = world();
+        let out = Rig::new(Mode::Out, post_copy).run(&world);
+        assert!(out.is_done(), "{} / {}", out.a_says(), out.b_says());
+        assert_eq!((out.a_report.moved, out.b_report.arrived), (PAGES, PAGES));
+        assert_eq!(world.check_out(), [""; 0]);
+        let back = Rig::new(Mode::Back, post_copy).run(&world);
+        assert!(back.is_done(), "{} / {}", back.a_says(), back.b_says());
+        assert_eq!(
+            (back.a_report.moved, back.b_report.retracted),
+            (PAGES, PAGES)
+        );
+        assert_eq!(world.check_home(), [""; 0]);
+        // And the whole way again.
+        assert!(Rig::new(Mode::Out, post_copy).run(&world).is_done());
+        assert_eq!(world.check_out(), [""; 0]);
+    }
+}
+
+#[test]
+fn hooks_come_in_order() {
+    let world = world();
+    assert!(Rig::new(Mode::Out, false).run(&world).is_done());
+    assert!(Rig::new(Mode::Back, false).run(&world).is_done());
+    let (a, b) = (Side::A, Side::B);
+    assert_eq!(
+        world.state().hooks,
+        [
+            (a, "leave"),
+            (b, "enter"),
+            (b, "complete"),
+            (a, "complete"),
+            (b, "leave"),
+            (a, "enter"),
+            (b, "complete"),
+            (a, "complete")
+        ]
+    );
+}
+
+#[test]
+fn a_second_run_finds_nothing_to_do() {
+    let world = world();
+    assert!(Rig::new(Mode::Out, false).run(&world).is_done());
+    let again = Rig::new(Mode::Out, false).run(&world);
+    assert!(again.is_done());
+    assert_eq!((again.a_report.there, again.a_report.moved), (PAGES, 0));
+    assert_eq!(world.check_out(), [""; 0]);
+}
+
+#[test]
+fn pages_in_use_are_tried_again() {
+    let world = world();
+    world.state().aborts_one_in = 3;
+    world.state().hot.insert(5, 9);
+    let out = Rig::new(Mode::Out, false).run(&world);
+    assert!(out.is_done(), "{}", out.a_says());
+    assert!(out.a_report.aborts["dirty"] >= 9);
+    assert_eq!(world.state().order.last(), Some(&5));
+    assert_eq!(world.check_out(), [""; 0]);
+    assert_eq!(
+        out.progress.last().map(|last| (last.done, last.left)),
+        Some((PAGES, 0))
+    );
+}
+
+#[test]
+fn a_page_that_never_rests_ends_it() {
+    let world = world();
+    world.state().hot.insert(5, u32::MAX);
+    let out = Rig::new(Mode::Out, false).run(&world);
+    assert!(out.a_says().contains("using 1 pages"), "{}", out.a_says());
+    assert!(
+        out.b_says()
+            .contains("the peer gave up: devices kept using"),
+        "{}",
+        out.b_says()
+    );
+    assert_eq!(world.check_always(), [""; 0]);
+    assert_eq!(
+        (out.a_report.moved, world.state().guest),
+        (PAGES - 1, Guest::A)
+    );
+    world.state().hot.clear();
+    assert!(Rig::new(Mode::Out, false).run(&world).is_done());
+    assert_eq!(world.check_out(), [""; 0]);
+}
+
+#[test]
+fn the_guest_stays_where_the_other_host_can_not_take_it() {
+    for post_copy in [false, true] {
+        let world = world();
+        world.state().failing_hook = Some((Side::B, "enter"));
+        let out = Rig::new(Mode::Out, post_copy).run(&world);
+        assert!(out.b_says().contains("the hook failed"), "{}", out.b_says());
+        assert!(
+            out.a_says().contains("the peer gave up: the hook failed"),
+            "{}",
+            out.a_says()
+        );
+        assert_eq!(world.state().guest, Guest::A);
+        assert_eq!(world.state().hooks.last(), Some(&(Side::A, "return")));
+        world.state().failing_hook = None;
+        assert!(Rig::new(Mode::Back, post_copy).run(&world).is_done());
+        assert_eq!(world.check_home(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_plan_changes_nothing() {
+    let world = world();
+    let plan = Rig::new(Mode::Plan, false).run(&world);
+    assert!(plan.is_done(), "{} / {}", plan.a_says(), plan.b_says());
+    let welcome = plan.a_report.welcome.unwrap();
+    assert_eq!((welcome.region_pages, welcome.offered), (PAGES, 0));
+    assert_eq!(world.check_home(), [""; 0]);
+    assert!(world.state().hooks.is_empty());
+}
+
+#[test]
+fn release_needs_a_region_that_is_gone() {
+    let world = world();
+    assert!(Rig::new(Mode::Out, false).run(&world).is_done());
+    let early = Rig::new(Mode::Release, false).run(&world);
+    assert!(
+        early.a_says().contains("only when the region is closed"),
+        "{}",
+        early.a_says()
+    );
+    assert_eq!((early.frames, world.check_out()), (0, vec![]));
+    world.state().region_gone = true;
+    let release = Rig::new(Mode::Release, false).run(&world);
+    assert!(
+        release.is_done(),
+        "{} / {}",
+        release.a_says(),
+        release.b_says()
+    );
+    assert_eq!(release.b_report.retracted, PAGES);
+    assert_eq!(world.check_always(), [""; 0]);
+}
+
+#[test]
+fn pages_offered_without_waiting_do_not_go_on_as_post_copy() {
+    let world = world();
+    let cut = Rig {
+        cut: Some(6),
+        ..Rig::new(Mode::Out, false)
+    };
+    assert!(!cut.run(&world).is_done());
+    let post = Rig::new(Mode::Out, true).run(&world);
+    assert!(
+        post.b_says().contains("without --post-copy"),
+        "{}",
+        post.b_says()
+    );
+    assert_eq!(
+        (world.check_always(), world.state().guest),
+        (vec![], Guest::A)
+    );
+    assert!(Rig::new(Mode::Out, false).run(&world).is_done());
+    assert_eq!(world.check_out(), [""; 0]);
+}
+
+#[test]
+fn a_wanted_page_goes_before_its_neighbours() {
+    for page in [3, 11, 23] {
+        let world = world();
+        let rig = Rig {
+            touch: Some(page),
+            batch: 2,
+            ..Rig::new(Mode::Out, true)
+        };
+        // The guest's own looks at other pages would come between.
+        let out = rig.run(&world);
+        assert!(out.is_done(), "{} / {}", out.a_says(), out.b_says());
+        assert_eq!(world.check_out(), [""; 0]);
+        let served = &out.b_report.served;
+        assert!(
+            served.iter().any(|served| served.page == page),
+            "{served:?}"
+        );
+        let order = world.state().order.clone();
+        let at = |page: u32| order.iter().position(|other| *other == page).unwrap();
+        // One batch may be under way when it is wanted, and others may be wanted, too; but
+        // it does not wait for its turn.
+        assert!(at(page) <= 6, "{page} in {order:?}");
+        assert!(served.iter().all(|served| served.latency_ns > 0));
+    }
+}
