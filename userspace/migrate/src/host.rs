@@ -87,6 +87,9 @@ pub trait SourceHost {
     /// Bytes of the aperture.
     fn aperture_length(&self) -> Result<u64, HostError>;
 
+    /// Which of the pages the device has used since the last call.
+    fn used(&self, run: Run) -> Result<Vec<bool>, HostError>;
+
     /// Moves pages to offsets in the aperture, one for each.
     fn move_out(&self, run: Run, targets: &[u64], most: Duration) -> Moves;
 

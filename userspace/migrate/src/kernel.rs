@@ -9,6 +9,7 @@ use pagemove_uapi::{
     text, Aperture, Call, Control, Error, MoveReport, MoveRequest, PageResult, APERTURE_UP,
     DETAIL_AWAITED, DETAIL_OFFERED, OFFER_AWAIT, PAGE_ABORTED, PAGE_ALREADY_THERE, PAGE_MOVED,
     PLACE_APERTURE, PLACE_NODE, REASON_LOST_WRITE, REASON_OFFERED, REASON_SLOT_TAKEN,
+    USED_ACCESSED,
 };
 
 use crate::host::{
@@ -136,6 +137,15 @@ impl SourceHost for Source<'_> {
             return Err(HostError::new(Trouble::Later, text));
         }
         Ok(aperture.length)
+    }
+
+    fn used(&self, run: Run) -> Result<Vec<bool>, HostError> {
+        let part = self.request(run, Duration::ZERO);
+        let found = self
+            .control
+            .used(part.device, part.iova, part.length, true)?;
+        let any = |mask: &u8| u64::from(*mask) & USED_ACCESSED != 0;
+        Ok(found.iter().map(any).collect())
     }
 
     fn move_out(&self, run: Run, targets: &[u64], most: Duration) -> Moves {

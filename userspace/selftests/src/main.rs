@@ -49,6 +49,11 @@ const SUITES: &[Suite] = &[
         suites::offers::main,
     ),
     (
+        "migrate",
+        "the agents of both hosts move a guest's memory there and back",
+        suites::migrate::main,
+    ),
+    (
         "formats",
         "an IOMMU that can not do it is refused with the reason (argument: its format)",
         suites::formats::main,

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use pagemove_migrate::message::{is_name, Mode, MAX_ASKED, MAX_NAME};
+use pagemove_migrate::source;
 use pagemove_uapi::{PciAddress, MAX_RETRIES};
 
 use super::address;
@@ -66,6 +67,10 @@ pub struct MigrateArgs {
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub engine: Engine,
 
+    /// In which order pages go that no CPU waits for.
+    #[arg(long, value_enum, default_value_t = Order::Sequential)]
+    pub order: Order,
+
     /// Pages in one call to the kernel; a page that a CPU waits for waits for one such call.
     #[arg(long, value_name = "PAGES", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=MAX_ASKED as i64))]
@@ -98,6 +103,23 @@ pub struct MigrateArgs {
     /// Where to note what is to be resumed.
     #[arg(long, value_name = "DIRECTORY", default_value = STATE)]
     pub state: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// By their address.
+    Sequential,
+    /// Those first that the device has used in the last moment.
+    HotFirst,
+}
+
+impl From<Order> for source::Order {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Sequential => source::Order::Sequential,
+            Order::HotFirst => source::Order::HotFirst,
+        }
+    }
 }
 
 impl MigrateArgs {

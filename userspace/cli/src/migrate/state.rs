@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::args::MigrateArgs;
+use super::args::{MigrateArgs, Order};
 use crate::args::Engine;
 
 const VERSION: u32 = 1;
@@ -32,6 +32,7 @@ struct Noted {
     node: i32,
     release: bool,
     engine: String,
+    order: String,
     batch: u32,
     retries: u32,
     deadline_ns: Option<u64>,
@@ -97,9 +98,14 @@ fn lock(directory: &Path, name: &str) -> io::Result<Flock<File>> {
         .map_err(|_| io::Error::other("another command works at this migration: wait for its end"))
 }
 
+/// As the command line has it.
+fn word(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_string())
+}
+
 impl From<&MigrateArgs> for Noted {
     fn from(args: &MigrateArgs) -> Self {
-        let engine = args.engine.to_possible_value();
         Self {
             version: VERSION,
             to: args.to.clone(),
@@ -112,7 +118,8 @@ impl From<&MigrateArgs> for Noted {
             back: args.back,
             node: args.node,
             release: args.release,
-            engine: engine.map_or_else(String::new, |value| value.get_name().to_string()),
+            engine: word(&args.engine),
+            order: word(&args.order),
             batch: args.batch,
             retries: args.retries,
             deadline_ns: args.deadline.map(|time| time.as_nanos() as u64),
@@ -139,6 +146,7 @@ impl Noted {
             node: self.node,
             release: self.release,
             engine: Engine::from_str(&self.engine, false)?,
+            order: Order::from_str(&self.order, false)?,
             batch: self.batch,
             retries: self.retries,
             deadline: self.deadline_ns.map(Duration::from_nanos),
@@ -168,6 +176,7 @@ mod tests {
             node: 1,
             release: false,
             engine: Engine::Rtm,
+            order: Order::HotFirst,
             batch: 8,
             retries: 2,
             deadline: Some(Duration::from_millis(7)),

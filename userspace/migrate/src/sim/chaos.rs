@@ -7,7 +7,7 @@ use super::{Side, World};
 use crate::link::{Receiver, Sender};
 use crate::message::{Answer, Hello, Message, Mode, Offer, Progress, Welcome};
 use crate::opening;
-use crate::source::{Job, Source, Step};
+use crate::source::{Job, Order, Source, Step};
 use crate::span::{Run, PAGE};
 use crate::target::Target;
 use crate::version::SPOKEN;
@@ -151,6 +151,7 @@ fn source_hears(words: &mut Words<'_>) -> Option<()> {
         name: "x".to_string(),
         region_pages: Some(PAGES),
         span: Run::new(0, PAGES),
+        order: Order::Sequential,
         batch: 2,
         deadline: None,
         patience: Duration::from_secs(1),

@@ -84,6 +84,13 @@ impl SourceHost for KernelA<'_> {
         self.call(|state| state.frames.len() as u64 * PAGE)
     }
 
+    fn used(&self, run: Run) -> Result<Vec<bool>, HostError> {
+        self.call(|state| {
+            let is_used = |page: u32| state.busy_pages.contains(&page);
+            run.pages().map(is_used).collect()
+        })
+    }
+
     fn move_out(&self, run: Run, targets: &[u64], _most: Duration) -> Moves {
         self.moves(run, |state, page, n| {
             let index = page as usize;

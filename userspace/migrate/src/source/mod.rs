@@ -2,8 +2,8 @@
 //! The agent of A, the host that the pages leave and to which they come home: a state
 //! machine that is fed with messages, and that does one thing at each [`Source::step`].
 //!
-//! Out before the guest changes hosts: Asking, Moving, Switching, Completing.
-//! Out behind the guest (post-copy):   Asking, Switching, Moving, Completing.
+//! Out before the guest changes hosts: Asking, (Sampling,) Moving, Switching, Completing.
+//! Out behind the guest (post-copy):   Asking, (Sampling,) Switching, Moving, Completing.
 //! Back:                               Switching, Moving, Completing.
 //! Plan, Release:                      Completing.
 
@@ -26,6 +26,14 @@ use offers::Offers;
 use queue::{Next, Queue};
 pub use report::Report;
 
+/// In which order pages go that no CPU waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Sequential,
+    /// Those first that the device has used in the last moment.
+    HotFirst,
+}
+
 /// What A's operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -34,6 +42,7 @@ pub struct Job {
     /// Of A's region; none where it is gone.
     pub region_pages: Option<u32>,
     pub span: Run,
+    pub order: Order,
     /// Pages in one call to the kernel.
     pub batch: u32,
     /// Of all of it.
@@ -42,12 +51,15 @@ pub struct Job {
     pub patience: Duration,
 }
 
+/// How long the device is watched to find out which pages are hot.
+const SAMPLE: Duration = Duration::from_millis(100);
 /// Longest call to the kernel, so that wanted pages and signals do not wait long.
 const CALL: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Asking,
+    Sampling,
     Moving,
     Switching,
     Completing,
@@ -78,6 +90,8 @@ pub struct Source<'a> {
     asked_for: Run,
     queue: Queue,
     settled: bool,
+    /// When the watch for hot pages began.
+    sampled: Option<Duration>,
     /// Pages that were at the destination when it began.
     there: u32,
     moved: u32,
@@ -116,6 +130,7 @@ impl<'a> Source<'a> {
             asked: false,
             queue: Queue::default(),
             settled: false,
+            sampled: None,
             there: 0,
             moved: 0,
             aborts: BTreeMap::new(),
@@ -159,6 +174,9 @@ impl<'a> Source<'a> {
             (Mode::Back, _) => [Switching, Moving, Completing].into(),
             (Mode::Plan | Mode::Release, _) => [Completing].into(),
         };
+        if self.job.mode == Mode::Out && self.job.order == Order::HotFirst {
+            self.phases.insert(1, Sampling);
+        }
         self.welcome = Some(welcome);
         self.last_moved = now;
         Ok(())
@@ -255,6 +273,7 @@ impl<'a> Source<'a> {
             None if self.welcome.is_none() => Ok(Step::Listen),
             None => Ok(Step::Done),
             Some(Phase::Asking) => self.ask(),
+            Some(Phase::Sampling) => self.sample(now),
             Some(Phase::Switching) => self.switch_over(),
             Some(Phase::Moving) => self.make_move(now),
             Some(Phase::Completing) => self.complete(),
@@ -295,6 +314,36 @@ impl<'a> Source<'a> {
             self.tell(part.to_vec());
         }
         Ok(())
+    }
+
+    /// The first call sets the beginning, the second tells of the time between.
+    fn sample(&mut self, now: Duration) -> Result<Step, Failure> {
+        let begun = match self.sampled {
+            Some(begun) => begun,
+            None => {
+                self.used()?;
+                self.sampled = Some(now);
+                now
+            }
+        };
+        let left = (begun + SAMPLE).saturating_sub(now);
+        if !left.is_zero() {
+            return Ok(Step::Wait(left));
+        }
+        let hot = self.used()?;
+        self.queue.prefer(hot);
+        self.next_phase();
+        Ok(Step::Again)
+    }
+
+    fn used(&self) -> Result<RoaringBitmap, Failure> {
+        let mut hot = RoaringBitmap::new();
+        for part in self.job.span.parts() {
+            let used = self.host.used(part)?;
+            let pages = part.pages().zip(used);
+            hot.extend(pages.filter_map(|(page, used)| used.then_some(page)));
+        }
+        Ok(hot)
     }
 
     fn is_there(&self, page: u32, place: Place) -> Result<bool, Failure> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! In which order pages are moved: first those that a CPU waits for, then those behind the
-//! last of them, then the rest. Pages that stayed in use come again after a while.
+//! In which order pages are moved: first those that a CPU waits for, then those that were
+//! preferred, then those behind the last, then the rest. Pages that stayed in use come again
+//! after a while.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct Queue {
     /// Failed attempts at a page.
     tries: HashMap<u32, u32>,
     urgent: VecDeque<u32>,
+    /// Tried before others.
+    preferred: RoaringBitmap,
     cursor: u32,
 }
 
@@ -37,6 +40,11 @@ pub enum Next {
 impl Queue {
     pub fn add(&mut self, pages: impl IntoIterator<Item = u32>) {
         self.ready.extend(pages);
+    }
+
+    /// These come before others that no CPU waits for.
+    pub fn prefer(&mut self, pages: RoaringBitmap) {
+        self.preferred = pages;
     }
 
     pub fn left(&self) -> u32 {
@@ -62,6 +70,12 @@ impl Queue {
             self.wake(page);
         }
         if let Some(run) = self.next_urgent(most) {
+            return Next::Pages(run);
+        }
+        self.preferred &= &self.ready;
+        if let Some(run) = next_run(&self.preferred, 0, most) {
+            // In use or not, another attempt is not before the others.
+            self.preferred.remove_range(run.pages());
             return Next::Pages(run);
         }
         if let Some(run) = next_run(&self.ready, self.cursor, most) {
@@ -164,6 +178,17 @@ mod tests {
             (queue.left(), queue.next(Duration::ZERO, 4)),
             (0, Next::Empty)
         );
+    }
+
+    #[test]
+    fn preferred_pages_come_before_the_rest_once() {
+        let mut queue = queue(0..6);
+        queue.prefer(RoaringBitmap::from_iter([3, 4, 9]));
+        assert_eq!(queue.next(Duration::ZERO, 4), Next::Pages(Run::new(3, 2)));
+        queue.want(5);
+        assert_eq!(queue.next(Duration::ZERO, 4), Next::Pages(Run::new(5, 1)));
+        (3..6).for_each(|page| queue.done(page));
+        assert_eq!(drain(&mut queue, 9), [Run::new(0, 3)]);
     }
 
     #[test]

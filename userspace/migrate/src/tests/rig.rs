@@ -11,7 +11,7 @@ use crate::link::{Receiver, Sender};
 use crate::message::{Answer, Message, Mode, Progress};
 use crate::opening;
 use crate::sim::{Side, World};
-use crate::source::{self, Job, Source, Step};
+use crate::source::{self, Job, Order, Source, Step};
 use crate::span::Run;
 use crate::target::{self, Target};
 use crate::version::{Versions, SPOKEN};
@@ -29,6 +29,7 @@ pub struct Rig {
     pub cut: Option<u64>,
     /// Steps that A makes before it notices.
     pub late: u32,
+    pub order: Order,
     pub batch: u32,
     /// A page that a CPU on B looks at before each step of A.
     pub touch: Option<u32>,
@@ -43,6 +44,7 @@ impl Rig {
             b_speaks: SPOKEN,
             cut: None,
             late: 0,
+            order: Order::Sequential,
             batch: 4,
             touch: None,
         }
@@ -54,6 +56,7 @@ impl Rig {
             name: "vm1".to_string(),
             region_pages: (self.mode != Mode::Release).then_some(PAGES),
             span: Run::new(0, PAGES),
+            order: self.order,
             batch: self.batch,
             deadline: None,
             patience: Duration::from_secs(20),

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::host::{SourceHost, TargetHost};
 use crate::message::Mode;
 use crate::sim::{Death, Side, World};
+use crate::source::Order;
 
 const NOTHING: [&str; 0] = [];
 
@@ -117,6 +118,11 @@ fn out_then_resume() {
     for post_copy in [false, true] {
         let count = sweep(Rig::new(Mode::Out, post_copy), &fresh, Mode::Out);
         assert!(count > 80, "{count} faults");
+        let hot = Rig {
+            order: Order::HotFirst,
+            ..Rig::new(Mode::Out, post_copy)
+        };
+        sweep(hot, &fresh, Mode::Out);
     }
 }
 

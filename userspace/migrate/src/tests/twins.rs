@@ -53,6 +53,10 @@ impl SourceHost for Late<'_> {
         self.kernel.aperture_length()
     }
 
+    fn used(&self, run: Run) -> Result<Vec<bool>, HostError> {
+        self.kernel.used(run)
+    }
+
     fn move_out(&self, run: Run, targets: &[u64], _most: Duration) -> Moves {
         self.pay();
         self.owed.borrow_mut().push((run, targets.to_vec()));

@@ -4,6 +4,7 @@
 use super::rig::{Rig, PAGES};
 use crate::message::Mode;
 use crate::sim::{Guest, Side, World};
+use crate::source::Order;
 
 fn world() -> World {
     World::new(PAGES, 7)
@@ -199,5 +200,23 @@ fn a_wanted_page_goes_before_its_neighbours() {
         // it does not wait for its turn.
         assert!(at(page) <= 6, "{page} in {order:?}");
         assert!(served.iter().all(|served| served.latency_ns > 0));
+    }
+}
+
+#[test]
+fn hot_pages_go_first() {
+    for post_copy in [false, true] {
+        let world = world();
+        world.state().busy_pages = vec![9, 10, 20];
+        let rig = Rig {
+            order: Order::HotFirst,
+            ..Rig::new(Mode::Out, post_copy)
+        };
+        let out = rig.run(&world);
+        assert!(out.is_done(), "{} / {}", out.a_says(), out.b_says());
+        if !post_copy {
+            assert_eq!(world.state().order[..4], [9, 10, 20, 0]);
+        }
+        assert_eq!(world.check_out(), [""; 0]);
     }
 }
