@@ -49,9 +49,7 @@ impl Migration {
         let region = self.layout.region.context("the guest's memory is no region")?;
         let mut command = Command::new(&self.tool);
         command.arg(verb).args(["--to", &self.to, "--state", STATE, "--name", NAME]);
-        command.args(["--device", &self.layout.device]);
-        command.args(["--iova", &self.layout.iova.to_string()]);
-        command.args(["--length", &self.layout.length.to_string()]);
+        command.args([&self.layout.device, &self.layout.iova.to_string(), &self.layout.length.to_string()]);
         command.args(["--region", &region.to_string(), "--aperture", &self.aperture.to_string()]);
         if verb == "migrate" {
             command.args(["--engine", &self.engine]);

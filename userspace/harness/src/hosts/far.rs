@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::BufReader;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -205,6 +205,24 @@ fn output_file() -> PathBuf {
     PathBuf::from("/tmp/receive.out")
 }
 
+/// How long a receiver may take until it listens.
+const LISTENS: Duration = Duration::from_secs(20);
+
+/// Whether somebody listens at the port of `--listen`. To connect would be the one connection
+/// that the receiver takes.
+fn is_listening(arguments: &[String]) -> Result<bool> {
+    let address = arguments.iter().skip_while(|text| *text != "--listen").nth(1);
+    let address: SocketAddr = address.context("no --listen")?.parse().context("--listen")?;
+    // The kernel's list: number, local address, remote address, state (0A: listening).
+    let port = format!(":{:04X}", address.port());
+    let list = fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp")?;
+    let listens = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some("0A")
+    };
+    Ok(list.lines().any(listens))
+}
+
 /// `pagemove receive` in a process of its own. Dropping it kills it.
 struct Receiver(Child);
 
@@ -221,7 +239,17 @@ impl Receiver {
             .stderr(errors)
             .spawn()
             .context("can not start the receiver")?;
-        Ok(Self(child))
+        let mut receiver = Self(child);
+        let end = Instant::now() + LISTENS;
+        while !is_listening(arguments)? {
+            ensure!(
+                Instant::now() < end && receiver.0.try_wait()?.is_none(),
+                "the receiver does not listen: {}",
+                fs::read_to_string(output_file()).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(receiver)
     }
 
     fn kill(mut self) -> Result<()> {
