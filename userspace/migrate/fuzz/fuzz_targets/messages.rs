@@ -3,4 +3,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pagemove_migrate::sim::chaos::hear_messages(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    pagemove_migrate::sim::chaos::hear_messages(bytes);
+});

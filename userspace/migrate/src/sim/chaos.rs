@@ -89,6 +89,14 @@ impl Words<'_> {
         })
     }
 
+    /// Mostly what would be right, as the first wrong word ends it.
+    fn message_or(&mut self, right: &mut impl Iterator<Item = Message>) -> Option<Message> {
+        match self.byte()? % 4 {
+            0 => self.message(),
+            _ => right.next().or_else(|| self.message()),
+        }
+    }
+
     fn mode(&mut self) -> Option<Mode> {
         Some(match self.byte()? % 8 {
             0 => Mode::Plan,
@@ -99,18 +107,62 @@ impl Words<'_> {
     }
 }
 
+/// How far a peer came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    pub arrived: u32,
+    pub retracted: u32,
+    pub target_done: bool,
+    pub moved: u32,
+    pub source_done: bool,
+}
+
 /// Both agents, each with a peer that says what `bytes` make it say.
-pub fn hear_messages(bytes: &[u8]) {
+pub fn hear_messages(bytes: &[u8]) -> Depth {
     let mut words = Words {
         bytes: bytes.iter(),
     };
-    if target_hears(&mut words).is_some() {
-        source_hears(&mut words);
+    let mut depth = Depth::default();
+    if target_hears(&mut words, &mut depth).is_some() {
+        source_hears(&mut words, &mut depth);
+    }
+    depth
+}
+
+/// What A says in a migration of all pages.
+fn right_words(mode: Mode) -> Vec<Message> {
+    let all = Run::new(0, PAGES);
+    match mode {
+        Mode::Out => vec![
+            Message::Ask(all),
+            Message::Moved(vec![all]),
+            Message::SwitchOver,
+            Message::Complete,
+        ],
+        Mode::Back => vec![
+            Message::SwitchOver,
+            Message::Home(vec![all]),
+            Message::Complete,
+        ],
+        Mode::Plan | Mode::Release => vec![Message::Complete],
+    }
+}
+
+/// What B answers.
+fn right_answer(message: &Message) -> Option<Message> {
+    match message {
+        Message::Ask(run) => Some(Message::Offers(vec![Offer {
+            run: *run,
+            target: PAGE,
+        }])),
+        Message::SwitchOver => Some(Message::Switched),
+        Message::Complete => Some(Message::Completed),
+        _ => None,
     }
 }
 
 /// None: the words are over.
-fn target_hears(words: &mut Words<'_>) -> Option<()> {
+fn target_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
     let world = World::new(PAGES, 1);
     let (kernel, events) = (world.b(), world.operator(Side::B));
     let post_copy = words.byte()? % 2 == 0;
@@ -119,12 +171,16 @@ fn target_hears(words: &mut Words<'_>) -> Option<()> {
         name: "x".to_string(),
         page_size: PAGE as u32,
         region_pages: Some(PAGES),
-        span: words.run()?,
+        span: match words.byte()? % 4 {
+            0 => words.run()?,
+            _ => Run::new(0, PAGES),
+        },
     };
     let Ok((mut target, _)) = Target::greet(&hello, 2, post_copy, &kernel, &events) else {
         return Some(());
     };
-    while let Some(message) = words.message() {
+    let mut right = right_words(hello.mode).into_iter();
+    while let Some(message) = words.message_or(&mut right) {
         // A lies about where pages are, which only its own kernel knows.
         let result = target.receive(message);
         world.state().violations.clear();
@@ -138,12 +194,15 @@ fn target_hears(words: &mut Words<'_>) -> Option<()> {
         }
     }
     assert!(target.report().arrived <= target.report().pages);
+    depth.arrived = target.report().arrived;
+    depth.retracted = target.report().retracted;
+    depth.target_done = target.is_done();
     Some(())
 }
 
 /// A moves only to frames that its own checks let through; B's kernel is what is simulated,
 /// so that a frame that B lies about is B's loss.
-fn source_hears(words: &mut Words<'_>) -> Option<()> {
+fn source_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
     let world = World::new(PAGES, 1);
     let (kernel, events) = (world.a(), world.operator(Side::A));
     let job = Job {
@@ -174,14 +233,23 @@ fn source_hears(words: &mut Words<'_>) -> Option<()> {
         match source.step(now) {
             Err(_) | Ok(Step::Done) => break,
             Ok(Step::Again | Step::Wait(_)) => {}
-            Ok(Step::Listen) => match words.message().map(|message| source.receive(message)) {
-                Some(Ok(())) => {}
-                _ => break,
-            },
+            Ok(Step::Listen) => {
+                let said = source.take_outbox();
+                let mut right = said.iter().rev().find_map(right_answer).into_iter();
+                match words
+                    .message_or(&mut right)
+                    .map(|message| source.receive(message))
+                {
+                    Some(Ok(())) => {}
+                    _ => break,
+                }
+            }
         }
     }
     let report = source.report();
     assert!(report.there + report.moved <= report.pages);
+    depth.moved = report.moved;
+    depth.source_done = source.is_done();
     let lost = |text: &String| text.contains("lost a write") || text.contains("in one frame");
     assert!(
         !world.check_always().iter().any(lost),

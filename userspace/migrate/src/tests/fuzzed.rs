@@ -28,3 +28,26 @@ proptest! {
         chaos::hear_messages(&bytes);
     }
 }
+
+/// Fuzzing would show nothing if no peer ever came far.
+#[test]
+fn peers_come_far() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let words = proptest::collection::vec(0u8..40, 0..300);
+    let depths: Vec<chaos::Depth> = (0..20_000)
+        .map(|_| words.new_tree(&mut runner).expect("a vector").current())
+        .map(|bytes| chaos::hear_messages(&bytes))
+        .collect();
+    let count = |is: fn(&chaos::Depth) -> bool| depths.iter().filter(|depth| is(depth)).count();
+    for (what, found) in [
+        ("pages came", count(|depth| depth.arrived > 0)),
+        ("B was done", count(|depth| depth.target_done)),
+        ("A moved", count(|depth| depth.moved > 0)),
+        ("A was done", count(|depth| depth.source_done)),
+    ] {
+        assert!(found >= 500, "{what} in {found} of 20,000 cases");
+    }
+}
