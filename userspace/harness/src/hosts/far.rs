@@ -104,7 +104,7 @@ impl FarHost {
             Order::Compare { digests } => Answer::Differ(self.compare(&digests)?),
             Order::Pages => Answer::Pages(self.pages()?),
             Order::Walk { order, digests } => {
-                let memory = Slice::whole(self.memory()?);
+                let memory = self.memory()?.clone();
                 self.walker = Some(std::thread::spawn(move || walk(&memory, &order, &digests)));
                 Answer::Done
             }
@@ -181,20 +181,31 @@ impl FarHost {
 }
 
 /// Reads pages as a guest would that goes on here.
-fn walk(memory: &Slice, order: &[usize], digests: &[Option<u64>]) -> Walk {
+fn walk(memory: &Arc<Memory>, order: &[usize], digests: &[Option<u64>]) -> Walk {
     let mut walk = Walk::default();
+    let slice = Slice::whole(memory);
     for page in order {
         let begin = Instant::now();
-        memory.read_word(page * PAGE_SIZE);
+        slice.read_word(page * PAGE_SIZE);
         let took = begin.elapsed();
         walk.longest_us = walk.longest_us.max(took.as_micros() as u64);
-        walk.slow += usize::from(took > SLOW);
-        if digests.get(*page).copied().flatten().is_some_and(|right| right != digest_of(memory, *page)) {
+        if took > SLOW {
+            walk.slow += 1;
+            walk.before_next += usize::from(is_awaited(memory, page + 1));
+        }
+        if digests.get(*page).copied().flatten().is_some_and(|right| right != digest_of(&slice, *page)) {
             walk.differ.push(*page);
         }
         walk.read += 1;
     }
     walk
+}
+
+fn is_awaited(memory: &Memory, page: usize) -> bool {
+    let details = memory.region_id().zip(memory.file()).and_then(|(id, control)| {
+        control.region_details(id, (page * PAGE_SIZE) as u64, PAGE_SIZE as u64).ok()
+    });
+    details.is_some_and(|details| details.iter().any(|(_, detail)| detail.flags & DETAIL_AWAITED != 0))
 }
 
 fn log_file() -> PathBuf {

@@ -68,13 +68,18 @@ impl Scene {
         self.far.receive(&arguments)
     }
 
-    /// Both agents end, and well.
+    /// Both agents end, and well. What A's has said.
     pub fn finish(&mut self, agent: Agent) -> Result<End> {
+        Ok(self.finish_both(agent)?.0)
+    }
+
+    /// What both have said.
+    pub fn finish_both(&mut self, agent: Agent) -> Result<(End, String)> {
         let end = agent.wait(PATIENCE)?;
         ensure!(end.is_good(), "A's agent ended with {:?}: {}", end.code, end.output);
         let (code, output) = self.far.wait(20)?;
         ensure!(code == Some(0), "B's agent ended with {code:?}: {output}");
-        Ok(end)
+        Ok((end, output))
     }
 
     pub fn pages(&self) -> usize {
