@@ -38,6 +38,8 @@ args! {
     VerdictSet VERDICT_SET_SIZE_V0,
     VerdictList VERDICT_LIST_SIZE_V0,
     ApertureList APERTURE_LIST_SIZE_V0,
+    WindowList WINDOW_LIST_SIZE_V0,
+    WindowSet WINDOW_SET_SIZE_V0,
 }
 
 /// Longer structures than this are nonsense.
@@ -109,6 +111,8 @@ unsafe impl Element for abi::Session {}
 unsafe impl Element for abi::Verdict {}
 // SAFETY: as above.
 unsafe impl Element for abi::Aperture {}
+// SAFETY: as above.
+unsafe impl Element for abi::Window {}
 
 /// An array in user memory, checked for overflow.
 #[derive(Clone, Copy)]

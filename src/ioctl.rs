@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::region::Region;
 use crate::domain::Engines;
 use crate::{
-    abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats, verdict,
+    abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats, verdict, window,
 };
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::bindings;
@@ -35,6 +35,8 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_VERDICT_SET => verdict_set(argument),
         abi::IOC_VERDICT_LIST => with_args(argument, verdict_list),
         abi::IOC_APERTURE_LIST => with_args(argument, aperture_list),
+        abi::IOC_WINDOW_LIST => with_args(argument, window_list),
+        abi::IOC_WINDOW_SET => window_set(argument),
         _ => Err(ENOTTY),
     }
 }
@@ -228,6 +230,32 @@ fn aperture_list(args: &mut abi::ApertureList) -> Result {
     }
     args.count = count;
     Ok(())
+}
+
+fn window_list(args: &mut abi::WindowList) -> Result {
+    no_flags(args.flags)?;
+    check_entries(u64::from(args.capacity))?;
+    let entries = UserArray::new(args.entries)?;
+    let mut count: u32 = 0;
+    while let Some(window) = window::nth(count as usize) {
+        if count < args.capacity {
+            entries.write(u64::from(count), &[window.describe()])?;
+        }
+        count = count.saturating_add(1);
+    }
+    args.count = count;
+    Ok(())
+}
+
+fn window_set(argument: usize) -> Result {
+    may_move()?;
+    with_args(argument, |args: &mut abi::WindowSet| {
+        no_flags(args.flags)?;
+        if args.length != 0 && !page::node_has_memory(args.node) {
+            return Err(EINVAL);
+        }
+        window::set(args.id, args.length, args.node)
+    })
 }
 
 fn verdict_set(argument: usize) -> Result {

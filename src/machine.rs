@@ -33,8 +33,18 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
-/// Copies a page of ours to another, and adds its words to `sum`.
-pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Checksum {
+/// Copies a page of ours to another, and adds its words to `sum`. What came out of a window
+/// whose link was down meanwhile is not published (`aperture::publish`).
+pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
+    let way = aperture::way_from(from);
+    let sum = copy_words(from, to, sum);
+    if way.is_some_and(|way| way.was_cut()) {
+        aperture::doubt(to);
+    }
+    sum
+}
+
+fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Checksum {
     #[cfg(pagemove_test)]
     let _mark = crate::marker::Mark::copy_of(from);
     #[cfg(pagemove_test)]
@@ -44,9 +54,9 @@ pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Chec
     let (from, to) = (words(from), words(to));
     for n in 0..WORDS {
         // SAFETY: both are whole pages of ours, in the direct map or in the window of an
-        // aperture, which stays while their slots are taken. START may be written by a device this instant: a volatile read of an aligned word
-        // sees it before or after, and the commit then fails. END is known to
-        // nobody else.
+        // aperture, which stays while their slots are taken. START may be written by a
+        // device this instant: a volatile read of an aligned word sees it before or after,
+        // and the commit then fails. END is known to nobody else.
         let word = unsafe {
             let word = from.add(n).read_volatile();
             to.add(n).write_volatile(word);

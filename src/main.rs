@@ -52,6 +52,7 @@ mod transaction;
 mod verdict;
 mod vfio;
 mod vma;
+mod window;
 
 use kernel::debugfs;
 use kernel::prelude::*;
@@ -166,6 +167,7 @@ impl kernel::InPlaceModule for Pagemove {
             quarantine::init();
             session::init();
             aperture::init();
+            window::init();
             #[cfg(pagemove_test)]
             posted::init();
             verdict::init();

@@ -11,6 +11,7 @@ use crate::{Call, Error};
 mod apertures;
 mod experiments;
 mod moves;
+mod windows;
 
 pub use experiments::{ExperimentReport, ExperimentRequest};
 pub use moves::{MoveReport, MoveRequest};
@@ -76,6 +77,10 @@ unsafe impl Argument for VerdictSet {}
 unsafe impl Argument for VerdictList {}
 // SAFETY: as above.
 unsafe impl Argument for ApertureList {}
+// SAFETY: as above.
+unsafe impl Argument for WindowList {}
+// SAFETY: as above.
+unsafe impl Argument for WindowSet {}
 
 impl Control {
     /// Opens `/dev/pagemove`.

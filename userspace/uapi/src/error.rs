@@ -21,6 +21,8 @@ pub enum Call {
     VerdictSet,
     VerdictList,
     ApertureList,
+    WindowList,
+    WindowSet,
 }
 
 impl Call {
@@ -39,6 +41,8 @@ impl Call {
             Call::VerdictSet => "verdict set",
             Call::VerdictList => "verdict list",
             Call::ApertureList => "aperture list",
+            Call::WindowList => "window list",
+            Call::WindowSet => "window set",
         }
     }
 }
