@@ -56,7 +56,11 @@ fn machine(profile: &Profile) -> Vec<String> {
     let mut args = vec!["-machine".into(), profile.machine.clone()];
     args.extend(["-m".into(), format!("{total}M"), "-smp".into(), profile.cpus.to_string()]);
     for (node, mib) in profile.nodes.iter().enumerate() {
-        args.extend(["-object".into(), format!("memory-backend-ram,id=mem{node},size={mib}M")]);
+        let id = format!("mem{node}");
+        // A window may be the node's memory, so that a device shows it.
+        if !profile.windows.iter().any(|window| window.ids.contains(&id)) {
+            args.extend(["-object".into(), format!("memory-backend-ram,id={id},size={mib}M")]);
+        }
         args.extend(["-numa".into(), format!("node,nodeid={node},memdev=mem{node}")]);
     }
     let nodes = profile.nodes.len() as u32;
