@@ -82,6 +82,8 @@ struct Slots {
     homes: KVVec<u64>,
     /// What `downs` was when its page was copied last, or is to be.
     downs: KVVec<u32>,
+    /// The last word that was stored to it: that of the copy.
+    lasts: KVVec<u64>,
     taken: u64,
     /// It is going: no slot is taken any more.
     ending: bool,
@@ -193,6 +195,15 @@ impl Way {
     }
 }
 
+/// A page was copied to the one at `phys`; this is its last word.
+pub(crate) fn stored(phys: PhysAddr, last: u64) {
+    if let Some((aperture, at)) = find(phys) {
+        if let Some(word) = aperture.slots.lock().lasts.get_mut(at) {
+            *word = last;
+        }
+    }
+}
+
 /// What was copied to the page at `phys` may not be what was to be copied: it is not
 /// published.
 pub(crate) fn doubt(phys: PhysAddr) {
@@ -217,9 +228,11 @@ pub(crate) fn publish(phys: PhysAddr) -> Result<(), ApertureError> {
     let last = aperture.words(at).wrapping_add((PAGE_SIZE / 8 - 1) as usize);
     // SAFETY: an aligned word of the window, mapped while the slot is taken.
     let word = unsafe { ffi::pagemove_window_read_back(last.cast()) };
-    // All ones is what a link that is down answers, or what the page holds.
+    // A link that is down takes stores and forgets them. All ones is what it answers, or what
+    // the page holds.
+    let arrived = aperture.slots.lock().lasts.get(at) == Some(&word);
     let doubtful = word == u64::MAX || aperture.has_link || params::pretends_down();
-    if (doubtful && !aperture.is_present()) || aperture.was_down(at) {
+    if !arrived || (doubtful && !aperture.is_present()) || aperture.was_down(at) {
         return Err(ApertureError);
     }
     Ok(())
@@ -415,6 +428,7 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
         tags: KVVec::from_elem(0, count, GFP_KERNEL)?,
         homes: KVVec::from_elem(0, count, GFP_KERNEL)?,
         downs: KVVec::from_elem(0, count, GFP_KERNEL)?,
+        lasts: KVVec::from_elem(0, count, GFP_KERNEL)?,
         taken: 0,
         ending: false,
     };

@@ -37,34 +37,37 @@ const WORDS: usize = (PAGE_SIZE / 8) as usize;
 /// whose link was down meanwhile is not published (`aperture::publish`).
 pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
     let way = aperture::way_from(from);
-    let sum = copy_words(from, to, sum);
+    let (sum, last) = copy_words(from, to, sum);
+    aperture::stored(to, last);
     if way.is_some_and(|way| way.was_cut()) {
         aperture::doubt(to);
     }
     sum
 }
 
-fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Checksum {
+/// Says also what the last word was.
+fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> (Checksum, u64) {
     #[cfg(pagemove_test)]
     let _mark = crate::marker::Mark::copy_of(from);
     #[cfg(pagemove_test)]
-    if let Some(sum) = crate::posted::copy(from, to, sum) {
-        return sum;
+    if let Some(copied) = crate::posted::copy(from, to, sum) {
+        return copied;
     }
     let (from, to) = (words(from), words(to));
+    let mut last = 0;
     for n in 0..WORDS {
         // SAFETY: both are whole pages of ours, in the direct map or in the window of an
         // aperture, which stays while their slots are taken. START may be written by a
         // device this instant: a volatile read of an aligned word sees it before or after,
         // and the commit then fails. END is known to nobody else.
-        let word = unsafe {
+        last = unsafe {
             let word = from.add(n).read_volatile();
             to.add(n).write_volatile(word);
             word
         };
-        sum = sum.add(word);
+        sum = sum.add(last);
     }
-    sum
+    (sum, last)
 }
 
 impl KernelMachine<'_> {

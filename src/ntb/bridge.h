@@ -74,6 +74,17 @@ static inline bool bridge_is_up(struct bridge *bridge)
 	return ntb_link_is_up(bridge->ntb, NULL, NULL) & 1;
 }
 
+/* Whether the peer answers now: drivers find out late that a link is down, some look once a
+ * second. What we wrote there is read over the link, where the bridge can do that. */
+static inline bool bridge_answers(struct bridge *bridge)
+{
+	struct ntb_dev *ntb = bridge->ntb;
+
+	return bridge_is_up(bridge) &&
+		(!ntb->ops->peer_spad_read ||
+		 ntb_peer_spad_read(ntb, NTB_DEF_PEER_IDX, PAD_MAGIC) == MAGIC);
+}
+
 /* Tells the peer, if it can be told. */
 static inline void bridge_write(struct bridge *bridge, int pad, u32 value)
 {

@@ -30,6 +30,7 @@ static void link_changed(struct bridge *bridge, bool up)
 		return;
 	}
 	/* Nothing that was written while the link was down has arrived. */
+	bridge_write(bridge, PAD_MAGIC, MAGIC);
 	mutex_lock(&bridge->showing);
 	for (int n = 0; n < bridge->own_nr; n++)
 		own_announce(&bridge->own[n]);

@@ -9,7 +9,7 @@ static bool is_up(void *context)
 {
 	struct view *view = context;
 
-	return bridge_is_up(view->bridge);
+	return bridge_answers(view->bridge);
 }
 
 /* Ends the aperture, unless pages are there. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Memory windows of this host: what the peer sees of its memory. */
 #include <linux/dma-mapping.h>
-#include <linux/log2.h>
+#include <linux/iommu.h>
 
 #include "../shim/link.h"
 #include "bridge.h"
@@ -26,7 +26,6 @@ void own_announce(struct own *own)
 {
 	struct bridge *bridge = own->bridge;
 
-	bridge_write(bridge, PAD_MAGIC, MAGIC);
 	bridge_write(bridge, PAD_PAGES(own->n), own->pages);
 	bridge_write(bridge, PAD_NUMBER(own->n), own->number);
 	bridge_ring(bridge);
@@ -81,6 +80,14 @@ static void clear(struct own *own)
 	own->length = 0;
 }
 
+/* Whether the peer would see a bounce buffer. */
+static bool is_bounced(struct device *dma, dma_addr_t address, u64 first)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dma);
+
+	return domain ? iommu_iova_to_phys(domain, address) != first : dma_need_sync(dma, address);
+}
+
 static int translate(struct own *own, u64 first, u64 length)
 {
 	struct ntb_dev *ntb = own->bridge->ntb;
@@ -91,8 +98,7 @@ static int translate(struct own *own, u64 first, u64 length)
 				    DMA_BIDIRECTIONAL);
 	if (dma_mapping_error(dma, own->address))
 		return -ENOMEM;
-	/* A bounce buffer would be what the peer sees. */
-	ret = dma_need_sync(dma, own->address) ? -EOPNOTSUPP :
+	ret = is_bounced(dma, own->address, first) ? -EOPNOTSUPP :
 	      ntb_mw_set_trans(ntb, NTB_DEF_PEER_IDX, own->n, own->address, length);
 	if (ret)
 		dma_unmap_page(dma, own->address, length, DMA_BIDIRECTIONAL);
@@ -130,7 +136,7 @@ static bool is_up(void *context)
 {
 	struct own *own = context;
 
-	return bridge_is_up(own->bridge);
+	return bridge_answers(own->bridge);
 }
 
 /* See struct pagemove_window_setup. */

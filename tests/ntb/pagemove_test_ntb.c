@@ -29,6 +29,11 @@ static bool severed;
 module_param(severed, bool, 0644);
 MODULE_PARM_DESC(severed, "1: the cable is cut");
 
+/* Drivers of bridges find out late that a link is down. */
+static unsigned int late_ms = 20;
+module_param(late_ms, uint, 0644);
+MODULE_PARM_DESC(late_ms, "until a cut cable is noticed");
+
 static unsigned int window_kib = 4096;
 module_param(window_kib, uint, 0444);
 MODULE_PARM_DESC(window_kib, "size of a memory window");
@@ -40,6 +45,8 @@ struct port {
 	struct side *own, *peer;
 	struct delayed_work poll;
 	bool was_up;
+	bool dark;			/* the cable is cut here */
+	unsigned long notice;		/* when the port knows, in jiffies */
 	u64 masked;
 	atomic_t pending;
 };
@@ -59,6 +66,12 @@ static u64 link_is_up(struct ntb_dev *ntb, enum ntb_speed *speed, enum ntb_width
 	if (width)
 		*width = up ? NTB_WIDTH_16 : NTB_WIDTH_NONE;
 	return up;
+}
+
+/* Whether anything gets over the link. */
+static bool reaches(struct ntb_dev *ntb)
+{
+	return link_is_up(ntb, NULL, NULL) && !READ_ONCE(to_port(ntb)->dark);
 }
 
 static int link_enable(struct ntb_dev *ntb, enum ntb_speed speed, enum ntb_width width)
@@ -186,7 +199,7 @@ static int db_clear_mask(struct ntb_dev *ntb, u64 bits)
 /* Nothing that is sent arrives while the link is down. */
 static int peer_db_set(struct ntb_dev *ntb, u64 bits)
 {
-	if (link_is_up(ntb, NULL, NULL))
+	if (reaches(ntb))
 		atomic_or((int)bits, (atomic_t *)&to_port(ntb)->peer->doorbell);
 	return 0;
 }
@@ -211,7 +224,7 @@ static int spad_write(struct ntb_dev *ntb, int sidx, u32 value)
 
 static u32 peer_spad_read(struct ntb_dev *ntb, int pidx, int sidx)
 {
-	if (sidx < 0 || sidx >= SCRATCHPADS || !link_is_up(ntb, NULL, NULL))
+	if (sidx < 0 || sidx >= SCRATCHPADS || !reaches(ntb))
 		return ~0;
 	return READ_ONCE(to_port(ntb)->peer->pad[sidx]);
 }
@@ -220,7 +233,7 @@ static int peer_spad_write(struct ntb_dev *ntb, int pidx, int sidx, u32 value)
 {
 	if (pidx || sidx < 0 || sidx >= SCRATCHPADS)
 		return -EINVAL;
-	if (link_is_up(ntb, NULL, NULL))
+	if (reaches(ntb))
 		WRITE_ONCE(to_port(ntb)->peer->pad[sidx], value);
 	return 0;
 }
@@ -248,6 +261,35 @@ static const struct ntb_dev_ops port_ops = {
 	.peer_spad_write = peer_spad_write,
 };
 
+/* Without the cable stores to the windows are lost, and reads give nothing. The ports of one
+ * VM have one mirror, which both switch. */
+static void switch_mirror(struct port *port, bool on)
+{
+	u16 command;
+
+	pci_read_config_word(port->mirror, PCI_COMMAND, &command);
+	command = on ? command | PCI_COMMAND_MEMORY : command & ~PCI_COMMAND_MEMORY;
+	pci_write_config_word(port->mirror, PCI_COMMAND, command);
+}
+
+static void look_at_cable(struct port *port)
+{
+	bool cut = READ_ONCE(severed);
+
+	if (cut && !port->dark) {
+		switch_mirror(port, false);
+		WRITE_ONCE(port->dark, true);
+		port->notice = jiffies + msecs_to_jiffies(late_ms);
+	}
+	if (cut && time_after_eq(jiffies, port->notice))
+		WRITE_ONCE(port->own->severed, 1);
+	if (!cut && port->dark) {
+		switch_mirror(port, true);
+		WRITE_ONCE(port->dark, false);
+		WRITE_ONCE(port->own->severed, 0);
+	}
+}
+
 /* ivshmem-plain has no interrupt: what one would tell is looked for. */
 static void poll(struct work_struct *work)
 {
@@ -255,7 +297,7 @@ static void poll(struct work_struct *work)
 	bool up;
 	u32 rung;
 
-	WRITE_ONCE(port->own->severed, READ_ONCE(severed));
+	look_at_cable(port);
 	up = link_is_up(&port->ntb, NULL, NULL);
 	if (up != port->was_up) {
 		port->was_up = up;

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod formats;
 pub mod kill9;
 pub mod lifecycle;
+pub mod ntb;
 pub mod probe;
 pub mod qemu;
 pub mod qualify;
