@@ -175,23 +175,27 @@ pub(crate) fn window_of(phys: PhysAddr) -> Option<*mut u64> {
     Some(aperture.words(at))
 }
 
-/// The way from the memory behind a window, as it was at one time.
+/// The way to the memory behind a window, as it was at one time.
 pub(crate) struct Way {
     aperture: Arc<Aperture>,
+    was_up: bool,
     downs: u32,
 }
 
 /// The way to the page at `phys`, if it is behind a window.
-pub(crate) fn way_from(phys: PhysAddr) -> Option<Way> {
+pub(crate) fn way_to(phys: PhysAddr) -> Option<Way> {
     let (aperture, _) = find(phys)?;
     let downs = aperture.downs.load(Ordering::SeqCst);
-    Some(Way { aperture, downs })
+    let was_up = aperture.is_present();
+    Some(Way { aperture, was_up, downs })
 }
 
 impl Way {
-    /// Whether what was read since then may be something else than what is there.
+    /// Whether something that was read or stored since then may not be what is there: the
+    /// link has to be up at both ends of that time and in between.
     pub(crate) fn was_cut(&self) -> bool {
-        !self.aperture.is_present() || self.aperture.downs.load(Ordering::SeqCst) != self.downs
+        let is_up = self.was_up && self.aperture.is_present();
+        !is_up || self.aperture.downs.load(Ordering::SeqCst) != self.downs
     }
 }
 

@@ -33,13 +33,13 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
-/// Copies a page of ours to another, and adds its words to `sum`. What came out of a window
+/// Copies a page of ours to another, and adds its words to `sum`. What went through a window
 /// whose link was down meanwhile is not published (`aperture::publish`).
 pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
-    let way = aperture::way_from(from);
+    let ways = [from, to].map(aperture::way_to);
     let (sum, last) = copy_words(from, to, sum);
     aperture::stored(to, last);
-    if way.is_some_and(|way| way.was_cut()) {
+    if ways.iter().flatten().any(aperture::Way::was_cut) {
         aperture::doubt(to);
     }
     sum
@@ -197,6 +197,14 @@ impl Machine for KernelMachine<'_> {
             sum = sum.add(unsafe { words.add(n).read_volatile() });
         }
         sum
+    }
+
+    fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
+        match aperture::way_to(page) {
+            // A link that is up again shows what is there.
+            Some(way) => self.sum(page) == sum || way.was_cut(),
+            None => false,
+        }
     }
 
     fn back_off(&mut self, ns: u64) {

@@ -5,6 +5,7 @@
  */
 #include <linux/kobject.h>
 #include <linux/module.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 
 #include "../shim/link.h"
@@ -30,7 +31,6 @@ static void link_changed(struct bridge *bridge, bool up)
 		return;
 	}
 	/* Nothing that was written while the link was down has arrived. */
-	bridge_write(bridge, PAD_MAGIC, MAGIC);
 	mutex_lock(&bridge->showing);
 	for (int n = 0; n < bridge->own_nr; n++)
 		own_announce(&bridge->own[n]);
@@ -43,9 +43,11 @@ static void link_changed(struct bridge *bridge, bool up)
 			dev_err(&bridge->ntb->dev, "window %d can not be used\n", n);
 }
 
-/* A message may have come before the peer was there to read it. */
+/* A message may have come before the peer was there to read it, and a client that came back
+ * there may have been so quick that this side did not see it go. */
 static void say_again(struct bridge *bridge)
 {
+	bridge_write(bridge, PAD_MAGIC, MAGIC);
 	/* Whoever holds it says something. */
 	if (!mutex_trylock(&bridge->showing))
 		return;
@@ -64,10 +66,10 @@ static void look(struct work_struct *work)
 	mutex_lock(&bridge->looking);
 	if (up != bridge->told_up)
 		link_changed(bridge, up);
-	for (int n = 0; n < bridge->views_nr && up; n++)
-		view_look(&bridge->views[n]);
 	if (up)
 		say_again(bridge);
+	for (int n = 0; n < bridge->views_nr && up; n++)
+		view_look(&bridge->views[n]);
 	mutex_unlock(&bridge->looking);
 	wake_up_all(&bridge->answers);
 }
@@ -119,8 +121,9 @@ static void prepare(struct bridge *bridge, struct ntb_dev *ntb)
 	for (int n = 0; n < MOST_WINDOWS; n++) {
 		bridge->views[n].bridge = bridge->own[n].bridge = bridge;
 		bridge->views[n].n = bridge->own[n].n = n;
-		/* The first message: it shows nothing. */
-		bridge->own[n].number = 1;
+		/* The first message: it shows nothing. Not the number of one that another
+		 * client on this side has sent before. */
+		bridge->own[n].number = (get_random_u32() & (BIT(30) - 1)) ?: 1;
 	}
 	INIT_WORK(&bridge->work, look);
 	init_waitqueue_head(&bridge->answers);
