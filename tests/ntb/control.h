@@ -13,7 +13,8 @@
 struct side {
 	u32 owned;		/* the port: somebody has bound it */
 	u32 enabled;		/* the port: it wants the link */
-	u32 severed;		/* the port: the test has cut the cable here */
+	u32 dark;		/* the port: the test has cut the cable here */
+	u32 severed;		/* the port: it has noticed */
 	u32 doorbell;		/* the peer sets bits, the port takes them */
 	u32 pad[SCRATCHPADS];	/* both */
 	/* The port: which of its memory the peer's windows show. */

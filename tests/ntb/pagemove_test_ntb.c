@@ -45,7 +45,6 @@ struct port {
 	struct side *own, *peer;
 	struct delayed_work poll;
 	bool was_up;
-	bool dark;			/* the cable is cut here */
 	unsigned long notice;		/* when the port knows, in jiffies */
 	u64 masked;
 	atomic_t pending;
@@ -71,7 +70,10 @@ static u64 link_is_up(struct ntb_dev *ntb, enum ntb_speed *speed, enum ntb_width
 /* Whether anything gets over the link. */
 static bool reaches(struct ntb_dev *ntb)
 {
-	return link_is_up(ntb, NULL, NULL) && !READ_ONCE(to_port(ntb)->dark);
+	struct port *port = to_port(ntb);
+
+	return link_is_up(ntb, NULL, NULL) && !READ_ONCE(port->own->dark) &&
+	       !READ_ONCE(port->peer->dark);
 }
 
 static int link_enable(struct ntb_dev *ntb, enum ntb_speed speed, enum ntb_width width)
@@ -276,17 +278,19 @@ static void look_at_cable(struct port *port)
 {
 	bool cut = READ_ONCE(severed);
 
-	if (cut && !port->dark) {
+	if (cut && !port->own->dark) {
+		WRITE_ONCE(port->own->dark, 1);
+		smp_mb();
 		switch_mirror(port, false);
-		WRITE_ONCE(port->dark, true);
 		port->notice = jiffies + msecs_to_jiffies(late_ms);
 	}
 	if (cut && time_after_eq(jiffies, port->notice))
 		WRITE_ONCE(port->own->severed, 1);
-	if (!cut && port->dark) {
+	if (!cut && port->own->dark) {
 		switch_mirror(port, true);
-		WRITE_ONCE(port->dark, false);
+		smp_mb();
 		WRITE_ONCE(port->own->severed, 0);
+		WRITE_ONCE(port->own->dark, 0);
 	}
 }
 

@@ -1,24 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A link that is dead: what is stored there is lost, what is read there is nothing.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
-use pagemove_uapi::{PageResult, ABORT_APERTURE, PAGE_ABORTED, PLACE_APERTURE};
+use pagemove_uapi::{MoveReport, PageResult, ABORT_APERTURE, PAGE_ABORTED, PLACE_APERTURE, PLACE_NODE};
 
 use super::bridge::{cut_cable, notice_after};
-use super::{case, Case, State};
+use super::{case, Case, State, PAGE};
+use crate::{bench, tap};
 
 const SOON: Duration = Duration::from_millis(20);
 /// Longer than a case takes.
 const LATE: Duration = Duration::from_secs(600);
 
+/// A link that bounces: so often, and so long each time.
+const BOUNCES: usize = 40;
+const BOUNCE: Duration = Duration::from_millis(12);
+const STORM_PAGES: usize = 128;
+
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("the link is down: a page that shall go out is aborted, and intact", |s| out(s, SOON)),
-        case("the link is down: a page that shall come home is aborted, and intact", |s| home(s, SOON)),
-        case("a dead link that nobody has noticed: the same for a page that shall go out", |s| out(s, LATE)),
-        case("a dead link that nobody has noticed: the same for a page that shall come home", |s| home(s, LATE)),
+        case("the link is down: a page that shall go out is aborted, and intact", |s| out(s, 0, SOON)),
+        case("the link is down: a page that shall come home is aborted, and intact", |s| home(s, 8, SOON)),
+        case("a dead link that nobody has noticed: the same for a page that shall go out", |s| out(s, 16, LATE)),
+        case("a dead link that nobody has noticed: the same for a page that shall come home", |s| home(s, 24, LATE)),
+        case("a link that goes down and up all the time: pages go to and fro, none loses a byte", storm),
     ]
 }
 
@@ -51,33 +60,100 @@ fn join(state: &State) -> Result<()> {
     state.bridge()?.cut(false)
 }
 
-fn out(state: &mut State, after: Duration) -> Result<()> {
-    let id = state.shown(0)?;
-    state.fill(0, 4, 1)?;
-    cut(state, after)?;
-    let tried = state.try_out(0, id, &[0x1000, 0x2000, 0x3000, 0x4000]);
-    let intact = (0..4).try_for_each(|page| state.is_home(page, 1));
-    join(state)?;
-    aborted(&tried?.1)?;
-    intact?;
-    state.pages_there(0, 0)?;
-    state.out(0, 0, &[0x1000, 0x2000, 0x3000, 0x4000])?;
-    state.is_out(3, 0, 0x4000, 1)?;
-    state.home(0, 4)
+fn slot(page: usize) -> u64 {
+    page as u64 * PAGE
 }
 
-fn home(state: &mut State, after: Duration) -> Result<()> {
+fn slots(first: usize, pages: usize) -> Vec<u64> {
+    (first..first + pages).map(slot).collect()
+}
+
+fn out(state: &mut State, first: usize, after: Duration) -> Result<()> {
     let id = state.shown(0)?;
-    state.fill(0, 2, 2)?;
-    state.out(0, 0, &[0x6000, 0x7000])?;
+    state.fill(first, 4, 1)?;
     cut(state, after)?;
-    let tried = state.try_home(0, 2, 2);
-    let places = (0..2).try_for_each(|page| state.is_at(page, PLACE_APERTURE, id as i32));
+    let tried = state.try_out(first, id, &slots(first, 4));
+    let here = state.rig()?.nodes.here;
+    let places = (first..first + 4).try_for_each(|page| state.is_at(page, PLACE_NODE, here));
     join(state)?;
     aborted(&tried?.1)?;
     places?;
-    state.is_out(0, 0, 0x6000, 2)?;
-    state.is_out(1, 0, 0x7000, 2)?;
-    state.home(0, 2)?;
-    (0..2).try_for_each(|page| state.is_home(page, 2))
+    state.pages_there(0, 0)?;
+    (first..first + 4).try_for_each(|page| state.is_home(page, 1))?;
+    state.out(first, 0, &slots(first, 4))?;
+    state.is_out(first, 0, slot(first), 1)?;
+    state.home(first, 4)
+}
+
+fn home(state: &mut State, first: usize, after: Duration) -> Result<()> {
+    let id = state.shown(0)?;
+    state.fill(first, 2, 2)?;
+    state.out(first, 0, &slots(first, 2))?;
+    cut(state, after)?;
+    let tried = state.try_home(first, 2, 2);
+    let places = (first..first + 2)
+        .try_for_each(|page| state.is_at(page, PLACE_APERTURE, id as i32));
+    join(state)?;
+    aborted(&tried?.1)?;
+    places?;
+    (first..first + 2).try_for_each(|page| state.is_out(page, 0, slot(page), 2))?;
+    state.home(first, 2)?;
+    (first..first + 2).try_for_each(|page| state.is_home(page, 2))
+}
+
+/// Bounces the link; says how many times it did.
+fn bounce(over: &AtomicBool) -> Result<usize> {
+    let mut bounces = 0;
+    while !over.load(Ordering::Relaxed) {
+        for cut in [true, false] {
+            cut_cable(cut)?;
+            thread::sleep(BOUNCE);
+        }
+        bounces += 1;
+    }
+    Ok(bounces)
+}
+
+/// The moves that were made, out and home.
+fn to_and_fro(state: &mut State, id: u32, first: usize) -> Result<[u64; 2]> {
+    let mut moved = [0; 2];
+    let end = Instant::now() + BOUNCE * 2 * BOUNCES as u32;
+    while Instant::now() < end {
+        let (report, _) = state.try_out(first, id, &slots(first, STORM_PAGES))?;
+        moved[0] += report.pages_moved;
+        never_lost(&report)?;
+        let (report, _) = state.try_home(first, STORM_PAGES, 2)?;
+        moved[1] += report.pages_moved;
+        never_lost(&report)?;
+    }
+    Ok(moved)
+}
+
+/// A page that is on the other side already ends a call that names its own slot for it.
+fn never_lost(report: &MoveReport) -> Result<()> {
+    let error = report.error.map_or(0, |error| error.errno);
+    ensure!(error == 0, "{}", bench::describe(report));
+    Ok(())
+}
+
+fn storm(state: &mut State) -> Result<()> {
+    let (id, first) = (state.shown(0)?, 64);
+    notice_after(Duration::ZERO)?;
+    state.fill(first, STORM_PAGES, 7)?;
+    let over = AtomicBool::new(false);
+    let (moved, bounces) = thread::scope(|scope| {
+        let bouncer = scope.spawn(|| bounce(&over));
+        let moved = to_and_fro(state, id, first);
+        over.store(true, Ordering::Relaxed);
+        (moved, bouncer.join().expect("the thread does not panic"))
+    });
+    join(state)?;
+    let (moved, bounces) = (moved?, bounces?);
+    tap::diagnostic(&format!("{bounces} bounces, {} pages out, {} home", moved[0], moved[1]));
+    ensure!(bounces >= BOUNCES / 4 && moved.iter().all(|n| *n > 0), "too little happened");
+    (first..first + STORM_PAGES).try_for_each(|page| state.rig()?.check(page, 7))?;
+    let (report, _) = state.try_home(first, STORM_PAGES, 1000)?;
+    never_lost(&report)?;
+    state.pages_there(0, 0)?;
+    (first..first + STORM_PAGES).try_for_each(|page| state.is_home(page, 7))
 }
