@@ -37,6 +37,8 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_APERTURE_LIST => with_args(argument, aperture_list),
         abi::IOC_WINDOW_LIST => with_args(argument, window_list),
         abi::IOC_WINDOW_SET => window_set(argument),
+        #[cfg(pagemove_test)]
+        crate::offers::COMMAND => crate::offers::command(argument),
         _ => Err(ENOTTY),
     }
 }

@@ -30,6 +30,8 @@ mod machine;
 mod marker;
 mod mms;
 mod mover;
+#[cfg(pagemove_test)]
+mod offers;
 mod order;
 mod page;
 mod pagemap;
@@ -169,7 +171,10 @@ impl kernel::InPlaceModule for Pagemove {
             aperture::init();
             window::init();
             #[cfg(pagemove_test)]
-            posted::init();
+            {
+                posted::init();
+                offers::init();
+            }
             verdict::init();
         }
         cpu::try_at_load();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! pagemove_ntb on a stand-in for an NTB: `bridge.rs`.
 
+mod arenas;
 mod bridge;
 mod dark;
 mod link;
@@ -32,7 +33,8 @@ struct State {
     bridge: Option<Bridge>,
 }
 
-/// `dark`: only with a link that is dead; what the twins leave out is noticed there.
+/// `dark`: only with a link that is dead; what the twins leave out is noticed there. `arenas`:
+/// for a build for tests, which offers pages to nobody.
 pub fn main(args: &[String]) -> ExitCode {
     let cases = match args.first().map(String::as_str) {
         None => [moves::cases(), program::cases(), link::cases(), dark::cases(), unload::cases()]
@@ -40,8 +42,9 @@ pub fn main(args: &[String]) -> ExitCode {
             .flatten()
             .collect(),
         Some("dark") => dark::cases(),
+        Some("arenas") => arenas::cases(),
         Some(_) => {
-            eprintln!("ntb wants nothing, or: dark");
+            eprintln!("ntb wants nothing, or: dark, arenas");
             return ExitCode::from(1);
         }
     };
