@@ -16,6 +16,7 @@ mod report;
 mod sessions;
 mod signals;
 mod stats;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -63,6 +64,7 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::Stats(stats) => stats::run(&control()?, stats, args.json)?,
         Command::Qualify(request) => qualify::command::run(&control()?, request, args.json),
         Command::Sessions => sessions::run(&control()?, args.json)?,
+        Command::Windows(windows) => windows::run(&control()?, windows, args.json)?,
         // Answers without the module, too, and with exit codes of its own.
         Command::Probe(probe) => {
             return Ok(probe::run(probe, &args.device_file, args.json).into());

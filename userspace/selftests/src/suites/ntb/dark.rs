@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A link that is dead: what is stored there is lost, what is read there is nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,11 @@ const SOON: Duration = Duration::from_millis(20);
 /// Longer than a case takes.
 const LATE: Duration = Duration::from_secs(600);
 
-/// A link that bounces: so often, and so long each time.
-const BOUNCES: usize = 40;
+/// A link that bounces: so often at least, and so long each time.
+const BOUNCES: usize = 20;
+/// Pages that have to go out, and home, meanwhile; on a busy host that takes longer.
+const MOVES: u64 = 100;
+const PATIENCE: Duration = Duration::from_secs(30);
 const BOUNCE: Duration = Duration::from_millis(12);
 const STORM_PAGES: usize = 128;
 
@@ -101,24 +104,24 @@ fn home(state: &mut State, first: usize, after: Duration) -> Result<()> {
     (first..first + 2).try_for_each(|page| state.is_home(page, 2))
 }
 
-/// Bounces the link; says how many times it did.
-fn bounce(over: &AtomicBool) -> Result<usize> {
-    let mut bounces = 0;
+/// Bounces the link until it is `over`, and counts.
+fn bounce(over: &AtomicBool, bounces: &AtomicUsize) -> Result<()> {
     while !over.load(Ordering::Relaxed) {
         for cut in [true, false] {
             cut_cable(cut)?;
             thread::sleep(BOUNCE);
         }
-        bounces += 1;
+        bounces.fetch_add(1, Ordering::Relaxed);
     }
-    Ok(bounces)
+    Ok(())
 }
 
 /// The moves that were made, out and home.
-fn to_and_fro(state: &mut State, id: u32, first: usize) -> Result<[u64; 2]> {
+fn to_and_fro(state: &mut State, id: u32, first: usize, bounces: &AtomicUsize) -> Result<[u64; 2]> {
     let mut moved = [0; 2];
-    let end = Instant::now() + BOUNCE * 2 * BOUNCES as u32;
-    while Instant::now() < end {
+    let end = Instant::now() + PATIENCE;
+    while bounces.load(Ordering::Relaxed) < BOUNCES || moved.iter().any(|n| *n < MOVES) {
+        ensure!(Instant::now() < end, "too little happened: {moved:?} pages, {bounces:?} bounces");
         let (report, _) = state.try_out(first, id, &slots(first, STORM_PAGES))?;
         moved[0] += report.pages_moved;
         never_lost(&report)?;
@@ -129,7 +132,7 @@ fn to_and_fro(state: &mut State, id: u32, first: usize) -> Result<[u64; 2]> {
     Ok(moved)
 }
 
-/// A page that is on the other side already ends a call that names its own slot for it.
+/// Pages may stay where they are; a lost write or anything else that ends the call may not be.
 fn never_lost(report: &MoveReport) -> Result<()> {
     let error = report.error.map_or(0, |error| error.errno);
     ensure!(error == 0, "{}", bench::describe(report));
@@ -140,17 +143,17 @@ fn storm(state: &mut State) -> Result<()> {
     let (id, first) = (state.shown(0)?, 64);
     notice_after(Duration::ZERO)?;
     state.fill(first, STORM_PAGES, 7)?;
-    let over = AtomicBool::new(false);
-    let (moved, bounces) = thread::scope(|scope| {
-        let bouncer = scope.spawn(|| bounce(&over));
-        let moved = to_and_fro(state, id, first);
+    let (over, bounces) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (moved, bounced) = thread::scope(|scope| {
+        let bouncer = scope.spawn(|| bounce(&over, &bounces));
+        let moved = to_and_fro(state, id, first, &bounces);
         over.store(true, Ordering::Relaxed);
         (moved, bouncer.join().expect("the thread does not panic"))
     });
     join(state)?;
-    let (moved, bounces) = (moved?, bounces?);
-    tap::diagnostic(&format!("{bounces} bounces, {} pages out, {} home", moved[0], moved[1]));
-    ensure!(bounces >= BOUNCES / 4 && moved.iter().all(|n| *n > 0), "too little happened");
+    bounced?;
+    let moved = moved?;
+    tap::diagnostic(&format!("{bounces:?} bounces, {} pages out, {} home", moved[0], moved[1]));
     (first..first + STORM_PAGES).try_for_each(|page| state.rig()?.check(page, 7))?;
     let (report, _) = state.try_home(first, STORM_PAGES, 1000)?;
     never_lost(&report)?;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A window that is smaller than the memory behind it is set anew.
 
-use anyhow::{ensure, Result};
+use std::process::Command;
+
+use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{errno, Control, REASON_NO_APERTURE};
 
 use super::bridge::WINDOW_BYTES;
@@ -12,6 +14,7 @@ pub fn cases() -> Vec<Case<State>> {
         case("a window is not set while the peer has pages there: EBUSY, and nothing changes", busy),
         case("set anew it shows other memory: another aperture, contents right, the old one gone", other_memory),
         case("it can show less, and nothing", less),
+        case("the program pagemove sets and lists windows", by_program),
         case("lengths, nodes and windows that are wrong: EINVAL, and nothing changes", wrong),
     ]
 }
@@ -83,6 +86,26 @@ fn less(state: &mut State) -> Result<()> {
     ensure!(state.bridge()?.shown(0)?.1 == 0, "the bridge still shows something");
     // The other is as before.
     state.bridge()?.aperture(1).map(drop)
+}
+
+/// What `pagemove windows` prints.
+fn program(arguments: &[&str]) -> Result<(bool, String)> {
+    let output = Command::new("pagemove").arg("windows").args(arguments).output().context("pagemove")?;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+fn by_program(state: &mut State) -> Result<()> {
+    let id = state.bridge()?.windows()?[0].id.to_string();
+    let (done, text) = program(&["--set", &id, "--length", "128K"])?;
+    ensure!(done && text.lines().any(|line| line.contains("128K")), "{text}");
+    ensure!(state.bridge()?.aperture(0)?.length == 128 << 10, "it shows something else");
+    let (done, text) = program(&["--json"])?;
+    ensure!(done && text.contains("\"length\": 131072"), "{text}");
+    let (done, _) = program(&["--set", &id, "--length", "192K"])?;
+    ensure!(!done, "a length that is no power of two was taken");
+    let (done, text) = program(&["--set", &id, "--length", "0"])?;
+    ensure!(done && state.bridge()?.aperture(0).is_err(), "{text}");
+    Ok(())
 }
 
 fn wrong(state: &mut State) -> Result<()> {
