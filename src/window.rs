@@ -17,8 +17,8 @@
 //!
 //! # Lock order
 //!
-//! [`Window::state`], under which the link's driver is asked to program the window, [`ARENAS`],
-//! [`Arena::pages`].
+//! [`Window::setting`], under which the link's driver is asked to program the window (that may
+//! take seconds), [`Window::state`], [`ARENAS`], [`Arena::pages`].
 
 use crate::page::{OwnedPage, Tag};
 use crate::{abi, ffi};
@@ -47,17 +47,21 @@ pub(crate) struct Window {
     is_up: ffi::IsUp,
     context: *mut core::ffi::c_void,
     #[pin]
+    setting: Mutex<()>,
+    #[pin]
     state: Mutex<State>,
 }
 
 // SAFETY: the link's context may be used by any thread (`shim/link.h`), and is used only under
-// the lock while the window is not gone; the rest is constant or behind the lock.
+// a lock while the window is not gone; the rest is constant or behind a lock.
 unsafe impl Send for Window {}
 // SAFETY: as above.
 unsafe impl Sync for Window {}
 
 struct State {
     arena: Option<Arc<Arena>>,
+    /// It is being set: no page is offered meanwhile.
+    changing: bool,
     /// No page is offered any more.
     ending: bool,
     /// The link's driver is gone.
@@ -144,11 +148,15 @@ pub(crate) fn set(id: u32, length: u64, node: i32) -> Result {
 }
 
 /// A zeroed page that the peer sees in this window, and its offset there. It is the peer's to
-/// write until it is dropped or [`keep`] is called. EINVAL: the window shows nothing.
+/// write until it is dropped or [`keep`] is called. EINVAL: the window shows nothing. EBUSY: it
+/// is being set. ENOMEM: all of it is taken.
 #[cfg_attr(not(pagemove_test), allow(dead_code))] // The ioctl that offers pages is to come.
 pub(crate) fn take(id: u32, tag: Tag) -> Result<(OwnedPage, u64)> {
     let window = by_id(id).ok_or(EINVAL)?;
     let state = window.state.lock();
+    if state.changing {
+        return Err(EBUSY);
+    }
     let arena = state.arena.as_ref().filter(|_| !state.ending);
     arena.ok_or(EINVAL)?.take(tag)
 }
@@ -301,19 +309,23 @@ impl PinnedDrop for Arena {
 
 impl Window {
     fn show(&self, first: u64, length: u64) -> Result {
-        // SAFETY: called under the lock of a window that is not gone.
+        // SAFETY: called with `setting` locked, for a window that is not gone.
         to_result(unsafe { (self.show)(self.context, first, length) })
     }
 
-    fn set(&self, length: u64, node: i32) -> Result {
-        // An arena that is a power of two is aligned to its length.
-        let fits = length.is_power_of_two()
+    /// An arena that is a power of two is aligned to its length.
+    fn can_show(&self, length: u64) -> bool {
+        length.is_power_of_two()
             && length >= self.align.max(self.grain).max(PAGE_SIZE)
             && length % self.grain.max(1) == 0
-            && length <= self.largest;
-        if length != 0 && !fits {
+            && length <= self.largest
+    }
+
+    fn set(&self, length: u64, node: i32) -> Result {
+        if length != 0 && !self.can_show(length) {
             return Err(EINVAL);
         }
+        let _setting = self.setting.lock();
         let mut state = self.state.lock();
         if state.ending {
             return Err(EINVAL);
@@ -321,11 +333,19 @@ impl Window {
         if state.has_offers() {
             return Err(EBUSY);
         }
+        state.changing = true;
+        drop(state);
+        let changed = self.change(length, node);
+        self.state.lock().changing = false;
+        changed
+    }
+
+    fn change(&self, length: u64, node: i32) -> Result {
         let arena = match length {
             0 => None,
             _ => Some(Arena::new(length, node)?),
         };
-        self.hide(&mut state)?;
+        self.hide()?;
         let Some(arena) = arena else {
             return Ok(());
         };
@@ -335,16 +355,17 @@ impl Window {
         drop(arenas);
         let shown = self.show(arena.first.0, length);
         match shown {
-            Ok(()) => state.arena = Some(arena),
+            Ok(()) => self.state.lock().arena = Some(arena),
             Err(_) => arena.hide(),
         }
         shown
     }
 
     /// EBUSY, or whatever else the link's driver says: it shows what it has shown before.
-    fn hide(&self, state: &mut State) -> Result {
+    fn hide(&self) -> Result {
         self.show(0, 0)?;
-        if let Some(arena) = state.arena.take() {
+        let arena = self.state.lock().arena.take();
+        if let Some(arena) = arena {
             arena.hide();
         }
         Ok(())
@@ -377,12 +398,15 @@ impl Window {
 
     /// Whether it is gone now: not while pages are offered there, or the peer has some there.
     fn try_end(&self) -> bool {
+        let _setting = self.setting.lock();
         let mut state = self.state.lock();
         state.ending = true;
-        if state.has_offers() || self.hide(&mut state).is_err() {
+        let has_offers = state.has_offers();
+        drop(state);
+        if has_offers || self.hide().is_err() {
             return false;
         }
-        state.gone = true;
+        self.state.lock().gone = true;
         true
     }
 }
@@ -426,8 +450,10 @@ fn add(setup: &ffi::WindowSetup) -> Result<Arc<Window>> {
             show: setup.show,
             is_up: setup.is_up,
             context: setup.context,
+            setting <- new_mutex!(()),
             state <- new_mutex!(State {
                 arena: None,
+                changing: false,
                 ending: false,
                 gone: false,
             }),

@@ -6,8 +6,8 @@
 #include "../shim/link.h"
 #include "bridge.h"
 
-/* The peer answers from a work item; it is not asked for anything that takes long. */
-#define PATIENCE msecs_to_jiffies(400)
+/* The peer answers from a work item, and is not asked for anything that takes long. */
+#define PATIENCE msecs_to_jiffies(2000)
 
 static u32 answer_of(struct own *own)
 {
