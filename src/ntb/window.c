@@ -47,7 +47,7 @@ static int tell(struct own *own, u32 pages)
 	case ANSWER_BUSY:
 		return -EBUSY;
 	case ANSWER_FAILED:
-		return -EIO;
+		return -EREMOTEIO;
 	default:
 		return bridge_is_up(bridge) ? -ETIMEDOUT : -ENOLINK;
 	}
@@ -125,7 +125,7 @@ static int show_now(struct own *own, u64 first, u64 length)
 		return ret;
 	ret = tell(own, length >> PAGE_SHIFT);
 	/* A peer that is not there yet is told when it comes. */
-	if (ret != -EIO && ret != -EBUSY)
+	if (ret != -EREMOTEIO && ret != -EBUSY)
 		return 0;
 	own->pages = 0;
 	clear(own);

@@ -55,6 +55,7 @@
  *  ENOLINK        the link to the peer is down, so that it can not be asked to
  *                 leave the window
  *  ETIMEDOUT      the peer does not answer
+ *  EREMOTEIO      the peer can not use the window
  *  ENOSPC         more than PAGEMOVE_MAX_VERDICTS verdicts
  *  EIO            verification found a lost write. The engine is disabled for
  *                 this IOMMU until the module is loaded again
