@@ -30,6 +30,8 @@ pub const IOC_OFFER: u32 = (IOC_TYPE << 8) | 0x0c;
 pub const IOC_ARRIVE: u32 = (IOC_TYPE << 8) | 0x0d;
 pub const IOC_RETRACT: u32 = (IOC_TYPE << 8) | 0x0e;
 pub const IOC_WANTED: u32 = (IOC_TYPE << 8) | 0x0f;
+pub const IOC_WINDOW_LIST: u32 = (IOC_TYPE << 8) | 0x10;
+pub const IOC_WINDOW_SET: u32 = (IOC_TYPE << 8) | 0x11;
 pub const IOC_USED: u32 = (IOC_TYPE << 8) | 0x12;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
@@ -246,6 +248,12 @@ pub const OFFERED_SIZE_V0: usize = 40;
 pub const WANTED_SIZE_V0: usize = 48;
 /// the link is up
 pub const APERTURE_UP: u32 = 1 << 0;
+/// it is a memory window of an NTB
+pub const APERTURE_LINK: u32 = 1 << 1;
+/// the link is up
+pub const WINDOW_UP: u32 = 1 << 0;
+pub const WINDOW_LIST_SIZE_V0: usize = 24;
+pub const WINDOW_SET_SIZE_V0: usize = 24;
 pub const VERDICT_FILE: &str = "pagemove/verdicts";
 /// "PGV1"
 pub const VERDICT_MAGIC: u32 = 0x3156_4750;
@@ -555,6 +563,43 @@ pub struct Wanted {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    pub id: u32,
+    pub flags: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub number: u32,
+    pub largest: u64,
+    pub length: u64,
+    pub offered: u64,
+    pub kept: u64,
+    pub node: i32,
+    pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WindowList {
+    pub size: u32,
+    pub flags: u32,
+    pub entries: u64,
+    pub capacity: u32,
+    pub count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WindowSet {
+    pub size: u32,
+    pub flags: u32,
+    pub id: u32,
+    pub node: i32,
+    pub length: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct VerdictFile {
     pub magic: u32,
     pub count: u32,
@@ -622,6 +667,9 @@ const_assert_eq!(core::mem::size_of::<DeviceList>(), DEVICE_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Move>(), MOVE_SIZE_V0 + 40);
 const_assert_eq!(core::mem::size_of::<Aperture>(), 32);
 const_assert_eq!(core::mem::size_of::<ApertureList>(), APERTURE_LIST_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Window>(), 56);
+const_assert_eq!(core::mem::size_of::<WindowList>(), WINDOW_LIST_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<WindowSet>(), WINDOW_SET_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0 + 16);
 const_assert_eq!(offset_of!(Stats, offered_pages), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);

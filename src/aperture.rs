@@ -10,14 +10,22 @@
 //! (`device.rs`), so nobody else may have it until then. (The page comes home to another
 //! frame.)
 //!
+//! # Links
+//!
+//! The window of an NTB is there while its driver is, but what is stored to it is lost while
+//! the link is down, and a short while is over before anybody looks. So each time is counted,
+//! and a page that was copied before it is copied again.
+//!
 //! # Lock order
 //!
-//! [`Aperture::slots`] below everything; nothing is called under it.
+//! [`Aperture::link`], under which the link's driver is asked, and [`Aperture::slots`], under
+//! which nothing is called; below everything else, and neither under the other.
 
 use crate::ffi;
 use crate::page::{OwnedPage, Tag};
 use crate::refusal::Refusal;
 use crate::{abi, page, params};
+use core::sync::atomic::{AtomicU32, Ordering};
 use engine::{ApertureError, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
@@ -27,25 +35,42 @@ const POLL_NS: u64 = 10_000_000;
 /// How often that is said, in looks.
 const SAY_EVERY: u32 = 1000;
 
+/// What is known of the way to the memory behind a window, beside its PCI function.
+enum Link {
+    /// It is a BAR like any other.
+    None,
+    /// Its driver knows.
+    Asked { is_up: ffi::IsUp, context: *mut core::ffi::c_void },
+    /// The driver is gone.
+    Gone,
+}
+
 /// A window, while its PCI function is bound.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Aperture {
     pub(crate) id: u32,
     /// segment << 16 | bus << 8 | devfn.
     address: u32,
-    bar: u32,
+    /// Of the BAR, or of the memory window of a link.
+    number: u32,
+    has_link: bool,
     /// A counted reference.
     pdev: *mut ffi::pci_dev,
     first: PhysAddr,
     length: u64,
     /// Where CPUs reach it, write-combining.
     window: *mut u8,
+    /// How often the link went down.
+    downs: AtomicU32,
+    #[pin]
+    link: Mutex<Link>,
     #[pin]
     slots: Mutex<Slots>,
 }
 
 // SAFETY: `pdev` is a counted reference and `window` lives until `remove` has seen the last slot
-// freed; the rest is constant or behind the lock.
+// freed; the rest is constant, atomic or behind a lock. The link's context may be used by any
+// thread (`shim/link.h`).
 unsafe impl Send for Aperture {}
 // SAFETY: as above.
 unsafe impl Sync for Aperture {}
@@ -55,6 +80,10 @@ struct Slots {
     tags: KVVec<u64>,
     /// The frames that their pages had in this host; 0: none.
     homes: KVVec<u64>,
+    /// What `downs` was when its page was copied last, or is to be.
+    downs: KVVec<u32>,
+    /// The last word that was stored to it: that of the copy.
+    lasts: KVVec<u64>,
     taken: u64,
     /// It is going: no slot is taken any more.
     ending: bool,
@@ -151,20 +180,68 @@ pub(crate) fn window_of(phys: PhysAddr) -> Option<*mut u64> {
     Some(aperture.words(at))
 }
 
+/// The way to the memory behind a window, as it was at one time.
+pub(crate) struct Way {
+    aperture: Arc<Aperture>,
+    was_up: bool,
+    downs: u32,
+}
+
+/// The way to the page at `phys`, if it is behind a window.
+pub(crate) fn way_to(phys: PhysAddr) -> Option<Way> {
+    let (aperture, _) = find(phys)?;
+    let downs = aperture.downs.load(Ordering::SeqCst);
+    let was_up = aperture.is_present();
+    Some(Way { aperture, was_up, downs })
+}
+
+impl Way {
+    /// Whether something that was read or stored since then may not be what is there: the
+    /// link has to be up at both ends of that time and in between.
+    pub(crate) fn was_cut(&self) -> bool {
+        let is_up = self.was_up && self.aperture.is_present();
+        !is_up || self.aperture.downs.load(Ordering::SeqCst) != self.downs
+    }
+}
+
+/// A page was copied to the one at `phys`; this is its last word.
+pub(crate) fn stored(phys: PhysAddr, last: u64) {
+    if let Some((aperture, at)) = find(phys) {
+        if let Some(word) = aperture.slots.lock().lasts.get_mut(at) {
+            *word = last;
+        }
+    }
+}
+
+/// What was copied to the page at `phys` may not be what was to be copied: it is not
+/// published.
+pub(crate) fn doubt(phys: PhysAddr) {
+    match find(phys) {
+        Some((aperture, at)) => aperture.forget(at),
+        None => page::doubt(phys),
+    }
+}
+
 /// Makes what was copied to the page at `phys` visible to whoever reads the memory behind
 /// it, and shows that it arrived: a read through the same window comes back after the
-/// stores. Memory of this host needs nothing: the commit orders it.
+/// stores. Memory of this host needs nothing of that: the commit orders it.
 pub(crate) fn publish(phys: PhysAddr) -> Result<(), ApertureError> {
     let Some((aperture, at)) = find(phys) else {
-        return Ok(());
+        return match page::take_doubt(phys) {
+            true => Err(ApertureError),
+            false => Ok(()),
+        };
     };
     #[cfg(pagemove_test)]
     crate::posted::flush();
     let last = aperture.words(at).wrapping_add((PAGE_SIZE / 8 - 1) as usize);
     // SAFETY: an aligned word of the window, mapped while the slot is taken.
     let word = unsafe { ffi::pagemove_window_read_back(last.cast()) };
-    // All ones is what a link that is down answers, or what the page holds.
-    if (word == u64::MAX || params::pretends_down()) && !aperture.is_present() {
+    // A link that is down takes stores and forgets them. All ones is what it answers, or what
+    // the page holds.
+    let arrived = aperture.slots.lock().lasts.get(at) == Some(&word);
+    let doubtful = word == u64::MAX || aperture.has_link || params::pretends_down();
+    if !arrived || (doubtful && !aperture.is_present()) || aperture.was_down(at) {
         return Err(ApertureError);
     }
     Ok(())
@@ -176,8 +253,32 @@ impl Aperture {
     }
 
     fn is_present(&self) -> bool {
+        let is_up = match &*self.link.lock() {
+            Link::None => true,
+            // SAFETY: `remove` puts `Gone` here, under the lock, before the driver goes.
+            Link::Asked { is_up, context } => unsafe { is_up(*context) },
+            Link::Gone => false,
+        };
         // SAFETY: the reference keeps the structure, whatever becomes of the function.
-        unsafe { ffi::pagemove_pci_is_present(self.pdev) && !params::pretends_down() }
+        is_up && unsafe { ffi::pagemove_pci_is_present(self.pdev) } && !params::pretends_down()
+    }
+
+    /// Whether the link was down since the page in this slot was copied, or the slot was
+    /// taken. The next copy counts from now on.
+    fn was_down(&self, at: usize) -> bool {
+        let downs = self.downs.load(Ordering::SeqCst);
+        match self.slots.lock().downs.get_mut(at) {
+            Some(seen) => core::mem::replace(seen, downs) != downs,
+            None => true,
+        }
+    }
+
+    /// What is in this slot does not count.
+    fn forget(&self, at: usize) {
+        let downs = self.downs.load(Ordering::SeqCst);
+        if let Some(seen) = self.slots.lock().downs.get_mut(at) {
+            *seen = downs.wrapping_sub(1);
+        }
     }
 
     fn phys_of(&self, at: usize) -> PhysAddr {
@@ -198,6 +299,9 @@ impl Aperture {
             Some(free) if *free == 0 => *free = tag.pack(),
             Some(_) => return Err(Refusal::SlotTaken),
             None => return Err(Refusal::NoSlot),
+        }
+        if let Some(downs) = slots.downs.get_mut(at) {
+            *downs = self.downs.load(Ordering::SeqCst);
         }
         slots.taken = slots.taken.saturating_add(1);
         Ok(Slot {
@@ -225,11 +329,12 @@ impl Aperture {
     pub(crate) fn describe(&self) -> abi::Aperture {
         abi::Aperture {
             id: self.id,
-            flags: if self.is_present() { abi::APERTURE_UP } else { 0 },
+            flags: if self.is_present() { abi::APERTURE_UP } else { 0 }
+                | if self.has_link { abi::APERTURE_LINK } else { 0 },
             segment: (self.address >> 16) as u16,
             bus: (self.address >> 8) as u8,
             devfn: self.address as u8,
-            bar: self.bar,
+            bar: self.number,
             length: self.length,
             pages: self.slots.lock().taken,
         }
@@ -310,74 +415,117 @@ pub(crate) fn keep_home(phys: PhysAddr, tag: Tag, home: OwnedPage) {
     }
 }
 
+/// For `shim/link.c`.
+///
+/// # Safety
+///
+/// `setup` is as `shim/link.h` says.
 #[no_mangle]
-extern "C" fn pagemove_aperture_probed(
-    pdev: *mut ffi::pci_dev,
-    bar: u32,
-    first: u64,
-    length: u64,
-    window: *mut core::ffi::c_void,
+unsafe extern "C" fn pagemove_aperture_probed(
+    setup: *const ffi::ApertureSetup,
 ) -> *mut core::ffi::c_void {
-    match add(pdev, bar, PhysAddr(first), length, window.cast()) {
+    // SAFETY: the caller's contract.
+    match add(unsafe { &*setup }) {
         Ok(aperture) => Arc::into_raw(aperture).cast_mut().cast(),
         Err(_) => core::ptr::null_mut(),
     }
 }
 
-fn add(
-    pdev: *mut ffi::pci_dev,
-    bar: u32,
-    first: PhysAddr,
-    length: u64,
-    window: *mut u8,
-) -> Result<Arc<Aperture>> {
-    let count = (length >> PAGE_SHIFT) as usize;
+fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
+    let count = (setup.length >> PAGE_SHIFT) as usize;
     let slots = Slots {
         tags: KVVec::from_elem(0, count, GFP_KERNEL)?,
         homes: KVVec::from_elem(0, count, GFP_KERNEL)?,
+        downs: KVVec::from_elem(0, count, GFP_KERNEL)?,
+        lasts: KVVec::from_elem(0, count, GFP_KERNEL)?,
         taken: 0,
         ending: false,
+    };
+    let link = match setup.is_up {
+        None => Link::None,
+        Some(is_up) => Link::Asked {
+            is_up,
+            context: setup.context,
+        },
     };
     let mut list = APERTURES.lock();
     list.apertures.reserve(1, GFP_KERNEL)?;
     let id = list.next_id;
+    let next_id = id.checked_add(1).ok_or(ENOSPC)?;
     let aperture = Arc::pin_init(
         pin_init!(Aperture {
             id,
-            // SAFETY: `pdev` is being probed.
-            address: unsafe { ffi::pagemove_pci_address(pdev) },
-            bar,
+            // SAFETY: the function is bound to its driver.
+            address: unsafe { ffi::pagemove_pci_address(setup.pdev) },
+            number: setup.number,
+            has_link: setup.is_up.is_some(),
             // SAFETY: as above.
-            pdev: unsafe { kernel::bindings::pci_dev_get(pdev) },
-            first,
-            length,
-            window,
+            pdev: unsafe { kernel::bindings::pci_dev_get(setup.pdev) },
+            first: PhysAddr(setup.first),
+            length: setup.length,
+            window: setup.window.cast(),
+            downs: AtomicU32::new(0),
+            link <- new_mutex!(link),
             slots <- new_mutex!(slots),
         }),
         GFP_KERNEL,
     )?;
-    list.next_id = id.checked_add(1).ok_or(ENOSPC)?;
+    list.next_id = next_id;
     list.apertures.push(aperture.clone(), GFP_KERNEL)?;
-    pr_info!("aperture {}: {} MiB at {:#x}\n", id, length >> 20, first.0);
+    pr_info!("aperture {}: {} KiB at {:#x}\n", id, setup.length >> 10, setup.first);
     Ok(aperture)
 }
 
-/// Returns when no page is there: an unbind waits, since without the window its pages
-/// would be gone.
+/// Borrows what [`pagemove_aperture_probed`] gave away.
 ///
 /// # Safety
 ///
-/// `owner` came from [`pagemove_aperture_probed`]; it is not used afterwards.
+/// `owner` came from there and was not given to [`pagemove_aperture_removed`].
+unsafe fn borrowed<'a>(owner: *const core::ffi::c_void) -> &'a Aperture {
+    // SAFETY: the reference that `probed` gave away keeps it.
+    unsafe { &*owner.cast() }
+}
+
+/// The link went down. From any context.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
 #[no_mangle]
-unsafe extern "C" fn pagemove_aperture_removed(owner: *mut core::ffi::c_void) {
-    // SAFETY: takes back what `probed` gave away.
-    let aperture = unsafe { Arc::<Aperture>::from_raw(owner.cast_const().cast()) };
+unsafe extern "C" fn pagemove_aperture_was_down(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    let aperture = unsafe { borrowed(owner) };
+    aperture.downs.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Whether no page is there; then none will come.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_is_vacant(owner: *mut core::ffi::c_void) -> bool {
+    // SAFETY: the caller's contract.
+    let mut slots = unsafe { borrowed(owner) }.slots.lock();
+    slots.ending |= slots.taken == 0;
+    slots.taken == 0
+}
+
+/// Returns when no page is there, and none will come: without the window they would be gone.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_emptied(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    let aperture = unsafe { borrowed(owner) };
     aperture.slots.lock().ending = true;
     let mut looks: u32 = 0;
     loop {
         let taken = aperture.slots.lock().taken;
         if taken == 0 {
-            break;
+            return;
         }
         if looks % SAY_EVERY == 0 {
             pr_warn!("aperture {}: it can go when its {} pages are home\n", aperture.id, taken);
@@ -385,6 +533,20 @@ unsafe extern "C" fn pagemove_aperture_removed(owner: *mut core::ffi::c_void) {
         looks = looks.wrapping_add(1);
         ffi::sleep(POLL_NS);
     }
+}
+
+/// Takes it off the list when no page is there: an unbind waits.
+///
+/// # Safety
+///
+/// As for [`borrowed`]; `owner` is not used afterwards.
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_removed(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    unsafe { pagemove_aperture_emptied(owner) };
+    // SAFETY: takes back what `probed` gave away.
+    let aperture = unsafe { Arc::<Aperture>::from_raw(owner.cast_const().cast()) };
+    *aperture.link.lock() = Link::Gone;
     let mut list = APERTURES.lock();
     list.apertures.retain(|other| other.id != aperture.id);
 }

@@ -42,6 +42,8 @@ args! {
     Offer OFFER_SIZE_V0,
     Offered OFFERED_SIZE_V0,
     Wanted WANTED_SIZE_V0,
+    WindowList WINDOW_LIST_SIZE_V0,
+    WindowSet WINDOW_SET_SIZE_V0,
 }
 
 /// Longer structures than this are nonsense.
@@ -121,6 +123,8 @@ unsafe impl Element for abi::Want {}
 unsafe impl Element for u64 {}
 // SAFETY: an integer.
 unsafe impl Element for u8 {}
+// SAFETY: as for the structures above.
+unsafe impl Element for abi::Window {}
 
 /// An array in user memory, checked for overflow.
 #[derive(Clone, Copy)]

@@ -178,6 +178,10 @@ impl Machine for EditorMachine<'_> {
         self.base.sum(page)
     }
 
+    fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
+        self.base.is_unreachable(page, sum)
+    }
+
     /// The helper sleeps meanwhile: it would only keep others from its CPU.
     fn back_off(&mut self, ns: u64) {
         if self.stop().is_some() {

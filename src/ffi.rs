@@ -15,6 +15,34 @@ pub(crate) struct VfioDevice {
     _opaque: [u8; 0],
 }
 
+/// `struct pagemove_aperture_setup` of `shim/link.h`.
+#[repr(C)]
+pub(crate) struct ApertureSetup {
+    pub(crate) pdev: *mut pci_dev,
+    pub(crate) number: u32,
+    pub(crate) first: u64,
+    pub(crate) length: u64,
+    pub(crate) window: *mut c_void,
+    pub(crate) is_up: Option<IsUp>,
+    pub(crate) context: *mut c_void,
+}
+
+/// `struct pagemove_window_setup` of `shim/link.h`.
+#[repr(C)]
+pub(crate) struct WindowSetup {
+    pub(crate) pdev: *mut pci_dev,
+    pub(crate) number: u32,
+    pub(crate) largest: u64,
+    pub(crate) align: u64,
+    pub(crate) grain: u64,
+    pub(crate) show: unsafe extern "C" fn(*mut c_void, u64, u64) -> c_int,
+    pub(crate) is_up: IsUp,
+    pub(crate) context: *mut c_void,
+}
+
+/// Whether the link of an aperture or window is up.
+pub(crate) type IsUp = unsafe extern "C" fn(*mut c_void) -> bool;
+
 // Structures of the kernel are passed by pointer; some of their fields are empty
 // structures, which C and Rust both allow behind one.
 #[allow(improper_ctypes)]
@@ -43,6 +71,9 @@ extern "C" {
     pub(crate) fn pagemove_domain_incoherent(domain: *mut iommu_domain) -> bool;
     pub(crate) fn pagemove_domain_flush(domain: *mut iommu_domain, first: u64, last: u64);
 
+    pub(crate) fn pagemove_arena_alloc(pages: c_ulong, node: c_int) -> *mut page;
+    pub(crate) fn pagemove_arena_free(first: *mut page, pages: c_ulong);
+    pub(crate) fn pagemove_arena_disown(page: *mut page);
     pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool) -> *mut page;
     pub(crate) fn pagemove_alloc_page_near() -> *mut page;
     pub(crate) fn pagemove_alloc_page_for(vma: *mut vm_area_struct, address: c_ulong) -> *mut page;

@@ -9,7 +9,7 @@ use crate::region::{Ending, Region};
 use crate::domain::Engines;
 use crate::{
     abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats,
-    used, verdict,
+    used, verdict, window,
 };
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::bindings;
@@ -43,6 +43,10 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_RETRACT => offers::end(argument, Ending::Offer),
         abi::IOC_WANTED => offers::wanted(argument),
         abi::IOC_USED => look_at(argument),
+        abi::IOC_WINDOW_LIST => with_args(argument, window_list),
+        abi::IOC_WINDOW_SET => window_set(argument),
+        #[cfg(pagemove_test)]
+        crate::offers::COMMAND => crate::offers::command(argument),
         _ => Err(ENOTTY),
     }
 }
@@ -243,6 +247,32 @@ fn aperture_list(args: &mut abi::ApertureList) -> Result {
     }
     args.count = count;
     Ok(())
+}
+
+fn window_list(args: &mut abi::WindowList) -> Result {
+    no_flags(args.flags)?;
+    check_entries(u64::from(args.capacity))?;
+    let entries = UserArray::new(args.entries)?;
+    let mut count: u32 = 0;
+    while let Some(window) = window::nth(count as usize) {
+        if count < args.capacity {
+            entries.write(u64::from(count), &[window.describe()])?;
+        }
+        count = count.saturating_add(1);
+    }
+    args.count = count;
+    Ok(())
+}
+
+fn window_set(argument: usize) -> Result {
+    may_move()?;
+    with_args(argument, |args: &mut abi::WindowSet| {
+        no_flags(args.flags)?;
+        if args.length != 0 && !page::node_has_memory(args.node) {
+            return Err(EINVAL);
+        }
+        window::set(args.id, args.length, args.node)
+    })
 }
 
 fn verdict_set(argument: usize) -> Result {

@@ -33,28 +33,41 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
-/// Copies a page of ours to another, and adds its words to `sum`.
-pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Checksum {
+/// Copies a page of ours to another, and adds its words to `sum`. What went through a window
+/// whose link was down meanwhile is not published (`aperture::publish`).
+pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
+    let ways = [from, to].map(aperture::way_to);
+    let (sum, last) = copy_words(from, to, sum);
+    aperture::stored(to, last);
+    if ways.iter().flatten().any(aperture::Way::was_cut) {
+        aperture::doubt(to);
+    }
+    sum
+}
+
+/// Says also what the last word was.
+fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> (Checksum, u64) {
     #[cfg(pagemove_test)]
     let _mark = crate::marker::Mark::copy_of(from);
     #[cfg(pagemove_test)]
-    if let Some(sum) = crate::posted::copy(from, to, sum) {
-        return sum;
+    if let Some(copied) = crate::posted::copy(from, to, sum) {
+        return copied;
     }
     let (from, to) = (words(from), words(to));
+    let mut last = 0;
     for n in 0..WORDS {
         // SAFETY: both are whole pages of ours, in the direct map or in the window of an
-        // aperture, which stays while their slots are taken. START may be written by a device this instant: a volatile read of an aligned word
-        // sees it before or after, and the commit then fails. END is known to
-        // nobody else.
-        let word = unsafe {
+        // aperture, which stays while their slots are taken. START may be written by a
+        // device this instant: a volatile read of an aligned word sees it before or after,
+        // and the commit then fails. END is known to nobody else.
+        last = unsafe {
             let word = from.add(n).read_volatile();
             to.add(n).write_volatile(word);
             word
         };
-        sum = sum.add(word);
+        sum = sum.add(last);
     }
-    sum
+    (sum, last)
 }
 
 impl KernelMachine<'_> {
@@ -184,6 +197,14 @@ impl Machine for KernelMachine<'_> {
             sum = sum.add(unsafe { words.add(n).read_volatile() });
         }
         sum
+    }
+
+    fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
+        match aperture::way_to(page) {
+            // A link that is up again shows what is there.
+            Some(way) => self.sum(page) == sum || way.was_cut(),
+            None => false,
+        }
     }
 
     fn back_off(&mut self, ns: u64) {

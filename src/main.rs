@@ -30,6 +30,8 @@ mod machine;
 mod marker;
 mod mms;
 mod mover;
+#[cfg(pagemove_test)]
+mod offers;
 mod order;
 mod page;
 mod pagemap;
@@ -53,6 +55,7 @@ mod used;
 mod verdict;
 mod vfio;
 mod vma;
+mod window;
 
 use kernel::debugfs;
 use kernel::prelude::*;
@@ -167,8 +170,12 @@ impl kernel::InPlaceModule for Pagemove {
             quarantine::init();
             session::init();
             aperture::init();
+            window::init();
             #[cfg(pagemove_test)]
-            posted::init();
+            {
+                posted::init();
+                offers::init();
+            }
             verdict::init();
         }
         cpu::try_at_load();

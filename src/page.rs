@@ -5,7 +5,7 @@
 //! unpinning a no-op. So such a page may be freed only when no `vfio_dma` can
 //! name it any more: see `reclaim.rs`.
 
-use crate::ffi;
+use crate::{ffi, window};
 use engine::PhysAddr;
 use kernel::prelude::*;
 
@@ -17,6 +17,8 @@ pub(crate) struct Tag {
 }
 
 const INDEX_BITS: u32 = 24;
+/// In `page->private`, above the tag: what was copied there may be wrong.
+const DOUBT: u64 = 1 << 63;
 
 impl Tag {
     pub(crate) fn pack(self) -> u64 {
@@ -31,7 +33,8 @@ impl Tag {
     }
 }
 
-/// A page that nothing maps yet, or nothing any more. Dropping it frees it.
+/// A page that nothing maps yet, or nothing any more. Dropping it frees it, or gives it back to
+/// its arena (`window.rs`).
 pub(crate) struct OwnedPage(*mut ffi::page);
 
 // SAFETY: the pointer is the only reference to the page; pages may be freed by
@@ -77,6 +80,16 @@ impl OwnedPage {
         Ok(Self(page))
     }
 
+    /// A page of an arena.
+    ///
+    /// # Safety
+    ///
+    /// `phys` is memory of an arena that nobody else has.
+    pub(crate) unsafe fn of_arena(phys: PhysAddr, tag: Tag) -> Result<Self> {
+        // SAFETY: only translates the number.
+        Self::adopt(unsafe { ffi::pagemove_phys_page(phys.0) }, tag)
+    }
+
     pub(crate) fn phys(&self) -> PhysAddr {
         // SAFETY: the page is ours and alive.
         PhysAddr(unsafe { ffi::pagemove_page_phys(self.0) })
@@ -109,6 +122,9 @@ impl OwnedPage {
 
 impl Drop for OwnedPage {
     fn drop(&mut self) {
+        if window::give_back(self.phys()) {
+            return;
+        }
         // SAFETY: by construction nothing reaches the page any more.
         unsafe { ffi::pagemove_page_free(self.0) };
     }
@@ -131,6 +147,33 @@ pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
     } else {
         Some(Tag::unpack(raw))
     }
+}
+
+/// What was copied to this page of ours, which is not mapped yet, may be wrong.
+pub(crate) fn doubt(phys: PhysAddr) {
+    // SAFETY: only translates the number; the result is checked.
+    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
+    if !page.is_null() {
+        // SAFETY: the page is END of the caller's move, so that nobody else changes its tag.
+        unsafe { ffi::pagemove_page_own(page, ffi::pagemove_page_tag(page) | DOUBT as kernel::ffi::c_ulong) };
+    }
+}
+
+/// Whether that is so. It is not any more: the page will be copied again.
+pub(crate) fn take_doubt(phys: PhysAddr) -> bool {
+    // SAFETY: only translates the number; the result is checked.
+    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
+    if page.is_null() {
+        return false;
+    }
+    // SAFETY: as above.
+    let raw = unsafe { ffi::pagemove_page_tag(page) } as u64;
+    if raw & DOUBT == 0 {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { ffi::pagemove_page_own(page, (raw & !DOUBT) as _) };
+    true
 }
 
 /// Whether `phys` is memory of this host, rather than of a device.

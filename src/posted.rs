@@ -34,18 +34,20 @@ pub(crate) unsafe fn init() {
     unsafe { POSTED.init() };
 }
 
-/// Copies a page, if that shall be delayed: its sum, or none.
-pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<Checksum> {
+/// Copies a page, if that shall be delayed: its sum and its last word, or none.
+pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(Checksum, u64)> {
     if !params::delays_stores() || page::is_memory(to) {
         return None;
     }
     let source = words(from);
+    let mut last = 0;
     let mut copy = KVec::with_capacity(WORDS, GFP_KERNEL).ok()?;
     for n in 0..WORDS {
         // SAFETY: a whole page of ours, as in `copy_page`.
         let word = unsafe { source.add(n).read_volatile() };
         sum = sum.add(word);
         copy.push(word, GFP_KERNEL).ok()?;
+        last = word;
     }
     let now = ffi::now();
     let mut posted = POSTED.lock();
@@ -53,7 +55,7 @@ pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<Ch
     let due = now.saturating_add(DELAY_NS);
     let copy = Posted { to, words: copy, due };
     posted.push(copy, GFP_KERNEL).ok()?;
-    Some(sum)
+    Some((sum, last))
 }
 
 /// All that is under way arrives.

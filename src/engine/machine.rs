@@ -84,6 +84,12 @@ pub trait Machine: Transfer {
     /// Sums a page, part by part in the order of [`Transfer::copy`].
     fn sum(&mut self, page: PhysAddr) -> Checksum;
 
+    /// Asked when a page has another sum than this, that of the copy: whether what was read is
+    /// not what is there, because the window that it is behind does not answer.
+    fn is_unreachable(&mut self, _page: PhysAddr, _sum: Checksum) -> bool {
+        false
+    }
+
     /// Waits for `ns` before the next attempt. Returns early if [`Self::stop`]
     /// has something to say.
     fn back_off(&mut self, ns: u64);

@@ -4,10 +4,7 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 
-/* Written in Rust: src/aperture.rs. */
-void *pagemove_aperture_probed(struct pci_dev *pdev, u32 bar, u64 first, u64 length,
-			       void *window);
-void pagemove_aperture_removed(void *owner);
+#include "link.h"
 
 struct pagemove_aperture {
 	void __iomem *window;
@@ -43,8 +40,15 @@ static int claim(struct pci_dev *pdev, struct pagemove_aperture *aperture)
 		return ret;
 	aperture->window = ioremap_wc(first, length);
 	if (aperture->window) {
-		aperture->owner = pagemove_aperture_probed(pdev, aperture->bar, first, length,
-							   (__force void *)aperture->window);
+		struct pagemove_aperture_setup setup = {
+			.pdev = pdev,
+			.number = aperture->bar,
+			.first = first,
+			.length = length,
+			.window = (__force void *)aperture->window,
+		};
+
+		aperture->owner = pagemove_aperture_add(&setup);
 		if (aperture->owner)
 			return 0;
 		iounmap(aperture->window);
@@ -53,7 +57,7 @@ static int claim(struct pci_dev *pdev, struct pagemove_aperture *aperture)
 	return -ENOMEM;
 }
 
-static int pagemove_aperture_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+static int aperture_bind(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct pagemove_aperture *aperture;
 	int ret;
@@ -76,12 +80,12 @@ static int pagemove_aperture_probe(struct pci_dev *pdev, const struct pci_device
 	return 0;
 }
 
-static void pagemove_aperture_remove(struct pci_dev *pdev)
+static void aperture_unbind(struct pci_dev *pdev)
 {
 	struct pagemove_aperture *aperture = pci_get_drvdata(pdev);
 
 	/* Returns when no page is there. */
-	pagemove_aperture_removed(aperture->owner);
+	pagemove_aperture_remove(aperture->owner);
 	iounmap(aperture->window);
 	pci_release_selected_regions(pdev, BIT(aperture->bar));
 	pci_disable_device(pdev);
@@ -90,8 +94,8 @@ static void pagemove_aperture_remove(struct pci_dev *pdev)
 /* No table of ids: for functions whose driver_override names it. */
 static struct pci_driver aperture_driver = {
 	.name	= "pagemove_aperture",
-	.probe	= pagemove_aperture_probe,
-	.remove	= pagemove_aperture_remove,
+	.probe	= aperture_bind,
+	.remove	= aperture_unbind,
 };
 
 int pagemove_register_aperture(void)

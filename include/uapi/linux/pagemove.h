@@ -47,14 +47,18 @@
  *  ESTALE         the IOVA maps a page of a region that was closed
  *  EBUSY          another call is moving this page, the page is offered to a
  *                 peer, the region was set up before, a helper still waits for a
- *                 device that did not answer, or another page is at this offset
- *                 of the aperture
+ *                 device that did not answer, another page is at this offset of
+ *                 the aperture, or pages are offered in the window, or are there
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
  *                 device is being closed: ask again
  *  ETIME          the deadline passed before every page was moved
  *  EINTR          a signal arrived before every page was moved or offered, or a
  *                 page was wanted
  *  ENOMEM         no memory, at the destination node or for the call itself
+ *  ENOLINK        the link to the peer is down, so that it can not be asked to
+ *                 leave the window
+ *  ETIMEDOUT      the peer does not answer
+ *  EREMOTEIO      the peer can not use the window
  *  ENOSPC         more than PAGEMOVE_MAX_VERDICTS verdicts
  *  EIO            verification found a lost write. The engine is disabled for
  *                 this IOMMU until the module is loaded again
@@ -90,6 +94,8 @@
 #define PAGEMOVE_IOC_ARRIVE		_IO(PAGEMOVE_IOC_TYPE, 0x0d)
 #define PAGEMOVE_IOC_RETRACT		_IO(PAGEMOVE_IOC_TYPE, 0x0e)
 #define PAGEMOVE_IOC_WANTED		_IO(PAGEMOVE_IOC_TYPE, 0x0f)
+#define PAGEMOVE_IOC_WINDOW_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x10)
+#define PAGEMOVE_IOC_WINDOW_SET		_IO(PAGEMOVE_IOC_TYPE, 0x11)
 #define PAGEMOVE_IOC_USED		_IO(PAGEMOVE_IOC_TYPE, 0x12)
 
 #define PAGEMOVE_PAGE_SIZE		4096
@@ -518,7 +524,8 @@ struct pagemove_verdict_list {
 
 /*
  * An aperture: a window in a BAR of a PCI function, bound to the driver
- * pagemove_aperture by its driver_override, through which other memory is reached.
+ * pagemove_aperture by its driver_override, through which other memory is reached;
+ * or a memory window of an NTB, which pagemove_ntb.ko found.
  */
 struct pagemove_aperture {
 	__u32 id;
@@ -526,12 +533,13 @@ struct pagemove_aperture {
 	__u16 segment;			/* PCI address of the function */
 	__u8 bus;
 	__u8 devfn;
-	__u32 bar;
+	__u32 bar;			/* with PAGEMOVE_APERTURE_LINK: number of the memory window */
 	__u64 length;			/* bytes */
 	__u64 pages;			/* pages that are there */
 };
 
 #define PAGEMOVE_APERTURE_UP		(1U << 0) /* the link is up */
+#define PAGEMOVE_APERTURE_LINK		(1U << 1) /* it is a memory window of an NTB */
 
 /* PAGEMOVE_IOC_APERTURE_LIST: every aperture. */
 struct pagemove_aperture_list {
@@ -615,6 +623,53 @@ struct pagemove_wanted {
 	__u32 __reserved;
 };
 #define PAGEMOVE_WANTED_SIZE_V0		48
+
+/*
+ * A window: a memory window of an NTB through which the peer sees memory of this
+ * host, and an aperture there. It shows an arena, memory that holds nothing but
+ * pages that are offered to the peer.
+ */
+struct pagemove_window {
+	__u32 id;
+	__u32 flags;			/* PAGEMOVE_WINDOW_* */
+	__u16 segment;			/* PCI address of the NTB */
+	__u8 bus;
+	__u8 devfn;
+	__u32 number;			/* of the memory window of the NTB */
+	__u64 largest;			/* bytes that it can show */
+	__u64 length;			/* bytes that it shows, 0: nothing */
+	__u64 offered;			/* pages of these that are offered to the peer */
+	__u64 kept;			/* pages of these that have arrived */
+	__s32 node;			/* NUMA node of what it shows, or -1 */
+	__u32 __reserved;		/* out: 0 */
+};
+
+#define PAGEMOVE_WINDOW_UP		(1U << 0) /* the link is up */
+
+/* PAGEMOVE_IOC_WINDOW_LIST: every window. */
+struct pagemove_window_list {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 entries;			/* pointer to struct pagemove_window[capacity] */
+	__u32 capacity;
+	__u32 count;			/* out: windows there are */
+};
+#define PAGEMOVE_WINDOW_LIST_SIZE_V0	24
+
+/*
+ * PAGEMOVE_IOC_WINDOW_SET: let a window show a new arena, or nothing, instead of
+ * what it shows. Needs CAP_SYS_ADMIN. While pages are offered there, or the peer
+ * has pages there: EBUSY, and nothing changes. Pages that have arrived there stay
+ * what they are.
+ */
+struct pagemove_window_set {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u32 id;
+	__s32 node;			/* NUMA node to take the arena from */
+	__u64 length;			/* bytes of the arena, a power of two; 0: show nothing */
+};
+#define PAGEMOVE_WINDOW_SET_SIZE_V0	24
 
 /*
  * The file of stored verdicts, in the firmware search path: this header, then the

@@ -50,7 +50,7 @@ pub(super) struct Bench {
     pub(super) clock: u64,
     pub(super) times: Times,
     pub(super) stop: Option<Stop>,
-    /// END can't be reached.
+    /// What is behind a window can't be reached.
     pub(super) unreachable: bool,
     /// How the next invalidations end, `None` never; all others well.
     pub(super) results: VecDeque<Option<InvalidateError>>,
@@ -221,6 +221,10 @@ impl Machine for Bench {
 
     fn sum(&mut self, page: PhysAddr) -> Checksum {
         self.words(page).iter().fold(Checksum::new(), |sum, word| sum.add(*word))
+    }
+
+    fn is_unreachable(&mut self, _: PhysAddr, _: Checksum) -> bool {
+        self.unreachable
     }
 
     fn back_off(&mut self, ns: u64) {

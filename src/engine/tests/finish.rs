@@ -123,6 +123,30 @@ fn a_write_that_reached_end_before_is_a_loss() {
     }
 }
 
+/// START reads differently after the commit, and its window does not answer or does.
+fn reads_differently(policy: &Policy, unreachable: bool) -> Moved {
+    let (_, moved) = moved(policy, SECOND, |bench| {
+        bench.words(start(0))[0] = 99;
+        bench.unreachable = unreachable;
+    });
+    moved
+}
+
+#[test]
+fn a_window_that_does_not_answer_is_no_loss() {
+    for policy in policies() {
+        assert_eq!(reads_differently(&policy, true).outcomes(), [Outcome::Moved, Outcome::Moved]);
+    }
+}
+
+/// Twin: it answers, so it is one.
+#[test]
+fn twin_a_window_that_answers_shows_a_loss() {
+    for policy in policies() {
+        assert_eq!(reads_differently(&policy, false).outcomes(), [Outcome::LostWrite, Outcome::Moved]);
+    }
+}
+
 #[test]
 fn an_entry_that_is_put_back_and_forth_is_a_loss() {
     for policy in policies() {

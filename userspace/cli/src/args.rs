@@ -70,6 +70,8 @@ pub enum Command {
     Stats(StatsArgs),
     /// Editors and helpers of the engine rtm, and the schedule that each pair has learned.
     Sessions,
+    /// What the other host sees of this one's memory through an NTB, and what it shall see.
+    Windows(WindowsArgs),
     /// What this host can do, and why not what it can not; needs no module.
     ///
     /// Finds out what pagemove needs of CPU, IOMMUs, devices and kernel, and says of
@@ -95,6 +97,23 @@ pub struct QueryArgs {
     /// Print every run of pages rather than the first ones (JSON always has all).
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct WindowsArgs {
+    /// Let this window show new memory, and nothing else.
+    #[arg(long, value_name = "ID", requires = "length")]
+    pub set: Option<u32>,
+
+    /// How much: a power of two; 0 for nothing.
+    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_offset, requires = "set")]
+    pub length: Option<u64>,
+
+    /// NUMA node to take it from.
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(i32).range(0..),
+          requires = "set", default_value = "0")]
+    pub node: i32,
 }
 
 #[derive(clap::Args, Debug)]

@@ -17,6 +17,7 @@ mod report;
 mod sessions;
 mod signals;
 mod stats;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::Resume(request) => migrate::resume(&control()?, request, args.json)?,
         Command::Receive(request) => migrate::receive(&control()?, request, args.json)?,
         Command::Sessions => sessions::run(&control()?, args.json)?,
+        Command::Windows(windows) => windows::run(&control()?, windows, args.json)?,
         // Answers without the module, too, and with exit codes of its own.
         Command::Probe(probe) => {
             return Ok(probe::run(probe, &args.device_file, args.json).into());

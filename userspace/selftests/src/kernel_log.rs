@@ -64,6 +64,11 @@ impl KernelLog {
         }
     }
 
+    /// How many lines since the last call have this text.
+    pub fn count(&mut self, text: &str) -> usize {
+        self.lines().iter().filter(|line| line.contains(text)).count()
+    }
+
     /// Fails with the first bad line since the last call.
     pub fn check(&mut self) -> Result<()> {
         let lines = self.lines();

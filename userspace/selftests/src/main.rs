@@ -54,6 +54,11 @@ const SUITES: &[Suite] = &[
         suites::migrate::main,
     ),
     (
+        "ntb",
+        "pages go through memory windows of an NTB, whose link may fail (argument: which part)",
+        suites::ntb::main,
+    ),
+    (
         "formats",
         "an IOMMU that can not do it is refused with the reason (argument: its format)",
         suites::formats::main,

@@ -76,6 +76,18 @@ pub fn load_stock(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A module that the test brought along.
+pub fn load_file(path: &Path) -> Result<()> {
+    let result = insert(path, "")?;
+    ensure!(
+        result.is_ok(),
+        "loading {}: {}",
+        path.display(),
+        std::io::Error::from_raw_os_error(result.unwrap_err())
+    );
+    Ok(())
+}
+
 fn pagemove_file() -> PathBuf {
     std::env::var_os("PAGEMOVE_KO").map_or_else(|| PathBuf::from("/pagemove.ko"), PathBuf::from)
 }

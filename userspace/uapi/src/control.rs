@@ -13,6 +13,7 @@ mod experiments;
 mod moves;
 mod offers;
 mod used;
+mod windows;
 
 pub use experiments::{ExperimentReport, ExperimentRequest};
 pub use moves::{MoveReport, MoveRequest};
@@ -87,6 +88,10 @@ unsafe impl Argument for Offer {}
 unsafe impl Argument for Offered {}
 // SAFETY: as above.
 unsafe impl Argument for Wanted {}
+// SAFETY: as above.
+unsafe impl Argument for WindowList {}
+// SAFETY: as above.
+unsafe impl Argument for WindowSet {}
 
 impl Control {
     /// Opens `/dev/pagemove`.

@@ -103,7 +103,8 @@ const ERRNOS: &[Errno] = &[
         name: "EBUSY",
         help: "another call is moving this page, the region was set up before, or a helper waits \
                for a device that does not answer: wait for the other call, open the device file \
-               anew, or remove the device",
+               anew, or remove the device. A window has pages that are offered, or the peer's are \
+               there: bring them home first",
     },
     Errno {
         number: libc::EAGAIN,
@@ -125,6 +126,22 @@ const ERRNOS: &[Errno] = &[
         name: "ENOMEM",
         help: "there is no free memory at the destination node or for the call itself: free some, \
                or choose another node",
+    },
+    Errno {
+        number: libc::ENOLINK,
+        name: "ENOLINK",
+        help: "the link to the peer is down, so that it can not be asked to leave the window: wait \
+               until it is up",
+    },
+    Errno {
+        number: libc::ETIMEDOUT,
+        name: "ETIMEDOUT",
+        help: "the peer does not answer: see whether pagemove_ntb is loaded and alive there",
+    },
+    Errno {
+        number: libc::EREMOTEIO,
+        name: "EREMOTEIO",
+        help: "the peer can not use the window: the kernel's log there says why",
     },
     Errno {
         number: libc::ENOSPC,

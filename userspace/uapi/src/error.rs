@@ -26,6 +26,8 @@ pub enum Call {
     Retract,
     Wanted,
     Used,
+    WindowList,
+    WindowSet,
 }
 
 impl Call {
@@ -49,6 +51,8 @@ impl Call {
             Call::Retract => "retract",
             Call::Wanted => "wanted",
             Call::Used => "used",
+            Call::WindowList => "window list",
+            Call::WindowSet => "window set",
         }
     }
 }

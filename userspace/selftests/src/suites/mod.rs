@@ -9,6 +9,7 @@ pub mod kill9;
 pub mod lifecycle;
 pub mod migrate;
 pub mod offers;
+pub mod ntb;
 pub mod probe;
 pub mod qemu;
 pub mod qualify;

@@ -325,6 +325,43 @@ pub fn structs() -> Vec<Structure> {
             }
         ),
         structure!(
+            "pagemove_window",
+            Window {
+                id,
+                flags,
+                segment,
+                bus,
+                devfn,
+                number,
+                largest,
+                length,
+                offered,
+                kept,
+                node,
+                reserved,
+            }
+        ),
+        structure!(
+            "pagemove_window_list",
+            WindowList {
+                size,
+                flags,
+                entries,
+                capacity,
+                count
+            }
+        ),
+        structure!(
+            "pagemove_window_set",
+            WindowSet {
+                size,
+                flags,
+                id,
+                node,
+                length
+            }
+        ),
+        structure!(
             "pagemove_experiment",
             Experiment {
                 size,
@@ -402,6 +439,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_RETRACT,
         IOC_WANTED,
         IOC_USED,
+        IOC_WINDOW_LIST,
+        IOC_WINDOW_SET,
         PAGE_SIZE,
         MAX_REGION_BYTES,
         MAX_MOVE_PAGES,
@@ -526,6 +565,10 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         USED_CLEAR,
         OFFERED_SIZE_V0,
         WANTED_SIZE_V0,
+        APERTURE_LINK,
+        WINDOW_UP,
+        WINDOW_LIST_SIZE_V0,
+        WINDOW_SET_SIZE_V0,
         VERDICT_MAGIC,
     ];
     constants.push(("DEVICE", Value::Text(DEVICE)));

@@ -156,6 +156,12 @@ fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
         let file = module::extra::build(setup.place, setup.root()?, EXTRA_MODULES, name)?;
         job.files.push((file, format!("{name}.ko")));
     }
+    if guest.ntb {
+        job.files.extend(setup.ntb()?.iter().map(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (file.clone(), name)
+        }));
+    }
     if guest.qemu {
         job.archives.push(setup.guest_qemu()?.clone());
     }

@@ -24,6 +24,7 @@ pub struct Setup<'a> {
     programs: Once<Vec<PathBuf>>,
     qemu: Once<PathBuf>,
     rtm: Once<PathBuf>,
+    ntb: Once<Vec<PathBuf>>,
     accel: Once<Accel>,
 }
 
@@ -31,8 +32,8 @@ impl<'a> Setup<'a> {
     pub fn new(place: &'a Place) -> Result<Self> {
         let profiles = Profiles::read(&place.tests().join("profiles.toml"))?;
         let (root, ship, test) = Default::default();
-        let (programs, qemu, rtm, accel) = Default::default();
-        Ok(Self { place, profiles, root, ship, test, programs, qemu, rtm, accel })
+        let (programs, qemu, rtm, ntb, accel) = Default::default();
+        Ok(Self { place, profiles, root, ship, test, programs, qemu, rtm, ntb, accel })
     }
 
     pub fn root(&self) -> Result<&BuildRoot> {
@@ -65,6 +66,15 @@ impl<'a> Setup<'a> {
     /// The emulation of hardware transactions, a plugin for QEMU.
     pub fn rtm(&self) -> Result<&PathBuf> {
         once(&self.rtm, || module::rtm::build(self.place, self.root()?))
+    }
+
+    /// An NTB's stand-in, the kernel's core and our client: modules.
+    pub fn ntb(&self) -> Result<&[PathBuf]> {
+        let made = once(&self.ntb, || {
+            self.module(Variant::Ship)?;
+            module::ntb::build(self.place, self.root()?)
+        });
+        Ok(made?)
     }
 
     pub fn accel(&self) -> Result<Accel> {

@@ -81,6 +81,9 @@ pub struct Guest {
     pub corrupts: bool,
     /// A module of tests/rtm-emulation/test to put into the VM, as /NAME.ko.
     pub extra_module: Option<String>,
+    /// Put ntb.ko, pagemove_test_ntb.ko and pagemove_ntb.ko into the VM, in /.
+    #[serde(default)]
+    pub ntb: bool,
     /// Emulate hardware transactions.
     #[serde(default)]
     pub rtm: bool,

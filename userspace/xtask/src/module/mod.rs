@@ -3,6 +3,7 @@
 
 pub mod extra;
 pub mod kdir;
+pub mod ntb;
 pub mod rtm;
 pub mod sign;
 mod sync;

@@ -23,7 +23,8 @@ pub struct Disk {
 #[serde(deny_unknown_fields)]
 pub struct Window {
     pub mib: u64,
-    /// Memory back ends that all are this file; a device names one as its `memdev`.
+    /// Memory back ends that all are this file; a device names one as its `memdev`. `memN` is
+    /// the memory of node N.
     pub ids: Vec<String>,
 }
 

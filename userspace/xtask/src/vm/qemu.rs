@@ -67,10 +67,12 @@ fn machine(profile: &Profile, ram: Option<&SharedRam>) -> Vec<String> {
     for (node, mib) in profile.nodes.iter().enumerate() {
         let id = format!("mem{node}");
         let object = match ram {
-            Some(ram) => ram_file(&id, ram),
-            None => format!("memory-backend-ram,id={id},size={mib}M"),
+            Some(ram) => Some(ram_file(&id, ram)),
+            // A window may be the node's memory, so that a device shows it.
+            None if profile.windows.iter().any(|window| window.ids.contains(&id)) => None,
+            None => Some(format!("memory-backend-ram,id={id},size={mib}M")),
         };
-        args.extend(["-object".into(), object]);
+        args.extend(object.into_iter().flat_map(|object| ["-object".into(), object]));
         args.extend(["-numa".into(), format!("node,nodeid={node},memdev=mem{node}")]);
     }
     let nodes = profile.nodes.len() as u32;

@@ -90,6 +90,11 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
             uapi::IOC_APERTURE_LIST,
             uapi::APERTURE_LIST_SIZE_V0,
         ),
+        Call::zeroes(
+            "window list",
+            uapi::IOC_WINDOW_LIST,
+            uapi::WINDOW_LIST_SIZE_V0,
+        ),
         Call::new(
             "verdict set",
             uapi::IOC_VERDICT_SET,

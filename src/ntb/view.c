@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Memory windows of the peer: apertures of this host. */
+#include <linux/io.h>
+
+#include "../shim/link.h"
+#include "bridge.h"
+
+static bool is_up(void *context)
+{
+	struct view *view = context;
+
+	return bridge_answers(view->bridge);
+}
+
+/* Ends the aperture, unless pages are there. */
+static u32 take_down(struct view *view)
+{
+	struct bridge *bridge = view->bridge;
+	void *aperture = view->aperture;
+
+	if (!aperture)
+		return ANSWER_OK;
+	if (!pagemove_aperture_vacate(aperture))
+		return ANSWER_BUSY;
+	view_remove(view);
+	dev_dbg(&bridge->ntb->dev, "window %d of the peer is gone\n", view->n);
+	return ANSWER_OK;
+}
+
+static u32 put_up(struct view *view, phys_addr_t first, u64 length)
+{
+	struct bridge *bridge = view->bridge;
+	struct pagemove_aperture_setup setup = {
+		.pdev = bridge->ntb->pdev,
+		.number = view->n,
+		.first = first,
+		.length = length,
+		.is_up = is_up,
+		.context = view,
+	};
+	void *aperture;
+
+	view->window = ioremap_wc(first, length);
+	if (!view->window)
+		return ANSWER_FAILED;
+	setup.window = (__force void *)view->window;
+	aperture = pagemove_aperture_add(&setup);
+	if (!aperture) {
+		iounmap(view->window);
+		return ANSWER_FAILED;
+	}
+	view->first = first;
+	view->length = length;
+	spin_lock_irq(&bridge->lock);
+	view->aperture = aperture;
+	spin_unlock_irq(&bridge->lock);
+	return ANSWER_OK;
+}
+
+/* The peer's window shows this many pages now. */
+static u32 change(struct view *view, u32 pages)
+{
+	struct bridge *bridge = view->bridge;
+	u64 length = (u64)pages << PAGE_SHIFT;
+	resource_size_t size;
+	phys_addr_t first;
+	u32 answer;
+
+	if (bridge->ending)
+		return view->aperture ? ANSWER_BUSY : pages ? ANSWER_FAILED : ANSWER_OK;
+	if (!pages)
+		return take_down(view);
+	if (ntb_peer_mw_get_addr(bridge->ntb, view->n, &first, &size) || size < length) {
+		dev_err(&bridge->ntb->dev, "window %d of the peer has no place here\n", view->n);
+		return ANSWER_FAILED;
+	}
+	/* It was asked for and is kept: nothing has changed. */
+	if (view->aperture && view->first == first && view->length == length)
+		return ANSWER_OK;
+	answer = take_down(view);
+	return answer == ANSWER_OK ? put_up(view, first, length) : answer;
+}
+
+/* Reads what the peer has said of this window, if that is new. */
+void view_look(struct view *view)
+{
+	struct ntb_dev *ntb = view->bridge->ntb;
+	u32 number = ntb_spad_read(ntb, PAD_NUMBER(view->n));
+	u32 answer;
+
+	if (!number || number == view->seen || ntb_spad_read(ntb, PAD_MAGIC) != MAGIC)
+		return;
+	answer = change(view, ntb_spad_read(ntb, PAD_PAGES(view->n)));
+	view->seen = number;
+	bridge_write(view->bridge, PAD_ANSWER(view->n), number << 2 | answer);
+	bridge_ring(view->bridge);
+}
+
+/* From any context, with bridge->lock. */
+void view_unlinked(struct view *view)
+{
+	if (view->aperture)
+		pagemove_aperture_unlinked(view->aperture);
+}
+
+/* Returns when no page is there. */
+void view_remove(struct view *view)
+{
+	struct bridge *bridge = view->bridge;
+	void *aperture = view->aperture;
+
+	if (!aperture)
+		return;
+	/* Link events are told to it until the last page is home. */
+	pagemove_aperture_await(aperture);
+	spin_lock_irq(&bridge->lock);
+	view->aperture = NULL;
+	spin_unlock_irq(&bridge->lock);
+	pagemove_aperture_remove(aperture);
+	iounmap(view->window);
+}

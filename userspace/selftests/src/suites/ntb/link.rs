@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The link goes down in the middle of a batch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use pagemove_uapi::{
+    Control, PageResult, ABORT_APERTURE, APERTURE_UP, PAGE_ABORTED, PAGE_MOVED, PAGE_NOT_TRIED,
+    PLACE_APERTURE,
+};
+
+use super::bridge::cut_cable;
+use super::uevents::Uevents;
+use super::{case, Case, State, PAGE, PAGES};
+use crate::bench;
+use crate::kernel_log::KernelLog;
+
+/// When the cable is cut: with so many slots taken. Those of the last batch may be empty.
+const TAKEN_BEFORE: u64 = 160;
+const BATCH: u64 = 64;
+/// No other call may take longer meanwhile.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Nor may the move itself: it tries each page that is left.
+const LONGEST_MOVE: Duration = Duration::from_secs(10);
+
+pub fn cases() -> Vec<Case<State>> {
+    vec![
+        case("512 pages, the link goes down in between: those that are there are listed, the others are aborted and intact", cut_in_between),
+        case("the link is up again: the others go there, and all come home", up_again),
+    ]
+}
+
+fn offset(page: usize) -> u64 {
+    // 7 has no factor in common with the 1024 slots.
+    (page as u64 * 7) % 1024 * PAGE
+}
+
+/// Cuts the cable when some pages are there. Says how long the longest call took that others
+/// made meanwhile.
+fn cutter(id: u32, over: &AtomicBool) -> Result<Duration> {
+    let control = Control::open()?;
+    let mut longest = Duration::ZERO;
+    let mut cut = false;
+    while !over.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        let apertures = control.aperture_list()?;
+        control.window_list()?;
+        longest = longest.max(start.elapsed());
+        let pages = apertures.iter().find(|a| a.id == id).map_or(0, |a| a.pages);
+        if !cut && pages >= TAKEN_BEFORE {
+            cut_cable(true)?;
+            cut = true;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    ensure!(cut, "all was over before {TAKEN_BEFORE} pages were there");
+    Ok(longest)
+}
+
+fn cut_in_between(state: &mut State) -> Result<()> {
+    let id = state.shown(0)?;
+    let mut log = KernelLog::from_now()?;
+    let mut uevents = Uevents::listen()?;
+    state.fill(0, PAGES, 6)?;
+    let targets: Vec<u64> = (0..PAGES).map(offset).collect();
+    let over = AtomicBool::new(false);
+    let start = Instant::now();
+    let (tried, longest) = thread::scope(|scope| {
+        let cutter = scope.spawn(|| cutter(id, &over));
+        let tried = state.try_out(0, id, &targets);
+        let took = start.elapsed();
+        over.store(true, Ordering::Relaxed);
+        let longest = cutter.join().expect("the thread does not panic");
+        longest.map(|longest| (tried, (longest, took)))
+    })?;
+    let (report, results) = tried?;
+    crate::tap::diagnostic(&format!(
+        "{} of {PAGES} pages moved, {} aborted attempts; the call took {:?}, the longest other call {:?}",
+        report.pages_moved,
+        report.aborts.iter().sum::<u64>(),
+        longest.1,
+        longest.0
+    ));
+    let split = is_split(state, id, &results);
+    let said = down_and_up(state, &mut log, &mut uevents);
+    ensure!(report.error.is_none(), "{}", bench::describe(&report));
+    ensure!(longest.0 < LONGEST && longest.1 < LONGEST_MOVE, "a call took {longest:?}");
+    split?;
+    said?;
+    log.check()
+}
+
+/// What is said of the link, once for each port. It is up afterwards.
+fn down_and_up(state: &State, log: &mut KernelLog, uevents: &mut Uevents) -> Result<()> {
+    let down = state.bridge()?.cut(true);
+    let flags = state.bridge()?.aperture(0)?.flags;
+    let down_said = (log.count("link down"), uevents.count("PAGEMOVE_LINK=down"));
+    state.bridge()?.cut(false)?;
+    down?;
+    ensure!(flags & APERTURE_UP == 0, "the aperture is up");
+    let up_said = (log.count("link up"), uevents.count("PAGEMOVE_LINK=up"));
+    ensure!(
+        (down_said, up_said) == ((2, 2), (2, 2)),
+        "log and uevents say {down_said:?} times that the link is down, {up_said:?} times that it is up"
+    );
+    Ok(())
+}
+
+/// Some are there, and the others are as if nothing had been tried.
+fn is_split(state: &mut State, id: u32, results: &[PageResult]) -> Result<()> {
+    let mut there = 0;
+    for (page, result) in results.iter().enumerate() {
+        match (result.outcome, result.abort) {
+            (PAGE_MOVED, _) => {
+                there += 1;
+                state.is_at(page, PLACE_APERTURE, id as i32)?;
+            }
+            (PAGE_ABORTED, ABORT_APERTURE) => state.is_home(page, 6)?,
+            (PAGE_NOT_TRIED, _) => state.is_home(page, 6)?,
+            other => anyhow::bail!("page {page}: outcome and cause {other:?}"),
+        }
+    }
+    ensure!(there >= TAKEN_BEFORE - BATCH && there < PAGES as u64, "{there} pages were moved");
+    let aborted = results.iter().filter(|result| result.outcome == PAGE_ABORTED).count();
+    ensure!(aborted > 0, "no page was aborted");
+    state.pages_there(0, there)
+}
+
+fn up_again(state: &mut State) -> Result<()> {
+    let here = state.rig()?.nodes.here;
+    for page in 0..PAGES {
+        let place = state.rig()?.place_of(page)?;
+        if place.number == here && place.kind != PLACE_APERTURE {
+            state.out(page, 0, &[offset(page)])?;
+        }
+    }
+    state.pages_there(0, PAGES as u64)?;
+    for page in 0..PAGES {
+        let bridge = state.bridge()?;
+        bridge.has(bridge.shown(0)?, offset(page), page, 6)?;
+    }
+    state.home(0, PAGES)?;
+    state.pages_there(0, 0)?;
+    (0..PAGES).try_for_each(|page| state.is_home(page, 6))
+}
