@@ -118,6 +118,10 @@ pub const REASON_OFFERED: u32 = 31;
 pub const REASON_ELSEWHERE: u32 = 32;
 /// the IOVA maps another page than the call says
 pub const REASON_OTHER_PAGE: u32 = 33;
+/// there is no window with this number, or it shows nothing: see PAGEMOVE_IOC_WINDOW_SET
+pub const REASON_NO_WINDOW: u32 = 34;
+/// the page exists in memory that the window does not show: offer pages that nobody has touched
+pub const REASON_NOT_IN_WINDOW: u32 = 35;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set

@@ -53,6 +53,10 @@ pub(crate) enum Refusal {
     Elsewhere,
     /// It is not the page that the call names.
     OtherPage,
+    /// No window has the number, or it shows nothing.
+    NoWindow,
+    /// The window does not show the page.
+    NotInWindow,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -99,6 +103,8 @@ impl Refusal {
             Self::Offered => abi::REASON_OFFERED,
             Self::Elsewhere => abi::REASON_ELSEWHERE,
             Self::OtherPage => abi::REASON_OTHER_PAGE,
+            Self::NoWindow => abi::REASON_NO_WINDOW,
+            Self::NotInWindow => abi::REASON_NOT_IN_WINDOW,
             Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => {
                 abi::REASON_NONE
             }
@@ -119,12 +125,12 @@ impl Refusal {
             | Self::Tsc
             | Self::NoPin
             | Self::Encrypted => errno::eopnotsupp(),
-            Self::Cpus | Self::NoAperture | Self::NoSlot => EINVAL,
+            Self::Cpus | Self::NoAperture | Self::NoSlot | Self::NoWindow => EINVAL,
             Self::NotScratch => EACCES,
             Self::SharedDomain | Self::SharedPage => EXDEV,
             Self::Disabled | Self::LostWrite => EIO,
             Self::NotMapped | Self::NoVaddr => ENOENT,
-            Self::NotRegion | Self::Elsewhere | Self::OtherPage => errno::eaddrnotavail(),
+            Self::NotRegion | Self::Elsewhere | Self::NotInWindow | Self::OtherPage => errno::eaddrnotavail(),
             Self::ClosedRegion => errno::estale(),
             Self::Busy | Self::Offered | Self::Stuck | Self::SlotTaken => EBUSY,
             Self::Unmapping => EAGAIN,

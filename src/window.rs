@@ -17,8 +17,9 @@
 //!
 //! # Lock order
 //!
-//! [`Window::setting`], under which the link's driver is asked to program the window (that may
-//! take seconds), [`Window::state`], [`ARENAS`], [`Arena::pages`].
+//! A region's, below which a page is taken, kept and offered again; [`Window::setting`], under
+//! which the link's driver is asked to program the window (that may take seconds);
+//! [`Window::state`], [`ARENAS`], [`Arena::pages`].
 
 use crate::page::{OwnedPage, Tag};
 use crate::{abi, ffi};
@@ -92,6 +93,8 @@ enum Use {
 
 struct Pages {
     uses: KVVec<Use>,
+    /// Where to look for a free one first.
+    next: usize,
     offered: u64,
     kept: u64,
     hidden: bool,
@@ -150,7 +153,6 @@ pub(crate) fn set(id: u32, length: u64, node: i32) -> Result {
 /// A zeroed page that the peer sees in this window, and its offset there. It is the peer's to
 /// write until it is dropped or [`keep`] is called. EINVAL: the window shows nothing. EBUSY: it
 /// is being set. ENOMEM: all of it is taken.
-#[cfg_attr(not(pagemove_test), allow(dead_code))] // The ioctl that offers pages is to come.
 pub(crate) fn take(id: u32, tag: Tag) -> Result<(OwnedPage, u64)> {
     let window = by_id(id).ok_or(EINVAL)?;
     let state = window.state.lock();
@@ -161,9 +163,22 @@ pub(crate) fn take(id: u32, tag: Tag) -> Result<(OwnedPage, u64)> {
     arena.ok_or(EINVAL)?.take(tag)
 }
 
+/// The peer may write a page that is in use, if this window shows it: its offset there. Until
+/// [`keep`] the window stays as it is.
+pub(crate) fn offer_again(id: u32, phys: PhysAddr) -> Option<u64> {
+    let window = by_id(id)?;
+    let state = window.state.lock();
+    let arena = state.arena.as_ref().filter(|_| !state.changing && !state.ending)?;
+    let offset = phys.0.checked_sub(arena.first.0)?;
+    if offset >= arena.length() {
+        return None;
+    }
+    arena.change((offset >> PAGE_SHIFT) as usize, Use::Offered);
+    Some(offset)
+}
+
 /// The peer has moved a page to the one at `phys`, and is done with it. Nothing, if that is
 /// no page of an arena.
-#[cfg_attr(not(pagemove_test), allow(dead_code))] // As above.
 pub(crate) fn keep(phys: PhysAddr) {
     if let Some((arena, at)) = find(phys) {
         arena.change(at, Use::Kept);
@@ -214,6 +229,7 @@ impl Arena {
                 node,
                 pages <- new_mutex!(Pages {
                     uses,
+                    next: 0,
                     offered: 0,
                     kept: 0,
                     hidden: false,
@@ -234,7 +250,7 @@ impl Arena {
 
     fn take(&self, tag: Tag) -> Result<(OwnedPage, u64)> {
         let mut pages = self.pages.lock();
-        let at = pages.uses.iter().position(|page| *page == Use::Free).ok_or(ENOMEM)?;
+        let at = pages.find_free().ok_or(ENOMEM)?;
         let offset = (at as u64) << PAGE_SHIFT;
         let phys = PhysAddr(self.first.0.wrapping_add(offset));
         // SAFETY: a page of ours that nobody else has. The peer may have written to it.
@@ -275,6 +291,24 @@ impl Arena {
 }
 
 impl Pages {
+    /// A free page, far from the one before: pages that VFIO maps one after another would else
+    /// become one large leaf, in which none can be moved. The steps are odd and so come by every
+    /// page of an arena, whose number is a power of two.
+    fn find_free(&mut self) -> Option<usize> {
+        let count = self.uses.len();
+        let step = (count / 2).wrapping_add(count / 8) | 1;
+        let mut at = self.next;
+        for _ in 0..count {
+            let here = at % count.max(1);
+            at = here.wrapping_add(step);
+            if self.uses.get(here) == Some(&Use::Free) {
+                self.next = at;
+                return Some(here);
+            }
+        }
+        None
+    }
+
     fn set(&mut self, at: usize, to: Use) {
         let Some(page) = self.uses.get_mut(at) else {
             return;

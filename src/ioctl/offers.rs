@@ -27,8 +27,7 @@ fn offer_span(args: &mut abi::Offer) -> Result {
     if args.flags & !abi::OFFER_AWAIT != 0 {
         return Err(errno::eopnotsupp());
     }
-    // No local window exists.
-    if args.reserved != 0 || args.window != 0 {
+    if args.reserved != 0 {
         return Err(EINVAL);
     }
     let (first, pages) = span_of(args.offset, args.length)?;
@@ -62,10 +61,10 @@ fn offer_span(args: &mut abi::Offer) -> Result {
 }
 
 fn offer_page(region: &Region, index: u64, awaited: bool, args: &mut abi::Offer) -> Result<u64> {
-    match region.offer(index, awaited) {
-        Ok((page, new)) => {
+    match region.offer(index, args.window.checked_sub(1), awaited) {
+        Ok((target, new)) => {
             args.pages = args.pages.saturating_add(u64::from(new));
-            Ok(page.0)
+            Ok(target)
         }
         Err(refusal) => {
             args.reason = refusal.reason();

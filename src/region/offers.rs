@@ -19,7 +19,7 @@ use crate::page::{self, OwnedPage, Tag};
 use crate::pagemap::Entry;
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
-use crate::abi;
+use crate::{abi, window};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::{PhysAddr, PAGE_SHIFT};
 use kernel::prelude::*;
@@ -78,9 +78,18 @@ impl Region {
         self.inner.lock().length
     }
 
-    /// Offers the page at `index`, which is made if there is none. Says where it is and whether
-    /// it was not offered before.
-    pub(crate) fn offer(&self, index: u64, awaited: bool) -> Result<(PhysAddr, bool), Refusal> {
+    /// Offers the page at `index`, which is made if there is none, in a window or, with none, by
+    /// its physical address. Says where the peer finds it and whether it was not offered before.
+    pub(crate) fn offer(
+        &self,
+        index: u64,
+        window: Option<u32>,
+        awaited: bool,
+    ) -> Result<(u64, bool), Refusal> {
+        let tag = Tag {
+            region: self.id,
+            index,
+        };
         let mut fresh: Option<OwnedPage> = None;
         loop {
             let mut inner = self.inner.lock();
@@ -89,8 +98,20 @@ impl Region {
             }
             let entry = inner.map.get(index);
             if let Some(page) = entry.page() {
-                let new = inner.offer(index, entry, page, awaited)?;
-                return Ok((page, new));
+                let target = match window {
+                    None => page.0,
+                    Some(id) => window::offer_again(id, page).ok_or(Refusal::NotInWindow)?,
+                };
+                let offered = inner.offer(index, entry, page, awaited);
+                if offered.is_err() && window.is_some() {
+                    window::keep(page);
+                }
+                return Ok((target, offered?));
+            }
+            if let Some(id) = window {
+                let (page, _) = window::take(id, tag).map_err(no_page)?;
+                inner.install(index, page).map_err(|_| Refusal::NoMemory)?;
+                continue;
             }
             let (node, neighbours) = (inner.node, inner.neighbours(index));
             match fresh.take() {
@@ -99,10 +120,6 @@ impl Region {
                 }
                 rejected => {
                     drop(inner);
-                    let tag = Tag {
-                        region: self.id,
-                        index,
-                    };
                     let page = OwnedPage::at_node_or_near(node, tag);
                     // After the next page was taken, so that the allocator can't give it again.
                     drop(rejected);
@@ -172,6 +189,17 @@ impl Region {
     }
 }
 
+/// What [`window::take`] says.
+fn no_page(error: Error) -> Refusal {
+    if error == EINVAL {
+        Refusal::NoWindow
+    } else if error == EBUSY {
+        Refusal::Busy
+    } else {
+        Refusal::NoMemory
+    }
+}
+
 impl Inner {
     fn offer(
         &mut self,
@@ -204,6 +232,9 @@ impl Inner {
             }
             Ending::Offer if entry.is_offered() => {
                 self.map.set(index, entry.offered(false).awaited(false));
+                if let Some(page) = entry.page() {
+                    window::keep(page);
+                }
                 self.offered = self.offered.saturating_sub(1);
                 stats::sub(Counter::OfferedPages, 1);
                 true

@@ -43,7 +43,7 @@
  *  ENOENT         the IOVA is not mapped, or no region has this id
  *  EADDRNOTAVAIL  the IOVA maps memory that is not a page of a region, or not
  *                 the page that the call names; a page that lives in an
- *                 aperture can not be offered
+ *                 aperture, or that the window does not show, can not be offered
  *  ESTALE         the IOVA maps a page of a region that was closed
  *  EBUSY          another call is moving this page, the page is offered to a
  *                 peer, the region was set up before, a helper still waits for a
@@ -155,6 +155,8 @@
 #define PAGEMOVE_REASON_OFFERED		31 /* the page is offered to a peer, which may write it: see PAGEMOVE_IOC_OFFER */
 #define PAGEMOVE_REASON_ELSEWHERE	32 /* the page lives in an aperture, so that its memory is not this host's to offer */
 #define PAGEMOVE_REASON_OTHER_PAGE	33 /* the IOVA maps another page than the call says */
+#define PAGEMOVE_REASON_NO_WINDOW	34 /* there is no window with this number, or it shows nothing: see PAGEMOVE_IOC_WINDOW_SET */
+#define PAGEMOVE_REASON_NOT_IN_WINDOW	35 /* the page exists in memory that the window does not show: offer pages that nobody has touched */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -564,7 +566,8 @@ struct pagemove_aperture_list {
 
 /*
  * PAGEMOVE_IOC_OFFER: offer the pages of [offset, offset + length) of a region.
- * Pages that do not exist are allocated. A page that is offered already stays as
+ * Pages that do not exist are allocated; in a window's arena, if one is named,
+ * which then can not be used for pages that exist elsewhere. A page that is offered already stays as
  * it is, and its target is told again. A page that can not be offered ends the
  * call with an errno and a reason; pages before it are offered.
  */
@@ -572,7 +575,7 @@ struct pagemove_offer {
 	__u32 size;
 	__u32 flags;			/* PAGEMOVE_OFFER_* */
 	__u32 region;			/* its id */
-	__u32 window;			/* 0: the peer's aperture shows the memory of this host from physical address 0 */
+	__u32 window;			/* 1 + the window that shows them; 0: the peer's aperture shows all memory of this host from physical address 0 */
 	__u64 offset;			/* bytes, a multiple of 4096 */
 	__u64 length;			/* bytes, a multiple of 4096 */
 	__u64 targets;			/* pointer to __u64[length / 4096]: out: for each page its offset in the peer's aperture in bytes */

@@ -189,4 +189,15 @@ pub const REASONS: &[Text] = &[
         "the IOVA maps another page than the call names: give the region and offset that the \
          device has mapped there",
     ),
+    text(
+        REASON_NO_WINDOW,
+        "no-window",
+        "there is no window with this number, or it shows nothing: see pagemove windows",
+    ),
+    text(
+        REASON_NOT_IN_WINDOW,
+        "not-in-window",
+        "the page exists in memory that the window does not show: offer pages that nobody has \
+         touched yet",
+    ),
 ];

@@ -487,6 +487,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_OFFERED,
         REASON_ELSEWHERE,
         REASON_OTHER_PAGE,
+        REASON_NO_WINDOW,
+        REASON_NOT_IN_WINDOW,
         ABORT_ACCESSED,
         ABORT_DIRTY,
         ABORT_PTE_CHANGED,

@@ -6,6 +6,7 @@ mod bridge;
 mod dark;
 mod link;
 mod moves;
+mod offers;
 mod program;
 mod uevents;
 mod unload;
@@ -37,7 +38,7 @@ struct State {
 /// for a build for tests, which offers pages to nobody.
 pub fn main(args: &[String]) -> ExitCode {
     let cases = match args.first().map(String::as_str) {
-        None => [moves::cases(), program::cases(), link::cases(), dark::cases(), unload::cases()]
+        None => [moves::cases(), program::cases(), offers::cases(), link::cases(), dark::cases(), unload::cases()]
             .into_iter()
             .flatten()
             .collect(),
