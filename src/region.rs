@@ -427,8 +427,6 @@ impl Region {
         }
         let map = core::mem::replace(&mut inner.map, PageMap::new());
         inner.mms = KVec::new();
-        stats::sub(Counter::RegionPages, inner.pages);
-        inner.pages = 0;
         drop(inner);
         for (n, page) in map.iter().filter_map(Entry::page).enumerate() {
             // SAFETY: the region is closed, so that no process maps it; no move
@@ -440,6 +438,9 @@ impl Region {
                 ffi::yield_cpu();
             }
         }
+        // Whoever waits for this finds the memory free.
+        let pages = core::mem::replace(&mut self.inner.lock().pages, 0);
+        stats::sub(Counter::RegionPages, pages);
         true
     }
 
