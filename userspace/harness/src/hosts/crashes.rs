@@ -44,6 +44,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// What the rounds have seen.
 #[derive(Default)]
 struct Seen {
+    rounds: usize,
     in_the_middle: usize,
     resumed: usize,
     brought_back: usize,
@@ -69,7 +70,7 @@ impl<'a> Rounds<'a> {
                 tap.test(true, &format!("{victim:?}, point {point}: {line}"));
             }
         }
-        let Seen { in_the_middle, resumed, brought_back } = self.seen;
+        let Seen { in_the_middle, resumed, brought_back, .. } = self.seen;
         tap.test(
             in_the_middle >= points && resumed > 0 && brought_back > 0,
             &format!("{in_the_middle} ended with pages on both hosts; {resumed} resumed, {brought_back} brought home"),
@@ -93,7 +94,8 @@ impl<'a> Rounds<'a> {
         let copies = self.scene.account()?;
         let on_b = copies.iter().filter(|copy| **copy == Copy::B).count();
         self.seen.in_the_middle += usize::from(on_b > 0 && on_b < copies.len());
-        let back = self.random.below(2) == 0;
+        self.seen.rounds += 1;
+        let back = self.seen.rounds.is_multiple_of(2);
         self.scene.receive(&[])?;
         let agent = match back {
             true => self.scene.migration.back()?,

@@ -37,7 +37,7 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
         verdict,
         ..Default::default()
     };
-    let mut templates = of_offers();
+    let mut templates = of_offers(bench.region.id);
     let answer = Box::leak(Box::new(0u8));
     let used = uapi::Used {
         segment: moving.segment,
@@ -107,14 +107,18 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
     templates
 }
 
-/// Calls about a page of a region that stays, so that the bench's stays as it is.
-fn of_offers() -> Vec<Call> {
-    let Ok(control) = Control::open() else {
-        return Vec::new();
-    };
-    let control = Box::leak(Box::new(control));
+fn first_unknown_flag(call: &str) -> u32 {
+    match call {
+        "move" => 5,
+        "offer" | "used" => 1,
+        _ => 0,
+    }
+}
+
+/// Calls about a page of the bench's region: in this order, so that it is not offered any more
+/// when another moves it.
+fn of_offers(region: u32) -> Vec<Call> {
     let page = PAGE_SIZE as u64;
-    let region = control.region_setup(page, None).unwrap_or(u32::MAX);
     let target = Box::leak(Box::new(0u64));
     let offer = uapi::Offer {
         region,
@@ -205,7 +209,7 @@ fn of_call(call: Call) -> Vec<Case<State>> {
         pointed(&call, "an address that nothing has", 0x10_0000),
     ];
     if call.has_flags {
-        for bit in [if call.name == "move" { 5 } else { 0 }, 31] {
+        for bit in [first_unknown_flag(call.name), 31] {
             let flagged = call.clone().with_flag(1 << bit);
             let name = format!("{}: unknown flag {bit}: EOPNOTSUPP", call.name);
             cases.push(case(name, move |_| try_call(&flagged, libc::EOPNOTSUPP)));
