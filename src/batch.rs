@@ -6,7 +6,7 @@ use crate::backing::{self, Backing};
 use crate::claim::Claim;
 use crate::device::{Hold, RoomToKeep};
 use crate::domain::Choice;
-use crate::machine::KernelMachine;
+use crate::machine::{leaf_of, KernelMachine};
 use crate::mover::{Request, NOT_TRIED};
 use crate::order::{Methods, Order};
 use crate::page::{self, Tag};
@@ -16,7 +16,7 @@ use crate::stats::{self, Counter};
 use crate::{abi, aperture, ffi, params, session};
 use core::sync::atomic::AtomicBool;
 use engine::{
-    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, WalkError,
+    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy,
     PAGE_SIZE,
 };
 use kernel::prelude::*;
@@ -51,20 +51,9 @@ impl Batch {
         span: PageSpan,
         first: u64,
     ) -> Result<(), Refusal> {
-        let top = hold.domain.top().ok_or(Refusal::Iommu)?;
-        let mut machine = KernelMachine {
-            hold,
-            claims: &[],
-            incoherent: false,
-            signal: None,
-        };
         for n in 0..span.pages() {
             let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
-            let leaf = engine::walk(&mut machine, top, iova).map_err(|error| match error {
-                WalkError::NotMapped => Refusal::NotMapped,
-                WalkError::LargeLeaf(_) => Refusal::LargeLeaf,
-                WalkError::Format => Refusal::Format,
-            })?;
+            let leaf = leaf_of(hold, iova)?;
             let claim = Claim::take(leaf.page)?;
             if request.scratch.is_some_and(|id| id != claim.region.id) {
                 return Err(Refusal::NotScratch);

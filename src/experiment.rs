@@ -9,7 +9,7 @@ use crate::claim::Claim;
 use crate::cpu::{self, CpuPair};
 use crate::device::Hold;
 use crate::ioctl::device_at;
-use crate::machine::{entry_at, KernelMachine};
+use crate::machine::{entry_at, leaf_of};
 use crate::refusal::Refusal;
 use crate::region::Region;
 use crate::{abi, ffi, page, params, session, sharing};
@@ -76,7 +76,7 @@ impl Subject {
             return Err(Refusal::SharedDomain);
         }
         hold.pin(&mut KVec::new())?;
-        let leaf = find(&hold, span)?;
+        let leaf = leaf_of(&hold, span.first())?;
         let claim = Claim::take(leaf.page)?;
         if claim.region.id != region.id || !page::is_memory(leaf.page) {
             return Err(Refusal::NotScratch);
@@ -221,15 +221,4 @@ impl Subject {
             }
         }
     }
-}
-
-fn find(hold: &Hold, span: PageSpan) -> Result<Leaf, Refusal> {
-    let top = hold.domain.top().ok_or(Refusal::Iommu)?;
-    let mut machine = KernelMachine {
-        hold,
-        claims: &[],
-        incoherent: false,
-        signal: None,
-    };
-    engine::walk(&mut machine, top, span.first()).map_err(|_| Refusal::NotMapped)
 }

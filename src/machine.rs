@@ -4,12 +4,13 @@
 use crate::backing::words;
 use crate::claim::Claim;
 use crate::device::Hold;
+use crate::refusal::Refusal;
 use crate::{aperture, ffi};
 use crate::stats::{self, Counter};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{
-    ApertureError, Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr,
-    PteAddr, Stop, Transfer, PAGE_SIZE,
+    ApertureError, Checksum, InvalidateError, Iova, Leaf, Machine, PageMove, PageSpan, PageState,
+    PhysAddr, PteAddr, Stop, Transfer, WalkError, PAGE_SIZE,
 };
 
 /// The machine during one batch. `claims` are in the order of the engine's pages.
@@ -20,6 +21,22 @@ pub(crate) struct KernelMachine<'a> {
     pub(crate) incoherent: bool,
     /// Says that the caller has a signal, where that is another thread.
     pub(crate) signal: Option<&'a AtomicBool>,
+}
+
+/// The leaf that `iova` is mapped by. The hold has pinned the page, so that the tables stay.
+pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
+    let top = hold.domain.top().ok_or(Refusal::Iommu)?;
+    let mut machine = KernelMachine {
+        hold,
+        claims: &[],
+        incoherent: false,
+        signal: None,
+    };
+    engine::walk(&mut machine, top, iova).map_err(|error| match error {
+        WalkError::NotMapped => Refusal::NotMapped,
+        WalkError::LargeLeaf(_) => Refusal::LargeLeaf,
+        WalkError::Format => Refusal::Format,
+    })
 }
 
 pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {

@@ -4,7 +4,7 @@
 use crate::args::UserArray;
 use crate::device::{Device, Hold};
 use crate::ioctl::device_at;
-use crate::machine::{entry_at, KernelMachine};
+use crate::machine::{entry_at, leaf_of};
 use crate::refusal::Refusal;
 use crate::{abi, ffi, params};
 use core::sync::atomic::Ordering;
@@ -84,18 +84,7 @@ fn look(
 
 /// PAGEMOVE_USED_* of one page.
 fn look_at_page(hold: &Hold, iova: Iova, clear: bool) -> Result<u64, Refusal> {
-    let top = hold.domain.top().ok_or(Refusal::Iommu)?;
-    let mut machine = KernelMachine {
-        hold,
-        claims: &[],
-        incoherent: false,
-        signal: None,
-    };
-    let leaf = engine::walk(&mut machine, top, iova).map_err(|error| match error {
-        engine::WalkError::NotMapped => Refusal::NotMapped,
-        engine::WalkError::LargeLeaf(_) => Refusal::LargeLeaf,
-        engine::WalkError::Format => Refusal::Format,
-    })?;
+    let leaf = leaf_of(hold, iova)?;
     if !leaf.format.has_ad_bits() {
         return Err(Refusal::Format);
     }

