@@ -189,9 +189,9 @@ fn walk(memory: &Arc<Memory>, order: &[usize], digests: &[Option<u64>]) -> Walk 
         slice.read_word(page * PAGE_SIZE);
         let took = begin.elapsed();
         walk.longest_us = walk.longest_us.max(took.as_micros() as u64);
-        if took > SLOW {
-            walk.slow += 1;
-            walk.before_next += usize::from(is_awaited(memory, page + 1));
+        walk.slow += usize::from(took > SLOW);
+        if is_awaited(memory, page + 1) {
+            walk.before_next.push(*page);
         }
         if digests.get(*page).copied().flatten().is_some_and(|right| right != digest_of(&slice, *page)) {
             walk.differ.push(*page);

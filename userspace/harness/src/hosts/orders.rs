@@ -62,8 +62,8 @@ pub struct Walk {
     pub longest_us: u64,
     /// First reads that took more than a millisecond.
     pub slow: usize,
-    /// Of these, those whose next page was still to come then.
-    pub before_next: usize,
+    /// Pages whose next one was still to come when they had been read.
+    pub before_next: Vec<usize>,
 }
 
 /// A line for each value.

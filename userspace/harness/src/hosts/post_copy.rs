@@ -12,7 +12,7 @@ use super::with_hosts;
 use crate::random::Random;
 use crate::tap::{note, Tap};
 
-const TESTS: usize = 6;
+const TESTS: usize = 7;
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(with_hosts(TESTS, options, post_copy))
@@ -39,16 +39,18 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     let missing = copies.iter().filter(|copy| **copy == Copy::A).count();
     tap.test(missing > pages / 10, &format!("{missing} pages that it did not touch were still on A then"));
     let all_there = order.iter().all(|page| copies[*page] == Copy::B);
-    tap.test(
-        all_there && walk.before_next * 10 > walk.slow * 8,
-        &format!("what it touched is there; {} came before the page behind them", walk.before_next),
-    );
+    tap.test(all_there, "what it touched is there");
     let (_, output) = scene.finish_both(agent)?;
     scene.all_at(Copy::B)?;
     let log = scene.far.log()?;
     log.lines().take(8).chain(output.lines()).for_each(note);
     let served: Vec<usize> = log.lines().filter_map(page_of).collect();
     let expected: Vec<usize> = order.iter().copied().filter(|page| served.contains(page)).collect();
+    let first = served.iter().filter(|page| walk.before_next.contains(page)).count();
+    tap.test(
+        first * 10 > served.len() * 8,
+        &format!("{first} of {} that were waited for came before the page behind them", served.len()),
+    );
     // Some may have come by themselves before they were touched.
     tap.test(
         served == expected && served.len() * 2 > order.len() && output.contains("p99"),
