@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use pagemove_uapi::text::{self, name_or_number};
 use pagemove_uapi::window::Windows;
-use pagemove_uapi::{Control, Stats, PLACE_APERTURE, PLACE_NODE};
+use pagemove_uapi::{Control, Stats, ABORT_NR, PLACE_APERTURE, PLACE_NODE};
 
 use crate::account::Status;
 use crate::child::GuestProcess;
@@ -306,6 +307,16 @@ impl Campaign {
     /// The module's counters now.
     pub fn stats(&self) -> Result<Stats> {
         Ok(self.control.stats()?)
+    }
+
+    /// Aborts of this campaign by cause, as the module counts them.
+    pub fn describe_aborts(&self) -> Result<String> {
+        let (now, before) = (self.stats()?, &self.stats_before);
+        let count = |cause: usize| {
+            let name = name_or_number(text::ABORTS, cause as u32);
+            (name, now.aborts[cause] - before.aborts[cause])
+        };
+        Ok(describe_counts(&(0..ABORT_NR).map(count).collect()))
     }
 
     /// Windows of this campaign.

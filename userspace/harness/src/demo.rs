@@ -6,8 +6,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
-use pagemove_uapi::text::{self, name_or_number};
-use pagemove_uapi::ABORT_NR;
 
 use crate::account::Status;
 use crate::campaign::{describe_counts, describe_windows, Campaign};
@@ -131,34 +129,21 @@ impl Demo {
                 status.lost + status.corrupt + status.unfinished + status.cpu_lost,
                 status.stale
             ),
-            format!("  aborts: {}", self.aborts()?),
+            format!("  aborts: {}", self.campaign.describe_aborts()?),
             format!("  window: {}", describe_windows(&self.campaign.windows()?)),
         ];
         let plain = format!(
             "node {from} -> node {to}: {moved}/{pages} pages, {rate:.0} a second; {} DMAs, {}; aborts: {}",
             status.dmas(),
             status.describe_losses(),
-            self.aborts()?
+            self.campaign.describe_aborts()?
         );
         self.display.draw(&[&self.ways[..], &now].concat(), &plain);
         Ok(way)
     }
 
-    /// Aborts by cause, as the module counts them.
-    fn aborts(&self) -> Result<String> {
-        let now = self.campaign.stats()?;
-        let before = &self.campaign.stats_before;
-        let counts = (0..ABORT_NR)
-            .map(|cause| {
-                let name = name_or_number(text::ABORTS, cause as u32);
-                (name, now.aborts[cause] - before.aborts[cause])
-            })
-            .collect();
-        Ok(describe_counts(&counts))
-    }
-
     fn sum_up(self, during: &Status, trips: u64) -> Result<ExitCode> {
-        let aborts = self.aborts()?;
+        let aborts = self.campaign.describe_aborts()?;
         let windows = describe_windows(&self.campaign.windows()?);
         let (pages, moved) = (self.campaign.pages(), self.campaign.sums.pages_moved);
         let engines = describe_counts(&self.campaign.sums.engines);

@@ -6,12 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
-use pagemove_uapi::text::{self, name_or_number};
-use pagemove_uapi::ABORT_NR;
 
 use super::agent::Agent;
 use super::scene::{Copy, Options, Scene};
-use crate::campaign::{describe_counts, describe_windows};
+use crate::campaign::describe_windows;
 use crate::display::{bar, print, Display};
 
 pub fn run(options: &Options) -> Result<ExitCode> {
@@ -112,22 +110,15 @@ impl Demo {
                 status.checked,
                 status.describe_losses()
             ),
-            format!("  aborts: {}", self.aborts()?),
+            format!("  aborts: {}", self.scene.campaign.describe_aborts()?),
         ])
-    }
-
-    fn aborts(&self) -> Result<String> {
-        let now = self.scene.campaign.stats()?;
-        let before = &self.scene.campaign.stats_before;
-        let count = |cause: usize| (name_or_number(text::ABORTS, cause as u32), now.aborts[cause] - before.aborts[cause]);
-        Ok(describe_counts(&(0..ABORT_NR).map(count).collect()))
     }
 
     fn sum_up(mut self, compared: usize) -> Result<ExitCode> {
         let pages = self.scene.campaign.pages();
         let moved = self.scene.campaign.stats()?.pages_moved - self.scene.campaign.stats_before.pages_moved;
         let found = self.scene.campaign.lost_writes()?;
-        let aborts = self.aborts()?;
+        let aborts = self.scene.campaign.describe_aborts()?;
         let windows = describe_windows(&self.scene.campaign.windows()?);
         let during = self.scene.campaign.guest.status()?;
         let dmas = during.dmas() - self.scene.campaign.status_before.dmas();
