@@ -13,7 +13,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/{workspace-path-hash}
 
 .DEFAULT_GOAL := module
-.PHONY: module build-root programs sign check check-list check-deep sabotage \
+.PHONY: module build-root programs sign check check-list check-deep check-debug check-kcsan sabotage \
 	model mutants bench plot demo clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
@@ -37,6 +37,12 @@ check-list: cargo ## every test, with one line on what it shows
 
 check-deep: cargo ## every test
 	@$(XTASK) check --deep
+
+check-debug: cargo ## tests in a VM on a kernel with KASAN, lockdep, kmemleak, fault injection; T=PATTERN; JOBS=N
+	@$(XTASK) check --kernel kasan $(if $(JOBS),--jobs $(JOBS)) $(if $(T),"$(T)")
+
+check-kcsan: cargo ## tests of two CPUs at once on a kernel with KCSAN; T=PATTERN; JOBS=N
+	@$(XTASK) check --kernel kcsan $(if $(JOBS),--jobs $(JOBS)) $(if $(T),"$(T)")
 
 sabotage: cargo ## leave out one step at a time: is it noticed?
 	@$(XTASK) sabotage

@@ -11,6 +11,7 @@ mod vm;
 
 use anyhow::Result;
 use check::suite::Group;
+use root::image::Image;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,7 +105,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Module { test, kdir: None } => {
             let root = root::make::ensure(&place, None)?;
             let variant = if test { module::Variant::Test } else { module::Variant::Ship };
-            println!("{}", module::build(&place, &root, variant)?.display());
+            println!("{}", module::build(&place, &root, &Image::stock(&root), variant)?.display());
             Ok(ExitCode::SUCCESS)
         }
         Task::Programs => {

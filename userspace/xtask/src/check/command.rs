@@ -4,9 +4,12 @@
 use super::print::{self, Totals};
 use super::runner::{self, Finished};
 use super::setup::Setup;
-use super::suite::{Group, Suite, Test};
+use super::suite::{Group, Guest, Suite, Test};
+use crate::module::Variant;
 use crate::place::Place;
+use crate::root::image::Flavour;
 use anyhow::{bail, Context, Result};
+use clap::builder::NonEmptyStringValueParser;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -19,6 +22,7 @@ use std::time::Duration;
 #[derive(Args)]
 pub struct CheckArguments {
     /// Only tests whose name contains this; `*` stands for anything
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pattern: Option<String>,
     /// List the tests and what each shows
     #[arg(long)]
@@ -29,6 +33,9 @@ pub struct CheckArguments {
     /// VMs at a time [default: one for each two CPUs]
     #[arg(long)]
     jobs: Option<usize>,
+    /// Only tests in a VM, which boots this kernel
+    #[arg(long)]
+    kernel: Option<Flavour>,
 }
 
 fn suite(place: &Place) -> Result<Suite> {
@@ -45,8 +52,15 @@ pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
     if arguments.deep {
         groups.push(Group::Deep);
     }
-    let tests = suite.select(&groups, arguments.pattern.as_deref().filter(|text| !text.is_empty()))?;
-    let finished = run(place, &tests, arguments.jobs)?;
+    if arguments.kernel.is_some() {
+        groups.push(Group::Debug);
+    }
+    let mut tests = suite.select(&groups, arguments.pattern.as_deref())?;
+    if let Some(kernel) = arguments.kernel {
+        let all = arguments.pattern.is_some() || kernel != Flavour::Kcsan;
+        tests.retain(|test| test.vm.as_ref().is_some_and(|guest| all || guest.kcsan));
+    }
+    let finished = run(place, &tests, arguments.kernel, arguments.jobs)?;
     let mut totals = Totals::default();
     finished.iter().for_each(|one| totals.add(one));
     if let Some((table, _)) = print::sabotage(&finished) {
@@ -58,13 +72,12 @@ pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
 
 pub fn sabotage(place: &Place, jobs: Option<usize>) -> Result<ExitCode> {
     let suite = suite(place)?;
-    let finished = run(place, &suite.select(&[Group::Sabotage], None)?, jobs)?;
+    let finished = run(place, &suite.select(&[Group::Sabotage], None)?, None, jobs)?;
     let (table, all_caught) = print::sabotage(&finished).context("no sabotage was run")?;
     println!("{table}");
     Ok(exit(all_caught))
 }
 
-/// Run the tests of a group with their output shown as it comes.
 /// One test of a group, for people to look at.
 pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
     let suite = suite(place)?;
@@ -75,8 +88,9 @@ pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
         bail!("there is no {name}: `make check-list` lists them");
     }
     for test in named {
-        prepare(&setup, &[test]);
-        let finished = runner::run(&setup, test, true);
+        let runs = [Run::new(test, None)];
+        prepare(&setup, &runs);
+        let finished = runner::run(&setup, test, runs[0].kernel, true);
         if finished.verdict.failed() {
             print!("{}", print::finished(&finished));
             good = false;
@@ -95,15 +109,48 @@ fn exit(good: bool) -> ExitCode {
     }
 }
 
-fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec<Finished<'a>>> {
+/// A test and the kernel that its VMs boot.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    test: &'a Test,
+    kernel: Flavour,
+}
+
+impl<'a> Run<'a> {
+    /// On the kernel that was asked for, else on the one that the test needs, else on the
+    /// stock kernel.
+    fn new(test: &'a Test, asked: Option<Flavour>) -> Self {
+        let needed = test.vm.as_ref().and_then(|guest| guest.kernel);
+        Self { test, kernel: asked.or(needed).unwrap_or_default() }
+    }
+
+    fn vms(&self) -> usize {
+        self.test.guests().count()
+    }
+
+    fn in_crowd(&self) -> bool {
+        self.test.vm.as_ref().is_some_and(|guest| guest.crowd)
+    }
+
+    fn needs_root(&self) -> bool {
+        self.test.kernel_source || self.test.binary
+    }
+}
+
+fn run<'a>(
+    place: &Place,
+    tests: &[&'a Test],
+    kernel: Option<Flavour>,
+    jobs: Option<usize>,
+) -> Result<Vec<Finished<'a>>> {
     let setup = Setup::new(place)?;
     let bar = bar(tests.len());
-    let (in_vm, here): (Vec<&Test>, Vec<&Test>) = tests.iter().partition(|test| test.vm.is_some());
+    let runs: Vec<Run> = tests.iter().map(|test| Run::new(test, kernel)).collect();
+    let (in_vm, here): (Vec<Run>, Vec<Run>) = runs.iter().partition(|run| run.vms() > 0);
     let any_vm = !in_vm.is_empty();
-    let (pairs, in_vm): (Vec<&Test>, Vec<&Test>) = in_vm.into_iter().partition(|test| test.guests().count() > 1);
-    let in_crowd = |test: &&Test| test.vm.as_ref().is_some_and(|guest| guest.crowd);
-    let (crowd, alone): (Vec<&Test>, Vec<&Test>) = in_vm.into_iter().partition(in_crowd);
-    let (with_root, here): (Vec<&Test>, Vec<&Test>) = here.into_iter().partition(|test| test.kernel_source || test.binary);
+    let (pairs, in_vm): (Vec<Run>, Vec<Run>) = in_vm.into_iter().partition(|run| run.vms() > 1);
+    let (crowd, alone): (Vec<Run>, Vec<Run>) = in_vm.into_iter().partition(Run::in_crowd);
+    let (with_root, here): (Vec<Run>, Vec<Run>) = here.into_iter().partition(Run::needs_root);
     let mut finished = Vec::new();
     // Host tests use all CPUs by themselves, and a VM beside them would be slow. To make the
     // build root is for the most part waiting for packages.
@@ -113,7 +160,7 @@ fn run<'a>(place: &Place, tests: &[&'a Test], jobs: Option<usize>) -> Result<Vec
         }
         batch(&setup, &here, 1, &bar, &mut finished);
     });
-    prepare(&setup, tests);
+    prepare(&setup, &runs);
     batch(&setup, &with_root, 1, &bar, &mut finished);
     batch(&setup, &crowd, jobs.unwrap_or_else(|| fitting(1)), &bar, &mut finished);
     batch(&setup, &alone, jobs.unwrap_or_else(|| fitting(CPUS)), &bar, &mut finished);
@@ -141,39 +188,48 @@ fn available_mib() -> Option<usize> {
 
 /// Make what the tests need while nothing else uses the terminal. What fails
 /// here fails again, with its reason, in each test that needs it.
-fn prepare(setup: &Setup, tests: &[&Test]) {
-    for guest in tests.iter().flat_map(|test| test.guests()) {
-        let _ = setup.root().and_then(|_| setup.accel());
-        if guest.needs_programs() {
-            let _ = setup.programs();
-        }
-        if let Some(variant) = guest.module {
-            let _ = setup.module(variant);
-        }
-        if guest.qemu {
-            let _ = setup.guest_qemu();
-        }
+fn prepare(setup: &Setup, runs: &[Run]) {
+    for run in runs {
+        run.test.guests().for_each(|guest| prepare_vm(setup, guest, run.kernel));
     }
-    if tests.iter().any(|test| test.kernel_source) {
+    if runs.iter().any(|run| run.test.kernel_source) {
         let _ = setup.root();
     }
-    if tests.iter().any(|test| test.binary) {
-        let _ = setup.module(crate::module::Variant::Ship).and_then(|_| setup.module(crate::module::Variant::Test));
+    if runs.iter().any(|run| run.test.binary) {
+        let both = [Variant::Ship, Variant::Test];
+        let _ = both.map(|variant| setup.module(Flavour::Stock, variant).is_ok());
     }
 }
 
-fn batch<'a>(setup: &Setup, tests: &[&'a Test], jobs: usize, bar: &ProgressBar, finished: &mut Vec<Finished<'a>>) {
-    let queue = Mutex::new(tests.iter());
+fn prepare_vm(setup: &Setup, guest: &Guest, kernel: Flavour) {
+    if guest.unfit(kernel).is_some() {
+        return;
+    }
+    let _ = setup.root().and_then(|_| setup.accel());
+    let _ = setup.image(kernel);
+    if guest.needs_programs() {
+        let _ = setup.programs();
+    }
+    if let Some(variant) = guest.module {
+        let _ = setup.module(kernel, variant);
+    }
+    if guest.qemu {
+        let _ = setup.guest_qemu();
+    }
+}
+
+fn batch<'a>(setup: &Setup, runs: &[Run<'a>], jobs: usize, bar: &ProgressBar, finished: &mut Vec<Finished<'a>>) {
+    let queue = Mutex::new(runs.iter());
     let (send, receive) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, tests.len().max(1)) {
+        for _ in 0..jobs.clamp(1, runs.len().max(1)) {
             let send = send.clone();
             let queue = &queue;
             scope.spawn(move || loop {
                 let next = queue.lock().unwrap_or_else(|broken| broken.into_inner()).next();
-                let Some(test) = next else { break };
+                let Some(Run { test, kernel }) = next else { break };
                 bar.set_message(test.name.clone());
-                let one = runner::run(setup, test, false);
+                let one = runner::run(setup, test, *kernel, false);
                 if send.send(one).is_err() {
                     break;
                 }

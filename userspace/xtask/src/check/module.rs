@@ -7,6 +7,7 @@ use super::setup::Setup;
 use crate::judge::tap::Status;
 use crate::judge::verdict::Verdict;
 use crate::module::Variant;
+use crate::root::image::{Flavour, Image};
 use crate::root::{make, BuildRoot};
 use crate::vm::kmod::{Kmods, ModInfo};
 use anyhow::{Context, Result};
@@ -23,9 +24,10 @@ const FORBIDDEN: [&str; 3] = ["kallsyms_", "register_kprobe", "register_kretprob
 
 pub fn run(setup: &Setup) -> Result<Verdict> {
     let root = setup.root()?;
-    let ship = setup.module(Variant::Ship)?;
+    let image = Image::stock(root);
+    let ship = setup.module(Flavour::Stock, Variant::Ship)?;
     let info = ModInfo::read(ship)?;
-    let stock = Kmods::new(root, setup.place.build().join("kmod"))?.resolve(&["vfio".to_string()])?;
+    let stock = Kmods::new(root, &image, setup.place.build().join("kmod"))?.resolve(&["vfio".to_string()])?;
     let stock = ModInfo::read(&stock.last().context("no module vfio")?.file)?;
     let mut verdict = Verdict::default();
     let mut point = |text: String, wrong: Option<String>| match wrong {
@@ -37,7 +39,7 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
     point("every symbol it uses is exported by the stock kernel".into(), unexported(ship, &info, root)?);
     point("the shipped module can not leave out a step".into(), test_only(&info, false));
     point("no function of the engine can panic".into(), panics(ship)?);
-    let test = ModInfo::read(setup.module(Variant::Test)?)?;
+    let test = ModInfo::read(setup.module(Flavour::Stock, Variant::Test)?)?;
     point("the test module can leave out a step, and says so".into(), test_only(&test, true));
     Ok(verdict)
 }

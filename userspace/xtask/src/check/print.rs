@@ -4,6 +4,7 @@
 use super::runner::Finished;
 use super::suite::{Group, Suite};
 use crate::judge::tap::Status;
+use crate::root::image::Flavour;
 
 /// Lines of each log that are shown for a failed test.
 const TAIL: usize = 15;
@@ -70,7 +71,12 @@ fn failure(finished: &Finished) -> String {
         }
     }
     text += &format!("      logs: {}\n", finished.logs.display());
-    text += &format!("      repeat: make check T={}\n", finished.test.name);
+    let target = match finished.kernel {
+        Flavour::Stock => "check",
+        Flavour::Kasan => "check-debug",
+        Flavour::Kcsan => "check-kcsan",
+    };
+    text += &format!("      repeat: make {target} T={}\n", finished.test.name);
     text
 }
 
@@ -81,6 +87,7 @@ pub fn list(suite: &Suite) -> String {
             Group::Check | Group::Sabotage => "",
             Group::Deep => " (make check-deep)",
             Group::Demo => " (make demo)",
+            Group::Debug => " (make check-debug)",
         };
         text += &format!("{:<24} {}{group}\n", test.name, test.about);
     }

@@ -9,23 +9,25 @@ use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict, SKIPPED};
 use crate::vm::job::{Job, Terminal};
 use crate::module;
+use crate::root::image::{Flavour, Image};
 use crate::root::BuildRoot;
 use crate::vm::accel::Accel;
 use crate::vm::machine::{self, End, Outcome, Vm};
 use crate::vm::pair;
 use crate::vm::profile::Profile;
 use crate::vm::rtm::{self, Rtm};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Sources of the modules that tests bring along.
-const EXTRA_MODULES: &str = "tests/rtm-emulation/test";
+/// Where the sources of the modules are that tests bring along.
+const EXTRA_MODULES: [&str; 2] = ["tests/rtm-emulation/test", "tests/debug/planted"];
 
 /// What became of a test.
 pub struct Finished<'a> {
     pub test: &'a Test,
+    pub kernel: Flavour,
     pub verdict: Verdict,
     pub wall: Duration,
     /// What it printed, and for a VM the kernel's console.
@@ -33,22 +35,36 @@ pub struct Finished<'a> {
     pub logs: PathBuf,
 }
 
-pub fn run<'a>(setup: &Setup, test: &'a Test, live: bool) -> Finished<'a> {
-    let logs = setup.place.build().join("logs").join(&test.name);
+/// Run `test`, whose VMs boot the kernel `flavour`.
+pub fn run<'a>(setup: &Setup, test: &'a Test, flavour: Flavour, live: bool) -> Finished<'a> {
+    let logs = logs(setup, flavour).join(&test.name);
     let start = Instant::now();
-    let (verdict, texts) = attempt(setup, test, live, &logs).unwrap_or_else(|error| {
+    let (verdict, texts) = attempt(setup, test, flavour, live, &logs).unwrap_or_else(|error| {
         let mut verdict = Verdict::default();
         verdict.fail(format!("{}: {error:#}", test.name));
         (verdict, Vec::new())
     });
-    Finished { test, verdict, wall: start.elapsed(), texts, logs }
+    Finished { test, kernel: flavour, verdict, wall: start.elapsed(), texts, logs }
+}
+
+fn logs(setup: &Setup, flavour: Flavour) -> PathBuf {
+    let logs = setup.place.build().join("logs");
+    match flavour {
+        Flavour::Stock => logs,
+        Flavour::Kasan | Flavour::Kcsan => logs.join(flavour.name()),
+    }
 }
 
 type Texts = Vec<(&'static str, String)>;
 
-fn attempt(setup: &Setup, test: &Test, live: bool, logs: &Path) -> Result<(Verdict, Texts)> {
+fn attempt(setup: &Setup, test: &Test, flavour: Flavour, live: bool, logs: &Path) -> Result<(Verdict, Texts)> {
     if let Some(guest) = &test.vm {
-        return in_vm(setup, test, guest, live, logs);
+        if let Some(reason) = test.guests().find_map(|guest| guest.unfit(flavour)) {
+            let mut verdict = Verdict::default();
+            verdict.add(&test.name, Status::Skipped(reason));
+            return Ok((verdict, Vec::new()));
+        }
+        return in_vm(setup, test, guest, flavour, live, logs);
     }
     fs::create_dir_all(logs)?;
     let (verdict, text) = match (&test.cargo, &test.host, &test.tap) {
@@ -64,8 +80,15 @@ fn attempt(setup: &Setup, test: &Test, live: bool, logs: &Path) -> Result<(Verdi
     Ok((verdict, vec![("output", text)]))
 }
 
-fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> Result<(Verdict, Texts)> {
-    let host = Host::new(setup, guest, live)?;
+fn in_vm(
+    setup: &Setup,
+    test: &Test,
+    guest: &Guest,
+    flavour: Flavour,
+    live: bool,
+    logs: &Path,
+) -> Result<(Verdict, Texts)> {
+    let host = Host::new(setup, guest, flavour, live)?;
     let (mut verdict, texts) = match &guest.peer {
         None => {
             let outcome = machine::run(&host.vm(), logs)?;
@@ -73,7 +96,7 @@ fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> 
             (verdict, vec![("output", outcome.output), ("dmesg", outcome.dmesg)])
         }
         Some(other) => {
-            let peer = Host::new(setup, other, false)?;
+            let peer = Host::new(setup, other, flavour, false)?;
             let outcomes = pair::run(&host.vm(), &peer.vm(), logs)?;
             of_pair(&test.name, [guest, other], outcomes)
         }
@@ -87,6 +110,7 @@ fn in_vm(setup: &Setup, test: &Test, guest: &Guest, live: bool, logs: &Path) -> 
 /// A guest of a test, ready to be started.
 struct Host<'a> {
     root: &'a BuildRoot,
+    image: &'a Image,
     profile: Profile,
     job: Job,
     accel: Accel,
@@ -94,14 +118,14 @@ struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    fn new(setup: &'a Setup, guest: &Guest, live: bool) -> Result<Self> {
+    fn new(setup: &'a Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Self> {
         let mut profile = setup.profiles.get(&guest.profile)?.clone();
         if let Some(nodes) = &guest.nodes {
             profile.nodes = nodes.clone();
             profile.check()?;
         }
         profile.cpus = guest.cpus.unwrap_or(profile.cpus);
-        let mut job = job(setup, guest, live)?;
+        let mut job = job(setup, guest, flavour, live)?;
         let mut accel = setup.accel()?;
         if guest.rtm {
             // It is a part of TCG.
@@ -109,11 +133,19 @@ impl<'a> Host<'a> {
             profile.kernel.extend(rtm::KERNEL.map(String::from));
             job.rtm = Some(Rtm { plugin: setup.rtm()?.clone(), options: guest.rtm_options.clone() });
         }
-        Ok(Self { root: setup.root()?, profile, job, accel, unpacked: setup.place.build().join("kmod") })
+        let (root, image) = (setup.root()?, setup.image(flavour)?);
+        Ok(Self { root, image, profile, job, accel, unpacked: setup.place.build().join("kmod") })
     }
 
     fn vm(&self) -> Vm<'_> {
-        Vm { root: self.root, profile: &self.profile, accel: self.accel, job: &self.job, unpacked: &self.unpacked }
+        Vm {
+            root: self.root,
+            image: self.image,
+            profile: &self.profile,
+            accel: self.accel,
+            job: &self.job,
+            unpacked: &self.unpacked,
+        }
     }
 }
 
@@ -141,10 +173,10 @@ fn of_pair(name: &str, guests: [&Guest; 2], [first, peer]: [Outcome; 2]) -> (Ver
     (verdict, texts)
 }
 
-fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
-    let mut job = Job::new(guest.argv.clone(), Duration::from_secs(guest.timeout));
+fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job> {
+    let mut job = Job::new(guest.argv.clone(), Duration::from_secs(guest.timeout * flavour.patience()));
     if let Some(variant) = guest.module {
-        job.module = Some(setup.module(variant)?.clone());
+        job.module = Some(setup.module(flavour, variant)?.clone());
         job.params = guest.params.clone();
     }
     if guest.needs_programs() {
@@ -153,11 +185,13 @@ fn job(setup: &Setup, guest: &Guest, live: bool) -> Result<Job> {
     let scripts = setup.place.tests().join("guest");
     job.files = guest.scripts.iter().map(|name| (scripts.join(name), format!("bin/{name}"))).collect();
     if let Some(name) = &guest.extra_module {
-        let file = module::extra::build(setup.place, setup.root()?, EXTRA_MODULES, name)?;
+        let has_it = |dir: &&str| setup.place.checkout().join(dir).join(format!("{name}.c")).exists();
+        let dir = EXTRA_MODULES.into_iter().find(has_it).with_context(|| format!("{name}.c is nowhere"))?;
+        let file = module::extra::build(setup.place, setup.root()?, setup.image(flavour)?, dir, name)?;
         job.files.push((file, format!("{name}.ko")));
     }
     if guest.ntb {
-        job.files.extend(setup.ntb()?.iter().map(|file| {
+        job.files.extend(setup.ntb(flavour)?.iter().map(|file| {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (file.clone(), name)
         }));

@@ -5,6 +5,7 @@
 use super::{guest_qemu, programs};
 use crate::module::{self, Variant};
 use crate::place::Place;
+use crate::root::image::{Flavour, Image};
 use crate::root::{make, BuildRoot};
 use crate::vm::accel::Accel;
 use crate::vm::profile::Profiles;
@@ -19,21 +20,27 @@ pub struct Setup<'a> {
     pub place: &'a Place,
     pub profiles: Profiles,
     root: Once<BuildRoot>,
-    ship: Once<PathBuf>,
-    test: Once<PathBuf>,
+    kernels: [Kernel; 3],
     programs: Once<Vec<PathBuf>>,
     qemu: Once<PathBuf>,
     rtm: Once<PathBuf>,
-    ntb: Once<Vec<PathBuf>>,
     accel: Once<Accel>,
+}
+
+/// A kernel and what is built for it.
+#[derive(Default)]
+struct Kernel {
+    image: Once<Image>,
+    ship: Once<PathBuf>,
+    test: Once<PathBuf>,
+    ntb: Once<Vec<PathBuf>>,
 }
 
 impl<'a> Setup<'a> {
     pub fn new(place: &'a Place) -> Result<Self> {
         let profiles = Profiles::read(&place.tests().join("profiles.toml"))?;
-        let (root, ship, test) = Default::default();
-        let (programs, qemu, rtm, ntb, accel) = Default::default();
-        Ok(Self { place, profiles, root, ship, test, programs, qemu, rtm, ntb, accel })
+        let (root, kernels, programs, qemu, rtm, accel) = Default::default();
+        Ok(Self { place, profiles, root, kernels, programs, qemu, rtm, accel })
     }
 
     pub fn root(&self) -> Result<&BuildRoot> {
@@ -45,12 +52,26 @@ impl<'a> Setup<'a> {
         Ok(self.root()?.dir().join(make::tree()))
     }
 
-    pub fn module(&self, variant: Variant) -> Result<&PathBuf> {
+    fn kernel(&self, flavour: Flavour) -> &Kernel {
+        let [stock, kasan, kcsan] = &self.kernels;
+        match flavour {
+            Flavour::Stock => stock,
+            Flavour::Kasan => kasan,
+            Flavour::Kcsan => kcsan,
+        }
+    }
+
+    pub fn image(&self, flavour: Flavour) -> Result<&Image> {
+        once(&self.kernel(flavour).image, || Image::ensure(self.place, self.root()?, flavour))
+    }
+
+    pub fn module(&self, flavour: Flavour, variant: Variant) -> Result<&PathBuf> {
+        let kernel = self.kernel(flavour);
         let cell = match variant {
-            Variant::Ship => &self.ship,
-            Variant::Test => &self.test,
+            Variant::Ship => &kernel.ship,
+            Variant::Test => &kernel.test,
         };
-        once(cell, || module::build(self.place, self.root()?, variant))
+        once(cell, || module::build(self.place, self.root()?, self.image(flavour)?, variant))
     }
 
     /// The static programs for the guest's /bin.
@@ -69,10 +90,10 @@ impl<'a> Setup<'a> {
     }
 
     /// An NTB's stand-in, the kernel's core and our client: modules.
-    pub fn ntb(&self) -> Result<&[PathBuf]> {
-        let made = once(&self.ntb, || {
-            self.module(Variant::Ship)?;
-            module::ntb::build(self.place, self.root()?)
+    pub fn ntb(&self, flavour: Flavour) -> Result<&[PathBuf]> {
+        let made = once(&self.kernel(flavour).ntb, || {
+            self.module(flavour, Variant::Ship)?;
+            module::ntb::build(self.place, self.root()?, self.image(flavour)?)
         });
         Ok(made?)
     }

@@ -2,6 +2,7 @@
 //! The list of tests, tests/tests.toml.
 
 use crate::module::Variant;
+use crate::root::image::Flavour;
 use anyhow::{bail, Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ pub enum Group {
     /// Only in `make check-deep`.
     Deep,
     Demo,
+    /// Only in `make check-debug` and `make check-kcsan`.
+    Debug,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +54,13 @@ pub struct Test {
 #[serde(deny_unknown_fields)]
 pub struct Guest {
     pub profile: String,
+    /// The kernel that it needs; on any other one it is skipped.
+    pub kernel: Option<Flavour>,
+    /// It is about two CPUs at once: `make check-kcsan` runs it.
+    #[serde(default)]
+    pub kcsan: bool,
+    /// Why it can not be judged on a kernel that looks for mistakes.
+    pub stock_only: Option<String>,
     /// Which module to load first; none: not even put into the VM.
     pub module: Option<Variant>,
     #[serde(default)]
@@ -122,6 +132,15 @@ impl Guest {
             bail!("two VMs at a time are no crowd");
         }
         Ok(())
+    }
+
+    /// Why it is not to be run on the kernel `flavour`, if so.
+    pub fn unfit(&self, flavour: Flavour) -> Option<String> {
+        match (&self.stock_only, self.kernel) {
+            (Some(reason), _) if flavour != Flavour::Stock => Some(reason.clone()),
+            (_, Some(needed)) if needed != flavour => Some(format!("it is for kernel {}", needed.name())),
+            _ => None,
+        }
     }
 
     /// Whether it runs one of our programs; a script makes do with busybox.

@@ -3,7 +3,7 @@
 
 /// What the kernel prints when something is wrong with it or was done to it, and
 /// what to call that.
-const BAD: [(&str, &str); 19] = [
+const BAD: [(&str, &str); 28] = [
     ("WARNING:", "warning"),
     ("BUG:", "bug"),
     ("kernel BUG at", "bug"),
@@ -16,6 +16,15 @@ const BAD: [(&str, &str); 19] = [
     ("circular locking", "lockdep"),
     ("inconsistent lock state", "lockdep"),
     ("suspicious RCU usage", "lockdep"),
+    ("possible irq lock inversion", "lockdep"),
+    ("Invalid wait context", "lockdep"),
+    ("bad unlock balance", "lockdep"),
+    ("still held", "lockdep"),
+    ("locks held when returning", "lockdep"),
+    ("non-static key", "lockdep"),
+    ("unreferenced object", "memory leak"),
+    ("new suspected memory leaks", "memory leak"),
+    ("ODEBUG", "object debugging"),
     ("blocked for more than", "hung task"),
     ("detected stall", "RCU stall"),
     ("self-detected stall", "RCU stall"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Build pagemove.ko for the stock kernel, in the build root.
+//! Build pagemove.ko for a kernel, in the build root.
 
 pub mod extra;
 pub mod kdir;
@@ -11,7 +11,8 @@ pub mod vendor;
 
 use crate::place::Place;
 use crate::report::Report;
-use crate::root::{chroot, make, BuildRoot};
+use crate::root::image::Image;
+use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::hash_map::DefaultHasher;
@@ -37,38 +38,39 @@ impl Variant {
         }
     }
 
-    /// Where the built module is put in the checkout.
+    /// Where the module that was built for the stock kernel is put in the checkout.
     pub fn output(self, place: &Place) -> PathBuf {
-        place.build().join(match self {
+        place.build().join(self.file())
+    }
+
+    fn file(self) -> &'static str {
+        match self {
             Variant::Ship => "pagemove.ko",
             Variant::Test => "pagemove-test.ko",
-        })
+        }
     }
 }
 
 /// Build `variant` and return where it is. Does nothing where nothing changed.
-pub fn build(place: &Place, root: &BuildRoot, variant: Variant) -> Result<PathBuf> {
-    let log = place.build().join(format!("logs/module-{}.log", variant.name()));
+pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -> Result<PathBuf> {
+    let log = image.within(&place.build().join("logs")).join(format!("module-{}.log", variant.name()));
     let mut report = Report::new("module", &log)?;
     vendor::ensure(place, &mut report)?;
-    let inside = Path::new("build").join(format!("pagemove-{}", checkout_id(place))).join(variant.name());
+    let inside = workshop(place, image).join(variant.name());
     let work = root.dir().join(&inside);
     copy_sources(place, &work)?;
-    let output = variant.output(place);
+    let output = image.within(&place.build()).join(variant.file());
     if is_newest(&output, &work.join("pagemove.ko"), &work)? {
         return Ok(output);
     }
-    chroot::need_root("building the module")?;
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    report.step(&format!("building {name} for {}", root.release()));
-    let mut command = chroot::command(root.dir(), "make");
-    command.arg("-C").arg(format!("/{}", make::tree())).args(make::make_arguments(root.release()));
-    command.arg(format!("M=/{}", inside.display()));
+    report.step(&format!("building {} for {}", variant.file(), image.release));
+    let mut command = image.make_modules(&inside)?;
     if variant == Variant::Test {
         command.arg("PAGEMOVE_TEST=1");
     }
-    report.run(command.arg("modules"))?;
+    report.run(&mut command)?;
     let built = work.join("pagemove.ko");
+    make_parent(&output)?;
     fs::copy(&built, &output).with_context(|| format!("copying {}", built.display()))?;
     report.done();
     Ok(output)
@@ -79,6 +81,16 @@ fn copy_sources(place: &Place, work: &Path) -> Result<()> {
     let mut names = vec!["Kbuild", "src", "include"];
     names.extend(crates.iter().map(String::as_str));
     sync::copy(place.checkout(), &names, work)
+}
+
+/// Where modules of this checkout are built for `image`, inside the build root.
+fn workshop(place: &Place, image: &Image) -> PathBuf {
+    image.within(&Path::new("build").join(format!("pagemove-{}", checkout_id(place))))
+}
+
+fn make_parent(file: &Path) -> Result<()> {
+    let dir = file.parent().context("a file without a directory")?;
+    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))
 }
 
 /// Checkouts share the cache, each with a directory of its own in it.

@@ -2,10 +2,11 @@
 //! Build what tests of NTBs need: the kernel's own NTB core, which the stock kernel leaves
 //! out, from the kernel's tree; a driver of a stand-in for a bridge; and pagemove_ntb.ko.
 
-use super::{checkout_id, is_newest, sync, Variant};
+use super::{is_newest, make_parent, sync, workshop, Variant};
 use crate::place::Place;
 use crate::report::Report;
-use crate::root::{chroot, make, BuildRoot};
+use crate::root::image::Image;
+use crate::root::{make, BuildRoot};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,15 +25,15 @@ const MODULES: [(&str, &str); 3] = [(STAND_IN, "ntb"), (STAND_IN, "pagemove_test
 /// to be built: the last is linked against what it exports.
 ///
 /// One at a time: tests that run side by side may need them.
-pub fn build(place: &Place, root: &BuildRoot) -> Result<Vec<PathBuf>> {
+pub fn build(place: &Place, root: &BuildRoot, image: &Image) -> Result<Vec<PathBuf>> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(|broken| broken.into_inner());
-    let ours = Path::new("build").join(format!("pagemove-{}", checkout_id(place)));
+    let ours = workshop(place, image);
     let inside = ours.join("ntb");
     let work = root.dir().join(&inside);
     sync::copy(place.checkout(), &SOURCES, &work)?;
     copy_core(root, &work)?;
-    let output = |name: &str| place.build().join(format!("{name}.ko"));
+    let output = |name: &str| image.within(&place.build()).join(format!("{name}.ko"));
     let outputs: Vec<PathBuf> = MODULES.iter().map(|(_, name)| output(name)).collect();
     let built = |dir: &str, name: &str| work.join(dir).join(format!("{name}.ko"));
     let mut newest = true;
@@ -42,22 +43,20 @@ pub fn build(place: &Place, root: &BuildRoot) -> Result<Vec<PathBuf>> {
     if newest {
         return Ok(outputs);
     }
-    chroot::need_root("building modules")?;
-    let mut report = Report::new("module", &place.build().join("logs/module-ntb.log"))?;
-    report.step(&format!("building ntb.ko and its client for {}", root.release()));
+    let mut report = Report::new("module", &image.within(&place.build().join("logs")).join("module-ntb.log"))?;
+    report.step(&format!("building ntb.ko and its client for {}", image.release));
     // What both builds of pagemove.ko export is the same.
     let exports = [ours.join(Variant::Ship.name()), inside.join(STAND_IN)]
         .map(|dir| format!("/{}/Module.symvers", dir.display()))
         .join(" ");
     for (dir, extra) in [(STAND_IN, None), (CLIENT, Some(exports))] {
-        let mut command = chroot::command(root.dir(), "make");
-        command.arg("-C").arg(format!("/{}", make::tree())).args(make::make_arguments(root.release()));
-        command.arg(format!("M=/{}", inside.join(dir).display()));
+        let mut command = image.make_modules(&inside.join(dir))?;
         command.args(extra.map(|files| format!("KBUILD_EXTRA_SYMBOLS={files}")));
-        report.run(command.arg("modules"))?;
+        report.run(&mut command)?;
     }
     for ((dir, name), output) in MODULES.iter().zip(&outputs) {
         let built = built(dir, name);
+        make_parent(output)?;
         fs::copy(&built, output).with_context(|| format!("copying {}", built.display()))?;
     }
     report.done();

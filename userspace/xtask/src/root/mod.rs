@@ -4,6 +4,8 @@
 //! its modules, and QEMU.
 
 pub mod chroot;
+mod debug;
+pub mod image;
 mod kernel;
 pub mod make;
 mod mirror;
@@ -67,11 +69,6 @@ impl BuildRoot {
 
     pub fn modules(&self) -> PathBuf {
         self.dir.join(KERNEL).join("usr/lib/modules").join(&self.release)
-    }
-
-    /// The stock kernel's image.
-    pub fn vmlinuz(&self) -> PathBuf {
-        self.modules().join("vmlinuz")
     }
 
     pub fn busybox(&self) -> PathBuf {

@@ -5,6 +5,7 @@ use super::job::Job;
 use super::machine::{self, End, Vm};
 use super::profile::Profile;
 use crate::place::Place;
+use crate::root::image::Image;
 use crate::root::BuildRoot;
 use anyhow::{bail, Result};
 use std::fs::{self, OpenOptions};
@@ -61,6 +62,6 @@ fn boots(root: &BuildRoot, place: &Place) -> Result<bool> {
     let job = Job::new(vec!["true".into()], PROBE);
     let logs = place.build().join("logs/kvm-probe");
     let unpacked = &place.build().join("kmod");
-    let vm = Vm { root, profile: &profile, accel: Accel::Kvm, job: &job, unpacked };
+    let vm = Vm { root, image: &Image::stock(root), profile: &profile, accel: Accel::Kvm, job: &job, unpacked };
     Ok(machine::run(&vm, &logs)?.end == End::Status(0))
 }

@@ -9,6 +9,7 @@ use super::rtm::{self, Rtm};
 use crate::check::guest_qemu;
 use crate::module;
 use crate::place::Place;
+use crate::root::image::{Flavour, Image};
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -24,7 +25,10 @@ pub struct VmArguments {
     /// List the profiles
     #[arg(long)]
     profiles: bool,
-    /// Load this pagemove.ko first
+    /// The kernel
+    #[arg(long, value_enum, default_value = "stock")]
+    kernel_flavour: Flavour,
+    /// Load this pagemove.ko first; it has to be built for that kernel
     #[arg(long)]
     module: Option<PathBuf>,
     /// A parameter for pagemove.ko, beside the profile's
@@ -113,7 +117,8 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
     }
     let logs = arguments.logs.unwrap_or_else(|| place.build().join(format!("logs/vm-{}", std::process::id())));
     let unpacked = &place.build().join("kmod");
-    let vm = Vm { root: &root, profile: &profile, accel, job: &job, unpacked };
+    let image = Image::ensure(place, &root, arguments.kernel_flavour)?;
+    let vm = Vm { root: &root, image: &image, profile: &profile, accel, job: &job, unpacked };
     let outcome = machine::run(&vm, &logs)?;
     let (seconds, dmesg) = (outcome.wall.as_secs_f64(), logs.join("dmesg.log"));
     eprintln!("# {:?} after {seconds:.1} s; dmesg: {}", outcome.end, dmesg.display());

@@ -5,6 +5,7 @@ use super::initramfs::Initramfs;
 use super::kmod::Kmods;
 use super::profile::Profile;
 use super::rtm::Rtm;
+use crate::root::image::Image;
 use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
@@ -74,41 +75,41 @@ impl Job {
     }
 
     /// Write the guest's initramfs to `path`.
-    pub fn pack(&self, root: &BuildRoot, profile: &Profile, unpacked: &Path, path: &Path) -> Result<()> {
-        let mut image = Initramfs::create(path)?;
+    pub fn pack(&self, root: &BuildRoot, image: &Image, profile: &Profile, unpacked: &Path, path: &Path) -> Result<()> {
+        let mut archive = Initramfs::create(path)?;
         for dir in ["dev", "proc", "sys", "tmp", "run"] {
-            image.directory(dir)?;
+            archive.directory(dir)?;
         }
-        image.device("dev/console", 5, 1)?;
-        image.file("init", INIT.as_bytes(), 0o755)?;
-        image.copy(&root.busybox(), "bin/busybox")?;
-        let kmods = Kmods::new(root, unpacked.to_path_buf())?;
+        archive.device("dev/console", 5, 1)?;
+        archive.file("init", INIT.as_bytes(), 0o755)?;
+        archive.copy(&root.busybox(), "bin/busybox")?;
+        let kmods = Kmods::new(root, image, unpacked.to_path_buf())?;
         let mut load = String::new();
         let first = kmods.resolve(&profile.modules)?;
         let all = kmods.resolve(&[&profile.modules[..], &profile.available[..]].concat())?;
         for kmod in &all {
-            image.copy(&kmod.file, &format!("lib/modules/{}/{}.ko", root.release(), kmod.name))?;
+            archive.copy(&kmod.file, &format!("lib/modules/{}/{}.ko", image.release, kmod.name))?;
         }
         for kmod in &first {
             let options = profile.options.get(&kmod.name).map(String::as_str).unwrap_or_default();
             writeln!(load, "{} {options}", kmod.name)?;
         }
         if let Some(module) = &self.module {
-            image.copy(module, &guest_path(module))?;
+            archive.copy(module, &guest_path(module))?;
         }
         for program in &self.programs {
             let name = program.file_name().context("a program without a name")?.to_string_lossy();
-            image.copy(program, &format!("bin/{name}"))?;
+            archive.copy(program, &format!("bin/{name}"))?;
         }
         for (from, name) in &self.files {
-            image.copy(from, name)?;
+            archive.copy(from, name)?;
         }
-        image.file("etc/pagemove/job", self.settings(profile, &load).as_bytes(), 0o644)?;
-        image.file("etc/pagemove/run", self.script().as_bytes(), 0o755)?;
-        for archive in &self.archives {
-            image = image.append(archive)?;
+        archive.file("etc/pagemove/job", self.settings(profile, &load).as_bytes(), 0o644)?;
+        archive.file("etc/pagemove/run", self.script().as_bytes(), 0o755)?;
+        for more in &self.archives {
+            archive = archive.append(more)?;
         }
-        image.finish()
+        archive.finish()
     }
 
     /// Shell assignments that init.sh reads.

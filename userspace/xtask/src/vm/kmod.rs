@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The stock kernel's modules: find one by its name, with what it depends on,
-//! and unpack it.
+//! A kernel's own modules: find one by its name, with what it depends on, and
+//! unpack it.
 
+use crate::root::image::Image;
 use crate::root::BuildRoot;
 use anyhow::{bail, Context, Result};
 use object::{Object, ObjectSection};
@@ -19,23 +20,23 @@ pub struct Kmod {
     pub file: PathBuf,
 }
 
-/// The stock modules, and where unpacked ones are kept.
+/// The modules, and where unpacked ones are kept.
 pub struct Kmods<'a> {
     root: &'a BuildRoot,
+    image: &'a Image,
     unpacked: PathBuf,
     paths: HashMap<String, PathBuf>,
 }
 
 impl<'a> Kmods<'a> {
-    pub fn new(root: &'a BuildRoot, unpacked: PathBuf) -> Result<Self> {
-        let dir = root.modules();
-        let order = dir.join("modules.order");
+    pub fn new(root: &'a BuildRoot, image: &'a Image, unpacked: PathBuf) -> Result<Self> {
+        let order = image.modules.join("modules.order");
         let list = fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
         let mut paths = HashMap::new();
         for line in list.lines() {
-            paths.insert(module_name(Path::new(line)), dir.join(format!("{line}.xz")));
+            paths.insert(module_name(Path::new(line)), file(image, line));
         }
-        Ok(Self { root, unpacked: unpacked.join(root.release()), paths })
+        Ok(Self { root, image, unpacked: unpacked.join(&image.release), paths })
     }
 
     /// `names` and all they depend on, dependencies first, each once.
@@ -61,13 +62,16 @@ impl<'a> Kmods<'a> {
     }
 
     fn unpack(&self, name: &str) -> Result<PathBuf> {
+        let Some(packed) = self.paths.get(name) else {
+            bail!("kernel {} has no module {name}", self.image.release);
+        };
+        if !self.image.packed {
+            return Ok(packed.clone());
+        }
         let file = self.unpacked.join(format!("{name}.ko"));
         if file.exists() {
             return Ok(file);
         }
-        let Some(packed) = self.paths.get(name) else {
-            bail!("kernel {} has no module {name}", self.root.release());
-        };
         fs::create_dir_all(&self.unpacked)?;
         let output = self.root.tool("usr/bin/xz").arg("-dc").arg(packed).stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
@@ -85,6 +89,15 @@ fn put(file: &Path, bytes: &[u8]) -> Result<()> {
     whole.write_all(bytes)?;
     whole.persist(file).with_context(|| format!("writing {}", file.display()))?;
     Ok(())
+}
+
+/// The file of a line of modules.order: where modules are installed that has their names, in
+/// a tree those of their objects.
+fn file(image: &Image, line: &str) -> PathBuf {
+    match image.packed {
+        true => image.modules.join(format!("{line}.xz")),
+        false => image.modules.join(line).with_extension("ko"),
+    }
 }
 
 fn module_name(path: &Path) -> String {

@@ -10,6 +10,7 @@ use super::profile::Profile;
 use super::qemu;
 use super::ram::SharedRam;
 use super::rtm::RtmReport;
+use crate::root::image::Image;
 use crate::root::BuildRoot;
 use anyhow::{ensure, Context, Result};
 use std::fs::{self, File};
@@ -57,6 +58,7 @@ pub struct Outcome {
 #[derive(Clone, Copy)]
 pub struct Vm<'a> {
     pub root: &'a BuildRoot,
+    pub image: &'a Image,
     pub profile: &'a Profile,
     pub accel: Accel,
     pub job: &'a Job,
@@ -87,9 +89,9 @@ pub fn ram(profile: &Profile) -> Result<Option<SharedRam>> {
 
 /// Run a VM from its start to its end; `logs` is an empty directory.
 pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
-    let Vm { root, profile, accel, job, unpacked } = *vm;
+    let Vm { root, image, profile, accel, job, unpacked } = *vm;
     let scratch = Scratch::make(logs, profile)?;
-    job.pack(root, profile, unpacked, &scratch.initrd)?;
+    job.pack(root, image, profile, unpacked, &scratch.initrd)?;
     let dmesg = logs.join("dmesg.log");
     let console = Arc::new(Console::new()?);
     let trace = logs.join("trace.log");
@@ -104,7 +106,7 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
         peer_ram: beside.peer_ram,
         link: beside.link,
     };
-    let mut command = qemu::command(root, profile, accel, &job.trace, &files);
+    let mut command = qemu::command(root, image, profile, accel, &job.trace, &files);
     let report = logs.join("rtm.report");
     let rtm = job.rtm.as_ref();
     command.args(rtm.iter().flat_map(|rtm| rtm.args(&report)));

@@ -6,6 +6,7 @@ use super::console::Console;
 use super::pair::Socket;
 use super::profile::Profile;
 use super::ram::SharedRam;
+use crate::root::image::Image;
 use crate::root::BuildRoot;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub struct Files<'a> {
 /// Events that match `traced` are written to the trace file.
 pub fn command(
     root: &BuildRoot,
+    image: &Image,
     profile: &Profile,
     accel: Accel,
     traced: &[String],
@@ -55,8 +57,8 @@ pub fn command(
     command.args(["-serial", "chardev:console", "-serial", "chardev:output"]);
     command.args(files.console.args(files.dmesg));
     command.args(["-chardev", "file,id=output,path=/proc/self/fd/1"]);
-    command.arg("-kernel").arg(root.vmlinuz()).arg("-initrd").arg(files.initrd);
-    command.arg("-append").arg(kernel_line(profile));
+    command.arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(files.initrd);
+    command.arg("-append").arg(kernel_line(profile, image.flavour.words()));
     command
 }
 
@@ -170,13 +172,13 @@ fn devices(profile: &Profile, disks: &[PathBuf]) -> Vec<OsString> {
 
 /// An oops or a panic ends the VM at once: what follows would only hide it.
 /// SysRq is for a VM that hangs.
-fn kernel_line(profile: &Profile) -> String {
+fn kernel_line(profile: &Profile, more: &[&str]) -> String {
     // no_timer_check: on a busy host the emulated timer's ticks come too late for the
     // kernel's check at boot, which panics (arch/x86/kernel/apic/io_apic.c).
     let mut line = String::from(
         "console=ttyS0,115200 loglevel=7 sysrq_always_enabled oops=panic panic=-1 no_timer_check",
     );
-    for word in &profile.kernel {
+    for word in profile.kernel.iter().map(String::as_str).chain(more.iter().copied()) {
         line.push(' ');
         line.push_str(word);
     }

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Kernels that look for mistakes, built in the build root from the stock kernel's source.
+//! What they are made of is in tests/debug/: kernel.config on top of tinyconfig, then the
+//! flavour's own.
+
+use super::image::{Flavour, Image};
+use super::wipe::remove_tree;
+use super::{chroot, make, BuildRoot};
+use crate::place::Place;
+use crate::report::Report;
+use anyhow::{bail, Context, Result};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Bumped when something else is done than before.
+const RECIPE: u32 = 1;
+/// Inside the build root: the source, never built in, for several kernels are built of it.
+const SOURCE: &str = "build/linux-debug";
+/// Beside what the build root has: kbuild wants the LLVM's ar, nm, objcopy by their plain names.
+const PACKAGES: [&str; 1] = ["llvm"];
+/// Common to all flavours.
+const COMMON: &str = "kernel";
+
+struct Maker<'a> {
+    root: &'a BuildRoot,
+    flavour: Flavour,
+    configs: [(String, String); 2],
+    report: Report,
+}
+
+/// Make the kernel if it is not there, or was made of something else.
+///
+/// That takes ten minutes and more on two cores, and 2 GiB for the source and 2 for each kernel.
+pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image> {
+    let configs = [COMMON, flavour.name()].map(|name| config(place, name)).into_iter().collect::<Result<Vec<_>>>()?;
+    let configs: [(String, String); 2] = configs.try_into().ok().context("two configurations")?;
+    let recipe = format!("{RECIPE} {} {PACKAGES:?} {configs:?}", root.release());
+    let stamp = root.dir().join(tree(flavour)).join(".pagemove");
+    let lock = File::create(place.cache().join("lock-debug"))?;
+    lock.lock().context("waiting for who builds a debug kernel")?;
+    if !fs::read_to_string(&stamp).is_ok_and(|text| text == recipe) {
+        chroot::need_root("building a debug kernel")?;
+        let log = place.cache().join(format!("build-{}.log", flavour.name()));
+        let mut maker = Maker { root, flavour, configs, report: Report::new("debug kernel", &log)? };
+        maker.make()?;
+        maker.report.done();
+        fs::write(&stamp, recipe)?;
+    }
+    let file = root.dir().join(tree(flavour)).join("include/config/kernel.release");
+    let release = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    Ok(Image::built(root, flavour, release.trim(), tree(flavour), arguments()))
+}
+
+fn config(place: &Place, name: &str) -> Result<(String, String)> {
+    let file = place.tests().join(format!("debug/{name}.config"));
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    Ok((name.to_string(), text))
+}
+
+/// Where a kernel is built, inside the build root.
+fn tree(flavour: Flavour) -> String {
+    format!("build/debug-{}", flavour.name())
+}
+
+/// KASAN with Rust takes clang (init/Kconfig: RUST).
+fn arguments() -> Vec<String> {
+    let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
+    vec!["ARCH=x86".into(), "LLVM=1".into(), format!("-j{jobs}")]
+}
+
+impl Maker<'_> {
+    fn make(&mut self) -> Result<()> {
+        let name = self.flavour.name();
+        self.packages()?;
+        self.source()?;
+        self.report.step(&format!("configuring kernel {name}"));
+        let dir = self.dir();
+        fs::create_dir_all(&dir)?;
+        // What was built before is used again; what says that it is whole is not.
+        let _ = fs::remove_file(dir.join(".pagemove"));
+        self.run(&["tinyconfig"])?;
+        self.configure()?;
+        self.report.step(&format!("building kernel {name}: ten minutes and more"));
+        self.run(&["bzImage", "modules"])
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.dir().join(tree(self.flavour))
+    }
+
+    fn packages(&mut self) -> Result<()> {
+        let dir = self.root.dir();
+        if dir.join("usr/bin/llvm-ar").exists() {
+            return Ok(());
+        }
+        self.report.step("LLVM's binary tools");
+        fs::copy("/etc/resolv.conf", dir.join("etc/resolv.conf")).context("copying /etc/resolv.conf")?;
+        self.report.run(chroot::command(dir, "apt-get").arg("update"))?;
+        let mut command = chroot::command(dir, "apt-get");
+        self.report.run(command.args(["install", "-y", "--no-install-recommends"]).args(PACKAGES))
+    }
+
+    /// A copy of the stock kernel's source in which nothing was built.
+    fn source(&mut self) -> Result<()> {
+        let (from, to) = (self.root.dir().join(make::tree()), self.root.dir().join(SOURCE));
+        let stamp = to.join(".pagemove");
+        if fs::read_to_string(&stamp).is_ok_and(|text| text == self.root.release()) {
+            return Ok(());
+        }
+        self.report.step("copying the kernel's source");
+        remove_tree(&to)?;
+        let mut command = std::process::Command::new("cp");
+        self.report.run(command.args(["--archive", "--reflink=auto"]).arg(&from).arg(&to))?;
+        let mut command = chroot::command(self.root.dir(), "make");
+        self.report.run(command.args(["-C", &format!("/{SOURCE}")]).args(arguments()).arg("mrproper"))?;
+        self.more_sanitizers(&to)?;
+        Ok(fs::write(stamp, self.root.release())?)
+    }
+
+    /// rustc asks the target whether it has a sanitizer. The kernel says so for KASAN only,
+    /// for it has no Rust that KCSAN should watch: we have. (clang instruments for both.)
+    fn more_sanitizers(&self, source: &Path) -> Result<()> {
+        let file = source.join("scripts/generate_rust_target.rs");
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let (before, after) = (r#""kernel-address"]"#, r#""kernel-address", "thread"]"#);
+        if !text.contains(before) && !text.contains(after) {
+            bail!("{} does not list sanitizers as before: look at more_sanitizers()", file.display());
+        }
+        Ok(fs::write(&file, text.replace(before, after))?)
+    }
+
+    fn configure(&mut self) -> Result<()> {
+        let mut names = vec![".config".to_string()];
+        for (name, text) in &self.configs {
+            let file = format!("{name}.config");
+            fs::write(self.dir().join(&file), text)?;
+            names.push(file);
+        }
+        let script = format!(
+            "cd /{tree} && ARCH=x86 LLVM=1 /{SOURCE}/scripts/kconfig/merge_config.sh -O /{tree} -m {files}",
+            tree = tree(self.flavour),
+            files = names.join(" "),
+        );
+        self.report.run(chroot::command(self.root.dir(), "sh").args(["-c", &script]))?;
+        self.run(&["olddefconfig"])?;
+        let made = fs::read_to_string(self.dir().join(".config"))?;
+        let missing: Vec<&str> = self.configs.iter().flat_map(|(_, text)| missing(text, &made)).collect();
+        if !missing.is_empty() {
+            bail!("kernel {} can not have {}", self.flavour.name(), missing.join(", "));
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, targets: &[&str]) -> Result<()> {
+        let mut command = chroot::command(self.root.dir(), "make");
+        command.args(["-C", &format!("/{SOURCE}")]).args(arguments());
+        command.arg(format!("O=/{}", tree(self.flavour))).args(targets);
+        self.report.run(&mut command)
+    }
+}
+
+/// What `wanted` sets and `made` has not: kconfig drops silently what depends on something
+/// that is not there. A kernel without lockdep would find nothing.
+fn missing<'a>(wanted: &'a str, made: &str) -> Vec<&'a str> {
+    let unset = |line: &str| {
+        let name = line.strip_prefix("# ")?.strip_suffix(" is not set")?;
+        Some(!made.lines().any(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))))
+    };
+    let fine = |line: &&str| match line.starts_with("CONFIG_") {
+        true => made.lines().any(|other| other == *line),
+        false => unset(line).unwrap_or(true),
+    };
+    wanted.lines().filter(|line| !fine(line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing;
+
+    #[test]
+    fn what_kconfig_dropped_is_named() {
+        let wanted = "# words\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\n# CONFIG_D is not set\n\nCONFIG_E=\"x\"\n";
+        let made = "CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n# CONFIG_D is not set\nCONFIG_E=\"x\"\n";
+        assert_eq!(missing(wanted, made), ["CONFIG_B=m", "# CONFIG_C is not set"]);
+        assert!(missing(wanted, "").contains(&"CONFIG_A=y"));
+    }
+}
