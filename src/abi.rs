@@ -631,6 +631,9 @@ pub struct Stats {
     pub windows: [u64; WINDOW_BUCKETS],
     pub offered_pages: u64,
     pub faults_awaited: u64,
+    pub owned_pages: u64,
+    pub irqs_off_max_ns: u64,
+    pub irqs_off: [u64; WINDOW_BUCKETS],
 }
 
 /// Lower bound, in ns, of bucket `b` of a window histogram.
@@ -674,7 +677,7 @@ const_assert_eq!(core::mem::size_of::<ApertureList>(), APERTURE_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Window>(), 56);
 const_assert_eq!(core::mem::size_of::<WindowList>(), WINDOW_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<WindowSet>(), WINDOW_SET_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0 + 16);
+const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0 + 32 + 8 * WINDOW_BUCKETS);
 const_assert_eq!(offset_of!(Stats, offered_pages), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);
 const_assert_eq!(core::mem::size_of::<Device>(), 40);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a session has done and which schedule it uses, for anybody to read.
 
-use crate::{abi, cpu};
+use crate::{abi, cpu, stats};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use engine::rtm::{Status, Times};
 
@@ -32,6 +32,7 @@ impl Counters {
         self.transactions.fetch_add(1, Relaxed);
         self.commits.fetch_add(u64::from(committed), Relaxed);
         self.irqs_off_max.fetch_max(ticks, Relaxed);
+        stats::add_irqs_off(cpu::ns_of(ticks));
     }
 
     /// An attempt that ended so, with or without a transaction.

@@ -5,7 +5,7 @@ use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 pub(crate) use bindings::{
-    address_space, file, iommu_domain, mm_struct, page, pci_dev, task_struct, vm_area_struct, vm_fault,
+    address_space, file, iommu_domain, mem_cgroup, mm_struct, page, pci_dev, task_struct, vm_area_struct, vm_fault,
     vm_operations_struct,
 };
 
@@ -74,9 +74,16 @@ extern "C" {
     pub(crate) fn pagemove_arena_alloc(pages: c_ulong, node: c_int) -> *mut page;
     pub(crate) fn pagemove_arena_free(first: *mut page, pages: c_ulong);
     pub(crate) fn pagemove_arena_disown(page: *mut page);
-    pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool) -> *mut page;
-    pub(crate) fn pagemove_alloc_page_near() -> *mut page;
-    pub(crate) fn pagemove_alloc_page_for(vma: *mut vm_area_struct, address: c_ulong) -> *mut page;
+    pub(crate) fn pagemove_memcg_of_current() -> *mut mem_cgroup;
+    pub(crate) fn pagemove_memcg_get(memcg: *mut mem_cgroup);
+    pub(crate) fn pagemove_memcg_put(memcg: *mut mem_cgroup);
+    pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool, memcg: *mut mem_cgroup) -> *mut page;
+    pub(crate) fn pagemove_alloc_page_near(memcg: *mut mem_cgroup) -> *mut page;
+    pub(crate) fn pagemove_alloc_page_for(
+        vma: *mut vm_area_struct,
+        address: c_ulong,
+        memcg: *mut mem_cgroup,
+    ) -> *mut page;
     pub(crate) fn pagemove_page_own(page: *mut page, tag: c_ulong);
     pub(crate) fn pagemove_page_free(page: *mut page);
     pub(crate) fn pagemove_page_tag(page: *mut page) -> c_ulong;

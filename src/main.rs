@@ -28,6 +28,7 @@ mod ioctl;
 mod machine;
 #[cfg(pagemove_test)]
 mod marker;
+mod memcg;
 mod mms;
 mod mover;
 #[cfg(pagemove_test)]
@@ -78,8 +79,12 @@ module! {
             description: "1: use engines that no verdict of pagemove qualify allows on this machine",
         },
         longest_us: u32 {
-            default: 500,
+            default: 100,
             description: "longest time of a transaction, in us: interrupts are off on its CPU",
+        },
+        limit_mib: u64 {
+            default: 0,
+            description: "most memory that the pages of all regions may have together, in MiB; 0: no limit but cgroups",
         },
         patience_ms: u32 {
             default: 1000,
@@ -106,8 +111,12 @@ module! {
             description: "1: use engines that no verdict of pagemove qualify allows on this machine",
         },
         longest_us: u32 {
-            default: 500,
+            default: 100,
             description: "longest time of a transaction, in us: interrupts are off on its CPU",
+        },
+        limit_mib: u64 {
+            default: 0,
+            description: "most memory that the pages of all regions may have together, in MiB; 0: no limit but cgroups",
         },
         patience_ms: u32 {
             default: 1000,

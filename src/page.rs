@@ -5,7 +5,9 @@
 //! unpinning a no-op. So such a page may be freed only when no `vfio_dma` can
 //! name it any more: see `reclaim.rs`.
 
-use crate::{ffi, window};
+use crate::memcg::Memcg;
+use crate::{ffi, params, window};
+use core::sync::atomic::{AtomicU64, Ordering};
 use engine::PhysAddr;
 use kernel::prelude::*;
 
@@ -42,19 +44,20 @@ pub(crate) struct OwnedPage(*mut ffi::page);
 unsafe impl Send for OwnedPage {}
 
 impl OwnedPage {
-    /// A page of exactly this node. ENOMEM if it has none to give.
-    pub(crate) fn at_node(node: i32, zero: bool, tag: Tag) -> Result<Self> {
-        // SAFETY: the callers checked that the node has memory.
-        Self::adopt(unsafe { ffi::pagemove_alloc_page(node, zero) }, tag)
+    /// A page of exactly this node, charged to `payer`. ENOMEM if it has none to give or the
+    /// payer's limit is reached, ENOSPC if the limit for all regions is.
+    pub(crate) fn at_node(node: i32, zero: bool, tag: Tag, payer: &Memcg) -> Result<Self> {
+        // SAFETY: the callers checked that the node has memory; `payer` is a reference.
+        Self::counted(tag, || unsafe { ffi::pagemove_alloc_page(node, zero, payer.as_ptr()) })
     }
 
     /// A zeroed page of exactly this node or, if it is negative, of one that is near.
-    pub(crate) fn at_node_or_near(node: i32, tag: Tag) -> Result<Self> {
+    pub(crate) fn at_node_or_near(node: i32, tag: Tag, payer: &Memcg) -> Result<Self> {
         if node >= 0 {
-            return Self::at_node(node, true, tag);
+            return Self::at_node(node, true, tag, payer);
         }
-        // SAFETY: no preconditions.
-        Self::adopt(unsafe { ffi::pagemove_alloc_page_near() }, tag)
+        // SAFETY: `payer` is a reference.
+        Self::counted(tag, || unsafe { ffi::pagemove_alloc_page_near(payer.as_ptr()) })
     }
 
     /// A zeroed page from where the memory policy of the mapping says.
@@ -66,9 +69,24 @@ impl OwnedPage {
         vma: *mut ffi::vm_area_struct,
         address: usize,
         tag: Tag,
+        payer: &Memcg,
     ) -> Result<Self> {
-        // SAFETY: the caller's contract.
-        Self::adopt(unsafe { ffi::pagemove_alloc_page_for(vma, address) }, tag)
+        // SAFETY: the caller's contract; `payer` is a reference.
+        Self::counted(tag, || unsafe { ffi::pagemove_alloc_page_for(vma, address, payer.as_ptr()) })
+    }
+
+    /// A page that `allocate` gives, if there may be one more.
+    fn counted(tag: Tag, allocate: impl FnOnce() -> *mut ffi::page) -> Result<Self> {
+        let before = OWNED.fetch_add(1, Ordering::Relaxed);
+        let page = if before < params::most_pages() {
+            Self::adopt(allocate(), tag)
+        } else {
+            Err(ENOSPC)
+        };
+        if page.is_err() {
+            OWNED.fetch_sub(1, Ordering::Relaxed);
+        }
+        page
     }
 
     fn adopt(page: *mut ffi::page, tag: Tag) -> Result<Self> {
@@ -127,7 +145,16 @@ impl Drop for OwnedPage {
         }
         // SAFETY: by construction nothing reaches the page any more.
         unsafe { ffi::pagemove_page_free(self.0) };
+        OWNED.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Pages that were allocated and not freed yet, whatever they are used for. Those of arenas
+/// are not among them.
+static OWNED: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn owned() -> u64 {
+    OWNED.load(Ordering::Relaxed)
 }
 
 /// The tag of the page at `phys`, if it is one of ours. The answer is a hint

@@ -5,7 +5,7 @@ use crate::module_parameters;
 #[cfg(pagemove_test)]
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{Bounds, Duty};
-use engine::{Iova, Steps};
+use engine::{Iova, Steps, PAGE_SIZE};
 
 /// Whether an IOMMU is used whose walker does not snoop: emulators report that
 /// although their memory is coherent.
@@ -33,6 +33,14 @@ pub(crate) fn bounds(khz: u64) -> Bounds {
         (ticks(50), interval.saturating_add(1).max(ticks(50))),
     )
     .unwrap_or(Bounds::for_tsc(khz))
+}
+
+/// How many pages there may be, of all regions.
+pub(crate) fn most_pages() -> u64 {
+    match *module_parameters::limit_mib.value() {
+        0 => u64::MAX,
+        mib => mib.saturating_mul((1 << 20) / PAGE_SIZE),
+    }
 }
 
 /// How long to wait for a device that does not answer an invalidation, in ns.

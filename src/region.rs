@@ -22,6 +22,7 @@
 
 use crate::backing::Backing;
 use crate::ffi;
+use crate::memcg::Memcg;
 use crate::page::{OwnedPage, Tag};
 use crate::pagemap::{Entry, PageMap};
 use crate::refusal::Refusal;
@@ -81,6 +82,9 @@ struct Inner {
     /// A process maps it that is not in `mms`.
     untracked: bool,
     hints: KVec<Hint>,
+    /// Who pays for the pages: the cgroup of the process that opened the file, from the
+    /// first mmap on that of who made it (a manager may have opened it for a VMM).
+    payer: Memcg,
     /// Processes that ever mapped it; VFIO mappings of its pages hold these.
     mms: KVec<mms::Handle>,
     /// Pages that are offered.
@@ -123,6 +127,7 @@ impl Region {
                     listed: false,
                     untracked: false,
                     hints: KVec::new(),
+                    payer: Memcg::of_current(),
                     mms: KVec::new(),
                     offered: 0,
                     wants: KVec::new(),
@@ -131,7 +136,7 @@ impl Region {
                 released <- new_condvar!(),
                 wanted <- new_condvar!(),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         );
         if region.is_err() {
             // SAFETY: the reference that was just made, and that nobody took over.
@@ -195,6 +200,9 @@ impl Region {
         };
         if end > limit {
             return Err(EINVAL);
+        }
+        if inner.mms.is_empty() {
+            inner.payer = Memcg::of_current();
         }
         inner.track(mm.clone())?;
         inner.remember(Hint {
@@ -268,6 +276,7 @@ impl Region {
                     }
                 }
                 rejected => {
+                    let payer = inner.payer.clone();
                     drop(inner);
                     let tag = Tag {
                         region: self.id,
@@ -278,16 +287,20 @@ impl Region {
                     let (page, failure) = if node >= 0 {
                         // As with hugetlbfs: killing processes would not help, since
                         // only this node will do.
-                        let page = OwnedPage::at_node(node, true, tag);
+                        let page = OwnedPage::at_node(node, true, tag, &payer);
                         (page, kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS)
                     } else {
                         // SAFETY: as the caller promises.
-                        let page = unsafe { OwnedPage::for_vma(vma, address, tag) };
+                        let page = unsafe { OwnedPage::for_vma(vma, address, tag, &payer) };
                         (page, kernel::bindings::vm_fault_reason_VM_FAULT_OOM)
                     };
                     drop(rejected);
                     match page {
                         Ok(page) => fresh = Some(page),
+                        // Nothing that could be killed for it would change that.
+                        Err(error) if error == ENOSPC => {
+                            return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS
+                        }
                         Err(_) => return failure,
                     }
                 }
@@ -302,14 +315,17 @@ impl Region {
             region: self.id,
             index,
         };
-        let neighbours = self.inner.lock().neighbours(index);
-        let mut page = OwnedPage::at_node(node, false, tag)?;
+        let (neighbours, payer) = {
+            let inner = self.inner.lock();
+            (inner.neighbours(index), inner.payer.clone())
+        };
+        let mut page = OwnedPage::at_node(node, false, tag, &payer)?;
         // Two frames would continue a neighbour; a third page is neither.
         for _ in 0..2 {
             if !continues(&page, neighbours) {
                 break;
             }
-            let other = OwnedPage::at_node(node, false, tag)?;
+            let other = OwnedPage::at_node(node, false, tag, &payer)?;
             page = other;
         }
         Ok(page)

@@ -41,13 +41,16 @@ pub(crate) enum Counter {
     OfferedPages,
     FaultsAwaited,
     WindowMax,
+    IrqsOffMax,
 }
 
-const COUNTER_COUNT: usize = Counter::WindowMax as usize + 1;
+const COUNTER_COUNT: usize = Counter::IrqsOffMax as usize + 1;
 
 static COUNTERS: [AtomicU64; COUNTER_COUNT] = [const { AtomicU64::new(0) }; COUNTER_COUNT];
 static ABORTS: [AtomicU64; abi::ABORT_SLOTS] = [const { AtomicU64::new(0) }; abi::ABORT_SLOTS];
 static WINDOWS: [AtomicU64; abi::WINDOW_BUCKETS] =
+    [const { AtomicU64::new(0) }; abi::WINDOW_BUCKETS];
+static IRQS_OFF: [AtomicU64; abi::WINDOW_BUCKETS] =
     [const { AtomicU64::new(0) }; abi::WINDOW_BUCKETS];
 
 pub(crate) fn add(counter: Counter, n: u64) {
@@ -76,10 +79,19 @@ pub(crate) fn add_aborts(aborts: &AbortCounts) {
 }
 
 pub(crate) fn add_window(ns: u64) {
-    if let Some(bucket) = WINDOWS.get(abi::window_bucket(ns)) {
+    add_time(ns, &WINDOWS, Counter::WindowMax);
+}
+
+/// A transaction kept interrupts off for so long.
+pub(crate) fn add_irqs_off(ns: u64) {
+    add_time(ns, &IRQS_OFF, Counter::IrqsOffMax);
+}
+
+fn add_time(ns: u64, buckets: &[AtomicU64; abi::WINDOW_BUCKETS], longest: Counter) {
+    if let Some(bucket) = buckets.get(abi::window_bucket(ns)) {
         bucket.fetch_add(1, Relaxed);
     }
-    if let Some(max) = COUNTERS.get(Counter::WindowMax as usize) {
+    if let Some(max) = COUNTERS.get(longest as usize) {
         max.fetch_max(ns, Relaxed);
     }
 }
@@ -107,11 +119,17 @@ pub(crate) fn snapshot() -> abi::Stats {
         windows: [0; abi::WINDOW_BUCKETS],
         offered_pages: get(Counter::OfferedPages),
         faults_awaited: get(Counter::FaultsAwaited),
+        owned_pages: crate::page::owned(),
+        irqs_off_max_ns: get(Counter::IrqsOffMax),
+        irqs_off: [0; abi::WINDOW_BUCKETS],
     };
     for (to, from) in stats.aborts.iter_mut().zip(ABORTS.iter()) {
         *to = from.load(Relaxed);
     }
     for (to, from) in stats.windows.iter_mut().zip(WINDOWS.iter()) {
+        *to = from.load(Relaxed);
+    }
+    for (to, from) in stats.irqs_off.iter_mut().zip(IRQS_OFF.iter()) {
         *to = from.load(Relaxed);
     }
     stats
@@ -137,14 +155,18 @@ pub(crate) fn print(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("window_max_ns", s.window_max_ns),
         ("offered_pages", s.offered_pages),
         ("faults_awaited", s.faults_awaited),
+        ("owned_pages", s.owned_pages),
+        ("irqs_off_max_ns", s.irqs_off_max_ns),
     ] {
         writeln!(f, "{name} {value}")?;
     }
     for (name, n) in CAUSES.iter().zip(s.aborts.iter()) {
         writeln!(f, "abort_{name} {n}")?;
     }
-    for (bucket, n) in s.windows.iter().enumerate().filter(|(_, n)| **n != 0) {
-        writeln!(f, "window_ns_from_{} {n}", abi::window_bucket_lower(bucket))?;
+    for (name, buckets) in [("window", &s.windows), ("irqs_off", &s.irqs_off)] {
+        for (bucket, n) in buckets.iter().enumerate().filter(|(_, n)| **n != 0) {
+            writeln!(f, "{name}_ns_from_{} {n}", abi::window_bucket_lower(bucket))?;
+        }
     }
     Ok(())
 }

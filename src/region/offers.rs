@@ -119,8 +119,9 @@ impl Region {
                     inner.install(index, page).map_err(|_| Refusal::NoMemory)?;
                 }
                 rejected => {
+                    let payer = inner.payer.clone();
                     drop(inner);
-                    let page = OwnedPage::at_node_or_near(node, tag);
+                    let page = OwnedPage::at_node_or_near(node, tag, &payer);
                     // After the next page was taken, so that the allocator can't give it again.
                     drop(rejected);
                     fresh = Some(page.map_err(|_| Refusal::NoMemory)?);

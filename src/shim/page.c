@@ -1,26 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Pages of memory. */
 #include <linux/io.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
+#include <linux/sched/mm.h>
 #include <linux/uaccess.h>
 
-struct page *pagemove_alloc_page(int node, bool zero)
+/* A reference, or NULL where there are none. */
+struct mem_cgroup *pagemove_memcg_of_current(void)
 {
-	return alloc_pages_node(node, GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN |
+	return get_mem_cgroup_from_mm(current->mm);
+}
+
+void pagemove_memcg_get(struct mem_cgroup *memcg)
+{
+#ifdef CONFIG_MEMCG
+	if (memcg)
+		css_get(&memcg->css);
+#endif
+}
+
+void pagemove_memcg_put(struct mem_cgroup *memcg)
+{
+	mem_cgroup_put(memcg);
+}
+
+/*
+ * Pages are charged to memcg, whoever allocates them. One that would exceed its
+ * limit is not given out: nobody is killed for a move.
+ */
+struct page *pagemove_alloc_page(int node, bool zero, struct mem_cgroup *memcg)
+{
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	struct page *page;
+
+	page = alloc_pages_node(node, GFP_KERNEL_ACCOUNT | __GFP_THISNODE | __GFP_NOWARN |
 				__GFP_RETRY_MAYFAIL | (zero ? __GFP_ZERO : 0), 0);
+	set_active_memcg(old);
+	return page;
 }
 
-struct page *pagemove_alloc_page_near(void)
+struct page *pagemove_alloc_page_near(struct mem_cgroup *memcg)
 {
-	return alloc_page(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL | __GFP_ZERO);
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	struct page *page;
+
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL | __GFP_ZERO);
+	set_active_memcg(old);
+	return page;
 }
 
+/* For a fault: as for anonymous memory, somebody of memcg may be killed for it. */
 struct page *pagemove_alloc_page_for(struct vm_area_struct *vma,
-				     unsigned long address)
+				     unsigned long address,
+				     struct mem_cgroup *memcg)
 {
-	struct folio *folio = vma_alloc_folio(GFP_USER | __GFP_ZERO, 0, vma, address);
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	struct folio *folio;
 
+	folio = vma_alloc_folio(GFP_USER | __GFP_ACCOUNT | __GFP_ZERO, 0, vma, address);
+	set_active_memcg(old);
 	return folio ? folio_page(folio, 0) : NULL;
 }
 

@@ -390,6 +390,9 @@ struct pagemove_stats {
 	__u64 windows[PAGEMOVE_WINDOW_BUCKETS]; /* out */
 	__u64 offered_pages;		/* out: pages offered to a peer now */
 	__u64 faults_awaited;		/* out: CPU faults that waited for a page to arrive */
+	__u64 owned_pages;		/* out: pages allocated now for regions, moves under way among them */
+	__u64 irqs_off_max_ns;		/* out: longest time that a transaction kept interrupts off */
+	__u64 irqs_off[PAGEMOVE_WINDOW_BUCKETS]; /* out: these times, in buckets as the windows */
 };
 #define PAGEMOVE_STATS_SIZE_V0		1008
 

@@ -25,12 +25,14 @@ struct StatsReport {
     pages_premapped: u64,
     faults_held: u64,
     faults_awaited: u64,
+    owned_pages: u64,
     offered_pages: u64,
     unmaps_held: u64,
     regions: u64,
     region_pages: u64,
     closed_pages: u64,
     window_ns: WindowReport,
+    irqs_off_ns: WindowReport,
 }
 
 /// Times in nanoseconds; null if there was no window.
@@ -106,12 +108,14 @@ impl From<&Stats> for StatsReport {
             pages_premapped: stats.pages_premapped,
             faults_held: stats.faults_held,
             faults_awaited: stats.faults_awaited,
+            owned_pages: stats.owned_pages,
             offered_pages: stats.offered_pages,
             unmaps_held: stats.unmaps_held,
             regions: stats.regions,
             region_pages: stats.region_pages,
             closed_pages: stats.closed_pages,
             window_ns: (&Windows::new(stats.windows, stats.window_max_ns)).into(),
+            irqs_off_ns: (&Windows::new(stats.irqs_off, stats.irqs_off_max_ns)).into(),
         }
     }
 }
@@ -137,6 +141,7 @@ fn human(stats: &StatsReport) -> String {
         ("attempts", stats.attempts.to_string()),
         ("aborts", human_counts(&stats.aborts)),
         ("window", stats.window_ns.human()),
+        ("interrupts off", stats.irqs_off_ns.human()),
         ("lost writes found", stats.lost_writes.to_string()),
         ("invalidations", stats.invalidations.to_string()),
         ("CPU mappings made ahead", stats.pages_premapped.to_string()),
@@ -147,6 +152,7 @@ fn human(stats: &StatsReport) -> String {
         ("regions", stats.regions.to_string()),
         ("pages in regions", stats.region_pages.to_string()),
         ("of these in closed ones", stats.closed_pages.to_string()),
+        ("pages allocated", stats.owned_pages.to_string()),
     ];
     report::table(&rows.map(|(name, value)| vec![name.to_string(), value]))
 }
@@ -243,6 +249,9 @@ mod tests {
             pages_premapped: 8,
             faults_held: 7,
             faults_awaited: 0,
+            owned_pages: 50,
+            irqs_off_max_ns: 0,
+            irqs_off: [0; WINDOW_BUCKETS],
             offered_pages: 0,
             unmaps_held: 6,
             regions: 1,

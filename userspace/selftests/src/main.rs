@@ -3,6 +3,7 @@
 
 mod bench;
 mod call;
+mod cgroup;
 mod eater;
 mod kernel_log;
 mod module;
@@ -11,6 +12,7 @@ mod random;
 mod region;
 mod rig;
 mod signals;
+mod slow_page;
 mod suites;
 mod system;
 mod tap;
@@ -32,6 +34,11 @@ const SUITES: &[Suite] = &[
         "regions",
         "/dev/pagemove is a file that a VMM can use as guest memory",
         suites::regions::main,
+    ),
+    (
+        "limits",
+        "what a caller can make the kernel allocate, and who waits for a caller",
+        suites::limits::main,
     ),
     (
         "rtm",
@@ -105,6 +112,9 @@ fn main() -> ExitCode {
     let Some((name, rest)) = args.split_first() else {
         return usage();
     };
+    if name == suites::limits::EATER {
+        return suites::limits::eat(rest);
+    }
     if name == victim::NAME {
         return victim::main(rest);
     }

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod formats;
 pub mod kill9;
 pub mod lifecycle;
+pub mod limits;
 pub mod migrate;
 pub mod offers;
 pub mod ntb;

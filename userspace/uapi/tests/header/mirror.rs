@@ -272,6 +272,9 @@ pub fn structs() -> Vec<Structure> {
                 windows,
                 offered_pages,
                 faults_awaited,
+                owned_pages,
+                irqs_off_max_ns,
+                irqs_off,
             }
         ),
         structure!(

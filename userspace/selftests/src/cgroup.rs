@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A memory cgroup of version 2, as a service manager makes one for a VMM.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use anyhow::{Context, Result};
+
+const ROOT: &str = "/tmp/cgroup";
+
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// An empty one. None if the kernel has no memory cgroups.
+    pub fn new(name: &str) -> Result<Option<Self>> {
+        static MOUNTED: Once = Once::new();
+        MOUNTED.call_once(mount);
+        let controllers = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
+        if !controllers.split_whitespace().any(|name| name == "memory") {
+            return Ok(None);
+        }
+        write(&Path::new(ROOT).join("cgroup.subtree_control"), "+memory")?;
+        let dir = Path::new(ROOT).join(name);
+        fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
+        Ok(Some(Self(dir)))
+    }
+
+    pub fn limit(&self, bytes: u64) -> Result<()> {
+        write(&self.0.join("memory.max"), &bytes.to_string())
+    }
+
+    /// What is charged to it now, in bytes.
+    pub fn used(&self) -> Result<u64> {
+        let file = self.0.join("memory.current");
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        Ok(text.trim().parse()?)
+    }
+
+    /// How often somebody in it was killed for want of memory.
+    pub fn kills(&self) -> Result<u64> {
+        let text = fs::read_to_string(self.0.join("memory.events"))?;
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        Ok(count.context("no oom_kill in memory.events")?.trim().parse()?)
+    }
+
+    /// The running process goes in.
+    pub fn enter(&self) -> Result<()> {
+        write(&self.0.join("cgroup.procs"), "0")
+    }
+
+    /// The running process goes to where all others are.
+    pub fn leave() -> Result<()> {
+        write(&Path::new(ROOT).join("cgroup.procs"), "0")
+    }
+
+    pub fn add(&self, pid: u32) -> Result<()> {
+        write(&self.0.join("cgroup.procs"), &pid.to_string())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // One that still has a process stays: the VM ends soon.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn mount() {
+    let _ = fs::create_dir_all(ROOT);
+    let (source, target) = (c"cgroup", c"/tmp/cgroup");
+    // SAFETY: three C strings. If it fails there are no controllers, which is found out.
+    unsafe { libc::mount(source.as_ptr(), target.as_ptr(), c"cgroup2".as_ptr(), 0, std::ptr::null()) };
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("writing {text:?} to {}", file.display()))
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Who pays for pages of regions: memory cgroups.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{errno, Control, PAGE_SIZE};
+
+use crate::bench::{self, Bench, IOVA};
+use crate::cgroup::Cgroup;
+use crate::region::{Mapping, Region};
+use crate::system;
+use crate::tap::{self, Outcome, Pass, Skip};
+
+const PAGES: usize = 4096;
+const BYTES: u64 = (PAGES * PAGE_SIZE) as u64;
+/// Page tables, the region's own map, what the kernel keeps for later.
+const SLACK: u64 = 3 << 20;
+
+/// The hidden subcommand that runs until it is killed.
+pub const EATER: &str = "region-eater";
+
+macro_rules! cgroup {
+    ($name:expr) => {
+        match Cgroup::new($name)? {
+            Some(cgroup) => cgroup,
+            None => return Ok(Skip("the kernel has no memory cgroups".into())),
+        }
+    };
+}
+
+/// Maps a region that somebody outside of the cgroup has opened, and touches it inside.
+fn region_of(cgroup: &Cgroup, node: i32, pages: usize) -> Result<Region> {
+    let control = Control::open()?;
+    let id = control.region_setup((pages * PAGE_SIZE) as u64, Some(node))?;
+    cgroup.enter()?;
+    let map = Mapping::shared(control.file(), 0, pages * PAGE_SIZE);
+    let map = map.map_err(std::io::Error::from_raw_os_error).context("mmap of a region");
+    let region = map.map(|map| Region { map, control, id });
+    if let Ok(region) = &region {
+        region.map.fill(7);
+    }
+    Cgroup::leave()?;
+    region
+}
+
+fn is_about(what: &str, found: u64, expected: u64) -> Result<()> {
+    tap::diagnostic(&format!("{what}: {found} bytes, expected {expected}"));
+    ensure!(found.abs_diff(expected) <= SLACK, "{what}: {found} bytes instead of about {expected}");
+    Ok(())
+}
+
+fn node(bench: &Option<Bench>) -> Result<i32> {
+    Ok(bench.as_ref().context("no bench")?.nodes.here)
+}
+
+pub fn of_the_mapper(bench: &mut Option<Bench>) -> Outcome {
+    let cgroup = cgroup!("mapper");
+    let region = region_of(&cgroup, node(bench)?, PAGES)?;
+    is_about("the mapper's cgroup", cgroup.used()?, BYTES)?;
+    drop(region);
+    Ok(Pass)
+}
+
+pub fn back(bench: &mut Option<Bench>) -> Outcome {
+    let cgroup = cgroup!("closer");
+    drop(region_of(&cgroup, node(bench)?, PAGES)?);
+    let back = system::wait_until("the charge is taken back", Duration::from_secs(20), || Ok(cgroup.used()? <= SLACK));
+    back.with_context(|| format!("{} bytes are charged", cgroup.used().unwrap_or(0)))?;
+    Ok(Pass)
+}
+
+/// With the region mapped for the bench's device beside the bench's own.
+fn mapped<T>(bench: &Bench, region: &Region, f: impl FnOnce(u64) -> Result<T>) -> Result<T> {
+    let iova = IOVA + (1 << 32);
+    bench::map(&bench.assigned, iova, region)?;
+    let result = f(iova);
+    let unmapped = bench.assigned.container.unmap(iova, region.map.length());
+    unmapped.map_err(std::io::Error::from_raw_os_error).context("VFIO_IOMMU_UNMAP_DMA")?;
+    result
+}
+
+pub fn of_a_move(bench: &mut Option<Bench>) -> Outcome {
+    let bench = bench.as_ref().context("no bench")?;
+    let cgroup = cgroup!("moved");
+    let region = region_of(&cgroup, bench.nodes.here, PAGES)?;
+    mapped(bench, &region, |iova| {
+        for node in [bench.nodes.there, bench.nodes.here, bench.nodes.there] {
+            let report = bench.control.move_pages(&bench::request(bench.device, iova, PAGES, node), None);
+            ensure!(
+                report.pages_moved == PAGES as u64,
+                "{} pages moved: {}",
+                report.pages_moved,
+                bench::describe(&report)
+            );
+        }
+        // The frames that were left may be freed a moment later.
+        system::wait_until("old frames are freed", Duration::from_secs(20), || {
+            Ok(cgroup.used()?.abs_diff(BYTES) <= SLACK)
+        })
+    })?;
+    region.map.check(7)?;
+    is_about("after three moves", cgroup.used()?, BYTES)?;
+    Ok(Pass)
+}
+
+pub fn refused(bench: &mut Option<Bench>) -> Outcome {
+    let bench = bench.as_ref().context("no bench")?;
+    let cgroup = cgroup!("full");
+    let region = region_of(&cgroup, bench.nodes.here, PAGES)?;
+    // Nothing more fits.
+    cgroup.limit(cgroup.used()?)?;
+    mapped(bench, &region, |iova| {
+        let request = bench::request(bench.device, iova, PAGES, bench.nodes.there);
+        let report = bench.control.move_pages(&request, None);
+        tap::diagnostic(&format!("{} pages moved: {}", report.pages_moved, bench::describe(&report)));
+        // The kernel may find a few pages to charge: stocks of CPUs.
+        ensure!(report.pages_moved < PAGES as u64 / 2, "{} pages moved", report.pages_moved);
+        ensure!(
+            bench::errno_of(&report) == libc::ENOMEM,
+            "{} instead of {}",
+            bench::describe(&report),
+            errno::name(libc::ENOMEM)
+        );
+        region.map.check(7)?;
+        ensure!(cgroup.kills()? == 0, "somebody was killed for a move");
+        cgroup.limit(4 * BYTES)?;
+        let report = bench.control.move_pages(&request, None);
+        ensure!(bench::errno_of(&report) == 0, "with room again: {}", bench::describe(&report));
+        Ok(())
+    })?;
+    region.map.check(7)?;
+    Ok(Pass)
+}
+
+pub fn killed(_: &mut Option<Bench>) -> Outcome {
+    let cgroup = cgroup!("killed");
+    cgroup.limit(BYTES)?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args([EATER, &(4 * PAGES).to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+    cgroup.add(child.id())?;
+    // It begins when its input ends.
+    drop(child.stdin.take());
+    let status = child.wait()?;
+    ensure!(!status.success(), "it touched all its pages: {status}");
+    let kills = cgroup.kills()?;
+    tap::diagnostic(&format!("the VMM ended with {status}; {kills} processes of its cgroup were killed"));
+    ensure!(kills == 1 || status.code().is_none(), "it ended with {status}");
+    system::wait_until("its pages are freed", Duration::from_secs(20), || Ok(cgroup.used()? <= SLACK))?;
+    Ok(Pass)
+}
+
+/// `region-eater PAGES [NODE]`: touches a region until it is killed.
+pub fn eat(args: &[String]) -> ExitCode {
+    match try_to_eat(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{EATER}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_to_eat(args: &[String]) -> Result<()> {
+    let (Some(pages), node) = (args.first(), args.get(1)) else { anyhow::bail!("{EATER} PAGES [NODE]") };
+    println!("ready");
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    let control = Control::open()?;
+    let pages: usize = pages.parse()?;
+    // Where no node is set up a fault is as one of ordinary memory.
+    if let Some(node) = node {
+        control.region_setup((pages * PAGE_SIZE) as u64, Some(node.parse()?))?;
+    }
+    let map = Mapping::shared(control.file(), 0, pages * PAGE_SIZE);
+    let map = map.map_err(std::io::Error::from_raw_os_error)?;
+    (0..pages).for_each(|page| map.write(page, 0, 1));
+    Ok(())
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a caller can make the kernel allocate, and what waits for a caller.
+
+mod charges;
+mod locks;
+mod total;
+
+use std::process::ExitCode;
+
+pub use charges::{eat, EATER};
+
+use crate::bench::Bench;
+use crate::tap::{self, Case};
+
+const PAGES: usize = 256;
+
+pub fn main(_: &[String]) -> ExitCode {
+    let mut bench = match Bench::open(PAGES) {
+        Ok(bench) => Some(bench),
+        Err(error) => return tap::fail_all(&error),
+    };
+    let mut cases = vec![
+        Case::new(
+            "pages are charged to the cgroup of who maps the region, not of who opened it",
+            charges::of_the_mapper,
+        ),
+        Case::new("a page that moves stays charged to it, whoever moves it", charges::of_a_move),
+        Case::new("closing a region takes the charge back", charges::back),
+        Case::new(
+            "at the cgroup's limit a move is refused for want of memory and nothing is lost",
+            charges::refused,
+        ),
+        Case::new("beyond it the VMM is killed, and nobody else", charges::killed),
+    ];
+    cases.extend(locks::cases());
+    cases.extend([
+        Case::new("limit_mib: a page beyond the limit is SIGBUS, and others go on", total::of_faults),
+        Case::new("limit_mib: a move that would need more is refused with its reason", total::of_moves),
+    ]);
+    tap::run(&mut bench, cases)
+}
