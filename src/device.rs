@@ -459,7 +459,8 @@ impl Hold {
             };
             if ret != count as i32 {
                 return Err(match -ret as u32 {
-                    kernel::bindings::EFAULT => Refusal::NoVaddr,
+                    // ENODEV: the process that made the mapping is dead.
+                    kernel::bindings::EFAULT | kernel::bindings::ENODEV => Refusal::NoVaddr,
                     kernel::bindings::EBUSY => Refusal::Unmapping,
                     kernel::bindings::ENOMEM => Refusal::NoMemory,
                     _ => Refusal::NotMapped,
