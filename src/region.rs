@@ -433,10 +433,10 @@ impl Region {
 
     /// Frees every page of a closed region, if nothing can reach them any more.
     pub(crate) fn try_free(&self, look: mms::Look) -> bool {
-        let mut inner = self.inner.lock();
-        if !inner.closed || inner.untracked || !inner.mms.iter().all(|mm| mm.is_quiet(look)) {
+        if !self.is_quiet(look) {
             return false;
         }
+        let mut inner = self.inner.lock();
         // A peer may still write what it was offered.
         if inner.offered != 0 || inner.map.iter().any(Entry::is_claimed) {
             return false;
@@ -458,6 +458,26 @@ impl Region {
         let pages = core::mem::replace(&mut self.inner.lock().pages, 0);
         stats::sub(Counter::RegionPages, pages);
         true
+    }
+
+    /// Whether it is closed, and nobody holds an address space that has mapped it. A closed
+    /// region is mapped by no other any more. Looking may need the lock on all CPUs, which an
+    /// editor's thread holds when it takes that of the region.
+    fn is_quiet(&self, look: mms::Look) -> bool {
+        let mut n = 0usize;
+        loop {
+            let inner = self.inner.lock();
+            if !inner.closed || inner.untracked {
+                return false;
+            }
+            let mm = inner.mms.get(n).cloned();
+            drop(inner);
+            match mm {
+                None => return true,
+                Some(mm) if !mm.is_quiet(look) => return false,
+                Some(_) => n = n.saturating_add(1),
+            }
+        }
     }
 
     /// For REGION_LIST.
