@@ -140,6 +140,8 @@ extern "C" {
     pub(crate) fn pagemove_capable() -> bool;
     pub(crate) fn pagemove_locked_down() -> c_int;
     pub(crate) fn pagemove_signal_pending() -> bool;
+    pub(crate) fn pagemove_is_freezing() -> bool;
+    pub(crate) fn pagemove_pause();
     pub(crate) fn pagemove_now() -> u64;
     pub(crate) fn pagemove_sleep(ns: u64);
     pub(crate) fn pagemove_yield();

@@ -225,7 +225,9 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn back_off(&mut self, ns: u64) {
-        if self.stop().is_none() {
+        // SAFETY: reads the current task's flags.
+        let hurry = unsafe { ffi::pagemove_is_freezing() };
+        if self.stop().is_none() && !hurry {
             ffi::sleep(ns);
         }
     }

@@ -247,6 +247,8 @@ fn explain(request: &Request, span: PageSpan, refusal: Refusal) -> Refusal {
 }
 
 fn check_time(request: &Request) -> Result<(), Refusal> {
+    // SAFETY: no batch is under way, so that nobody waits for this thread, and it holds no lock.
+    unsafe { ffi::pagemove_pause() };
     // SAFETY: reads the current task's flags.
     if unsafe { ffi::pagemove_signal_pending() } {
         return Err(Refusal::Signal);

@@ -13,7 +13,7 @@ use crate::order::Order;
 use crate::pair::Pair;
 use crate::refusal::Refusal;
 use crate::thread::{Thread, Work};
-use crate::{abi, stats, transaction};
+use crate::{abi, ffi, stats, transaction};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{Committed, Plan, Status};
@@ -177,11 +177,13 @@ impl Session {
         let signal = order.signal;
         let posted = Posted(NonNull::from(order).cast());
         let mut desk = self.side.take_desk(Desk::Posted(posted))?;
+        let mut woken = false;
         while !matches!(*desk, Desk::Done) {
-            if signal.load(Ordering::Relaxed) {
+            if woken {
                 self.side.changed.wait(&mut desk);
             } else if self.side.changed.wait_interruptible(&mut desk) {
-                signal.store(true, Ordering::Relaxed);
+                woken = true;
+                signal.store(has_signal(), Ordering::Relaxed);
             }
         }
         *desk = Desk::Empty;
@@ -216,6 +218,12 @@ impl Session {
     }
 }
 
+/// Whether the caller was woken by a signal, or by a suspend: that has to wait for the batch.
+fn has_signal() -> bool {
+    // SAFETY: reads the current task's flags.
+    unsafe { ffi::pagemove_signal_pending() }
+}
+
 impl EditorSide {
     /// Puts something on the desk once it is empty.
     fn take_desk(
@@ -224,9 +232,15 @@ impl EditorSide {
     ) -> Result<kernel::sync::lock::Guard<'_, Desk, kernel::sync::lock::mutex::MutexBackend>, Refusal>
     {
         let mut desk = self.desk.lock();
+        let mut woken = false;
         while !matches!(*desk, Desk::Empty) {
-            if self.changed.wait_interruptible(&mut desk) {
-                return Err(Refusal::Signal);
+            if woken {
+                self.changed.wait(&mut desk);
+            } else if self.changed.wait_interruptible(&mut desk) {
+                woken = true;
+                if has_signal() {
+                    return Err(Refusal::Signal);
+                }
             }
         }
         if self.is_stuck() {

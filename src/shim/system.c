@@ -2,6 +2,7 @@
 /* What else the kernel is asked: who calls, the time, a file. */
 #include <linux/capability.h>
 #include <linux/delay.h>
+#include <linux/freezer.h>
 #include <linux/kernel_read_file.h>
 #include <linux/ktime.h>
 #include <linux/security.h>
@@ -17,9 +18,27 @@ int pagemove_locked_down(void)
 	return security_locked_down(LOCKDOWN_DEV_MEM);
 }
 
+/* The freezer, before a suspend, wakes whoever sleeps as a signal would. */
+bool pagemove_is_freezing(void)
+{
+	return freezing(current);
+}
+
+/* Whether there is a signal. The freezer's is none: what it has left behind is cleared. */
 bool pagemove_signal_pending(void)
 {
+	if (likely(!signal_pending(current)) || freezing(current))
+		return false;
+	spin_lock_irq(&current->sighand->siglock);
+	recalc_sigpending();
+	spin_unlock_irq(&current->sighand->siglock);
 	return signal_pending(current);
+}
+
+/* Waits for the end of a suspend, if one has begun. */
+void pagemove_pause(void)
+{
+	try_to_freeze();
 }
 
 u64 pagemove_now(void)
