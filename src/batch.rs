@@ -128,12 +128,19 @@ impl Batch {
             incoherent,
             signal: &signal,
             stuck: false,
+            offline: false,
         };
-        session::of(request.cpus()?)?.run(&mut order)?;
-        if order.stuck {
-            return Err(Refusal::Stuck);
+        loop {
+            session::of(request.cpus()?)?.run(&mut order)?;
+            if order.stuck {
+                return Err(Refusal::Stuck);
+            }
+            if !order.offline {
+                return Ok(());
+            }
+            // Others go on with what is left, unless the call named those that have gone.
+            order.offline = false;
         }
-        Ok(())
     }
 
     /// How many pages were found.

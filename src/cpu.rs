@@ -5,6 +5,7 @@ use crate::ffi;
 use crate::refusal::Refusal;
 use core::sync::atomic::{AtomicU8, Ordering};
 use engine::rtm;
+use kernel::types::NotThreadSafe;
 
 /// Transactions to try before it is said that all of them abort: an interrupt may
 /// hit any one of them.
@@ -123,6 +124,33 @@ impl CpuPair {
     fn is_usable(self) -> bool {
         self.editor != self.helper && is_online(self.editor) && is_online(self.helper)
     }
+
+    /// Keeps both online; none if one is not.
+    pub(crate) fn keep_online(self) -> Option<Online> {
+        // SAFETY: the caller is a thread that sleeps as it likes, and `Online` lets go. Nobody
+        // takes a CPU away while holding what this thread waits for or holds.
+        unsafe { ffi::pagemove_cpus_hold() };
+        let online = Online(NotThreadSafe);
+        self.is_usable().then_some(online)
+    }
+}
+
+/// No CPU comes or goes while this lives. Whoever wants to take one away waits, and others
+/// behind him, so it has to be short.
+pub(crate) struct Online(NotThreadSafe);
+
+impl Drop for Online {
+    fn drop(&mut self) {
+        // SAFETY: it was made after `pagemove_cpus_hold`, in the same thread, which it can't
+        // leave.
+        unsafe { ffi::pagemove_cpus_let_go() };
+    }
+}
+
+/// Takes the calling thread, one of a session, to its CPU again if it has lost it.
+pub(crate) fn go_to(cpu: u32) {
+    // SAFETY: a thread of ours, which nobody else binds; any number of a CPU that exists.
+    unsafe { ffi::pagemove_thread_go_to(cpu) };
 }
 
 /// The CPU that goes best with another: on the same socket, so that a line is handed

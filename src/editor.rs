@@ -2,11 +2,11 @@
 //! The editor's CPU, as the engine asks for it: what it has besides the memory of
 //! the machine are the clock, the helper, and transactions.
 
-use crate::cpu;
-use crate::counters::Counters;
+use crate::cpu::{self, Online};
 use crate::device::Hold;
 use crate::machine::{entry_at, KernelMachine};
-use crate::pair::{Flush, Pair, MOST_PAGES};
+use crate::order::Seat;
+use crate::pair::{Flush, MOST_PAGES};
 use crate::{ffi, page, params, transaction};
 #[cfg(pagemove_test)]
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -56,9 +56,10 @@ pub(crate) struct EditorMachine<'a> {
     /// A device of the domain has a TLB of its own, so that an invalidation may take
     /// as long as it likes.
     pub(crate) ats: bool,
-    pub(crate) pair: &'a Pair,
+    pub(crate) seat: &'a Seat<'a>,
+    /// None: a CPU of the session has gone while the editor waited between two attempts.
+    pub(crate) online: Option<Online>,
     pub(crate) memory: &'a mut Memory,
-    pub(crate) counters: &'a Counters,
     /// In ns.
     pub(crate) deadline: Option<u64>,
     pub(crate) without: Steps,
@@ -107,7 +108,7 @@ impl Transfer for EditorMachine<'_> {
         crate::stats::add(crate::stats::Counter::Invalidations, 1);
         self.begin_patience();
         let hold = self.hold.clone();
-        self.flush = Some(self.pair.post_flush(Flush { hold, span }));
+        self.flush = Some(self.seat.pair.post_flush(Flush { hold, span }));
     }
 
     fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
@@ -117,7 +118,7 @@ impl Transfer for EditorMachine<'_> {
         let Some(number) = self.flush else {
             return Some(Err(self.failure()));
         };
-        if self.pair.is_flushed(number) {
+        if self.seat.pair.is_flushed(number) {
             self.flush = None;
             if !self.hold.device_is_present() {
                 return Some(Err(InvalidateError::DeviceGone));
@@ -182,14 +183,16 @@ impl Machine for EditorMachine<'_> {
         self.base.is_unreachable(page, sum)
     }
 
-    /// The helper sleeps meanwhile: it would only keep others from its CPU.
+    /// The helper sleeps meanwhile: it would only keep others from its CPU. And whoever wants
+    /// to take a CPU away has his turn.
     fn back_off(&mut self, ns: u64) {
         if self.stop().is_some() {
             return;
         }
-        self.pair.set_active(false);
+        self.seat.pair.set_active(false);
+        self.online = None;
         self.base.back_off(ns);
-        self.pair.wake_helper();
+        self.online = self.seat.take();
     }
 }
 
@@ -205,7 +208,7 @@ impl Editing for EditorMachine<'_> {
 
     /// The last moment before the clock is read and the request is posted.
     fn times(&mut self) -> Times {
-        self.pair.meet();
+        self.seat.pair.meet();
         self.memory.controller.times()
     }
 
@@ -214,9 +217,9 @@ impl Editing for EditorMachine<'_> {
     }
 
     fn learn(&mut self, end: Result<(), Status>, measured: Measured) {
-        self.counters.add_end(end);
+        self.seat.counters.add_end(end);
         self.memory.controller.learn(measured.sample(end));
-        self.counters.set_times(self.memory.controller.times());
+        self.seat.counters.set_times(self.memory.controller.times());
     }
 
     fn entry_address(&mut self, pte: PteAddr) -> u64 {
@@ -244,7 +247,7 @@ impl Editing for EditorMachine<'_> {
         }
         // SAFETY: the report of the last attempt was seen (or `stuck` was set), so
         // that the data are the editor's until it posts; it keeps no reference.
-        let data = unsafe { self.pair.data() };
+        let data = unsafe { self.seat.pair.data() };
         if let Some(to) = data.pages.get_mut(usize::from(n)) {
             *to = (start, end);
         }
@@ -254,14 +257,14 @@ impl Editing for EditorMachine<'_> {
         let generation = self.memory.last.map_or(Generation::FIRST, Generation::next);
         self.memory.last = Some(generation);
         self.begin_patience();
-        self.pair.begin_flight(generation);
+        self.seat.pair.begin_flight(generation);
         // SAFETY: as in `put_page`.
-        let data = unsafe { self.pair.data() };
+        let data = unsafe { self.seat.pair.data() };
         data.request = Some(request);
         data.hold = Some(self.hold.clone());
         data.without = self.without;
         data.report = None;
-        if !self.pair.mailbox.post(generation) {
+        if !self.seat.pair.mailbox.post(generation) {
             self.stuck = true;
         }
     }
@@ -269,22 +272,22 @@ impl Editing for EditorMachine<'_> {
     fn is_ready(&mut self) -> bool {
         self.memory
             .last
-            .is_some_and(|last| self.pair.mailbox.is_ready(last))
+            .is_some_and(|last| self.seat.pair.mailbox.is_ready(last))
     }
 
     fn cancel(&mut self) {
         if let Some(last) = self.memory.last {
-            self.pair.mailbox.cancel(last);
+            self.seat.pair.mailbox.cancel(last);
         }
     }
 
     fn report(&mut self) -> Option<Report> {
         let last = self.memory.last?;
-        if self.pair.mailbox.is_reported(last) {
+        if self.seat.pair.mailbox.is_reported(last) {
             // SAFETY: the data are the editor's again.
-            return unsafe { self.pair.data() }.report;
+            return unsafe { self.seat.pair.data() }.report;
         }
-        if self.is_patient() || !self.pair.abandon(last) {
+        if self.is_patient() || !self.seat.pair.abandon(last) {
             return None;
         }
         // The helper will touch neither END nor START any more.
@@ -298,7 +301,7 @@ impl Editing for EditorMachine<'_> {
     fn sum_of(&mut self, n: u16) -> Checksum {
         // SAFETY: called for a transaction that has committed, after its report was
         // seen.
-        let data = unsafe { self.pair.data() };
+        let data = unsafe { self.seat.pair.data() };
         let sum = data.sums.get(usize::from(n)).copied();
         sum.unwrap_or(Checksum::new())
     }
@@ -314,7 +317,7 @@ impl Editing for EditorMachine<'_> {
             generation: generation.get(),
             without: self.without,
         };
-        let end = transaction::run(&plan, &self.pair.slots, self.counters);
+        let end = transaction::run(&plan, &self.seat.pair.slots, self.seat.counters);
         #[cfg(pagemove_test)]
         if end.is_ok() {
             self.spoil(usize::from(count));

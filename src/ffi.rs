@@ -161,6 +161,9 @@ extern "C" {
     pub(crate) fn pagemove_irqs_off() -> c_ulong;
     pub(crate) fn pagemove_irqs_back(flags: c_ulong);
     pub(crate) fn pagemove_relax();
+    pub(crate) fn pagemove_cpus_hold();
+    pub(crate) fn pagemove_cpus_let_go();
+    pub(crate) fn pagemove_thread_go_to(cpu: c_uint);
     pub(crate) fn pagemove_thread_start(
         run: unsafe extern "C" fn(*mut c_void) -> c_int,
         data: *mut c_void,

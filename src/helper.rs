@@ -19,6 +19,7 @@ use kernel::sync::Arc;
 /// Its thread's work.
 pub(crate) struct HelperSide {
     pub(crate) pair: Arc<Pair>,
+    pub(crate) cpu: u32,
 }
 
 impl Work for HelperSide {
@@ -50,7 +51,7 @@ impl Work for HelperSide {
                 self.pair.answer();
             }
             if idle && !self.pair.serve_flush() && !self.pair.is_active() {
-                self.pair.sleep();
+                self.pair.sleep(self.cpu);
             }
             spin.turn();
         }

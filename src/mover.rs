@@ -118,7 +118,12 @@ impl Request {
     fn choice(&self) -> Result<Choice, Refusal> {
         let open = self.device.open_domain().ok_or(Refusal::Unmapping)?;
         let engines = Engines::of(open, self.device.iommu.as_bytes(), self.scratch.is_some());
-        let choice = engines.choose(self.engine)?;
+        let mut choice = engines.choose(self.engine)?;
+        let named = self.editor_cpu.or(self.helper_cpu).is_some();
+        if choice.methods == Methods::Both && !named && self.cpus().is_err() {
+            // The best that works here, with the CPUs that are left.
+            choice = engines.choose(abi::ENGINE_ADBIT)?;
+        }
         if choice.terms.verify && !self.verify {
             return Err(Refusal::Unqualified);
         }

@@ -3,6 +3,7 @@
 
 use crate::claim::Claim;
 use crate::counters::Counters;
+use crate::cpu::{self, CpuPair, Online};
 use crate::device::Hold;
 use crate::editor::{EditorMachine, Memory};
 use crate::ffi;
@@ -45,20 +46,41 @@ pub(crate) struct Order<'a> {
     pub(crate) signal: &'a AtomicBool,
     /// Out: the helper does not come back.
     pub(crate) stuck: bool,
+    /// Out: a CPU of the session has gone. Pages that are left were not tried, or map START
+    /// between two attempts.
+    pub(crate) offline: bool,
+}
+
+/// What an editor's thread works with.
+pub(crate) struct Seat<'a> {
+    pub(crate) cpus: CpuPair,
+    pub(crate) pair: &'a Pair,
+    pub(crate) counters: &'a Counters,
+}
+
+impl Seat<'_> {
+    /// Begins to work: editor and helper are on their CPUs, which stay online; none if they
+    /// are not.
+    pub(crate) fn take(&self) -> Option<Online> {
+        let online = self.cpus.keep_online()?;
+        cpu::go_to(self.cpus.editor);
+        self.pair.wake_helper();
+        Some(online)
+    }
 }
 
 impl Order<'_> {
     /// Moves the batch, in pieces that are as large as goes well.
-    pub(crate) fn run(&mut self, pair: &Pair, memory: &mut Memory, counters: &Counters) {
+    pub(crate) fn run(&mut self, seat: &Seat<'_>, memory: &mut Memory) {
         let mut at = 0;
-        while at < self.pages.len() && !self.stuck {
+        while at < self.pages.len() && !self.stuck && !self.offline {
             let rest = self.pages.get(at..).unwrap_or(&[]);
             let most = match self.methods {
                 Methods::AdBit => rest.len(),
                 _ => sharing_table(rest).min(memory.sizer.size()),
             };
             let n = most.max(1).min(rest.len());
-            if self.piece(at, n, pair, memory, counters) {
+            if self.piece(at, n, seat, memory) {
                 at = at.saturating_add(n);
             }
         }
@@ -69,15 +91,19 @@ impl Order<'_> {
         &mut self,
         at: usize,
         n: usize,
-        pair: &Pair,
+        seat: &Seat<'_>,
         memory: &mut Memory,
-        counters: &Counters,
     ) -> bool {
         let end = at.saturating_add(n);
         let (Some(pages), Some(claims)) = (self.pages.get_mut(at..end), self.claims.get(at..end))
         else {
             return true;
         };
+        let online = seat.take();
+        if online.is_none() {
+            self.offline = true;
+            return false;
+        }
         let by_rtm = self.methods != Methods::AdBit;
         let together = by_rtm && n > 1;
         let mut policy = self.policy;
@@ -97,9 +123,9 @@ impl Order<'_> {
             },
             hold: self.hold,
             ats: self.ats,
-            pair,
+            seat,
+            online,
             memory,
-            counters,
             deadline: policy.deadline,
             without: policy.without,
             patience_until: 0,
@@ -117,6 +143,8 @@ impl Order<'_> {
             Methods::Both => drive::<Either>(&mut machine, &mut job),
         }
         self.stuck = machine.stuck;
+        self.offline = machine.online.is_none();
+        machine.online = None;
         let over = self.stuck || engine::Machine::stop(&mut machine).is_some();
         if by_rtm {
             memory.sizer.learn(
@@ -125,7 +153,7 @@ impl Order<'_> {
             );
         }
         // A piece that aborts as a whole may be too much for the schedule or the cache.
-        over || !together || policy.is_late(ffi::now()) || !reopen(pages)
+        over || self.offline || !together || policy.is_late(ffi::now()) || !reopen(pages)
     }
 }
 
@@ -140,6 +168,7 @@ fn drive<'a, E: Engine<EditorMachine<'a>>>(machine: &mut EditorMachine<'a>, job:
     loop {
         match run.step(machine, job) {
             Progress::Done => return,
+            Progress::More if machine.online.is_none() => return,
             Progress::More => {}
             Progress::Waiting => spin.turn(),
         }

@@ -2,7 +2,7 @@
 //! What the editor and the helper of a session share.
 
 use crate::device::Hold;
-use crate::ffi;
+use crate::{cpu, ffi};
 use crate::spin::Spin;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -254,8 +254,9 @@ impl Pair {
         true
     }
 
-    /// Sleeps until there is something to do, or the thread shall end.
-    pub(crate) fn sleep(&self) {
+    /// Sleeps until there is something to do, or the thread shall end. It is on its CPU
+    /// afterwards: asleep it may have lost it.
+    pub(crate) fn sleep(&self, cpu: u32) {
         let mut guard = self.flush.lock();
         self.awake.store(false, Ordering::Relaxed);
         while !self.is_active() && guard.is_none() && !self.is_ending() {
@@ -263,6 +264,8 @@ impl Pair {
             // no load.
             let _ = self.changed.wait_interruptible(&mut guard);
         }
+        drop(guard);
+        cpu::go_to(cpu);
         self.awake.store(true, Ordering::Release);
     }
 

@@ -9,7 +9,7 @@ use crate::counters::Counters;
 use crate::cpu::CpuPair;
 use crate::editor::Memory;
 use crate::helper::HelperSide;
-use crate::order::Order;
+use crate::order::{Order, Seat};
 use crate::pair::Pair;
 use crate::refusal::Refusal;
 use crate::thread::{Thread, Work};
@@ -72,6 +72,7 @@ enum Desk {
 /// The editor's side of a session.
 #[pin_data]
 struct EditorSide {
+    cpus: CpuPair,
     pair: Arc<Pair>,
     counters: Counters,
     /// No more orders will come. Set under the lock of `desk`.
@@ -148,9 +149,14 @@ impl Session {
         let memory = Memory::new()?;
         let counters = Counters::new();
         counters.set_times(memory.controller.times());
-        let helper = Arc::new(HelperSide { pair: pair.clone() }, GFP_KERNEL)?;
+        let helper = HelperSide {
+            pair: pair.clone(),
+            cpu: cpus.helper,
+        };
+        let helper = Arc::new(helper, GFP_KERNEL)?;
         let side = Arc::pin_init(
             pin_init!(EditorSide {
+                cpus,
                 pair,
                 counters,
                 ending: AtomicBool::new(false),
@@ -279,11 +285,15 @@ impl Work for EditorSide {
 
     fn run(&self) {
         while let Some(mut order) = self.next() {
-            self.pair.wake_helper();
             // SAFETY: the owner waits until the desk says `Done`, so that the order and
             // all it refers to stay, and touches it no more.
             let order = unsafe { order.0.as_mut() };
-            order.run(&self.pair, &mut self.memory.lock(), &self.counters);
+            let seat = Seat {
+                cpus: self.cpus,
+                pair: &self.pair,
+                counters: &self.counters,
+            };
+            order.run(&seat, &mut self.memory.lock());
             self.pair.set_active(false);
             *self.desk.lock() = Desk::Done;
             self.changed.notify_all();

@@ -93,6 +93,26 @@ void pagemove_relax(void)
 	cpu_relax();
 }
 
+/* No CPU comes or goes from here on. */
+void pagemove_cpus_hold(void)
+{
+	cpus_read_lock();
+}
+
+void pagemove_cpus_let_go(void)
+{
+	cpus_read_unlock();
+}
+
+/* Takes the current thread to its CPU, if it is not bound there any more: the kernel lets a
+ * thread run anywhere for good once its CPU was taken offline under it. In vain while that
+ * CPU is offline. */
+void pagemove_thread_go_to(unsigned int cpu)
+{
+	if (!cpumask_equal(current->cpus_ptr, cpumask_of(cpu)))
+		set_cpus_allowed_ptr(current, cpumask_of(cpu));
+}
+
 /* A thread on one CPU, running; NULL if there is no memory. */
 struct task_struct *pagemove_thread_start(int (*run)(void *data), void *data,
 					  unsigned int cpu, const char *name)
