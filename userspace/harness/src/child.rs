@@ -25,7 +25,8 @@ impl GuestProcess {
         Self::spawn(program.into_os_string(), arguments)
     }
 
-    fn spawn(program: OsString, arguments: &[String]) -> Result<Self> {
+    /// Starts a guest by another program, the harness.
+    pub fn spawn(program: OsString, arguments: &[String]) -> Result<Self> {
         let mut child = Command::new(program)
             .arg("guest")
             .args(arguments)

@@ -85,6 +85,18 @@ impl Assigned {
         Ok(())
     }
 
+    /// Maps memory that is not the one of this process's [`Memory`].
+    ///
+    /// # Safety
+    ///
+    /// `length` bytes from `address` are mapped, by a mapping of which the caller takes into
+    /// account that a device reads and writes it, until it is unmapped.
+    pub unsafe fn map_at(&self, iova: u64, address: *mut u8, length: usize) -> Result<()> {
+        // SAFETY: the caller's contract.
+        unsafe { self.container.vfio_dma_map(iova, length, address) }
+            .with_context(|| format!("can not map {length:#x} bytes at IOVA {iova:#x}"))
+    }
+
     /// Removes one mapping, made by [`Assigned::map`] with this piece.
     pub fn unmap(&self, iova: u64, length: usize) -> Result<()> {
         self.container
