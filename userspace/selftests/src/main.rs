@@ -86,6 +86,11 @@ const SUITES: &[Suite] = &[
         suites::lifecycle::main,
     ),
     (
+        "life",
+        "what happens to device, CPUs, memory, callers and machine in the middle of moves (argument: which part)",
+        suites::life::main,
+    ),
+    (
         "races",
         "map, unmap, close and move at once: no hang, no wrong byte",
         suites::races::main,

@@ -80,6 +80,14 @@ impl Mapping {
             .context("anonymous memory")
     }
 
+    /// Ordinary memory that children share.
+    pub fn shared_anonymous(length: usize) -> Result<Self> {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        Self::new(-1, flags, 0, length)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("shared anonymous memory")
+    }
+
     /// Memory of huge pages; None if none are to be had.
     pub fn huge(length: usize) -> Result<Option<Self>> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB;
@@ -132,7 +140,7 @@ impl Mapping {
     }
 
     /// What [`Mapping::fill`] writes there.
-    fn pattern(seed: u64, page: usize, word: usize) -> u64 {
+    pub fn pattern(seed: u64, page: usize, word: usize) -> u64 {
         (seed ^ (page as u64) << 16 ^ word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 

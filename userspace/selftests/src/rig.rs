@@ -18,16 +18,24 @@ use pagemove_uapi::{
 
 use crate::bench::{self, Nodes};
 use crate::pci;
+use crate::region::Mapping;
 
 /// Where the rings of the device are for it. They are not moved.
 const RINGS: u64 = 0x2000_0000;
 const DEPTH: u16 = 4;
+
+const SETUP: Setup = Setup {
+    depth: DEPTH,
+    asynchronous: false,
+    harmless: false,
+};
 
 /// Fields are dropped in this order.
 pub struct Rig {
     dma: Box<dyn DmaDevice>,
     assigned: Assigned,
     memory: Arc<Memory>,
+    rings: Slice,
     pub control: Control,
     pub device: PciAddress,
     pub nodes: Nodes,
@@ -51,16 +59,13 @@ impl Rig {
         Slice::whole(&memory).fill(0);
         assigned.map(&memory, MAP_PIECE)?;
         assigned.map(&rings, MAP_PIECE)?;
-        let setup = Setup {
-            depth: DEPTH,
-            asynchronous: false,
-            harmless: false,
-        };
-        let dma = kind.start(&assigned, Slice::whole(&rings), setup)?;
+        let rings = Slice::whole(&rings);
+        let dma = kind.start(&assigned, rings.clone(), SETUP)?;
         let rig = Self {
             dma,
             assigned,
             memory,
+            rings,
             control: Control::open()?,
             device,
             nodes,
@@ -104,6 +109,16 @@ impl Rig {
             .with_context(|| format!("page {page}, written by the device"))
     }
 
+    /// Each word of a page is that of one content or of another: of a page and a seed.
+    pub fn either(&self, at: usize, one: (usize, u64), other: (usize, u64)) -> Result<()> {
+        for word in 0..PAGE_SIZE / 8 {
+            let found = self.memory.read_word(at * PAGE_SIZE + word * 8);
+            let is = |(page, seed): (usize, u64)| found == content(page, word, seed);
+            ensure!(is(one) || is(other), "page {at}, word {word} is {found:#x}");
+        }
+        Ok(())
+    }
+
     fn check_by_cpu(&self, at: usize, page: usize, seed: u64) -> Result<()> {
         for word in 0..PAGE_SIZE / 8 {
             let found = self.memory.read_word(at * PAGE_SIZE + word * 8);
@@ -135,6 +150,46 @@ impl Rig {
             }
         }
         bail!("the device does not answer")
+    }
+
+    /// Lets the device write a page, and does not wait for it.
+    pub fn begin_write(&mut self, page: usize) -> Result<()> {
+        self.dma.submit(&Transfer {
+            tag: 1,
+            direction: Direction::WritesMemory,
+            iova: bench::IOVA + (page * PAGE_SIZE) as u64,
+            length: PAGE_SIZE,
+            store: 0,
+        })
+    }
+
+    /// Resets the device through VFIO.
+    pub fn reset(&self) {
+        self.assigned.reset();
+    }
+
+    /// Sets the device up anew, after a reset: nothing of before comes back.
+    pub fn restart(&mut self) -> Result<()> {
+        self.dma = Kind::Nvme.start(&self.assigned, self.rings.clone(), SETUP)?;
+        Ok(())
+    }
+
+    /// The file of its region.
+    pub fn file(&self) -> Result<&Control> {
+        self.memory.file().context("the memory is no region")
+    }
+
+    /// Maps its memory for DMA by another mapping of the same region, which stays as long as
+    /// the device.
+    pub fn map_by(&self, map: &Mapping) -> Result<()> {
+        // SAFETY: all of that mapping, whose accesses are volatile.
+        unsafe { self.assigned.map_at(bench::IOVA, map.address(), map.length()) }
+    }
+
+    /// The device reads a page, and writes it to the last of all.
+    pub fn copy_to_last(&mut self, page: usize) -> Result<()> {
+        self.transfer(Direction::ReadsMemory, page)?;
+        self.transfer(Direction::WritesMemory, self.pages)
     }
 
     /// A request for pages, without retries.

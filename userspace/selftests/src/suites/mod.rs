@@ -6,6 +6,7 @@ pub mod bad_input;
 pub mod cli;
 pub mod formats;
 pub mod kill9;
+pub mod life;
 pub mod lifecycle;
 pub mod limits;
 pub mod migrate;

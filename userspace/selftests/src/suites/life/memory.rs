@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The destination of moves is full, is taken offline, or is of a kind that no region may use.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{Control, ENGINE_AUTO, REASON_NODE, REASON_NO_MEMORY};
+
+use super::scene::{Callers, Scene};
+use crate::bench;
+use crate::eater::MemoryEater;
+use crate::kernel_log::KernelLog;
+use crate::tap::{self, Case, Pass, Skip, Verdict};
+
+const SOME: u64 = 64;
+const FULL: (i32, u32) = (libc::ENOMEM, REASON_NO_MEMORY);
+const NO_NODE: (i32, u32) = (libc::EINVAL, REASON_NODE);
+
+struct State {
+    scene: Option<Scene>,
+    log: KernelLog,
+}
+
+pub fn main() -> ExitCode {
+    let set_up = || -> Result<State> {
+        let arguments = ["--pages", "64", "--cpu-pages", "4", "--queue-depth", "4"];
+        Ok(State { scene: Some(Scene::open(&arguments)?), log: KernelLog::from_now()? })
+    };
+    let mut state = match set_up() {
+        Ok(state) => state,
+        Err(error) => return tap::fail_all(&error),
+    };
+    let case = |name: &str, check: fn(&mut Scene) -> Result<Verdict>| {
+        Case::new(name, move |state: &mut State| {
+            let scene = state.scene.as_mut().context("there is no guest")?;
+            let verdict = check(scene)?;
+            scene.is_clean(1)?;
+            state.log.check()?;
+            Ok(verdict)
+        })
+    };
+    let cases = vec![
+        case("the destination becomes full in the middle of moves: ENOMEM, and with memory they go on", full),
+        case("blocks of the destination are taken offline and come back in the middle of moves", offlined),
+        case("a destination of movable memory alone is refused (ENOMEM): no region may use it", movable),
+        Case::new("nothing was lost, nothing is left", |state: &mut State| {
+            state.scene.take().context("there is no guest")?.end()?;
+            state.log.check()?;
+            Ok(Pass)
+        }),
+    ];
+    tap::run(&mut state, cases)
+}
+
+fn full(scene: &mut Scene) -> Result<Verdict> {
+    let there = scene.nodes.there;
+    scene.during(&Callers::one(ENGINE_AUTO).allowing(&[FULL]), |_, moves| {
+        moves.go_on(SOME, "before the node is full")?;
+        let eater = MemoryEater::start(there)?;
+        let (before, moved) = (moves.answered(REASON_NO_MEMORY), moves.moved());
+        thread::sleep(Duration::from_secs(2));
+        ensure!(moves.answered(REASON_NO_MEMORY) > before, "no call was told that the node is full");
+        tap::diagnostic(&format!("{} pages moved within the other node meanwhile", moves.moved() - moved));
+        drop(eater);
+        moves.go_on(SOME, "when the node has memory again")
+    })?;
+    // Not only within one node.
+    let report = scene.control.move_pages(&scene.request(ENGINE_AUTO, there), None);
+    ensure!(report.error.is_none() && report.pages_moved > 0, "afterwards: {}", bench::describe(&report));
+    Ok(Pass)
+}
+
+/// Memory blocks of a node, by their directories in sysfs.
+fn blocks(node: i32) -> Result<Vec<PathBuf>> {
+    let directory = format!("/sys/devices/system/node/node{node}");
+    let entries = fs::read_dir(&directory).with_context(|| directory.clone())?;
+    let is_block = |name: &str| name.strip_prefix("memory").is_some_and(|n| n.parse::<u32>().is_ok());
+    let mut blocks: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_block))
+        .map(|entry| entry.path())
+        .collect();
+    blocks.sort();
+    Ok(blocks)
+}
+
+/// Asks for a state of a block; false if the kernel refuses.
+fn set(block: &PathBuf, state: &str) -> Result<bool> {
+    match fs::write(block.join("state"), state) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL | libc::EAGAIN | libc::ENOMEM)) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("{} of {}", state, block.display())),
+    }
+}
+
+fn is_offline(block: &PathBuf) -> bool {
+    fs::read_to_string(block.join("state")).unwrap_or_default().trim() == "offline"
+}
+
+fn bring_back(blocks: &[PathBuf]) -> Result<()> {
+    for block in blocks.iter().filter(|block| is_offline(block)) {
+        ensure!(set(block, "online_kernel")? || set(block, "online")?, "{} does not come back", block.display());
+    }
+    Ok(())
+}
+
+fn offlined(scene: &mut Scene) -> Result<Verdict> {
+    let there = scene.nodes.there;
+    let blocks = blocks(there)?;
+    if blocks.is_empty() {
+        return Ok(Skip("the kernel can not take memory offline".to_string()));
+    }
+    let (mut gone, mut refused) = (0, 0);
+    // While blocks of it go there may be no page to be had at the node for a moment.
+    let callers = Callers::one(ENGINE_AUTO).allowing(&[FULL, NO_NODE]);
+    let result = scene.during(&callers, |_, moves| {
+        moves.go_on(SOME, "before")?;
+        for _ in 0..2 {
+            for block in &blocks {
+                if set(block, "offline")? {
+                    gone += 1;
+                } else {
+                    refused += 1;
+                }
+                if let Some(failure) = moves.failure() {
+                    anyhow::bail!("{failure}");
+                }
+            }
+            moves.go_on(SOME / 4, "while memory is offline")?;
+            bring_back(&blocks)?;
+            moves.go_on(SOME, "when it is back")?;
+        }
+        Ok(())
+    });
+    bring_back(&blocks)?;
+    result?;
+    tap::diagnostic(&format!("{} blocks of node {there}: {gone} times taken offline, {refused} times refused (EBUSY: a page of the region, or of the kernel, was there)", blocks.len()));
+    ensure!(gone + refused == 2 * blocks.len(), "not all were tried");
+    let report = scene.control.move_pages(&scene.request(ENGINE_AUTO, there), None);
+    ensure!(report.error.is_none() && report.pages_moved > 0, "afterwards: {}", bench::describe(&report));
+    Ok(Pass)
+}
+
+/// All that can be taken of the node becomes movable memory; what can not stays, and is filled.
+fn movable(scene: &mut Scene) -> Result<Verdict> {
+    let (here, there) = (scene.nodes.here, scene.nodes.there);
+    let request = scene.request(ENGINE_AUTO, here);
+    scene.control.move_pages(&request, None);
+    let blocks = blocks(there)?;
+    let taken: Vec<PathBuf> = blocks.iter().filter(|block| matches!(set(block, "offline"), Ok(true))).cloned().collect();
+    let movable: Vec<PathBuf> = taken.iter().filter(|block| matches!(set(block, "online_movable"), Ok(true))).cloned().collect();
+    let result = if movable.is_empty() {
+        Ok(Skip("the kernel lets no block of the node become movable".to_string()))
+    } else {
+        refused_there(scene, there).map(|()| Pass)
+    };
+    for block in &movable {
+        set(block, "offline")?;
+    }
+    bring_back(&blocks)?;
+    tap::diagnostic(&format!("{} blocks of {} were movable", movable.len(), blocks.len()));
+    result
+}
+
+/// The rest of the node is taken by another region: then nothing is left but what is movable.
+fn refused_there(scene: &mut Scene, there: i32) -> Result<()> {
+    let eater = MemoryEater::start(there)?;
+    let request = scene.request(ENGINE_AUTO, there);
+    let (report, free) = (scene.control.move_pages(&request, None), crate::system::free_memory_of(there)?);
+    drop(eater);
+    let found = report.error.map(|error| (error.errno, error.reason));
+    ensure!(found == Some(FULL), "to movable memory: {}", bench::describe(&report));
+    tap::diagnostic(&format!("{} MiB of movable memory were free at that time", free >> 20));
+    ensure!(free > 16 << 20, "nothing was free there anyway");
+    // The pages are somewhere, as before, and go elsewhere.
+    let report = Control::open()?.move_pages(&scene.request(ENGINE_AUTO, scene.nodes.here), None);
+    ensure!(report.error.is_none(), "{}", bench::describe(&report));
+    Ok(())
+}
