@@ -53,7 +53,7 @@
  *                 device is being closed: ask again
  *  ETIME          the deadline passed before every page was moved
  *  EINTR          a signal arrived before every page was moved or offered, or a
- *                 page was wanted
+ *                 page was wanted; a suspend of the machine is no signal for a move
  *  ENOMEM         no memory, at the destination node or for the call itself
  *  ENOLINK        the link to the peer is down, so that it can not be asked to
  *                 leave the window
@@ -144,7 +144,7 @@
 #define PAGEMOVE_REASON_UNQUALIFIED	20 /* no verdict allows the engine on this machine and IOMMU, or one allows it only with verification: run pagemove qualify, or load with allow_unqualified=1 */
 #define PAGEMOVE_REASON_NO_RTM		21 /* the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on */
 #define PAGEMOVE_REASON_TSC		22 /* the TSC is not invariant, or the kernel found it unstable */
-#define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online */
+#define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online, and stay so if the call names them */
 #define PAGEMOVE_REASON_ENCRYPTED	24 /* table addresses carry an encryption bit (SME) that pagemove does not handle: boot with mem_encrypt=off */
 #define PAGEMOVE_REASON_STUCK		25 /* a helper still waits for a device that did not answer an invalidation */
 #define PAGEMOVE_REASON_NOT_SCRATCH	26 /* the page is not one of the caller's own region, which an experiment needs */
