@@ -2,7 +2,7 @@
 //! The destination of moves is full, is taken offline, or is of a kind that no region may use.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -89,7 +89,7 @@ fn blocks(node: i32) -> Result<Vec<PathBuf>> {
 }
 
 /// Asks for a state of a block; false if the kernel refuses.
-fn set(block: &PathBuf, state: &str) -> Result<bool> {
+fn set(block: &Path, state: &str) -> Result<bool> {
     match fs::write(block.join("state"), state) {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL | libc::EAGAIN | libc::ENOMEM)) => Ok(false),
@@ -97,13 +97,14 @@ fn set(block: &PathBuf, state: &str) -> Result<bool> {
     }
 }
 
-fn is_offline(block: &PathBuf) -> bool {
+fn is_offline(block: &Path) -> bool {
     fs::read_to_string(block.join("state")).unwrap_or_default().trim() == "offline"
 }
 
-fn bring_back(blocks: &[PathBuf]) -> Result<()> {
-    for block in blocks.iter().filter(|block| is_offline(block)) {
-        ensure!(set(block, "online_kernel")? || set(block, "online")?, "{} does not come back", block.display());
+fn bring_back(blocks: &[PathBuf], movable: &[bool]) -> Result<()> {
+    for (block, movable) in blocks.iter().zip(movable).filter(|(block, _)| is_offline(block)) {
+        let how = if *movable { "online_movable" } else { "online_kernel" };
+        ensure!(set(block, how)?, "{} does not come back", block.display());
     }
     Ok(())
 }
@@ -114,6 +115,7 @@ fn offlined(scene: &mut Scene) -> Result<Verdict> {
     if blocks.is_empty() {
         return Ok(Skip("the kernel can not take memory offline".to_string()));
     }
+    let movable: Vec<bool> = blocks.iter().map(|block| is_movable(block)).collect();
     let (mut gone, mut refused) = (0, 0);
     // While blocks of it go there may be no page to be had at the node for a moment.
     let callers = Callers::one(ENGINE_AUTO).allowing(&[FULL, NO_NODE]);
@@ -131,39 +133,34 @@ fn offlined(scene: &mut Scene) -> Result<Verdict> {
                 }
             }
             moves.go_on(SOME / 4, "while memory is offline")?;
-            bring_back(&blocks)?;
+            bring_back(&blocks, &movable)?;
             moves.go_on(SOME, "when it is back")?;
         }
         Ok(())
     });
-    bring_back(&blocks)?;
+    bring_back(&blocks, &movable)?;
     result?;
     tap::diagnostic(&format!("{} blocks of node {there}: {gone} times taken offline, {refused} times refused (EBUSY: a page of the region, or of the kernel, was there)", blocks.len()));
     ensure!(gone + refused == 2 * blocks.len(), "not all were tried");
+    ensure!(gone > 0 || !movable.contains(&true), "no block was taken offline");
+    ensure!(refused > 0, "the blocks with pages of the region were let go");
     let report = scene.control.move_pages(&scene.request(ENGINE_AUTO, there), None);
     ensure!(report.error.is_none() && report.pages_moved > 0, "afterwards: {}", bench::describe(&report));
     Ok(Pass)
 }
 
-/// All that can be taken of the node becomes movable memory; what can not stays, and is filled.
+/// Whether the memory of a block is for what Linux can move, and nothing else.
+fn is_movable(block: &Path) -> bool {
+    fs::read_to_string(block.join("valid_zones")).unwrap_or_default().split_whitespace().next() == Some("Movable")
+}
+
+/// A part of the node is movable memory, by the kernel's command line.
 fn movable(scene: &mut Scene) -> Result<Verdict> {
-    let (here, there) = (scene.nodes.here, scene.nodes.there);
-    let request = scene.request(ENGINE_AUTO, here);
-    scene.control.move_pages(&request, None);
-    let blocks = blocks(there)?;
-    let taken: Vec<PathBuf> = blocks.iter().filter(|block| matches!(set(block, "offline"), Ok(true))).cloned().collect();
-    let movable: Vec<PathBuf> = taken.iter().filter(|block| matches!(set(block, "online_movable"), Ok(true))).cloned().collect();
-    let result = if movable.is_empty() {
-        Ok(Skip("the kernel lets no block of the node become movable".to_string()))
-    } else {
-        refused_there(scene, there).map(|()| Pass)
-    };
-    for block in &movable {
-        set(block, "offline")?;
+    let there = scene.nodes.there;
+    if !blocks(there)?.iter().any(|block| is_movable(block)) {
+        return Ok(Skip("the node has no movable memory: boot with movablecore=".to_string()));
     }
-    bring_back(&blocks)?;
-    tap::diagnostic(&format!("{} blocks of {} were movable", movable.len(), blocks.len()));
-    result
+    refused_there(scene, there).map(|()| Pass)
 }
 
 /// The rest of the node is taken by another region: then nothing is left but what is movable.
