@@ -116,7 +116,7 @@ impl Batch {
             engine::run(&mut machine, &mut job);
             return Ok(());
         }
-        let signal = AtomicBool::new(false);
+        let (signal, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
         let mut order = Order {
             pages: &mut self.moves,
             claims: &self.claims,
@@ -127,6 +127,7 @@ impl Batch {
             ats: request.ats,
             incoherent,
             signal: &signal,
+            hurry: &hurry,
             stuck: false,
             offline: false,
         };

@@ -9,7 +9,8 @@ use crate::order::Seat;
 use crate::pair::{Flush, MOST_PAGES};
 use crate::{ffi, page, params, transaction};
 #[cfg(pagemove_test)]
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{
     self, Committed, Controller, Edit, Editing, End, Generation, Measured, Plan, Report,
     Request, Schedule, Status, Times,
@@ -65,6 +66,10 @@ pub(crate) struct EditorMachine<'a> {
     pub(crate) without: Steps,
     /// When to give up waiting for the helper, in ns.
     pub(crate) patience_until: u64,
+    /// No more retries are wanted.
+    pub(crate) hurry: &'a AtomicBool,
+    /// One was left out for that: pages that are left map START between two attempts.
+    pub(crate) cut: bool,
     /// The invalidation that is under way at the helper.
     pub(crate) flush: Option<u64>,
     /// The helper does not come back.
@@ -187,6 +192,10 @@ impl Machine for EditorMachine<'_> {
     /// to take a CPU away has his turn.
     fn back_off(&mut self, ns: u64) {
         if self.stop().is_some() {
+            return;
+        }
+        if self.hurry.load(Ordering::Relaxed) {
+            self.cut = true;
             return;
         }
         self.seat.pair.set_active(false);

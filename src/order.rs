@@ -10,7 +10,7 @@ use crate::ffi;
 use crate::machine::KernelMachine;
 use crate::pair::Pair;
 use crate::spin::Spin;
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{Editor, Either};
 use engine::{
     reopen, sharing_table, AbortCounts, Attempt, Engine, Job, PageMove, Policy, Progress, Run,
@@ -44,6 +44,8 @@ pub(crate) struct Order<'a> {
     pub(crate) incoherent: bool,
     /// The owner has a signal.
     pub(crate) signal: &'a AtomicBool,
+    /// The owner is to be frozen: no more retries.
+    pub(crate) hurry: &'a AtomicBool,
     /// Out: the helper does not come back.
     pub(crate) stuck: bool,
     /// Out: a CPU of the session has gone. Pages that are left were not tried, or map START
@@ -110,6 +112,9 @@ impl Order<'_> {
         if together {
             policy.retries = policy.retries.min(TOGETHER);
         }
+        if self.hurry.load(Ordering::Relaxed) {
+            policy.retries = 0;
+        }
         if self.methods == Methods::Both && !together {
             policy.fall_back_after = Some(BEFORE_FALLBACK.min(policy.retries / 2 + 1));
         }
@@ -129,6 +134,8 @@ impl Order<'_> {
             deadline: policy.deadline,
             without: policy.without,
             patience_until: 0,
+            hurry: self.hurry,
+            cut: false,
             flush: None,
             stuck: false,
         };
@@ -168,7 +175,7 @@ fn drive<'a, E: Engine<EditorMachine<'a>>>(machine: &mut EditorMachine<'a>, job:
     loop {
         match run.step(machine, job) {
             Progress::Done => return,
-            Progress::More if machine.online.is_none() => return,
+            Progress::More if machine.online.is_none() || machine.cut => return,
             Progress::More => {}
             Progress::Waiting => spin.turn(),
         }

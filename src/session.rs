@@ -180,7 +180,7 @@ impl Session {
     /// Has the editor's thread do `order`, and waits for it. A signal ends the move,
     /// not this wait: what is under way has to be brought to its end.
     pub(crate) fn run(&self, order: &mut Order<'_>) -> Result<(), Refusal> {
-        let signal = order.signal;
+        let (signal, hurry) = (order.signal, order.hurry);
         let posted = Posted(NonNull::from(order).cast());
         let mut desk = self.side.take_desk(Desk::Posted(posted))?;
         let mut woken = false;
@@ -189,7 +189,9 @@ impl Session {
                 self.side.changed.wait(&mut desk);
             } else if self.side.changed.wait_interruptible(&mut desk) {
                 woken = true;
-                signal.store(has_signal(), Ordering::Relaxed);
+                let has_signal = has_signal();
+                signal.store(has_signal, Ordering::Relaxed);
+                hurry.store(!has_signal, Ordering::Relaxed);
             }
         }
         *desk = Desk::Empty;
