@@ -52,6 +52,7 @@ mod spin;
 mod stats;
 mod thread;
 mod transaction;
+mod unit;
 mod used;
 mod verdict;
 mod vfio;

@@ -4,6 +4,7 @@
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
+#include <linux/sched/task.h>
 #include <linux/topology.h>
 #include <asm/cpufeature.h>
 #include <asm/cpuid/api.h>

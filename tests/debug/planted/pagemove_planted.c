@@ -51,11 +51,16 @@ static void plant_sleep(void)
 	spin_unlock(&spin);
 }
 
+/* Several: an old word somewhere that looks like a pointer hides one of them. */
 static void plant_leak(void)
 {
-	void *lost = kmalloc(100, GFP_KERNEL);
+	void *lost;
+	int n;
 
-	OPTIMIZER_HIDE_VAR(lost);
+	for (n = 0; n < 64; n++) {
+		lost = kmalloc(100, GFP_KERNEL);
+		OPTIMIZER_HIDE_VAR(lost);
+	}
 }
 
 static unsigned long shared;

@@ -32,7 +32,16 @@ impl Cgroup {
 
     /// What is charged to it now, in bytes.
     pub fn used(&self) -> Result<u64> {
-        let file = self.0.join("memory.current");
+        self.number("memory.current")
+    }
+
+    /// The most that ever was.
+    pub fn peak(&self) -> Result<u64> {
+        self.number("memory.peak")
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        let file = self.0.join(name);
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         Ok(text.trim().parse()?)
     }

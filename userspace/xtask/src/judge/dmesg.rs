@@ -3,7 +3,7 @@
 
 /// What the kernel prints when something is wrong with it or was done to it, and
 /// what to call that.
-const BAD: [(&str, &str); 28] = [
+const BAD: [(&str, &str); 29] = [
     ("WARNING:", "warning"),
     ("BUG:", "bug"),
     ("kernel BUG at", "bug"),
@@ -31,6 +31,8 @@ const BAD: [(&str, &str); 28] = [
     ("Bad page", "bad page"),
     ("bad page state", "bad page"),
     ("Call Trace", "call trace"),
+    // KUnit, which speaks KTAP there.
+    ("not ok ", "unit test"),
     ("Kernel panic", "panic"),
 ];
 

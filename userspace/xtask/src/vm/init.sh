@@ -84,7 +84,7 @@ if test "$unload" = 1 && test -e $leaks; then
 	sleep 5
 	echo scan >$leaks
 	echo scan >$leaks
-	cat $leaks >/dev/ttyS0
+	cat $leaks >/dev/ttyS0 || echo "kmemleak can not be read" >/dev/kmsg
 fi
 if grep -q 'debug_locks: *0' /proc/lockdep_stats 2>/dev/null; then
 	echo 'BUG: lockdep has switched itself off' >/dev/kmsg

@@ -48,8 +48,25 @@ pub fn main(format: &str) -> ExitCode {
             format!("{format}: what the device writes after a move is in the new page"),
             |rig: &mut Rig| written_after(rig).map(|()| Pass),
         ),
+        Case::new(
+            format!("{format}: the time without interrupts is counted, once for each transaction"),
+            |rig: &mut Rig| without_interrupts(rig).map(|()| Pass),
+        ),
     ];
     tap::run(&mut rig, cases)
+}
+
+/// How long that is here says nothing: the transactions are emulated.
+fn without_interrupts(rig: &mut Rig) -> Result<()> {
+    let stats = rig.control.stats()?;
+    let sessions = rig.control.session_list()?;
+    let transactions: u64 = sessions.iter().map(|session| session.transactions).sum();
+    let counted: u64 = stats.irqs_off.iter().sum();
+    tap::diagnostic(&format!("{transactions} transactions, interrupts off for {} ns at most", stats.irqs_off_max_ns));
+    ensure!(transactions > 0 && counted == transactions, "{counted} times for {transactions} transactions");
+    let longest = sessions.iter().map(|session| session.irqs_off_max_ns).max();
+    ensure!(longest == Some(stats.irqs_off_max_ns), "{} ns instead of {longest:?}", stats.irqs_off_max_ns);
+    Ok(())
 }
 
 fn is_listed(rig: &mut Rig, format: u32) -> Result<()> {
