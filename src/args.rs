@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Extensible structures: the rules at the head of the UAPI header.
 
+use crate::params::{self, Bug};
 use crate::abi;
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
@@ -91,7 +92,11 @@ pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
     let bytes = bytes_of(value).get(..known).ok_or(EINVAL)?;
     UserSlice::new(UserPtr::from_addr(address), known)
         .writer()
-        .write_slice(bytes)
+        .write_slice(bytes)?;
+    if params::has_bug(Bug::Overrun) {
+        let _ = write_bytes(address.wrapping_add(size), &[0; 4]);
+    }
+    Ok(())
 }
 
 /// An element of an array in user memory.

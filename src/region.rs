@@ -25,6 +25,7 @@ use crate::ffi;
 use crate::memcg::Memcg;
 use crate::page::{OwnedPage, Tag};
 use crate::pagemap::{Entry, PageMap};
+use crate::params::{self, Bug};
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
 use crate::{abi, backing, mms};
@@ -433,6 +434,9 @@ impl Region {
 
     /// Frees every page of a closed region, if nothing can reach them any more.
     pub(crate) fn try_free(&self, look: mms::Look) -> bool {
+        if params::has_bug(Bug::Leak) {
+            return false;
+        }
         let mut inner = self.inner.lock();
         if !inner.closed || inner.untracked || !inner.mms.iter().all(|mm| mm.is_quiet(look)) {
             return false;
