@@ -94,9 +94,19 @@ pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
         .writer()
         .write_slice(bytes)?;
     if params::has_bug(Bug::Overrun) {
-        let _ = write_bytes(address.wrapping_add(size), &[0; 4]);
+        overrun(address.wrapping_add(size));
     }
     Ok(())
+}
+
+/// Writes where nothing is to be written, but only over a guard of the fuzzer's: its other
+/// processes have to live to tell.
+fn overrun(address: usize) {
+    const GUARD: u32 = 0xa5a5_a5a5;
+    let there = UserSlice::new(UserPtr::from_addr(address), 4).reader().read::<u32>();
+    if there == Ok(GUARD) {
+        let _ = write_bytes(address, &[0; 4]);
+    }
 }
 
 /// An element of an array in user memory.
