@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Extensible structures: the rules at the head of the UAPI header.
 
+use crate::params::{self, Bug};
 use crate::abi;
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
@@ -91,7 +92,21 @@ pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
     let bytes = bytes_of(value).get(..known).ok_or(EINVAL)?;
     UserSlice::new(UserPtr::from_addr(address), known)
         .writer()
-        .write_slice(bytes)
+        .write_slice(bytes)?;
+    if params::has_bug(Bug::Overrun) {
+        overrun(address.wrapping_add(size));
+    }
+    Ok(())
+}
+
+/// Writes where nothing is to be written, but only over a guard of the fuzzer's: its other
+/// processes have to live to tell.
+fn overrun(address: usize) {
+    const GUARD: u32 = 0xa5a5_a5a5;
+    let there = UserSlice::new(UserPtr::from_addr(address), 4).reader().read::<u32>();
+    if there == Ok(GUARD) {
+        let _ = write_bytes(address, &[0; 4]);
+    }
 }
 
 /// An element of an array in user memory.

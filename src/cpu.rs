@@ -103,6 +103,10 @@ pub(crate) struct CpuPair {
 impl CpuPair {
     /// The two that were named, the others chosen: see [`Self::choose`].
     pub(crate) fn new(editor: Option<u32>, helper: Option<u32>, node: i32) -> Result<Self, Refusal> {
+        // What goes well with a CPU may be asked of one that exists only.
+        if ![editor, helper].into_iter().flatten().all(is_online) {
+            return Err(Refusal::Cpus);
+        }
         let pair = match (editor, helper) {
             (Some(editor), Some(helper)) => Some(Self { editor, helper }),
             (Some(editor), None) => best_helper(editor).map(|helper| Self { editor, helper }),

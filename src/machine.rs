@@ -84,6 +84,10 @@ fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> (Checksum, u64
         };
         sum = sum.add(last);
     }
+    if crate::params::has_bug(crate::params::Bug::Damage) {
+        // SAFETY: as above.
+        unsafe { to.add(WORDS / 2).write_volatile(!0) };
+    }
     (sum, last)
 }
 

@@ -129,7 +129,7 @@ module! {
         },
         inject: u8 {
             default: 0,
-            description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down",
+            description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down; bugs for the fuzzer: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions",
         },
         stall_step: u8 {
             default: 0,

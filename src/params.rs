@@ -94,6 +94,29 @@ pub(crate) fn pretends_down() -> bool {
     false
 }
 
+/// A bug for the fuzzer to find.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(pagemove_test), allow(dead_code))]
+pub(crate) enum Bug {
+    /// Memory behind the caller's structure is written.
+    Overrun = 20,
+    /// A word of a page changes when the page is moved.
+    Damage = 21,
+    /// Closed regions are kept.
+    Leak = 22,
+}
+
+/// Whether this bug is planted. It never is in what is shipped.
+pub(crate) fn has_bug(bug: Bug) -> bool {
+    #[cfg(pagemove_test)]
+    return *module_parameters::inject.value() == bug as u8;
+    #[cfg(not(pagemove_test))]
+    {
+        let _ = bug;
+        false
+    }
+}
+
 /// Whether stores to an aperture stay under way until they are asked for.
 #[cfg(pagemove_test)]
 pub(crate) fn delays_stores() -> bool {

@@ -13,7 +13,7 @@ use std::process::Command;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Package and program have one name.
-pub const PROGRAMS: [&str; 4] = ["pagemove", "pagemove-harness", "pagemove-rtm-emulation", "pagemove-selftest"];
+pub const PROGRAMS: [&str; 5] = ["pagemove", "pagemove-fuzz", "pagemove-harness", "pagemove-rtm-emulation", "pagemove-selftest"];
 
 pub fn build(place: &Place) -> Result<Vec<PathBuf>> {
     let mut report = Report::new("programs", &place.build().join("logs/programs.log"))?;

@@ -110,6 +110,16 @@ const WRONG: &[Wrong] = &[
     ),
     ("IOVA 0", |m| m.iova = 0, NOT_MAPPED),
     (
+        "an editor that is no CPU, for adbit which has none",
+        |m| (m.editor_cpu, m.iova) = (u32::MAX, 0),
+        NOT_MAPPED,
+    ),
+    (
+        "a helper that is no CPU, for adbit which has none",
+        |m| (m.helper_cpu, m.iova) = (0x1_0000, 0),
+        NOT_MAPPED,
+    ),
+    (
         "an IOVA wider than the tables",
         |m| m.iova = 1 << 62,
         NOT_MAPPED,

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Runs a program, and says what it reached and what was wrong.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::calls::{devices, ioctls};
+use crate::cover::Cover;
+use crate::errno;
+use crate::op::What;
+use crate::program::{Call, Program};
+use crate::shared::{self, Doing};
+use crate::touch;
+use crate::world::{Outcome, World};
+
+/// What one program did.
+#[derive(Default)]
+pub struct Ran {
+    /// What nobody reached before, and the call that was the last to do so.
+    pub new: Vec<u64>,
+    pub last_new: usize,
+    pub problems: Vec<String>,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Runs it. The world is tidy afterwards.
+pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>) -> Ran {
+    let doing: &'static Doing = &world.shared.workers[world.worker];
+    doing.begin(&program.to_string());
+    world.shared.programs.fetch_add(1, Relaxed);
+    world.look_around();
+    let mut ran = Ran::default();
+    for (at, call) in program.0.iter().enumerate() {
+        if world.shared.stop.load(Relaxed) != 0 {
+            break;
+        }
+        devices::give_back(world);
+        doing.call.store(at as u32, Relaxed);
+        let begin = shared::now();
+        doing.since.store(begin, Relaxed);
+        if let Some(cover) = cover {
+            cover.begin();
+        }
+        let outcome = make(world, call);
+        world.shared.count_time(call.op, shared::now().saturating_sub(begin));
+        note(world, call, at, outcome, cover, &mut ran);
+        if let Some(calls) = world.fork.take() {
+            fork(world, &program.0[at + 1..], calls);
+        }
+    }
+    doing.since.store(shared::now(), Relaxed);
+    doing.call.store(program.0.len() as u32, Relaxed);
+    let begin = shared::now();
+    world.tidy();
+    world.shared.tidying.fetch_add(shared::now().saturating_sub(begin), Relaxed);
+    if let Some(text) = world.witness.as_ref().and_then(|witness| witness.damage(doing.programs.load(Relaxed))) {
+        world.problem(text);
+    }
+    doing.since.store(0, Relaxed);
+    ran.problems.append(&mut world.problems);
+    ran
+}
+
+fn make(world: &mut World, call: &Call) -> Outcome {
+    match &call.op().what {
+        What::Ioctl(ioctl) => ioctls::make(world, call, ioctl),
+        What::Other(function) => function(world, &call.values),
+    }
+}
+
+fn note(world: &mut World, call: &Call, at: usize, outcome: Outcome, cover: Option<&Cover>, ran: &mut Ran) {
+    let deep = errno::is_deep(outcome.errno, outcome.reason);
+    world.shared.count(call.op, outcome.errno, deep);
+    ran.outcomes.push(outcome);
+    let before = ran.new.len();
+    let signature = [call.op as u64, outcome.errno as u64, outcome.reason.into(), outcome.way.into()];
+    let hash = signature.into_iter().fold(1 << 63, |sum: u64, part| sum.wrapping_mul(1009).wrapping_add(part));
+    world.look_again.remove(&hash);
+    if world.shared.reach(hash) {
+        world.shared.outcomes.fetch_add(1, Relaxed);
+        ran.new.push(hash);
+    }
+    if let Some(cover) = cover {
+        cover.edges(|edge| {
+            if !world.look_again.is_empty() {
+                world.look_again.remove(&edge);
+            }
+            if world.shared.reach(edge) {
+                world.shared.edges.fetch_add(1, Relaxed);
+                ran.new.push(edge);
+            }
+        });
+    }
+    if ran.new.len() > before {
+        ran.last_new = at;
+    }
+}
+
+/// A child makes the next calls, too, with the same files but, mostly, without the mappings.
+fn fork(world: &mut World, rest: &[Call], calls: usize) {
+    // SAFETY: one thread; the child ends by _exit.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: a signal's number.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            touch::start_alarm();
+            if !world.leave_shared_memory() {
+                // SAFETY: as below.
+                unsafe { libc::_exit(0) };
+            }
+            for call in rest.iter().take(calls) {
+                let outcome = make(world, call);
+                let deep = errno::is_deep(outcome.errno, outcome.reason);
+                world.shared.count(call.op, outcome.errno, deep);
+            }
+            let code = i32::from(!world.problems.is_empty());
+            for text in &world.problems {
+                crate::finding::report(world.shared, world.worker, text);
+            }
+            // SAFETY: ends the process, and nothing of its parent's is dropped.
+            unsafe { libc::_exit(code) };
+        }
+        child if child > 0 => world.children.push(child),
+        _ => {}
+    }
+}
