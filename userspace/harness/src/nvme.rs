@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::device::{Completion, Direction, DmaDevice, Limits, Setup, Transfer, SINK_PAGES};
+use crate::device::{Completion, Depth, Direction, DmaDevice, Limits, Setup, Transfer, SINK_PAGES};
 use crate::memory::Slice;
 use crate::nvme_queue::{Command, Entry, QueuePair, ENTRIES};
 use crate::vfio::{Assigned, Bar};
@@ -223,6 +223,10 @@ impl DmaDevice for Nvme {
             tag: entry.identifier,
             error,
         }))
+    }
+
+    fn depth_seen(&self) -> Depth {
+        self.io.depth_seen()
     }
 
     fn stop(&mut self) -> Result<()> {
