@@ -87,8 +87,11 @@ impl Depth {
 pub trait DmaDevice: Send {
     fn limits(&self) -> Limits;
 
-    /// Begins a transfer.
+    /// Begins a transfer; a device that has a bell may wait for [`DmaDevice::ring`].
     fn submit(&mut self, transfer: &Transfer) -> Result<()>;
+
+    /// Tells the device of everything that was submitted.
+    fn ring(&mut self) {}
 
     /// Begins something in which the device reads `page` and no medium is written: it
     /// completes as the transfer `tag`. What is in the page, and in the

@@ -59,7 +59,7 @@ impl Figures {
             compared: of(last, |status| status.checked),
             medium: of(last, |status| status.medium_checked),
             moving: work.iter().map(|one| one.busy.as_secs_f64() / seconds).fold(1.0, f64::min),
-            aborts: sums.aborts,
+            aborts: sums.aborts.into_iter().filter(|(_, count)| *count > 0).collect(),
             devices: Vec::new(),
         }
     }

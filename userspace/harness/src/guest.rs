@@ -72,6 +72,10 @@ pub struct Options {
     /// Out of so many transfers one is longer than a page.
     #[arg(long, default_value_t = 8)]
     pub long_one_in: usize,
+    /// So many transfers are prepared before a device is told of them: then it has them all
+    /// at a time, however fast it is.
+    #[arg(long, default_value_t = 1)]
+    pub burst: usize,
     /// Threads that write words of the memory.
     #[arg(long, default_value_t = 1)]
     pub cpu_writers: usize,
@@ -254,6 +258,7 @@ impl Guest {
             seed: options.seed,
             roam: options.roam,
             long_one_in: options.long_one_in,
+            burst: options.burst,
         };
         let mut storm = Storm::new(started, ledger, account, settings)?;
         if options.transfer_timeout > 0 {

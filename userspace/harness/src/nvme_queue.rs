@@ -64,6 +64,8 @@ pub struct QueuePair {
     submissions: Slice,
     completions: Slice,
     tail: u16,
+    /// The tail that the controller knows.
+    rung: u16,
     head: u16,
     phase: bool,
     /// Commands that the controller has fetched, as its completions say, and how many
@@ -84,6 +86,7 @@ impl QueuePair {
             submissions: memory.part(0, PAGE_SIZE),
             completions: memory.part(PAGE_SIZE, PAGE_SIZE),
             tail: 0,
+            rung: 0,
             head: 0,
             phase: true,
             fetched: 0,
@@ -102,15 +105,28 @@ impl QueuePair {
         self.completions.iova(0)
     }
 
-    /// Hands a command to the controller. No more than ENTRIES - 1 may be in
-    /// flight.
+    /// Hands a command to the controller.
     pub fn submit(&mut self, bar: &Bar, command: &Command) {
+        self.queue(command);
+        self.ring(bar);
+    }
+
+    /// Puts a command into the ring, of which the controller is not told yet. No more than
+    /// ENTRIES - 1 may be in flight.
+    pub fn queue(&mut self, command: &Command) {
         self.submissions
             .write_words(usize::from(self.tail) * SUBMISSION_BYTES, &command.words);
         self.tail = (self.tail + 1) % ENTRIES;
-        // The entry has to be in memory before the doorbell rings.
-        fence(Ordering::SeqCst);
-        bar.write32(self.tail_doorbell, self.tail.into());
+    }
+
+    /// Tells the controller of what was queued.
+    pub fn ring(&mut self, bar: &Bar) {
+        if self.rung != self.tail {
+            // The entries have to be in memory before the doorbell rings.
+            fence(Ordering::SeqCst);
+            bar.write32(self.tail_doorbell, self.tail.into());
+            self.rung = self.tail;
+        }
     }
 
     /// Takes the next completion without telling the controller yet.

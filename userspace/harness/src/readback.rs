@@ -94,6 +94,7 @@ fn read_all(
                 next += count;
             }
         }
+        device.ring();
         let Some(done) = device.poll()? else {
             ensure!(seen.elapsed() < TIMEOUT, "a command does not come back");
             std::thread::yield_now();

@@ -71,6 +71,8 @@ struct Port {
     /// Pages of the longest transfer.
     longest: usize,
     roams: bool,
+    /// Transfers that the device was not told of.
+    unrung: usize,
 }
 
 /// How a storm goes.
@@ -81,6 +83,8 @@ pub struct Settings {
     pub roam: usize,
     /// Out of so many transfers one is longer than a page.
     pub long_one_in: usize,
+    /// So many transfers are prepared before the device is told of them.
+    pub burst: usize,
 }
 
 impl Settings {
@@ -89,6 +93,7 @@ impl Settings {
             seed,
             roam: 0,
             long_one_in: LONG_ONE_IN,
+            burst: 1,
         }
     }
 }
@@ -100,6 +105,7 @@ pub struct Storm<'a> {
     random: Random,
     lanes: Vec<Lane>,
     long_one_in: usize,
+    burst: usize,
     version: u64,
     stopping: bool,
 }
@@ -128,6 +134,7 @@ impl<'a> Storm<'a> {
             random: Random::new(settings.seed),
             lanes,
             long_one_in: settings.long_one_in.max(1),
+            burst: settings.burst,
             version: 0,
             stopping: false,
         })
@@ -154,11 +161,22 @@ impl<'a> Storm<'a> {
                 _ => false,
             };
         }
+        self.ring(busy);
         if !busy {
             self.check_timeouts()?;
         }
         self.note_depths();
         Ok(busy)
+    }
+
+    /// Tells devices of what was submitted, once a burst is there or nothing else can be done.
+    fn ring(&mut self, busy: bool) {
+        for port in &mut self.ports {
+            if port.unrung > 0 && (!busy || port.unrung >= self.burst) {
+                port.device.ring();
+                port.unrung = 0;
+            }
+        }
     }
 
     /// Checks a random page.
@@ -224,7 +242,9 @@ impl<'a> Storm<'a> {
     fn transfer(&mut self, number: usize, direction: Direction, first_page: usize) -> Result<()> {
         let lane = &mut self.lanes[number];
         lane.since = Instant::now();
-        self.ports[lane.port].device.submit(&Transfer {
+        let port = &mut self.ports[lane.port];
+        port.unrung += 1;
+        port.device.submit(&Transfer {
             tag: lane.tag,
             direction,
             iova: self.ledger.iova(first_page),
@@ -435,6 +455,7 @@ impl Port {
             lanes: count,
             longest,
             roams,
+            unrung: 0,
         })
     }
 }

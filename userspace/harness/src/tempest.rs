@@ -13,7 +13,7 @@ use anyhow::{ensure, Result};
 use pagemove_uapi::{PciAddress, Stats};
 
 use crate::account::Status;
-use crate::campaign::{describe_counts, describe_windows, Campaign};
+use crate::campaign::{describe_windows, Campaign};
 use crate::device::Kind;
 use crate::display::{bar, print, Display};
 use crate::figures::Figures;
@@ -43,8 +43,11 @@ pub struct Options {
     #[arg(long, default_value_t = 640)]
     pub pages: usize,
     /// Commands in flight for each device, as far as it can.
-    #[arg(long, default_value_t = 48)]
+    #[arg(long, default_value_t = 63)]
     pub queue_depth: u16,
+    /// So many commands are prepared before a device is told of them.
+    #[arg(long, default_value_t = 36)]
+    pub burst: usize,
     /// Blocks of each medium that are worked on.
     #[arg(long, default_value_t = 4096)]
     pub roam: usize,
@@ -209,7 +212,7 @@ impl Tempest {
         self.rage(options, |tempest, statuses| {
             if noted.elapsed() >= NOTE_EVERY {
                 noted = Instant::now();
-                note(&tempest.progress(options, statuses));
+                note(&tempest.progress(options, statuses)?);
             }
             Ok(())
         })?;
@@ -221,10 +224,18 @@ impl Tempest {
         Ok(())
     }
 
-    fn progress(&self, options: &Options, statuses: &[Status]) -> String {
+    /// The figures up to now: calls that go on are in the module's counters only.
+    fn figures(&self, options: &Options, statuses: &[Status]) -> Result<Figures> {
         let work: Vec<Work> = self.hands.iter().map(Hand::work).collect();
-        let figures = Figures::new(&options.campaign.engine, self.began.elapsed(), statuses, statuses, &work);
-        format!(
+        let engine = &options.campaign.engine;
+        let mut figures = Figures::new(engine, self.began.elapsed(), statuses, statuses, &work);
+        figures.moves = self.campaigns[0].stats()?.pages_moved - self.stats_before.pages_moved;
+        Ok(figures)
+    }
+
+    fn progress(&self, options: &Options, statuses: &[Status]) -> Result<String> {
+        let figures = self.figures(options, statuses)?;
+        Ok(format!(
             "{:.0} s: {} of {} blocks, {} DMAs, {} pages moved, lost {}, stale {}, aborts: {}",
             figures.seconds,
             figures.blocks,
@@ -233,8 +244,8 @@ impl Tempest {
             figures.moves,
             figures.lost,
             figures.stale,
-            describe_counts(&figures.aborts)
-        )
+            self.campaigns[0].describe_aborts()?
+        ))
     }
 }
 
@@ -266,6 +277,7 @@ fn arguments(options: &Options) -> Result<Vec<Vec<String>>> {
             ("--queue-depth", options.queue_depth.into()),
             ("--roam", options.roam),
             ("--long-one-in", 1),
+            ("--burst", options.burst),
         ] {
             words.extend([name.to_string(), value.to_string()]);
         }
@@ -374,7 +386,7 @@ fn show(options: &Options) -> Result<ExitCode> {
     let mut display = Display::from_environment();
     tempest.rage(options, |tempest, statuses| {
         if display.is_due() {
-            let plain = tempest.progress(options, statuses);
+            let plain = tempest.progress(options, statuses)?;
             display.draw(&tempest.block(options, statuses)?, &plain);
         }
         Ok(())
@@ -409,8 +421,7 @@ fn show(options: &Options) -> Result<ExitCode> {
 impl Tempest {
     /// The lines of the display.
     fn block(&self, options: &Options, statuses: &[Status]) -> Result<Vec<String>> {
-        let work: Vec<Work> = self.hands.iter().map(Hand::work).collect();
-        let figures = Figures::new(&options.campaign.engine, self.began.elapsed(), statuses, statuses, &work);
+        let figures = self.figures(options, statuses)?;
         let windows = self.campaigns[0].windows()?;
         Ok(vec![
             format!(

@@ -81,6 +81,7 @@ pub fn list(suite: &Suite) -> String {
             Group::Check | Group::Sabotage => "",
             Group::Deep => " (make check-deep)",
             Group::Demo => " (make demo)",
+            Group::Storm => " (make storm)",
         };
         text += &format!("{:<24} {}{group}\n", test.name, test.about);
     }

@@ -19,6 +19,8 @@ pub enum Group {
     /// Only in `make check-deep`.
     Deep,
     Demo,
+    /// Only in `make storm`.
+    Storm,
 }
 
 #[derive(Clone, Debug, Deserialize)]
