@@ -32,13 +32,13 @@ pub struct Hand {
 }
 
 impl Hand {
-    /// Begins to move `range`, which nobody else moves; the device is the one that the
-    /// tool is told.
+    /// Begins to move `ranges`, which nobody else moves, each by a call, to one node and then
+    /// to the other; the device is the one that the tool is told.
     pub fn start(
         mover: Mover,
         layout: &Layout,
         device: &str,
-        range: Range,
+        ranges: Vec<Range>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
         let control = Control::open()?;
@@ -46,13 +46,16 @@ impl Hand {
         let work = Arc::new(Mutex::new(Work::default()));
         let mine = work.clone();
         let thread = std::thread::spawn(move || {
-            let mut node = 1;
-            while !stop.load(Ordering::Relaxed) {
+            let there_and_back = ranges.iter().map(|range| (range, 1)).chain(ranges.iter().map(|range| (range, 0)));
+            for (range, node) in there_and_back.cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
                 let began = Instant::now();
-                let called = mover.start(&device, &range, node).finish();
+                let called = mover.start(&device, range, node).finish();
                 let busy = began.elapsed();
                 let ended = called.and_then(|report| {
-                    let places = places(&control, &layout, &range, &mover)?;
+                    let places = places(&control, &layout, range, &mover)?;
                     let mut work = mine.lock().unwrap_or_else(|broken| broken.into_inner());
                     work.note(&report, &places, node, busy)
                 });
@@ -61,7 +64,6 @@ impl Hand {
                     work.ended = Some(format!("{error:#}"));
                     return;
                 }
-                node = 1 - node;
             }
         });
         Ok(Self { work, thread })

@@ -160,6 +160,7 @@ impl<'a> Storm<'a> {
                 State::Ready => self.bring_back(number)?,
                 _ => false,
             };
+            self.ring(true);
         }
         self.ring(busy);
         if !busy {

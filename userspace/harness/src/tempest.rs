@@ -18,6 +18,7 @@ use crate::device::Kind;
 use crate::display::{bar, print, Display};
 use crate::figures::Figures;
 use crate::hand::{Hand, Work};
+use crate::mover::Range;
 use crate::pci::PciBus;
 use crate::tap::{note, Tap};
 
@@ -33,6 +34,9 @@ pub struct Options {
     /// devices as the one that it names.
     #[arg(long, default_value_t = 1)]
     pub hands: usize,
+    /// Pages that a call of the tool moves at most; 0: all of a mover's part.
+    #[arg(long, default_value_t = 0)]
+    pub call_pages: u64,
     /// Blocks of 4 KiB that the devices have to read or write.
     #[arg(long, default_value_t = 20_000)]
     pub blocks: u64,
@@ -52,6 +56,8 @@ pub struct Options {
     #[arg(long, default_value_t = 4096)]
     pub roam: usize,
     /// Move without the module's verification: then only the comparisons can find a loss.
+    /// Rings and lists stay where they are: a lost entry would stop the device before data
+    /// is lost.
     #[arg(long)]
     pub no_verify: bool,
     /// A display for people, with all figures at the end, instead of TAP.
@@ -123,9 +129,15 @@ impl Tempest {
         let mut tempest = Self { campaigns, hands: Vec::new(), stop, stats_before, began: Instant::now() };
         for campaign in &tempest.campaigns {
             let layout = &campaign.guest.layout;
-            for (number, part) in campaign.range.divide(options.hands).into_iter().enumerate() {
+            let range = if options.no_verify { Range::without_control(layout) } else { campaign.range };
+            for (number, part) in range.divide(options.hands).into_iter().enumerate() {
                 let device = &layout.devices[number % layout.devices.len()];
-                let hand = Hand::start(campaign.mover.clone(), layout, device, part, &tempest.stop)?;
+                let calls = match options.call_pages {
+                    0 => 1,
+                    pages => part.pages().div_ceil(pages) as usize,
+                };
+                let ranges = part.divide(calls);
+                let hand = Hand::start(campaign.mover.clone(), layout, device, ranges, &tempest.stop)?;
                 tempest.hands.push(hand);
             }
         }
@@ -147,7 +159,7 @@ impl Tempest {
         self.campaigns.iter_mut().map(|campaign| campaign.guest.status()).collect()
     }
 
-    /// Waits until enough was done, or something is wrong, or the time is up; `look` sees
+    /// Waits until enough was done and moves have met accesses, or something is wrong, or the time is up; `look` sees
     /// how far it is.
     fn rage(
         &mut self,
@@ -164,7 +176,8 @@ impl Tempest {
             let each_moved = work.iter().all(|one| one.sums.pages_moved > 0);
             let is_wrong = work.iter().any(|one| one.ended.is_some())
                 || statuses.iter().any(|status| !status.is_clean());
-            let is_done = blocks >= options.blocks && moves >= options.moves && each_moved;
+            let have_met = work.iter().any(|one| one.sums.aborts_by_access() > 0);
+            let is_done = blocks >= options.blocks && moves >= options.moves && each_moved && have_met;
             if is_wrong || is_done || self.campaigns[0].time_is_up() {
                 return Ok(());
             }
@@ -375,7 +388,9 @@ impl Outcome {
             return "0 lost, 0 stale".to_string();
         }
         let losses: Vec<String> = self.last.iter().map(Status::describe_losses).collect();
-        format!("the storm found {}", losses.join("; "))
+        let has_wrong_bytes = |status: &Status| status.lost + status.stale + status.corrupt > 0;
+        let found = if self.last.iter().any(has_wrong_bytes) { "wrong bytes" } else { "no wrong bytes" };
+        format!("the storm found {found}: {}", losses.join("; "))
     }
 }
 
