@@ -14,7 +14,7 @@ export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs sign check check-list check-deep check-debug check-kcsan sabotage \
-	model mutants bench plot demo clean help cargo
+	model mutants bench plot demo storm clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -62,6 +62,9 @@ plot: cargo ## draw Documentation/controller.svg: the controller of rtm against 
 
 demo: cargo ## move a guest's memory under live DMA, and watch; ENGINE=rtm: by emulated transactions; HOSTS=2: to another host
 	@$(XTASK) demo $(if $(ENGINE),--engine "$(ENGINE)") $(if $(HOSTS),--hosts "$(HOSTS)")
+
+storm: cargo ## a million blocks of NVMe devices whose memory is moved the whole time, by both engines, and watch
+	@$(XTASK) storm
 
 clean: ## remove what was built here (the build root stays in the cache)
 	rm -rf build third_party

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use pagemove_uapi::PAGE_SIZE;
 use serde::{Deserialize, Serialize};
 
 /// Losses that are kept in words.
@@ -22,6 +23,44 @@ impl Counter {
 
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// For what somebody else counts.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// What is counted for each device.
+#[derive(Debug, Default)]
+pub struct DeviceCounters {
+    pub dmas: Counter,
+    /// Pages that it read or wrote.
+    pub blocks: Counter,
+    /// The most transfers that it had at a time; how many at how many moments.
+    pub deepest: Counter,
+    pub depth_sum: Counter,
+    pub depth_samples: Counter,
+}
+
+/// The same at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    pub dmas: u64,
+    pub blocks: u64,
+    pub deepest: u64,
+    /// Transfers that it had at a time, on average.
+    pub mean_depth: f64,
+}
+
+impl DeviceCounters {
+    fn status(&self) -> DeviceStatus {
+        DeviceStatus {
+            dmas: self.dmas.get(),
+            blocks: self.blocks.get(),
+            deepest: self.deepest.get(),
+            mean_depth: self.depth_sum.get() as f64 / self.depth_samples.get().max(1) as f64,
+        }
     }
 }
 
@@ -48,6 +87,12 @@ pub struct Account {
     pub cpu_writes: Counter,
     /// Words that a CPU wrote and did not find again.
     pub cpu_lost: Counter,
+    /// Blocks of the medium that were read back at last; those that hold an older version,
+    /// and those that hold anything else that is wrong.
+    pub medium_checked: Counter,
+    pub medium_stale: Counter,
+    pub medium_lost: Counter,
+    pub devices: Vec<DeviceCounters>,
     /// VFIO asked for the device; it was closed.
     pub asked: Counter,
     pub closed: Counter,
@@ -71,6 +116,10 @@ impl Default for Account {
             scrubbed: Counter::default(),
             cpu_writes: Counter::default(),
             cpu_lost: Counter::default(),
+            medium_checked: Counter::default(),
+            medium_stale: Counter::default(),
+            medium_lost: Counter::default(),
+            devices: Vec::new(),
             asked: Counter::default(),
             closed: Counter::default(),
             events: Mutex::default(),
@@ -80,6 +129,14 @@ impl Default for Account {
 }
 
 impl Account {
+    /// With counters for so many devices.
+    pub fn of_devices(count: usize) -> Self {
+        Self {
+            devices: (0..count).map(|_| DeviceCounters::default()).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Keeps the words of a loss, if it is one of the first.
     pub fn event(&self, text: String) {
         let mut events = self
@@ -119,6 +176,10 @@ impl Account {
             scrubbed: self.scrubbed.get(),
             cpu_writes: self.cpu_writes.get(),
             cpu_lost: self.cpu_lost.get(),
+            medium_checked: self.medium_checked.get(),
+            medium_stale: self.medium_stale.get(),
+            medium_lost: self.medium_lost.get(),
+            devices: self.devices.iter().map(DeviceCounters::status).collect(),
             asked: self.asked.get() > 0,
             closed: self.closed.get() > 0,
             events: clone(&self.events),
@@ -148,6 +209,11 @@ pub struct Status {
     pub scrubbed: u64,
     pub cpu_writes: u64,
     pub cpu_lost: u64,
+    pub medium_checked: u64,
+    pub medium_stale: u64,
+    pub medium_lost: u64,
+    #[serde(default)]
+    pub devices: Vec<DeviceStatus>,
     /// VFIO asked for the device; it was closed.
     pub asked: bool,
     pub closed: bool,
@@ -162,9 +228,15 @@ impl Status {
         self.dmas_read + self.dmas_written
     }
 
+    /// Blocks that were read from memory or written to it.
+    pub fn blocks(&self) -> u64 {
+        (self.bytes_read + self.bytes_written) / PAGE_SIZE as u64
+    }
+
     /// Anything that must not happen, added up.
     pub fn losses(&self) -> u64 {
-        self.lost + self.stale + self.corrupt + self.unfinished + self.cpu_lost
+        let medium = self.medium_stale + self.medium_lost;
+        self.lost + self.stale + self.corrupt + self.unfinished + self.cpu_lost + medium
     }
 
     pub fn is_clean(&self) -> bool {
@@ -186,6 +258,8 @@ impl Status {
             (self.corrupt, "corrupt pages"),
             (self.unfinished, "transfers unfinished"),
             (self.cpu_lost, "CPU writes lost"),
+            (self.medium_stale, "blocks of the medium stale"),
+            (self.medium_lost, "blocks of the medium lost"),
         ] {
             if count > 0 {
                 parts.push(format!("{count} {what}"));
@@ -213,6 +287,8 @@ mod tests {
             &account.corrupt,
             &account.unfinished,
             &account.cpu_lost,
+            &account.medium_stale,
+            &account.medium_lost,
         ] {
             let before = account.status().losses();
             counter.add(1);

@@ -13,7 +13,8 @@ use pagemove_uapi::{Control, Stats, ABORT_NR, PLACE_APERTURE, PLACE_NODE};
 
 use crate::account::Status;
 use crate::child::GuestProcess;
-use crate::mover::{Mover, Range, Report, Running};
+use crate::guest::Layout;
+use crate::mover::{Mover, PageLine, Range, Report, Running};
 use crate::pci::{PciBus, PciId};
 use crate::tap::Tap;
 
@@ -70,7 +71,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, report: &Report) {
+    pub fn add(&mut self, report: &Report) {
         self.calls += 1;
         self.pages_moved += report.pages_moved;
         self.given_up += report.pages_aborted;
@@ -82,6 +83,17 @@ impl Sums {
             .count() as u64;
         add_counts(&mut self.engines, &report.engines);
         add_counts(&mut self.aborts, &report.aborts);
+    }
+
+    /// The sums of two campaigns.
+    pub fn merge(&mut self, other: &Sums) {
+        self.calls += other.calls;
+        self.pages_moved += other.pages_moved;
+        self.given_up += other.given_up;
+        self.lost += other.lost;
+        self.moved_by_retry += other.moved_by_retry;
+        add_counts(&mut self.engines, &other.engines);
+        add_counts(&mut self.aborts, &other.aborts);
     }
 
     /// Attempts that a device's access aborted.
@@ -239,7 +251,7 @@ impl Campaign {
     pub fn finish_move(&mut self, running: Running, node: i32) -> Result<Report> {
         let report = running.finish()?;
         self.sums.add(&report);
-        self.check_places(&report, node)?;
+        self.misplaced += misplaced(&report, &self.places()?, node);
         Ok(report)
     }
 
@@ -251,23 +263,7 @@ impl Campaign {
 
     /// The node of every page that is moved; pages that are nowhere are at -1.
     pub fn places(&self) -> Result<Vec<i32>> {
-        let region = self
-            .guest
-            .layout
-            .region
-            .context("the guest's memory is no region")?;
-        let places = self
-            .control
-            .region_query(region, self.range.offset, self.range.length)?;
-        Ok(places
-            .iter()
-            .map(|place| match (place.kind, self.mover.window) {
-                (PLACE_NODE, _) => place.number,
-                // It stands for node 1.
-                (PLACE_APERTURE, Some(id)) if place.number == id as i32 => 1,
-                _ => -1,
-            })
-            .collect())
+        places(&self.control, &self.guest.layout, &self.range, &self.mover)
     }
 
     /// The same; a page that is there already goes to another place of the node.
@@ -293,15 +289,6 @@ impl Campaign {
         let moved = report.results.iter().zip(&places).filter(|(result, _)| result.outcome == "moved");
         self.misplaced += moved.filter(|(_, place)| **place != node).count() as u64;
         Ok(report)
-    }
-
-    fn check_places(&mut self, report: &Report, node: i32) -> Result<()> {
-        let places = self.places()?;
-        for (result, place) in report.results.iter().zip(&places) {
-            let there = matches!(result.outcome.as_str(), "moved" | "already-there");
-            self.misplaced += u64::from(there != (*place == node));
-        }
-        Ok(())
     }
 
     /// The module's counters now.
@@ -332,6 +319,30 @@ impl Campaign {
     }
 }
 
+/// The node of every page of a range; pages that are nowhere are at -1.
+pub fn places(control: &Control, layout: &Layout, range: &Range, mover: &Mover) -> Result<Vec<i32>> {
+    let region = layout.region.context("the guest's memory is no region")?;
+    let places = control.region_query(region, range.offset, range.length)?;
+    Ok(places
+        .iter()
+        .map(|place| match (place.kind, mover.window) {
+            (PLACE_NODE, _) => place.number,
+            // It stands for node 1.
+            (PLACE_APERTURE, Some(id)) if place.number == id as i32 => 1,
+            _ => -1,
+        })
+        .collect())
+}
+
+/// Pages that are not where a tool's report says.
+pub fn misplaced(report: &Report, places: &[i32], node: i32) -> u64 {
+    let wrong = |(result, place): &(&PageLine, &i32)| {
+        let there = matches!(result.outcome.as_str(), "moved" | "already-there");
+        there != (**place == node)
+    };
+    report.results.iter().zip(places).filter(wrong).count() as u64
+}
+
 /// "p50 12.3 us, p99 45.6 us, max 78.9 us"
 pub fn describe_windows(windows: &Windows) -> String {
     let time =
@@ -347,7 +358,6 @@ pub fn describe_windows(windows: &Windows) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mover::PageLine;
 
     #[test]
     fn sums_add_up() {

@@ -8,9 +8,11 @@ use pagemove_uapi::PciAddress;
 use crate::edu::Edu;
 use crate::memory::Slice;
 use crate::nvme::Nvme;
+use crate::nvme_queue::ENTRIES;
 use crate::pci::{PciBus, PciId};
 use crate::vfio::Assigned;
 use crate::virtio_net::VirtioNet;
+use crate::virtqueue::REQUESTS;
 
 /// Which way the bytes go, as the device sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +65,33 @@ pub struct Limits {
     pub timeout_s: u64,
 }
 
+/// How many transfers a device has had at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    pub most: u16,
+    /// Added up over so many moments.
+    pub sum: u64,
+    pub samples: u64,
+}
+
+impl Depth {
+    pub fn note(&mut self, depth: u16) {
+        self.most = self.most.max(depth);
+        self.sum += u64::from(depth);
+        self.samples += 1;
+    }
+}
+
 /// A device with a store. Transfers complete in any order, but see
 /// [`Limits::in_order`].
 pub trait DmaDevice: Send {
     fn limits(&self) -> Limits;
 
-    /// Begins a transfer.
+    /// Begins a transfer; a device that has a bell may wait for [`DmaDevice::ring`].
     fn submit(&mut self, transfer: &Transfer) -> Result<()>;
+
+    /// Tells the device of everything that was submitted.
+    fn ring(&mut self) {}
 
     /// Begins something in which the device reads `page` and no medium is written: it
     /// completes as the transfer `tag`. What is in the page, and in the
@@ -80,6 +102,11 @@ pub trait DmaDevice: Send {
 
     /// A transfer that is done, if there is one.
     fn poll(&mut self) -> Result<Option<Completion>>;
+
+    /// How many transfers it was seen to have at a time.
+    fn depth_seen(&self) -> Depth {
+        Depth::default()
+    }
 
     /// Stops all DMA, for good.
     fn stop(&mut self) -> Result<()>;
@@ -140,6 +167,20 @@ impl Kind {
         }
         let id = bus.id(address)?;
         Ok((id == Kind::Edu.pci_id()).then_some(Kind::Edu))
+    }
+
+    /// The most transfers in flight that its driver can do.
+    pub fn deepest(self) -> u16 {
+        match self {
+            Kind::Edu => 1,
+            Kind::Nvme => ENTRIES - 1,
+            Kind::VirtioNet => REQUESTS,
+        }
+    }
+
+    /// Whether its store keeps what was written until it is written again.
+    pub fn keeps(self) -> bool {
+        matches!(self, Kind::Nvme)
     }
 
     /// Pages of guest memory that its rings and lists take.

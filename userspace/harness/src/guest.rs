@@ -18,13 +18,15 @@ use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
-use crate::device::{Kind, Setup};
+use crate::device::{DmaDevice, Kind, Setup};
 use crate::ledger::Ledger;
+use crate::medium::Medium;
 use crate::memory::{Memory, Slice, Source};
 use crate::payload::{digest, WORDS};
 use crate::pci::PciBus;
+use crate::readback;
 use crate::removal::{Reaction, Removal};
-use crate::storm::Storm;
+use crate::storm::{Settings, Storm};
 use crate::vfio::{Assigned, MAP_PIECE};
 use crate::writers::Writers;
 
@@ -36,6 +38,9 @@ pub struct Options {
     /// Kind of device to drive.
     #[arg(long, value_enum, default_value = "nvme")]
     pub device: Kind,
+    /// A further device on the same memory.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub also: Vec<Kind>,
     /// PCI address; without it, the first of its kind.
     #[arg(long)]
     pub address: Option<PciAddress>,
@@ -57,9 +62,20 @@ pub struct Options {
     /// Pages for the CPU writers.
     #[arg(long, default_value_t = 8)]
     pub cpu_pages: usize,
-    /// Transfers in flight at a time.
+    /// Transfers in flight at a time, for each device as far as it can.
     #[arg(long, default_value_t = 8)]
     pub queue_depth: u16,
+    /// Blocks of each device's store that transfers roam over, a page each; at the end all
+    /// are read back through other memory. 0: each transfer has a place of its own.
+    #[arg(long, default_value_t = 0)]
+    pub roam: usize,
+    /// Out of so many transfers one is longer than a page.
+    #[arg(long, default_value_t = 8)]
+    pub long_one_in: usize,
+    /// So many transfers are prepared before a device is told of them: then it has them all
+    /// at a time, however fast it is.
+    #[arg(long, default_value_t = 1)]
+    pub burst: usize,
     /// Threads that write words of the memory.
     #[arg(long, default_value_t = 1)]
     pub cpu_writers: usize,
@@ -90,6 +106,11 @@ pub struct Options {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Layout {
     pub device: String,
+    /// All of them, that one first, and their kinds.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    #[serde(default)]
+    pub kinds: Vec<String>,
     pub kind: String,
     pub driver: String,
     pub pid: u32,
@@ -109,28 +130,53 @@ pub fn parse_number(text: &str) -> Result<u64, std::num::ParseIntError> {
     }
 }
 
-/// Everything that a running guest has. The device is dropped, and with it all
+/// A device that was given to the guest.
+struct Given {
+    kind: Kind,
+    assigned: Assigned,
+    /// Memory for its rings and lists.
+    control: Slice,
+    depth: u16,
+}
+
+/// Everything that a running guest has. The devices are dropped, and with them all
 /// DMA, before the memory.
 struct Guest {
     layout: Layout,
-    assigned: Assigned,
+    /// The first is that of the layout.
+    devices: Vec<Given>,
     control: Slice,
     cpu: Slice,
     data: Slice,
 }
 
+/// The devices that the options name: for each kind the first that is left.
+fn addresses(bus: &PciBus, options: &Options) -> Result<Vec<(Kind, PciAddress)>> {
+    let mut chosen: Vec<(Kind, PciAddress)> = Vec::new();
+    for (index, kind) in [&[options.device], &options.also[..]].concat().into_iter().enumerate() {
+        let address = match options.address {
+            Some(address) if index == 0 => address,
+            _ => bus
+                .find(kind.pci_id())?
+                .into_iter()
+                .find(|address| chosen.iter().all(|(_, other)| other != address))
+                .with_context(|| format!("there is no such device: {}", kind.name()))?,
+        };
+        chosen.push((kind, address));
+    }
+    Ok(chosen)
+}
+
 impl Guest {
     fn new(options: &Options) -> Result<Self> {
         let bus = PciBus::default();
-        let address = match options.address {
-            Some(address) => address,
-            None => *bus
-                .find(options.device.pci_id())?
-                .first()
-                .context("there is no such device")?,
-        };
-        bus.bind(address, &options.driver)?;
-        let control = options.device.control_pages(options.queue_depth);
+        let chosen = addresses(&bus, options)?;
+        for (_, address) in &chosen {
+            bus.bind(*address, &options.driver)?;
+        }
+        let depth = |kind: Kind| options.queue_depth.min(kind.deepest());
+        let needed = |kind: Kind| kind.control_pages(depth(kind));
+        let control: usize = chosen.iter().map(|(kind, _)| needed(*kind)).sum();
         let pages = control + options.cpu_pages + options.pages;
         let memory = Memory::new(
             options.memory,
@@ -138,12 +184,28 @@ impl Guest {
             options.iova,
             Some(options.node),
         )?;
-        let mut assigned = Assigned::open(address)?;
-        assigned.map(&memory, options.map_piece)?;
         let whole = Slice::whole(&memory);
         let part = |first: usize, count: usize| whole.part(first * PAGE_SIZE, count * PAGE_SIZE);
+        let mut devices: Vec<Given> = Vec::new();
+        let mut first = 0;
+        for (kind, address) in &chosen {
+            let assigned = match devices.first() {
+                Some(other) => other.assigned.open_another(*address)?,
+                None => Assigned::open(*address)?,
+            };
+            devices.push(Given {
+                kind: *kind,
+                assigned,
+                control: part(first, needed(*kind)),
+                depth: depth(*kind),
+            });
+            first += needed(*kind);
+        }
+        devices[0].assigned.map(&memory, options.map_piece)?;
         let layout = Layout {
-            device: address.to_string(),
+            device: chosen[0].1.to_string(),
+            devices: chosen.iter().map(|(_, address)| address.to_string()).collect(),
+            kinds: chosen.iter().map(|(kind, _)| kind.name().to_string()).collect(),
             kind: options.device.name().to_string(),
             driver: options.driver.clone(),
             pid: std::process::id(),
@@ -156,41 +218,53 @@ impl Guest {
         };
         Ok(Self {
             layout,
-            assigned,
+            devices,
             control: part(0, control),
             cpu: part(control, options.cpu_pages),
             data: part(control + options.cpu_pages, options.pages),
         })
     }
 
-    /// Makes the device DMA until told to stop. `begun` is set with the first
+    /// Starts the drivers.
+    fn start(&self, options: &Options) -> Result<Vec<Box<dyn DmaDevice>>> {
+        let start = |given: &Given| {
+            let setup = Setup {
+                depth: given.depth,
+                asynchronous: options.asynchronous,
+                harmless: false,
+            };
+            given.kind.start(&given.assigned, given.control.clone(), setup)
+        };
+        self.devices.iter().map(start).collect()
+    }
+
+    /// Makes the devices DMA until told to stop. `begun` is set with the first
     /// line.
     fn run(
-        self,
+        mut self,
         options: &Options,
         account: &Arc<Account>,
         told: &Told,
         begun: &mut bool,
     ) -> Result<()> {
-        let setup = Setup {
-            depth: options.queue_depth,
-            asynchronous: options.asynchronous,
-            harmless: false,
-        };
-        let device = options
-            .device
-            .start(&self.assigned, self.control.clone(), setup)?;
+        let started = self.start(options)?;
         let end = self.layout.iova + self.layout.length;
         ensure!(
-            end <= device.limits().iova_end,
+            started.iter().all(|device| end <= device.limits().iova_end),
             "the device can not reach IOVA {end:#x}"
         );
         let ledger = Ledger::new(self.data.clone(), options.seed);
-        let mut storm = Storm::new(device, ledger, account, options.seed)?;
+        let settings = Settings {
+            seed: options.seed,
+            roam: options.roam,
+            long_one_in: options.long_one_in,
+            burst: options.burst,
+        };
+        let mut storm = Storm::new(started, ledger, account, settings)?;
         if options.transfer_timeout > 0 {
             storm.set_timeout(Duration::from_secs(options.transfer_timeout));
         }
-        let listen = |reaction| Removal::watch(&self.assigned, reaction);
+        let listen = |reaction| Removal::watch(&self.devices[0].assigned, reaction);
         let removal = options.on_request.map(listen).transpose()?;
         let pause = Duration::from_micros(options.cpu_pause_us);
         let writers = Writers::start(&self.cpu, options.cpu_writers, pause, options.seed, account);
@@ -200,7 +274,9 @@ impl Guest {
         let cpu_pages = options.cpu_pages;
         let rest = |data: Vec<Option<u64>>| all_digests(&control, cpu_pages, data);
         let result = match keep_going(&mut storm, options.duration, told, removal, account, rest) {
-            Ok(Ended::Told) => storm.finish(),
+            Ok(Ended::Told) => storm
+                .finish()
+                .and_then(|media| self.read_back(&media, options, account)),
             Ok(Ended::Asked) => {
                 self.live_without_device(storm, account, &told.stop);
                 Ok(())
@@ -211,10 +287,25 @@ impl Guest {
         result
     }
 
+    /// Reads what is in the stores, if the storm has roamed over them.
+    fn read_back(&mut self, media: &[Medium], options: &Options, account: &Account) -> Result<()> {
+        if options.roam == 0 {
+            return Ok(());
+        }
+        let end = self.layout.iova + self.layout.length;
+        for (given, medium) in self.devices.iter_mut().zip(media) {
+            if given.kind.keeps() {
+                readback::check(&mut given.assigned, given.kind, medium, end, account)
+                    .with_context(|| format!("reading back {}", given.assigned.address()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes the device. CPUs go on, and at last every page is checked.
     fn live_without_device(self, storm: Storm<'_>, account: &Account, stop: &AtomicBool) {
         let mut ledger = storm.abandon();
-        self.assigned.close_device();
+        self.devices.into_iter().for_each(|given| given.assigned.close_device());
         account.closed.add(1);
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));
@@ -368,7 +459,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         "CPU writers need pages"
     );
     let guest = Guest::new(options)?;
-    let account = Arc::new(Account::default());
+    let account = Arc::new(Account::of_devices(guest.devices.len()));
     let told = Arc::new(Told::default());
     if options.duration == 0 {
         let (account, told) = (account.clone(), told.clone());

@@ -100,12 +100,12 @@ impl Ledger {
         record.before
     }
 
-    /// Compares a page with what it has to hold; `source_before` is what the
-    /// place the device read from held before. A loss goes to the account once.
+    /// Compares a page with what it has to hold; `older` is what it would be wrong to
+    /// find there since it is too old. A loss goes to the account once.
     pub fn check(
         &mut self,
         page: usize,
-        source_before: Content,
+        older: &[Content],
         when: &str,
         account: &Account,
     ) -> Verdict {
@@ -117,7 +117,7 @@ impl Ledger {
             &found,
             record.holds,
             record.before,
-            source_before,
+            older,
         );
         account.checked.add(1);
         if !verdict.is_good() {
@@ -152,7 +152,7 @@ impl Ledger {
     pub fn scrub(&mut self, random: &mut Random, account: &Account) {
         let page = random.below(self.pages());
         if !self.records[page].taken {
-            self.check(page, Content::Unknown, "scrub", account);
+            self.check(page, &[], "scrub", account);
             account.scrubbed.add(1);
         }
     }
@@ -171,7 +171,7 @@ impl Ledger {
     pub fn check_all(&mut self, account: &Account) {
         for page in 0..self.pages() {
             if !self.records[page].taken {
-                self.check(page, Content::Unknown, "final check", account);
+                self.check(page, &[], "final check", account);
             }
         }
     }
@@ -210,15 +210,15 @@ mod tests {
         ledger.write(
             2,
             Content::Payload {
-                buffer: 0,
+                device: 0,
                 block: 0,
-                sequence: 1,
+                version: 1,
             },
         );
-        assert!(ledger.check(2, Content::Unknown, "now", &account).is_good());
+        assert!(ledger.check(2, &[], "now", &account).is_good());
         memory.write_word(2 * PAGE_SIZE + 800, 0);
         for _ in 0..2 {
-            ledger.check(2, Content::Unknown, "later", &account);
+            ledger.check(2, &[], "later", &account);
         }
         let status = account.status();
         // The word is zero again, as it was before the page was written.

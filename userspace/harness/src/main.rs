@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pagemove_harness::hosts::{self, crashes, far, post_copy, scene};
-use pagemove_harness::{ats, campaign, demo, guest, sabotage, soak, vanish};
+use pagemove_harness::{ats, campaign, demo, guest, sabotage, soak, tempest, vanish};
 
 #[derive(Parser)]
 #[command(
@@ -27,6 +27,9 @@ enum Program {
     Soak(soak::Options),
     /// The same in small, with the slow device edu (TAP).
     Edu(campaign::Options),
+    /// Devices with deep queues work on blocks that each have a version, while all pages
+    /// are moved the whole time (TAP).
+    Storm(tempest::Options),
     /// Memory goes to another node and back, to be looked at.
     Demo(demo::Options),
     /// Pages of a device with ATS are moved; the runner compares QEMU's trace (TAP).
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Program::Guest(options) => guest::run(&options),
         Program::Soak(options) => soak::run(&options),
         Program::Edu(options) => soak::run(&soak::Options::for_edu(options)),
+        Program::Storm(options) => tempest::run(&options),
         Program::Demo(options) => demo::run(&options),
         Program::Ats(options) => ats::run(&options),
         Program::Vanish(options) => vanish::run(&options),

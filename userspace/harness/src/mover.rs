@@ -46,6 +46,18 @@ impl Range {
         }
     }
 
+    /// The parts when it is divided into so many, in whole pages.
+    pub fn divide(&self, parts: usize) -> Vec<Self> {
+        let parts = (parts as u64).clamp(1, self.pages());
+        let first = |part: u64| part * self.pages() / parts * PAGE_SIZE as u64;
+        let part = |number: u64| Self {
+            offset: self.offset + first(number),
+            iova: self.iova + first(number),
+            length: first(number + 1) - first(number),
+        };
+        (0..parts).map(part).collect()
+    }
+
     pub fn pages(&self) -> u64 {
         self.length / PAGE_SIZE as u64
     }
@@ -284,6 +296,26 @@ mod tests {
             results.len(),
             results.join(",")
         )
+    }
+
+    #[test]
+    fn parts_are_whole_pages_and_all_of_it() {
+        let range = Range {
+            offset: 4096,
+            iova: 0x100_1000,
+            length: 7 * 4096,
+        };
+        for parts in 1..10 {
+            let divided = range.divide(parts);
+            assert_eq!(divided.len(), parts.min(7));
+            let mut offset = 4096;
+            for part in divided {
+                assert_eq!((part.offset, part.iova), (offset, 0x100_0000 + offset));
+                assert!(part.pages() > 0 && part.length.is_multiple_of(4096));
+                offset += part.length;
+            }
+            assert_eq!(offset, 8 * 4096);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::device::{Completion, Direction, DmaDevice, Limits, Setup, Transfer, SINK_PAGES};
+use crate::device::{Completion, Depth, Direction, DmaDevice, Limits, Setup, Transfer, SINK_PAGES};
 use crate::memory::Slice;
 use crate::nvme_queue::{Command, Entry, QueuePair, ENTRIES};
 use crate::vfio::{Assigned, Bar};
@@ -128,7 +128,7 @@ impl Nvme {
         }
     }
 
-    /// Sends a read or write command.
+    /// Queues a read or write command.
     fn send(&mut self, opcode: u8, transfer: &Transfer, second_prp: u64) {
         let block = transfer.store / self.namespace.block as u64;
         let mut command = Command::new(opcode, self.namespace.number);
@@ -143,7 +143,7 @@ impl Nvme {
         );
         // The first reference tag: type 1 protection counts blocks.
         command.set_dword(14, block as u32);
-        self.io.submit(&self.bar, &command);
+        self.io.queue(&command);
     }
 
     fn fatal(&self) -> bool {
@@ -204,7 +204,12 @@ impl DmaDevice for Nvme {
             store: 0,
         };
         self.send(READ, &transfer, page.iova(0));
+        self.ring();
         Ok(())
+    }
+
+    fn ring(&mut self) {
+        self.io.ring(&self.bar);
     }
 
     fn poll(&mut self) -> Result<Option<Completion>> {
@@ -223,6 +228,10 @@ impl DmaDevice for Nvme {
             tag: entry.identifier,
             error,
         }))
+    }
+
+    fn depth_seen(&self) -> Depth {
+        self.io.depth_seen()
     }
 
     fn stop(&mut self) -> Result<()> {

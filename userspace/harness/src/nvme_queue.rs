@@ -7,6 +7,7 @@ use std::sync::atomic::{fence, Ordering};
 
 use pagemove_uapi::PAGE_SIZE;
 
+use crate::device::Depth;
 use crate::memory::Slice;
 use crate::vfio::Bar;
 
@@ -54,6 +55,8 @@ pub struct Entry {
     /// Status without the phase bit; 0 is success.
     pub status: u16,
     pub result: u32,
+    /// Where the controller was in the submissions when it wrote this.
+    pub submission_head: u16,
 }
 
 /// A submission ring and its completion ring.
@@ -61,8 +64,15 @@ pub struct QueuePair {
     submissions: Slice,
     completions: Slice,
     tail: u16,
+    /// The tail that the controller knows.
+    rung: u16,
     head: u16,
     phase: bool,
+    /// Commands that the controller has fetched, as its completions say, and how many
+    /// of them are not done.
+    fetched: u16,
+    held: u16,
+    depth: Depth,
     /// Offsets of the two doorbells in BAR 0.
     tail_doorbell: usize,
     head_doorbell: usize,
@@ -76,8 +86,12 @@ impl QueuePair {
             submissions: memory.part(0, PAGE_SIZE),
             completions: memory.part(PAGE_SIZE, PAGE_SIZE),
             tail: 0,
+            rung: 0,
             head: 0,
             phase: true,
+            fetched: 0,
+            held: 0,
+            depth: Depth::default(),
             tail_doorbell: doorbell(number, false, doorbell_stride),
             head_doorbell: doorbell(number, true, doorbell_stride),
         }
@@ -91,15 +105,28 @@ impl QueuePair {
         self.completions.iova(0)
     }
 
-    /// Hands a command to the controller. No more than ENTRIES - 1 may be in
-    /// flight.
+    /// Hands a command to the controller.
     pub fn submit(&mut self, bar: &Bar, command: &Command) {
+        self.queue(command);
+        self.ring(bar);
+    }
+
+    /// Puts a command into the ring, of which the controller is not told yet. No more than
+    /// ENTRIES - 1 may be in flight.
+    pub fn queue(&mut self, command: &Command) {
         self.submissions
             .write_words(usize::from(self.tail) * SUBMISSION_BYTES, &command.words);
         self.tail = (self.tail + 1) % ENTRIES;
-        // The entry has to be in memory before the doorbell rings.
-        fence(Ordering::SeqCst);
-        bar.write32(self.tail_doorbell, self.tail.into());
+    }
+
+    /// Tells the controller of what was queued.
+    pub fn ring(&mut self, bar: &Bar) {
+        if self.rung != self.tail {
+            // The entries have to be in memory before the doorbell rings.
+            fence(Ordering::SeqCst);
+            bar.write32(self.tail_doorbell, self.tail.into());
+            self.rung = self.tail;
+        }
     }
 
     /// Takes the next completion without telling the controller yet.
@@ -120,6 +147,7 @@ impl QueuePair {
             identifier: (high >> 32) as u16,
             status: (high >> 49) as u16,
             result: low as u32,
+            submission_head: high as u16,
         })
     }
 
@@ -127,12 +155,31 @@ impl QueuePair {
     pub fn reap(&mut self, bar: &Bar, entries: &mut impl Extend<Entry>) {
         let mut any = false;
         while let Some(entry) = self.take() {
+            self.note_depth(entry.submission_head);
             entries.extend([entry]);
             any = true;
         }
         if any {
             bar.write32(self.head_doorbell, self.head.into());
         }
+    }
+}
+
+impl QueuePair {
+    /// One more command is done. The controller had fetched all up to `head` by then,
+    /// and held those that were not done: no more than the ring has.
+    fn note_depth(&mut self, head: u16) {
+        let head = head % ENTRIES;
+        let new = (head + ENTRIES - self.fetched) % ENTRIES;
+        self.fetched = head;
+        self.held = self.held.saturating_add(new);
+        self.depth.note(self.held);
+        self.held = self.held.saturating_sub(1);
+    }
+
+    /// How many commands the controller held at a time, by its own completions.
+    pub fn depth_seen(&self) -> Depth {
+        self.depth
     }
 }
 
@@ -181,10 +228,26 @@ mod tests {
                     Some(Entry {
                         identifier: index as u16,
                         status: 3,
-                        result: 42
+                        result: 42,
+                        submission_head: 0,
                     })
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_depth_is_what_the_controller_has_fetched_and_not_done() {
+        let memory = Memory::new(Source::Memfd, 2 * PAGE_SIZE, 0, None).unwrap();
+        let mut pair = QueuePair::new(&Slice::whole(&memory), 1, 4);
+        // It fetches 40 and completes them; then one by one, past the end of the ring.
+        (0..40).for_each(|_| pair.note_depth(40));
+        assert_eq!((pair.depth_seen().most, pair.held), (40, 0));
+        for count in 41..200u16 {
+            pair.note_depth(count % ENTRIES);
+        }
+        let depth = pair.depth_seen();
+        assert_eq!((depth.most, pair.held, depth.samples), (40, 0, 199));
+        assert_eq!(depth.sum, (1..=40).sum::<u64>() + 159);
     }
 }

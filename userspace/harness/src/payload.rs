@@ -22,12 +22,12 @@ pub enum Content {
     Unknown,
     /// All bytes zero: a page that nobody has written.
     Zero,
-    /// Block `block` of what was written to the device's buffer `buffer` with
-    /// this sequence number.
+    /// What was written to block `block` of the store of device `device`, the
+    /// `version`-th write: later ones have larger numbers.
     Payload {
-        buffer: u32,
+        device: u32,
         block: u32,
-        sequence: u64,
+        version: u64,
     },
     /// Put there before the device writes the page, never read by a device.
     Poison { page: u32, sequence: u64 },
@@ -43,10 +43,10 @@ impl Content {
                 return;
             }
             Content::Payload {
-                buffer,
+                device,
                 block,
-                sequence,
-            } => (PAYLOAD_MAGIC, buffer, block, sequence),
+                version,
+            } => (PAYLOAD_MAGIC, device, block, version),
             Content::Poison { page, sequence } => (POISON_MAGIC, page, 0, sequence),
         };
         let (magic, high, low, sequence) = header;
@@ -54,13 +54,15 @@ impl Content {
         page[1] = u64::from(high) << 32 | u64::from(low);
         page[2] = sequence;
         let mut state = mix(seed ^ magic) ^ mix(page[1]) ^ mix(sequence).rotate_left(17);
+        let mut sum = page[..3].iter().fold(0, |sum, word| add(sum, *word));
         for word in &mut page[HEADER_WORDS..] {
             state = state
                 .wrapping_mul(0x5851_f42d_4c95_7f2d)
                 .wrapping_add(0x1405_7b7e_f767_814f);
             *word = state ^ state >> 29;
+            sum = add(sum, *word);
         }
-        page[3] = checksum(page);
+        page[3] = sum;
     }
 
     /// What a page says of itself, if its checksum agrees.
@@ -74,15 +76,28 @@ impl Content {
         let (high, low) = ((page[1] >> 32) as u32, page[1] as u32);
         match page[0] {
             PAYLOAD_MAGIC => Some(Content::Payload {
-                buffer: high,
+                device: high,
                 block: low,
-                sequence: page[2],
+                version: page[2],
             }),
             POISON_MAGIC => Some(Content::Poison {
                 page: high,
                 sequence: page[2],
             }),
             _ => None,
+        }
+    }
+}
+
+impl Content {
+    /// An earlier version of the same block.
+    fn is_older_than(self, other: Self) -> bool {
+        match (self, other) {
+            (
+                Content::Payload { device, block, version },
+                Content::Payload { device: of, block: number, version: newer },
+            ) => (device, block) == (of, number) && version < newer,
+            _ => false,
         }
     }
 }
@@ -97,7 +112,18 @@ fn checksum(page: &Page) -> u64 {
     let header = page[..3].iter();
     header
         .chain(&page[HEADER_WORDS..])
-        .fold(0, |sum: u64, word| sum.rotate_left(5).wrapping_add(*word))
+        .fold(0, |sum, word| add(sum, *word))
+}
+
+/// One more word of a checksum.
+fn add(sum: u64, word: u64) -> u64 {
+    sum.rotate_left(5).wrapping_add(word)
+}
+
+/// Whether two pages are the same, word by word: the C library of the programs compares
+/// memory byte by byte.
+fn are_equal(one: &Page, other: &Page) -> bool {
+    one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
 /// Spreads the bits of a number over all 64 (the finalizer of MurmurHash 3).
@@ -114,7 +140,8 @@ pub fn mix(mut value: u64) -> u64 {
 pub struct Verdict {
     /// They hold what was there before the write: the write is lost.
     pub lost: usize,
-    /// They hold what the source held before: the device read old bytes.
+    /// They hold something older: the device read old bytes, or an older version of
+    /// the block.
     pub stale: usize,
     /// They hold what nobody wrote there.
     pub corrupt: usize,
@@ -127,14 +154,14 @@ impl Verdict {
 }
 
 /// Compares a page with what it has to hold. `before` is what it held before
-/// that was written, `source_before` what the place that the device read from
-/// held before.
+/// that was written; `older` is what whoever reads too early may find: what the place
+/// that the device read from held before, and the block's version before.
 pub fn judge(
     seed: u64,
     found: &Page,
     expected: Content,
     before: Content,
-    source_before: Content,
+    older: &[Content],
 ) -> Verdict {
     let mut verdict = Verdict::default();
     if expected == Content::Unknown {
@@ -142,20 +169,27 @@ pub fn judge(
     }
     let mut right = [0; WORDS];
     expected.render(seed, &mut right);
-    if *found == right {
+    if are_equal(found, &right) {
         return verdict;
     }
-    let (mut old, mut stale) = ([0; WORDS], [0; WORDS]);
-    before.render(seed, &mut old);
-    source_before.render(seed, &mut stale);
+    let known = |content: Content| {
+        (content != Content::Unknown).then(|| {
+            let mut page = [0; WORDS];
+            content.render(seed, &mut page);
+            page
+        })
+    };
+    let before = known(before);
+    let older: Vec<Page> = older.iter().copied().filter_map(known).collect();
+    let is_old_version = Content::of(found).is_some_and(|content| content.is_older_than(expected));
     for index in 0..WORDS {
         let word = found[index];
         if word == right[index] {
             continue;
         }
-        if before != Content::Unknown && word == old[index] {
+        if before.is_some_and(|page| page[index] == word) {
             verdict.lost += 8;
-        } else if source_before != Content::Unknown && word == stale[index] {
+        } else if is_old_version || older.iter().any(|page| page[index] == word) {
             verdict.stale += 8;
         } else {
             verdict.corrupt += 8;
@@ -170,14 +204,14 @@ mod tests {
 
     const SEED: u64 = 7;
     const NEW: Content = Content::Payload {
-        buffer: 3,
+        device: 3,
         block: 1,
-        sequence: 20,
+        version: 20,
     };
     const OLD: Content = Content::Payload {
-        buffer: 2,
+        device: 2,
         block: 0,
-        sequence: 11,
+        version: 11,
     };
     const POISON: Content = Content::Poison {
         page: 9,
@@ -198,13 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_is_of_what_was_rendered() {
+        for content in [NEW, OLD, POISON] {
+            assert_eq!(page(content)[3], checksum(&page(content)));
+        }
+    }
+
+    #[test]
     fn one_flipped_bit_anywhere_is_noticed() {
         let good = page(NEW);
         for bit in 0..PAGE_SIZE * 8 {
             let mut bad = good;
             bad[bit / 64] ^= 1 << (bit % 64);
             assert_ne!(Content::of(&bad), Some(NEW), "bit {bit}");
-            let verdict = judge(SEED, &bad, NEW, POISON, OLD);
+            let verdict = judge(SEED, &bad, NEW, POISON, &[OLD]);
             assert_eq!(
                 verdict,
                 Verdict {
@@ -231,13 +272,29 @@ mod tests {
 
     #[test]
     fn a_lost_write_is_told_from_a_stale_read() {
-        assert!(judge(SEED, &page(NEW), NEW, POISON, OLD).is_good());
-        assert_eq!(judge(SEED, &page(POISON), NEW, POISON, OLD).lost, PAGE_SIZE);
+        assert!(judge(SEED, &page(NEW), NEW, POISON, &[OLD]).is_good());
+        assert_eq!(judge(SEED, &page(POISON), NEW, POISON, &[OLD]).lost, PAGE_SIZE);
         // The magic is the same in both payloads.
         assert_eq!(
-            judge(SEED, &page(OLD), NEW, POISON, OLD).stale,
+            judge(SEED, &page(OLD), NEW, POISON, &[OLD]).stale,
             PAGE_SIZE - 8
         );
+    }
+
+    #[test]
+    fn an_older_version_of_the_block_is_stale_however_old_it_is() {
+        let older = |device, block, version| {
+            let content = Content::Payload { device, block, version };
+            judge(SEED, &page(content), NEW, POISON, &[])
+        };
+        let verdict = older(3, 1, 2);
+        assert_eq!((verdict.lost, verdict.corrupt), (0, 0));
+        assert!(verdict.stale >= PAGE_SIZE - 32, "{verdict:?}");
+        // A newer version, and those of other blocks, are none.
+        for (device, block, version) in [(3, 1, 21), (3, 2, 2), (2, 1, 2)] {
+            let verdict = older(device, block, version);
+            assert!(verdict.stale == 0 && verdict.corrupt > 0, "{verdict:?}");
+        }
     }
 
     #[test]
@@ -247,7 +304,7 @@ mod tests {
         torn[300..310].copy_from_slice(&page(OLD)[300..310]);
         torn[310] = 0x1234;
         assert_eq!(
-            judge(SEED, &torn, NEW, POISON, OLD),
+            judge(SEED, &torn, NEW, POISON, &[OLD]),
             Verdict {
                 lost: 44 * 8,
                 stale: 80,
@@ -275,6 +332,6 @@ mod tests {
     fn the_seed_matters() {
         let mut other = [0; WORDS];
         NEW.render(SEED + 1, &mut other);
-        assert!(!judge(SEED, &other, NEW, POISON, OLD).is_good());
+        assert!(!judge(SEED, &other, NEW, POISON, &[OLD]).is_good());
     }
 }

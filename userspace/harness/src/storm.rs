@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The storm: DMAs in both directions all the time. Each lane has a place in
-//! the device's store and goes round and round:
+//! The storm: DMAs in both directions all the time, of one device or of several that
+//! share the pages. Each lane goes round and round:
 //!
 //! | state | what happens |
 //! | --- | --- |
-//! | idle | the CPU writes a payload with a new sequence number into source pages |
-//! | out | the device reads them into the lane's store |
+//! | idle | the CPU writes a new version of some blocks into source pages |
+//! | out | the device reads them into its store |
 //! | ready | other pages are checked once more and then poisoned |
-//! | back | the device writes the store into these pages |
-//! | idle | they are compared with the payload, byte by byte |
+//! | back | the device writes blocks of the store into these pages |
+//! | idle | they are compared with what the blocks hold, byte by byte |
+//!
+//! A lane has a place of its own in the store, unless the storm roams: then each
+//! transfer goes to blocks anywhere, and half of those that come back are others than
+//! the lane has written itself.
 //!
 //! Pages keep what they hold, and are checked at random and before they are
 //! used again: a loss that shows late is found too.
@@ -21,6 +25,7 @@ use pagemove_uapi::PAGE_SIZE;
 use crate::account::Account;
 use crate::device::{Completion, Direction, DmaDevice, Transfer};
 use crate::ledger::Ledger;
+use crate::medium::Medium;
 use crate::payload::Content;
 use crate::random::Random;
 
@@ -42,74 +47,112 @@ enum State {
 }
 
 struct Lane {
+    port: usize,
+    /// Names its transfers to the device.
+    tag: u16,
     state: State,
     since: Instant,
-    sequence: u64,
     pages: usize,
+    /// The first block that it works on.
+    block: usize,
+    version: u64,
     /// What the source pages held before the payload.
     source_before: Vec<Content>,
 }
 
-pub struct Storm<'a> {
+/// A device and what is in its store.
+struct Port {
     device: Box<dyn DmaDevice>,
+    medium: Medium,
     timeout: Duration,
+    /// Its lanes.
+    first_lane: usize,
+    lanes: usize,
+    /// Pages of the longest transfer.
+    longest: usize,
+    roams: bool,
+    /// Transfers that the device was not told of.
+    unrung: usize,
+}
+
+/// How a storm goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub seed: u64,
+    /// Blocks of each store that transfers roam over; 0: they do not.
+    pub roam: usize,
+    /// Out of so many transfers one is longer than a page.
+    pub long_one_in: usize,
+    /// So many transfers are prepared before the device is told of them.
+    pub burst: usize,
+}
+
+impl Settings {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            roam: 0,
+            long_one_in: LONG_ONE_IN,
+            burst: 1,
+        }
+    }
+}
+
+pub struct Storm<'a> {
+    ports: Vec<Port>,
     ledger: Ledger,
     account: &'a Account,
     random: Random,
     lanes: Vec<Lane>,
-    /// Bytes of the store that each lane has.
-    lane_store: usize,
-    sequence: u64,
+    long_one_in: usize,
+    burst: usize,
+    version: u64,
     stopping: bool,
 }
 
 impl<'a> Storm<'a> {
     pub fn new(
-        device: Box<dyn DmaDevice>,
+        devices: Vec<Box<dyn DmaDevice>>,
         ledger: Ledger,
         account: &'a Account,
-        seed: u64,
+        settings: Settings,
     ) -> Result<Self> {
-        let limits = device.limits();
-        let lanes = usize::from(limits.depth).min((limits.store / PAGE_SIZE as u64) as usize);
-        ensure!(lanes > 0, "the device has no store");
         ensure!(ledger.pages() >= 2, "a storm needs two pages");
-        let share = limits.store / lanes as u64 / PAGE_SIZE as u64 * PAGE_SIZE as u64;
-        let lane_store = share.min(limits.max_length as u64) as usize;
-        if limits.in_order {
-            check_pages(ledger.pages(), lanes, lane_store / PAGE_SIZE)?;
+        let mut lanes = Vec::new();
+        let mut ports = Vec::new();
+        for (number, device) in devices.into_iter().enumerate() {
+            ports.push(Port::new(number, device, &mut lanes, ledger.pages(), settings)?);
         }
-        let lane = || Lane {
-            state: State::Idle,
-            since: Instant::now(),
-            sequence: 0,
-            pages: 0,
-            source_before: Vec::new(),
-        };
+        if ports.iter().any(|port| port.device.limits().in_order) {
+            let longest = ports.iter().map(|port| port.longest).max().unwrap_or(1);
+            check_pages(ledger.pages(), lanes.len(), longest)?;
+        }
         Ok(Self {
-            device,
-            timeout: Duration::from_secs(limits.timeout_s),
+            ports,
             ledger,
             account,
-            random: Random::new(seed),
-            lanes: (0..lanes).map(|_| lane()).collect(),
-            lane_store,
-            sequence: 0,
+            random: Random::new(settings.seed),
+            lanes,
+            long_one_in: settings.long_one_in.max(1),
+            burst: settings.burst,
+            version: 0,
             stopping: false,
         })
     }
 
     /// A transfer that takes longer is lost.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.timeout = timeout;
+        self.ports.iter_mut().for_each(|port| port.timeout = timeout);
     }
 
     /// Does what can be done now; false if there was nothing.
     pub fn step(&mut self) -> Result<bool> {
         let mut busy = false;
-        while let Some(completion) = self.device.poll()? {
-            self.complete(completion);
-            busy = true;
+        for port in 0..self.ports.len() {
+            while let Some(completion) = self.ports[port].device.poll()? {
+                self.complete(port, completion);
+                busy = true;
+            }
         }
         for number in 0..self.lanes.len() {
             busy |= match self.lanes[number].state {
@@ -117,11 +160,24 @@ impl<'a> Storm<'a> {
                 State::Ready => self.bring_back(number)?,
                 _ => false,
             };
+            self.ring(true);
         }
+        self.ring(busy);
         if !busy {
             self.check_timeouts()?;
         }
+        self.note_depths();
         Ok(busy)
+    }
+
+    /// Tells devices of what was submitted, once a burst is there or nothing else can be done.
+    fn ring(&mut self, busy: bool) {
+        for port in &mut self.ports {
+            if port.unrung > 0 && (!busy || port.unrung >= self.burst) {
+                port.device.ring();
+                port.unrung = 0;
+            }
+        }
     }
 
     /// Checks a random page.
@@ -129,13 +185,14 @@ impl<'a> Storm<'a> {
         self.ledger.scrub(&mut self.random, self.account);
     }
 
-    /// Lets what is in flight come back, stops the device and checks every
-    /// page.
-    pub fn finish(&mut self) -> Result<()> {
+    /// Lets what is in flight come back, stops the devices and checks every
+    /// page. Returns what has to be in their stores.
+    pub fn finish(mut self) -> Result<Vec<Medium>> {
         self.rest()?;
-        let stopped = self.device.stop();
+        let stopped: Vec<Result<()>> = self.ports.iter_mut().map(|port| port.device.stop()).collect();
         self.ledger.check_all(self.account);
-        stopped
+        stopped.into_iter().collect::<Result<()>>()?;
+        Ok(self.ports.into_iter().map(|port| port.medium).collect())
     }
 
     /// Lets what is in flight come back and checks every page; says what they have to hold.
@@ -175,9 +232,9 @@ impl<'a> Storm<'a> {
         self.ledger
     }
 
-    fn length(&mut self) -> usize {
-        let longest = longest(self.ledger.pages(), self.lane_store / PAGE_SIZE);
-        if longest > 1 && self.random.below(LONG_ONE_IN) == 0 {
+    fn length(&mut self, number: usize) -> usize {
+        let longest = self.ports[self.lanes[number].port].longest;
+        if longest > 1 && self.random.below(self.long_one_in) == 0 {
             return 1 + self.random.below(longest);
         }
         1
@@ -186,35 +243,39 @@ impl<'a> Storm<'a> {
     fn transfer(&mut self, number: usize, direction: Direction, first_page: usize) -> Result<()> {
         let lane = &mut self.lanes[number];
         lane.since = Instant::now();
-        self.device.submit(&Transfer {
-            tag: number as u16,
+        let port = &mut self.ports[lane.port];
+        port.unrung += 1;
+        port.device.submit(&Transfer {
+            tag: lane.tag,
             direction,
             iova: self.ledger.iova(first_page),
             length: lane.pages * PAGE_SIZE,
-            store: (number * self.lane_store) as u64,
+            store: Medium::offset(lane.block),
         })
     }
 
     fn send_out(&mut self, number: usize) -> Result<bool> {
-        let pages = self.length();
+        let pages = self.length(number);
         let Some(source) = self.ledger.take(pages, &mut self.random) else {
             return Ok(false);
         };
-        self.sequence += 1;
+        let port = &mut self.ports[self.lanes[number].port];
+        if port.roams {
+            let Some(block) = port.medium.take(pages, false, &mut self.random) else {
+                self.ledger.release(source, pages);
+                return Ok(false);
+            };
+            self.lanes[number].block = block;
+        }
+        self.version += 1;
         let lane = &mut self.lanes[number];
-        lane.sequence = self.sequence;
+        lane.version = self.version;
         lane.pages = pages;
         lane.source_before.clear();
-        for block in 0..pages {
-            self.ledger.check(
-                source + block,
-                Content::Unknown,
-                "before it is written again",
-                self.account,
-            );
-            let content = payload(number, block, self.sequence);
-            lane.source_before
-                .push(self.ledger.write(source + block, content));
+        for index in 0..pages {
+            self.ledger.check(source + index, &[], "before it is written again", self.account);
+            let content = port.medium.next(lane.block + index, lane.version);
+            lane.source_before.push(self.ledger.write(source + index, content));
         }
         lane.state = State::Out { source };
         self.transfer(number, Direction::ReadsMemory, source)?;
@@ -226,18 +287,14 @@ impl<'a> Storm<'a> {
         let Some(target) = self.ledger.take(pages, &mut self.random) else {
             return Ok(false);
         };
+        self.choose_blocks(number);
         for page in target..target + pages {
-            self.ledger.check(
-                page,
-                Content::Unknown,
-                "before it is poisoned",
-                self.account,
-            );
+            self.ledger.check(page, &[], "before it is poisoned", self.account);
             self.ledger.write(
                 page,
                 Content::Poison {
                     page: page as u32,
-                    sequence: self.lanes[number].sequence,
+                    sequence: self.lanes[number].version,
                 },
             );
         }
@@ -246,12 +303,24 @@ impl<'a> Storm<'a> {
         Ok(true)
     }
 
-    fn complete(&mut self, completion: Completion) {
-        let number = usize::from(completion.tag);
+    /// In a storm that roams half of the transfers bring back other blocks than went out.
+    fn choose_blocks(&mut self, number: usize) {
+        let lane = &mut self.lanes[number];
+        let port = &mut self.ports[lane.port];
+        if !port.roams || self.random.below(2) == 0 {
+            return;
+        }
+        if let Some(block) = port.medium.take(lane.pages, true, &mut self.random) {
+            port.medium.release(lane.block, lane.pages);
+            lane.block = block;
+        }
+    }
+
+    fn complete(&mut self, port: usize, completion: Completion) {
+        let number = self.ports[port].first_lane + usize::from(completion.tag);
         let (state, pages) = (self.lanes[number].state, self.lanes[number].pages);
         if let Some(error) = completion.error {
-            self.lanes[number].state = State::Dead;
-            self.account.unfinished.add(1);
+            self.kill(number);
             self.account
                 .event(format!("lane {number}, {state:?}: {error}"));
             return;
@@ -260,15 +329,7 @@ impl<'a> Storm<'a> {
             State::Out { source } => {
                 self.account.dmas_read.add(1);
                 self.account.bytes_read.add(pages * PAGE_SIZE);
-                for page in source..source + pages {
-                    self.ledger.check(
-                        page,
-                        Content::Unknown,
-                        "after the device read it",
-                        self.account,
-                    );
-                }
-                self.ledger.release(source, pages);
+                self.wrote_blocks(number, source);
                 self.lanes[number].state = State::Ready;
             }
             State::Back { target } => {
@@ -276,6 +337,9 @@ impl<'a> Storm<'a> {
                 self.account.bytes_written.add(pages * PAGE_SIZE);
                 self.check_target(number, target);
                 self.ledger.release(target, pages);
+                if self.ports[port].roams {
+                    self.ports[port].medium.release(self.lanes[number].block, pages);
+                }
                 self.lanes[number].state = State::Idle;
             }
             _ => {
@@ -283,44 +347,117 @@ impl<'a> Storm<'a> {
                 self.account.event(format!(
                     "lane {number}, {state:?}: a completion that nobody waits for"
                 ));
+                return;
             }
         }
+        if let Some(counts) = self.account.devices.get(port) {
+            counts.dmas.add(1);
+            counts.blocks.add(pages);
+        }
+    }
+
+    /// The device has read the source pages, so the blocks are what they hold.
+    fn wrote_blocks(&mut self, number: usize, source: usize) {
+        let lane = &self.lanes[number];
+        let medium = &mut self.ports[lane.port].medium;
+        for (index, before) in lane.source_before.iter().enumerate() {
+            self.ledger.check(source + index, &[], "after the device read it", self.account);
+            let content = medium.next(lane.block + index, lane.version);
+            medium.wrote(lane.block + index, content, *before);
+        }
+        self.ledger.release(source, lane.pages);
     }
 
     fn check_target(&mut self, number: usize, target: usize) {
-        for block in 0..self.lanes[number].pages {
-            let lane = &self.lanes[number];
-            let source_before = lane.source_before[block];
-            self.ledger
-                .expect(target + block, payload(number, block, lane.sequence));
-            self.ledger.check(
-                target + block,
-                source_before,
-                "after the device wrote it",
-                self.account,
-            );
+        let lane = &self.lanes[number];
+        for index in 0..lane.pages {
+            let (content, older) = self.ports[lane.port].medium.expected(lane.block + index);
+            self.ledger.expect(target + index, content);
+            self.ledger.check(target + index, &older, "after the device wrote it", self.account);
         }
     }
 
+    /// A lane of which nothing comes any more. What it wrote may be there or not.
+    fn kill(&mut self, number: usize) {
+        let lane = &mut self.lanes[number];
+        if let State::Out { .. } = lane.state {
+            let medium = &mut self.ports[lane.port].medium;
+            (lane.block..lane.block + lane.pages).for_each(|block| medium.forget(block));
+        }
+        lane.state = State::Dead;
+        self.account.unfinished.add(1);
+    }
+
     fn check_timeouts(&mut self) -> Result<()> {
-        let timeout = self.timeout;
-        for (number, lane) in self.lanes.iter_mut().enumerate() {
+        for number in 0..self.lanes.len() {
+            let lane = &self.lanes[number];
+            let timeout = self.ports[lane.port].timeout;
             let waits = matches!(lane.state, State::Out { .. } | State::Back { .. });
             if waits && lane.since.elapsed() > timeout {
-                self.account.unfinished.add(1);
                 self.account.event(format!(
                     "lane {number}, {:?}: no completion in {timeout:?}",
                     lane.state
                 ));
-                lane.state = State::Dead;
+                self.kill(number);
             }
         }
-        let dead = self
-            .lanes
-            .iter()
-            .all(|lane| matches!(lane.state, State::Dead));
-        ensure!(!dead, "no transfer comes back any more");
+        for port in &self.ports {
+            let lanes = &self.lanes[port.first_lane..port.first_lane + port.lanes];
+            let dead = lanes.iter().all(|lane| matches!(lane.state, State::Dead));
+            ensure!(!dead, "no transfer comes back any more");
+        }
         Ok(())
+    }
+
+    /// How many transfers the devices have had at a time.
+    fn note_depths(&self) {
+        for (port, counts) in self.ports.iter().zip(&self.account.devices) {
+            let depth = port.device.depth_seen();
+            counts.deepest.set(depth.most.into());
+            counts.depth_sum.set(depth.sum);
+            counts.depth_samples.set(depth.samples);
+        }
+    }
+}
+
+impl Port {
+    /// A device with lanes of its own, which are appended to `lanes`.
+    fn new(
+        number: usize,
+        device: Box<dyn DmaDevice>,
+        lanes: &mut Vec<Lane>,
+        pages: usize,
+        settings: Settings,
+    ) -> Result<Self> {
+        let limits = device.limits();
+        let blocks = (limits.store / PAGE_SIZE as u64) as usize;
+        let count = usize::from(limits.depth).min(blocks);
+        ensure!(count > 0, "the device has no store");
+        let roams = settings.roam > 0 && !limits.in_order;
+        // Without roaming each lane has a share of the store.
+        let share = if roams { blocks.min(settings.roam) } else { blocks / count };
+        let longest = longest(pages, share.min(limits.max_length / PAGE_SIZE));
+        let first_lane = lanes.len();
+        lanes.extend((0..count).map(|index| Lane {
+            port: number,
+            tag: index as u16,
+            state: State::Idle,
+            since: Instant::now(),
+            pages: 0,
+            block: if roams { 0 } else { index * share },
+            version: 0,
+            source_before: Vec::new(),
+        }));
+        Ok(Self {
+            medium: Medium::new(number, if roams { share } else { count * share }, settings.seed),
+            timeout: Duration::from_secs(limits.timeout_s),
+            device,
+            first_lane,
+            lanes: count,
+            longest,
+            roams,
+            unrung: 0,
+        })
     }
 }
 
@@ -331,22 +468,13 @@ fn longest(pages: usize, store: usize) -> usize {
 
 /// The lane that is next must find pages in one piece while each of the others has
 /// taken some: else nobody would ever go on.
-fn check_pages(pages: usize, lanes: usize, store: usize) -> Result<()> {
-    let longest = longest(pages, store);
+fn check_pages(pages: usize, lanes: usize, longest: usize) -> Result<()> {
     let needed = (lanes - 1) * longest + lanes * (longest - 1) + 1;
     ensure!(
         pages >= needed,
         "{lanes} transfers of {longest} pages that come back in order need {needed} pages"
     );
     Ok(())
-}
-
-fn payload(lane: usize, block: usize, sequence: u64) -> Content {
-    Content::Payload {
-        buffer: lane as u32,
-        block: block as u32,
-        sequence,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 use super::*;
 use crate::device::Limits;
 use crate::memory::{Memory, Slice, Source};
+use crate::payload::{Page, WORDS};
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 const PAGES: usize = 32;
 
@@ -21,15 +23,21 @@ enum Wrong {
     ReadOld,
     /// A page that was written and checked goes back to what it held before.
     RevertLater,
+    /// A write to the store that never arrives, or half of it.
+    DropBlock,
+    TearBlock,
     /// A completion gets lost, or says that the transfer failed.
     ForgetCompletion,
     Fail,
 }
 
+/// The words of a device's store, which the test looks at, too.
+type Store = Arc<Mutex<Vec<u64>>>;
+
 /// Does transfers at once and completes them one step later.
 struct Copier {
     memory: Slice,
-    store: Vec<u64>,
+    store: Store,
     done: VecDeque<Completion>,
     wrong: Wrong,
     /// Transfers until it goes wrong.
@@ -50,19 +58,24 @@ impl Copier {
     fn read_memory(&mut self, transfer: &Transfer) {
         let (offset, words) = (transfer.iova as usize, transfer.length / 8);
         let store = transfer.store as usize / 8;
+        let mut data = vec![0; words];
+        self.memory.read_words(offset, &mut data);
         if self.goes_wrong(Wrong::ReadOld, Direction::ReadsMemory, transfer) {
-            self.store[store..store + words]
-                .copy_from_slice(&self.snapshot[offset / 8..offset / 8 + words]);
-        } else {
-            self.memory
-                .read_words(offset, &mut self.store[store..store + words]);
+            data.copy_from_slice(&self.snapshot[offset / 8..offset / 8 + words]);
         }
+        if self.goes_wrong(Wrong::DropBlock, Direction::ReadsMemory, transfer) {
+            return;
+        }
+        if self.goes_wrong(Wrong::TearBlock, Direction::ReadsMemory, transfer) {
+            data.truncate(words / 2);
+        }
+        self.store.lock().unwrap()[store..store + data.len()].copy_from_slice(&data);
     }
 
     fn write_memory(&mut self, transfer: &Transfer) {
         let (offset, words) = (transfer.iova as usize, transfer.length / 8);
         let store = transfer.store as usize / 8;
-        let mut data = self.store[store..store + words].to_vec();
+        let mut data = self.store.lock().unwrap()[store..store + words].to_vec();
         if self.goes_wrong(Wrong::DropWrite, Direction::WritesMemory, transfer) {
             return;
         }
@@ -122,25 +135,46 @@ impl DmaDevice for Copier {
 }
 
 fn run(wrong: Wrong) -> crate::account::Status {
+    go(wrong, 0).0
+}
+
+/// A storm that roams over 40 blocks, or does not (0). Returns the account, and what was
+/// in the store at last, with what has to be there.
+fn go(wrong: Wrong, roam: usize) -> (crate::account::Status, Medium, Store) {
     let memory = Memory::new(Source::Memfd, PAGES * PAGE_SIZE, 0, None).unwrap();
     let slice = Slice::whole(&memory);
+    let store = Store::new(Mutex::new(vec![0; 1 << 17]));
     let copier = Copier {
         memory: slice.clone(),
-        store: vec![0; 1 << 17],
+        store: store.clone(),
         done: VecDeque::new(),
         wrong,
         countdown: 400,
         snapshot: vec![0; PAGES * PAGE_SIZE / 8],
     };
-    let account = Account::default();
-    let mut storm = Storm::new(Box::new(copier), Ledger::new(slice, 3), &account, 4).unwrap();
+    let account = Account::of_devices(1);
+    let settings = Settings { roam, ..Settings::new(3) };
+    let ledger = Ledger::new(slice, 3);
+    let mut storm = Storm::new(vec![Box::new(copier)], ledger, &account, settings).unwrap();
     for round in 0..400 {
         storm.step().unwrap();
         if round % 4 == 0 {
             storm.scrub();
         }
     }
-    storm.finish().unwrap();
+    let medium = storm.finish().unwrap().remove(0);
+    (account.status(), medium, store)
+}
+
+/// The store as a last look at every block finds it.
+fn look_at(medium: &Medium, store: &Store) -> crate::account::Status {
+    let account = Account::default();
+    let words = store.lock().unwrap();
+    for block in 0..medium.blocks() {
+        let mut page: Page = [0; WORDS];
+        page.copy_from_slice(&words[block * WORDS..(block + 1) * WORDS]);
+        medium.check(block, &page, &account);
+    }
     account.status()
 }
 
@@ -219,6 +253,45 @@ fn a_lost_completion_is_found() {
 fn a_failed_transfer_is_found() {
     let status = run(Wrong::Fail);
     assert_eq!((status.unfinished, status.losses()), (1, 1), "{status:?}");
+}
+
+#[test]
+fn a_storm_that_roams_loses_nothing_and_leaves_its_mark_everywhere() {
+    let (status, medium, store) = go(Wrong::Nothing, 40);
+    assert!(status.is_clean() && status.dmas_read > 500, "{status:?}");
+    assert_eq!(status.devices[0].blocks, status.blocks());
+    assert_eq!((medium.blocks(), medium.known()), (40, 40));
+    let last = look_at(&medium, &store);
+    assert_eq!((last.losses(), last.medium_checked), (0, 40));
+}
+
+#[test]
+fn blocks_that_are_not_written_are_found_when_they_are_read() {
+    for wrong in [Wrong::DropBlock, Wrong::TearBlock] {
+        let (status, ..) = go(wrong, 40);
+        assert!(status.stale > 0 && status.lost == 0, "{wrong:?}: {status:?}");
+    }
+}
+
+#[test]
+fn an_old_version_on_the_medium_is_stale_and_anything_else_lost() {
+    let (status, medium, store) = go(Wrong::Nothing, 40);
+    assert!(status.is_clean());
+    let (Content::Payload { version, .. }, _) = medium.expected(17) else {
+        panic!("block 17 was never written")
+    };
+    let put = |block: usize, content: Content| {
+        let mut page: Page = [0; WORDS];
+        content.render(3, &mut page);
+        store.lock().unwrap()[block * WORDS..(block + 1) * WORDS].copy_from_slice(&page);
+    };
+    put(17, medium.next(17, version - 1));
+    let found = look_at(&medium, &store);
+    assert_eq!((found.medium_stale, found.medium_lost), (1, 0), "{found:?}");
+    put(17, medium.next(18, version));
+    put(20, Content::Zero);
+    let found = look_at(&medium, &store);
+    assert_eq!((found.medium_stale, found.medium_lost), (0, 2), "{found:?}");
 }
 
 /// 7 lanes have taken 28 pages; 25 are left in 8 pieces at most, so one has 4.

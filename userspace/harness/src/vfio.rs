@@ -45,9 +45,18 @@ impl Assigned {
     /// Opens a device that is bound to a VFIO driver. Its DMA is off until
     /// [`Assigned::set_bus_master`].
     pub fn open(address: PciAddress) -> Result<Self> {
+        let container = VfioContainer::new(None).context("can not open a VFIO container")?;
+        Self::open_in(address, Arc::new(container))
+    }
+
+    /// Opens one more device in the container of this one: what is mapped for one is
+    /// mapped for both.
+    pub fn open_another(&self, address: PciAddress) -> Result<Self> {
+        Self::open_in(address, self.container.clone())
+    }
+
+    fn open_in(address: PciAddress, container: Arc<VfioContainer>) -> Result<Self> {
         let bus = PciBus::default();
-        let container =
-            Arc::new(VfioContainer::new(None).context("can not open a VFIO container")?);
         let device = VfioDevice::new(&bus.directory(address), container.clone(), false)
             .with_context(|| format!("can not open {address} through VFIO"))?;
         let assigned = Self {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::device::{Completion, Direction, DmaDevice, Limits, Setup, Transfer};
+use crate::device::{Completion, Depth, Direction, DmaDevice, Limits, Setup, Transfer};
 use crate::memory::Slice;
 use crate::vfio::Assigned;
 use crate::virtio_pci::VirtioPci;
@@ -47,6 +47,7 @@ pub struct VirtioNet {
     waiting: BTreeMap<u64, Transfer>,
     /// Bytes that each request is about, by direction and tag.
     lengths: BTreeMap<(u16, u16), usize>,
+    depth_seen: Depth,
 }
 
 impl VirtioNet {
@@ -83,6 +84,7 @@ impl VirtioNet {
             line: VecDeque::new(),
             waiting: BTreeMap::new(),
             lengths: BTreeMap::new(),
+            depth_seen: Depth::default(),
         })
     }
 
@@ -106,6 +108,7 @@ impl VirtioNet {
         self.lengths
             .insert((lane.number, transfer.tag), transfer.length);
         lane.offer(transfer);
+        self.depth_seen.note(self.lengths.len() as u16);
         self.transport.notify(lane.number, lane.doorbell);
     }
 
@@ -191,6 +194,11 @@ impl DmaDevice for VirtioNet {
         received
             .map(|used| self.complete(RECEIVE, used))
             .transpose()
+    }
+
+    /// Requests that the card has, as far as it has not said that they are done.
+    fn depth_seen(&self) -> Depth {
+        self.depth_seen
     }
 
     fn stop(&mut self) -> Result<()> {

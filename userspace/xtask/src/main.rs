@@ -74,6 +74,8 @@ enum Task {
         #[arg(long, conflicts_with = "engine", value_parser = clap::value_parser!(u8).range(1..=2))]
         hosts: Option<u8>,
     },
+    /// A million blocks by devices whose memory is being moved, by both engines
+    Storm,
     /// Boot a VM and run a program in it
     Vm(Box<vm::command::VmArguments>),
 }
@@ -124,6 +126,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
         Task::Demo { hosts: Some(2), .. } => check::command::live(&place, Group::Demo, "demo-hosts"),
         Task::Demo { engine, .. } => check::command::live(&place, Group::Demo, &format!("demo-{engine}")),
+        Task::Storm => check::command::storm(&place),
         Task::Vm(vm) => vm::command::run(&place, *vm),
     }
 }

@@ -174,6 +174,7 @@ impl<'a> Load<'a> {
         }
         let iova = self.pages.iova(page * PAGE_SIZE);
         self.device.submit(&transfer(page as u16, iova))?;
+        self.device.ring();
         self.since[page] = Some(Instant::now());
         Ok(true)
     }
@@ -184,6 +185,7 @@ impl<'a> Load<'a> {
         };
         self.device
             .submit(&transfer(tag, self.ballast.page.iova(0)))?;
+        self.device.ring();
         self.ballast.since = Instant::now();
         Ok(true)
     }

@@ -143,6 +143,7 @@ impl Subject {
             store: 0,
         };
         self.device.submit(&transfer)?;
+        self.device.ring();
         self.complete()
     }
 

@@ -4,6 +4,7 @@
 use super::print::{self, Totals};
 use super::runner::{self, Finished};
 use super::setup::Setup;
+use super::storm::{Figures, Sums};
 use super::suite::{Group, Guest, Suite, Test};
 use crate::module::Variant;
 use crate::place::Place;
@@ -99,6 +100,25 @@ pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
         }
     }
     Ok(exit(good))
+}
+
+/// All of the storm's tests, one after the other, with their display; then the sums.
+pub fn storm(place: &Place) -> Result<ExitCode> {
+    let suite = suite(place)?;
+    let setup = Setup::new(place)?;
+    let mut sums = Sums::default();
+    for test in suite.select(&[Group::Storm], None)? {
+        let runs = [Run::new(test, None)];
+        prepare(&setup, &runs);
+        let finished = runner::run(&setup, test, runs[0].kernel, true);
+        let output = finished.texts.iter().find(|(title, _)| *title == "output").map(|(_, text)| text.as_str());
+        sums.add(!finished.verdict.failed(), output.and_then(Figures::find));
+        if finished.verdict.failed() {
+            print!("{}", print::finished(&finished));
+        }
+    }
+    println!("\n{}", sums.describe());
+    Ok(exit(sums.good()))
 }
 
 fn exit(good: bool) -> ExitCode {

@@ -11,5 +11,6 @@ mod print;
 pub mod programs;
 mod runner;
 mod setup;
+mod storm;
 pub mod suite;
 mod tap;

@@ -88,6 +88,7 @@ pub fn list(suite: &Suite) -> String {
             Group::Deep => " (make check-deep)",
             Group::Demo => " (make demo)",
             Group::Debug => " (make check-debug)",
+            Group::Storm => " (make storm)",
         };
         text += &format!("{:<24} {}{group}\n", test.name, test.about);
     }

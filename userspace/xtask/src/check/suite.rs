@@ -22,6 +22,8 @@ pub enum Group {
     Demo,
     /// Only in `make check-debug` and `make check-kcsan`.
     Debug,
+    /// Only in `make storm`.
+    Storm,
 }
 
 #[derive(Clone, Debug, Deserialize)]

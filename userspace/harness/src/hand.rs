@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A hand: a thread that moves a part of a guest's memory from node to node, one call of
+//! the tool after the other, until it is told to stop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Result};
+use pagemove_uapi::Control;
+
+use crate::campaign::{misplaced, places, Sums};
+use crate::guest::Layout;
+use crate::mover::{Mover, Range, Report};
+
+/// What one hand has done.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    pub sums: Sums,
+    /// Pages that were not where the tool's results say.
+    pub misplaced: u64,
+    /// Time in calls of the tool.
+    pub busy: Duration,
+    /// Why it ended, if it was not told to.
+    pub ended: Option<String>,
+}
+
+pub struct Hand {
+    work: Arc<Mutex<Work>>,
+    thread: JoinHandle<()>,
+}
+
+impl Hand {
+    /// Begins to move `ranges`, which nobody else moves, each by a call, to one node and then
+    /// to the other; the device is the one that the tool is told.
+    pub fn start(
+        mover: Mover,
+        layout: &Layout,
+        device: &str,
+        ranges: Vec<Range>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let control = Control::open()?;
+        let (layout, device, stop) = (layout.clone(), device.to_string(), stop.clone());
+        let work = Arc::new(Mutex::new(Work::default()));
+        let mine = work.clone();
+        let thread = std::thread::spawn(move || {
+            let there_and_back = ranges.iter().map(|range| (range, 1)).chain(ranges.iter().map(|range| (range, 0)));
+            for (range, node) in there_and_back.cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let began = Instant::now();
+                let called = mover.start(&device, range, node).finish();
+                let busy = began.elapsed();
+                let ended = called.and_then(|report| {
+                    let places = places(&control, &layout, range, &mover)?;
+                    let mut work = mine.lock().unwrap_or_else(|broken| broken.into_inner());
+                    work.note(&report, &places, node, busy)
+                });
+                if let Err(error) = ended {
+                    let mut work = mine.lock().unwrap_or_else(|broken| broken.into_inner());
+                    work.ended = Some(format!("{error:#}"));
+                    return;
+                }
+            }
+        });
+        Ok(Self { work, thread })
+    }
+
+    /// What it has done up to now.
+    pub fn work(&self) -> Work {
+        self.work.lock().unwrap_or_else(|broken| broken.into_inner()).clone()
+    }
+
+    /// Waits for its end; it has to have been told.
+    pub fn finish(self) -> Work {
+        let panicked = self.thread.join().is_err();
+        let mut work = self.work.lock().unwrap_or_else(|broken| broken.into_inner()).clone();
+        if panicked {
+            work.ended.get_or_insert("its thread panicked".to_string());
+        }
+        work
+    }
+}
+
+impl Work {
+    /// One more call. An error ends the hand.
+    fn note(&mut self, report: &Report, places: &[i32], node: i32, busy: Duration) -> Result<()> {
+        self.sums.add(report);
+        self.busy += busy;
+        self.misplaced += misplaced(report, places, node);
+        if let Some(why) = report.fatal() {
+            bail!("moving ended: {why}");
+        }
+        if report.found_loss() {
+            bail!("the module found a lost write");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mover::{Failure, PageLine};
+
+    fn report(outcomes: &[&str]) -> Report {
+        let line = |outcome: &&str| PageLine { outcome: outcome.to_string(), attempts: 1 };
+        Report {
+            pages_moved: outcomes.iter().filter(|outcome| **outcome == "moved").count() as u64,
+            results: outcomes.iter().map(line).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_elsewhere_is_counted() {
+        let mut work = Work::default();
+        let moved = report(&["moved", "aborted", "moved"]);
+        work.note(&moved, &[1, 0, 1], 1, Duration::from_secs(2)).unwrap();
+        assert_eq!((work.sums.pages_moved, work.misplaced), (2, 0));
+        work.note(&moved, &[0, 1, 1], 1, Duration::from_secs(2)).unwrap();
+        assert_eq!((work.misplaced, work.busy), (2, Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn what_does_not_pass_ends_it() {
+        let failure = |reason: &str| {
+            let mut report = report(&["moved"]);
+            report.error = Some(Failure {
+                errno: "EIO".into(),
+                reason: Some(reason.into()),
+                message: String::new(),
+            });
+            Work::default().note(&report, &[1], 1, Duration::ZERO)
+        };
+        assert!(failure("busy").is_ok());
+        assert!(failure("not-region").is_err() && failure("lost-write").is_err());
+        let mut lost = report(&["lost-write"]);
+        lost.pages_lost = 1;
+        assert!(Work::default().note(&lost, &[0], 1, Duration::ZERO).is_err());
+    }
+}

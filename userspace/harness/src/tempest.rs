@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `storm`: devices with deep queues work on blocks of 4 KiB, each with content and a
+//! version of its own, while every page of the memory is moved from node to node the whole
+//! time. In memory each block is compared as it comes back, and at last the media are read
+//! back by a way that no moved page is on.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use pagemove_uapi::{PciAddress, Stats};
+
+use crate::account::Status;
+use crate::campaign::{describe_windows, Campaign};
+use crate::device::Kind;
+use crate::display::{bar, print, Display};
+use crate::figures::Figures;
+use crate::hand::{Hand, Work};
+use crate::mover::Range;
+use crate::pci::PciBus;
+use crate::tap::{note, Tap};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The devices: they share the memory of one guest, or each has a guest of its own.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "nvme")]
+    pub devices: Vec<Kind>,
+    /// A guest, and so a region and a container, for each device.
+    #[arg(long)]
+    pub apart: bool,
+    /// Movers at a time for each guest: each has a part of the memory, and another of the
+    /// devices as the one that it names.
+    #[arg(long, default_value_t = 1)]
+    pub hands: usize,
+    /// Pages that a call of the tool moves at most; 0: all of a mover's part.
+    #[arg(long, default_value_t = 0)]
+    pub call_pages: u64,
+    /// Blocks of 4 KiB that the devices have to read or write.
+    #[arg(long, default_value_t = 20_000)]
+    pub blocks: u64,
+    /// Page moves that there have to be meanwhile.
+    #[arg(long, default_value_t = 1000)]
+    pub moves: u64,
+    /// Pages of each guest's data area.
+    #[arg(long, default_value_t = 640)]
+    pub pages: usize,
+    /// Commands in flight for each device, as far as it can.
+    #[arg(long, default_value_t = 63)]
+    pub queue_depth: u16,
+    /// So many commands are prepared before a device is told of them.
+    #[arg(long, default_value_t = 36)]
+    pub burst: usize,
+    /// Blocks of each medium that are worked on.
+    #[arg(long, default_value_t = 4096)]
+    pub roam: usize,
+    /// Move without the module's verification: then only the comparisons can find a loss.
+    /// Rings and lists stay where they are: a lost entry would stop the device before data
+    /// is lost.
+    #[arg(long)]
+    pub no_verify: bool,
+    /// A display for people, with all figures at the end, instead of TAP.
+    #[arg(long)]
+    pub live: bool,
+    #[command(flatten)]
+    pub campaign: crate::campaign::Options,
+}
+
+/// Between two looks at the accounts.
+const LOOK: Duration = Duration::from_millis(250);
+/// Between two lines of progress.
+const NOTE_EVERY: Duration = Duration::from_secs(5);
+
+/// Commands that a device has to have had at a time. The network card's ring has room for
+/// fewer.
+fn deep(kind: Kind) -> u64 {
+    match kind {
+        Kind::Nvme => 32,
+        Kind::VirtioNet => 16,
+        Kind::Edu => 1,
+    }
+}
+
+/// Results of the program: one more where a medium keeps what was written.
+fn tests(options: &Options) -> usize {
+    9 + usize::from(options.devices.iter().any(|kind| kind.keeps()))
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    if options.live {
+        return show(options);
+    }
+    let mut tap = Tap::plan(tests(options));
+    let result = Tempest::start(options).and_then(|tempest| tempest.judge(options, &mut tap));
+    if let Err(error) = result {
+        tap.fail_the_rest(&format!("it ended early: {error:#}"));
+    }
+    Ok(tap.exit_code())
+}
+
+/// Guests whose memory is being moved.
+struct Tempest {
+    campaigns: Vec<Campaign>,
+    hands: Vec<Hand>,
+    stop: Arc<AtomicBool>,
+    stats_before: Stats,
+    began: Instant,
+}
+
+/// When the moves have ended.
+struct Outcome {
+    figures: Figures,
+    work: Vec<Work>,
+    last: Vec<Status>,
+    /// The module's own count of the pages moved.
+    counted: u64,
+    windows: String,
+    engine_is_as_asked: bool,
+}
+
+impl Tempest {
+    fn start(options: &Options) -> Result<Self> {
+        let arguments = arguments(options)?;
+        let start = |arguments: &Vec<String>| Campaign::start(&options.campaign, options.no_verify, arguments);
+        let campaigns = arguments.iter().map(start).collect::<Result<Vec<Campaign>>>()?;
+        let stats_before = campaigns[0].stats()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tempest = Self { campaigns, hands: Vec::new(), stop, stats_before, began: Instant::now() };
+        for campaign in &tempest.campaigns {
+            let layout = &campaign.guest.layout;
+            let range = if options.no_verify { Range::without_control(layout) } else { campaign.range };
+            for (number, part) in range.divide(options.hands).into_iter().enumerate() {
+                let device = &layout.devices[number % layout.devices.len()];
+                let calls = match options.call_pages {
+                    0 => 1,
+                    pages => part.pages().div_ceil(pages) as usize,
+                };
+                let ranges = part.divide(calls);
+                let hand = Hand::start(campaign.mover.clone(), layout, device, ranges, &tempest.stop)?;
+                tempest.hands.push(hand);
+            }
+        }
+        Ok(tempest)
+    }
+
+    fn introduce(&self, options: &Options) -> String {
+        let describe = |campaign: &Campaign| {
+            let layout = &campaign.guest.layout;
+            let devices = layout.kinds.iter().zip(&layout.devices);
+            let devices: Vec<String> = devices.map(|(kind, address)| format!("{kind} {address}")).collect();
+            format!("{} on {} pages at IOVA {:#x}", devices.join(" and "), campaign.pages(), layout.iova)
+        };
+        let guests: Vec<String> = self.campaigns.iter().map(describe).collect();
+        format!("{}; {} movers at a time, engine {}", guests.join("; "), self.hands.len(), options.campaign.engine)
+    }
+
+    fn statuses(&mut self) -> Result<Vec<Status>> {
+        self.campaigns.iter_mut().map(|campaign| campaign.guest.status()).collect()
+    }
+
+    /// Waits until enough was done and moves have met accesses, or something is wrong, or the time is up; `look` sees
+    /// how far it is.
+    fn rage(
+        &mut self,
+        options: &Options,
+        mut look: impl FnMut(&Self, &[Status]) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            std::thread::sleep(LOOK);
+            let statuses = self.statuses()?;
+            look(self, &statuses)?;
+            let work: Vec<Work> = self.hands.iter().map(Hand::work).collect();
+            let blocks: u64 = statuses.iter().map(Status::blocks).sum();
+            let moves: u64 = work.iter().map(|one| one.sums.pages_moved).sum();
+            let each_moved = work.iter().all(|one| one.sums.pages_moved > 0);
+            let is_wrong = work.iter().any(|one| one.ended.is_some())
+                || statuses.iter().any(|status| !status.is_clean());
+            let have_met = work.iter().any(|one| one.sums.aborts_by_access() > 0);
+            let is_done = blocks >= options.blocks && moves >= options.moves && each_moved && have_met;
+            if is_wrong || is_done || self.campaigns[0].time_is_up() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the moves first, then the guests, which check everything once more.
+    fn end(mut self) -> Result<Outcome> {
+        let during = self.statuses()?;
+        let elapsed = self.began.elapsed();
+        self.stop.store(true, Ordering::Relaxed);
+        let work: Vec<Work> = self.hands.into_iter().map(Hand::finish).collect();
+        let stats = self.campaigns[0].stats()?;
+        let windows = describe_windows(&self.campaigns[0].windows()?);
+        let engine = self.campaigns[0].mover.engine.clone();
+        let names: Vec<String> = self
+            .campaigns
+            .iter()
+            .flat_map(|campaign| {
+                let layout = &campaign.guest.layout;
+                layout.kinds.iter().zip(&layout.devices).map(|(kind, address)| format!("{kind} {address}"))
+            })
+            .collect();
+        let last = self
+            .campaigns
+            .into_iter()
+            .map(|campaign| campaign.guest.stop())
+            .collect::<Result<Vec<Status>>>()?;
+        let mut figures = Figures::new(&engine, elapsed, &during, &last, &work);
+        let devices = during.iter().flat_map(|status| status.devices.iter().cloned());
+        figures.devices = names.into_iter().zip(devices).collect();
+        Ok(Outcome {
+            engine_is_as_asked: work.iter().all(|one| one.sums.are_all_by(&engine)),
+            counted: stats.pages_moved - self.stats_before.pages_moved,
+            figures,
+            work,
+            last,
+            windows,
+        })
+    }
+
+    fn judge(mut self, options: &Options, tap: &mut Tap) -> Result<()> {
+        tap.test(true, &self.introduce(options));
+        let mut noted = Instant::now();
+        self.rage(options, |tempest, statuses| {
+            if noted.elapsed() >= NOTE_EVERY {
+                noted = Instant::now();
+                note(&tempest.progress(options, statuses)?);
+            }
+            Ok(())
+        })?;
+        let outcome = self.end()?;
+        outcome.report_moves(options, tap);
+        outcome.report_blocks(options, tap);
+        note(&format!("window: {}", outcome.windows));
+        note(&outcome.figures.line());
+        Ok(())
+    }
+
+    /// The figures up to now: calls that go on are in the module's counters only.
+    fn figures(&self, options: &Options, statuses: &[Status]) -> Result<Figures> {
+        let work: Vec<Work> = self.hands.iter().map(Hand::work).collect();
+        let engine = &options.campaign.engine;
+        let mut figures = Figures::new(engine, self.began.elapsed(), statuses, statuses, &work);
+        figures.moves = self.campaigns[0].stats()?.pages_moved - self.stats_before.pages_moved;
+        Ok(figures)
+    }
+
+    fn progress(&self, options: &Options, statuses: &[Status]) -> Result<String> {
+        let figures = self.figures(options, statuses)?;
+        Ok(format!(
+            "{:.0} s: {} of {} blocks, {} DMAs, {} pages moved, lost {}, stale {}, aborts: {}",
+            figures.seconds,
+            figures.blocks,
+            options.blocks,
+            figures.dmas,
+            figures.moves,
+            figures.lost,
+            figures.stale,
+            self.campaigns[0].describe_aborts()?
+        ))
+    }
+}
+
+/// The arguments of each guest.
+fn arguments(options: &Options) -> Result<Vec<Vec<String>>> {
+    let bus = PciBus::default();
+    let mut chosen: Vec<(Kind, PciAddress)> = Vec::new();
+    for kind in &options.devices {
+        let found = bus.find(kind.pci_id())?;
+        let left = found.into_iter().find(|address| chosen.iter().all(|(_, other)| other != address));
+        chosen.extend(left.map(|address| (*kind, address)));
+    }
+    ensure!(
+        chosen.len() == options.devices.len() && !chosen.is_empty(),
+        "of the devices {:?} only {} are there",
+        options.devices,
+        chosen.len()
+    );
+    let size = if options.apart { 1 } else { chosen.len() };
+    let guest = |devices: &[(Kind, PciAddress)]| {
+        let (kind, address) = devices[0];
+        let mut words = vec!["--device".to_string(), kind.name().to_string()];
+        words.extend(["--address".to_string(), address.to_string()]);
+        for (kind, _) in &devices[1..] {
+            words.extend(["--also".to_string(), kind.name().to_string()]);
+        }
+        for (name, value) in [
+            ("--pages", options.pages),
+            ("--queue-depth", options.queue_depth.into()),
+            ("--roam", options.roam),
+            ("--long-one-in", 1),
+            ("--burst", options.burst),
+        ] {
+            words.extend([name.to_string(), value.to_string()]);
+        }
+        words
+    };
+    Ok(chosen.chunks(size).map(guest).collect())
+}
+
+impl Outcome {
+    fn report_moves(&self, options: &Options, tap: &mut Tap) {
+        let figures = &self.figures;
+        let ended: Vec<&str> = self.work.iter().filter_map(|one| one.ended.as_deref()).collect();
+        let by_hand: Vec<String> =
+            self.work.iter().map(|one| one.sums.pages_moved.to_string()).collect();
+        let why = if ended.is_empty() { String::new() } else { format!(" ({})", ended.join("; ")) };
+        tap.test(
+            figures.moves >= options.moves
+                && self.work.iter().all(|one| one.sums.pages_moved > 0)
+                && self.engine_is_as_asked
+                && ended.is_empty(),
+            &format!(
+                "{} page moves by engine {}, {} wanted: {} by each mover, in {} calls, {:.0} % of the time{why}",
+                figures.moves,
+                options.campaign.engine,
+                options.moves,
+                by_hand.join(" and "),
+                figures.calls,
+                figures.moving * 100.0
+            ),
+        );
+        let mut sums = crate::campaign::Sums::default();
+        self.work.iter().for_each(|one| sums.merge(&one.sums));
+        tap.test(
+            sums.aborts_by_access() > 0 && sums.moved_by_retry > 0,
+            &format!(
+                "aborts: {}; {} pages moved by a later attempt, {} given up by a call",
+                sums.describe_aborts(),
+                sums.moved_by_retry,
+                sums.given_up
+            ),
+        );
+        tap.test(
+            sums.lost == 0,
+            &format!("{} pages with a lost write by the module's own verification", sums.lost),
+        );
+        let misplaced: u64 = self.work.iter().map(|one| one.misplaced).sum();
+        tap.test(misplaced == 0, &format!("{misplaced} pages were not where the tool said"));
+        tap.test(
+            self.counted == figures.moves,
+            &format!("the module counts {} pages moved, the tools {}", self.counted, figures.moves),
+        );
+    }
+
+    fn report_blocks(&self, options: &Options, tap: &mut Tap) {
+        let figures = &self.figures;
+        tap.test(
+            figures.blocks >= options.blocks,
+            &format!(
+                "{} blocks read and written in {} DMAs and {:.1} s, at least {} wanted",
+                figures.blocks, figures.dmas, figures.seconds, options.blocks
+            ),
+        );
+        let are_deep = self.is_deep(options);
+        tap.test(are_deep, &figures.describe_devices().join("; "));
+        for status in &self.last {
+            status.events.iter().for_each(|event| note(event));
+        }
+        let in_memory = |status: &Status| status.losses() - status.medium_lost - status.medium_stale;
+        let clean = self.last.iter().all(|status| in_memory(status) == 0 && status.failed.is_none());
+        tap.test(clean, &format!("{} pages compared in memory: {}", figures.compared, self.losses()));
+        if options.devices.iter().any(|kind| kind.keeps()) {
+            let lost: u64 = self.last.iter().map(|status| status.medium_lost).sum();
+            let stale: u64 = self.last.iter().map(|status| status.medium_stale).sum();
+            tap.test(
+                figures.medium > 0 && lost + stale == 0,
+                &format!(
+                    "{} blocks read back from the media by memory that does not move: {lost} lost, {stale} stale",
+                    figures.medium
+                ),
+            );
+        }
+    }
+
+    /// Whether each device had as many commands at a time as it has to have.
+    fn is_deep(&self, options: &Options) -> bool {
+        let devices = &self.figures.devices;
+        let deep_enough = |(kind, (_, device)): (&Kind, &(String, crate::account::DeviceStatus))| {
+            device.deepest >= deep(*kind) && device.blocks > 0
+        };
+        devices.len() == options.devices.len() && options.devices.iter().zip(devices).all(deep_enough)
+    }
+
+    fn losses(&self) -> String {
+        if self.last.iter().all(Status::is_clean) {
+            return "0 lost, 0 stale".to_string();
+        }
+        let losses: Vec<String> = self.last.iter().map(Status::describe_losses).collect();
+        let has_wrong_bytes = |status: &Status| status.lost + status.stale + status.corrupt > 0;
+        let found = if self.last.iter().any(has_wrong_bytes) { "wrong bytes" } else { "no wrong bytes" };
+        format!("the storm found {found}: {}", losses.join("; "))
+    }
+}
+
+/// For people.
+fn show(options: &Options) -> Result<ExitCode> {
+    let mut tempest = Tempest::start(options)?;
+    print(&format!("{}.\n\n", tempest.introduce(options)));
+    let mut display = Display::from_environment();
+    tempest.rage(options, |tempest, statuses| {
+        if display.is_due() {
+            let plain = tempest.progress(options, statuses)?;
+            display.draw(&tempest.block(options, statuses)?, &plain);
+        }
+        Ok(())
+    })?;
+    let outcome = tempest.end()?;
+    let figures = &outcome.figures;
+    print("\n");
+    figures.describe_devices().iter().for_each(|line| print(&format!("{line}\n")));
+    print(&figures.describe());
+    print(&format!("window         {}\n", outcome.windows));
+    for status in &outcome.last {
+        status.events.iter().for_each(|event| print(&format!("  {event}\n")));
+    }
+    for why in outcome.work.iter().filter_map(|one| one.ended.as_deref()) {
+        print(&format!("  a mover ended: {why}\n"));
+    }
+    let misplaced: u64 = outcome.work.iter().map(|one| one.misplaced).sum();
+    let good = figures.lost + figures.stale + misplaced == 0
+        && outcome.last.iter().all(Status::is_clean)
+        && outcome.work.iter().all(|one| one.ended.is_none())
+        && outcome.engine_is_as_asked
+        && outcome.counted == figures.moves
+        && outcome.is_deep(options)
+        && figures.blocks >= options.blocks
+        && figures.moves >= options.moves
+        && figures.medium > 0;
+    print(if good { "Nothing was lost.\n" } else { "FAILED\n" });
+    print(&format!("{}\n", figures.line()));
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Tempest {
+    /// The lines of the display.
+    fn block(&self, options: &Options, statuses: &[Status]) -> Result<Vec<String>> {
+        let figures = self.figures(options, statuses)?;
+        let windows = self.campaigns[0].windows()?;
+        Ok(vec![
+            format!(
+                "{} {} of {} blocks, {:.0} a second, {:.0} s",
+                bar(figures.blocks, options.blocks, 24),
+                figures.blocks,
+                options.blocks,
+                figures.blocks as f64 / figures.seconds,
+                figures.seconds
+            ),
+            format!("  DMAs {}, {} pages compared, lost {}, stale {}", figures.dmas, figures.compared, figures.lost, figures.stale),
+            format!("  pages moved {}, {:.0} a second", figures.moves, figures.moves as f64 / figures.seconds),
+            format!("  aborts: {}", self.campaigns[0].describe_aborts()?),
+            format!("  window: {}", describe_windows(&windows)),
+        ])
+    }
+}
