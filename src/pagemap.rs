@@ -138,6 +138,20 @@ impl PageMap {
         Ok(())
     }
 
+    /// The first index from this one on that may have an entry, as far as the tables tell:
+    /// who goes through a range need not go through what was never touched.
+    pub(crate) fn skip(&self, index: u64) -> u64 {
+        let next = |bits: u32| (index >> bits).wrapping_add(1) << bits;
+        let Some(dir) = self.root.get((index >> (LEAF_BITS + DIR_BITS)) as usize) else {
+            return u64::MAX;
+        };
+        match dir.get(part(index, LEAF_BITS, DIR_BITS)) {
+            None => next(LEAF_BITS + DIR_BITS),
+            Some(leaf) if leaf.is_empty() => next(LEAF_BITS),
+            Some(_) => index,
+        }
+    }
+
     /// Every entry that is not empty.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
         self.root

@@ -37,6 +37,14 @@ mod tests {
             assert!(map.get(*index).page() == Some(PhysAddr((n as u64 + 1) * PAGE_SIZE)));
         }
         assert_eq!(map.iter().count(), places.len());
+        // In an empty leaf, in an empty directory, and behind the last of both.
+        for (from, to) in [(1, 1), (1024, 262_143 & !511), (262_144 + 512, (1 << 24) - 512), (1 << 24, u64::MAX)] {
+            let mut at = from;
+            while map.skip(at) != at && map.skip(at) != u64::MAX {
+                at = map.skip(at);
+            }
+            assert!(at == to || (to == u64::MAX && map.skip(at) == u64::MAX));
+        }
         assert!(map.reserve(1 << 24).is_err());
         Ok(())
     }

@@ -136,8 +136,9 @@ impl Region {
         let end = first.saturating_add(pages);
         let mut at = first;
         while at < end {
-            let stop = end.min(at.saturating_add(CHUNK));
             let mut inner = self.inner.lock();
+            at = inner.map.skip(at).min(end);
+            let stop = end.min(at.saturating_add(CHUNK));
             for index in at..stop {
                 ended = ended.saturating_add(u64::from(inner.end(index, what)));
             }

@@ -58,6 +58,9 @@ pub struct Options {
     /// Print each program before it runs: to find out which one kills the kernel
     #[arg(long)]
     log: bool,
+    /// Make each call that ends at once so many times more, with other arguments each time
+    #[arg(long, default_value_t = 0)]
+    burst: usize,
     /// Fail if there were fewer calls
     #[arg(long, default_value_t = 1)]
     at_least: u64,
@@ -164,6 +167,7 @@ impl Round<'_> {
             worker,
             seed: self.options.seed.wrapping_mul(1_000_003) ^ u64::from(self.number) << 32 ^ self.started << 8,
             calls: target,
+            burst: self.options.burst,
             log: self.options.log,
         };
         let doing = &self.shared.workers[worker];

@@ -43,7 +43,8 @@ impl Call {
         call
     }
 
-    fn change(&mut self, random: &mut Random) {
+    /// Draws one argument anew.
+    pub fn change(&mut self, random: &mut Random) {
         let args = self.op().args;
         if !args.is_empty() {
             let at = random.below(args.len());

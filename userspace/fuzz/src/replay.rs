@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         for (name, program) in options.programs.iter().zip(&programs) {
             for _ in 0..options.times {
                 shared.stop.store(0, Relaxed);
-                let ran = run::program(&mut world, program, None);
+                let ran = run::program(&mut world, program, None, None);
                 println!("# {name}");
                 for (call, outcome) in program.0.iter().zip(&ran.outcomes) {
                     let end = if outcome.errno == 0 { "ok".to_string() } else { errno::name(outcome.errno) };

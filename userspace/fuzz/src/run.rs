@@ -3,6 +3,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use pagemove_harness::random::Random;
+
 use crate::calls::{devices, ioctls};
 use crate::cover::Cover;
 use crate::errno;
@@ -22,8 +24,20 @@ pub struct Ran {
     pub outcomes: Vec<Outcome>,
 }
 
+/// Calls that end at once, whatever their arguments are: worth making many times over.
+const BRISK: [&str; 13] = [
+    "info", "region_setup", "region_list", "device_list", "session_list", "verdict_list", "aperture_list", "window_list",
+    "region_query", "stats", "arrive", "retract", "verdict_set",
+];
+
+/// Variants of each brisk call: so many, with arguments by `random`.
+pub struct Burst<'a> {
+    pub most: usize,
+    pub random: &'a mut Random,
+}
+
 /// Runs it. The world is tidy afterwards.
-pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>) -> Ran {
+pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>, mut burst: Option<Burst>) -> Ran {
     let doing: &'static Doing = &world.shared.workers[world.worker];
     doing.begin(&program.to_string());
     world.shared.programs.fetch_add(1, Relaxed);
@@ -43,6 +57,9 @@ pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>) -> R
         let outcome = make(world, call);
         world.shared.count_time(call.op, shared::now().saturating_sub(begin));
         note(world, call, at, outcome, cover, &mut ran);
+        if let Some(burst) = &mut burst {
+            variants(world, call, burst, &mut ran);
+        }
         if let Some(calls) = world.fork.take() {
             fork(world, &program.0[at + 1..], calls);
         }
@@ -58,6 +75,30 @@ pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>) -> R
     doing.since.store(0, Relaxed);
     ran.problems.append(&mut world.problems);
     ran
+}
+
+/// Makes the call again and again in the world that the program has made, each time with
+/// one more argument changed; what it was is never far.
+fn variants(world: &mut World, call: &Call, burst: &mut Burst, ran: &mut Ran) {
+    if !BRISK.contains(&call.op().name) {
+        return;
+    }
+    let mut other = call.clone();
+    for n in 0..burst.most {
+        if n % 4 == 0 {
+            other = call.clone();
+        }
+        other.change(burst.random);
+        let outcome = make(world, &other);
+        let deep = errno::is_deep(outcome.errno, outcome.reason);
+        world.shared.count(other.op, outcome.errno, deep);
+        if !world.problems.is_empty() {
+            // A finding shows the program, which has not this call in it.
+            world.problem(format!("in a variant: {other}"));
+            ran.problems.append(&mut world.problems);
+            return;
+        }
+    }
 }
 
 fn make(world: &mut World, call: &Call) -> Outcome {

@@ -13,7 +13,7 @@ use crate::cover::Cover;
 use crate::finding;
 use crate::op::CALLS_PER_REBIND;
 use crate::program::Program;
-use crate::run::{self, Ran};
+use crate::run::{self, Burst, Ran};
 use crate::shared::Shared;
 use crate::touch;
 use crate::witness::Witness;
@@ -31,6 +31,8 @@ pub struct Task {
     pub seed: u64,
     /// Calls of all processes together after which to end.
     pub calls: u64,
+    /// Variants of each call that ends at once.
+    pub burst: usize,
     /// Print each program before it runs: to find out which one kills the kernel.
     pub log: bool,
 }
@@ -65,7 +67,8 @@ pub fn work(task: &Task, machine: &'static Machine, shared: &'static Shared, fil
         if task.log {
             eprintln!("# process {}:\n{program}", task.worker);
         }
-        let ran = run::program(&mut world, &program, cover.as_ref());
+        let burst = (task.burst > 0).then(|| Burst { most: task.burst, random: &mut random });
+        let ran = run::program(&mut world, &program, cover.as_ref(), burst);
         report(&world, &ran);
         if !ran.new.is_empty() && next >= kept.len() && shared.stop.load(Relaxed) == 0 {
             keep(&mut world, program, &ran, cover.as_ref());
@@ -112,7 +115,7 @@ fn keep(world: &mut World, program: Program, ran: &Ran, cover: Option<&Cover>) {
 /// Whether a program still reaches what was new.
 fn reaches(world: &mut World, program: &Program, wanted: &[u64], cover: Option<&Cover>) -> bool {
     world.look_again = wanted.iter().copied().collect();
-    let ran = run::program(world, program, cover);
+    let ran = run::program(world, program, cover, None);
     report(world, &ran);
     let missed = std::mem::take(&mut world.look_again);
     missed.is_empty()
