@@ -36,9 +36,13 @@ pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image
     let configs: [(String, String); 2] = configs.try_into().ok().context("two configurations")?;
     let recipe = format!("{RECIPE} {} {PACKAGES:?} {configs:?}", root.release());
     let stamp = root.dir().join(tree(flavour)).join(".pagemove");
+    let is_made = || fs::read_to_string(&stamp).is_ok_and(|text| text == recipe);
+    // Whoever has what it needs does not wait for who builds another one.
     let lock = File::create(place.cache().join("lock-debug"))?;
-    lock.lock().context("waiting for who builds a debug kernel")?;
-    if !fs::read_to_string(&stamp).is_ok_and(|text| text == recipe) {
+    if !is_made() {
+        lock.lock().context("waiting for who builds a debug kernel")?;
+    }
+    if !is_made() {
         chroot::need_root("building a debug kernel")?;
         let log = place.cache().join(format!("build-{}.log", flavour.name()));
         let mut maker = Maker { root, flavour, configs, report: Report::new("debug kernel", &log)? };
