@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Extensible structures: the rules at the head of the UAPI header.
 
-use crate::abi;
+use crate::{abi, params};
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
 
@@ -76,6 +76,7 @@ pub(crate) fn read<T: Args>(address: usize) -> Result<(T, usize)> {
     let mut reader = UserSlice::new(pointer, size).reader();
     let known = size.min(size_of::<T>());
     let bytes = bytes_of_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
+    params::may_copy()?;
     reader.read_slice(bytes)?;
     while !reader.is_empty() {
         if reader.read::<u8>()? != 0 {
@@ -88,10 +89,7 @@ pub(crate) fn read<T: Args>(address: usize) -> Result<(T, usize)> {
 /// Writes a structure back, as much of it as the caller knows.
 pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
     let known = size.min(size_of::<T>());
-    let bytes = bytes_of(value).get(..known).ok_or(EINVAL)?;
-    UserSlice::new(UserPtr::from_addr(address), known)
-        .writer()
-        .write_slice(bytes)
+    write_bytes(address, bytes_of(value).get(..known).ok_or(EINVAL)?)
 }
 
 /// An element of an array in user memory.
@@ -181,6 +179,10 @@ fn bytes_of_slice<T: Element>(values: &[T]) -> &[u8] {
 }
 
 fn write_bytes(address: usize, bytes: &[u8]) -> Result {
+    match params::may_copy() {
+        Err(_) if params::forgets_errors() => return Ok(()),
+        may => may?,
+    }
     UserSlice::new(UserPtr::from_addr(address), bytes.len())
         .writer()
         .write_slice(bytes)
