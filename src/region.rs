@@ -196,13 +196,14 @@ impl Region {
         if end > limit {
             return Err(EINVAL);
         }
+        inner.room_to_remember()?;
         inner.track(mm.clone())?;
         inner.remember(Hint {
             mm,
             address,
             first,
             pages,
-        })?;
+        });
         inner.length = inner.length.max(end);
         Ok(())
     }
@@ -524,13 +525,17 @@ impl Inner {
         Ok(())
     }
 
+    fn room_to_remember(&mut self) -> Result {
+        Ok(self.hints.reserve(1, GFP_KERNEL)?)
+    }
+
     /// Remembers where the region was mapped, the newest [`MOST_HINTS`].
-    fn remember(&mut self, hint: Hint) -> Result {
+    fn remember(&mut self, hint: Hint) {
         if self.hints.len() >= MOST_HINTS {
             let _ = self.hints.remove(0);
         }
-        self.hints.push(hint, GFP_KERNEL)?;
-        Ok(())
+        // There is room.
+        let _ = self.hints.push_within_capacity(hint);
     }
 
     fn track(&mut self, mm: mms::Handle) -> Result {
