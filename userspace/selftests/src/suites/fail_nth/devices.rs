@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use pagemove_uapi::PciAddress;
 
-use super::fault::{Fired, Whose};
+use super::fault::Fired;
 use super::files::{errno_of, unprepared};
 use super::sweep::Path;
 use super::world::World;
@@ -23,7 +23,6 @@ pub fn paths() -> Vec<Path<World>> {
         exact: true,
         settle,
         again: true,
-        whose: Whose::Ours,
         only: "",
     };
     vec![

@@ -30,31 +30,19 @@ pub struct Report {
     pub fired: Option<Fired>,
 }
 
-/// Whose calls have a number.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// This process's, and those of pagemove's threads.
-    Ours,
-    Everybodys,
-}
-
 /// Whether the module that is loaded can do it.
 pub fn is_there() -> bool {
     fs::metadata(PARAMETER).is_ok()
 }
 
 /// Lets the `n`-th call from now on fail, of those with `only` in their name.
-pub fn arm(n: u64, whose: Whose, only: &str) -> Result<()> {
-    let whose = match whose {
-        Whose::Ours => "ours",
-        Whose::Everybodys => "all",
-    };
-    fs::write(PARAMETER, format!("{n} {whose} {only}")).context(PARAMETER)
+pub fn arm(n: u64, only: &str) -> Result<()> {
+    fs::write(PARAMETER, format!("{n} ours {only}")).context(PARAMETER)
 }
 
 /// No call fails any more.
 pub fn disarm() -> Result<()> {
-    arm(0, Whose::Ours, "")
+    arm(0, "")
 }
 
 pub fn read() -> Result<Report> {

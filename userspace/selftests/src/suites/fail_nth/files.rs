@@ -3,12 +3,11 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use pagemove_uapi::{Control, PAGE_SIZE};
 
-use super::fault::{Fired, Whose};
+use super::fault::Fired;
 use super::sweep::Path;
 use super::world::{Made, World};
 use crate::region::Mapping;
@@ -25,23 +24,16 @@ pub fn paths() -> Vec<Path<World>> {
         exact: true,
         settle,
         again: true,
-        whose: Whose::Ours,
         only: "",
     };
     vec![
         path("open and release", &[libc::ENOMEM, libc::ENFILE], open, drop_made),
         path("lseek", &[libc::EINVAL], seek, nothing),
         Path { prepare: opened, ..path("REGION_SETUP", &[libc::ENOMEM, libc::EFAULT, libc::EINVAL], setup, settle_setup) },
-        Path { prepare: opened, ..path("mmap of a region that grows", &[libc::ENOMEM], map, settle_map) },
-        Path { prepare: set_up, ..path("mmap of a region of fixed size", &[libc::ENOMEM], map, settle_map) },
+        Path { prepare: opened, exact: false, ..path("mmap of a region that grows", &[libc::ENOMEM], map, settle_map) },
+        Path { prepare: set_up, exact: false, ..path("mmap of a region of fixed size", &[libc::ENOMEM], map, settle_map) },
         Path { prepare: mapped, exact: false, ..path("page fault, memory policy", &[libc::EFAULT], touch, settle_map) },
         Path { prepare: mapped_on_node, exact: false, ..path("page fault, one node", &[libc::EFAULT], touch, settle_map) },
-        Path {
-            prepare: touched,
-            exact: false,
-            whose: Whose::Everybodys,
-            ..path("the end of a region", &[], end, drop_made)
-        },
         path("debugfs stats", &[libc::ENOMEM], stats, nothing),
         path("debugfs sessions", &[libc::ENOMEM], sessions, nothing),
     ]
@@ -135,18 +127,6 @@ fn touch(world: &mut World) -> Result<(), i32> {
         let byte = unsafe { std::slice::from_raw_parts_mut(map.page(page), 1) };
         zero.read(byte).map_err(|error| errno_of(&error))?;
     }
-    Ok(())
-}
-
-fn touched(world: &mut World) -> Result<()> {
-    mapped(world)?;
-    touch(world).map_err(std::io::Error::from_raw_os_error).context("touching pages")
-}
-
-/// The pages are freed in the background; that goes on where a look fails.
-fn end(world: &mut World) -> Result<(), i32> {
-    (world.made.map, world.made.control) = (None, None);
-    std::thread::sleep(Duration::from_millis(30));
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 
 use pagemove_uapi::{Error, Verdict, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS, PAGE_SIZE};
 
-use super::fault::Whose;
 use super::files::{drop_made, nothing, unprepared};
 use super::offers::filled;
 use super::sweep::Path;
@@ -20,7 +19,6 @@ pub fn paths() -> Vec<Path<World>> {
         exact: true,
         settle: nothing,
         again: true,
-        whose: Whose::Ours,
         only: "",
     };
     vec![

@@ -8,7 +8,7 @@ use pagemove_uapi::{
     PLACE_APERTURE,
 };
 
-use super::fault::{Fired, Whose};
+use super::fault::Fired;
 use super::files::{nothing, unprepared};
 use super::lists::quietly;
 use super::sweep::Path;
@@ -31,7 +31,6 @@ pub fn paths() -> Vec<Path<World>> {
         exact: false,
         settle: settle_move,
         again: true,
-        whose: Whose::Ours,
         only: "",
     };
     let other = |name, go| Path { prepare: unprepared, exact: true, settle: nothing, ..path(name, go) };

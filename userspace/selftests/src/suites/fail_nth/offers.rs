@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{OFFER_AWAIT, PAGE_SIZE};
 
-use super::fault::{Fired, Whose};
+use super::fault::Fired;
 use super::files::{drop_made, nothing};
 use super::lists::quietly;
 use super::sweep::Path;
@@ -26,7 +26,6 @@ pub fn paths() -> Vec<Path<World>> {
         exact: false,
         settle: retract_all,
         again: true,
-        whose: Whose::Ours,
         only: "",
     };
     vec![
@@ -117,7 +116,8 @@ fn wait(world: &mut World) -> Result<(), i32> {
             if copied == 0 { Ok(()) } else { Err(copied) }
         });
         let seen = region.control.wanted(id, 0, 200_000_000);
-        let _ = region.control.arrive(id, 0, LENGTH);
+        // If it is this call that fails, the next does not.
+        let _ = region.control.arrive(id, 0, LENGTH).or_else(|_| region.control.arrive(id, 0, LENGTH));
         let waited = waits.join().map_err(|_| libc::EIO)?;
         // What that says when it fails is swept elsewhere.
         if seen.is_err() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_uapi::{errno, Control};
 
-use super::fault::{self, Fired, Whose};
+use super::fault::{self, Fired};
 use super::snapshot::Snapshot;
 
 /// More than any path has.
@@ -60,7 +60,6 @@ pub struct Path<W> {
     /// It can be gone again at once: the next call works. Otherwise it makes something that
     /// stays, once for all.
     pub again: bool,
-    pub whose: Whose,
     /// Only calls with this in their name.
     pub only: &'static str,
 }
@@ -110,7 +109,7 @@ pub fn sweep<W>(world: &mut W, path: &Path<W>, control: fn(&W) -> &Control, tabl
         let before = Snapshot::take_quietly(control(world))?;
         (path.prepare)(world)?;
         let prepared = Snapshot::take(control(world))?;
-        fault::arm(n, path.whose, path.only)?;
+        fault::arm(n, path.only)?;
         let done = (path.go)(world);
         let report = fault::read()?;
         fault::disarm()?;

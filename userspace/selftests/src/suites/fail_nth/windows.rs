@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 
-use super::fault::{Fired, Whose};
+use super::fault::Fired;
 use super::files::nothing;
 use super::lists::quietly;
 use super::sweep::Path;
@@ -20,7 +20,6 @@ pub fn paths() -> Vec<Path<World>> {
         exact: true,
         settle: nothing,
         again: true,
-        whose: Whose::Ours,
         only: "",
     };
     vec![
