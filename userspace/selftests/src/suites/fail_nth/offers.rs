@@ -36,7 +36,7 @@ pub fn paths() -> Vec<Path<World>> {
         path("RETRACT", awaited, |world| quietly(region(world)?.control.retract(region(world)?.id, 0, LENGTH))),
         path("WANTED", wanted_one, |world| quietly(region(world)?.control.wanted(region(world)?.id, 0, 0))),
         Path {
-            errnos: &[libc::EFAULT, libc::ENOMEM],
+            errnos: &[libc::EPERM, libc::EFAULT, libc::ENOMEM, libc::EINTR],
             ..path("page fault that waits", awaited, wait)
         },
     ]
@@ -73,11 +73,12 @@ fn wanted_one(world: &mut World) -> Result<()> {
     awaited(world)?;
     let region = region(world).map_err(std::io::Error::from_raw_os_error)?;
     let address = region.map.page(1) as usize;
-    // The thread ends when the page arrives, before the region is unmapped: see `retract_all`.
-    std::thread::spawn(move || {
-        // SAFETY: a byte of a mapping that is there until the thread has read it.
+    let waits = std::thread::spawn(move || {
+        // SAFETY: a byte of a mapping that is there until the thread has ended: `retract_all`.
         unsafe { (address as *const u8).read_volatile() }
     });
+    world.made.waits = Some(waits);
+    let region = world.made.region.as_ref().context("no region")?;
     let found = region.control.wanted(region.id, 0, 5_000_000_000)?;
     ensure!(found.pages.len() == 1, "{} pages are wanted", found.pages.len());
     Ok(())
@@ -117,13 +118,12 @@ fn wait(world: &mut World) -> Result<(), i32> {
         });
         let seen = region.control.wanted(id, 0, 200_000_000);
         // If it is this call that fails, the next does not.
-        let _ = region.control.arrive(id, 0, LENGTH).or_else(|_| region.control.arrive(id, 0, LENGTH));
-        let waited = waits.join().map_err(|_| libc::EIO)?;
-        // What that says when it fails is swept elsewhere.
-        if seen.is_err() {
-            return waited.and(Err(libc::EFAULT));
+        let arrived = region.control.arrive(id, 0, LENGTH);
+        if arrived.is_err() {
+            let _ = region.control.arrive(id, 0, LENGTH);
         }
-        waited
+        let waited = waits.join().map_err(|_| libc::EIO)?;
+        quietly(seen).and(quietly(arrived)).and(waited)
     })
 }
 
@@ -135,8 +135,11 @@ fn retract_all(world: &mut World, done: &Result<(), i32>, fired: Option<&Fired>)
         while !region.control.wanted(region.id, 0, 0)?.pages.is_empty() {
             ensure!(std::time::Instant::now() < end, "pages are wanted for ever");
         }
-        // The threads that waited for them go on.
-        std::thread::sleep(Duration::from_millis(2));
+    }
+    if let Some(waits) = world.made.waits.take() {
+        ensure!(waits.join().is_ok(), "the thread that waited has panicked");
+    }
+    if let Ok(region) = region(world) {
         region.map.fill(5);
         region.map.check(5)?;
     }

@@ -32,6 +32,8 @@ pub struct Made {
     pub region: Option<Region>,
     pub outcome: Option<(pagemove_uapi::MoveReport, Vec<pagemove_uapi::PageResult>)>,
     pub seed: u64,
+    /// Waits for a page of the region, which is there until it has ended.
+    pub waits: Option<std::thread::JoinHandle<u8>>,
     /// Of an aperture or a window.
     pub number: u32,
 }
