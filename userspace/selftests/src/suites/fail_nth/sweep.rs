@@ -15,7 +15,7 @@ const MOST: u64 = 5000;
 
 /// Calls whose failure may be overcome, so that the caller is told of a success: what is lost
 /// then is something that would have been good to have.
-const OVERCOME: [(&str, &str); 18] = [
+const OVERCOME: &[(&str, &str)] = &[
     // A page is mapped ahead of its fault, or it is not.
     ("fixup_user_fault", ""),
     ("down_read_trylock", ""),
@@ -40,6 +40,12 @@ const OVERCOME: [(&str, &str); 18] = [
     ("cpu_is_online", ""),
     // An entry of a table that was freed this instant: nothing is mapped there.
     ("copy_from_kernel_nofault", ""),
+    // A batch that finds no memory is tried again page by page; the search for entries that still map
+    // what was moved away from does without.
+    ("krealloc", "mover::run"),
+    ("kvrealloc", "Retired>::free"),
+    // It ends a pause between two attempts.
+    ("signal_pending", "Batch>::run"),
     // pagemove's threads get no signals.
     ("signal_pending", "EditorSide"),
     ("signal_pending", "Pair"),
