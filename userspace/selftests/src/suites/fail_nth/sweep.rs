@@ -21,6 +21,7 @@ const OVERCOME: &[(&str, &str)] = &[
     ("down_read_trylock", ""),
     ("mtree_load", ""),
     ("krealloc", "premap"),
+    ("vmf_insert_pfn", "premap"),
     // The CPUs are not stopped now but later.
     ("stop_machine", ""),
     // Statistics.
@@ -43,6 +44,7 @@ const OVERCOME: &[(&str, &str)] = &[
     // A batch that finds no memory is tried again page by page; the search for entries that still map
     // what was moved away from does without.
     ("krealloc", "mover::run"),
+    ("vfio_pin_pages", "mover::run"),
     ("kvrealloc", "Retired>::free"),
     // It ends a pause between two attempts.
     ("signal_pending", "Batch>::run"),
