@@ -108,6 +108,15 @@ pub(crate) fn for_each_entry(
     complete
 }
 
+/// Calls `f` with the first page and the bytes of every leaf of a VFIO user's domain. Needs no
+/// memory, so it may visit a domain more than once.
+pub(crate) fn for_each_user_leaf(mut f: impl FnMut(PhysAddr, u64)) {
+    let Some(everything) = everything() else { return };
+    sharing::for_each_user_domain(|domain| {
+        for_each_leaf(domain, everything, |_, page, bytes| f(page, bytes));
+    });
+}
+
 /// The page that `iova` maps, if any. A hint: nothing holds it.
 pub(crate) fn glance(device: &Device, iova: Iova) -> Option<PhysAddr> {
     let span = PageSpan::new(iova, PAGE_SIZE)?;

@@ -240,6 +240,7 @@ fn free_other(page: &PageMove, tag: Tag, end: Backing, retired: &mut Retired, st
         }
         // Nothing ever mapped END, or for an instant only (an entry that was
         // overwritten), and the invalidation after that is complete.
+        (Outcome::Aborted(_) | Outcome::NotTried, _) if params::leaks() => core::mem::forget(end),
         (Outcome::Aborted(_) | Outcome::NotTried, _) => drop(end),
     }
 }

@@ -180,6 +180,10 @@ extern "C" {
     pub(crate) fn pagemove_reclaim_soon();
     pub(crate) fn pagemove_reclaim_stop();
 
+    // Of fault/, in builds for tests.
+    #[cfg(pagemove_test)]
+    pub(crate) fn pagemove_fault_copy() -> bool;
+
     // Exported by VFIO; no bindings.
     pub(crate) fn vfio_pin_pages(
         device: *mut VfioDevice,

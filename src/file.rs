@@ -100,10 +100,11 @@ pub(crate) unsafe fn region(file: *mut ffi::file) -> Arc<Region> {
     }
 }
 
-/// Lists the region of a file that begins to be one, and keeps the module for it.
-pub(crate) fn list(region: &Arc<Region>) -> Result {
+/// Lists the region of a file that begins to be one, and keeps the module for it. Says whether
+/// that is new.
+pub(crate) fn list(region: &Arc<Region>) -> Result<bool> {
     if !region.list_now() {
-        return Ok(());
+        return Ok(false);
     }
     if let Err(error) = registry::add_region(region.clone()) {
         region.unlist();
@@ -111,7 +112,15 @@ pub(crate) fn list(region: &Arc<Region>) -> Result {
     }
     // SAFETY: the open file holds the module already.
     unsafe { bindings::__module_get(crate::THIS_MODULE.as_ptr()) };
-    Ok(())
+    Ok(true)
+}
+
+/// Takes it off the list again: it has not become one.
+pub(crate) fn unlist(region: &Region) {
+    registry::remove_region(region.id);
+    region.unlist();
+    // SAFETY: the reference that `list` took; the open file holds the module, too.
+    unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
 }
 
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
@@ -143,10 +152,14 @@ unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut ffi::file)
 unsafe extern "C" fn mmap(file: *mut ffi::file, area: *mut ffi::vm_area_struct) -> c_int {
     from_result(|| {
         // SAFETY: `file` is open, and outlives the mapping that is being made.
-        unsafe {
-            vma::map(area, region_of(file))?;
-            list(&region(file))?;
-        }
+        let region = unsafe { region(file) };
+        let new = list(&region)?;
+        // SAFETY: as above.
+        unsafe { vma::map(area, &region) }.inspect_err(|_| {
+            if new {
+                unlist(&region);
+            }
+        })?;
         Ok(0)
     })
 }

@@ -27,7 +27,10 @@ const MOVE_FLAGS: u32 = abi::MOVE_NO_VERIFY
 pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> Result {
     match command {
         abi::IOC_INFO => with_args(argument, info),
-        abi::IOC_REGION_SETUP => with_args(argument, |args| region_setup(region, args)),
+        abi::IOC_REGION_SETUP => {
+            let tell = |args: &mut abi::RegionSetup| args.id = region.id;
+            with_args_told(argument, tell, |args| region_setup(region, args))
+        }
         abi::IOC_REGION_LIST => with_args(argument, region_list),
         abi::IOC_REGION_QUERY => with_args(argument, region_query),
         abi::IOC_DEVICE_LIST => with_args(argument, device_list),
@@ -57,6 +60,20 @@ fn with_args<T: Args>(argument: usize, f: impl FnOnce(&mut T) -> Result) -> Resu
     args::write(argument, &value, size)
 }
 
+/// The same for a change of which nothing is told but what is known before: the structure is
+/// written back first, so that EFAULT says that nothing was done.
+fn with_args_told<T: Args>(
+    argument: usize,
+    tell: impl FnOnce(&mut T),
+    change: impl FnOnce(&T) -> Result,
+) -> Result {
+    let (mut value, size) = args::read::<T>(argument)?;
+    let asked = value;
+    tell(&mut value);
+    args::write(argument, &value, size)?;
+    change(&asked)
+}
+
 fn no_flags(flags: u32) -> Result {
     if flags == 0 {
         Ok(())
@@ -82,7 +99,7 @@ fn info(info: &mut abi::Info) -> Result {
     Ok(())
 }
 
-fn region_setup(region: &Arc<Region>, args: &mut abi::RegionSetup) -> Result {
+fn region_setup(region: &Arc<Region>, args: &abi::RegionSetup) -> Result {
     no_flags(args.flags)?;
     let whole_pages = args.length != 0 && args.length % PAGE_SIZE == 0;
     if !whole_pages || args.length > abi::MAX_REGION_BYTES {
@@ -91,9 +108,12 @@ fn region_setup(region: &Arc<Region>, args: &mut abi::RegionSetup) -> Result {
     if args.node != -1 && !page::node_has_memory(args.node) {
         return Err(EINVAL);
     }
-    region.set_up(args.length, args.node)?;
-    args.id = region.id;
-    file::list(region)
+    let new = file::list(region)?;
+    region.set_up(args.length, args.node).inspect_err(|_| {
+        if new {
+            file::unlist(region);
+        }
+    })
 }
 
 fn region_list(args: &mut abi::RegionList) -> Result {
@@ -266,7 +286,7 @@ fn window_list(args: &mut abi::WindowList) -> Result {
 
 fn window_set(argument: usize) -> Result {
     may_move()?;
-    with_args(argument, |args: &mut abi::WindowSet| {
+    with_args_told(argument, |_| (), |args: &abi::WindowSet| {
         no_flags(args.flags)?;
         if args.length != 0 && !page::node_has_memory(args.node) {
             return Err(EINVAL);
@@ -277,7 +297,7 @@ fn window_set(argument: usize) -> Result {
 
 fn verdict_set(argument: usize) -> Result {
     may_move()?;
-    with_args(argument, |args: &mut abi::VerdictSet| {
+    with_args_told(argument, |_| (), |args: &abi::VerdictSet| {
         no_flags(args.flags)?;
         verdict::set(args.verdict)
     })

@@ -125,7 +125,7 @@ module! {
         },
         sabotage: u8 {
             default: 0,
-            description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture",
+            description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used",
         },
         inject: u8 {
             default: 0,

@@ -162,3 +162,30 @@ pub(crate) fn stall(_duty: Duty, _first: Iova) {}
 pub(crate) fn marks_copies() -> bool {
     *module_parameters::mark.value() == 1
 }
+
+/// EFAULT, if the copy from or to user memory that follows shall fail.
+pub(crate) fn may_copy() -> kernel::error::Result {
+    #[cfg(pagemove_test)]
+    // SAFETY: asks whether a test wants this call to fail.
+    if unsafe { crate::ffi::pagemove_fault_copy() } {
+        return Err(kernel::error::code::EFAULT);
+    }
+    Ok(())
+}
+
+/// Whether errors of copies to user memory are forgotten: what a test that lets calls fail
+/// has to find.
+pub(crate) fn forgets_errors() -> bool {
+    #[cfg(pagemove_test)]
+    return *module_parameters::sabotage.value() == 7;
+    #[cfg(not(pagemove_test))]
+    false
+}
+
+/// Whether END of a page that was not moved is never freed, for the same.
+pub(crate) fn leaks() -> bool {
+    #[cfg(pagemove_test)]
+    return *module_parameters::sabotage.value() == 8;
+    #[cfg(not(pagemove_test))]
+    false
+}

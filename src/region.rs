@@ -202,6 +202,7 @@ impl Region {
         if end > limit {
             return Err(EINVAL);
         }
+        inner.room_to_remember()?;
         if inner.mms.is_empty() {
             inner.payer = Memcg::of_current();
         }
@@ -211,7 +212,7 @@ impl Region {
             address,
             first,
             pages,
-        })?;
+        });
         inner.length = inner.length.max(end);
         Ok(())
     }
@@ -561,13 +562,17 @@ impl Inner {
         Ok(())
     }
 
+    fn room_to_remember(&mut self) -> Result {
+        Ok(self.hints.reserve(1, GFP_KERNEL)?)
+    }
+
     /// Remembers where the region was mapped, the newest [`MOST_HINTS`].
-    fn remember(&mut self, hint: Hint) -> Result {
+    fn remember(&mut self, hint: Hint) {
         if self.hints.len() >= MOST_HINTS {
             let _ = self.hints.remove(0);
         }
-        self.hints.push(hint, GFP_KERNEL)?;
-        Ok(())
+        // There is room.
+        let _ = self.hints.push_within_capacity(hint);
     }
 
     fn track(&mut self, mm: mms::Handle) -> Result {

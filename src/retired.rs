@@ -27,6 +27,8 @@ struct Old {
     page: Backing,
     /// The slot that it is the home of, from now on, and the page there.
     home_of: Option<(PhysAddr, Tag)>,
+    /// An entry maps it: see [`mark_mapped`].
+    is_mapped: bool,
 }
 
 impl Old {
@@ -52,6 +54,7 @@ impl Retired {
         self.put(Old {
             page,
             home_of: None,
+            is_mapped: false,
         });
     }
 
@@ -60,7 +63,13 @@ impl Retired {
         self.put(Old {
             page: Backing::Memory(home),
             home_of: Some((slot, tag)),
+            is_mapped: false,
         });
+    }
+
+    /// Makes room for so many pages more.
+    pub(crate) fn room_for(&mut self, pages: usize) -> Result {
+        Ok(self.pages.reserve(pages, GFP_KERNEL)?)
     }
 
     fn put(&mut self, page: Old) {
@@ -78,18 +87,22 @@ impl Retired {
 
     /// Frees what no entry maps. Says whether that was everything.
     pub(crate) fn free(&mut self) -> bool {
-        let pages = core::mem::replace(&mut self.pages, KVVec::new());
+        let mut pages = core::mem::replace(&mut self.pages, KVVec::new());
         if pages.is_empty() {
             return true;
         }
-        let Ok(mapped) = Mapped::find(&pages) else {
-            pr_err!("no memory to look for pages that are still mapped; {} are lost\n", pages.len());
-            pages.into_iter().for_each(core::mem::forget);
-            return true;
-        };
+        let mapped = Mapped::find(&pages);
+        if mapped.is_err() {
+            // Without memory it takes longer.
+            mark_mapped(&mut pages);
+        }
         let mut all = true;
         for page in pages {
-            if mapped.contains(page.page.phys()) {
+            let is_mapped = match &mapped {
+                Ok(mapped) => mapped.contains(page.page.phys()),
+                Err(_) => page.is_mapped,
+            };
+            if is_mapped {
                 pr_err!(
                     "page {:#x} was mapped a second time while it moved; it stays out of use\n",
                     page.page.phys().0
@@ -107,6 +120,39 @@ impl Retired {
 impl Drop for Retired {
     fn drop(&mut self) {
         self.free();
+    }
+}
+
+/// Marks those pages that an entry maps. It needs no memory.
+fn mark_mapped(pages: &mut [Old]) {
+    sort(pages);
+    aliases::for_each_user_leaf(|first, bytes| {
+        let from = pages.partition_point(|old| old.page.phys() < first);
+        let of_leaf = |old: &&mut Old| old.page.phys().0.wrapping_sub(first.0) < bytes;
+        let rest = pages.get_mut(from..).unwrap_or_default();
+        rest.iter_mut().take_while(of_leaf).for_each(|old| old.is_mapped = true);
+    });
+}
+
+/// By their frames: a comb sort, in place. (The functions of `core` have a panic for keys without
+/// an order, which objtool takes for the end of a function.)
+fn sort(pages: &mut [Old]) {
+    let mut gap = pages.len();
+    let mut sorted = false;
+    while !sorted {
+        gap = (gap.saturating_mul(10) / 13).max(1);
+        sorted = gap == 1;
+        for at in 0..pages.len().saturating_sub(gap) {
+            let Some((before, after)) = pages.split_at_mut_checked(at.saturating_add(gap)) else {
+                return;
+            };
+            if let (Some(one), Some(other)) = (before.get_mut(at), after.first_mut()) {
+                if other.page.phys() < one.page.phys() {
+                    core::mem::swap(one, other);
+                    sorted = false;
+                }
+            }
+        }
     }
 }
 

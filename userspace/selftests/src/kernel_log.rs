@@ -43,7 +43,7 @@ impl KernelLog {
     }
 
     /// Lines since the last call, without their prefix.
-    fn lines(&mut self) -> Vec<String> {
+    pub fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut record = [0; 8192];
         loop {

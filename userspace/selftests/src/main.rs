@@ -66,6 +66,11 @@ const SUITES: &[Suite] = &[
         suites::ntb::main,
     ),
     (
+        "fail-nth",
+        "every call into the kernel that can fail does, once at a time (arguments: parts of the names of ways)",
+        suites::fail_nth::main,
+    ),
+    (
         "formats",
         "an IOMMU that can not do it is refused with the reason (argument: its format)",
         suites::formats::main,

@@ -88,7 +88,7 @@ pub fn load_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn pagemove_file() -> PathBuf {
+pub fn pagemove_file() -> PathBuf {
     std::env::var_os("PAGEMOVE_KO").map_or_else(|| PathBuf::from("/pagemove.ko"), PathBuf::from)
 }
 
@@ -96,6 +96,12 @@ fn pagemove_file() -> PathBuf {
 pub fn load_pagemove() -> Result<()> {
     let parameters = std::env::var("PAGEMOVE_PARAMS").unwrap_or_else(|_| PARAMETERS.to_string());
     load_pagemove_with(&parameters)
+}
+
+/// One attempt with more parameters: the errno if it fails.
+pub fn try_to_load(more: &str) -> Result<Result<(), i32>> {
+    let parameters = std::env::var("PAGEMOVE_PARAMS").unwrap_or_else(|_| PARAMETERS.to_string());
+    insert(&pagemove_file(), &format!("{parameters} {more}"))
 }
 
 pub fn load_pagemove_with(parameters: &str) -> Result<()> {

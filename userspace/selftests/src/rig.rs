@@ -275,6 +275,11 @@ impl Rig {
         self.assigned.map(&self.memory, MAP_PIECE)
     }
 
+    /// The file of its region.
+    pub fn region_file(&self) -> Option<&Control> {
+        self.memory.file()
+    }
+
     /// The number of its region.
     pub fn region(&self) -> Result<u32> {
         self.memory.region_id().context("the memory is no region")

@@ -4,6 +4,7 @@
 pub mod aperture;
 pub mod bad_input;
 pub mod cli;
+pub mod fail_nth;
 pub mod formats;
 pub mod kill9;
 pub mod life;

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 /// Parameters that only the test build may have.
-const TEST_ONLY: [&str; 6] = ["sabotage", "inject", "mark", "stall_step", "stall_us", "stall_for_ms"];
+const TEST_ONLY: [&str; 7] = ["sabotage", "inject", "mark", "stall_step", "stall_us", "stall_for_ms", "fault"];
 
 /// Ways to reach what the kernel does not export.
 const FORBIDDEN: [&str; 3] = ["kallsyms_", "register_kprobe", "register_kretprobe"];
@@ -39,7 +39,15 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
     point("every symbol it uses is exported by the stock kernel".into(), unexported(ship, &info, root)?);
     point("the shipped module can not leave out a step".into(), test_only(&info, false));
     point("no function of the engine can panic".into(), panics(ship)?);
-    let test = ModInfo::read(setup.module(Flavour::Stock, Variant::Test)?)?;
+    let of_ship = symbols(ship)?;
+    let lets_fail = wrapped(&of_ship);
+    point("in the shipped module no call is made to fail".into(), (!lets_fail.is_empty()).then(|| lets_fail.join(", ")));
+    let test = setup.module(Flavour::Stock, Variant::Test)?;
+    let list = setup.place.checkout().join("tests/fail-nth/cannot-fail.txt");
+    let list = fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
+    let unknown = unknown(&symbols(test)?, &list);
+    point("each call of the kernel can be made to fail, or is listed as one that can not".into(), unknown);
+    let test = ModInfo::read(test)?;
     point("the test module can leave out a step, and says so".into(), test_only(&test, true));
     Ok(verdict)
 }
@@ -88,6 +96,41 @@ fn panics(module: &Path) -> Result<Option<String>> {
     Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
 }
 
+/// A symbol's name, and whether it is another's.
+type Symbol = (String, bool);
+
+fn symbols(module: &Path) -> Result<Vec<Symbol>> {
+    let data = fs::read(module)?;
+    let elf = object::File::parse(&*data)?;
+    elf.symbols().map(|symbol| Ok((symbol.name()?.to_string(), symbol.is_undefined()))).collect()
+}
+
+/// Functions whose calls go elsewhere, so that a test can let them fail (src/fault).
+fn wrapped(symbols: &[Symbol]) -> Vec<&str> {
+    symbols.iter().filter_map(|(name, _)| name.strip_prefix("__wrap_")).collect()
+}
+
+/// What the module refers to that is neither wrapped nor on the list, in which `*` ends a prefix.
+fn unknown(symbols: &[Symbol], list: &str) -> Option<String> {
+    let wrapped = wrapped(symbols);
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    let listed: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    let is_listed = |name: &str| {
+        listed.iter().any(|entry| match entry.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *entry,
+        })
+    };
+    let undefined = symbols.iter().filter(|(name, undefined)| *undefined && !name.is_empty());
+    let names = undefined.map(|(name, _)| name.as_str());
+    let unknown: Vec<&str> = names.filter(|name| !wrapped.contains(name) && !is_listed(name)).collect();
+    match (unknown.is_empty(), wrapped.is_empty()) {
+        (true, false) => None,
+        (_, true) => Some("nothing is wrapped".into()),
+        (false, _) => Some(unknown.join(", ")),
+    }
+}
+
 fn test_only(info: &ModInfo, wanted: bool) -> Option<String> {
     let names: Vec<&str> = info.all("parmtype").filter_map(|entry| entry.split(':').next()).collect();
     let wrong = TEST_ONLY.iter().filter(|name| names.contains(name) != wanted);
@@ -99,6 +142,16 @@ fn test_only(info: &ModInfo, wanted: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_nobody_has_thought_of_is_named() {
+        let symbols = [("__wrap_a", false), ("a", true), ("b_1", true), ("c", true), ("d", false)];
+        let symbols = symbols.map(|(name, undefined)| (name.to_string(), undefined));
+        assert_eq!(unknown(&symbols, "# why\nb_* c"), None);
+        assert_eq!(unknown(&symbols, "# c\nb_*"), Some("c".into()));
+        assert_eq!(unknown(&symbols[1..], "b_* c a"), Some("nothing is wrapped".into()));
+        assert_eq!(wrapped(&symbols), ["a"]);
+    }
 
     #[test]
     fn exports_are_read_with_their_namespace() {

@@ -2,7 +2,7 @@
 //! pagemove_ntb on a stand-in for an NTB: `bridge.rs`.
 
 mod arenas;
-mod bridge;
+pub(crate) mod bridge;
 mod dark;
 mod link;
 mod moves;

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Calls that ask, and verdicts.
+
+use pagemove_uapi::{Error, Verdict, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS, PAGE_SIZE};
+
+use super::files::{drop_made, nothing, unprepared};
+use super::offers::filled;
+use super::sweep::Path;
+use super::world::World;
+
+const ASKING: &[i32] = &[libc::EFAULT];
+
+pub fn paths() -> Vec<Path<World>> {
+    let path = |name, errnos, go| Path {
+        name,
+        errnos,
+        prepare: unprepared,
+        go,
+        exact: true,
+        settle: nothing,
+        again: true,
+        only: "",
+    };
+    vec![
+        path("INFO", ASKING, |world| quietly(world.control().info())),
+        path("STATS", ASKING, |world| quietly(world.control().stats())),
+        path("REGION_LIST", ASKING, |world| quietly(world.control().region_list())),
+        Path { prepare: filled, settle: drop_made, ..path("REGION_QUERY", ASKING, query) },
+        path("DEVICE_LIST", ASKING, |world| quietly(world.control().device_list())),
+        path("SESSION_LIST", ASKING, |world| quietly(world.control().session_list())),
+        path("VERDICT_LIST", ASKING, |world| quietly(world.control().verdict_list())),
+        path("APERTURE_LIST", ASKING, |world| quietly(world.control().aperture_list())),
+        path("WINDOW_LIST", ASKING, |world| quietly(world.control().window_list())),
+        Path {
+            again: false,
+            ..path("VERDICT_SET, a new one", &[libc::EFAULT, libc::ENOMEM, libc::EPERM], verdict)
+        },
+        path("VERDICT_SET, the same again", &[libc::EFAULT, libc::EPERM], verdict),
+    ]
+}
+
+pub fn quietly<T>(result: Result<T, Error>) -> Result<(), i32> {
+    result.map(drop).map_err(|error| error.errno)
+}
+
+fn query(world: &mut World) -> Result<(), i32> {
+    let id = world.made.region.as_ref().ok_or(libc::EIO)?.id;
+    quietly(world.control().region_details(id, 0, 2 * PAGE_SIZE as u64))
+}
+
+/// On an IOMMU that is not there.
+fn verdict(world: &mut World) -> Result<(), i32> {
+    let here = pagemove_uapi::machine::Machine::here().map_err(|_| libc::EIO)?;
+    let mut iommu = [0; 16];
+    iommu[..5].copy_from_slice(b"dmar9");
+    quietly(world.control().verdict_set(&Verdict {
+        iommu,
+        format: FORMAT_VTDSS,
+        cpu: here.cpu,
+        microcode: here.microcode,
+        engines: 0,
+        findings: FINDING_AD_SET | FINDING_VALID_CHANGE,
+        reserved: 0,
+    }))
+}

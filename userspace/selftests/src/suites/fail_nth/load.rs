@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Loading the module: it is loaded and works, or it is not there at all.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_uapi::{errno, Control};
+
+use super::fault::{self, Fired};
+use super::sweep::{self, Table};
+use crate::kernel_log::KernelLog;
+use crate::module;
+
+/// More than loading has.
+const MOST: u64 = 100;
+const SAID: &str = "fault at load: ";
+
+/// Says how many calls have failed. Nobody may use the module.
+pub fn sweep(table: &mut Table) -> Result<u64> {
+    for n in 1..=MOST {
+        unload()?;
+        let mut log = KernelLog::from_now()?;
+        let loaded = module::try_to_load(&format!("fault={n}"))?;
+        let fired = match loaded {
+            Ok(()) => fault::read()?.fired,
+            Err(_) => Some(fired_in(&log.lines()).context("it failed, and no call had failed")?),
+        };
+        let Some(fired) = fired else {
+            ensure!(loaded.is_ok(), "call {n} is past the end, and yet it was not loaded");
+            fault::disarm()?;
+            return Ok(n - 1);
+        };
+        table.add("insmod", &fired);
+        judge(loaded, &fired).with_context(|| format!("call {n} failed ({})", fired.describe()))?;
+    }
+    anyhow::bail!("more than {MOST} calls")
+}
+
+fn judge(loaded: Result<(), i32>, fired: &Fired) -> Result<()> {
+    match loaded {
+        Ok(()) => {
+            ensure!(sweep::may_be_overcome(fired), "the failure was not told");
+            fault::disarm()?;
+        }
+        Err(number) => {
+            ensure!(number == libc::ENOMEM, "insmod says {}", errno::name(number));
+            ensure!(!module::is_loaded(module::PAGEMOVE), "it is loaded all the same");
+            module::load_pagemove().context("loaded once more")?;
+        }
+    }
+    ensure!(Control::open()?.info()?.test_build == 1, "it is loaded, and does not answer");
+    Ok(())
+}
+
+fn unload() -> Result<()> {
+    if module::is_loaded(module::PAGEMOVE) {
+        module::unload_pagemove(Duration::from_secs(20))?;
+    }
+    Ok(())
+}
+
+/// The last that the log tells of.
+fn fired_in(lines: &[String]) -> Option<Fired> {
+    let said = lines.iter().rev().find_map(|line| Some(line.split_once(SAID)?.1))?;
+    let (call, frame) = said.split_once(" < ")?;
+    let frame = frame.split('/').next().unwrap_or(frame);
+    Some(Fired { call: call.to_string(), frames: vec![frame.to_string()] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_which_call_it_was() {
+        let lines = ["x".to_string(), "[1.0] pagemove: fault at load: misc_register < f+0x12/0x30 [pagemove]".to_string()];
+        let fired = fired_in(&lines).unwrap();
+        assert_eq!((fired.call.as_str(), fired.frames[0].as_str()), ("misc_register", "f+0x12"));
+        assert_eq!(fired_in(&lines[..1]), None);
+    }
+}
