@@ -139,6 +139,7 @@ impl Rig {
             length: PAGE_SIZE,
             store: 0,
         })?;
+        self.dma.ring();
         let end = Instant::now() + Duration::from_secs(self.dma.limits().timeout_s);
         while Instant::now() < end {
             match self.dma.poll()? {
@@ -160,7 +161,9 @@ impl Rig {
             iova: bench::IOVA + (page * PAGE_SIZE) as u64,
             length: PAGE_SIZE,
             store: 0,
-        })
+        })?;
+        self.dma.ring();
+        Ok(())
     }
 
     /// Resets the device through VFIO.
