@@ -187,7 +187,9 @@ mod tests {
     fn only_what_is_listed_may_be_overcome() {
         assert!(may_be_overcome(&fired("stop_machine", "f+0x1")));
         assert!(may_be_overcome(&fired("krealloc", "verdict::load+0x1")));
-        assert!(!may_be_overcome(&fired("krealloc", "mover::run+0x1")));
+        assert!(!may_be_overcome(&fired("krealloc", "offers::offer+0x1")));
+        assert!(may_be_overcome(&fired("vfio_pin_pages", "mover::run+0x1")));
+        assert!(!may_be_overcome(&fired("vfio_pin_pages", "used::run+0x1")));
         assert!(!may_be_overcome(&fired("copy", "verdict::load+0x1")));
     }
 
