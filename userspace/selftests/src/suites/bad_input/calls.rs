@@ -102,7 +102,10 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
             uapi::VERDICT_SET_SIZE_V0,
         ),
         Call::new("move", uapi::IOC_MOVE, moving, uapi::MOVE_SIZE_V0),
-        Call::zeroes("stats", uapi::IOC_STATS, uapi::STATS_SIZE_V0),
+        Call {
+            v0: uapi::STATS_SIZE_V0,
+            ..Call::zeroes("stats", uapi::IOC_STATS, size_of::<uapi::Stats>())
+        },
     ]);
     templates
 }
