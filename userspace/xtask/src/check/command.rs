@@ -89,9 +89,7 @@ pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
         bail!("there is no {name}: `make check-list` lists them");
     }
     for test in named {
-        let runs = [Run::new(test, None)];
-        prepare(&setup, &runs);
-        let finished = runner::run(&setup, test, runs[0].kernel, true);
+        let finished = run_live(&setup, test);
         if finished.verdict.failed() {
             print!("{}", print::finished(&finished));
             good = false;
@@ -102,15 +100,20 @@ pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
     Ok(exit(good))
 }
 
+/// Run a test with its output shown as it comes, on the kernel that it needs.
+fn run_live<'a>(setup: &Setup, test: &'a Test) -> Finished<'a> {
+    let run = Run::new(test, None);
+    prepare(setup, &[run]);
+    runner::run(setup, test, run.kernel, true)
+}
+
 /// All of the storm's tests, one after the other, with their display; then the sums.
 pub fn storm(place: &Place) -> Result<ExitCode> {
     let suite = suite(place)?;
     let setup = Setup::new(place)?;
     let mut sums = Sums::default();
     for test in suite.select(&[Group::Storm], None)? {
-        let runs = [Run::new(test, None)];
-        prepare(&setup, &runs);
-        let finished = runner::run(&setup, test, runs[0].kernel, true);
+        let finished = run_live(&setup, test);
         let output = finished.texts.iter().find(|(title, _)| *title == "output").map(|(_, text)| text.as_str());
         sums.add(!finished.verdict.failed(), output.and_then(Figures::find));
         if finished.verdict.failed() {
