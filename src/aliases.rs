@@ -118,6 +118,7 @@ pub(crate) fn for_each_user_leaf(mut f: impl FnMut(PhysAddr, u64)) {
 }
 
 /// The page that `iova` maps, if any. A hint: nothing holds it.
+#[inline(never)]
 pub(crate) fn glance(device: &Device, iova: Iova) -> Option<PhysAddr> {
     let span = PageSpan::new(iova, PAGE_SIZE)?;
     let mut found = None;

@@ -431,13 +431,22 @@ unsafe extern "C" fn pagemove_aperture_probed(
     }
 }
 
+/// One for each page.
+fn zeroes<T: Default>(count: usize) -> Result<KVVec<T>> {
+    let mut zeroes = KVVec::with_capacity(count, GFP_KERNEL)?;
+    for _ in 0..count {
+        zeroes.push_within_capacity(T::default())?;
+    }
+    Ok(zeroes)
+}
+
 fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
     let count = (setup.length >> PAGE_SHIFT) as usize;
     let slots = Slots {
-        tags: KVVec::from_elem(0, count, GFP_KERNEL)?,
-        homes: KVVec::from_elem(0, count, GFP_KERNEL)?,
-        downs: KVVec::from_elem(0, count, GFP_KERNEL)?,
-        lasts: KVVec::from_elem(0, count, GFP_KERNEL)?,
+        tags: zeroes(count)?,
+        homes: zeroes(count)?,
+        downs: zeroes(count)?,
+        lasts: zeroes(count)?,
         taken: 0,
         ending: false,
     };
@@ -471,7 +480,7 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
         GFP_KERNEL,
     )?;
     list.next_id = next_id;
-    list.apertures.push(aperture.clone(), GFP_KERNEL)?;
+    list.apertures.push_within_capacity(aperture.clone())?;
     pr_info!("aperture {}: {} KiB at {:#x}\n", id, setup.length >> 10, setup.first);
     Ok(aperture)
 }

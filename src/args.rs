@@ -4,7 +4,7 @@
 use crate::params::{self, Bug};
 use crate::abi;
 use kernel::prelude::*;
-use kernel::uaccess::{UserPtr, UserSlice};
+use kernel::uaccess::{UserPtr, UserSlice, UserSliceReader};
 
 /// A structure of the ABI whose first member is its size.
 ///
@@ -64,27 +64,40 @@ fn bytes_of_mut<T: Args>(value: &mut T) -> &mut [u8] {
 
 /// Reads a structure. Also tells how many bytes the caller's has.
 pub(crate) fn read<T: Args>(address: usize) -> Result<(T, usize)> {
-    let pointer = UserPtr::from_addr(address);
-    let size = UserSlice::new(pointer, 4).reader().read::<u32>()? as usize;
-    if size < T::V0 {
-        return Err(EINVAL);
-    }
-    if size > LONGEST {
-        return Err(E2BIG);
-    }
+    let size = size_at(address, T::V0)?;
     // SAFETY: `Args` takes any bytes.
     let mut value: T = unsafe { core::mem::zeroed() };
-    let mut reader = UserSlice::new(pointer, size).reader();
+    let mut reader = UserSlice::new(UserPtr::from_addr(address), size).reader();
     let known = size.min(size_of::<T>());
     let bytes = bytes_of_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
     params::may_copy()?;
     reader.read_slice(bytes)?;
+    is_nothing(&mut reader)?;
+    Ok((value, size))
+}
+
+// These two are the same for all structures, and not repeated for each.
+
+/// The first member of a structure whose first version has `least` bytes.
+#[inline(never)]
+fn size_at(address: usize, least: usize) -> Result<usize> {
+    let size = UserSlice::new(UserPtr::from_addr(address), 4).reader().read::<u32>()? as usize;
+    match size {
+        _ if size < least => Err(EINVAL),
+        _ if size > LONGEST => Err(E2BIG),
+        _ => Ok(size),
+    }
+}
+
+/// What the caller has and this module does not know has to be zero.
+#[inline(never)]
+fn is_nothing(reader: &mut UserSliceReader) -> Result {
     while !reader.is_empty() {
         if reader.read::<u8>()? != 0 {
             return Err(E2BIG);
         }
     }
-    Ok((value, size))
+    Ok(())
 }
 
 /// Writes a structure back, as much of it as the caller knows.
@@ -99,6 +112,7 @@ pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
 
 /// Writes where nothing is to be written, but only over a guard of the fuzzer's: its other
 /// processes have to live to tell.
+#[inline(never)]
 fn overrun(address: usize) {
     const GUARD: u32 = 0xa5a5_a5a5;
     let there = UserSlice::new(UserPtr::from_addr(address), 4).reader().read::<u32>();

@@ -362,6 +362,7 @@ impl Device {
 }
 
 impl State {
+    #[inline(never)]
     fn leave_alone(&mut self, span: PageSpan) {
         let now = ffi::now();
         let until = now.saturating_add(LEFT_ALONE_NS);

@@ -33,13 +33,17 @@ impl FrameSet {
         Ok(set)
     }
 
+    #[inline(never)]
+    fn repeat(&mut self, position: usize) -> Result {
+        Ok(self.repeated.push(position, GFP_KERNEL)?)
+    }
+
     fn insert(&mut self, frame: u64) -> Result {
         let position = self.slot_for(frame).ok_or(ENOMEM)?;
         let slot = self.slots.get_mut(position).ok_or(ENOMEM)?;
-        if *slot == frame {
-            self.repeated.push(position, GFP_KERNEL)?;
+        if core::mem::replace(slot, frame) == frame {
+            self.repeat(position)?;
         }
-        *slot = frame;
         Ok(())
     }
 

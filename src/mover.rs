@@ -202,7 +202,7 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
             continue;
         }
         if matches!(end, Err(r) if r.is_of_page()) && scratch.results.is_empty() {
-            scratch.results.push(REFUSED, GFP_KERNEL).map_err(no_memory)?;
+            refused(&mut scratch.results)?;
         }
         report(request, tally, &scratch.results).map_err(|_| Refusal::BadPointer)?;
         end?;
@@ -217,6 +217,12 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
         let attempts = scratch.results.iter().map(|r| u64::from(r.attempts)).sum();
         sizer.learn(attempts, tally.aborts.total().saturating_sub(before));
     }
+}
+
+/// The result of a page that was not even tried.
+#[inline(never)]
+fn refused(results: &mut KVec<abi::PageResult>) -> Result<(), Refusal> {
+    results.push(REFUSED, GFP_KERNEL).map_err(no_memory)
 }
 
 fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal> {
@@ -251,6 +257,7 @@ fn explain(request: &Request, span: PageSpan, refusal: Refusal) -> Refusal {
     }
 }
 
+#[inline(never)]
 fn check_time(request: &Request) -> Result<(), Refusal> {
     // SAFETY: no batch is under way, so that nobody waits for this thread, and it holds no lock.
     unsafe { ffi::pagemove_pause() };

@@ -28,6 +28,7 @@ pub(crate) unsafe fn init() {
 }
 
 /// Takes a page, keeps all that were taken, or gives all back.
+#[inline(never)]
 pub(crate) fn command(argument: usize) -> Result {
     let mut offers = OFFERS.lock();
     match argument & 0xff {

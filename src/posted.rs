@@ -35,6 +35,7 @@ pub(crate) unsafe fn init() {
 }
 
 /// Copies a page, if that shall be delayed: its sum and its last word, or none.
+#[inline(never)]
 pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(Checksum, u64)> {
     if !params::delays_stores() || page::is_memory(to) {
         return None;
@@ -46,7 +47,7 @@ pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(C
         // SAFETY: a whole page of ours, as in `copy_page`.
         let word = unsafe { source.add(n).read_volatile() };
         sum = sum.add(word);
-        copy.push(word, GFP_KERNEL).ok()?;
+        copy.push_within_capacity(word).ok()?;
         last = word;
     }
     let now = ffi::now();

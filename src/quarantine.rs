@@ -24,6 +24,7 @@ pub(crate) fn contains(iommu: &[u8]) -> bool {
     DISABLED.lock().iter().any(|name| name.as_bytes() == iommu)
 }
 
+#[inline(never)]
 pub(crate) fn add(iommu: IommuName) {
     let mut disabled = DISABLED.lock();
     if disabled.iter().any(|name| *name == iommu) {

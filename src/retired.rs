@@ -12,6 +12,7 @@ use crate::{aliases, aperture};
 use crate::frames::{frame_of, FrameSet};
 use crate::page::{OwnedPage, Tag};
 use engine::PhysAddr;
+use kernel::alloc::kvec::PushError;
 use kernel::prelude::*;
 
 /// How many to keep before searching: 64 MiB.
@@ -48,8 +49,7 @@ impl Retired {
         }
     }
 
-    /// Takes a page. One for which there is no memory to remember it is kept out of
-    /// use for good.
+    /// Takes a page. One for which no room was made is kept out of use for good.
     pub(crate) fn add(&mut self, page: Backing) {
         self.put(Old {
             page,
@@ -73,12 +73,10 @@ impl Retired {
     }
 
     fn put(&mut self, page: Old) {
-        if self.pages.reserve(1, GFP_KERNEL).is_err() {
-            pr_err!("no memory to remember a page to free; it is lost\n");
+        if let Err(PushError(page)) = self.pages.push_within_capacity(page) {
+            pr_err!("no room to remember a page to free; it is lost\n");
             core::mem::forget(page);
-            return;
         }
-        let _ = self.pages.push_within_capacity(page);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -124,6 +122,7 @@ impl Drop for Retired {
 }
 
 /// Marks those pages that an entry maps. It needs no memory.
+#[inline(never)]
 fn mark_mapped(pages: &mut [Old]) {
     sort(pages);
     aliases::for_each_user_leaf(|first, bytes| {
@@ -167,7 +166,7 @@ impl Mapped {
     fn find(pages: &[Old]) -> Result<Self> {
         let mut frames = KVVec::with_capacity(pages.len(), GFP_KERNEL)?;
         for page in pages {
-            frames.push(frame_of(page.page.phys()), GFP_KERNEL)?;
+            frames.push_within_capacity(frame_of(page.page.phys()))?;
         }
         let frames = FrameSet::new(&frames)?;
         let mut mapped = KVVec::from_elem(false, frames.len(), GFP_KERNEL)?;

@@ -68,7 +68,7 @@ fn look(
         match look_at_page(&hold, iova, clear) {
             Ok(used) => {
                 cleared |= used & abi::USED_ACCESSED != 0;
-                found.push(used as u8, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+                found.push_within_capacity(used as u8).map_err(|_| Refusal::NoMemory)?;
             }
             Err(refusal) => {
                 end = Err(refusal);

@@ -495,7 +495,7 @@ fn add(setup: &ffi::WindowSetup) -> Result<Arc<Window>> {
         GFP_KERNEL,
     )?;
     list.next_id = next_id;
-    list.windows.push(window.clone(), GFP_KERNEL)?;
+    list.windows.push_within_capacity(window.clone())?;
     Ok(window)
 }
 

@@ -176,13 +176,14 @@ impl Region {
                 CondVarTimeoutResult::Signal { .. } => return Err(Refusal::Signal),
             }
         }
-        let mut pages = KVVec::new();
+        let count = inner.wants.len();
+        let mut pages = KVVec::with_capacity(count, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
         for want in inner.wants.iter() {
             let want = abi::Want {
                 offset: want.index << PAGE_SHIFT,
                 since_ns: want.since,
             };
-            pages.push(want, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+            pages.push_within_capacity(want).map_err(|_| Refusal::NoMemory)?;
         }
         Ok(Wants {
             ever: inner.wants_ever,
