@@ -49,17 +49,14 @@ pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
         print!("{}", print::list(&suite));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut groups = vec![Group::Check, Group::Sabotage];
+    let mut groups = vec![Group::Check, if arguments.kernel.is_some() { Group::Debug } else { Group::Sabotage }];
     if arguments.deep {
         groups.push(Group::Deep);
     }
-    if arguments.kernel.is_some() {
-        groups.push(Group::Debug);
-    }
     let mut tests = suite.select(&groups, arguments.pattern.as_deref())?;
     if let Some(kernel) = arguments.kernel {
-        let all = arguments.pattern.is_some() || kernel != Flavour::Kcsan;
-        tests.retain(|test| test.vm.as_ref().is_some_and(|guest| all || guest.kcsan));
+        let named = arguments.pattern.is_some();
+        tests.retain(|test| test.vm.as_ref().is_some_and(|guest| named || guest.is_for(kernel)));
     }
     let finished = run(place, &tests, arguments.kernel, arguments.jobs)?;
     let mut totals = Totals::default();

@@ -145,6 +145,16 @@ impl Guest {
         }
     }
 
+    /// Whether it belongs to all tests of the kernel `flavour`. A twin in which a step of pagemove's
+    /// is left out is red on each kernel; on one that looks for mistakes it would only take time.
+    pub fn is_for(&self, flavour: Flavour) -> bool {
+        match flavour {
+            Flavour::Stock => true,
+            Flavour::Kasan => self.red.is_none() || self.kernel == Some(flavour),
+            Flavour::Kcsan => self.kcsan,
+        }
+    }
+
     /// Whether it runs one of our programs; a script makes do with busybox.
     pub fn needs_programs(&self) -> bool {
         self.scripts.is_empty()

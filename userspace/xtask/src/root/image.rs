@@ -38,7 +38,7 @@ impl Flavour {
             // With five levels of page tables KASAN asks a CPU feature where its shadow is, and
             // identify_cpu() clears the features for a moment: an interrupt that comes then is
             // reported as a wild access (seen on 7.2.12 under TCG).
-            Flavour::Kasan | Flavour::Kcsan => &["no5lvl"],
+            Flavour::Kasan | Flavour::Kcsan => &["no5lvl", "tsc=reliable"],
         }
     }
 
