@@ -67,7 +67,7 @@ const SUITES: &[Suite] = &[
     ),
     (
         "fail-nth",
-        "every call into the kernel that can fail does, once at a time (arguments: parts of the names of ways)",
+        "every call into the kernel that can fail does, once at a time (arguments: --kernel: in the kernel itself, below them; parts of the names of ways)",
         suites::fail_nth::main,
     ),
     (

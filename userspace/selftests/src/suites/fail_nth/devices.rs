@@ -33,7 +33,7 @@ pub fn paths() -> Vec<Path<World>> {
 }
 
 /// Binds a function with the errno that the driver's probe gives.
-fn bind(address: PciAddress, driver: &str) -> Result<(), i32> {
+pub fn bind(address: PciAddress, driver: &str) -> Result<(), i32> {
     pci::unbind(address).map_err(|_| libc::EEXIST)?;
     let of = |file: &str| format!("/sys/bus/pci/devices/{address}/{file}");
     fs::write(of("driver_override"), driver).map_err(|error| errno_of(&error))?;
@@ -81,9 +81,17 @@ fn window() -> Result<PciAddress> {
 }
 
 fn bind_aperture(_: &mut World) -> Result<(), i32> {
-    bind(window().map_err(|_| libc::EEXIST)?, APERTURE)
+    bind_window()
 }
 
 fn unbind_aperture(_: &mut World, _: &Result<(), i32>, _: Option<&Fired>) -> Result<()> {
+    unbind_window()
+}
+
+pub fn bind_window() -> Result<(), i32> {
+    bind(window().map_err(|_| libc::EEXIST)?, APERTURE)
+}
+
+pub fn unbind_window() -> Result<()> {
     pci::unbind(window()?)
 }

@@ -40,6 +40,11 @@ pub fn arm(n: u64, only: &str) -> Result<()> {
     fs::write(PARAMETER, format!("{n} ours {only}")).context(PARAMETER)
 }
 
+/// Lets the `n`-th call from now on fail, whoever makes it.
+pub fn arm_all(n: u64, only: &str) -> Result<()> {
+    fs::write(PARAMETER, format!("{n} all {only}")).context(PARAMETER)
+}
+
 /// No call fails any more.
 pub fn disarm() -> Result<()> {
     arm(0, "")
@@ -74,6 +79,9 @@ impl Report {
 }
 
 impl Fired {
+    /// The kernel's own fault injection does not say what it was.
+    pub const IN_THE_KERNEL: &str = "something in the kernel";
+
     /// Whether a function of pagemove's whose name has this in it was on the way.
     pub fn is_in(&self, function: &str) -> bool {
         self.frames.iter().any(|frame| demangled(frame).contains(function))

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Calls that ask, and verdicts.
 
-use pagemove_uapi::{Error, Verdict, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS, PAGE_SIZE};
+use pagemove_uapi::{
+    Error, Info, Verdict, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS, INFO_SIZE_V0, IOC_INFO, PAGE_SIZE,
+};
 
 use super::files::{drop_made, nothing, unprepared};
 use super::offers::filled;
 use super::sweep::Path;
 use super::world::World;
+use crate::call::Call;
 
 const ASKING: &[i32] = &[libc::EFAULT];
 
@@ -23,6 +26,7 @@ pub fn paths() -> Vec<Path<World>> {
     };
     vec![
         path("INFO", ASKING, |world| quietly(world.control().info())),
+        path("INFO, of a newer caller", ASKING, newer_info),
         path("STATS", ASKING, |world| quietly(world.control().stats())),
         path("REGION_LIST", ASKING, |world| quietly(world.control().region_list())),
         Path { prepare: filled, settle: drop_made, ..path("REGION_QUERY", ASKING, query) },
@@ -41,6 +45,36 @@ pub fn paths() -> Vec<Path<World>> {
 
 pub fn quietly<T>(result: Result<T, Error>) -> Result<(), i32> {
     result.map(drop).map_err(|error| error.errno)
+}
+
+/// The same lists with a device open and pages moved: there is something to write.
+pub fn of_something() -> Vec<Path<World>> {
+    let path = |name, go| Path {
+        name,
+        errnos: ASKING,
+        prepare: unprepared,
+        go,
+        exact: true,
+        settle: nothing,
+        again: true,
+        only: "",
+    };
+    vec![
+        path("REGION_LIST of something", |world| quietly(world.control().region_list())),
+        path("DEVICE_LIST of something", |world| quietly(world.control().device_list())),
+        path("SESSION_LIST of something", |world| quietly(world.control().session_list())),
+        path("VERDICT_LIST of something", |world| quietly(world.control().verdict_list())),
+        Path {
+            prepare: super::windows::show_one,
+            ..path("APERTURE_LIST of something", |world| quietly(world.control().aperture_list()))
+        },
+    ]
+}
+
+/// INFO by a program that knows more members than the module.
+fn newer_info(world: &mut World) -> Result<(), i32> {
+    let call = Call::new("info", IOC_INFO, Info::default(), INFO_SIZE_V0);
+    call.with_tail(&[0; 64]).issue(world.control())
 }
 
 fn query(world: &mut World) -> Result<(), i32> {

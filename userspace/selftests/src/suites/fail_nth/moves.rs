@@ -3,9 +3,9 @@
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    ExperimentRequest, MoveReport, MoveRequest, PageResult, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM,
+    ExperimentRequest, Move, MoveReport, MoveRequest, PageResult, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM,
     EXPERIMENT_CLEAR, EXPERIMENT_RACE, EXPERIMENT_SET, EXPERIMENT_USED, EXPERIMENT_WATCH, PAGE_MOVED, PAGE_SIZE,
-    PLACE_APERTURE,
+    PLACE_APERTURE, IOC_MOVE, MOVE_SIZE_V0, PAGE_RESULT_SIZE_V0,
 };
 
 use super::fault::Fired;
@@ -14,6 +14,7 @@ use super::lists::quietly;
 use super::sweep::Path;
 use super::world::{World, PAGES};
 use crate::bench;
+use crate::call::Call;
 use crate::rig::Rig;
 
 /// What the header lists, but for what no failed call can mean.
@@ -23,6 +24,12 @@ const MOVING: &[i32] = &[
 ];
 
 pub fn paths() -> Vec<Path<World>> {
+    let mut paths = moving();
+    paths.extend(super::lists::of_something());
+    paths
+}
+
+fn moving() -> Vec<Path<World>> {
     let path = |name, go| Path {
         name,
         errnos: MOVING,
@@ -36,6 +43,7 @@ pub fn paths() -> Vec<Path<World>> {
     let other = |name, go| Path { prepare: unprepared, exact: true, settle: nothing, ..path(name, go) };
     vec![
         path("MOVE one page by adbit", |world| there(world, 1, ENGINE_ADBIT, (None, None))),
+        Path { only: "copy", ..path("MOVE by an older program", older) },
         path("MOVE a batch by adbit", |world| there(world, PAGES, ENGINE_ADBIT, (None, None))),
         path("MOVE named pages", named),
         // What fails is no memory and no thread: anything else might be overcome, and the session be there.
@@ -112,6 +120,25 @@ fn there(world: &mut World, pages: usize, engine: u32, cpus: (Option<u32>, Optio
     }
     let (report, results) = rig.move_pages(&request);
     finish(world, report, results, pages)
+}
+
+/// It knows the first version of the results.
+fn older(world: &mut World) -> Result<(), i32> {
+    let rig = world.rig.as_ref().ok_or(libc::EIO)?;
+    let mut results = vec![0u8; PAGES * PAGE_RESULT_SIZE_V0];
+    let argument = Move {
+        segment: rig.device.segment,
+        bus: rig.device.bus,
+        devfn: rig.device.devfn,
+        engine: ENGINE_ADBIT,
+        iova: bench::IOVA,
+        length: (PAGES * PAGE_SIZE) as u64,
+        node: rig.nodes.there,
+        retries: 2000,
+        results: results.as_mut_ptr() as u64,
+        ..Default::default()
+    };
+    Call::new("move", IOC_MOVE, argument, MOVE_SIZE_V0).issue(&rig.control)
 }
 
 fn named(world: &mut World) -> Result<(), i32> {

@@ -15,6 +15,7 @@ use crate::region::Region;
 
 const PAGES: usize = 3;
 const LENGTH: u64 = (PAGES * PAGE_SIZE) as u64;
+const MANY: usize = 520;
 const OFFERING: &[i32] = &[libc::EPERM, libc::EFAULT, libc::ENOMEM, libc::EINTR];
 
 pub fn paths() -> Vec<Path<World>> {
@@ -31,7 +32,10 @@ pub fn paths() -> Vec<Path<World>> {
     vec![
         path("OFFER pages that are there", filled, |world| offer(world, false, 0)),
         path("OFFER pages that are made", empty, |world| offer(world, false, OFFER_AWAIT)),
+        path("OFFER pages that are made anywhere", empty_anywhere, |world| offer(world, false, OFFER_AWAIT)),
         path("OFFER pages in a window", empty_and_window, |world| offer(world, true, 0)),
+        // Once in so many pages it looks for a signal.
+        Path { only: "signal", ..path("OFFER many pages", many, |world| offer(world, false, OFFER_AWAIT)) },
         path("ARRIVE", awaited, |world| quietly(region(world)?.control.arrive(region(world)?.id, 0, LENGTH))),
         path("RETRACT", awaited, |world| quietly(region(world)?.control.retract(region(world)?.id, 0, LENGTH))),
         path("WANTED", wanted_one, |world| quietly(region(world)?.control.wanted(region(world)?.id, 0, 0))),
@@ -48,6 +52,17 @@ fn region(world: &World) -> Result<&Region, i32> {
 
 fn empty(world: &mut World) -> Result<()> {
     world.made.region = Some(Region::on_node(PAGES, 0)?);
+    Ok(())
+}
+
+fn many(world: &mut World) -> Result<()> {
+    world.made.region = Some(Region::on_node(MANY, 0)?);
+    Ok(())
+}
+
+/// A region without a node of its own.
+fn empty_anywhere(world: &mut World) -> Result<()> {
+    world.made.region = Some(Region::on_node(PAGES, -1)?);
     Ok(())
 }
 
@@ -87,7 +102,7 @@ fn wanted_one(world: &mut World) -> Result<()> {
 fn offer(world: &mut World, window: bool, flags: u32) -> Result<(), i32> {
     let number = if window { world.made.number + 1 } else { 0 };
     let region = region(world)?;
-    let report = region.control.offer(region.id, number, flags, 0, LENGTH);
+    let report = region.control.offer(region.id, number, flags, 0, region.map.length() as u64);
     match report.error {
         None => Ok(()),
         Some(error) => Err(error.errno),
@@ -130,7 +145,7 @@ fn wait(world: &mut World) -> Result<(), i32> {
 /// Every offer ends, and with it all waiting.
 fn retract_all(world: &mut World, done: &Result<(), i32>, fired: Option<&Fired>) -> Result<()> {
     if let Ok(region) = region(world) {
-        region.control.retract(region.id, 0, LENGTH)?;
+        region.control.retract(region.id, 0, region.map.length() as u64)?;
         let end = std::time::Instant::now() + Duration::from_secs(5);
         while !region.control.wanted(region.id, 0, 0)?.pages.is_empty() {
             ensure!(std::time::Instant::now() < end, "pages are wanted for ever");

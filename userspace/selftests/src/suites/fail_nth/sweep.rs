@@ -9,6 +9,7 @@ use pagemove_uapi::{errno, Control};
 
 use super::fault::{self, Fired};
 use super::snapshot::Snapshot;
+use super::source::Source;
 
 /// More than any path has.
 const MOST: u64 = 5000;
@@ -29,6 +30,7 @@ const OVERCOME: &[(&str, &str)] = &[
     // No verdicts, and the log says so.
     ("kernel_read_file_from_path", ""),
     ("krealloc", "verdict::"),
+    ("krealloc", "InPlaceModule"),
     // "There is none": a device without a domain or a group, a CPU that is not online and not
     // chosen, a link that is down.
     ("iommu_get_domain_for_dev", ""),
@@ -44,13 +46,18 @@ const OVERCOME: &[(&str, &str)] = &[
     // A batch that finds no memory is tried again page by page; the search for entries that still map
     // what was moved away from does without.
     ("krealloc", "mover::run"),
+    ("kvrealloc", "mover::run"),
+    ("alloc_pages_node", "mover::run"),
     ("vfio_pin_pages", "mover::run"),
     ("kvrealloc", "Retired>::free"),
     // It ends a pause between two attempts.
     ("signal_pending", "Batch>::run"),
     // pagemove's threads get no signals.
     ("signal_pending", "EditorSide"),
+    ("signal_pending", "HelperSide"),
     ("signal_pending", "Pair"),
+    // The kernel itself tries again, or does without, in many places.
+    (Fired::IN_THE_KERNEL, ""),
 ];
 
 /// A way into the module.
@@ -104,7 +111,13 @@ impl Table {
 }
 
 /// Sweeps a path. Says how many calls have failed, one at a time.
-pub fn sweep<W>(world: &mut W, path: &Path<W>, control: fn(&W) -> &Control, table: &mut Table) -> Result<u64> {
+pub fn sweep<W>(
+    world: &mut W,
+    path: &Path<W>,
+    source: &Source,
+    control: fn(&W) -> &Control,
+    table: &mut Table,
+) -> Result<u64> {
     if path.again {
         // What is made once, and kept, is there then.
         for _ in 0..2 {
@@ -118,11 +131,9 @@ pub fn sweep<W>(world: &mut W, path: &Path<W>, control: fn(&W) -> &Control, tabl
         let before = Snapshot::take_quietly(control(world))?;
         (path.prepare)(world)?;
         let prepared = Snapshot::take(control(world))?;
-        fault::arm(n, path.only)?;
+        source.arm(n, path.only)?;
         let done = (path.go)(world);
-        let report = fault::read()?;
-        fault::disarm()?;
-        let Some(fired) = report.fired else {
+        let Some(fired) = source.fired()? else {
             ensure!(done.is_ok(), "call {n} is past the end, and yet: {}", name_of(&done));
             (path.settle)(world, &done, None)?;
             if path.again {

@@ -14,7 +14,7 @@ use crate::rig::content;
 use crate::{module, pci, system};
 
 const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
-const DRIVER: &str = "pagemove_test_ntb";
+pub const DRIVER: &str = "pagemove_test_ntb";
 const CLIENT: &str = "/sys/bus/ntb/drivers/pagemove_ntb";
 const PARAMETERS: &str = "/sys/module/pagemove_test_ntb/parameters";
 /// Node 0, all of which one function shows.
@@ -24,7 +24,7 @@ pub const WINDOW_BYTES: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// In the order in which they need each other.
-const MODULES: [&str; 3] = ["ntb", "pagemove_test_ntb", "pagemove_ntb"];
+pub const MODULES: [&str; 3] = ["ntb", "pagemove_test_ntb", "pagemove_ntb"];
 
 pub struct Bridge {
     pub a: PciAddress,
@@ -34,13 +34,23 @@ pub struct Bridge {
     control: Control,
 }
 
+/// The two ports, and the function that shows node 0.
+fn functions() -> Result<([PciAddress; 2], PciAddress)> {
+    let found = pci::find(IVSHMEM)?;
+    let &[a, b, mirror] = found.as_slice() else {
+        anyhow::bail!("{} ivshmem functions instead of 3", found.len());
+    };
+    Ok(([a, b], mirror))
+}
+
 impl Bridge {
+    pub fn ports() -> Result<[PciAddress; 2]> {
+        functions().map(|(ports, _)| ports)
+    }
+
     /// Loads everything. No window shows anything yet.
     pub fn open() -> Result<Self> {
-        let found = pci::find(IVSHMEM)?;
-        let &[a, b, mirror] = found.as_slice() else {
-            anyhow::bail!("{} ivshmem functions instead of 3", found.len());
-        };
+        let ([a, b], mirror) = functions()?;
         for name in MODULES {
             module::load_file(Path::new(&format!("/{name}.ko")))?;
         }
