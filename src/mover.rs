@@ -321,7 +321,7 @@ fn batch(
     let refusal = batch.find(request, &scratch.aliases, &hold, span, tally.done).err();
     let room = request.device.room_to_keep(batch.len()).map_err(no_memory)?;
     // What is moved away from has to be freed, memory or not.
-    scratch.retired.room_for(batch.len()).map_err(no_memory)?;
+    scratch.retired.room_for(batch.len()).map_err(no_memory).inspect_err(|_| batch.plant_leak())?;
     let mut aborts = AbortCounts::default();
     let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
     let run = batch.run(request, choice, &hold, &mut aborts);

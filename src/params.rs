@@ -182,7 +182,7 @@ pub(crate) fn forgets_errors() -> bool {
     false
 }
 
-/// Whether END of a page that was not moved is never freed, for the same.
+/// Whether END is never freed where memory is short, for the same.
 pub(crate) fn leaks() -> bool {
     #[cfg(pagemove_test)]
     return *module_parameters::sabotage.value() == 8;
