@@ -112,6 +112,11 @@ pub(crate) unsafe fn init() {
     unsafe { APERTURES.init() };
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut APERTURES.lock().apertures));
+}
+
 /// The driver, registered with PCI while this lives.
 pub(crate) struct Driver(());
 

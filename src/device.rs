@@ -11,9 +11,12 @@
 //! | Moving | the pages are pinned in VFIO: its unmap can't go past its callback | waits until it is over |
 //! | Unpinning | `vfio_unpin_pages` is under way | waits 50 ms at most |
 //!
-//! Pinning and unpinning need VFIO's `iommu->lock`, which a second unmap may hold
-//! while it waits for the first one's callback. So the callback may wait for them
+//! Pinning and unpinning need VFIO's `iommu->lock`, which a second unmap, or the opening of
+//! another device, may hold while it waits for `device_list_lock`, which VFIO holds during the
+//! first one's callback. So the callback may wait for them
 //! only for a while; VFIO calls again, 11 times at most, then BUG_ON (FACTS 9).
+//! For the same reason it unpins nothing itself, although VFIO's comment there asks for it:
+//! a work item does, and the callback waits for that, for a while.
 //! A hold is listed before its pages are pinned, so that no callback of our pins
 //! returns at once, and a span that was asked for is left alone for a second, so
 //! that new holds can't use up the 11 calls.
@@ -23,7 +26,8 @@
 //! registry > [`Device::state`]. Neither is held while VFIO is called.
 
 use crate::domain::Domain;
-use crate::{ffi, params};
+use crate::params::{self, Bug};
+use crate::ffi;
 use crate::refusal::Refusal;
 use crate::registry;
 use crate::stats::{self, Counter};
@@ -34,6 +38,8 @@ use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 
 const POLL_NS: u64 = 500_000;
 const PIN_PATIENCE_NS: u64 = 50_000_000;
+/// For the work item: with VFIO's 11 calls it has to begin within two seconds.
+const UNPIN_PATIENCE_NS: u64 = 200_000_000;
 const LEFT_ALONE_NS: u64 = 1_000_000_000;
 /// Spans to remember; when they are too many the whole device is left alone.
 const LEFT_ALONE_MAX: usize = 32;
@@ -103,6 +109,8 @@ struct State {
     /// Room in it that batches under way may need.
     promised: usize,
     all_left_alone_until: u64,
+    /// Where the work item has to give up the pins that were kept, until it has.
+    unpin: Option<PageSpan>,
 }
 
 /// See the file's head.
@@ -126,6 +134,10 @@ pub(crate) struct Device {
 unsafe impl Send for Device {}
 // SAFETY: as above.
 unsafe impl Sync for Device {}
+
+fn covers(span: PageSpan, iova: Iova) -> bool {
+    (span.first()..=span.last()).contains(&iova)
+}
 
 impl Device {
     /// # Safety
@@ -153,6 +165,7 @@ impl Device {
                     kept: KVVec::new(),
                     promised: 0,
                     all_left_alone_until: 0,
+                    unpin: None,
                 }),
                 changed <- new_condvar!(),
             }),
@@ -241,18 +254,47 @@ impl Device {
             } else {
                 drop(state);
                 if !pinning {
-                    self.unpin_kept(Some(span));
+                    self.unpin_by_work(span);
                 }
                 return;
             }
         }
     }
 
+    /// Has the pins that were kept in the span given up. Returns when they are, or after
+    /// 200 ms: see the file's head.
+    fn unpin_by_work(&self, span: PageSpan) {
+        if params::has_bug(Bug::UnpinInCallback) {
+            return self.unpin_kept(Some(span));
+        }
+        for _ in 0..UNPIN_PATIENCE_NS / POLL_NS {
+            let mut state = self.state.lock();
+            // What an earlier callback asked for may not be done yet.
+            if state.unpin.is_none() {
+                if !state.kept.iter().any(|kept| covers(span, kept.iova)) {
+                    return;
+                }
+                state.unpin = Some(span);
+                // SAFETY: VFIO calls back for open devices only.
+                unsafe { ffi::pagemove_vfio_unpin_soon(self.vdev) };
+            }
+            drop(state);
+            ffi::sleep(POLL_NS);
+        }
+    }
+
+    /// What the work item does.
+    pub(crate) fn unpin_asked(&self) {
+        let span = self.state.lock().unpin;
+        if span.is_some() {
+            self.unpin_kept(span);
+        }
+        self.state.lock().unpin = None;
+    }
+
     /// Gives up the pins that were kept in a span, or all.
     fn unpin_kept(&self, span: Option<PageSpan>) {
-        let within = |kept: &Kept| {
-            span.is_none_or(|span| (span.first()..=span.last()).contains(&kept.iova))
-        };
+        let within = |kept: &Kept| span.is_none_or(|span| covers(span, kept.iova));
         loop {
             let mut state = self.state.lock();
             let Some(at) = state.kept.iter().rposition(within) else {
@@ -297,8 +339,7 @@ impl Device {
 
     /// Takes pages off the list whose pins end with the hold over them.
     fn forget_ended(&self, span: PageSpan) {
-        let within = |iova: Iova| (span.first()..=span.last()).contains(&iova);
-        self.state.lock().kept.retain(|kept| !(kept.ending && within(kept.iova)));
+        self.state.lock().kept.retain(|kept| !(kept.ending && covers(span, kept.iova)));
     }
 
     /// Begins a hold. Another device in the same domain may hold the same page of

@@ -62,6 +62,7 @@ extern "C" {
     pub(crate) fn pagemove_pci_iommu_name(pdev: *mut pci_dev) -> *const c_char;
 
     pub(crate) fn pagemove_pci_has_ats(pdev: *mut pci_dev) -> bool;
+    pub(crate) fn pagemove_vfio_unpin_soon(vdev: *mut VfioDevice);
     pub(crate) fn pagemove_pci_is_present(pdev: *mut pci_dev) -> bool;
 
     pub(crate) fn pagemove_domain_format(domain: *const iommu_domain) -> u32;

@@ -25,6 +25,7 @@ mod file;
 mod frames;
 mod helper;
 mod ioctl;
+mod lists;
 mod machine;
 #[cfg(pagemove_test)]
 mod marker;
@@ -155,7 +156,8 @@ module! {
 }
 
 /// The module. Fields are dropped in this order: nobody can open a device any
-/// more, then none is bound, then the work item has ended, then the threads.
+/// more, then none is bound, then the work item has ended, then the threads, then the lists
+/// are empty.
 #[pin_data]
 struct Pagemove {
     #[pin]
@@ -169,6 +171,7 @@ struct Pagemove {
     _apertures: aperture::Driver,
     _reclaimer: reclaim::Reclaimer,
     _sessions: session::Sessions,
+    _lists: lists::Lists,
 }
 
 impl kernel::InPlaceModule for Pagemove {
@@ -188,6 +191,7 @@ impl kernel::InPlaceModule for Pagemove {
             }
             verdict::init();
         }
+        let lists = lists::Lists;
         cpu::try_at_load();
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
@@ -201,6 +205,7 @@ impl kernel::InPlaceModule for Pagemove {
                 _apertures: apertures,
                 _reclaimer: reclaim::Reclaimer,
                 _sessions: session::Sessions,
+                _lists: lists,
                 _directory: directory,
             }))
         })

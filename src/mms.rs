@@ -42,6 +42,11 @@ pub(crate) unsafe fn init() {
     unsafe { KNOWN.init() };
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut *KNOWN.lock()));
+}
+
 /// How to look at the references to an mm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {

@@ -27,6 +27,11 @@ pub(crate) unsafe fn init() {
     unsafe { OFFERS.init() };
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut *OFFERS.lock()));
+}
+
 /// Takes a page, keeps all that were taken, or gives all back.
 #[inline(never)]
 pub(crate) fn command(argument: usize) -> Result {

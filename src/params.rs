@@ -104,6 +104,8 @@ pub(crate) enum Bug {
     Damage = 21,
     /// Closed regions are kept.
     Leak = 22,
+    /// VFIO's callback unpins by itself.
+    UnpinInCallback = 23,
 }
 
 /// Whether this bug is planted. It never is in what is shipped.

@@ -34,6 +34,11 @@ pub(crate) unsafe fn init() {
     unsafe { POSTED.init() };
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut *POSTED.lock()));
+}
+
 /// Copies a page, if that shall be delayed: its sum and its last word, or none.
 #[inline(never)]
 pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(Checksum, u64)> {

@@ -20,6 +20,11 @@ pub(crate) unsafe fn init() {
     unsafe { DISABLED.init() };
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut *DISABLED.lock()));
+}
+
 pub(crate) fn contains(iommu: &[u8]) -> bool {
     DISABLED.lock().iter().any(|name| name.as_bytes() == iommu)
 }

@@ -34,6 +34,13 @@ pub(crate) unsafe fn init() {
     unsafe { REGISTRY.init() };
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    let mut registry = REGISTRY.lock();
+    drop(core::mem::take(&mut registry.regions));
+    drop(core::mem::take(&mut registry.devices));
+}
+
 /// How many regions there are, and what the closed ones still hold.
 pub(crate) struct RegionSums {
     pub(crate) count: u64,

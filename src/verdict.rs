@@ -23,6 +23,11 @@ pub(crate) unsafe fn init() {
     }
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut *VERDICTS.lock()));
+}
+
 /// Reads the file of stored verdicts. None is not an error, one that is wrong is.
 fn load() -> Result<(), &'static str> {
     const HEADER: usize = size_of::<abi::VerdictFile>();

@@ -95,3 +95,12 @@ unsafe extern "C" fn pagemove_vfio_dma_unmap(
         unsafe { device(owner) }.unmapping(span);
     }
 }
+
+/// # Safety
+///
+/// As [`device`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_vfio_unpin(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    unsafe { device(owner) }.unpin_asked();
+}

@@ -134,6 +134,12 @@ pub(crate) unsafe fn init() {
     }
 }
 
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut WINDOWS.lock().windows));
+    drop(core::mem::take(&mut *ARENAS.lock()));
+}
+
 fn by_id(id: u32) -> Option<Arc<Window>> {
     let list = WINDOWS.lock();
     let found = list.windows.iter().find(|w| w.id == id).cloned();

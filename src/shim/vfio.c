@@ -3,11 +3,14 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/vfio_pci_core.h>
+#include <linux/workqueue.h>
 
 /* The device as VFIO sees it; core has to come first (vfio_alloc_device). */
 struct pagemove_vfio {
 	struct vfio_pci_core_device core;
 	void *owner;
+	/* Unpins for a callback that must not: src/device.rs. */
+	struct work_struct unpin;
 };
 
 /* Written in Rust: src/vfio.rs. */
@@ -16,10 +19,21 @@ void pagemove_vfio_removed(void *owner);
 void pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
 void pagemove_vfio_closing(void *owner);
 void pagemove_vfio_dma_unmap(void *owner, u64 iova, u64 length);
+void pagemove_vfio_unpin(void *owner);
 
 static void *owner_of(struct vfio_device *vdev)
 {
 	return container_of(vdev, struct pagemove_vfio, core.vdev)->owner;
+}
+
+static void unpin_work(struct work_struct *work)
+{
+	pagemove_vfio_unpin(container_of(work, struct pagemove_vfio, unpin)->owner);
+}
+
+void pagemove_vfio_unpin_soon(struct vfio_device *vdev)
+{
+	queue_work(system_dfl_wq, &container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
 }
 
 static int pagemove_open_device(struct vfio_device *vdev)
@@ -40,6 +54,8 @@ static void pagemove_close_device(struct vfio_device *vdev)
 {
 	/* Waits for moves; none begins afterwards. Then the device is reset. */
 	pagemove_vfio_closing(owner_of(vdev));
+	/* Nothing asks for it any more. */
+	flush_work(&container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
 	vfio_pci_core_close_device(vdev);
 }
 
@@ -79,6 +95,7 @@ static int pagemove_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 				&pagemove_vfio_ops);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
+	INIT_WORK(&dev->unpin, unpin_work);
 	dev_set_drvdata(&pdev->dev, &dev->core);
 
 	dev->owner = pagemove_vfio_probed(pdev, &dev->core.vdev);

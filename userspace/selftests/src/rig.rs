@@ -278,6 +278,16 @@ impl Rig {
         self.assigned.map(&self.memory, MAP_PIECE)
     }
 
+    /// Maps it again, each page by itself.
+    pub fn map_pages(&mut self) -> Result<()> {
+        self.assigned.map(&self.memory, PAGE_SIZE)
+    }
+
+    /// Its device as VFIO has it.
+    pub fn assigned(&self) -> &Assigned {
+        &self.assigned
+    }
+
     /// The file of its region.
     pub fn region_file(&self) -> Option<&Control> {
         self.memory.file()

@@ -2,6 +2,8 @@
 //! Pages that live behind a window. The VM has two BARs of one memory: the aperture, and
 //! the side from which the other host would see what arrives there.
 
+mod unmaps;
+
 use std::fs::OpenOptions;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -75,6 +77,7 @@ fn cases() -> Vec<Case<State>> {
         case("an unknown aperture, offsets that are wrong or taken, no offsets: refused", refused),
         case("the driver is unbound when the last page has come home", unbound),
         case("VFIO unmaps pages that live there, and maps them: they stay, others move", unmapped),
+        case("two threads of a VMM unmap such pages at once, and neither waits for the other", unmaps::at_once),
         case("a VMM that ends leaves no slot taken, and the module goes", ended),
     ]
 }
