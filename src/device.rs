@@ -38,8 +38,9 @@ use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 
 const POLL_NS: u64 = 500_000;
 const PIN_PATIENCE_NS: u64 = 50_000_000;
-/// For the work item: with VFIO's 11 calls it has to begin within two seconds.
-const UNPIN_PATIENCE_NS: u64 = 200_000_000;
+/// For the work item; twice as long with each of VFIO's 11 calls, so that two unmaps are not
+/// in each other's way for long, and BUG_ON is ten seconds away.
+const UNPIN_PATIENCE_NS: u64 = 5_000_000;
 const LEFT_ALONE_NS: u64 = 1_000_000_000;
 /// Spans to remember; when they are too many the whole device is left alone.
 const LEFT_ALONE_MAX: usize = 32;
@@ -109,8 +110,14 @@ struct State {
     /// Room in it that batches under way may need.
     promised: usize,
     all_left_alone_until: u64,
-    /// Where the work item has to give up the pins that were kept, until it has.
-    unpin: Option<PageSpan>,
+    unpin: Option<Unpin>,
+}
+
+/// The work item has to give up the pins that were kept in this span.
+struct Unpin {
+    span: PageSpan,
+    /// How long a callback waits for that.
+    patience: u64,
 }
 
 /// See the file's head.
@@ -261,31 +268,44 @@ impl Device {
         }
     }
 
-    /// Has the pins that were kept in the span given up. Returns when they are, or after
-    /// 200 ms: see the file's head.
+    /// Has the pins that were kept in the span given up. Returns when they are, or after a
+    /// while: see the file's head.
     fn unpin_by_work(&self, span: PageSpan) {
         if params::has_bug(Bug::UnpinInCallback) {
             return self.unpin_kept(Some(span));
         }
-        for _ in 0..UNPIN_PATIENCE_NS / POLL_NS {
+        let mut waited = 0;
+        loop {
             let mut state = self.state.lock();
-            // What an earlier callback asked for may not be done yet.
-            if state.unpin.is_none() {
-                if !state.kept.iter().any(|kept| covers(span, kept.iova)) {
-                    return;
+            let is_kept = state.kept.iter().any(|kept| covers(span, kept.iova));
+            let patience = match &mut state.unpin {
+                Some(unpin) => {
+                    // Of an earlier callback, which waited in vain.
+                    if waited == 0 {
+                        unpin.patience = unpin.patience.saturating_mul(2);
+                    }
+                    unpin.patience
                 }
-                state.unpin = Some(span);
-                // SAFETY: VFIO calls back for open devices only.
-                unsafe { ffi::pagemove_vfio_unpin_soon(self.vdev) };
-            }
+                None if !is_kept => return,
+                None => {
+                    state.unpin = Some(Unpin { span, patience: UNPIN_PATIENCE_NS });
+                    // SAFETY: VFIO calls back for open devices only.
+                    unsafe { ffi::pagemove_vfio_unpin_soon(self.vdev) };
+                    UNPIN_PATIENCE_NS
+                }
+            };
             drop(state);
+            if waited >= patience {
+                return;
+            }
             ffi::sleep(POLL_NS);
+            waited = waited.saturating_add(POLL_NS);
         }
     }
 
     /// What the work item does.
     pub(crate) fn unpin_asked(&self) {
-        let span = self.state.lock().unpin;
+        let span = self.state.lock().unpin.as_ref().map(|unpin| unpin.span);
         if span.is_some() {
             self.unpin_kept(span);
         }
