@@ -103,6 +103,21 @@ fn what_is_said_of_a_pair_is_said_of_its_first_vm() {
     assert!(Suite::parse(&PAIR.replace(first, &format!("{first}red = \"x\"\n"))).is_ok());
 }
 
+#[test]
+fn kernels_that_look_for_mistakes_get_no_twins_of_others() {
+    let guest = |more: &str| {
+        let text = TWO.replace("profile = \"vtd\"", &format!("profile = \"vtd\"\n{more}"));
+        let vm = |test: &Test| test.vm.clone();
+        Suite::parse(&text).unwrap().all().iter().find_map(vm).unwrap()
+    };
+    let kernels = [Flavour::Stock, Flavour::Kasan, Flavour::Kcsan];
+    let fits = |more: &str| kernels.map(|kernel| guest(more).is_for(kernel));
+    assert_eq!(fits(""), [true, true, false]);
+    assert_eq!(fits("kcsan = true"), [true, true, true]);
+    assert_eq!(fits("red = \"x\""), [true, false, false]);
+    assert_eq!(fits("red = \"x\"\nkernel = \"kasan\""), [true, true, false]);
+}
+
 /// The lists that are really used name only what exists.
 #[test]
 fn the_lists_agree() {
