@@ -10,6 +10,8 @@ use anyhow::{ensure, Context, Result};
 use super::fault::{self, Fired};
 
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+/// It asks ACPI how interrupts are routed, by thousands of allocations that are no business of ours.
+const NOT_BELOW: &str = "vfio_pci_core_enable";
 const DEBUGFS: &str = "/sys/kernel/debug";
 /// Behind the last function's first byte.
 const LONGEST_FUNCTION: u64 = 64 << 10;
@@ -26,10 +28,14 @@ impl Source {
     /// The kernel's, if it is a kernel that has it.
     pub fn kernel() -> Result<Option<Self>> {
         let Ok(file) = File::options().read(true).write(true).open(FAIL_NTH) else { return Ok(None) };
-        let (start, end) = text_of_pagemove(&fs::read_to_string("/proc/kallsyms")?)?;
+        let symbols = fs::read_to_string("/proc/kallsyms")?;
+        let (start, end) = text_of_pagemove(&symbols)?;
+        let (reject_start, reject_end) = text_of(&symbols, NOT_BELOW)?;
         for kind in ["failslab", "fail_page_alloc", "fail_usercopy"] {
             set(kind, "require-start", &format!("{start:#x}"))?;
             set(kind, "require-end", &format!("{end:#x}"))?;
+            set(kind, "reject-start", &format!("{reject_start:#x}"))?;
+            set(kind, "reject-end", &format!("{reject_end:#x}"))?;
             set(kind, "verbose", "0")?;
         }
         // As it is, only what must not sleep can fail.
@@ -97,9 +103,30 @@ fn text_of_pagemove(kallsyms: &str) -> Result<(u64, u64)> {
     Ok((start, last + LONGEST_FUNCTION))
 }
 
+/// From a function to the next symbol.
+fn text_of(kallsyms: &str, name: &str) -> Result<(u64, u64)> {
+    let parse = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = u64::from_str_radix(words.next()?, 16).ok()?;
+        Some((address, words.nth(1)? == name))
+    };
+    let symbols = || kallsyms.lines().filter_map(parse);
+    let (start, _) = symbols().find(|(_, is_it)| *is_it).with_context(|| format!("there is no {name}"))?;
+    let end = symbols().map(|(address, _)| address).filter(|address| *address > start).min();
+    Ok((start, end.unwrap_or(start + LONGEST_FUNCTION)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_ends_where_the_next_begins() {
+        let text = "30 T h\n10 T f\t[m]\n20 t g\t[m]\n";
+        assert_eq!(text_of(text, "f").unwrap(), (0x10, 0x20));
+        assert_eq!(text_of(text, "h").unwrap(), (0x30, 0x30 + LONGEST_FUNCTION));
+        assert!(text_of(text, "x").is_err());
+    }
 
     #[test]
     fn the_code_of_the_module_is_found() {
