@@ -38,6 +38,7 @@ pub(crate) fn bounds(khz: u64) -> Bounds {
 /// How many pages there may be, of all regions.
 pub(crate) fn most_pages() -> u64 {
     match *module_parameters::limit_mib.value() {
+        _ if has_bug(Bug::NoLimit) => u64::MAX,
         0 => u64::MAX,
         mib => mib.saturating_mul((1 << 20) / PAGE_SIZE),
     }
@@ -106,6 +107,8 @@ pub(crate) enum Bug {
     Leak = 22,
     /// VFIO's callback unpins by itself.
     UnpinInCallback = 23,
+    /// The limit for all regions is none.
+    NoLimit = 24,
 }
 
 /// Whether this bug is planted. It never is in what is shipped.

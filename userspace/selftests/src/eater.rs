@@ -41,7 +41,7 @@ impl MemoryEater {
 
     fn wait_until_stopped(&self) -> Result<()> {
         let mut status = 0;
-        for _ in 0..6000 {
+        for _ in 0..6000 * system::slowness() {
             // SAFETY: our child, and a place for its status.
             match unsafe { libc::waitpid(self.pid, &mut status, libc::WNOHANG | libc::WUNTRACED) } {
                 0 => std::thread::sleep(Duration::from_millis(10)),

@@ -2,6 +2,7 @@
 //! The machine: memory, nodes, CPUs, and waiting for what the kernel does later.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -133,12 +134,31 @@ pub fn in_child(body: impl FnOnce() -> i32) -> Result<i32> {
     Ok(libc::WEXITSTATUS(status))
 }
 
+/// How many times as long as on the stock kernel a wait may take: on a kernel that looks for
+/// mistakes as many as the runner gives a test there.
+pub fn slowness() -> u32 {
+    static SLOWNESS: OnceLock<u32> = OnceLock::new();
+    *SLOWNESS.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        slowness_of(release.trim())
+    })
+}
+
+fn slowness_of(release: &str) -> u32 {
+    if ["-kasan", "-kcsan"].iter().any(|flavour| release.ends_with(flavour)) {
+        6
+    } else {
+        1
+    }
+}
+
 /// Asks until the answer is yes. Says how long it took.
 pub fn wait_until(
     what: &str,
     most: Duration,
     mut done: impl FnMut() -> Result<bool>,
 ) -> Result<Duration> {
+    let most = most * slowness();
     let start = Instant::now();
     loop {
         if done()? {
@@ -155,6 +175,12 @@ pub fn wait_until(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_that_look_for_mistakes_get_time() {
+        assert_eq!(slowness_of("7.2.12-kasan"), 6);
+        assert_eq!(slowness_of("7.2.12+deb13-amd64"), 1);
+    }
 
     #[test]
     fn lists_of_numbers() {

@@ -7,6 +7,7 @@ use anyhow::{bail, Result};
 use pagemove_uapi::{Control, PAGE_SIZE, REGION_CLOSED};
 
 use super::fault::{self, Held};
+use crate::system;
 
 /// For what ends later, in the background.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ impl Snapshot {
 
     /// Once no region is closed that waits to be freed.
     pub fn take_quietly(control: &Control) -> Result<Self> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + PATIENCE * system::slowness();
         while control.region_list()?.iter().any(|region| region.flags & REGION_CLOSED != 0) {
             if Instant::now() > end {
                 bail!("a closed region is never freed");
@@ -77,7 +78,7 @@ impl Snapshot {
 
     /// Waits until all is as it was.
     pub fn is_back(&self, control: &Control) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + PATIENCE * system::slowness();
         loop {
             let Some(difference) = self.difference(&Self::take(control)?) else {
                 return Ok(());
