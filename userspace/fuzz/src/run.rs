@@ -85,7 +85,7 @@ fn variants(world: &mut World, call: &Call, burst: &mut Burst, ran: &mut Ran) {
     }
     let mut other = call.clone();
     for n in 0..burst.most {
-        if n % 4 == 0 {
+        if n % 2 == 0 {
             other = call.clone();
         }
         other.change(burst.random);
