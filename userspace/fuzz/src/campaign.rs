@@ -96,9 +96,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     report::print(shared, since.elapsed());
     tap.test(replayed == kept, &format!("{replayed} of {kept} programs of the corpus were replayed"));
     let programs = shared.programs.load(Relaxed);
-    tap.test(calls >= options.at_least, &format!("{calls} calls in {programs} programs"));
-    let deep = shared.deep.load(Relaxed) * 100 / calls.max(1);
-    tap.test(deep >= 50, &format!("{deep} % of them got past the checks of their arguments"));
+    let variants = shared.variants.load(Relaxed);
+    tap.test(calls >= options.at_least, &format!("{calls} calls in {programs} programs, {variants} of them variants"));
+    let deep = shared.deep.load(Relaxed) * 100 / calls.saturating_sub(variants).max(1);
+    let deep_variants = shared.deep_variants.load(Relaxed) * 100 / variants.max(1);
+    note(&format!("{deep_variants} % of the variants did"));
+    tap.test(deep >= 50, &format!("{deep} % of the calls of programs got past the checks of their arguments"));
     let findings = shared.findings.load(Relaxed);
     finding::all().iter().for_each(|text| note(text));
     tap.test(findings == 0, &format!("{findings} findings: errnos, guards, outputs, witnesses, hangs, the kernel's log"));

@@ -91,7 +91,7 @@ fn variants(world: &mut World, call: &Call, burst: &mut Burst, ran: &mut Ran) {
         other.change(burst.random);
         let outcome = make(world, &other);
         let deep = errno::is_deep(outcome.errno, outcome.reason);
-        world.shared.count(other.op, outcome.errno, deep);
+        world.shared.count_variant(other.op, outcome.errno, deep);
         if !world.problems.is_empty() {
             // A finding shows the program, which has not this call in it.
             world.problem(format!("in a variant: {other}"));

@@ -22,8 +22,11 @@ pub struct Shared {
     /// Programs end after their present call.
     pub stop: AtomicU32,
     pub calls: AtomicU64,
-    /// Calls that got past the checks of their arguments.
+    /// Calls of programs that got past the checks of their arguments.
     pub deep: AtomicU64,
+    /// Calls that are variants of a program's.
+    pub variants: AtomicU64,
+    pub deep_variants: AtomicU64,
     pub programs: AtomicU64,
     /// Time between programs, in ns.
     pub tidying: AtomicU64,
@@ -94,9 +97,21 @@ impl Shared {
         self.times[op].load(Relaxed)
     }
 
+    /// A call of a program.
     pub fn count(&self, op: usize, errno: i32, deep: bool) {
-        self.calls.fetch_add(1, Relaxed);
         self.deep.fetch_add(deep.into(), Relaxed);
+        self.count_end(op, errno);
+    }
+
+    /// A variant of one.
+    pub fn count_variant(&self, op: usize, errno: i32, deep: bool) {
+        self.variants.fetch_add(1, Relaxed);
+        self.deep_variants.fetch_add(deep.into(), Relaxed);
+        self.count_end(op, errno);
+    }
+
+    fn count_end(&self, op: usize, errno: i32) {
+        self.calls.fetch_add(1, Relaxed);
         let row = self.histogram.get(op);
         if let Some(cell) = row.and_then(|row| row.get((errno as usize).min(ERRNOS - 1))) {
             cell.fetch_add(1, Relaxed);
@@ -147,6 +162,9 @@ mod tests {
         shared.count(3, 4000, false);
         assert_eq!(shared.row(3), [(0, 1), (libc::EBUSY, 2), (ERRNOS as i32 - 1, 1)]);
         assert_eq!((shared.calls.load(Relaxed), shared.deep.load(Relaxed)), (4, 3));
+        shared.count_variant(3, 0, true);
+        let counts = [&shared.calls, &shared.deep, &shared.variants, &shared.deep_variants];
+        assert_eq!(counts.map(|count| count.load(Relaxed)), [5, 3, 1, 1]);
         shared.workers[1].begin("open file=2\n");
         assert_eq!(shared.workers[1].program(), "open file=2\n");
         assert!(shared.reach(7) && !shared.reach(7));
