@@ -9,7 +9,7 @@ use pagemove_uapi::PciAddress;
 use super::fault::Fired;
 use super::files::{errno_of, unprepared};
 use super::sweep::Path;
-use super::world::World;
+use super::world::{spare, World};
 use crate::vfio::{Container, Group, READ_WRITE};
 use crate::region::Region;
 use crate::{bench, pci};
@@ -40,12 +40,12 @@ pub fn bind(address: PciAddress, driver: &str) -> Result<(), i32> {
     fs::write(format!("/sys/bus/pci/drivers/{driver}/bind"), address.to_string()).map_err(|error| errno_of(&error))
 }
 
-fn bind_spare(world: &mut World) -> Result<(), i32> {
-    bind(world.spare().map_err(|_| libc::EEXIST)?, pci::PAGEMOVE)
+fn bind_spare(_: &mut World) -> Result<(), i32> {
+    bind(spare().map_err(|_| libc::EEXIST)?, pci::PAGEMOVE)
 }
 
-fn unbind_spare(world: &mut World, _: &Result<(), i32>, _: Option<&Fired>) -> Result<()> {
-    pci::unbind(world.spare()?)
+fn unbind_spare(_: &mut World, _: &Result<(), i32>, _: Option<&Fired>) -> Result<()> {
+    pci::unbind(spare()?)
 }
 
 fn bound(world: &mut World) -> Result<()> {
@@ -53,8 +53,8 @@ fn bound(world: &mut World) -> Result<()> {
 }
 
 /// VFIO's own calls are not ours to let fail; what is ours is the device's opening.
-fn open(world: &mut World) -> Result<(), i32> {
-    let address = world.spare().map_err(|_| libc::EEXIST)?;
+fn open(_: &mut World) -> Result<(), i32> {
+    let address = spare().map_err(|_| libc::EEXIST)?;
     let errno = |error: anyhow::Error| {
         error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).unwrap_or(libc::EEXIST)
     };

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{errno, Control, PciAddress, ENGINE_ADBIT};
+use pagemove_uapi::{errno, Control, ENGINE_ADBIT};
 
 use super::fault;
 use super::sweep::Table;
+use super::world::spare;
 use super::{devices, load};
 use crate::region::Region;
 use crate::rig::Rig;
@@ -71,10 +72,6 @@ fn close_rig(rig: &mut Option<Rig>) -> Result<()> {
 
 fn region(_: &mut Option<Rig>) -> Result<(), i32> {
     Region::on_node(1, 0).map(|region| region.map.fill(1)).map_err(|_| libc::ENOMEM)
-}
-
-fn spare() -> Result<PciAddress> {
-    pci::find(pci::EDU)?.first().copied().context("the VM has no edu device")
 }
 
 fn device(_: &mut Option<Rig>) -> Result<(), i32> {

@@ -13,17 +13,12 @@ use crate::call::Call;
 
 const ASKING: &[i32] = &[libc::EFAULT];
 
+/// A call that changes nothing, or nothing that has to be undone.
+fn path(name: &'static str, errnos: &'static [i32], go: fn(&mut World) -> Result<(), i32>) -> Path<World> {
+    Path { name, errnos, prepare: unprepared, go, exact: true, settle: nothing, again: true, only: "" }
+}
+
 pub fn paths() -> Vec<Path<World>> {
-    let path = |name, errnos, go| Path {
-        name,
-        errnos,
-        prepare: unprepared,
-        go,
-        exact: true,
-        settle: nothing,
-        again: true,
-        only: "",
-    };
     vec![
         path("INFO", ASKING, |world| quietly(world.control().info())),
         path("INFO, of a newer caller", ASKING, newer_info),
@@ -49,16 +44,7 @@ pub fn quietly<T>(result: Result<T, Error>) -> Result<(), i32> {
 
 /// The same lists with a device open and pages moved: there is something to write.
 pub fn of_something() -> Vec<Path<World>> {
-    let path = |name, go| Path {
-        name,
-        errnos: ASKING,
-        prepare: unprepared,
-        go,
-        exact: true,
-        settle: nothing,
-        again: true,
-        only: "",
-    };
+    let path = |name, go| path(name, ASKING, go);
     vec![
         path("REGION_LIST of something", |world| quietly(world.control().region_list())),
         path("DEVICE_LIST of something", |world| quietly(world.control().device_list())),

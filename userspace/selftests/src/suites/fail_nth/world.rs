@@ -38,6 +38,11 @@ pub struct Made {
     pub number: u32,
 }
 
+/// A device that nobody has opened.
+pub fn spare() -> Result<PciAddress> {
+    pci::find(pci::EDU)?.first().copied().context("the VM has no edu device")
+}
+
 impl World {
     pub fn open() -> Result<Self> {
         let bridge = match std::path::Path::new("/pagemove_ntb.ko").exists() {
@@ -64,11 +69,6 @@ impl World {
 
     pub fn rig(&mut self) -> Result<&mut Rig> {
         self.rig.as_mut().context("the rig is closed")
-    }
-
-    /// A device that nobody has opened.
-    pub fn spare(&self) -> Result<PciAddress> {
-        pci::find(pci::EDU)?.first().copied().context("the VM has no edu device")
     }
 
     /// Closes everything but the file that asks for the state.
