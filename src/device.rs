@@ -289,7 +289,8 @@ impl Device {
                 None if !is_kept => return,
                 None => {
                     state.unpin = Some(Unpin { span, patience: UNPIN_PATIENCE_NS });
-                    // SAFETY: VFIO calls back for open devices only.
+                    // SAFETY: a pin is kept, so that the device is open: `closing` takes them
+                    // all away under this lock, and only then is the work item waited for.
                     unsafe { ffi::pagemove_vfio_unpin_soon(self.vdev) };
                     UNPIN_PATIENCE_NS
                 }
