@@ -130,7 +130,7 @@ module! {
         },
         inject: u8 {
             default: 0,
-            description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, 24 limit_mib limits nothing",
+            description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, 24 limit_mib limits nothing, 25 remember processes that have ended",
         },
         stall_step: u8 {
             default: 0,

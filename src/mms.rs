@@ -8,6 +8,9 @@
 //! vfio_remove_dma()). So an mm to which only we hold a reference has no
 //! `vfio_dma`: that is the proof that a closed region can be freed.
 //!
+//! The mm of a process that has ended is forgotten as soon as that is so, or a region that is
+//! mapped by one process after the other would hold them all.
+//!
 //! Other references (an open /proc file, KVM) only delay it. So does a CPU that
 //! idles, or runs a kernel thread, on the mm of the task before (a lazy TLB): where
 //! a process sleeps, that is its own. The worker that looks does not count the
@@ -109,6 +112,13 @@ impl Handle {
         // SAFETY: we hold a reference.
         let used = unsafe { ffi::pagemove_mm_is_used(self.0) };
         count == if used { 2 } else { 1 }
+    }
+
+    /// Whether the address space has ended and nobody but us holds the mm, so that it has no
+    /// `vfio_dma` and gets none any more. As long as there are users one of the count is theirs.
+    pub(crate) fn is_gone(&self) -> bool {
+        // SAFETY: we hold a reference; the callee only looks at it and the current task.
+        unsafe { ffi::pagemove_mm_count(self.0) == 1 }
     }
 }
 

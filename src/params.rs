@@ -109,6 +109,8 @@ pub(crate) enum Bug {
     UnpinInCallback = 23,
     /// The limit for all regions is none.
     NoLimit = 24,
+    /// Processes that have ended are remembered.
+    KeepEnded = 25,
 }
 
 /// Whether this bug is planted. It never is in what is shipped.

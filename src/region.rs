@@ -86,7 +86,9 @@ struct Inner {
     /// Who pays for the pages: the cgroup of the process that opened the file, from the
     /// first mmap on that of who made it (a manager may have opened it for a VMM).
     payer: Memcg,
-    /// Processes that ever mapped it; VFIO mappings of its pages hold these.
+    /// It was mapped before.
+    mapped: bool,
+    /// Processes that ever mapped it and may reach it; VFIO mappings of its pages hold these.
     mms: KVec<mms::Handle>,
     /// Pages that are offered.
     offered: u64,
@@ -129,6 +131,7 @@ impl Region {
                     untracked: false,
                     hints: KVec::new(),
                     payer: Memcg::of_current(),
+                    mapped: false,
                     mms: KVec::new(),
                     offered: 0,
                     wants: KVec::new(),
@@ -203,10 +206,10 @@ impl Region {
             return Err(EINVAL);
         }
         inner.room_to_remember()?;
-        if inner.mms.is_empty() {
+        inner.track(mm.clone())?;
+        if !core::mem::replace(&mut inner.mapped, true) {
             inner.payer = Memcg::of_current();
         }
-        inner.track(mm.clone())?;
         inner.remember(Hint {
             mm,
             address,
@@ -576,10 +579,14 @@ impl Inner {
     }
 
     fn track(&mut self, mm: mms::Handle) -> Result {
-        if !self.mms.iter().any(|known| known.is_same(&mm)) {
-            self.mms.push(mm, GFP_KERNEL)?;
+        if self.mms.iter().any(|known| known.is_same(&mm)) {
+            return Ok(());
         }
-        Ok(())
+        // Before it grows: whoever maps it once and ends is not kept until it is closed.
+        if self.mms.len() == self.mms.capacity() && !params::has_bug(Bug::KeepEnded) {
+            self.mms.retain(|known| !known.is_gone());
+        }
+        Ok(self.mms.push(mm, GFP_KERNEL)?)
     }
 }
 

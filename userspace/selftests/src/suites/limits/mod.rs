@@ -3,6 +3,7 @@
 
 mod charges;
 mod locks;
+mod processes;
 mod total;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ pub fn main(_: &[String]) -> ExitCode {
     ];
     cases.extend(locks::cases());
     cases.extend([
+        Case::new("processes that mapped a region and have ended are forgotten", processes::ended),
         Case::new("limit_mib: a page beyond the limit is SIGBUS, and others go on", total::of_faults),
         Case::new("limit_mib: a move that would need more is refused with its reason", total::of_moves),
     ]);
