@@ -9,6 +9,7 @@ use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{errno, Control, ENGINE_ADBIT};
 
 use super::fault;
+use super::source::Source;
 use super::sweep::Table;
 use super::world::spare;
 use super::{devices, load};
@@ -126,9 +127,7 @@ pub fn sweep(first: &First, table: &mut Table) -> Result<u64> {
         (first.prepare)(&mut rig)?;
         fault::arm_all(n, first.only)?;
         let done = (first.go)(&mut rig);
-        let report = fault::read()?;
-        fault::disarm()?;
-        let Some(fired) = report.fired else {
+        let Some(fired) = Source::Module.fired()? else {
             ensure!(done.is_ok(), "call {n} is past the end, and yet: {}", errno::name(done.unwrap_err()));
             (first.undo)(&mut rig)?;
             return Ok(n - 1);

@@ -11,9 +11,9 @@ use pagemove_uapi::{
 };
 
 use super::child::{self, End};
-use super::scene::{engine_of, Scene};
+use super::play::Play;
+use super::scene::Scene;
 use crate::bench;
-use crate::kernel_log::KernelLog;
 use crate::random::Random;
 use crate::region::Mapping;
 use crate::tap::{self, Case, Pass, Verdict};
@@ -27,42 +27,23 @@ const BUSY: usize = 1;
 const CALLS: usize = 2;
 const GIVEN_UP: usize = 3;
 
-struct State {
-    scene: Option<Scene>,
-    engine: u32,
-    random: Random,
-    log: KernelLog,
-}
-
 /// `callers ENGINE`: with `rtm` half of them move by rtm, the others by adbit.
 pub fn main(args: &[String]) -> ExitCode {
-    let set_up = || -> Result<State> {
-        let arguments = ["--pages", "8", "--cpu-pages", "2", "--queue-depth", "2"];
-        Ok(State {
-            scene: Some(Scene::open(&arguments)?),
-            engine: engine_of(args.first())?,
-            random: Random::announced(),
-            log: KernelLog::from_now()?,
-        })
-    };
-    let mut state = match set_up() {
-        Ok(state) => state,
+    let mut play = match Play::begin(args, &["--pages", "8", "--cpu-pages", "2", "--queue-depth", "2"]) {
+        Ok(play) => play,
         Err(error) => return tap::fail_all(&error),
     };
     let cases = vec![
-        Case::new("eight callers move one page at once: each answer is right, the sums agree", |state: &mut State| one_page(state, 1)),
-        Case::new("eight callers move spans that overlap in one page: the same", |state: &mut State| one_page(state, 3)),
-        Case::new("nothing was lost, nothing is left", |state: &mut State| {
-            state.scene.take().context("there is no guest")?.end()?;
-            state.log.check()?;
-            Ok(Pass)
-        }),
+        Case::new("eight callers move one page at once: each answer is right, the sums agree", |play: &mut Play| one_page(play, 1)),
+        Case::new("eight callers move spans that overlap in one page: the same", |play: &mut Play| one_page(play, 3)),
+        Play::end(),
     ];
-    tap::run(&mut state, cases)
+    tap::run(&mut play, cases)
 }
 
-fn one_page(state: &mut State, span: usize) -> Result<Verdict> {
-    let scene = state.scene.as_mut().context("there is no guest")?;
+fn one_page(play: &mut Play, span: usize) -> Result<Verdict> {
+    let by = play.engine;
+    let (scene, random) = play.parts()?;
     let layout = &scene.guest.layout;
     // A page that the device uses.
     let page = layout.control_pages + layout.cpu_pages + 4;
@@ -71,7 +52,7 @@ fn one_page(state: &mut State, span: usize) -> Result<Verdict> {
     let numbers = Mapping::shared_anonymous(CALLERS * PAGE_SIZE)?;
     let mut children = Vec::new();
     for number in 0..CALLERS {
-        let engine = match (state.engine, number % 2) {
+        let engine = match (by, number % 2) {
             (ENGINE_RTM, 0) => ENGINE_RTM,
             (ENGINE_RTM, _) => ENGINE_ADBIT,
             _ => ENGINE_AUTO,
@@ -84,7 +65,7 @@ fn one_page(state: &mut State, span: usize) -> Result<Verdict> {
             ..bench::request(scene.device, first, span, 0)
         };
         let nodes = [scene.nodes.here, scene.nodes.there];
-        let random = state.random.split();
+        let random = random.split();
         let numbers = &numbers;
         children.push(child::fork(move || caller(request, nodes, random, numbers, number))?);
     }
@@ -102,7 +83,7 @@ fn one_page(state: &mut State, span: usize) -> Result<Verdict> {
     ensure!(scene.guest.status()?.dmas() > dmas, "no DMA meanwhile");
     settle(scene, iova, page)?;
     scene.is_clean(1)?;
-    state.log.check()?;
+    play.log.check()?;
     Ok(Pass)
 }
 

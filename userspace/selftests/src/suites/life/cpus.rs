@@ -13,9 +13,9 @@ use pagemove_uapi::{
     MoveRequest, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, REASON_CPUS,
 };
 
-use super::scene::{engine_of, Callers, Scene};
+use super::play::Play;
+use super::scene::{Callers, Scene};
 use crate::bench;
-use crate::kernel_log::KernelLog;
 use crate::random::Random;
 use crate::tap::{self, Case, Pass, Skip};
 
@@ -24,27 +24,22 @@ const ROUNDS: usize = 8;
 /// Pages that show that moves go on.
 const SOME: u64 = 64;
 
-struct State {
-    scene: Option<Scene>,
-    engine: u32,
-    random: Random,
-    log: KernelLog,
-}
-
 /// `cpus ENGINE`: with `rtm` the CPUs are those of the session that is used.
 pub fn main(args: &[String]) -> ExitCode {
-    let mut state = match set_up(args) {
-        Ok(state) => state,
+    let guest = ["--pages", "64", "--cpu-pages", "4", "--queue-depth", "2"];
+    let mut play = match Play::begin(args, &guest) {
+        Ok(play) => play,
         Err(error) => return tap::fail_all(&error),
     };
     let case = |name: &str, check: fn(&mut Scene, u32, &mut Random) -> Result<tap::Verdict>| {
-        Case::new(name, move |state: &mut State| {
-            let scene = state.scene.as_mut().context("there is no guest")?;
-            let result = check(scene, state.engine, &mut state.random);
+        Case::new(name, move |play: &mut Play| {
+            let engine = play.engine;
+            let (scene, random) = play.parts()?;
+            let result = check(scene, engine, random);
             all_online()?;
             let verdict = result?;
             scene.is_clean(1)?;
-            state.log.check()?;
+            play.log.check()?;
             Ok(verdict)
         })
     };
@@ -55,24 +50,9 @@ pub fn main(args: &[String]) -> ExitCode {
         case("a call that names a CPU that is offline: EINVAL (cpus)", named),
         case("with one CPU left rtm is refused (cpus), auto and adbit move; back, rtm moves", one_left),
         case("threads are on their CPUs again when they work", bound_again),
-        Case::new("nothing was lost, nothing is left", |state: &mut State| {
-            state.scene.take().context("there is no guest")?.end()?;
-            state.log.check()?;
-            Ok(Pass)
-        }),
+        Play::end(),
     ];
-    tap::run(&mut state, cases)
-}
-
-fn set_up(args: &[String]) -> Result<State> {
-    let engine = engine_of(args.first())?;
-    let arguments = ["--pages", "64", "--cpu-pages", "4", "--queue-depth", "2"];
-    Ok(State {
-        scene: Some(Scene::open(&arguments)?),
-        engine,
-        random: Random::announced(),
-        log: KernelLog::from_now()?,
-    })
+    tap::run(&mut play, cases)
 }
 
 fn control_of(cpu: u32) -> String {

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{MoveRequest, PciAddress, ENGINE_AUTO, MOVE_EVEN_IF_THERE, REASON_NONE, REASON_UNMAPPING};
 
+use super::play::Watch;
 use super::scene::{gauges_are_zero, Callers, Moves, Scene};
-use crate::kernel_log::KernelLog;
 use crate::random::Random;
 use crate::rig::Rig;
 use crate::tap::{self, Case, Pass, Skip, Verdict};
@@ -21,23 +21,17 @@ const PAGES: usize = 32;
 const RESETS: usize = 12;
 const SOME: u64 = 32;
 
-struct State {
-    random: Random,
-    log: KernelLog,
-}
-
 pub fn main() -> ExitCode {
-    let log = match KernelLog::from_now() {
-        Ok(log) => log,
+    let mut watch = match Watch::begin() {
+        Ok(watch) => watch,
         Err(error) => return tap::fail_all(&error),
     };
-    let mut state = State { random: Random::announced(), log };
     let case = |name: &str, check: fn(&mut Random) -> Result<Verdict>| {
-        Case::new(name, move |state: &mut State| {
-            let verdict = check(&mut state.random)?;
+        Case::new(name, move |watch: &mut Watch| {
+            let verdict = check(&mut watch.random)?;
             bench::wait_for_no_pages(Duration::from_secs(20))?;
             gauges_are_zero(&pagemove_uapi::Control::open()?)?;
-            state.log.check()?;
+            watch.log.check()?;
             Ok(verdict)
         })
     };
@@ -47,7 +41,7 @@ pub fn main() -> ExitCode {
         case("unbound in the middle of moves: it waits for the VMM, calls end as documented", unbound),
         case("given to vfio-pci and back: refused (ENXIO) there, moves again here", given_away),
     ];
-    tap::run(&mut state, cases)
+    tap::run(&mut watch, cases)
 }
 
 fn sysfs(device: PciAddress, file: &str) -> PathBuf {
@@ -74,18 +68,9 @@ fn resets(random: &mut Random, reset: fn(&Rig) -> Result<()>) -> Result<Verdict>
         retries: 50,
         ..rig.request(0, PAGES, ENGINE_AUTO, node)
     });
-    let moves = Moves::default();
-    let result = thread::scope(|scope| {
-        scope.spawn(|| moves.keep_moving(&Callers::one(ENGINE_AUTO), &requests, 0));
-        let result = (1..=RESETS as u64).try_for_each(|round| one_reset(&mut rig, &moves, random, reset, round));
-        moves.end();
-        result
-    });
-    tap::diagnostic(&moves.describe());
-    if let Some(failure) = moves.failure() {
-        bail!("{failure}");
-    }
-    result?;
+    Moves::during(&Callers::one(ENGINE_AUTO), &requests, |moves| {
+        (1..=RESETS as u64).try_for_each(|round| one_reset(&mut rig, moves, random, reset, round))
+    })?;
     ensure!(rig.control.stats()?.lost_writes == 0, "lost writes");
     Ok(Pass)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{MoveRequest, ENGINE_AUTO, MOVE_EVEN_IF_THERE, PAGE_SIZE, REASON_NO_VADDR};
 
 use super::child::{self, End};
@@ -63,18 +63,10 @@ fn during(bench: &Bench, body: impl FnOnce(&Moves) -> Result<()>) -> Result<()> 
         flags: MOVE_EVEN_IF_THERE,
         ..bench.request(0, PAGES, node)
     });
-    let moves = Moves::default();
-    let result = thread::scope(|scope| {
-        scope.spawn(|| moves.keep_moving(&Callers::one(ENGINE_AUTO), &requests, 0));
-        let result = moves.go_on(SOME, "before").and_then(|()| body(&moves));
-        moves.end();
-        result
-    });
-    tap::diagnostic(&moves.describe());
-    if let Some(failure) = moves.failure() {
-        bail!("{failure}");
-    }
-    result?;
+    Moves::during(&Callers::one(ENGINE_AUTO), &requests, |moves| {
+        moves.go_on(SOME, "before")?;
+        body(moves)
+    })?;
     ensure!(bench.control.stats()?.lost_writes == 0, "lost writes");
     Ok(())
 }

@@ -10,36 +10,27 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Control, ENGINE_AUTO, REASON_NODE, REASON_NO_MEMORY};
 
+use super::play::Play;
 use super::scene::{Callers, Scene};
 use crate::bench;
 use crate::eater::MemoryEater;
-use crate::kernel_log::KernelLog;
 use crate::tap::{self, Case, Pass, Skip, Verdict};
 
 const SOME: u64 = 64;
 const FULL: (i32, u32) = (libc::ENOMEM, REASON_NO_MEMORY);
 const NO_NODE: (i32, u32) = (libc::EINVAL, REASON_NODE);
 
-struct State {
-    scene: Option<Scene>,
-    log: KernelLog,
-}
-
 pub fn main() -> ExitCode {
-    let set_up = || -> Result<State> {
-        let arguments = ["--pages", "64", "--cpu-pages", "4", "--queue-depth", "4"];
-        Ok(State { scene: Some(Scene::open(&arguments)?), log: KernelLog::from_now()? })
-    };
-    let mut state = match set_up() {
-        Ok(state) => state,
+    let mut play = match Play::begin(&[], &["--pages", "64", "--cpu-pages", "4", "--queue-depth", "4"]) {
+        Ok(play) => play,
         Err(error) => return tap::fail_all(&error),
     };
     let case = |name: &str, check: fn(&mut Scene) -> Result<Verdict>| {
-        Case::new(name, move |state: &mut State| {
-            let scene = state.scene.as_mut().context("there is no guest")?;
+        Case::new(name, move |play: &mut Play| {
+            let scene = play.scene()?;
             let verdict = check(scene)?;
             scene.is_clean(1)?;
-            state.log.check()?;
+            play.log.check()?;
             Ok(verdict)
         })
     };
@@ -47,13 +38,9 @@ pub fn main() -> ExitCode {
         case("the destination becomes full in the middle of moves: ENOMEM, and with memory they go on", full),
         case("blocks of the destination are taken offline and come back in the middle of moves", offlined),
         case("a destination of movable memory alone is refused (ENOMEM): no region may use it", movable),
-        Case::new("nothing was lost, nothing is left", |state: &mut State| {
-            state.scene.take().context("there is no guest")?.end()?;
-            state.log.check()?;
-            Ok(Pass)
-        }),
+        Play::end(),
     ];
-    tap::run(&mut state, cases)
+    tap::run(&mut play, cases)
 }
 
 fn full(scene: &mut Scene) -> Result<Verdict> {

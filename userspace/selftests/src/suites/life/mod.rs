@@ -8,6 +8,7 @@ mod device;
 mod fork;
 mod memory;
 mod oom;
+mod play;
 mod scene;
 mod suspend;
 mod unload;

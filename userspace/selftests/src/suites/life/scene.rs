@@ -18,7 +18,7 @@ use pagemove_uapi::{
 };
 
 use crate::bench::{self, Nodes};
-use crate::tap;
+use crate::{system, tap};
 
 /// What makes the DMA.
 pub const HARNESS: &str = "/bin/pagemove-harness";
@@ -107,31 +107,15 @@ impl Scene {
         }
     }
 
-    /// Runs `body` while callers move. It fails if one of them gets an answer that is not
-    /// allowed. What they have done is printed.
+    /// Runs `body` while callers move the guest's memory, as [`Moves::during`] does.
     pub fn during<R>(
         &mut self,
         callers: &Callers,
         body: impl FnOnce(&mut GuestProcess, &Moves) -> Result<R>,
     ) -> Result<R> {
-        let moves = Moves::default();
         let requests =
             [self.nodes.there, self.nodes.here].map(|node| self.request(callers.engine, node));
-        let guest = &mut self.guest;
-        let result = thread::scope(|scope| {
-            let moves = &moves;
-            for number in 0..callers.count {
-                scope.spawn(move || moves.keep_moving(callers, &requests, number));
-            }
-            let result = body(guest, moves);
-            moves.end();
-            result
-        });
-        tap::diagnostic(&moves.describe());
-        if let Some(failure) = moves.failure() {
-            bail!("{failure}");
-        }
-        result
+        Moves::during(callers, &requests, |moves| body(&mut self.guest, moves))
     }
 
     /// Pages that were moved since the scene began, as the module counts.
@@ -197,6 +181,30 @@ pub struct Moves {
 }
 
 impl Moves {
+    /// Runs `body` while callers do what `requests` say, by turns. It fails if one of them gets an
+    /// answer that is not allowed. What they have done is printed.
+    pub fn during<R>(
+        callers: &Callers,
+        requests: &[MoveRequest; 2],
+        body: impl FnOnce(&Self) -> Result<R>,
+    ) -> Result<R> {
+        let moves = Self::default();
+        let result = thread::scope(|scope| {
+            let moves = &moves;
+            for number in 0..callers.count {
+                scope.spawn(move || moves.keep_moving(callers, requests, number));
+            }
+            let result = body(moves);
+            moves.end();
+            result
+        });
+        tap::diagnostic(&moves.describe());
+        if let Some(failure) = moves.failure() {
+            bail!("{failure}");
+        }
+        result
+    }
+
     pub fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
@@ -242,14 +250,14 @@ impl Moves {
 
     /// Waits until so many pages more were moved: moves go on.
     pub fn go_on(&self, pages: u64, after: &str) -> Result<()> {
-        let (before, start) = (self.moved(), Instant::now());
+        let (before, start, most) = (self.moved(), Instant::now(), PATIENCE * system::slowness());
         while self.moved() < before + pages {
             if let Some(failure) = self.failure() {
                 bail!("{after}: {failure}");
             }
             ensure!(
-                start.elapsed() < PATIENCE,
-                "{} of {pages} pages were moved in {PATIENCE:?} {after}",
+                start.elapsed() < most,
+                "{} of {pages} pages were moved in {most:?} {after}",
                 self.moved() - before
             );
             thread::sleep(Duration::from_millis(2));
@@ -257,7 +265,7 @@ impl Moves {
         Ok(())
     }
 
-    pub fn keep_moving(&self, callers: &Callers, requests: &[MoveRequest; 2], number: usize) {
+    fn keep_moving(&self, callers: &Callers, requests: &[MoveRequest; 2], number: usize) {
         let control = match Control::open() {
             Ok(control) => control,
             Err(error) => return self.fail(error.to_string()),

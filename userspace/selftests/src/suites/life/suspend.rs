@@ -9,23 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 
-use super::scene::{engine_of, Callers, Scene};
+use super::play::Play;
+use super::scene::Callers;
 use pagemove_uapi::{Control, MoveRequest};
 
-use crate::kernel_log::KernelLog;
-use crate::random::Random;
 use crate::system;
 use crate::tap::{self, Case, Pass, Verdict};
 
 /// Pages that show that moves go on.
 const SOME: u64 = 64;
-
-struct State {
-    scene: Option<Scene>,
-    engine: u32,
-    random: Random,
-    log: KernelLog,
-}
 
 /// How far a suspend goes, and how often it is tried.
 const DEPTHS: &[(&str, usize)] = &[
@@ -38,39 +30,26 @@ const DEPTHS: &[(&str, usize)] = &[
 
 /// `suspend ENGINE`
 pub fn main(args: &[String]) -> ExitCode {
-    let mut state = match set_up(args) {
-        Ok(state) => state,
+    // Time stops during a suspend for some clocks only: a transfer that takes as long as the
+    // suspend is not lost.
+    let guest = ["--pages", "64", "--cpu-pages", "4", "--queue-depth", "2", "--transfer-timeout", "120"];
+    let mut play = match Play::begin(args, &guest) {
+        Ok(play) => play,
         Err(error) => return tap::fail_all(&error),
     };
     let mut cases = Vec::new();
     for (depth, times) in DEPTHS {
         cases.push(Case::new(
             format!("suspend as far as '{depth}', {times} times: every call goes on afterwards"),
-            move |state: &mut State| rehearse(state, depth, *times),
+            move |play: &mut Play| rehearse(play, depth, *times),
         ));
     }
-    cases.push(Case::new("suspend to idle as far as its platform stage: every call goes on", |state: &mut State| {
-        rehearse_to("freeze", state, "platform", 2)
+    cases.push(Case::new("suspend to idle as far as its platform stage: every call goes on", |play: &mut Play| {
+        rehearse_to("freeze", play, "platform", 2)
     }));
     cases.push(Case::new("a signal that arrives during a suspend ends the call with EINTR afterwards", interrupted));
-    cases.push(Case::new("nothing was lost, nothing is left", |state: &mut State| {
-        state.scene.take().context("there is no guest")?.end()?;
-        state.log.check()?;
-        Ok(Pass)
-    }));
-    tap::run(&mut state, cases)
-}
-
-fn set_up(args: &[String]) -> Result<State> {
-    // Time stops during a suspend for some clocks only: a transfer that takes as long as the
-    // suspend is not lost.
-    let arguments = ["--pages", "64", "--cpu-pages", "4", "--queue-depth", "2", "--transfer-timeout", "120"];
-    Ok(State {
-        scene: Some(Scene::open(&arguments)?),
-        engine: engine_of(args.first())?,
-        random: Random::announced(),
-        log: KernelLog::from_now()?,
-    })
+    cases.push(Play::end());
+    tap::run(&mut play, cases)
 }
 
 fn write(path: &str, text: &str) -> Result<()> {
@@ -85,12 +64,12 @@ fn suspends(what: &str) -> Result<u64> {
 }
 
 /// Some suspends during moves, each of which has to succeed.
-fn suspend_times(state: &mut State, word: &str, times: usize) -> Result<()> {
-    let random = &mut state.random;
-    let scene = state.scene.as_mut().context("there is no guest")?;
+fn suspend_times(play: &mut Play, word: &str, times: usize) -> Result<()> {
+    let engine = play.engine;
+    let (scene, random) = play.parts()?;
     let (done, failed) = (suspends("success")?, suspends("fail")?);
     let dmas = scene.guest.status()?.dmas();
-    scene.during(&Callers { count: 2, ..Callers::one(state.engine) }.allowing(&[BUSY]), |_, moves| {
+    scene.during(&Callers { count: 2, ..Callers::one(engine) }.allowing(&[BUSY]), |_, moves| {
         for _ in 0..times {
             moves.go_on(SOME, "before the suspend")?;
             thread::sleep(Duration::from_micros(random.below(20_000)));
@@ -106,7 +85,7 @@ fn suspend_times(state: &mut State, word: &str, times: usize) -> Result<()> {
     let now = scene.guest.status()?.dmas();
     ensure!(now > dmas, "the device makes no DMA any more");
     scene.is_clean(1)?;
-    state.log.check()
+    play.log.check()
 }
 
 /// How long a rehearsal stays at its stage, in seconds.
@@ -114,18 +93,18 @@ const DELAY: &str = "/sys/module/suspend/parameters/pm_test_delay";
 
 const BUSY: (i32, u32) = (libc::EBUSY, pagemove_uapi::REASON_BUSY);
 
-fn rehearse(state: &mut State, depth: &str, times: usize) -> Result<Verdict> {
+fn rehearse(play: &mut Play, depth: &str, times: usize) -> Result<Verdict> {
     // What the last state is says nothing about how far it goes, but the platform has to
     // know it.
     let states = fs::read_to_string("/sys/power/state").context("/sys/power/state")?;
     let word = if states.contains("mem") { "mem" } else { "freeze" };
-    rehearse_to(word, state, depth, times)
+    rehearse_to(word, play, depth, times)
 }
 
-fn rehearse_to(word: &str, state: &mut State, depth: &str, times: usize) -> Result<Verdict> {
+fn rehearse_to(word: &str, play: &mut Play, depth: &str, times: usize) -> Result<Verdict> {
     write("/sys/power/pm_test", depth)?;
     write(DELAY, "1")?;
-    let result = suspend_times(state, word, times);
+    let result = suspend_times(play, word, times);
     write("/sys/power/pm_test", "none")?;
     result?;
     Ok(Pass)
@@ -133,9 +112,10 @@ fn rehearse_to(word: &str, state: &mut State, depth: &str, times: usize) -> Resu
 
 /// A child calls without end, and gets a signal while it is frozen: the call that was frozen
 /// ends with EINTR, and not before the machine goes on.
-fn interrupted(state: &mut State) -> Result<Verdict> {
-    let scene = state.scene.as_ref().context("there is no guest")?;
-    let requests = [scene.nodes.there, scene.nodes.here].map(|node| scene.request(state.engine, node));
+fn interrupted(play: &mut Play) -> Result<Verdict> {
+    let engine = play.engine;
+    let scene = play.scene()?;
+    let requests = [scene.nodes.there, scene.nodes.here].map(|node| scene.request(engine, node));
     write("/sys/power/pm_test", "freezer")?;
     write(DELAY, "4")?;
     // The signal has to come within the four seconds, on a machine that may be busy.

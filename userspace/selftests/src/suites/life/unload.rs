@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Result};
 use pagemove_uapi::{Control, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
+use super::play::Watch;
 use crate::bench::{self, Bench};
-use crate::kernel_log::KernelLog;
 use crate::random::Random;
 use crate::region::Mapping;
 use crate::tap::{self, Case, Pass, Verdict};
@@ -22,34 +22,28 @@ const TIME: Duration = Duration::from_secs(25);
 const ENOUGH_UNLOADED: u64 = 5;
 const ENOUGH_REFUSED: u64 = 20;
 
-struct State {
-    random: Random,
-    log: KernelLog,
-}
-
 pub fn main() -> ExitCode {
-    let log = match KernelLog::from_now() {
-        Ok(log) => log,
+    let mut watch = match Watch::begin() {
+        Ok(watch) => watch,
         Err(error) => return tap::fail_all(&error),
     };
-    let mut state = State { random: Random::announced(), log };
     let cases = vec![
-        Case::new("rmmod and insmod without end, while files, regions and devices come and go with moves", |state: &mut State| {
-            let verdict = storm(&mut state.random)?;
-            state.log.check()?;
+        Case::new("rmmod and insmod without end, while files, regions and devices come and go with moves", |watch: &mut Watch| {
+            let verdict = storm(&mut watch.random)?;
+            watch.log.check()?;
             Ok(verdict)
         }),
-        Case::new("afterwards no page is left, the module unloads and loads, and its sums begin at zero", |state: &mut State| {
+        Case::new("afterwards no page is left, the module unloads and loads, and its sums begin at zero", |watch: &mut Watch| {
             bench::wait_for_no_pages(Duration::from_secs(20))?;
             module::unload_pagemove(Duration::from_secs(20))?;
             module::load_pagemove()?;
             let stats = Control::open()?.stats()?;
             ensure!(stats.calls == 0 && stats.regions == 0, "{} calls, {} regions", stats.calls, stats.regions);
-            state.log.check()?;
+            watch.log.check()?;
             Ok(Pass)
         }),
     ];
-    tap::run(&mut state, cases)
+    tap::run(&mut watch, cases)
 }
 
 /// What the threads share.
