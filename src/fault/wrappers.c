@@ -68,18 +68,17 @@ WRAPPED(rust_helper_vrealloc_node_align, void *)
 	return counted(p, size, __real_rust_helper_vrealloc_node_align(p, size, align, flags, node));
 }
 
-/* All that pagemove asks for is of order 0. */
-static struct page *new_page(struct page *page)
+static struct page *new_pages(struct page *page, unsigned int order)
 {
 	if (page)
-		pagemove_held(PAGEMOVE_PAGES, 1);
+		pagemove_held(PAGEMOVE_PAGES, 1L << order);
 	return page;
 }
 
 WRAPPED(__free_pages, void)
 (struct page *page, unsigned int order)
 {
-	pagemove_held(PAGEMOVE_PAGES, -1);
+	pagemove_held(PAGEMOVE_PAGES, -(1L << order));
 	__real___free_pages(page, order);
 }
 
@@ -87,13 +86,13 @@ WRAPPED(__alloc_pages_noprof, struct page *)
 (gfp_t gfp, unsigned int order, int nid, nodemask_t *mask)
 {
 	return FAILS(alloc_pages_node) ? NULL :
-		new_page(__real___alloc_pages_noprof(gfp, order, nid, mask));
+		new_pages(__real___alloc_pages_noprof(gfp, order, nid, mask), order);
 }
 
 WRAPPED(alloc_pages_noprof, struct page *)
 (gfp_t gfp, unsigned int order)
 {
-	return FAILS(alloc_pages) ? NULL : new_page(__real_alloc_pages_noprof(gfp, order));
+	return FAILS(alloc_pages) ? NULL : new_pages(__real_alloc_pages_noprof(gfp, order), order);
 }
 
 WRAPPED(alloc_contig_pages_noprof, struct page *)

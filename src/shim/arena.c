@@ -5,11 +5,35 @@
 #include <linux/io.h>
 #include <linux/mm.h>
 
-/* Zeroed, since the peer will see it. A power of two is aligned to itself. */
+/* As many single pages, in one piece. */
+static struct page *arena_of_buddies(unsigned long pages, gfp_t gfp, int node)
+{
+	unsigned int order = order_base_2(pages);
+	struct page *first = alloc_pages_node(node, gfp | __GFP_RETRY_MAYFAIL, order);
+	unsigned long n;
+
+	if (!first)
+		return NULL;
+	split_page(first, order);
+	for (n = pages; n < 1UL << order; n++)
+		__free_page(first + n);
+	return first;
+}
+
+/*
+ * Zeroed, since the peer will see it. A power of two is aligned to itself.
+ *
+ * What is smaller than a pageblock is no matter for alloc_contig_pages(): that isolates the whole
+ * pageblock, and of a zone's first one not every page need be in the zone (a VM_BUG_ON_PAGE() of
+ * CONFIG_DEBUG_VM).
+ */
 struct page *pagemove_arena_alloc(unsigned long pages, int node)
 {
-	return alloc_contig_pages(pages, GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN | __GFP_ZERO,
-				  node, NULL);
+	gfp_t gfp = GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN | __GFP_ZERO;
+
+	if (pages < pageblock_nr_pages)
+		return arena_of_buddies(pages, gfp, node);
+	return alloc_contig_pages(pages, gfp, node, NULL);
 }
 
 void pagemove_arena_free(struct page *first, unsigned long pages)
