@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_harness::random::Random;
+use pagemove_harness::slowness::slowness;
 use pagemove_harness::tap::{note, Tap};
 use pagemove_uapi::Control;
 
@@ -40,7 +41,7 @@ pub struct Options {
     /// End after so many calls
     #[arg(long, default_value_t = u64::MAX)]
     calls: u64,
-    /// End after so many seconds
+    /// End after so many seconds, six times as many on a kernel that looks for mistakes
     #[arg(long, default_value_t = 15)]
     seconds: u64,
     /// Processes at a time
@@ -129,7 +130,7 @@ fn round(options: &Options, shared: &'static Shared, number: u32, since: Instant
     let mut round = Round { options, shared, machine, number, started: 0, control: Control::open()?, log };
     let part = |whole: u64| whole / u64::from(options.rounds) * u64::from(number + 1);
     let target = if number + 1 == options.rounds { options.calls } else { part(options.calls) };
-    let end = since + Duration::from_millis(part(options.seconds * 1000));
+    let end = since + Duration::from_millis(part(options.seconds * u64::from(slowness()) * 1000));
     round.go(target, end)?;
     let settled = setup::settle(&round.control, SETTLE);
     drop(round);

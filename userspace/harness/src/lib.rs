@@ -29,6 +29,7 @@ pub mod sabotage;
 #[cfg(test)]
 mod script;
 pub mod slot;
+pub mod slowness;
 pub mod soak;
 pub mod storm;
 pub mod tap;

@@ -2,27 +2,30 @@
 //! The machine: memory, nodes, CPUs, and waiting for what the kernel does later.
 
 use std::fs;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_harness::slowness;
+pub use pagemove_harness::slowness::slowness;
 use pagemove_uapi::PAGE_SIZE;
 
 /// Bytes that can be had: MemAvailable and the free pages that CPUs keep for
 /// themselves, which it does not count and which may be a hundred MiB.
 pub fn available_memory() -> Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo").context("meminfo")?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("MemAvailable:"))
-        .context("no MemAvailable")?;
-    let kib: u64 = line
-        .split_whitespace()
-        .nth(1)
-        .context("MemAvailable has no number")?
-        .parse()?;
     let zones = fs::read_to_string("/proc/zoneinfo").context("zoneinfo")?;
-    Ok((kib << 10) + kept_by_cpus(&zones) * PAGE_SIZE as u64)
+    Ok(meminfo("MemAvailable:")? + kept_by_cpus(&zones) * PAGE_SIZE as u64)
+}
+
+/// Bytes that a kernel that looks for mistakes may keep although nobody uses them.
+pub fn kept_when_free() -> Result<u64> {
+    Ok(slowness::kept_when_free(meminfo("MemTotal:")?))
+}
+
+fn meminfo(name: &str) -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo").context("meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    let kib: u64 = line.split_whitespace().next().with_context(|| format!("{name} has no number"))?.parse()?;
+    Ok(kib << 10)
 }
 
 /// The sum of `count:` in zoneinfo: pages on the free lists of CPUs.
@@ -134,24 +137,6 @@ pub fn in_child(body: impl FnOnce() -> i32) -> Result<i32> {
     Ok(libc::WEXITSTATUS(status))
 }
 
-/// How many times as long as on the stock kernel a wait may take: on a kernel that looks for
-/// mistakes as many as the runner gives a test there.
-pub fn slowness() -> u32 {
-    static SLOWNESS: OnceLock<u32> = OnceLock::new();
-    *SLOWNESS.get_or_init(|| {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        slowness_of(release.trim())
-    })
-}
-
-fn slowness_of(release: &str) -> u32 {
-    if ["-kasan", "-kcsan"].iter().any(|flavour| release.ends_with(flavour)) {
-        6
-    } else {
-        1
-    }
-}
-
 /// Asks until the answer is yes. Says how long it took.
 pub fn wait_until(
     what: &str,
@@ -175,12 +160,6 @@ pub fn wait_until(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kernels_that_look_for_mistakes_get_time() {
-        assert_eq!(slowness_of("7.2.12-kasan"), 6);
-        assert_eq!(slowness_of("7.2.12+deb13-amd64"), 1);
-    }
 
     #[test]
     fn lists_of_numbers() {
