@@ -29,7 +29,7 @@ pub struct CheckArguments {
     #[arg(long)]
     list: bool,
     /// The long tests, too
-    #[arg(long, conflicts_with = "pattern")]
+    #[arg(long, conflicts_with_all = ["pattern", "kernel"])]
     deep: bool,
     /// VMs at a time [default: one for each two CPUs]
     #[arg(long)]
@@ -49,14 +49,15 @@ pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
         print!("{}", print::list(&suite));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut groups = vec![Group::Check, if arguments.kernel.is_some() { Group::Debug } else { Group::Sabotage }];
-    if arguments.deep {
-        groups.push(Group::Deep);
-    }
-    let mut tests = suite.select(&groups, arguments.pattern.as_deref())?;
+    let groups: &[Group] = match (arguments.kernel, arguments.deep) {
+        (Some(_), _) => &[Group::Check, Group::Debug, Group::Deep],
+        (None, true) => &[Group::Check, Group::Sabotage, Group::Deep],
+        (None, false) => &[Group::Check, Group::Sabotage],
+    };
+    let mut tests = suite.select(groups, arguments.pattern.as_deref())?;
     if let Some(kernel) = arguments.kernel {
         let named = arguments.pattern.is_some();
-        tests.retain(|test| test.vm.as_ref().is_some_and(|guest| named || guest.is_for(kernel)));
+        tests.retain(|test| test.vm.is_some() && (named || test.is_for(kernel)));
     }
     let finished = run(place, &tests, arguments.kernel, arguments.jobs)?;
     let mut totals = Totals::default();

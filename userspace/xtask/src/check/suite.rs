@@ -58,6 +58,9 @@ pub struct Guest {
     pub profile: String,
     /// The kernel that it needs; on any other one it is skipped.
     pub kernel: Option<Flavour>,
+    /// Of the long ones `make check-debug` runs this, too.
+    #[serde(default)]
+    pub kasan: bool,
     /// It is about two CPUs at once: `make check-kcsan` runs it.
     #[serde(default)]
     pub kcsan: bool,
@@ -121,6 +124,18 @@ impl Test {
     pub fn guests(&self) -> impl Iterator<Item = &Guest> {
         self.vm.iter().chain(self.vm.iter().filter_map(|guest| guest.peer.as_deref()))
     }
+
+    /// Whether it belongs to all tests of the kernel `flavour`. A twin in which a step of pagemove's
+    /// is left out is red on each kernel; on one that looks for mistakes it would only take time.
+    pub fn is_for(&self, flavour: Flavour) -> bool {
+        let Some(guest) = &self.vm else { return flavour == Flavour::Stock };
+        match flavour {
+            Flavour::Stock => true,
+            Flavour::Kasan if guest.red.is_some() => guest.kernel == Some(flavour),
+            Flavour::Kasan => guest.kasan || [Group::Check, Group::Debug].contains(&self.group),
+            Flavour::Kcsan => guest.kcsan,
+        }
+    }
 }
 
 impl Guest {
@@ -142,16 +157,6 @@ impl Guest {
             (Some(reason), _) if flavour != Flavour::Stock => Some(reason.clone()),
             (_, Some(needed)) if needed != flavour => Some(format!("it is for kernel {}", needed.name())),
             _ => None,
-        }
-    }
-
-    /// Whether it belongs to all tests of the kernel `flavour`. A twin in which a step of pagemove's
-    /// is left out is red on each kernel; on one that looks for mistakes it would only take time.
-    pub fn is_for(&self, flavour: Flavour) -> bool {
-        match flavour {
-            Flavour::Stock => true,
-            Flavour::Kasan => self.red.is_none() || self.kernel == Some(flavour),
-            Flavour::Kcsan => self.kcsan,
         }
     }
 

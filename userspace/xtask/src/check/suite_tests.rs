@@ -105,15 +105,17 @@ fn what_is_said_of_a_pair_is_said_of_its_first_vm() {
 
 #[test]
 fn kernels_that_look_for_mistakes_get_no_twins_of_others() {
-    let guest = |more: &str| {
+    let fits = |more: &str| {
         let text = TWO.replace("profile = \"vtd\"", &format!("profile = \"vtd\"\n{more}"));
-        let vm = |test: &Test| test.vm.clone();
-        Suite::parse(&text).unwrap().all().iter().find_map(vm).unwrap()
+        let suite = Suite::parse(&text).unwrap();
+        let mut test = suite.all().iter().find(|test| test.vm.is_some()).unwrap().clone();
+        test.group = if more.contains("kasan = ") { Group::Deep } else { Group::Check };
+        [Flavour::Stock, Flavour::Kasan, Flavour::Kcsan].map(|kernel| test.is_for(kernel))
     };
-    let kernels = [Flavour::Stock, Flavour::Kasan, Flavour::Kcsan];
-    let fits = |more: &str| kernels.map(|kernel| guest(more).is_for(kernel));
     assert_eq!(fits(""), [true, true, false]);
     assert_eq!(fits("kcsan = true"), [true, true, true]);
+    assert_eq!(fits("kasan = true"), [true, true, false]);
+    assert_eq!(fits("kasan = false"), [true, false, false]);
     assert_eq!(fits("red = \"x\""), [true, false, false]);
     assert_eq!(fits("red = \"x\"\nkernel = \"kasan\""), [true, true, false]);
 }
