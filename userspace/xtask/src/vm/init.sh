@@ -34,6 +34,10 @@ mount -t tmpfs tmp /tmp
 mkdir -p /dev/shm /run
 stty -F $out raw -echo
 echo 60 >/proc/sys/kernel/hung_task_timeout_secs
+# KCSAN begins here: how the kernel boots is not what is tested.
+if test -e /sys/kernel/debug/kcsan; then
+	echo on >/sys/kernel/debug/kcsan || die "KCSAN can not be switched on"
+fi
 
 stock=/lib/modules/$(uname -r)
 while read -r name options; do
