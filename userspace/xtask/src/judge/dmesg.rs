@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Lines of the kernel's console that fail a test.
 
+use super::kcsan;
+
 /// What the kernel prints when something is wrong with it or was done to it, and
 /// what to call that.
 const BAD: [(&str, &str); 29] = [
@@ -41,9 +43,10 @@ const FAULTS: [&str; 3] = ["DMAR: [DMA", "DMAR: DRHD: handling fault", "IO_PAGE_
 
 /// The lines that are wrong, each with what it is called; `allowed` texts excuse a line.
 pub fn complaints(dmesg: &str, allowed: &[String]) -> Vec<String> {
+    let lines: Vec<&str> = dmesg.lines().collect();
     let excused = |line: &str| allowed.iter().any(|text| line.contains(text.as_str()));
-    let lines = dmesg.lines().filter(|line| !excused(line));
-    lines.filter_map(|line| Some(format!("dmesg: {}: {}", name(line)?, line.trim()))).collect()
+    let wrong = lines.iter().enumerate().filter(|(at, line)| !excused(line) && !kcsan::is_of_others(&lines, *at));
+    wrong.filter_map(|(_, line)| Some(format!("dmesg: {}: {}", name(line)?, line.trim()))).collect()
 }
 
 fn name(line: &str) -> Option<&'static str> {

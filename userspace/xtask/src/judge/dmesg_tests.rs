@@ -39,6 +39,16 @@ fn an_ordinary_boot_is_clean() {
 }
 
 #[test]
+fn a_race_of_the_kernels_own_is_no_complaint() {
+    let race = |frame: &str| {
+        let access = format!("[1.0] read to 0x10 of 8 bytes by task 1 on cpu 1:\n[1.0]  {frame}\n[1.0]  g+0x1/0x2\n");
+        format!("[1.0] BUG: KCSAN: data-race in f / g\n{access}[1.0] ==========\n")
+    };
+    assert_eq!(complaints(&race("f+0x1/0x2"), &[]), Vec::<String>::new());
+    assert_eq!(complaints(&race("f+0x1/0x2 [pagemove]"), &[]).len(), 1);
+}
+
+#[test]
 fn what_a_test_expects_is_excused_and_nothing_else() {
     let text = "[1.0] WARNING: expected thing\n[1.1] WARNING: another thing\n";
     let found = complaints(text, &["expected thing".into()]);

@@ -4,6 +4,7 @@
 
 pub mod devtlb;
 pub mod dmesg;
+mod kcsan;
 mod runs;
 pub mod tap;
 pub mod trace;
