@@ -22,7 +22,8 @@ const ROUNDS: u64 = 50;
 /// Pages of the guest: 32 MiB, so that one that leaks is seen in what is free.
 const PAGES: usize = 8192;
 
-/// Pages moved in all rounds that show that moves were under way.
+/// Pages moved in all rounds that show that moves were under way; fewer on a slow kernel, for a guest is killed
+/// as soon there.
 const ENOUGH: u64 = 2048;
 
 /// What that may vary by itself.
@@ -69,7 +70,7 @@ pub fn main(_: &[String]) -> ExitCode {
                 state.calls, state.moved
             ));
             ensure!(
-                state.moved > ENOUGH,
+                state.moved > ENOUGH / u64::from(system::slowness()),
                 "only {} pages were moved",
                 state.moved
             );
