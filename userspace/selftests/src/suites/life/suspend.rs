@@ -11,7 +11,7 @@ use anyhow::{bail, ensure, Context, Result};
 
 use super::play::Play;
 use super::scene::Callers;
-use pagemove_uapi::{Control, MoveRequest};
+use pagemove_uapi::{errno, Control, MoveRequest};
 
 use crate::system;
 use crate::tap::{self, Case, Pass, Verdict};
@@ -91,6 +91,9 @@ fn suspend_times(play: &mut Play, word: &str, times: usize) -> Result<()> {
 /// How long a rehearsal stays at its stage, in seconds.
 const DELAY: &str = "/sys/module/suspend/parameters/pm_test_delay";
 
+/// With it, on a machine that is busy.
+const LONGEST_SUSPEND: Duration = Duration::from_secs(10);
+
 const BUSY: (i32, u32) = (libc::EBUSY, pagemove_uapi::REASON_BUSY);
 
 fn rehearse(play: &mut Play, depth: &str, times: usize) -> Result<Verdict> {
@@ -133,7 +136,8 @@ fn interrupted(play: &mut Play) -> Result<Verdict> {
             }
             MISSED => tap::diagnostic("the signal missed the suspend"),
             TOO_EARLY => bail!("a call ended with EINTR before there was a signal"),
-            _ => bail!("a call ended with something else than EINTR"),
+            WRONG => bail!("the child could not begin"),
+            status => bail!("a call ended with {} instead of EINTR", errno::name(status - ERRNO)),
         }
     }
     write("/sys/power/pm_test", "none")?;
@@ -147,6 +151,8 @@ const INTERRUPTED: i32 = 0;
 const WRONG: i32 = 1;
 const TOO_EARLY: i32 = 2;
 const MISSED: i32 = 3;
+/// And an errno.
+const ERRNO: i32 = 64;
 
 /// In a child: calls until a signal ends one. A call that was frozen took seconds.
 fn call_until_signal(requests: &[MoveRequest; 2], after: Duration) -> i32 {
@@ -170,13 +176,14 @@ fn call_until_signal(requests: &[MoveRequest; 2], after: Duration) -> i32 {
         match control.move_pages(request, None).error {
             None => {}
             Some(error) if error.errno == libc::EBUSY => {}
-            Some(error) if error.errno != libc::EINTR => return WRONG,
+            Some(error) if error.errno != libc::EINTR => return ERRNO + error.errno,
             Some(_) if start.elapsed() < after => return TOO_EARLY,
             Some(_) if begun.elapsed() > Duration::from_secs(3) => return INTERRUPTED,
             Some(_) => return MISSED,
         }
-        if start.elapsed() > Duration::from_secs(60) {
-            return WRONG;
+        // It came between two calls, or while one had nothing left to do.
+        if start.elapsed() > after + 2 * LONGEST_SUSPEND {
+            return MISSED;
         }
     }
     WRONG
