@@ -10,9 +10,9 @@ use anyhow::{ensure, Context, Result};
 use super::fault::{self, Fired};
 
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
-/// ACPI's interpreter, which is asked how a device's interrupt is routed and what power it has: where it can't
-/// allocate it loses count of references, and later uses what was freed.
-const NOT_BELOW: &str = "acpi_ns_evaluate";
+/// ACPI is asked how a device's interrupt is routed: where it can't allocate it loses count of references, and
+/// later uses what was freed.
+const NOT_BELOW: &str = "acpi_pci_irq_enable";
 const DEBUGFS: &str = "/sys/kernel/debug";
 /// Behind the last function's first byte.
 const LONGEST_FUNCTION: u64 = 64 << 10;
