@@ -8,8 +8,8 @@
 //! vfio_remove_dma()). So an mm to which only we hold a reference has no
 //! `vfio_dma`: that is the proof that a closed region can be freed.
 //!
-//! The mm of a process that has ended is forgotten as soon as that is so, or a region that is
-//! mapped by one process after the other would hold them all.
+//! The mm of a process that has ended is forgotten when that is so and a region's list would grow:
+//! or one that is mapped by one process after the other would hold them all.
 //!
 //! Other references (an open /proc file, KVM) only delay it. So does a CPU that
 //! idles, or runs a kernel thread, on the mm of the task before (a lazy TLB): where

@@ -118,17 +118,10 @@ impl Maker<'_> {
         self.report.run(command.args(["--archive", "--reflink=auto"]).arg(&from).arg(&to))?;
         let mut command = chroot::command(self.root.dir(), "make");
         self.report.run(command.args(["-C", &format!("/{SOURCE}")]).args(arguments()).arg("mrproper"))?;
-        self.more_sanitizers(&to)?;
+        more_sanitizers(&to)?;
         notify_with_copies(&to)?;
         take_back_without_order(&to)?;
         Ok(fs::write(stamp, recipe)?)
-    }
-
-    /// rustc asks the target whether it has a sanitizer. The kernel says so for KASAN only,
-    /// for it has no Rust that KCSAN should watch: we have. (clang instruments for both.)
-    fn more_sanitizers(&self, source: &Path) -> Result<()> {
-        let sanitizers = (r#""kernel-address"]"#, r#""kernel-address", "thread"]"#);
-        edit(source, "scripts/generate_rust_target.rs", &[sanitizers])
     }
 
     fn configure(&mut self) -> Result<()> {
@@ -159,6 +152,13 @@ impl Maker<'_> {
         command.arg(format!("O=/{}", tree(self.flavour))).args(targets);
         self.report.run(&mut command)
     }
+}
+
+/// rustc asks the target whether it has a sanitizer. The kernel says so for KASAN only,
+/// for it has no Rust that KCSAN should watch: we have. (clang instruments for both.)
+fn more_sanitizers(source: &Path) -> Result<()> {
+    let sanitizers = (r#""kernel-address"]"#, r#""kernel-address", "thread"]"#);
+    edit(source, "scripts/generate_rust_target.rs", &[sanitizers])
 }
 
 // What KASAN and lockdep report of the kernel itself. Both are silent after their first report: where one
