@@ -24,6 +24,8 @@ pub fn paths() -> Vec<Path<World>> {
     };
     vec![
         Path { settle: hide_again, ..path("WINDOW_SET, to show", |world| set(world, WINDOW_BYTES)) },
+        // Less than a pageblock is allocated in another way.
+        Path { settle: hide_again, ..path("WINDOW_SET, to show little", |world| set(world, 64 << 10)) },
         Path { prepare: show_named, settle: hide_again, ..path("WINDOW_SET, to hide", |world| set(world, 0)) },
     ]
 }
