@@ -12,7 +12,7 @@ use super::fault::{self, Fired};
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 /// ACPI is asked how a device's interrupt is routed: where it can't allocate it loses count of references, and
 /// later uses what was freed.
-const NOT_BELOW: &str = "acpi_pci_irq_enable";
+const NOT_BELOW: &str = "acpi_pci_irq_lookup";
 const DEBUGFS: &str = "/sys/kernel/debug";
 /// Behind the last function's first byte.
 const LONGEST_FUNCTION: u64 = 64 << 10;
