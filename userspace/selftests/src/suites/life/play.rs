@@ -38,7 +38,7 @@ impl Play {
     }
 
     pub fn scene(&mut self) -> Result<&mut Scene> {
-        self.scene.as_mut().context("there is no guest")
+        Ok(self.parts()?.0)
     }
 
     /// The scene and the chances, each by itself.
