@@ -15,11 +15,33 @@ pub const FLAVOUR: &str = "+deb13-amd64";
 
 /// What the build root is made of, beside the essential packages. The kernel's
 /// own list is in its Documentation/process/changes.rst; then what the checks
-/// use (rustfmt, clippy) and the guest (busybox).
-pub const PACKAGES: [&str; 23] = [
-    "rustc", "rust-src", "bindgen", "libclang-dev", "clang", "lld", "gcc-14", "gcc", "make", "flex", "bison", "bc",
-    "libelf-dev", "libssl-dev", "kmod", "cpio", "dwarves", "xz-utils", "busybox-static", "python3-minimal",
-    "rustfmt", "rust-clippy", "ca-certificates",
+/// use (rustfmt, clang-format, clippy, cargo) and the guest (busybox).
+pub const PACKAGES: [&str; 25] = [
+    "rustc",
+    "rust-src",
+    "bindgen",
+    "libclang-dev",
+    "clang",
+    "lld",
+    "gcc-14",
+    "gcc",
+    "make",
+    "flex",
+    "bison",
+    "bc",
+    "libelf-dev",
+    "libssl-dev",
+    "kmod",
+    "cpio",
+    "dwarves",
+    "xz-utils",
+    "busybox-static",
+    "python3-minimal",
+    "rustfmt",
+    "rust-clippy",
+    "clang-format",
+    "cargo",
+    "ca-certificates",
 ];
 
 /// From backports, without what they recommend.
