@@ -662,7 +662,10 @@ pub const fn window_bucket(ns: u64) -> usize {
 const_assert_eq!(core::mem::size_of::<Info>(), INFO_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionSetup>(), REGION_SETUP_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<RegionQuery>(), REGION_QUERY_SIZE_V0 + 8);
+const_assert_eq!(
+    core::mem::size_of::<RegionQuery>(),
+    REGION_QUERY_SIZE_V0 + 8
+);
 const_assert_eq!(offset_of!(RegionQuery, details), REGION_QUERY_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<PageDetail>(), 16);
 const_assert_eq!(core::mem::size_of::<Used>(), USED_SIZE_V0);
@@ -677,7 +680,10 @@ const_assert_eq!(core::mem::size_of::<ApertureList>(), APERTURE_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Window>(), 56);
 const_assert_eq!(core::mem::size_of::<WindowList>(), WINDOW_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<WindowSet>(), WINDOW_SET_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<Stats>(), STATS_SIZE_V0 + 32 + 8 * WINDOW_BUCKETS);
+const_assert_eq!(
+    core::mem::size_of::<Stats>(),
+    STATS_SIZE_V0 + 32 + 8 * WINDOW_BUCKETS
+);
 const_assert_eq!(offset_of!(Stats, offered_pages), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);
 const_assert_eq!(core::mem::size_of::<Device>(), 40);

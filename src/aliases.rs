@@ -34,8 +34,8 @@ impl Aliases {
     pub(crate) fn find(device: &Device, span: PageSpan) -> Result<Self, Refusal> {
         let (own, frames) = frames_in(device, span)?;
         let frames = FrameSet::new(&frames).map_err(|_| Refusal::NoMemory)?;
-        let mut refusals = KVVec::from_elem(None, frames.len(), GFP_KERNEL)
-            .map_err(|_| Refusal::NoMemory)?;
+        let mut refusals =
+            KVVec::from_elem(None, frames.len(), GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
         let mut note = |position: usize, refusal| {
             if let Some(noted) = refusals.get_mut(position) {
                 noted.get_or_insert(refusal);
@@ -87,10 +87,7 @@ fn frames_in(device: &Device, span: PageSpan) -> Result<(Domain, KVVec<u64>), Re
 
 /// Calls `f` for each entry of a VFIO user's domain that maps one of `frames`, with
 /// the frame's position. Says whether the search was complete.
-pub(crate) fn for_each_entry(
-    frames: &FrameSet,
-    mut f: impl FnMut(Domain, Iova, usize),
-) -> bool {
+pub(crate) fn for_each_entry(frames: &FrameSet, mut f: impl FnMut(Domain, Iova, usize)) -> bool {
     let Some(everything) = everything() else {
         return false;
     };
@@ -102,7 +99,9 @@ pub(crate) fn for_each_entry(
         }
         complete &= seen.push(domain, GFP_KERNEL).is_ok();
         for_each_leaf(domain, everything, |iova, page, bytes| {
-            frames.for_each_of(frame_of(page), bytes / PAGE_SIZE, |position| f(domain, iova, position));
+            frames.for_each_of(frame_of(page), bytes / PAGE_SIZE, |position| {
+                f(domain, iova, position)
+            });
         });
     });
     complete
@@ -111,7 +110,9 @@ pub(crate) fn for_each_entry(
 /// Calls `f` with the first page and the bytes of every leaf of a VFIO user's domain. Needs no
 /// memory, so it may visit a domain more than once.
 pub(crate) fn for_each_user_leaf(mut f: impl FnMut(PhysAddr, u64)) {
-    let Some(everything) = everything() else { return };
+    let Some(everything) = everything() else {
+        return;
+    };
     sharing::for_each_user_domain(|domain| {
         for_each_leaf(domain, everything, |_, page, bytes| f(page, bytes));
     });

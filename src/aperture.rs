@@ -40,7 +40,10 @@ enum Link {
     /// It is a BAR like any other.
     None,
     /// Its driver knows.
-    Asked { is_up: ffi::IsUp, context: *mut core::ffi::c_void },
+    Asked {
+        is_up: ffi::IsUp,
+        context: *mut core::ffi::c_void,
+    },
     /// The driver is gone.
     Gone,
 }
@@ -197,7 +200,11 @@ pub(crate) fn way_to(phys: PhysAddr) -> Option<Way> {
     let (aperture, _) = find(phys)?;
     let downs = aperture.downs.load(Ordering::SeqCst);
     let was_up = aperture.is_present();
-    Some(Way { aperture, was_up, downs })
+    Some(Way {
+        aperture,
+        was_up,
+        downs,
+    })
 }
 
 impl Way {
@@ -239,7 +246,9 @@ pub(crate) fn publish(phys: PhysAddr) -> Result<(), ApertureError> {
     };
     #[cfg(pagemove_test)]
     crate::posted::flush();
-    let last = aperture.words(at).wrapping_add((PAGE_SIZE / 8 - 1) as usize);
+    let last = aperture
+        .words(at)
+        .wrapping_add((PAGE_SIZE / 8 - 1) as usize);
     // SAFETY: an aligned word of the window, mapped while the slot is taken.
     let word = unsafe { ffi::pagemove_window_read_back(last.cast()) };
     // A link that is down takes stores and forgets them. All ones is what it answers, or what
@@ -334,8 +343,11 @@ impl Aperture {
     pub(crate) fn describe(&self) -> abi::Aperture {
         abi::Aperture {
             id: self.id,
-            flags: if self.is_present() { abi::APERTURE_UP } else { 0 }
-                | if self.has_link { abi::APERTURE_LINK } else { 0 },
+            flags: if self.is_present() {
+                abi::APERTURE_UP
+            } else {
+                0
+            } | if self.has_link { abi::APERTURE_LINK } else { 0 },
             segment: (self.address >> 16) as u16,
             bus: (self.address >> 8) as u8,
             devfn: self.address as u8,
@@ -486,7 +498,12 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
     )?;
     list.next_id = next_id;
     list.apertures.push_within_capacity(aperture.clone())?;
-    pr_info!("aperture {}: {} KiB at {:#x}\n", id, setup.length >> 10, setup.first);
+    pr_info!(
+        "aperture {}: {} KiB at {:#x}\n",
+        id,
+        setup.length >> 10,
+        setup.first
+    );
     Ok(aperture)
 }
 
@@ -542,7 +559,11 @@ unsafe extern "C" fn pagemove_aperture_emptied(owner: *mut core::ffi::c_void) {
             return;
         }
         if looks % SAY_EVERY == 0 {
-            pr_warn!("aperture {}: it can go when its {} pages are home\n", aperture.id, taken);
+            pr_warn!(
+                "aperture {}: it can go when its {} pages are home\n",
+                aperture.id,
+                taken
+            );
         }
         looks = looks.wrapping_add(1);
         ffi::sleep(POLL_NS);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Extensible structures: the rules at the head of the UAPI header.
 
-use crate::params::{self, Bug};
 use crate::abi;
+use crate::params::{self, Bug};
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice, UserSliceReader};
 
@@ -57,9 +57,7 @@ fn bytes_of<T: Args>(value: &T) -> &[u8] {
 
 fn bytes_of_mut<T: Args>(value: &mut T) -> &mut [u8] {
     // SAFETY: `Args` has no padding and takes any bytes.
-    unsafe {
-        core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>())
-    }
+    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>()) }
 }
 
 /// Reads a structure. Also tells how many bytes the caller's has.
@@ -81,7 +79,9 @@ pub(crate) fn read<T: Args>(address: usize) -> Result<(T, usize)> {
 /// The first member of a structure whose first version has `least` bytes.
 #[inline(never)]
 fn size_at(address: usize, least: usize) -> Result<usize> {
-    let size = UserSlice::new(UserPtr::from_addr(address), 4).reader().read::<u32>()? as usize;
+    let size = UserSlice::new(UserPtr::from_addr(address), 4)
+        .reader()
+        .read::<u32>()? as usize;
     match size {
         _ if size < least => Err(EINVAL),
         _ if size > LONGEST => Err(E2BIG),
@@ -115,7 +115,9 @@ pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
 #[inline(never)]
 fn overrun(address: usize) {
     const GUARD: u32 = 0xa5a5_a5a5;
-    let there = UserSlice::new(UserPtr::from_addr(address), 4).reader().read::<u32>();
+    let there = UserSlice::new(UserPtr::from_addr(address), 4)
+        .reader()
+        .read::<u32>();
     if there == Ok(GUARD) {
         let _ = write_bytes(address, &[0; 4]);
     }

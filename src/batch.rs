@@ -16,8 +16,7 @@ use crate::stats::{self, Counter};
 use crate::{abi, aperture, ffi, params, session};
 use core::sync::atomic::AtomicBool;
 use engine::{
-    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy,
-    PAGE_SIZE,
+    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -65,15 +64,25 @@ impl Batch {
                 return Err(refusal);
             }
             if request.to.is_at(backing::place_of(leaf.page)) && !request.even_if_there {
-                self.goes.push_within_capacity(false).map_err(|_| Refusal::NoMemory)?;
+                self.goes
+                    .push_within_capacity(false)
+                    .map_err(|_| Refusal::NoMemory)?;
                 continue;
             }
             let end = request.to.end_for(&claim, first.saturating_add(n))?;
             let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
-            self.moves.push_within_capacity(page).map_err(|_| Refusal::NoMemory)?;
-            self.claims.push_within_capacity(claim).map_err(|_| Refusal::NoMemory)?;
-            self.ends.push_within_capacity(end).map_err(|_| Refusal::NoMemory)?;
-            self.goes.push_within_capacity(true).map_err(|_| Refusal::NoMemory)?;
+            self.moves
+                .push_within_capacity(page)
+                .map_err(|_| Refusal::NoMemory)?;
+            self.claims
+                .push_within_capacity(claim)
+                .map_err(|_| Refusal::NoMemory)?;
+            self.ends
+                .push_within_capacity(end)
+                .map_err(|_| Refusal::NoMemory)?;
+            self.goes
+                .push_within_capacity(true)
+                .map_err(|_| Refusal::NoMemory)?;
         }
         Ok(())
     }

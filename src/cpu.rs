@@ -25,8 +25,12 @@ pub(crate) fn check_rtm() -> Result<(), Refusal> {
         return Err(Refusal::NoRtm);
     }
     // SAFETY: as above.
-    let (invariant, unstable) =
-        unsafe { (ffi::pagemove_tsc_is_invariant(), ffi::pagemove_tsc_is_unstable()) };
+    let (invariant, unstable) = unsafe {
+        (
+            ffi::pagemove_tsc_is_invariant(),
+            ffi::pagemove_tsc_is_unstable(),
+        )
+    };
     if !invariant || unstable {
         return Err(Refusal::Tsc);
     }
@@ -102,7 +106,11 @@ pub(crate) struct CpuPair {
 
 impl CpuPair {
     /// The two that were named, the others chosen: see [`Self::choose`].
-    pub(crate) fn new(editor: Option<u32>, helper: Option<u32>, node: i32) -> Result<Self, Refusal> {
+    pub(crate) fn new(
+        editor: Option<u32>,
+        helper: Option<u32>,
+        node: i32,
+    ) -> Result<Self, Refusal> {
         // What goes well with a CPU may be asked of one that exists only.
         if ![editor, helper].into_iter().flatten().all(is_online) {
             return Err(Refusal::Cpus);

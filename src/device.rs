@@ -26,8 +26,8 @@
 //! registry > [`Device::state`]. Neither is held while VFIO is called.
 
 use crate::domain::Domain;
-use crate::params::{self, Bug};
 use crate::ffi;
+use crate::params::{self, Bug};
 use crate::refusal::Refusal;
 use crate::registry;
 use crate::stats::{self, Counter};
@@ -288,7 +288,10 @@ impl Device {
                 }
                 None if !is_kept => return,
                 None => {
-                    state.unpin = Some(Unpin { span, patience: UNPIN_PATIENCE_NS });
+                    state.unpin = Some(Unpin {
+                        span,
+                        patience: UNPIN_PATIENCE_NS,
+                    });
                     // SAFETY: a pin is kept, so that the device is open: `closing` takes them
                     // all away under this lock, and only then is the work item waited for.
                     unsafe { ffi::pagemove_vfio_unpin_soon(self.vdev) };
@@ -360,15 +363,17 @@ impl Device {
 
     /// Takes pages off the list whose pins end with the hold over them.
     fn forget_ended(&self, span: PageSpan) {
-        self.state.lock().kept.retain(|kept| !(kept.ending && covers(span, kept.iova)));
+        self.state
+            .lock()
+            .kept
+            .retain(|kept| !(kept.ending && covers(span, kept.iova)));
     }
 
     /// Begins a hold. Another device in the same domain may hold the same page of
     /// the same mapping; VFIO would then keep START's frame number for the second,
     /// so the whole domain is asked.
     pub(crate) fn hold(self: &Arc<Self>, span: PageSpan) -> Result<Hold, Refusal> {
-        let cancel =
-            Arc::new(AtomicBool::new(false), GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        let cancel = Arc::new(AtomicBool::new(false), GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
         registry::with_devices(|devices| {
             let domain = {
                 let state = self.state.lock();
@@ -382,8 +387,7 @@ impl Device {
             };
             for device in devices {
                 let state = device.state.lock();
-                if state.domain == Some(domain)
-                    && state.holds.iter().any(|h| h.span.overlaps(span))
+                if state.domain == Some(domain) && state.holds.iter().any(|h| h.span.overlaps(span))
                 {
                     return Err(Refusal::Busy);
                 }
@@ -512,13 +516,7 @@ impl Hold {
             // SAFETY: the hold keeps the device open; `pages` has room for every page of
             // the span; no lock of ours is held. prot 0: whatever the mapping allows will do.
             let ret = unsafe {
-                ffi::vfio_pin_pages(
-                    self.device.vdev,
-                    first.0,
-                    count as _,
-                    0,
-                    pages.as_mut_ptr(),
-                )
+                ffi::vfio_pin_pages(self.device.vdev, first.0, count as _, 0, pages.as_mut_ptr())
             };
             if ret != count as i32 {
                 return Err(match -ret as u32 {

@@ -12,8 +12,8 @@ use crate::{ffi, page, params, transaction};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{
-    self, Committed, Controller, Edit, Editing, End, Generation, Measured, Plan, Report,
-    Request, Schedule, Status, Times,
+    self, Committed, Controller, Edit, Editing, End, Generation, Measured, Plan, Report, Request,
+    Schedule, Status, Times,
 };
 use engine::{
     ApertureError, BatchSizer, Checksum, InvalidateError, Machine, PageMove, PageSpan, PhysAddr,

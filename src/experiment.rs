@@ -59,7 +59,9 @@ fn check(args: &abi::Experiment) -> Result {
     if args.ns > longest || (longest != 0 && args.ns == 0) {
         return Err(EINVAL);
     }
-    PageSpan::new(Iova(args.iova), PAGE_SIZE).map(drop).ok_or(EINVAL)
+    PageSpan::new(Iova(args.iova), PAGE_SIZE)
+        .map(drop)
+        .ok_or(EINVAL)
 }
 
 impl Subject {
@@ -130,7 +132,9 @@ impl Subject {
         let both = self.both()?;
         let old = self
             .entry()
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |entry| Some(to(entry, both)))
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |entry| {
+                Some(to(entry, both))
+            })
             .unwrap_or_default();
         self.hold.domain.flush(self.span);
         Ok(self.used(old))

@@ -5,8 +5,8 @@ use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 pub(crate) use bindings::{
-    address_space, file, iommu_domain, mem_cgroup, mm_struct, page, pci_dev, task_struct, vm_area_struct, vm_fault,
-    vm_operations_struct,
+    address_space, file, iommu_domain, mem_cgroup, mm_struct, page, pci_dev, task_struct,
+    vm_area_struct, vm_fault, vm_operations_struct,
 };
 
 /// `struct vfio_device`, never looked into.
@@ -78,7 +78,8 @@ extern "C" {
     pub(crate) fn pagemove_memcg_of_current() -> *mut mem_cgroup;
     pub(crate) fn pagemove_memcg_get(memcg: *mut mem_cgroup);
     pub(crate) fn pagemove_memcg_put(memcg: *mut mem_cgroup);
-    pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool, memcg: *mut mem_cgroup) -> *mut page;
+    pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool, memcg: *mut mem_cgroup)
+        -> *mut page;
     pub(crate) fn pagemove_alloc_page_near(memcg: *mut mem_cgroup) -> *mut page;
     pub(crate) fn pagemove_alloc_page_for(
         vma: *mut vm_area_struct,
@@ -116,11 +117,7 @@ extern "C" {
     pub(crate) fn pagemove_fault_vma(vmf: *mut vm_fault) -> *mut vm_area_struct;
     pub(crate) fn pagemove_await(vmf: *mut vm_fault, arrivals: u64) -> c_uint;
     pub(crate) fn pagemove_wake_awaiting();
-    pub(crate) fn pagemove_insert(
-        vma: *mut vm_area_struct,
-        address: c_ulong,
-        phys: u64,
-    ) -> c_uint;
+    pub(crate) fn pagemove_insert(vma: *mut vm_area_struct, address: c_ulong, phys: u64) -> c_uint;
     pub(crate) fn pagemove_zap(mapping: *mut address_space, offset: u64, length: u64);
     pub(crate) fn pagemove_premap(
         mm: *mut mm_struct,

@@ -75,7 +75,9 @@ impl FrameSet {
     /// read from a freed table any number), so the smaller of both bounds the work.
     pub(crate) fn for_each_of(&self, first: u64, count: u64, mut f: impl FnMut(usize)) {
         if count <= self.slots.len() as u64 {
-            (first..first.saturating_add(count)).filter_map(|frame| self.position(frame)).for_each(f);
+            (first..first.saturating_add(count))
+                .filter_map(|frame| self.position(frame))
+                .for_each(f);
             return;
         }
         for (position, frame) in self.slots.iter().enumerate() {

@@ -5,10 +5,10 @@
 use crate::device::Hold;
 use crate::machine::copy_page;
 use crate::pair::Pair;
+use crate::spin::Spin;
 use crate::stats::{self, Counter};
 use crate::thread::Work;
 use crate::{aperture, params};
-use crate::spin::Spin;
 use engine::rtm::{Command, Duty, Generation, Helper, Helping, Report, Request};
 use engine::{
     ApertureError, Checksum, InvalidateError, Iova, PageSpan, PhysAddr, Progress, Steps, Transfer,
@@ -90,7 +90,10 @@ impl Transfer for HelperMachine<'_> {
 
     fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
         // Linux leaves out a device that is gone, and says nothing.
-        let gone = self.hold.as_ref().is_some_and(|hold| !hold.device_is_present());
+        let gone = self
+            .hold
+            .as_ref()
+            .is_some_and(|hold| !hold.device_is_present());
         self.let_go();
         if !self.pair.land(self.generation) {
             return Some(Err(InvalidateError::Failed));

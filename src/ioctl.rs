@@ -3,10 +3,10 @@
 //! values, objects, so that a call with one mistake gets the errno of that one.
 
 use crate::args::{self, Args, UserArray};
+use crate::domain::Engines;
 use crate::mover::{self, Destination, Request, Results, Tally};
 use crate::refusal::Refusal;
 use crate::region::{Ending, Region};
-use crate::domain::Engines;
 use crate::{
     abi, aperture, domain, errno, experiment, ffi, file, page, registry, session, sharing, stats,
     used, verdict, window,
@@ -286,21 +286,29 @@ fn window_list(args: &mut abi::WindowList) -> Result {
 
 fn window_set(argument: usize) -> Result {
     may_move()?;
-    with_args_told(argument, |_| (), |args: &abi::WindowSet| {
-        no_flags(args.flags)?;
-        if args.length != 0 && !page::node_has_memory(args.node) {
-            return Err(EINVAL);
-        }
-        window::set(args.id, args.length, args.node)
-    })
+    with_args_told(
+        argument,
+        |_| (),
+        |args: &abi::WindowSet| {
+            no_flags(args.flags)?;
+            if args.length != 0 && !page::node_has_memory(args.node) {
+                return Err(EINVAL);
+            }
+            window::set(args.id, args.length, args.node)
+        },
+    )
 }
 
 fn verdict_set(argument: usize) -> Result {
     may_move()?;
-    with_args_told(argument, |_| (), |args: &abi::VerdictSet| {
-        no_flags(args.flags)?;
-        verdict::set(args.verdict)
-    })
+    with_args_told(
+        argument,
+        |_| (),
+        |args: &abi::VerdictSet| {
+            no_flags(args.flags)?;
+            verdict::set(args.verdict)
+        },
+    )
 }
 
 /// Writes its structure back whatever happens, for the reason.
@@ -476,19 +484,14 @@ pub(crate) fn device_at(
 ) -> Result<Arc<crate::device::Device>, Refusal> {
     // SAFETY: looks a function up and takes a reference.
     let pdev = unsafe {
-        bindings::pci_get_domain_bus_and_slot(
-            i32::from(segment),
-            u32::from(bus),
-            u32::from(devfn),
-        )
+        bindings::pci_get_domain_bus_and_slot(i32::from(segment), u32::from(bus), u32::from(devfn))
     };
     if pdev.is_null() {
         return Err(Refusal::NoDevice);
     }
     // SAFETY: drops that reference; only the address is needed below.
     unsafe { bindings::pci_dev_put(pdev) };
-    let address =
-        u32::from(segment) << 16 | u32::from(bus) << 8 | u32::from(devfn);
+    let address = u32::from(segment) << 16 | u32::from(bus) << 8 | u32::from(devfn);
     let device = registry::device_at(address).ok_or(Refusal::NotBound)?;
     if device.open_domain().is_none() {
         return Err(Refusal::NotOpen);

@@ -5,8 +5,8 @@ use crate::backing::words;
 use crate::claim::Claim;
 use crate::device::Hold;
 use crate::refusal::Refusal;
-use crate::{aperture, ffi};
 use crate::stats::{self, Counter};
+use crate::{aperture, ffi};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{
     ApertureError, Checksum, InvalidateError, Iova, Leaf, Machine, PageMove, PageSpan, PageState,
@@ -46,7 +46,6 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // IOMMU change the entry concurrently, which an atomic allows.
     unsafe { AtomicU64::from_ptr(ffi::pagemove_phys_virt(pte.0).cast()) }
 }
-
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
@@ -182,7 +181,11 @@ impl Machine for KernelMachine<'_> {
     fn release_cpus(&mut self, pages: &[PageMove]) {
         let mut unheld = false;
         for (claim, page) in self.claims.iter().zip(pages) {
-            let now = if page.maps_end() { page.end } else { page.start };
+            let now = if page.maps_end() {
+                page.end
+            } else {
+                page.start
+            };
             let held = claim.region.release(claim.index, now);
             unheld |= !held && cfg!(pagemove_test);
         }

@@ -24,7 +24,9 @@ pub(crate) struct Mark(Option<u16>);
 impl Mark {
     /// Marks the begin. The low bits are those of START's place in its region.
     pub(crate) fn copy_of(start: PhysAddr) -> Self {
-        let wanted = params::marks_copies().then(|| page::tag_of(start)).flatten();
+        let wanted = params::marks_copies()
+            .then(|| page::tag_of(start))
+            .flatten();
         let mark = Self(wanted.map(|tag| MARK | (tag.index as u16 & (MARK - 1))));
         mark.write(0);
         mark

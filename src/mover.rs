@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A move call: batch after batch, until the range is done or something stops it.
 
+use crate::aliases::Aliases;
 use crate::aperture::Aperture;
 use crate::args::UserArray;
 use crate::backing::Backing;
@@ -14,7 +15,6 @@ use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::retired::Retired;
 use crate::stats::{self, Counter};
-use crate::aliases::Aliases;
 use crate::{abi, aliases, backing, ffi, page, quarantine, registry, sharing};
 use engine::{AbortCounts, BatchSizer, Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
@@ -207,7 +207,11 @@ fn batches(request: &Request, tally: &mut Tally, scratch: &mut Scratch) -> Resul
         report(request, tally, &scratch.results).map_err(|_| Refusal::BadPointer)?;
         end?;
         // The last attempt may have failed by another cause just before the deadline.
-        if scratch.results.iter().any(|result| result.outcome == abi::PAGE_ABORTED) {
+        if scratch
+            .results
+            .iter()
+            .any(|result| result.outcome == abi::PAGE_ABORTED)
+        {
             check_time(request)?;
         }
         if scratch.retired.is_full() && !scratch.retired.free() {
@@ -233,10 +237,13 @@ fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal
         Methods::Rtm | Methods::Both => abi::ENGINE_RTM,
     };
     // Named CPUs that can not be used are found before anything moves.
-    request.cpus().map(drop).or_else(|refusal| match choice.methods {
-        Methods::AdBit => Ok(()),
-        _ => Err(refusal),
-    })?;
+    request
+        .cpus()
+        .map(drop)
+        .or_else(|refusal| match choice.methods {
+            Methods::AdBit => Ok(()),
+            _ => Err(refusal),
+        })?;
     Aliases::find(&request.device, request.span)
 }
 
@@ -318,10 +325,19 @@ fn batch(
         return Err(Refusal::SharedDomain);
     }
     hold.pin(&mut scratch.pinned)?;
-    let refusal = batch.find(request, &scratch.aliases, &hold, span, tally.done).err();
-    let room = request.device.room_to_keep(batch.len()).map_err(no_memory)?;
+    let refusal = batch
+        .find(request, &scratch.aliases, &hold, span, tally.done)
+        .err();
+    let room = request
+        .device
+        .room_to_keep(batch.len())
+        .map_err(no_memory)?;
     // What is moved away from has to be freed, memory or not.
-    scratch.retired.room_for(batch.len()).map_err(no_memory).inspect_err(|_| batch.plant_leak())?;
+    scratch
+        .retired
+        .room_for(batch.len())
+        .map_err(no_memory)
+        .inspect_err(|_| batch.plant_leak())?;
     let mut aborts = AbortCounts::default();
     let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
     let run = batch.run(request, choice, &hold, &mut aborts);
@@ -360,6 +376,9 @@ fn no_memory<E>(_: E) -> Refusal {
 
 fn lost_write(iommu: IommuName) {
     let name = core::str::from_utf8(iommu.as_bytes()).unwrap_or("?");
-    pr_err!("{}: verification found a lost write; no page is moved there again\n", name);
+    pr_err!(
+        "{}: verification found a lost write; no page is moved there again\n",
+        name
+    );
     quarantine::add(iommu);
 }

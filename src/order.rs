@@ -89,13 +89,7 @@ impl Order<'_> {
     }
 
     /// One piece. False: it has to be tried in smaller ones.
-    fn piece(
-        &mut self,
-        at: usize,
-        n: usize,
-        seat: &Seat<'_>,
-        memory: &mut Memory,
-    ) -> bool {
+    fn piece(&mut self, at: usize, n: usize, seat: &Seat<'_>, memory: &mut Memory) -> bool {
         let end = at.saturating_add(n);
         let (Some(pages), Some(claims)) = (self.pages.get_mut(at..end), self.claims.get(at..end))
         else {

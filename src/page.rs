@@ -48,7 +48,9 @@ impl OwnedPage {
     /// payer's limit is reached, ENOSPC if the limit for all regions is.
     pub(crate) fn at_node(node: i32, zero: bool, tag: Tag, payer: &Memcg) -> Result<Self> {
         // SAFETY: the callers checked that the node has memory; `payer` is a reference.
-        Self::counted(tag, || unsafe { ffi::pagemove_alloc_page(node, zero, payer.as_ptr()) })
+        Self::counted(tag, || unsafe {
+            ffi::pagemove_alloc_page(node, zero, payer.as_ptr())
+        })
     }
 
     /// A zeroed page of exactly this node or, if it is negative, of one that is near.
@@ -57,7 +59,9 @@ impl OwnedPage {
             return Self::at_node(node, true, tag, payer);
         }
         // SAFETY: `payer` is a reference.
-        Self::counted(tag, || unsafe { ffi::pagemove_alloc_page_near(payer.as_ptr()) })
+        Self::counted(tag, || unsafe {
+            ffi::pagemove_alloc_page_near(payer.as_ptr())
+        })
     }
 
     /// A zeroed page from where the memory policy of the mapping says.
@@ -72,7 +76,9 @@ impl OwnedPage {
         payer: &Memcg,
     ) -> Result<Self> {
         // SAFETY: the caller's contract; `payer` is a reference.
-        Self::counted(tag, || unsafe { ffi::pagemove_alloc_page_for(vma, address, payer.as_ptr()) })
+        Self::counted(tag, || unsafe {
+            ffi::pagemove_alloc_page_for(vma, address, payer.as_ptr())
+        })
     }
 
     /// A page that `allocate` gives, if there may be one more.
@@ -182,7 +188,12 @@ pub(crate) fn doubt(phys: PhysAddr) {
     let page = unsafe { ffi::pagemove_phys_page(phys.0) };
     if !page.is_null() {
         // SAFETY: the page is END of the caller's move, so that nobody else changes its tag.
-        unsafe { ffi::pagemove_page_own(page, ffi::pagemove_page_tag(page) | DOUBT as kernel::ffi::c_ulong) };
+        unsafe {
+            ffi::pagemove_page_own(
+                page,
+                ffi::pagemove_page_tag(page) | DOUBT as kernel::ffi::c_ulong,
+            )
+        };
     }
 }
 

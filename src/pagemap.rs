@@ -59,15 +59,27 @@ impl Entry {
     }
 
     pub(crate) const fn offered(self, yes: bool) -> Self {
-        Self(if yes { self.0 | OFFERED } else { self.0 & !OFFERED })
+        Self(if yes {
+            self.0 | OFFERED
+        } else {
+            self.0 & !OFFERED
+        })
     }
 
     pub(crate) const fn awaited(self, yes: bool) -> Self {
-        Self(if yes { self.0 | AWAITED } else { self.0 & !AWAITED })
+        Self(if yes {
+            self.0 | AWAITED
+        } else {
+            self.0 & !AWAITED
+        })
     }
 
     pub(crate) const fn claimed(self, yes: bool) -> Self {
-        Self(if yes { self.0 | CLAIMED } else { self.0 & !CLAIMED })
+        Self(if yes {
+            self.0 | CLAIMED
+        } else {
+            self.0 & !CLAIMED
+        })
     }
 
     pub(crate) const fn held(self, yes: bool) -> Self {

@@ -2,8 +2,8 @@
 //! What the editor and the helper of a session share.
 
 use crate::device::Hold;
-use crate::{cpu, ffi};
 use crate::spin::Spin;
+use crate::{cpu, ffi};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::rtm::{Generation, Mailbox, Report, Request, Slots};

@@ -154,7 +154,12 @@ pub(crate) fn stall(duty: Duty, first: Iova) {
     }
     let now = crate::ffi::now();
     let span = u64::from(*module_parameters::stall_for_ms.value()).saturating_mul(1_000_000);
-    let _ = UNTIL.compare_exchange(0, now.saturating_add(span), Ordering::Relaxed, Ordering::Relaxed);
+    let _ = UNTIL.compare_exchange(
+        0,
+        now.saturating_add(span),
+        Ordering::Relaxed,
+        Ordering::Relaxed,
+    );
     if now < UNTIL.load(Ordering::Relaxed) {
         crate::ffi::sleep(u64::from(*module_parameters::stall_us.value()).saturating_mul(1000));
     }

@@ -59,7 +59,11 @@ pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(C
     let mut posted = POSTED.lock();
     arrive(&mut posted, now);
     let due = now.saturating_add(DELAY_NS);
-    let copy = Posted { to, words: copy, due };
+    let copy = Posted {
+        to,
+        words: copy,
+        due,
+    };
     posted.push(copy, GFP_KERNEL).ok()?;
     Some((sum, last))
 }

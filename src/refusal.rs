@@ -105,9 +105,7 @@ impl Refusal {
             Self::OtherPage => abi::REASON_OTHER_PAGE,
             Self::NoWindow => abi::REASON_NO_WINDOW,
             Self::NotInWindow => abi::REASON_NOT_IN_WINDOW,
-            Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => {
-                abi::REASON_NONE
-            }
+            Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => abi::REASON_NONE,
         }
     }
 
@@ -130,7 +128,9 @@ impl Refusal {
             Self::SharedDomain | Self::SharedPage => EXDEV,
             Self::Disabled | Self::LostWrite => EIO,
             Self::NotMapped | Self::NoVaddr => ENOENT,
-            Self::NotRegion | Self::Elsewhere | Self::NotInWindow | Self::OtherPage => errno::eaddrnotavail(),
+            Self::NotRegion | Self::Elsewhere | Self::NotInWindow | Self::OtherPage => {
+                errno::eaddrnotavail()
+            }
             Self::ClosedRegion => errno::estale(),
             Self::Busy | Self::Offered | Self::Stuck | Self::SlotTaken => EBUSY,
             Self::Unmapping => EAGAIN,

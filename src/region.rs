@@ -29,11 +29,11 @@ use crate::params::{self, Bug};
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
 use crate::{abi, backing, mms};
-use offers::Want;
-pub(crate) use offers::Ending;
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
+pub(crate) use offers::Ending;
+use offers::Want;
 
 mod offers;
 
@@ -228,7 +228,10 @@ impl Region {
     /// There was no memory to note a process that maps the region, so that there
     /// can be no proof that it is out of reach.
     pub(crate) fn never_free(&self) {
-        pr_err!("region {}: no memory to track a mapping; it stays\n", self.id);
+        pr_err!(
+            "region {}: no memory to track a mapping; it stays\n",
+            self.id
+        );
         self.inner.lock().untracked = true;
     }
 
@@ -383,13 +386,7 @@ impl Region {
     pub(crate) fn zap(&self, first: u64, pages: u64) {
         // SAFETY: the address_space lives as long as the region. No lock is held
         // that a page-table walk could need.
-        unsafe {
-            ffi::pagemove_zap(
-                self.mapping(),
-                first << PAGE_SHIFT,
-                pages << PAGE_SHIFT,
-            )
-        };
+        unsafe { ffi::pagemove_zap(self.mapping(), first << PAGE_SHIFT, pages << PAGE_SHIFT) };
     }
 
     /// Maps a page for the processes that had mapped it, ahead of their faults.
@@ -516,7 +513,10 @@ impl Region {
         if entry.is_awaited() {
             detail.flags |= abi::DETAIL_AWAITED;
         }
-        Some((page.map_or(abi::Place::default(), backing::place_of), detail))
+        Some((
+            page.map_or(abi::Place::default(), backing::place_of),
+            detail,
+        ))
     }
 }
 

@@ -8,9 +8,9 @@
 //! look-up to installation. So one more search finds it.
 
 use crate::backing::Backing;
-use crate::{aliases, aperture};
 use crate::frames::{frame_of, FrameSet};
 use crate::page::{OwnedPage, Tag};
+use crate::{aliases, aperture};
 use engine::PhysAddr;
 use kernel::alloc::kvec::PushError;
 use kernel::prelude::*;
@@ -129,7 +129,9 @@ fn mark_mapped(pages: &mut [Old]) {
         let from = pages.partition_point(|old| old.page.phys() < first);
         let of_leaf = |old: &&mut Old| old.page.phys().0.wrapping_sub(first.0) < bytes;
         let rest = pages.get_mut(from..).unwrap_or_default();
-        rest.iter_mut().take_while(of_leaf).for_each(|old| old.is_mapped = true);
+        rest.iter_mut()
+            .take_while(of_leaf)
+            .for_each(|old| old.is_mapped = true);
     });
 }
 

@@ -202,7 +202,10 @@ impl Session {
 
     /// Runs one transaction on the current CPU whose helper never answers: it ends when
     /// it is aborted, or says timeout.
-    pub(crate) fn try_transaction(&self, plan: &Plan<'_>) -> Result<Result<Committed, Status>, Refusal> {
+    pub(crate) fn try_transaction(
+        &self,
+        plan: &Plan<'_>,
+    ) -> Result<Result<Committed, Status>, Refusal> {
         drop(self.side.take_desk(Desk::Lent)?);
         let end = transaction::run(plan, &self.side.pair.slots, &self.side.counters);
         *self.side.desk.lock() = Desk::Empty;

@@ -38,7 +38,12 @@ mod tests {
         }
         assert_eq!(map.iter().count(), places.len());
         // In an empty leaf, in an empty directory, and behind the last of both.
-        for (from, to) in [(1, 1), (1024, 262_143 & !511), (262_144 + 512, (1 << 24) - 512), (1 << 24, u64::MAX)] {
+        for (from, to) in [
+            (1, 1),
+            (1024, 262_143 & !511),
+            (262_144 + 512, (1 << 24) - 512),
+            (1 << 24, u64::MAX),
+        ] {
             let mut at = from;
             while map.skip(at) != at && map.skip(at) != u64::MAX {
                 at = map.skip(at);
@@ -70,7 +75,10 @@ mod tests {
     #[test]
     fn a_page_is_tagged_zeroed_counted_and_given_back() -> Result {
         let before = page::owned();
-        let tag = Tag { region: 5, index: 6 };
+        let tag = Tag {
+            region: 5,
+            index: 6,
+        };
         let page = OwnedPage::at_node_or_near(-1, tag, &Memcg::of_current())?;
         let phys = page.phys();
         assert_eq!(page::owned(), before + 1);

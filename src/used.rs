@@ -27,7 +27,10 @@ pub(crate) fn run(args: &mut abi::Used) -> Result {
     let entries = UserArray::new(args.entries)?;
     let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
     while args.pages < span.pages() {
-        let first = span.first().0.saturating_add(args.pages.saturating_mul(PAGE_SIZE));
+        let first = span
+            .first()
+            .0
+            .saturating_add(args.pages.saturating_mul(PAGE_SIZE));
         let count = span.pages().saturating_sub(args.pages).min(CHUNK);
         let part = PageSpan::new(Iova(first), count.saturating_mul(PAGE_SIZE)).ok_or(EINVAL)?;
         let mut found = KVec::with_capacity(CHUNK as usize, GFP_KERNEL)?;
@@ -68,7 +71,9 @@ fn look(
         match look_at_page(&hold, iova, clear) {
             Ok(used) => {
                 cleared |= used & abi::USED_ACCESSED != 0;
-                found.push_within_capacity(used as u8).map_err(|_| Refusal::NoMemory)?;
+                found
+                    .push_within_capacity(used as u8)
+                    .map_err(|_| Refusal::NoMemory)?;
             }
             Err(refusal) => {
                 end = Err(refusal);

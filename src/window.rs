@@ -174,7 +174,10 @@ pub(crate) fn take(id: u32, tag: Tag) -> Result<(OwnedPage, u64)> {
 pub(crate) fn offer_again(id: u32, phys: PhysAddr) -> Option<u64> {
     let window = by_id(id)?;
     let state = window.state.lock();
-    let arena = state.arena.as_ref().filter(|_| !state.changing && !state.ending)?;
+    let arena = state
+        .arena
+        .as_ref()
+        .filter(|_| !state.changing && !state.ending)?;
     let offset = phys.0.checked_sub(arena.first.0)?;
     if offset >= arena.length() {
         return None;
@@ -453,7 +456,9 @@ impl Window {
 
 impl State {
     fn has_offers(&self) -> bool {
-        self.arena.as_ref().is_some_and(|arena| arena.pages.lock().offered != 0)
+        self.arena
+            .as_ref()
+            .is_some_and(|arena| arena.pages.lock().offered != 0)
     }
 }
 
@@ -517,7 +522,10 @@ unsafe extern "C" fn pagemove_window_removed(owner: *mut core::ffi::c_void) {
     let mut looks: u32 = 0;
     while !window.try_end() {
         if looks % SAY_EVERY == 0 {
-            pr_warn!("window {}: it can go when no page is offered or in use there\n", window.id);
+            pr_warn!(
+                "window {}: it can go when no page is offered or in use there\n",
+                window.id
+            );
         }
         looks = looks.wrapping_add(1);
         ffi::sleep(POLL_NS);

@@ -59,11 +59,7 @@ impl<M: Machine> Engine<M> for Attempt {
         Self::new()
     }
 
-    fn step(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Progress {
+    fn step(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress {
         let before = self.phase;
         self.phase = self.next(machine, job);
         match self.phase {
@@ -91,11 +87,7 @@ impl Attempt {
         self.phase
     }
 
-    fn next<M: Machine>(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Phase {
+    fn next<M: Machine>(&mut self, machine: &mut M, job: &mut Job<'_>) -> Phase {
         let policy = job.policy;
         match self.phase {
             Phase::Clear(n) => {

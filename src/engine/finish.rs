@@ -49,11 +49,7 @@ impl Finish {
     }
 
     /// Does one step. `None`: nothing is left.
-    pub(crate) fn step(
-        self,
-        machine: &mut impl Machine,
-        job: &mut Job<'_>,
-    ) -> Option<Self> {
+    pub(crate) fn step(self, machine: &mut impl Machine, job: &mut Job<'_>) -> Option<Self> {
         match self {
             Self::Invalidate(round) => {
                 if let Some(span) = span_of(job.pages, job.policy, |page| round.is_about(page)) {

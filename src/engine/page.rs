@@ -260,7 +260,8 @@ impl PageMove {
 /// The page after page `n` of a batch. Pages are counted in 16 bits; what lies
 /// beyond is not tried.
 pub(crate) fn next_page(n: u16, pages: &[PageMove]) -> Option<u16> {
-    n.checked_add(1).filter(|next| usize::from(*next) < pages.len())
+    n.checked_add(1)
+        .filter(|next| usize::from(*next) < pages.len())
 }
 
 /// The smallest span with the pages that are `wanted`.

@@ -26,11 +26,7 @@ pub trait Engine<M>: Sized {
 
     /// Does one observable action. When it says [`Progress::Done`] every page is
     /// in a final state of this attempt.
-    fn step(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Progress;
+    fn step(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress;
 }
 
 /// What a [`Run`] does next.
@@ -80,11 +76,7 @@ impl<E> Run<E> {
 
     /// Does one step. Afterwards ([`Progress::Done`]) every page maps either START
     /// or END, and says which.
-    pub fn step<M: Machine>(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Progress
+    pub fn step<M: Machine>(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress
     where
         E: Engine<M>,
     {
@@ -108,11 +100,7 @@ impl<E> Run<E> {
         }
     }
 
-    fn release<M: Machine>(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Progress
+    fn release<M: Machine>(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress
     where
         E: Engine<M>,
     {

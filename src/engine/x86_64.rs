@@ -77,4 +77,3 @@ pub(crate) const fn kind(entry: u64, level: u32) -> Kind {
 pub(crate) const fn address(entry: u64) -> PhysAddr {
     PhysAddr(entry & ADDRESS)
 }
-

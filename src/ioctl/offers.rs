@@ -97,7 +97,9 @@ pub(super) fn wanted(argument: usize) -> Result {
         check_entries(u64::from(args.capacity))?;
         let entries = UserArray::new(args.entries)?;
         let region = registry::region(args.region).ok_or(ENOENT)?;
-        let wants = region.wants(args.seen, args.timeout_ns).map_err(Refusal::error)?;
+        let wants = region
+            .wants(args.seen, args.timeout_ns)
+            .map_err(Refusal::error)?;
         let room = wants.pages.len().min(args.capacity as usize);
         entries.write(0, wants.pages.get(..room).ok_or(EFAULT)?)?;
         args.seen = wants.ever;

@@ -183,7 +183,9 @@ impl Region {
                 offset: want.index << PAGE_SHIFT,
                 since_ns: want.since,
             };
-            pages.push_within_capacity(want).map_err(|_| Refusal::NoMemory)?;
+            pages
+                .push_within_capacity(want)
+                .map_err(|_| Refusal::NoMemory)?;
         }
         Ok(Wants {
             ever: inner.wants_ever,

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::{env, fs};
 
 fn main() {
-    let folder = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../tests/fuzz/corpus");
+    let folder =
+        Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../tests/fuzz/corpus");
     println!("cargo::rerun-if-changed={}", folder.display());
     let entries = fs::read_dir(&folder).expect("tests/fuzz/corpus can be listed");
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -17,7 +18,12 @@ fn main() {
         println!("cargo::rerun-if-changed={}", file.display());
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         let file = file.canonicalize().unwrap();
-        writeln!(source, "({name:?}, include_str!({:?})),", file.display().to_string()).unwrap();
+        writeln!(
+            source,
+            "({name:?}, include_str!({:?})),",
+            file.display().to_string()
+        )
+        .unwrap();
     }
     source.push_str("];\n");
     let target = Path::new(&env::var("OUT_DIR").unwrap()).join("corpus.rs");

@@ -25,8 +25,8 @@
 //! [`Transaction`]: super::transaction::Transaction
 #![allow(unsafe_code)]
 
-use super::plan::{Edit, Plan};
 use super::bounds::MAX_SLOTS;
+use super::plan::{Edit, Plan};
 use super::status::{Code, Status};
 use super::transaction::Committed;
 use core::arch::asm;

@@ -32,7 +32,8 @@ impl Times {
     /// From signal 1 to the last slot, in ticks.
     pub const fn wait(&self) -> u64 {
         let further = self.slots.saturating_sub(1) as u64;
-        self.first_slot.saturating_add(further.saturating_mul(self.interval))
+        self.first_slot
+            .saturating_add(further.saturating_mul(self.interval))
     }
 }
 
@@ -60,7 +61,11 @@ impl Bounds {
             return None;
         }
         // INVARIANT: checked above.
-        Some(Self { lead, wait, interval })
+        Some(Self {
+            lead,
+            wait,
+            interval,
+        })
     }
 
     /// Limits that suit the machines known: a lead of 200 ns to 100 µs, a wait of
@@ -70,7 +75,11 @@ impl Bounds {
     /// for 1 MHz or 1 THz.
     pub const fn for_tsc(khz: u64) -> Self {
         let khz = if khz < 1_000 { 1_000 } else { khz };
-        let khz = if khz > 1_000_000_000 { 1_000_000_000 } else { khz };
+        let khz = if khz > 1_000_000_000 {
+            1_000_000_000
+        } else {
+            khz
+        };
         // INVARIANT: at 1 THz 400 µs are 4 * 10^8 ticks, at 1 MHz 8 µs are 8,
         // and 63 * 8 µs is more than 400 µs.
         Self {
@@ -111,7 +120,11 @@ impl Bounds {
         let late = first.saturating_add(reach).saturating_sub(self.wait.1);
         let dropped = if late >= first { interval } else { 0 };
         let first = first.saturating_add(dropped).saturating_sub(late);
-        let further = if dropped == 0 { needed } else { needed.saturating_sub(1) };
+        let further = if dropped == 0 {
+            needed
+        } else {
+            needed.saturating_sub(1)
+        };
         Times {
             lead: within(lead, self.lead),
             first_slot: first,

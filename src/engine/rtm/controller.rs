@@ -84,7 +84,11 @@ impl Controller {
             times,
             phase1: Histogram::new(),
             phase2: Histogram::new(),
-            slots: Slots { first: 0, last: Histogram::LAST, interval: times.interval },
+            slots: Slots {
+                first: 0,
+                last: Histogram::LAST,
+                interval: times.interval,
+            },
             line: bounds.interval().0,
             late: 0,
             timeouts: 0,
@@ -184,14 +188,25 @@ impl Controller {
         };
         let first_slot = less(self.times.first_slot);
         let interval = less(self.times.interval);
-        self.put(Times { lead, first_slot, interval, slots: 0 }, less(self.times.wait()));
+        self.put(
+            Times {
+                lead,
+                first_slot,
+                interval,
+                slots: 0,
+            },
+            less(self.times.wait()),
+        );
     }
 
     fn lengthen_lead(&mut self, phase1: u64) {
         let longer = grown(self.times.lead, self.late);
         let enough = longest(bucket_of(phase1));
         self.put(
-            Times { lead: longer.min(enough).max(self.times.lead), ..self.times },
+            Times {
+                lead: longer.min(enough).max(self.times.lead),
+                ..self.times
+            },
             self.times.wait(),
         );
     }
@@ -212,7 +227,13 @@ impl Controller {
     fn widen_interval(&mut self) {
         let interval = self.times.interval.max(self.line.saturating_mul(2));
         self.slots.interval = self.slots.interval.max(interval);
-        self.put(Times { interval, ..self.times }, self.times.wait());
+        self.put(
+            Times {
+                interval,
+                ..self.times
+            },
+            self.times.wait(),
+        );
     }
 
     /// Computes the times from the histograms, every now and then; while little
@@ -229,10 +250,18 @@ impl Controller {
         self.since = 0;
         self.phase1.settle();
         self.phase2.settle();
-        let Some(usual) = self.phase2.mean() else { return };
+        let Some(usual) = self.phase2.mean() else {
+            return;
+        };
         let lead = match best_lead(&self.phase1, usual) {
-            Some(lead) => Lead { ticks: margin(lead.ticks, self.phase1.count()), ..lead },
-            None => Lead { ticks: self.times.lead, before: self.times.lead },
+            Some(lead) => Lead {
+                ticks: margin(lead.ticks, self.phase1.count()),
+                ..lead
+            },
+            None => Lead {
+                ticks: self.times.lead,
+                before: self.times.lead,
+            },
         };
         self.search(lead.before);
         let wait = self.slots.wait(self.line);
@@ -248,7 +277,11 @@ impl Controller {
     /// Goes to the neighbour that costs least, if it costs less than where it is.
     /// Of two that cost the same it prefers the one that ends earlier.
     fn search(&mut self, before: u64) {
-        let forecast = Forecast { phase2: &self.phase2, before, line: self.line };
+        let forecast = Forecast {
+            phase2: &self.phase2,
+            before,
+            line: self.line,
+        };
         let cost = |slots: Slots| forecast.cost(&times(&self.bounds, slots, self.line));
         let mut best = (cost(self.slots), self.slots);
         let (usual, most) = (self.phase2.quantile(1, 2), self.phase2.quantile(31, 32));
@@ -265,7 +298,9 @@ impl Controller {
     /// Takes over times, within the bounds.
     fn put(&mut self, times: Times, wait: u64) {
         // INVARIANT: `fit` keeps the bounds.
-        self.times = self.bounds.fit(times.lead, times.first_slot, times.interval, wait);
+        self.times = self
+            .bounds
+            .fit(times.lead, times.first_slot, times.interval, wait);
     }
 }
 
@@ -296,7 +331,11 @@ fn margin(ticks: u64, measures: u32) -> u64 {
 const fn generous(bounds: &Bounds) -> Times {
     let (shortest, longest) = bounds.lead();
     let quarter = longest / 4;
-    let lead = if quarter < shortest { shortest } else { quarter };
+    let lead = if quarter < shortest {
+        shortest
+    } else {
+        quarter
+    };
     let (least, most) = bounds.interval();
     let even = div_up(bounds.wait().1, MAX_SLOTS as u64);
     let interval = if even < least {
@@ -313,7 +352,10 @@ const fn generous(bounds: &Bounds) -> Times {
     };
     Times {
         lead,
-        first_slot: bounds.wait().1.saturating_sub((further as u64).saturating_mul(interval)),
+        first_slot: bounds
+            .wait()
+            .1
+            .saturating_sub((further as u64).saturating_mul(interval)),
         interval,
         slots: further.saturating_add(1),
     }

@@ -59,11 +59,7 @@ impl<M: Editing> Engine<M> for Editor {
         Self::new()
     }
 
-    fn step(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Progress {
+    fn step(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress {
         let before = self.phase;
         self.phase = self.next(machine, job);
         match self.phase {
@@ -97,11 +93,7 @@ impl Editor {
     }
 
     #[inline]
-    fn next<M: Editing>(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Phase {
+    fn next<M: Editing>(&mut self, machine: &mut M, job: &mut Job<'_>) -> Phase {
         match self.phase {
             Phase::Read(n) => self.read(machine, job, n),
             Phase::Post => self.post(machine, job),
@@ -129,12 +121,7 @@ impl Editor {
 
     /// Reads an entry and plans what it shall become.
     #[inline]
-    fn read<M: Editing>(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-        n: u16,
-    ) -> Phase {
+    fn read<M: Editing>(&mut self, machine: &mut M, job: &mut Job<'_>, n: u16) -> Phase {
         let policy = job.policy;
         if let Some(page) = job.pages.get_mut(usize::from(n)) {
             if page.state == PageState::Start {
@@ -188,11 +175,7 @@ impl Editor {
         page.state = PageState::Planned { entry, used };
     }
 
-    fn post<M: Editing>(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Phase {
+    fn post<M: Editing>(&mut self, machine: &mut M, job: &mut Job<'_>) -> Phase {
         let cause = match (machine.stop(), self.agree(machine, job.policy, job.pages)) {
             (Some(_), _) => Abort::Cancelled,
             (None, None) => Abort::Deadline,
@@ -309,7 +292,9 @@ impl Editor {
             end.map_err(|_| self.status),
             Measured {
                 phase1: self.phase1,
-                phase2: report.map(|report| report.phase2).filter(|ticks| *ticks != 0),
+                phase2: report
+                    .map(|report| report.phase2)
+                    .filter(|ticks| *ticks != 0),
                 signalled: report.is_some_and(|report| report.end == End::Signalled),
             },
         );

@@ -26,11 +26,7 @@ impl<M: Editing> Engine<M> for Either {
         }
     }
 
-    fn step(
-        &mut self,
-        machine: &mut M,
-        job: &mut Job<'_>,
-    ) -> Progress {
+    fn step(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress {
         match self {
             Self::Rtm(editor) => editor.step(machine, job),
             Self::AdBit(attempt) => attempt.step(machine, job),

@@ -45,12 +45,22 @@ pub(super) fn best_lead(phase1: &Histogram, after: u64) -> Option<Lead> {
         // An attempt that is late costs phase 1, and the editor then waits for a
         // helper that stops half way.
         let late = phase1.total().saturating_sub(in_time);
-        let lost = all.saturating_sub(spent_in_time).saturating_add(late.saturating_mul(after / 2));
-        let Some(lost) = lost.checked_div(in_time) else { continue };
+        let lost = all
+            .saturating_sub(spent_in_time)
+            .saturating_add(late.saturating_mul(after / 2));
+        let Some(lost) = lost.checked_div(in_time) else {
+            continue;
+        };
         let before = bucket.longest.saturating_add(lost);
         let cost = before.saturating_add(after);
         if best.is_none_or(|(least, _)| cost < least) {
-            best = Some((cost, Lead { ticks: bucket.longest, before }));
+            best = Some((
+                cost,
+                Lead {
+                    ticks: bucket.longest,
+                    before,
+                },
+            ));
         }
     }
     best.map(|(_, lead)| lead)
@@ -72,7 +82,10 @@ impl Forecast<'_> {
                 let written = seen.saturating_add(self.line.saturating_mul(u64::from(times.slots)));
                 (times.first_slot.max(written), ONE)
             } else if bucket.longest <= last {
-                let left = last.saturating_sub(done).checked_div(times.interval).unwrap_or(0);
+                let left = last
+                    .saturating_sub(done)
+                    .checked_div(times.interval)
+                    .unwrap_or(0);
                 let written = seen.saturating_add(self.line.saturating_mul(left));
                 let second = times.first_slot.saturating_add(times.interval);
                 let met = seen.saturating_add(times.interval / 2).max(second);
@@ -85,7 +98,10 @@ impl Forecast<'_> {
         }
         let spent = spent.saturating_add(self.phase2.total().saturating_mul(self.before));
         // Where nothing commits the cost has no limit.
-        spent.saturating_mul(ONE).checked_div(committed).unwrap_or(u64::MAX)
+        spent
+            .saturating_mul(ONE)
+            .checked_div(committed)
+            .unwrap_or(u64::MAX)
     }
 }
 
@@ -114,8 +130,15 @@ impl Slots {
     /// What can be tried next: steps, and for slot 0 also the buckets `usual` and
     /// `most`, since between there and here may be a hill.
     pub(super) fn neighbours(self, usual: usize, most: usize) -> [Self; 14] {
-        let first = |first: usize| Self { first, last: self.last.max(first), ..self };
-        let last = |last: usize| Self { last: last.max(self.first).min(Histogram::LAST), ..self };
+        let first = |first: usize| Self {
+            first,
+            last: self.last.max(first),
+            ..self
+        };
+        let last = |last: usize| Self {
+            last: last.max(self.first).min(Histogram::LAST),
+            ..self
+        };
         let interval = |interval: u64| Self { interval, ..self };
         let i = self.interval;
         [

@@ -241,7 +241,8 @@ fn signal<M: Helping>(
     let next = if without.leaves_out(Steps::ASCENDING) {
         slot.checked_sub(1).filter(|next| *next >= from)
     } else {
-        slot.checked_add(1).filter(|next| *next < request.schedule.slots)
+        slot.checked_add(1)
+            .filter(|next| *next < request.schedule.slots)
     };
     match next {
         Some(slot) => Duty::Signal { from, slot },

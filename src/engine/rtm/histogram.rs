@@ -75,7 +75,11 @@ impl Histogram {
             count: 0,
             since_halved: 0,
             quartiles: (0, BUCKETS),
-            run: Run { above: false, length: 0, values: [0; RUN] },
+            run: Run {
+                above: false,
+                length: 0,
+                values: [0; RUN],
+            },
         }
     }
 
@@ -129,7 +133,11 @@ impl Histogram {
         let used = self.lowest..self.highest.saturating_add(1);
         used.filter_map(|index| {
             let weight = u64::from(*self.weights.get(index)?);
-            let bucket = Bucket { shortest: shortest(index), longest: longest(index), weight };
+            let bucket = Bucket {
+                shortest: shortest(index),
+                longest: longest(index),
+                weight,
+            };
             (weight != 0).then_some(bucket)
         })
     }
@@ -150,7 +158,9 @@ impl Histogram {
         if let Some(weight) = self.weights.get_mut(index) {
             // INVARIANT: both grow by the same.
             let grown = weight.saturating_add(WEIGHT);
-            self.total = self.total.saturating_add(u64::from(grown.saturating_sub(*weight)));
+            self.total = self
+                .total
+                .saturating_add(u64::from(grown.saturating_sub(*weight)));
             *weight = grown;
             self.lowest = self.lowest.min(index);
             self.highest = self.highest.max(index);
@@ -201,7 +211,9 @@ pub(crate) fn bucket_of(ticks: u64) -> usize {
     let ticks = ticks.min(LONGEST);
     // Times below one octave's worth of buckets have one each.
     let octave = ticks.checked_ilog2().unwrap_or(0).saturating_sub(FINE);
-    let index = u64::from(octave).saturating_mul(PER_OCTAVE as u64).saturating_add(ticks >> octave);
+    let index = u64::from(octave)
+        .saturating_mul(PER_OCTAVE as u64)
+        .saturating_add(ticks >> octave);
     usize::try_from(index).unwrap_or(BUCKETS).min(BUCKETS - 1)
 }
 

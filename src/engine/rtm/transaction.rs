@@ -195,11 +195,7 @@ fn first_watch(plan: &Plan<'_>, n: u16) -> Instruction {
     Instruction::Compare(0)
 }
 
-fn poll(
-    plan: &Plan<'_>,
-    from: u64,
-    cpu: &mut impl TransactionCpu,
-) -> Result<Instruction, Status> {
+fn poll(plan: &Plan<'_>, from: u64, cpu: &mut impl TransactionCpu) -> Result<Instruction, Status> {
     let now = cpu.ticks()?;
     if now > plan.schedule.deadline && !plan.without.leaves_out(Steps::DEADLINE) {
         return Err(cpu.abort(Code::Deadline));
@@ -216,11 +212,7 @@ fn poll(
     })
 }
 
-fn read(
-    plan: &Plan<'_>,
-    n: u64,
-    cpu: &mut impl TransactionCpu,
-) -> Result<Instruction, Status> {
+fn read(plan: &Plan<'_>, n: u64, cpu: &mut impl TransactionCpu) -> Result<Instruction, Status> {
     let value = cpu.slot(n)?;
     let any = plan.without.leaves_out(Steps::GENERATION) && value != 0;
     if value == plan.generation || any {

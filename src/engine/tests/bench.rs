@@ -220,7 +220,9 @@ impl Machine for Bench {
     }
 
     fn sum(&mut self, page: PhysAddr) -> Checksum {
-        self.words(page).iter().fold(Checksum::new(), |sum, word| sum.add(*word))
+        self.words(page)
+            .iter()
+            .fold(Checksum::new(), |sum, word| sum.add(*word))
     }
 
     fn is_unreachable(&mut self, _: PhysAddr, _: Checksum) -> bool {
@@ -347,7 +349,10 @@ impl TransactionCpu for Bench {
     }
 
     fn ticks(&mut self) -> Result<u64, Status> {
-        let checks = self.tx.as_ref().is_some_and(|tx| tx.steps.next() == Instruction::LateCheck);
+        let checks = self
+            .tx
+            .as_ref()
+            .is_some_and(|tx| tx.steps.next() == Instruction::LateCheck);
         if checks {
             self.late_check = self.clock;
         }

@@ -8,7 +8,10 @@ use crate::rtm::{Bounds, Controller, Sample, Times, MAX_SLOTS};
 const BOUNDS: Bounds = Bounds::for_tsc(1_000_000);
 
 fn committed(phase1: u64, phase2: u64) -> Sample {
-    Sample::Committed { phase1: Some(phase1), phase2 }
+    Sample::Committed {
+        phase1: Some(phase1),
+        phase2,
+    }
 }
 
 /// What an attempt with these phases ends in, where nothing else happens.
@@ -54,7 +57,10 @@ fn scattered(seed: u64) -> impl Iterator<Item = u64> {
 fn any_sample(kind: u64, ticks: u64, other: u64) -> Sample {
     match kind % 6 {
         0 => committed(ticks, other),
-        1 => Sample::Committed { phase1: None, phase2: ticks },
+        1 => Sample::Committed {
+            phase1: None,
+            phase2: ticks,
+        },
         2 => Sample::Late { phase1: ticks },
         3 => Sample::Timeout { phase2: ticks },
         4 => Sample::Raced { phase2: ticks },
@@ -69,15 +75,33 @@ fn limits_that_can_not_be_kept_are_refused() {
     assert!(Bounds::new((9, 1), (1, 9), (1, 9)).is_none());
     assert!(Bounds::new((1, 9), (1, 1 << 32), (1, 1 << 31)).is_none());
     assert!(Bounds::new((1, 9), (1, 630), (1, 10)).is_some());
-    assert!(Bounds::new((1, 9), (1, 631), (1, 10)).is_none(), "64 slots reach 630 ticks");
+    assert!(
+        Bounds::new((1, 9), (1, 631), (1, 10)).is_none(),
+        "64 slots reach 630 ticks"
+    );
 }
 
 #[test]
 fn limits_for_any_clock_can_be_kept() {
-    for khz in [0, 1, 1_000, 1_001, 1_999_999, 2_500_000, 1_000_000_000, u64::MAX] {
+    for khz in [
+        0,
+        1,
+        1_000,
+        1_001,
+        1_999_999,
+        2_500_000,
+        1_000_000_000,
+        u64::MAX,
+    ] {
         let limits = Bounds::for_tsc(khz);
-        assert_eq!(Bounds::new(limits.lead(), limits.wait(), limits.interval()), Some(limits));
-        assert!(keeps(&limits, &Controller::new(limits).times()), "{khz} kHz");
+        assert_eq!(
+            Bounds::new(limits.lead(), limits.wait(), limits.interval()),
+            Some(limits)
+        );
+        assert!(
+            keeps(&limits, &Controller::new(limits).times()),
+            "{khz} kHz"
+        );
     }
     assert_eq!(BOUNDS.lead(), (200, 100_000));
 }
@@ -105,7 +129,11 @@ fn times_keep_their_limits_whatever_is_measured() {
             // Rows of one kind reach further than a mixture.
             let kind = if n % 1000 < 300 { n / 1000 } else { kind };
             controller.learn(any_sample(kind, ticks, other));
-            assert!(keeps(bounds, &controller.times()), "{:?}", controller.times());
+            assert!(
+                keeps(bounds, &controller.times()),
+                "{:?}",
+                controller.times()
+            );
         }
     }
 }
@@ -125,7 +153,10 @@ fn extreme_measures_do_no_harm() {
                 controller.learn(sample);
             }
             let times = controller.times();
-            assert!(times.lead < 1300 && times.wait() < 5000, "{ticks} {kind}: {times:?}");
+            assert!(
+                times.lead < 1300 && times.wait() < 5000,
+                "{ticks} {kind}: {times:?}"
+            );
         }
     }
 }
@@ -166,7 +197,10 @@ fn commits_do_shorten() {
             shorter.2 += u32::from(after.interval < before.interval);
         }
     });
-    assert!(shorter.0 > 0 && shorter.1 > 0 && shorter.2 > 0, "{shorter:?}");
+    assert!(
+        shorter.0 > 0 && shorter.1 > 0 && shorter.2 > 0,
+        "{shorter:?}"
+    );
 }
 
 #[test]
@@ -203,7 +237,10 @@ fn timeouts_lengthen_the_wait_though_phase_2_was_short() {
         controller.learn(Sample::Timeout { phase2: 3000 });
         steps.push(controller.times().wait() - wait);
     }
-    assert!(steps.windows(2).all(|pair| pair[0] <= pair[1]) && steps[5] > 4 * steps[0], "{steps:?}");
+    assert!(
+        steps.windows(2).all(|pair| pair[0] <= pair[1]) && steps[5] > 4 * steps[0],
+        "{steps:?}"
+    );
     for _ in 0..4000 {
         let sample = outcome(&controller.times(), 1000, 3000);
         controller.learn(sample);
@@ -216,8 +253,14 @@ fn commits_shorten_down_to_what_is_measured() {
     let start = Controller::new(BOUNDS).times();
     for (phase1, phase2) in [(400, 1500), (1000, 3000), (7000, 2000), (3000, 90_000)] {
         let times = after(1000, phase1, phase2).times();
-        assert!(times.lead >= phase1 && times.lead <= phase1 + phase1 / 7, "{times:?}");
-        assert!(times.wait() >= phase2 && times.wait() <= phase2 + phase2 / 3, "{times:?}");
+        assert!(
+            times.lead >= phase1 && times.lead <= phase1 + phase1 / 7,
+            "{times:?}"
+        );
+        assert!(
+            times.wait() >= phase2 && times.wait() <= phase2 + phase2 / 3,
+            "{times:?}"
+        );
         assert!(times.lead < start.lead && times.wait() < start.wait());
     }
 }
@@ -254,8 +297,14 @@ fn a_sudden_change_is_followed_within_sixty_attempts() {
             controller.learn(sample);
         }
         let times = controller.times();
-        assert!(times.lead >= phase1 && times.lead <= phase1 + phase1 / 4, "{times:?}");
-        assert!(times.wait() >= phase2 && times.wait() <= phase2 + phase2 / 2, "{times:?}");
+        assert!(
+            times.lead >= phase1 && times.lead <= phase1 + phase1 / 4,
+            "{times:?}"
+        );
+        assert!(
+            times.wait() >= phase2 && times.wait() <= phase2 + phase2 / 2,
+            "{times:?}"
+        );
     }
 }
 
@@ -273,7 +322,11 @@ fn races_move_the_slots_apart() {
         let phase2 = times.first_slot + (n % 4) * times.interval;
         controller.learn(Sample::Raced { phase2 });
     }
-    assert!(controller.times().interval > 2000, "{:?}", controller.times());
+    assert!(
+        controller.times().interval > 2000,
+        "{:?}",
+        controller.times()
+    );
 }
 
 #[test]
@@ -300,7 +353,10 @@ fn a_start_that_never_commits_for_dma_becomes_shorter() {
 fn without_phase_1_the_slots_are_learned_all_the_same() {
     let mut controller = Controller::new(BOUNDS);
     for _ in 0..1000 {
-        controller.learn(Sample::Committed { phase1: None, phase2: 3000 });
+        controller.learn(Sample::Committed {
+            phase1: None,
+            phase2: 3000,
+        });
     }
     let times = controller.times();
     assert_eq!(times.lead, Controller::new(BOUNDS).times().lead);

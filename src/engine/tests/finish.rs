@@ -33,11 +33,16 @@ fn policies() -> [Policy; 2] {
 fn moved(policy: &Policy, at: Finish, mut happens: impl FnMut(&mut Bench)) -> (Bench, Moved) {
     let mut bench = Bench::new(&[entry(0), entry(1)]);
     let pages = pages(&bench, FORMAT);
-    let moved = drive(&mut bench, policy, pages, |bench: &mut Bench, attempt: Either| {
-        if finish_of(attempt) == Some(at) {
-            happens(bench);
-        }
-    });
+    let moved = drive(
+        &mut bench,
+        policy,
+        pages,
+        |bench: &mut Bench, attempt: Either| {
+            if finish_of(attempt) == Some(at) {
+                happens(bench);
+            }
+        },
+    );
     (bench, moved)
 }
 
@@ -64,7 +69,11 @@ fn an_entry_that_maps_start_again_is_an_abort_after_a_third_invalidation() {
         let (bench, moved) = moved(&policy, SECOND, revert);
         assert_eq!(moved.outcomes(), [OVERWRITTEN, Outcome::Moved]);
         // The third is of that page alone.
-        let pages: Vec<_> = bench.spans.iter().map(|span| (span.first(), span.pages())).collect();
+        let pages: Vec<_> = bench
+            .spans
+            .iter()
+            .map(|span| (span.first(), span.pages()))
+            .collect();
         let both = (moved.pages[0].iova, 2);
         assert_eq!(pages, [both, both, (moved.pages[0].iova, 1)]);
         // A and D are given back.
@@ -73,7 +82,11 @@ fn an_entry_that_maps_start_again_is_an_abort_after_a_third_invalidation() {
         assert!(moved.pages.iter().all(PageMove::is_settled));
         assert_eq!(moved.aborts.total(), 1);
         // Nobody moved it.
-        let by: Vec<_> = moved.pages.iter().map(|page| page.moved_by.is_some()).collect();
+        let by: Vec<_> = moved
+            .pages
+            .iter()
+            .map(|page| page.moved_by.is_some())
+            .collect();
         let took: Vec<_> = moved.pages.iter().map(|page| page.window_ns > 0).collect();
         assert_eq!((by, took), (vec![false, true], vec![false, true]));
     }
@@ -135,7 +148,10 @@ fn reads_differently(policy: &Policy, unreachable: bool) -> Moved {
 #[test]
 fn a_window_that_does_not_answer_is_no_loss() {
     for policy in policies() {
-        assert_eq!(reads_differently(&policy, true).outcomes(), [Outcome::Moved, Outcome::Moved]);
+        assert_eq!(
+            reads_differently(&policy, true).outcomes(),
+            [Outcome::Moved, Outcome::Moved]
+        );
     }
 }
 
@@ -143,7 +159,10 @@ fn a_window_that_does_not_answer_is_no_loss() {
 #[test]
 fn twin_a_window_that_answers_shows_a_loss() {
     for policy in policies() {
-        assert_eq!(reads_differently(&policy, false).outcomes(), [Outcome::LostWrite, Outcome::Moved]);
+        assert_eq!(
+            reads_differently(&policy, false).outcomes(),
+            [Outcome::LostWrite, Outcome::Moved]
+        );
     }
 }
 
@@ -153,11 +172,16 @@ fn an_entry_that_is_put_back_and_forth_is_a_loss() {
         let both = |bench: &mut Bench| bench.entries[0] = end(0).0 | 3;
         let mut bench = Bench::new(&[entry(0)]);
         let pages = pages(&bench, FORMAT);
-        let moved = drive(&mut bench, &policy, pages, |bench, attempt| match finish_of(attempt) {
-            Some(SECOND) => revert(bench),
-            Some(THIRD) => both(bench),
-            _ => (),
-        });
+        let moved = drive(
+            &mut bench,
+            &policy,
+            pages,
+            |bench, attempt| match finish_of(attempt) {
+                Some(SECOND) => revert(bench),
+                Some(THIRD) => both(bench),
+                _ => (),
+            },
+        );
         assert_eq!(moved.outcomes(), [Outcome::LostWrite]);
         assert!(moved.pages[0].maps_end());
     }
@@ -168,7 +192,9 @@ fn an_invalidation_that_failed_settles_nothing() {
     for policy in policies() {
         for error in [InvalidateError::Failed, InvalidateError::DeviceGone] {
             // The second: the pages are moved, START may still be in use.
-            let (_, moved) = moved(&policy, SECOND, |bench| bench.results.push_back(Some(error)));
+            let (_, moved) = moved(&policy, SECOND, |bench| {
+                bench.results.push_back(Some(error))
+            });
             assert_eq!(moved.outcomes(), [Outcome::Moved; 2]);
             assert!(!moved.pages.iter().any(PageMove::is_settled));
         }
@@ -210,7 +236,11 @@ fn a_start_that_changed_is_a_loss_and_end_stays_mapped() {
             };
             let (_, moved) = moved(&Policy { without, ..policy }, at, write);
             let found = without.is_empty();
-            let second = if found { Outcome::LostWrite } else { Outcome::Moved };
+            let second = if found {
+                Outcome::LostWrite
+            } else {
+                Outcome::Moved
+            };
             assert_eq!(moved.outcomes(), [Outcome::Moved, second]);
             assert!(moved.pages[1].maps_end());
         }

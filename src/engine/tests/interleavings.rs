@@ -71,8 +71,7 @@ fn explore(policy: &Policy, spoil: bool) -> (BTreeSet<Verdict>, Vec<Outcome>) {
                     for b in ACCESSES {
                         let mut sim = Sim::new(flags);
                         sim.spoil = spoil;
-                        let (verdict, outcome) =
-                            attempt(sim, policy, &[(first, a), (second, b)]);
+                        let (verdict, outcome) = attempt(sim, policy, &[(first, a), (second, b)]);
                         verdicts.insert(verdict);
                         if !outcomes.contains(&outcome) {
                             outcomes.push(outcome);

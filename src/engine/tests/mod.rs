@@ -2,10 +2,10 @@
 //! Tests of the engine on a simulated machine. `cargo test -p pagemove-engine`.
 
 mod bench;
+mod controller;
 mod drive;
 mod finish;
 mod formats;
-mod controller;
 mod interleavings;
 #[cfg(not(feature = "loom"))] // Its atomics work inside a model alone: userspace/loom.
 mod mailbox;
@@ -20,7 +20,7 @@ mod rtm_schedule;
 mod rtm_status;
 mod rtm_transaction;
 mod sim;
-mod tables;
 #[cfg(not(feature = "loom"))]
 mod slots;
+mod tables;
 mod walks;

@@ -11,7 +11,10 @@ fn spans_take_whole_pages_within_the_address_space() {
     assert!(PageSpan::new(Iova(1), 4096).is_none());
     assert!(PageSpan::new(Iova(0), 4095).is_none());
     let end = u64::MAX - 4095;
-    assert_eq!(PageSpan::new(Iova(end), 4096).unwrap().last(), Iova(u64::MAX));
+    assert_eq!(
+        PageSpan::new(Iova(end), 4096).unwrap().last(),
+        Iova(u64::MAX)
+    );
     assert!(PageSpan::new(Iova(end), 8192).is_none());
 }
 
@@ -35,10 +38,7 @@ fn one_different_word_gives_a_different_sum() {
     for n in 0..512 {
         assert_ne!(sum(Some(n)), sum(None));
     }
-    assert_ne!(
-        Checksum::new().add(1).add(2),
-        Checksum::new().add(2).add(1)
-    );
+    assert_ne!(Checksum::new().add(1).add(2), Checksum::new().add(2).add(1));
 }
 
 #[test]

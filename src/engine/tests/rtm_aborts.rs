@@ -33,7 +33,10 @@ fn attempt_at(at: rtm::Phase, change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<
         assert_eq!(bench.entries, before);
         assert_eq!(*bench.words(start(0)), [1, 2]);
     }
-    (outcome, bench.reports.iter().map(|report| report.end).collect())
+    (
+        outcome,
+        bench.reports.iter().map(|report| report.end).collect(),
+    )
 }
 
 fn aborted(cause: Abort) -> Outcome {
@@ -85,7 +88,10 @@ fn an_abort_that_came_first_keeps_its_cause() {
         bench.unreachable = true;
         bench.aborts = vec![(Instruction::Read(0), CONFLICT)];
     });
-    assert_eq!((outcome, ends), (aborted(Abort::Conflict), vec![End::Aperture]));
+    assert_eq!(
+        (outcome, ends),
+        (aborted(Abort::Conflict), vec![End::Aperture])
+    );
 }
 
 #[test]
@@ -99,7 +105,12 @@ fn each_status_has_its_cause() {
         (Status::explicit(Code::Timeout), Abort::Timeout),
     ];
     for (status, cause) in table {
-        for at in [Instruction::Begin, Instruction::Fence, Instruction::Poll(0), Instruction::Read(3)] {
+        for at in [
+            Instruction::Begin,
+            Instruction::Fence,
+            Instruction::Poll(0),
+            Instruction::Read(3),
+        ] {
             let (outcome, ends) = attempt(|bench| {
                 bench.aborts = vec![(at, status)];
                 if at == Instruction::Read(3) {
@@ -107,7 +118,11 @@ fn each_status_has_its_cause() {
                     (bench.times.first_slot, bench.times.interval) = (0, 2);
                 }
             });
-            assert_eq!((outcome, ends.len()), (aborted(cause), 1), "{status:?} at {at:?}");
+            assert_eq!(
+                (outcome, ends.len()),
+                (aborted(cause), 1),
+                "{status:?} at {at:?}"
+            );
         }
     }
 }
@@ -148,13 +163,18 @@ fn who_is_told_to_stop_before_the_post_posts_nothing() {
         bench.stop = Some(stop);
         let moved = move_all(&mut bench, &Policy::new(5), pages);
         assert_eq!(moved.outcomes(), [aborted(Abort::Cancelled)]);
-        assert_eq!((bench.posts.len(), bench.learned.len(), moved.aborts.total()), (0, 0, 1));
+        assert_eq!(
+            (bench.posts.len(), bench.learned.len(), moved.aborts.total()),
+            (0, 0, 1)
+        );
     }
 }
 
 #[test]
 fn twin_after_the_post_the_attempt_goes_on() {
-    let (outcome, _) = attempt_at(rtm::Phase::AwaitReady, |bench| bench.stop = Some(Stop::Signal));
+    let (outcome, _) = attempt_at(rtm::Phase::AwaitReady, |bench| {
+        bench.stop = Some(Stop::Signal)
+    });
     assert_eq!(outcome, Outcome::Moved);
 }
 

@@ -67,7 +67,10 @@ fn twin_unless_it_is_asked_for_a_stays() {
     for used in USES {
         let (bench, moved, within) = seen_within(used, &Policy::new(0));
         assert_eq!(moved.outcomes(), [Outcome::Moved]);
-        assert_eq!((within, bench.entries[0]), (leaf(0, used), moved_leaf(0, used)));
+        assert_eq!(
+            (within, bench.entries[0]),
+            (leaf(0, used), moved_leaf(0, used))
+        );
     }
 }
 
@@ -100,15 +103,39 @@ type Change = fn(&mut Bench);
 const FAILURES: [(Change, Abort); 11] = [
     (|bench| bench.stop = Some(Stop::Signal), Abort::Cancelled),
     (|bench| bench.times.lead = 0, Abort::Late),
-    (|bench| (bench.times.first_slot, bench.times.interval) = (0, 1), Abort::Timeout),
-    (|bench| bench.results.push_back(Some(InvalidateError::Failed)), Abort::Invalidate),
-    (|bench| bench.results.push_back(Some(InvalidateError::DeviceGone)), Abort::DeviceGone),
+    (
+        |bench| (bench.times.first_slot, bench.times.interval) = (0, 1),
+        Abort::Timeout,
+    ),
+    (
+        |bench| bench.results.push_back(Some(InvalidateError::Failed)),
+        Abort::Invalidate,
+    ),
+    (
+        |bench| bench.results.push_back(Some(InvalidateError::DeviceGone)),
+        Abort::DeviceGone,
+    ),
     (|bench| bench.unreachable = true, Abort::Aperture),
-    (|bench| bench.aborts = vec![(Instruction::Compare(0), CONFLICT)], Abort::Conflict),
-    (|bench| bench.aborts = vec![(Instruction::End, Status(0))], Abort::Interrupt),
-    (|bench| bench.aborts = vec![(Instruction::Fence, Status(8))], Abort::Capacity),
-    (|bench| bench.aborts = vec![(Instruction::Begin, Status(0xff00_0001))], Abort::Explicit),
-    (|bench| bench.aborts = vec![(Instruction::Poll(0), Status::explicit(Code::Deadline))], Abort::Deadline),
+    (
+        |bench| bench.aborts = vec![(Instruction::Compare(0), CONFLICT)],
+        Abort::Conflict,
+    ),
+    (
+        |bench| bench.aborts = vec![(Instruction::End, Status(0))],
+        Abort::Interrupt,
+    ),
+    (
+        |bench| bench.aborts = vec![(Instruction::Fence, Status(8))],
+        Abort::Capacity,
+    ),
+    (
+        |bench| bench.aborts = vec![(Instruction::Begin, Status(0xff00_0001))],
+        Abort::Explicit,
+    ),
+    (
+        |bench| bench.aborts = vec![(Instruction::Poll(0), Status::explicit(Code::Deadline))],
+        Abort::Deadline,
+    ),
 ];
 
 #[test]
@@ -240,7 +267,10 @@ fn each_page_of_a_batch_gets_its_own_bits_back() {
     let pages = pages(&bench, Format::X86_64);
     let moved = move_all(&mut bench, &clearing(), pages);
     assert_eq!(moved.outcomes(), [Outcome::Aborted(Abort::Conflict); 4]);
-    assert_eq!((bench.entries.as_slice(), moved.aborts.total()), (&before[..], 4));
+    assert_eq!(
+        (bench.entries.as_slice(), moved.aborts.total()),
+        (&before[..], 4)
+    );
 }
 
 /// One page's swap was beaten; the others go on, and that one keeps its bits.
@@ -253,7 +283,11 @@ fn a_page_whose_swap_was_beaten_does_not_hold_up_the_others() {
             bench.walk = Some(D);
         }
     });
-    let wanted = [Outcome::Moved, Outcome::Aborted(Abort::Accessed), Outcome::Moved];
+    let wanted = [
+        Outcome::Moved,
+        Outcome::Aborted(Abort::Accessed),
+        Outcome::Moved,
+    ];
     assert_eq!(moved.outcomes(), wanted);
     let entries = [moved_leaf(0, A | D), leaf(1, A | D), moved_leaf(2, A | D)];
     assert_eq!(bench.entries, entries);
@@ -269,11 +303,16 @@ fn every_attempt_clears_anew() {
         ..clearing()
     };
     let mut seen = Vec::new();
-    let moved = drive(&mut bench, &policy, pages, |bench, attempt| match editor_of(attempt) {
-        Some(rtm::Phase::Read(0)) => seen.push((bench.entries[0], 0)),
-        Some(rtm::Phase::Post) => seen.last_mut().unwrap().1 = bench.entries[0],
-        _ => {}
-    });
+    let moved = drive(
+        &mut bench,
+        &policy,
+        pages,
+        |bench, attempt| match editor_of(attempt) {
+            Some(rtm::Phase::Read(0)) => seen.push((bench.entries[0], 0)),
+            Some(rtm::Phase::Post) => seen.last_mut().unwrap().1 = bench.entries[0],
+            _ => {}
+        },
+    );
     assert_eq!(moved.outcomes(), [Outcome::Moved]);
     assert_eq!(seen, [(leaf(0, A), leaf(0, 0)); 3]);
 }

@@ -124,7 +124,10 @@ fn it_copies_when_the_invalidation_is_complete() {
     assert!(work.bench.copies.is_empty());
     work.bench.results.clear();
     assert_eq!(work.end(), End::Signalled);
-    let parts: Vec<_> = [0, 1].iter().flat_map(|n| [(end(*n), 0), (end(*n), 1)]).collect();
+    let parts: Vec<_> = [0, 1]
+        .iter()
+        .flat_map(|n| [(end(*n), 0), (end(*n), 1)])
+        .collect();
     assert_eq!(work.bench.copies, parts);
     for n in 0..2 {
         let sum = work.bench.sum(start(n));
@@ -288,7 +291,10 @@ fn it_can_be_cancelled_before_signal_1_and_between_two_pages() {
     between.until(|duty| duty == Duty::Publish(0));
     between.bench.cancel_now();
     assert_eq!(between.end(), End::Cancelled);
-    assert_eq!((between.bench.copies.len(), between.bench.set.len()), (2, 0));
+    assert_eq!(
+        (between.bench.copies.len(), between.bench.set.len()),
+        (2, 0)
+    );
 }
 
 /// Twin: what is begun is brought to its end, since slots that are set do no harm.

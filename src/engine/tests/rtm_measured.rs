@@ -36,7 +36,10 @@ fn what_was_not_measured_or_is_not_about_time_is_another_abort() {
     for code in [Code::Late, Code::Timeout, Code::Deadline, Code::PteChanged] {
         assert_eq!(none.sample(Err(Status::explicit(code))), Sample::Other);
     }
-    assert_eq!(ALL.sample(Err(Status::explicit(Code::Deadline))), Sample::Other);
+    assert_eq!(
+        ALL.sample(Err(Status::explicit(Code::Deadline))),
+        Sample::Other
+    );
     assert_eq!(ALL.sample(Err(Status(0))), Sample::Other);
     let unsignalled = Measured {
         signalled: false,

@@ -49,7 +49,11 @@ fn a_move_keeps_every_bit_but_the_address_in_every_format() {
                 assert_eq!(moved.outcomes(), [Outcome::Moved], "{format:?}");
                 // `adbit` sets both, so that no walk has a reason to store what it
                 // has read.
-                let set = if policy.fall_back_after.is_some() { a | d } else { 0 };
+                let set = if policy.fall_back_after.is_some() {
+                    a | d
+                } else {
+                    0
+                };
                 let wanted = (before | set) - start(0).0 + end(0).0;
                 assert_eq!(bench.entries[0], wanted, "{format:?}, {used:#x}");
                 assert!(moved.pages[0].maps_end() && moved.pages[0].is_settled());
@@ -109,7 +113,11 @@ fn sums_belong_to_their_pages_when_some_were_refused() {
     bench.entries[1] = 0;
     let pages = pages(&bench, Format::X86_64);
     let moved = move_all(&mut bench, &by_rtm(), pages);
-    let wanted = [Outcome::Moved, Outcome::Aborted(Abort::PteChanged), Outcome::Moved];
+    let wanted = [
+        Outcome::Moved,
+        Outcome::Aborted(Abort::PteChanged),
+        Outcome::Moved,
+    ];
     assert_eq!(moved.outcomes(), wanted);
     assert_eq!(bench.entries[1], 0);
     assert!(!bench.memory.contains_key(&end(1).0));
@@ -145,7 +153,11 @@ fn the_next_attempt_takes_those_that_are_left() {
     assert_eq!(moved.outcomes(), [Outcome::Moved; 3]);
     let attempts: Vec<_> = moved.pages.iter().map(|page| page.attempts).collect();
     assert_eq!(attempts, [1, 2, 1]);
-    let posted: Vec<_> = bench.posts.iter().map(|request| (request.pages, request.span.pages())).collect();
+    let posted: Vec<_> = bench
+        .posts
+        .iter()
+        .map(|request| (request.pages, request.span.pages()))
+        .collect();
     assert_eq!(posted, [(2, 3), (1, 1)]);
     assert_eq!(moved.aborts.total(), 1);
 }
@@ -170,7 +182,10 @@ fn attempts_are_counted_and_wait_longer_each_time() {
     assert_eq!(moved.pages[0].attempts, 4);
     assert_eq!(moved.pages[0].last_abort, Some(Abort::Conflict));
     let counts: Vec<_> = moved.aborts.iter().collect();
-    assert_eq!((counts[Abort::Conflict as usize], moved.aborts.total()), (3, 3));
+    assert_eq!(
+        (counts[Abort::Conflict as usize], moved.aborts.total()),
+        (3, 3)
+    );
     assert_eq!(bench.back_offs, [10_000, 20_000, 40_000]);
 }
 
@@ -248,7 +263,12 @@ fn what_is_watched_is_start() {
     };
     let pages = pages(&bench, Format::X86_64);
     move_all(&mut bench, &policy, pages);
-    let wanted = [(start(0).0, 0), (start(0).0, 1), (start(2).0, 0), (start(2).0, 1)];
+    let wanted = [
+        (start(0).0, 0),
+        (start(0).0, 1),
+        (start(2).0, 0),
+        (start(2).0, 1),
+    ];
     assert_eq!(bench.watched, wanted);
 }
 
@@ -298,7 +318,11 @@ fn a_late_phase_1_tells_how_late_it_was() {
 #[test]
 fn a_late_phase_2_tells_how_late_it_was() {
     let (mut bench, pages) = one();
-    (bench.times.first_slot, bench.times.interval, bench.times.slots) = (0, 1, 2);
+    (
+        bench.times.first_slot,
+        bench.times.interval,
+        bench.times.slots,
+    ) = (0, 1, 2);
     let moved = move_all(&mut bench, &by_rtm(), pages);
     assert_eq!(moved.outcomes(), [Outcome::Aborted(Abort::Timeout)]);
     assert_eq!(bench.reports[0].end, End::TooLate);

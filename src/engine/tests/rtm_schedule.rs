@@ -60,10 +60,22 @@ fn bounds_are_kept() {
 fn nothing_wraps() {
     let huge = u64::MAX - 10;
     let times = [
-        Times { lead: huge, ..TIMES },
-        Times { first_slot: huge, ..TIMES },
-        Times { interval: huge, ..TIMES },
-        Times { interval: u64::MAX / 8, ..TIMES },
+        Times {
+            lead: huge,
+            ..TIMES
+        },
+        Times {
+            first_slot: huge,
+            ..TIMES
+        },
+        Times {
+            interval: huge,
+            ..TIMES
+        },
+        Times {
+            interval: u64::MAX / 8,
+            ..TIMES
+        },
     ];
     for times in times {
         assert_eq!(plan(times), None, "{times:?}");
@@ -95,18 +107,33 @@ fn the_deadline_cuts_slots() {
 #[test]
 fn no_slot_is_due_after_the_deadline() {
     let (mut planned, mut refused) = (0, 0);
-    let values = [0, 1, 7, 1000, u64::MAX / 64, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+    let values = [
+        0,
+        1,
+        7,
+        1000,
+        u64::MAX / 64,
+        u64::MAX / 2,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
     for now in values {
         for lead in values {
             for interval in values {
                 for deadline in values {
-                    let times = Times { lead, interval, ..TIMES };
+                    let times = Times {
+                        lead,
+                        interval,
+                        ..TIMES
+                    };
                     let Some(schedule) = Schedule::plan(now, times, SKEW, deadline) else {
                         refused += 1;
                         continue;
                     };
                     planned += 1;
-                    let due = |n: u64| u128::from(schedule.start) + u128::from(n) * u128::from(schedule.interval);
+                    let due = |n: u64| {
+                        u128::from(schedule.start) + u128::from(n) * u128::from(schedule.interval)
+                    };
                     assert!(due(schedule.slots - 1) <= u128::from(deadline));
                     assert!(due(schedule.slots) <= u128::from(u64::MAX));
                     assert!(now <= schedule.late && schedule.late < schedule.signal1);
@@ -136,7 +163,11 @@ fn a_slot_is_due_for_one_interval() {
     for (now, due) in table {
         assert_eq!(schedule.slot_at(now), due, "at {now}");
         // The helper leaves that one to the editor.
-        assert_eq!(schedule.next_slot(now), due.map_or(0, |n| n + 1), "at {now}");
+        assert_eq!(
+            schedule.next_slot(now),
+            due.map_or(0, |n| n + 1),
+            "at {now}"
+        );
     }
 }
 
@@ -147,5 +178,8 @@ fn an_interval_of_zero_has_no_slots() {
         interval: 0,
         ..plan(TIMES).unwrap()
     };
-    assert_eq!((schedule.slot_at(NEVER), schedule.next_slot(NEVER)), (None, 0));
+    assert_eq!(
+        (schedule.slot_at(NEVER), schedule.next_slot(NEVER)),
+        (None, 0)
+    );
 }

@@ -68,7 +68,10 @@ fn the_argument_is_told_from_the_bits() {
 fn an_xabort_is_the_cause_whatever_else_is_set() {
     for others in 0..32 {
         for (code, cause) in CODES {
-            assert_eq!(Status(Status::explicit(code).0 | others << 1).cause(), cause);
+            assert_eq!(
+                Status(Status::explicit(code).0 | others << 1).cause(),
+                cause
+            );
         }
     }
     let both = AbortBits::CONFLICT | AbortBits::CAPACITY | AbortBits::RETRY;

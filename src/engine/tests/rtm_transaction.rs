@@ -36,7 +36,11 @@ struct Cpu {
 
 impl Cpu {
     fn call(&mut self, call: Call) -> Result<(), Status> {
-        assert!(self.calls.len() < 1000, "it never ends: {:?}", &self.calls[990..]);
+        assert!(
+            self.calls.len() < 1000,
+            "it never ends: {:?}",
+            &self.calls[990..]
+        );
         self.calls.push(call);
         match self.dies {
             Some((at, status)) if at + 1 == self.calls.len() => Err(status),
@@ -130,7 +134,12 @@ fn cpu(clock: &[u64]) -> Cpu {
     }
 }
 
-fn run_with(cpu: &mut Cpu, edits: &[Edit], schedule: &Schedule, without: Steps) -> Result<Committed, Status> {
+fn run_with(
+    cpu: &mut Cpu,
+    edits: &[Edit],
+    schedule: &Schedule,
+    without: Steps,
+) -> Result<Committed, Status> {
     let plan = Plan {
         edits,
         schedule,
@@ -162,7 +171,16 @@ fn a_straight_run() {
     let mut cpu = cpu(&[15, 40]);
     cpu.slots[0] = GENERATION;
     assert_eq!(run(&mut cpu, &[edit(0)]), Ok(Committed { phase1: 15 }));
-    let calls = [Begin, Load(0), Store(0, 200), Fence, Ticks, Ticks, Slot(0), End];
+    let calls = [
+        Begin,
+        Load(0),
+        Store(0, 200),
+        Fence,
+        Ticks,
+        Ticks,
+        Slot(0),
+        End,
+    ];
     assert_eq!(cpu.calls, calls);
 }
 
@@ -171,8 +189,17 @@ fn it_commits_at_each_slot() {
     for n in 0..4 {
         let mut cpu = cpu(&[20, 40, 50, 60, 70, 80]);
         cpu.slots[n] = GENERATION;
-        assert_eq!(run(&mut cpu, &[edit(0)]), Ok(Committed { phase1: 20 }), "slot {n}");
-        let read: Vec<_> = cpu.calls.iter().filter(|call| matches!(call, Slot(_))).copied().collect();
+        assert_eq!(
+            run(&mut cpu, &[edit(0)]),
+            Ok(Committed { phase1: 20 }),
+            "slot {n}"
+        );
+        let read: Vec<_> = cpu
+            .calls
+            .iter()
+            .filter(|call| matches!(call, Slot(_)))
+            .copied()
+            .collect();
         assert_eq!(read, (0..=n as u64).map(Slot).collect::<Vec<_>>());
     }
 }
@@ -207,7 +234,10 @@ fn twin_left_out_it_is_read_again() {
     let mut cpu = cpu(&[0, 40, 41, 50]);
     cpu.slots[1] = GENERATION;
     assert!(without(&mut cpu, Steps::SLOT_ONCE).is_ok());
-    assert_eq!(cpu.calls[5..], [Ticks, Slot(0), Ticks, Slot(0), Ticks, Slot(1), End]);
+    assert_eq!(
+        cpu.calls[5..],
+        [Ticks, Slot(0), Ticks, Slot(0), Ticks, Slot(1), End]
+    );
 }
 
 #[test]
@@ -228,7 +258,10 @@ fn phase_1_must_not_be_late() {
     assert_eq!(cpu.calls[3..], [Fence, Ticks, Abort(Code::Late)]);
     let mut cpu = self::cpu(&[21, 40]);
     cpu.slots = [GENERATION; 64];
-    assert_eq!(without(&mut cpu, Steps::LATE_CHECK), Ok(Committed { phase1: 21 }));
+    assert_eq!(
+        without(&mut cpu, Steps::LATE_CHECK),
+        Ok(Committed { phase1: 21 })
+    );
 }
 
 #[test]
@@ -295,7 +328,14 @@ fn several_entries_are_in_the_write_set_before_the_late_check() {
     let mut cpu = cpu(&[0, 40]);
     cpu.slots[0] = GENERATION;
     assert!(run(&mut cpu, &[edit(2), edit(0), edit(1)]).is_ok());
-    let stores = [Load(16), Store(16, 202), Load(0), Store(0, 200), Load(8), Store(8, 201)];
+    let stores = [
+        Load(16),
+        Store(16, 202),
+        Load(0),
+        Store(0, 200),
+        Load(8),
+        Store(8, 201),
+    ];
     assert_eq!(cpu.calls[1..7], stores);
     assert_eq!(cpu.calls[7..9], [Fence, Ticks]);
 }

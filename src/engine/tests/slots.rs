@@ -79,7 +79,10 @@ fn no_prefetcher_leads_from_one_slot_to_another() {
 fn orders_that_a_prefetcher_follows_are_found() {
     let finds = |offsets: &[i64], what: &str| {
         let faults = faults(offsets);
-        assert!(faults.iter().any(|fault| fault.starts_with(what)), "{what}: {faults:?}");
+        assert!(
+            faults.iter().any(|fault| fault.starts_with(what)),
+            "{what}: {faults:?}"
+        );
     };
     let with = |changes: &[(usize, i64)]| {
         let mut offsets = offsets();
@@ -111,7 +114,10 @@ fn slots_lie_within_and_spread_over_the_cache() {
     for offset in offsets() {
         assert!(offset % LINE == 0 && (0..=size - LINE).contains(&offset));
     }
-    let sets: BTreeSet<i64> = offsets().iter().map(|offset| offset % PAGE / LINE).collect();
+    let sets: BTreeSet<i64> = offsets()
+        .iter()
+        .map(|offset| offset % PAGE / LINE)
+        .collect();
     assert_eq!(sets.len(), 64);
 }
 

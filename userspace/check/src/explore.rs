@@ -64,12 +64,18 @@ pub fn each(cases: &[Case], threads: usize) -> Vec<Explored> {
         }
     });
     drop(slots);
-    results.into_iter().map(|explored| explored.expect("each was explored")).collect()
+    results
+        .into_iter()
+        .map(|explored| explored.expect("each was explored"))
+        .collect()
 }
 
 fn explore(case: &Case, threads: usize, finish: HasDiscoveries) -> Explored {
     let begun = Instant::now();
-    let builder = MoveModel::new(case).checker().threads(threads).finish_when(finish);
+    let builder = MoveModel::new(case)
+        .checker()
+        .threads(threads)
+        .finish_when(finish);
     let checker = builder.spawn_bfs().join();
     let mut found: BTreeMap<_, _> = checker
         .discoveries()
@@ -80,7 +86,8 @@ fn explore(case: &Case, threads: usize, finish: HasDiscoveries) -> Explored {
     let wanted = case.sometimes.iter().map(|it| it.name);
     let unseen = wanted.filter(|name| !seen(name)).collect();
     let always = properties::always(case.promises);
-    let is_failure = |name: &str| name == properties::ENDS.name || always.iter().any(|it| it.name == name);
+    let is_failure =
+        |name: &str| name == properties::ENDS.name || always.iter().any(|it| it.name == name);
     found.retain(|name, _| is_failure(name));
     Explored {
         states: checker.unique_state_count(),

@@ -19,7 +19,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(about = "Check the engine's protocol, exhaustively", arg_required_else_help = true)]
+#[command(
+    about = "Check the engine's protocol, exhaustively",
+    arg_required_else_help = true
+)]
 struct Arguments {
     /// Run a counterexample again, step by step in words
     #[arg(long, value_name = "FILE")]
@@ -93,12 +96,19 @@ fn run(arguments: Arguments) -> Result<bool> {
     }
     match arguments.task {
         Some(Task::Model { deep, common }) => {
-            let cases = if deep { configs::deep() } else { configs::standard() };
+            let cases = if deep {
+                configs::deep()
+            } else {
+                configs::standard()
+            };
             report::model(cases, &common.options(), &mut stdout())
         }
-        Some(Task::Mutants { traces, common }) => {
-            report::mutants(mutants::all(), &common.options(), traces.as_deref(), &mut stdout())
-        }
+        Some(Task::Mutants { traces, common }) => report::mutants(
+            mutants::all(),
+            &common.options(),
+            traces.as_deref(),
+            &mut stdout(),
+        ),
         None => Ok(true),
     }
 }

@@ -46,8 +46,14 @@ impl Model for MoveModel {
     fn properties(&self) -> Vec<Property<Self>> {
         let always = properties::always(self.promises);
         let always = always.iter().map(|it| Property::always(it.name, it.holds));
-        let ends = std::iter::once(Property::eventually(properties::ENDS.name, properties::ENDS.holds));
-        let sometimes = self.sometimes.iter().map(|it| Property::sometimes(it.name, it.holds));
+        let ends = std::iter::once(Property::eventually(
+            properties::ENDS.name,
+            properties::ENDS.holds,
+        ));
+        let sometimes = self
+            .sometimes
+            .iter()
+            .map(|it| Property::sometimes(it.name, it.holds));
         always.chain(ends).chain(sometimes).collect()
     }
 }

@@ -73,7 +73,8 @@ const ANY: &[Always] = &[
     },
     Always {
         name: "race",
-        about: "the helper aborts a transaction only through a slot that it could not know to be due",
+        about:
+            "the helper aborts a transaction only through a slot that it could not know to be due",
         holds: |_, state| unbroken(state, Broken::SLOT_RACED),
     },
     Always {
@@ -107,7 +108,9 @@ pub fn always(promises: Promises) -> Vec<&'static Always> {
     // A device that holds an old translation uses START after it was given back,
     // and hardware that overwrites entries takes their bits: not the engine's doing.
     let by_hardware = ["freed", "bits", "G3"];
-    let rest = ANY.iter().filter(|it| promises == Promises::Kept || !by_hardware.contains(&it.name));
+    let rest = ANY
+        .iter()
+        .filter(|it| promises == Promises::Kept || !by_hardware.contains(&it.name));
     first.iter().chain(rest).collect()
 }
 
@@ -124,10 +127,14 @@ fn losses_are_reported(state: &State) -> bool {
 }
 
 fn aborts_leave_start(state: &State) -> bool {
-    state.pages().iter().enumerate().all(|(n, page)| match page.outcome() {
-        Outcome::Aborted(_) | Outcome::NotTried => state.mapped(n) == Some(Place::Start),
-        Outcome::Moved | Outcome::LostWrite => true,
-    })
+    state
+        .pages()
+        .iter()
+        .enumerate()
+        .all(|(n, page)| match page.outcome() {
+            Outcome::Aborted(_) | Outcome::NotTried => state.mapped(n) == Some(Place::Start),
+            Outcome::Moved | Outcome::LostWrite => true,
+        })
 }
 
 fn reports_are_true(state: &State) -> bool {
@@ -148,7 +155,10 @@ fn bits_are_kept(state: &State) -> bool {
 }
 
 fn aborted(state: &State, cause: Abort) -> bool {
-    state.pages().iter().any(|page| page.state() == PageState::Aborted(cause))
+    state
+        .pages()
+        .iter()
+        .any(|page| page.state() == PageState::Aborted(cause))
 }
 
 macro_rules! sometimes {

@@ -62,11 +62,17 @@ fn squeezed(row: &str) -> String {
 /// Explores the cases; whether each is as it should be.
 pub fn model(cases: Vec<Case>, options: &Options, out: &mut dyn Write) -> Result<bool> {
     let only = options.only;
-    let cases: Vec<_> = cases.into_iter().filter(|case| case.name.contains(only)).collect();
+    let cases: Vec<_> = cases
+        .into_iter()
+        .filter(|case| case.name.contains(only))
+        .collect();
     if cases.is_empty() {
         bail!("no configuration has {only:?} in its name");
     }
-    let head = format!("{:<26} {:>10} {:>11} {:>5} {:>7}  what", "configuration", "states", "transitions", "depth", "seconds");
+    let head = format!(
+        "{:<26} {:>10} {:>11} {:>5} {:>7}  what",
+        "configuration", "states", "transitions", "depth", "seconds"
+    );
     let mut printer = Printer::new(out, options.tap, cases.len(), &head)?;
     let (mut good, mut states, begun) = (true, 0, Instant::now());
     for case in &cases {
@@ -94,7 +100,11 @@ pub fn model(cases: Vec<Case>, options: &Options, out: &mut dyn Write) -> Result
         "{} configurations, {states} distinct states, {:.0} s: {}",
         cases.len(),
         begun.elapsed().as_secs_f64(),
-        if good { "no violation" } else { "NOT as it should be" },
+        if good {
+            "no violation"
+        } else {
+            "NOT as it should be"
+        },
     ))?;
     Ok(good)
 }
@@ -118,9 +128,17 @@ fn faults(case: &Case, explored: &Explored) -> Vec<String> {
 
 /// Explores every mutation, and each configuration without it: whether each mutation
 /// is found, and nothing where there is none.
-pub fn mutants(all: Vec<Mutant>, options: &Options, traces: Option<&Path>, out: &mut dyn Write) -> Result<bool> {
+pub fn mutants(
+    all: Vec<Mutant>,
+    options: &Options,
+    traces: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<bool> {
     let only = options.only;
-    let all: Vec<_> = all.into_iter().filter(|it| it.name.contains(only)).collect();
+    let all: Vec<_> = all
+        .into_iter()
+        .filter(|it| it.name.contains(only))
+        .collect();
     if all.is_empty() {
         bail!("no mutation has {only:?} in its name");
     }
@@ -128,7 +146,10 @@ pub fn mutants(all: Vec<Mutant>, options: &Options, traces: Option<&Path>, out: 
         let what = || format!("making {}", directory.display());
         std::fs::create_dir_all(directory).with_context(what)?;
     }
-    let head = format!("{:<26} {:<9} {:>6}  {:<9}  what is done wrongly", "mutation", "violated", "steps", "unmutated");
+    let head = format!(
+        "{:<26} {:<9} {:>6}  {:<9}  what is done wrongly",
+        "mutation", "violated", "steps", "unmutated"
+    );
     let mut printer = Printer::new(out, options.tap, all.len(), &head)?;
     let unmutated = Unmutated::explore(&all, options.threads);
     let cases: Vec<_> = all.iter().map(Mutant::case).collect();
@@ -141,7 +162,11 @@ pub fn mutants(all: Vec<Mutant>, options: &Options, traces: Option<&Path>, out: 
         let word = if sound { "sound" } else { "BROKEN" };
         let row = match found {
             Some((property, actions)) => {
-                format!("{property:<9} {:>6}  {word:<9}  {}", actions.len(), case.about)
+                format!(
+                    "{property:<9} {:>6}  {word:<9}  {}",
+                    actions.len(),
+                    case.about
+                )
             }
             None => format!("{:<9} {:>6}  {word:<9}  {}", "SURVIVED", "", case.about),
         };
@@ -151,9 +176,15 @@ pub fn mutants(all: Vec<Mutant>, options: &Options, traces: Option<&Path>, out: 
             Trace::new(case.name, property, actions).write(&file)?;
         }
     }
-    printer.note(&format!("{} configurations without a mutation, {} distinct states", unmutated.0.len(), unmutated.states()))?;
+    printer.note(&format!(
+        "{} configurations without a mutation, {} distinct states",
+        unmutated.0.len(),
+        unmutated.states()
+    ))?;
     if unsound > 0 {
-        printer.note(&format!("{unsound} killed, if they were, by a configuration that is broken without them"))?;
+        printer.note(&format!(
+            "{unsound} killed, if they were, by a configuration that is broken without them"
+        ))?;
     }
     printer.note(&format!("{killed} killed, {} survived", all.len() - killed))?;
     Ok(killed == all.len() && unsound == 0)

@@ -43,7 +43,10 @@ fn mutated(all: Vec<Mutant>, options: &Options) -> (bool, String) {
 fn failed(text: &str) -> usize {
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("TAP version 13"));
-    let plan = lines.next().and_then(|line| line.strip_prefix("1..")).expect("a plan");
+    let plan = lines
+        .next()
+        .and_then(|line| line.strip_prefix("1.."))
+        .expect("a plan");
     let plan: usize = plan.parse().unwrap();
     let (mut done, mut failed) = (0, 0);
     for line in lines {
@@ -51,7 +54,10 @@ fn failed(text: &str) -> usize {
             continue;
         }
         failed += usize::from(line.starts_with("not ok "));
-        let rest = line.trim_start_matches("not ").strip_prefix("ok ").expect(line);
+        let rest = line
+            .trim_start_matches("not ")
+            .strip_prefix("ok ")
+            .expect(line);
         let (number, what) = rest.split_once(' ').expect(line);
         done += 1;
         assert_eq!(number.parse(), Ok(done), "{line}");
@@ -76,7 +82,10 @@ fn another_count_than_the_pinned_one_is_a_failure() {
         wrong.states = wrong.states.wrapping_add_signed(change);
         let pinned = format!("pinned are {}", wrong.states);
         let (good, text) = modelled(vec![wrong.clone()], &PLAIN);
-        assert!(!good && text.contains(&pinned) && text.contains("NOT as it should be"), "{text}");
+        assert!(
+            !good && text.contains(&pinned) && text.contains("NOT as it should be"),
+            "{text}"
+        );
         let (good, text) = modelled(vec![case(), wrong, case()], &TAP);
         assert!(!good && text.contains("\nnot ok 2 "), "{text}");
         assert_eq!(failed(&text), 1);
@@ -88,7 +97,10 @@ fn what_was_to_be_seen_and_was_not_is_a_failure() {
     let mut never = case();
     never.sometimes = &[properties::MOVED, properties::BY_SLOT];
     let (good, text) = modelled(vec![never], &TAP);
-    assert!(!good && text.contains("# never seen: slot raced\n"), "{text}");
+    assert!(
+        !good && text.contains("# never seen: slot raced\n"),
+        "{text}"
+    );
     assert!(!text.contains("never seen: moved"), "{text}");
     assert_eq!(failed(&text), 1);
 }
@@ -102,7 +114,10 @@ fn a_broken_property_is_a_failure_and_is_told() {
     broken.sometimes = &[];
     let (good, text) = modelled(vec![broken], &TAP);
     assert!(!good && text.contains("is broken after"), "{text}");
-    assert!(text.contains("#    1  editor: holds other CPUs back"), "{text}");
+    assert!(
+        text.contains("#    1  editor: holds other CPUs back"),
+        "{text}"
+    );
     assert_eq!(failed(&text), 1);
 }
 
@@ -120,15 +135,25 @@ fn what_matches_nothing_is_an_error() {
         ..PLAIN
     };
     let error = model(configs::standard(), &options, &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("no configuration has \"no-such\""), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("no configuration has \"no-such\""),
+        "{error}"
+    );
     let error = super::mutants(mutants::all(), &options, None, &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("no mutation has \"no-such\""), "{error}");
+    assert!(
+        error.to_string().contains("no mutation has \"no-such\""),
+        "{error}"
+    );
 }
 
 #[test]
 fn names_are_no_two_things() {
     let cases = configs::standard().into_iter().chain(configs::deep());
-    let names = cases.map(|case| case.name).chain(mutants::all().into_iter().map(|it| it.name));
+    let names = cases
+        .map(|case| case.name)
+        .chain(mutants::all().into_iter().map(|it| it.name));
     let mut names: Vec<_> = names.collect();
     let count = names.len();
     names.sort_unstable();
@@ -156,13 +181,19 @@ fn small_mutants_are_killed_and_are_sound_without_the_mutation() {
     assert!(count > 10);
     let (good, text) = mutated(all, &TAP);
     assert!(good && failed(&text) == 0, "{text}");
-    assert!(text.contains(&format!("# {count} killed, 0 survived\n")), "{text}");
+    assert!(
+        text.contains(&format!("# {count} killed, 0 survived\n")),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_mutation_that_survives_is_a_failure() {
     // There is no fence in `adbit`.
-    let (good, text) = mutated(vec![mutant(Steps::COMPARE, ADBIT), mutant(Steps::FENCE, ADBIT)], &TAP);
+    let (good, text) = mutated(
+        vec![mutant(Steps::COMPARE, ADBIT), mutant(Steps::FENCE, ADBIT)],
+        &TAP,
+    );
     assert!(!good && text.contains("not ok 2 test: SURVIVED"), "{text}");
     assert!(text.contains("# 1 killed, 1 survived\n"), "{text}");
     assert_eq!(failed(&text), 1);

@@ -38,17 +38,21 @@ impl Trace {
     }
 
     fn read(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let text =
+            fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no trace", file.display()))
     }
 
     fn case(&self) -> Result<Case> {
         let named = |case: &Case| case.name == self.case;
         let mutants = mutants::all().into_iter().map(|mutant| mutant.case());
-        let all = configs::standard().into_iter().chain(configs::deep()).chain(mutants);
-        all.into_iter().find(named).with_context(|| {
-            format!("there is no configuration or mutation named {}", self.case)
-        })
+        let all = configs::standard()
+            .into_iter()
+            .chain(configs::deep())
+            .chain(mutants);
+        all.into_iter()
+            .find(named)
+            .with_context(|| format!("there is no configuration or mutation named {}", self.case))
     }
 
     /// Runs it again, in words. The last line says which property is broken.
@@ -66,9 +70,16 @@ impl Trace {
         let mut text = format!("{}: {}\n", case.name, case.about);
         let state = self.run(case, &mut text)?;
         if (property.holds)(&MoveModel::new(case), &state) {
-            bail!("{} holds in the end of this trace: it is of another version", property.name);
+            bail!(
+                "{} holds in the end of this trace: it is of another version",
+                property.name
+            );
         }
-        writeln!(text, "{} is broken: not true that {}", property.name, property.about)?;
+        writeln!(
+            text,
+            "{} is broken: not true that {}",
+            property.name, property.about
+        )?;
         Ok(text)
     }
 
@@ -79,11 +90,19 @@ impl Trace {
             possible.clear();
             state.actions(&mut possible);
             if !possible.contains(action) {
-                bail!("step {} can't happen ({action}): the trace is of another version", n + 1);
+                bail!(
+                    "step {} can't happen ({action}): the trace is of another version",
+                    n + 1
+                );
             }
             let before = state.clone();
             state.apply(*action);
-            writeln!(text, "{:>4}  {}", n + 1, words::step(&before, *action, &state))?;
+            writeln!(
+                text,
+                "{:>4}  {}",
+                n + 1,
+                words::step(&before, *action, &state)
+            )?;
         }
         Ok(state)
     }

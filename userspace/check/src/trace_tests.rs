@@ -10,7 +10,9 @@ const NAME: &str = "adbit-no-compare";
 
 fn found() -> Trace {
     let mut all = mutants::all().into_iter();
-    let mutant = all.find(|mutant| mutant.name == NAME).expect("there is one");
+    let mutant = all
+        .find(|mutant| mutant.name == NAME)
+        .expect("there is one");
     let explored = explore::until_broken(&mutant.case());
     let (property, actions) = explored.worst().expect("it is found");
     Trace::new(NAME, property, actions)
@@ -54,7 +56,11 @@ fn each_kind_of_action_survives_a_file() {
         Action::Capacity,
         Action::Read { device, page },
         Action::Write { device, page },
-        Action::Request { device, page, write: true },
+        Action::Request {
+            device,
+            page,
+            write: true,
+        },
         Action::Proceed { device },
         Action::Evict,
         Action::EvictDevice { device },
@@ -87,7 +93,10 @@ fn an_action_that_is_impossible_is_of_another_version() {
             trace.actions.insert(at, action);
             let error = error(&trace);
             let wanted = format!("step {} can't happen", at + 1);
-            assert!(error.starts_with(&wanted) && error.contains("another version"), "{error}");
+            assert!(
+                error.starts_with(&wanted) && error.contains("another version"),
+                "{error}"
+            );
         }
     }
 }
@@ -149,5 +158,8 @@ fn what_is_no_trace_is_told() {
     }
     fs::remove_file(&file).unwrap();
     let error = format!("{:#}", Trace::read(&file).unwrap_err());
-    assert!(error.contains("reading") && error.contains("other.json"), "{error}");
+    assert!(
+        error.contains("reading") && error.contains("other.json"),
+        "{error}"
+    );
 }

@@ -11,7 +11,10 @@ pub fn step(before: &State, action: Action, after: &State) -> String {
         Action::Editor => format!("editor: {}", editor(before, after)),
         Action::Helper => format!("helper: {}", helper(before, after)),
         Action::Proceed { device } => {
-            format!("device {device}: {}", device_step(before.world.devices[device].op))
+            format!(
+                "device {device}: {}",
+                device_step(before.world.devices[device].op)
+            )
         }
         other => format!("{other}"),
     };
@@ -81,12 +84,18 @@ fn why(why: Why) -> &'static str {
 
 fn editor(before: &State, after: &State) -> String {
     let outcome = || {
-        let all: Vec<_> = after.pages().iter().map(|page| format!("{:?}", page.outcome())).collect();
+        let all: Vec<_> = after
+            .pages()
+            .iter()
+            .map(|page| format!("{:?}", page.outcome()))
+            .collect();
         all.join(", ")
     };
     match before.run.stage() {
         Stage::Hold => "holds other CPUs back".into(),
-        Stage::Release if after.is_done() => format!("lets other CPUs go on and reports: {}", outcome()),
+        Stage::Release if after.is_done() => {
+            format!("lets other CPUs go on and reports: {}", outcome())
+        }
         Stage::Release => format!("lets other CPUs go on ({}), will try again", outcome()),
         Stage::Done => "has nothing to do".into(),
         Stage::Attempt => match before.run.attempt() {
@@ -113,7 +122,9 @@ fn rtm_step(before: &State, after: &State, phase: Phase) -> String {
         Phase::Transact => transaction(before, after),
         Phase::Cancel => "tells the helper that its work is not needed".into(),
         Phase::AwaitReport => "looks for the helper's report".into(),
-        Phase::Restore(n) => format!("gives A of entry {n} back, if it was cleared; reports the abort"),
+        Phase::Restore(n) => {
+            format!("gives A of entry {n} back, if it was cleared; reports the abort")
+        }
         Phase::Finish(finish) => finish_step(finish),
         Phase::Done => "has nothing to do".into(),
     }
@@ -121,7 +132,10 @@ fn rtm_step(before: &State, after: &State, phase: Phase) -> String {
 
 fn transaction(before: &State, after: &State) -> String {
     let world = &before.world;
-    let next = world.tx.as_ref().map_or(Instruction::Begin, |tx| tx.steps.next());
+    let next = world
+        .tx
+        .as_ref()
+        .map_or(Instruction::Begin, |tx| tx.steps.next());
     if world.tx.as_ref().is_some_and(|tx| tx.doomed.is_some()) {
         return "finds itself behind XBEGIN: aborted".into();
     }
@@ -148,7 +162,10 @@ fn adbit_step(before: &State, phase: engine::Phase) -> String {
         P::AwaitInvalidation => "waits for the invalidation".into(),
         P::Copy { page, part, .. } => format!("copies part {part} of page {page}"),
         P::Publish(n) => format!("reads END {n} back"),
-        P::Commit(n) => format!("swaps entry {n} ({:#x})", before.world.entries[usize::from(n)]),
+        P::Commit(n) => format!(
+            "swaps entry {n} ({:#x})",
+            before.world.entries[usize::from(n)]
+        ),
         P::Restore(n) => format!("gives A and D of entry {n} back, if it was not swapped"),
         P::Finish(finish) => finish_step(finish),
         P::Done => "has nothing to do".into(),

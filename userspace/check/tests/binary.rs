@@ -21,7 +21,10 @@ fn stdout(output: &Output) -> String {
 fn error(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.starts_with("error: ") && text.lines().count() == 1, "{text}");
+    assert!(
+        text.starts_with("error: ") && text.lines().count() == 1,
+        "{text}"
+    );
     text
 }
 
@@ -46,7 +49,12 @@ fn a_counterexample_is_kept_and_told() {
     assert!(output.status.success());
     let text = stdout(&output);
     assert!(text.starts_with("adbit-no-clear: "), "{text}");
-    assert!(text.lines().last().is_some_and(|line| line.contains(" is broken: ")), "{text}");
+    assert!(
+        text.lines()
+            .last()
+            .is_some_and(|line| line.contains(" is broken: ")),
+        "{text}"
+    );
     // Another time it says the same.
     assert_eq!(stdout(&check("--replay", Some(&file))), text);
 }
@@ -85,10 +93,19 @@ fn what_matches_nothing_is_one_clear_error() {
 /// Pinned or not: what is printed in TAP and the exit status agree.
 #[test]
 fn tap_and_the_exit_status_agree() {
-    for line in ["model --only adbit-mute --tap", "mutants --only adbit-no --tap --threads 1"] {
+    for line in [
+        "model --only adbit-mute --tap",
+        "mutants --only adbit-no --tap --threads 1",
+    ] {
         let output = check(line, None);
         let text = stdout(&output);
-        let plan: usize = text.lines().nth(1).and_then(|line| line.strip_prefix("1..")).unwrap().parse().unwrap();
+        let plan: usize = text
+            .lines()
+            .nth(1)
+            .and_then(|line| line.strip_prefix("1.."))
+            .unwrap()
+            .parse()
+            .unwrap();
         let count = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
         assert_eq!(count("ok ") + count("not ok "), plan, "{text}");
         let wanted = i32::from(count("not ok ") > 0);

@@ -335,8 +335,12 @@ mod tests {
     fn a_move_to_an_aperture() {
         let line = "pagemove move --device 3:0.1 --iova 0 --length 8K";
         let args = moving(&format!("{line} --to-aperture 2 --at 64K"));
-        assert_eq!((args.to_node, args.to_aperture, args.at), (None, Some(2), 65536));
-        let wrong = |rest: &str| Args::try_parse_from(format!("{line} {rest}").split_whitespace()).is_err();
+        assert_eq!(
+            (args.to_node, args.to_aperture, args.at),
+            (None, Some(2), 65536)
+        );
+        let wrong =
+            |rest: &str| Args::try_parse_from(format!("{line} {rest}").split_whitespace()).is_err();
         assert!(wrong("") && wrong("--to-node 0 --to-aperture 2") && wrong("--to-node 0 --at 4K"));
         assert!(wrong("--to-aperture 2 --at 5") && wrong("--to-aperture 4294967295"));
     }

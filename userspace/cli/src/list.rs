@@ -2,8 +2,9 @@
 //! `pagemove list`: devices bound to pagemove_vfio, and regions.
 
 use pagemove_uapi::{
-    text, Aperture, Control, Device, Error, PciAddress, Region, APERTURE_UP, DEVICE_ATS, DEVICE_ATS_DOMAIN,
-    DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER, PAGE_SIZE, REASON_NONE, REGION_CLOSED,
+    text, Aperture, Control, Device, Error, PciAddress, Region, APERTURE_UP, DEVICE_ATS,
+    DEVICE_ATS_DOMAIN, DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER, PAGE_SIZE, REASON_NONE,
+    REGION_CLOSED,
 };
 use serde::Serialize;
 

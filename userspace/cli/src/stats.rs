@@ -146,7 +146,10 @@ fn human(stats: &StatsReport) -> String {
         ("invalidations", stats.invalidations.to_string()),
         ("CPU mappings made ahead", stats.pages_premapped.to_string()),
         ("CPU faults held", stats.faults_held.to_string()),
-        ("CPU faults that waited for a peer", stats.faults_awaited.to_string()),
+        (
+            "CPU faults that waited for a peer",
+            stats.faults_awaited.to_string(),
+        ),
         ("pages offered to a peer", stats.offered_pages.to_string()),
         ("VFIO unmaps held", stats.unmaps_held.to_string()),
         ("regions", stats.regions.to_string()),

@@ -53,7 +53,11 @@ pub fn run(control: &Control, args: &WindowsArgs, as_json: bool) -> Result<Exit,
     if let (Some(id), Some(length)) = (args.set, args.length) {
         control.window_set(id, length, args.node)?;
     }
-    let windows = control.window_list()?.iter().map(WindowReport::from).collect();
+    let windows = control
+        .window_list()?
+        .iter()
+        .map(WindowReport::from)
+        .collect();
     let list = WindowsReport { windows };
     match as_json {
         true => report::json(&list),
@@ -66,7 +70,9 @@ fn human(windows: &[WindowReport]) -> String {
     if windows.is_empty() {
         return "There is no window: is pagemove_ntb loaded, and the link up?\n".to_string();
     }
-    let head = ["WINDOW", "FUNCTION", "NUMBER", "LARGEST", "SHOWS", "NODE", "OFFERED", "KEPT", "LINK"];
+    let head = [
+        "WINDOW", "FUNCTION", "NUMBER", "LARGEST", "SHOWS", "NODE", "OFFERED", "KEPT", "LINK",
+    ];
     let mut rows = vec![head.map(String::from).to_vec()];
     for window in windows {
         rows.push(vec![

@@ -67,16 +67,43 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
             "--helper-cpu",
         ),
         ("migrate 0:3.0 0 4K --region 1 --aperture 0", "--to"),
-        ("migrate --to host 0:3.0 0 4K --region 1 --aperture 0", "HOST:PORT"),
-        ("migrate --to host:0 0:3.0 0 4K --region 1 --aperture 0", "port 0"),
-        ("migrate --to h:1 0:3.0 0 5000 --region 1 --aperture 0", "multiple of 4096"),
-        ("migrate --to h:1 nic 0 4K --region 1 --aperture 0", "such as 0000:00:03.0"),
+        (
+            "migrate --to host 0:3.0 0 4K --region 1 --aperture 0",
+            "HOST:PORT",
+        ),
+        (
+            "migrate --to host:0 0:3.0 0 4K --region 1 --aperture 0",
+            "port 0",
+        ),
+        (
+            "migrate --to h:1 0:3.0 0 5000 --region 1 --aperture 0",
+            "multiple of 4096",
+        ),
+        (
+            "migrate --to h:1 nic 0 4K --region 1 --aperture 0",
+            "such as 0000:00:03.0",
+        ),
         ("migrate --to h:1 0:3.0 0 4K --region 1", "--aperture"),
-        ("migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --back --release", "--release"),
-        ("migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --node 1", "--back"),
-        ("migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --batch 0", "--batch"),
-        ("migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --name ../x", "no name"),
-        ("plan --to ::1:7 0:3.0 0 4K --region 1 --aperture 0", "[::1]:7177"),
+        (
+            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --back --release",
+            "--release",
+        ),
+        (
+            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --node 1",
+            "--back",
+        ),
+        (
+            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --batch 0",
+            "--batch",
+        ),
+        (
+            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --name ../x",
+            "no name",
+        ),
+        (
+            "plan --to ::1:7 0:3.0 0 4K --region 1 --aperture 0",
+            "[::1]:7177",
+        ),
         ("resume", "NAME"),
         ("resume a/b", "no name"),
         ("receive", "--region"),

@@ -16,12 +16,17 @@ use pagemove_uapi::Control;
 
 use crate::kernel_log::KernelLog;
 use crate::shared::{self, Shared, WORKERS};
-use crate::world::{File, Machine};
 use crate::worker::Task;
+use crate::world::{File, Machine};
 use crate::{corpus, cover, finding, report, setup, worker};
 
 /// With what the module is loaded, round after round.
-const PARAMETERS: [&str; 4] = ["", "longest_us=50 patience_ms=100", "", "allow_unqualified=0"];
+const PARAMETERS: [&str; 4] = [
+    "",
+    "longest_us=50 patience_ms=100",
+    "",
+    "allow_unqualified=0",
+];
 /// A call that takes longer may wait for a page that nobody sends.
 const WAITS: Duration = Duration::from_millis(400);
 const LOOK: Duration = Duration::from_millis(50);
@@ -83,7 +88,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     setup::check()?;
     let shared = Shared::new()?;
     let mut tap = Tap::plan(6);
-    note(&format!("seed {}, {} processes, {} rounds", options.seed, options.workers, options.rounds));
+    note(&format!(
+        "seed {}, {} processes, {} rounds",
+        options.seed, options.workers, options.rounds
+    ));
     let since = Instant::now();
     let mut left = Ok(());
     for number in 0..options.rounds {
@@ -95,26 +103,49 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let kept = corpus::kept().len();
     let replayed = shared.replayed.load(Relaxed).min(kept);
     report::print(shared, since.elapsed());
-    tap.test(replayed == kept, &format!("{replayed} of {kept} programs of the corpus were replayed"));
+    tap.test(
+        replayed == kept,
+        &format!("{replayed} of {kept} programs of the corpus were replayed"),
+    );
     let programs = shared.programs.load(Relaxed);
     let variants = shared.variants.load(Relaxed);
-    tap.test(calls >= options.at_least, &format!("{calls} calls in {programs} programs, {variants} of them variants"));
+    tap.test(
+        calls >= options.at_least,
+        &format!("{calls} calls in {programs} programs, {variants} of them variants"),
+    );
     let deep = shared.deep.load(Relaxed) * 100 / calls.saturating_sub(variants).max(1);
     let deep_variants = shared.deep_variants.load(Relaxed) * 100 / variants.max(1);
     note(&format!("{deep_variants} % of the variants did"));
-    tap.test(deep >= 50, &format!("{deep} % of the calls of programs got past the checks of their arguments"));
+    tap.test(
+        deep >= 50,
+        &format!("{deep} % of the calls of programs got past the checks of their arguments"),
+    );
     let findings = shared.findings.load(Relaxed);
     finding::all().iter().for_each(|text| note(text));
-    tap.test(findings == 0, &format!("{findings} findings: errnos, guards, outputs, witnesses, hangs, the kernel's log"));
+    tap.test(
+        findings == 0,
+        &format!(
+            "{findings} findings: errnos, guards, outputs, witnesses, hangs, the kernel's log"
+        ),
+    );
     if let Err(error) = &left {
         note(&format!("{error:#}"));
     }
-    tap.test(left.is_ok(), "nothing is left of ended processes, and the module goes and comes back");
+    tap.test(
+        left.is_ok(),
+        "nothing is left of ended processes, and the module goes and comes back",
+    );
     let (edges, outcomes) = (shared.edges.load(Relaxed), shared.outcomes.load(Relaxed));
     if cover::is_there() {
-        tap.test(edges > 0, &format!("{edges} edges and {outcomes} outcomes were reached, guided by KCOV"));
+        tap.test(
+            edges > 0,
+            &format!("{edges} edges and {outcomes} outcomes were reached, guided by KCOV"),
+        );
     } else {
-        tap.skip("programs are guided by coverage", &format!("this kernel has no KCOV ({outcomes} outcomes)"));
+        tap.skip(
+            "programs are guided by coverage",
+            &format!("this kernel has no KCOV ({outcomes} outcomes)"),
+        );
     }
     if options.export {
         report::export();
@@ -127,9 +158,21 @@ fn round(options: &Options, shared: &'static Shared, number: u32, since: Instant
     let machine = setup::begin(changes).with_context(|| format!("round {number}"))?;
     let machine: &'static Machine = Box::leak(Box::new(machine));
     let log = KernelLog::from_now();
-    let mut round = Round { options, shared, machine, number, started: 0, control: Control::open()?, log };
+    let mut round = Round {
+        options,
+        shared,
+        machine,
+        number,
+        started: 0,
+        control: Control::open()?,
+        log,
+    };
     let part = |whole: u64| whole / u64::from(options.rounds) * u64::from(number + 1);
-    let target = if number + 1 == options.rounds { options.calls } else { part(options.calls) };
+    let target = if number + 1 == options.rounds {
+        options.calls
+    } else {
+        part(options.calls)
+    };
     let end = since + Duration::from_millis(part(options.seconds * u64::from(slowness()) * 1000));
     round.go(target, end)?;
     let settled = setup::settle(&round.control, SETTLE);
@@ -147,7 +190,10 @@ impl Round<'_> {
         }
         let mut random = Random::new(self.options.seed ^ u64::from(self.number) << 32);
         let mut said = Instant::now();
-        while Instant::now() < end && self.shared.calls.load(Relaxed) < target && self.shared.findings.load(Relaxed) == 0 {
+        while Instant::now() < end
+            && self.shared.calls.load(Relaxed) < target
+            && self.shared.findings.load(Relaxed) == 0
+        {
             std::thread::sleep(LOOK);
             self.look();
             for worker in self.ended() {
@@ -169,7 +215,9 @@ impl Round<'_> {
         self.started += 1;
         let task = Task {
             worker,
-            seed: self.options.seed.wrapping_mul(1_000_003) ^ u64::from(self.number) << 32 ^ self.started << 8,
+            seed: self.options.seed.wrapping_mul(1_000_003)
+                ^ u64::from(self.number) << 32
+                ^ self.started << 8,
             calls: target,
             burst: self.options.burst,
             log: self.options.log,
@@ -195,12 +243,19 @@ impl Round<'_> {
         let copies = files.iter().filter_map(|fd| fd.try_clone().ok());
         let mut region = None;
         let files = copies
-            .map(|fd| File { fd, region: region.replace(0).map_or(self.shared_region(), |_| None) })
+            .map(|fd| File {
+                fd,
+                region: region.replace(0).map_or(self.shared_region(), |_| None),
+            })
             .collect();
         match worker::work(task, self.machine, self.shared, files) {
             Ok(()) => 0,
             Err(error) => {
-                finding::report(self.shared, task.worker, &format!("a process can not work: {error:#}"));
+                finding::report(
+                    self.shared,
+                    task.worker,
+                    &format!("a process can not work: {error:#}"),
+                );
                 1
             }
         }
@@ -209,7 +264,10 @@ impl Round<'_> {
     /// The id of the first of the shared files.
     fn shared_region(&self) -> Option<u32> {
         let regions = self.control.region_list().ok()?;
-        regions.iter().find(|region| region.length == SHARED_BYTES).map(|region| region.id)
+        regions
+            .iter()
+            .find(|region| region.length == SHARED_BYTES)
+            .map(|region| region.id)
     }
 
     /// Processes that have ended, reaped.
@@ -224,9 +282,16 @@ impl Round<'_> {
             }
             doing.pid.store(0, Relaxed);
             doing.since.store(0, Relaxed);
-            let _ = self.shared.rebinding.compare_exchange(worker as u32 + 1, 0, Relaxed, Relaxed);
+            let _ = self
+                .shared
+                .rebinding
+                .compare_exchange(worker as u32 + 1, 0, Relaxed, Relaxed);
             if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) != libc::SIGKILL {
-                finding::report(self.shared, worker, &format!("a process died of signal {}", libc::WTERMSIG(status)));
+                finding::report(
+                    self.shared,
+                    worker,
+                    &format!("a process died of signal {}", libc::WTERMSIG(status)),
+                );
             }
             ended.push(worker);
         }
@@ -255,7 +320,15 @@ impl Round<'_> {
             waits |= lasts > WAITS;
             if lasts > Duration::from_secs(self.options.hang) {
                 let stack = fs::read_to_string(format!("/proc/{pid}/stack")).unwrap_or_default();
-                finding::report(self.shared, worker, &format!("a call lasts {} s: {}", lasts.as_secs(), stack.replace('\n', ", ")));
+                finding::report(
+                    self.shared,
+                    worker,
+                    &format!(
+                        "a call lasts {} s: {}",
+                        lasts.as_secs(),
+                        stack.replace('\n', ", ")
+                    ),
+                );
             }
         }
         if waits {
@@ -263,7 +336,11 @@ impl Round<'_> {
         }
         if let Some(line) = self.log.complaint() {
             for worker in 0..usize::from(self.options.workers) {
-                finding::report(self.shared, worker, &format!("the kernel's log, process {worker}: {line}"));
+                finding::report(
+                    self.shared,
+                    worker,
+                    &format!("the kernel's log, process {worker}: {line}"),
+                );
             }
         }
     }
@@ -276,7 +353,9 @@ impl Round<'_> {
         loop {
             self.ended();
             let alive = |doing: &shared::Doing| doing.pid.load(Relaxed) != 0;
-            let left: Vec<usize> = (0..WORKERS).filter(|at| alive(&self.shared.workers[*at])).collect();
+            let left: Vec<usize> = (0..WORKERS)
+                .filter(|at| alive(&self.shared.workers[*at]))
+                .collect();
             if left.is_empty() {
                 return Ok(());
             }

@@ -45,9 +45,11 @@ pub fn outputs(name: &str, before: &[u8], after: &[u8], outcome: Outcome) -> Opt
     }
     match name {
         "move" => moved(before, after, outcome),
-        "used" => (u64_at(after, offset_of!(Used, pages)) > u64_at(before, offset_of!(Used, length)) / PAGE_SIZE as u64)
+        "used" => (u64_at(after, offset_of!(Used, pages))
+            > u64_at(before, offset_of!(Used, length)) / PAGE_SIZE as u64)
             .then(|| "more pages have an answer than were asked for".to_string()),
-        "offer" => (u64_at(after, offset_of!(Offer, pages)) > u64_at(before, offset_of!(Offer, length)) / PAGE_SIZE as u64)
+        "offer" => (u64_at(after, offset_of!(Offer, pages))
+            > u64_at(before, offset_of!(Offer, length)) / PAGE_SIZE as u64)
             .then(|| "more pages were offered than were named".to_string()),
         "region_setup" if outcome.errno == 0 => (u32_at(after, offset_of!(RegionSetup, id)) == 0)
             .then(|| "a region has no number".to_string()),
@@ -62,12 +64,18 @@ fn moved(before: &[u8], after: &[u8], outcome: Outcome) -> Option<String> {
     let there = u64_at(after, offset_of!(Move, pages_there));
     let reason = u32_at(after, offset_of!(Move, reason));
     if done > pages || moved.saturating_add(there) > done {
-        return Some(format!("{moved} moved and {there} there of {done} done of {pages}"));
+        return Some(format!(
+            "{moved} moved and {there} there of {done} done of {pages}"
+        ));
     }
     if outcome.errno == 0 && (done != pages || reason != REASON_NONE) {
-        return Some(format!("it succeeded with {done} of {pages} pages done and reason {reason}"));
+        return Some(format!(
+            "it succeeded with {done} of {pages} pages done and reason {reason}"
+        ));
     }
-    let attempts: u64 = (0..16).map(|n| u64_at(after, offset_of!(Move, aborts) + 8 * n)).sum();
+    let attempts: u64 = (0..16)
+        .map(|n| u64_at(after, offset_of!(Move, aborts) + 8 * n))
+        .sum();
     let most = pages.saturating_mul(u64::from(MAX_RETRIES) + 1);
     (attempts > most).then(|| format!("{attempts} aborts of {pages} pages"))
 }
@@ -78,7 +86,8 @@ mod tests {
 
     fn answer(length: u64, moved: u64, there: u64, done: u64) -> Vec<u8> {
         let mut bytes = vec![0; size_of::<Move>()];
-        let mut put = |at: usize, value: u64| bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+        let mut put =
+            |at: usize, value: u64| bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
         put(offset_of!(Move, length), length * PAGE_SIZE as u64);
         put(offset_of!(Move, pages_moved), moved);
         put(offset_of!(Move, pages_there), there);
@@ -92,7 +101,9 @@ mod tests {
         assert_eq!(found(&answer(4, 2, 1, 4), 0), None);
         assert_eq!(found(&answer(4, 2, 0, 2), libc::EBUSY), None);
         assert!(found(&answer(4, 2, 1, 3), 0).unwrap().contains("3 of 4"));
-        assert!(found(&answer(4, 3, 2, 4), 0).unwrap().contains("3 moved and 2 there"));
+        assert!(found(&answer(4, 3, 2, 4), 0)
+            .unwrap()
+            .contains("3 moved and 2 there"));
         assert!(found(&answer(4, 1, 1, 5), libc::EBUSY).is_some());
     }
 
@@ -101,6 +112,8 @@ mod tests {
         let before = answer(1, 1, 0, 1);
         let mut after = before.clone();
         after[0] = 1;
-        assert!(outputs("move", &before, &after, Outcome::OK).unwrap().contains("size"));
+        assert!(outputs("move", &before, &after, Outcome::OK)
+            .unwrap()
+            .contains("size"));
     }
 }

@@ -14,7 +14,10 @@ const FOLDER: &str = "/tmp/fuzz-corpus";
 
 /// The entries that are kept.
 pub fn kept() -> Vec<Program> {
-    CORPUS.iter().filter_map(|(_, text)| Program::parse(text).ok()).collect()
+    CORPUS
+        .iter()
+        .filter_map(|(_, text)| Program::parse(text).ok())
+        .collect()
 }
 
 /// A name that says what is in it.
@@ -40,7 +43,9 @@ pub fn add(program: &Program, about: &str) {
 
 /// The texts of what this campaign added.
 pub fn added() -> Vec<(String, String)> {
-    let Ok(entries) = fs::read_dir(FOLDER) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(FOLDER) else {
+        return Vec::new();
+    };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_none());
     files.sort();
@@ -61,12 +66,23 @@ mod tests {
 
     #[test]
     fn every_entry_is_a_program_and_small() {
-        assert!(!CORPUS.is_empty() && CORPUS.len() <= MOST, "{}", CORPUS.len());
+        assert!(
+            !CORPUS.is_empty() && CORPUS.len() <= MOST,
+            "{}",
+            CORPUS.len()
+        );
         for (name, text) in CORPUS {
             assert!(text.len() <= LONGEST, "{name}");
             let program = Program::parse(text).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            assert!(!program.0.is_empty() && program.0.len() <= crate::program::LONGEST, "{name}");
-            assert_eq!(Program::parse(&program.to_string()).unwrap(), program, "{name}");
+            assert!(
+                !program.0.is_empty() && program.0.len() <= crate::program::LONGEST,
+                "{name}"
+            );
+            assert_eq!(
+                Program::parse(&program.to_string()).unwrap(),
+                program,
+                "{name}"
+            );
         }
         assert_eq!(kept().len(), CORPUS.len());
     }
@@ -74,7 +90,11 @@ mod tests {
     #[test]
     fn the_table_of_calls_is_covered() {
         let all: String = CORPUS.iter().map(|(_, text)| *text).collect();
-        let never: Vec<_> = crate::op::OPS.iter().map(|op| op.name).filter(|name| !all.contains(name)).collect();
+        let never: Vec<_> = crate::op::OPS
+            .iter()
+            .map(|op| op.name)
+            .filter(|name| !all.contains(name))
+            .collect();
         assert!(never.is_empty(), "no entry of the corpus has {never:?}");
     }
 }

@@ -34,11 +34,21 @@ impl Cover {
             if libc::ioctl(file.as_raw_fd(), INIT_TRACE, WORDS) != 0 {
                 return None;
             }
-            let base = libc::mmap(ptr::null_mut(), WORDS * 8, protection, flags, file.as_raw_fd(), 0);
+            let base = libc::mmap(
+                ptr::null_mut(),
+                WORDS * 8,
+                protection,
+                flags,
+                file.as_raw_fd(),
+                0,
+            );
             if base == libc::MAP_FAILED || libc::ioctl(file.as_raw_fd(), ENABLE, TRACE_PC) != 0 {
                 return None;
             }
-            Some(Self { file, words: base.cast() })
+            Some(Self {
+                file,
+                words: base.cast(),
+            })
         }
     }
 

@@ -11,21 +11,68 @@ pub const SETUP: &[i32] = &[EOPNOTSUPP, EBUSY, ENOMEM];
 pub const QUERY: &[i32] = &[EOPNOTSUPP, ENOENT];
 /// EIO is not among them: nothing that a program does may lose a write.
 pub const MOVE: &[i32] = &[
-    EOPNOTSUPP, EPERM, EACCES, ENODEV, ENXIO, ENOTCONN, EXDEV, ENOENT, EADDRNOTAVAIL, ESTALE, EBUSY, EAGAIN, ETIME,
-    EINTR, ENOMEM,
+    EOPNOTSUPP,
+    EPERM,
+    EACCES,
+    ENODEV,
+    ENXIO,
+    ENOTCONN,
+    EXDEV,
+    ENOENT,
+    EADDRNOTAVAIL,
+    ESTALE,
+    EBUSY,
+    EAGAIN,
+    ETIME,
+    EINTR,
+    ENOMEM,
 ];
 pub const EXPERIMENT: &[i32] = &[
-    EOPNOTSUPP, EPERM, EACCES, ENODEV, ENXIO, ENOTCONN, EXDEV, ENOENT, EADDRNOTAVAIL, ESTALE, EBUSY, EAGAIN, EINTR,
+    EOPNOTSUPP,
+    EPERM,
+    EACCES,
+    ENODEV,
+    ENXIO,
+    ENOTCONN,
+    EXDEV,
+    ENOENT,
+    EADDRNOTAVAIL,
+    ESTALE,
+    EBUSY,
+    EAGAIN,
+    EINTR,
     ENOMEM,
 ];
 pub const VERDICT: &[i32] = &[EOPNOTSUPP, EPERM, ENOSPC, ENOMEM];
-pub const OFFER: &[i32] = &[EOPNOTSUPP, EPERM, ENOENT, ESTALE, EADDRNOTAVAIL, EBUSY, EINTR, ENOMEM];
+pub const OFFER: &[i32] = &[
+    EOPNOTSUPP,
+    EPERM,
+    ENOENT,
+    ESTALE,
+    EADDRNOTAVAIL,
+    EBUSY,
+    EINTR,
+    ENOMEM,
+];
 pub const OFFERED: &[i32] = &[EOPNOTSUPP, EPERM, ENOENT, EINTR];
 pub const WANTED: &[i32] = &[EOPNOTSUPP, EPERM, ENOENT, EINTR, ENOMEM];
 pub const USED: &[i32] = &[
-    EOPNOTSUPP, EPERM, ENODEV, ENXIO, ENOTCONN, ENOENT, EADDRNOTAVAIL, ESTALE, EBUSY, EAGAIN, EINTR, ENOMEM,
+    EOPNOTSUPP,
+    EPERM,
+    ENODEV,
+    ENXIO,
+    ENOTCONN,
+    ENOENT,
+    EADDRNOTAVAIL,
+    ESTALE,
+    EBUSY,
+    EAGAIN,
+    EINTR,
+    ENOMEM,
 ];
-pub const WINDOW_SET: &[i32] = &[EOPNOTSUPP, EPERM, EBUSY, ENOMEM, ENOLINK, ETIMEDOUT, EREMOTEIO, EINTR];
+pub const WINDOW_SET: &[i32] = &[
+    EOPNOTSUPP, EPERM, EBUSY, ENOMEM, ENOLINK, ETIMEDOUT, EREMOTEIO, EINTR,
+];
 
 /// Whether a call that ended so has got past the checks of its arguments.
 pub fn is_deep(errno: i32, reason: u32) -> bool {
@@ -59,7 +106,10 @@ mod tests {
     #[test]
     fn the_header_says_what_each_of_them_means() {
         let text = documented();
-        for table in [COMMON, FLAGS, SETUP, QUERY, MOVE, EXPERIMENT, VERDICT, OFFER, OFFERED, WANTED, USED, WINDOW_SET] {
+        for table in [
+            COMMON, FLAGS, SETUP, QUERY, MOVE, EXPERIMENT, VERDICT, OFFER, OFFERED, WANTED, USED,
+            WINDOW_SET,
+        ] {
             for errno in table {
                 let line = format!(" *  {} ", name(*errno));
                 assert!(text.contains(&line), "{line} is not in the header");

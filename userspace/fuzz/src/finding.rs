@@ -32,10 +32,14 @@ pub fn report(shared: &Shared, worker: usize, text: &str) {
 
 /// All of them, one for each kind.
 pub fn all() -> Vec<String> {
-    let Ok(entries) = fs::read_dir(FOLDER) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(FOLDER) else {
+        return Vec::new();
+    };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
-    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
     let mut kinds = BTreeMap::new();
     for text in texts {
         kinds.entry(kind(&text)).or_insert(text);
@@ -55,7 +59,10 @@ mod tests {
 
     #[test]
     fn the_same_with_other_numbers_is_the_same() {
-        assert_eq!(kind("# word 5 of page 2\nopen"), kind("# word 7 of page 1\n"));
+        assert_eq!(
+            kind("# word 5 of page 2\nopen"),
+            kind("# word 7 of page 1\n")
+        );
         assert_ne!(kind("# move"), kind("# used"));
     }
 }

@@ -7,8 +7,19 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
 const BAD: &[&str] = &[
-    "WARNING:", "BUG:", "Oops", "KASAN", "UBSAN", "kmemleak:", "possible recursive locking", "circular locking",
-    "inconsistent lock state", "suspicious RCU usage", "blocked for more than", "detected stall", "Bad page",
+    "WARNING:",
+    "BUG:",
+    "Oops",
+    "KASAN",
+    "UBSAN",
+    "kmemleak:",
+    "possible recursive locking",
+    "circular locking",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "blocked for more than",
+    "detected stall",
+    "Bad page",
 ];
 
 pub struct KernelLog(Option<File>);
@@ -16,8 +27,14 @@ pub struct KernelLog(Option<File>);
 impl KernelLog {
     pub fn from_now() -> Self {
         let mut options = OpenOptions::new();
-        let file = options.read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
-        Self(file.ok().and_then(|mut file| file.seek(SeekFrom::End(0)).ok().map(|_| file)))
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg");
+        Self(
+            file.ok()
+                .and_then(|mut file| file.seek(SeekFrom::End(0)).ok().map(|_| file)),
+        )
     }
 
     /// The first complaint since the last look.

@@ -30,7 +30,11 @@ mod worker;
 mod world;
 
 #[derive(Parser)]
-#[command(name = "pagemove-fuzz", version, about = "Fuzzes /dev/pagemove, in a virtual machine only")]
+#[command(
+    name = "pagemove-fuzz",
+    version,
+    about = "Fuzzes /dev/pagemove, in a virtual machine only"
+)]
 struct Arguments {
     #[command(subcommand)]
     action: Action,

@@ -44,7 +44,12 @@ pub struct Ioctl {
 }
 
 const fn plain(name: &'static str, kind: Kind) -> Arg {
-    Arg { name, kind, at: 0, width: 0 }
+    Arg {
+        name,
+        kind,
+        at: 0,
+        width: 0,
+    }
 }
 
 const fn width<S, T>(_: fn(&S) -> &T) -> usize {
@@ -85,7 +90,9 @@ macro_rules! member_name {
 }
 
 macro_rules! last {
-    ($text:expr) => { last($text) };
+    ($text:expr) => {
+        last($text)
+    };
 }
 
 macro_rules! member_width {
@@ -120,19 +127,44 @@ const CPU: Kind = Kind::Pick(&[0, 0, 0, 1, 2], &[3, 64, 0xffff_ffff]);
 const MOVE_FLAGS: u64 = 0x1f;
 
 pub static OPS: &[Op] = &[
-    Op { name: "open", weight: 6, args: &[plain("file", Kind::OwnFile)], what: What::Other(files::open) },
-    Op { name: "close", weight: 4, args: &[plain("file", Kind::OwnFile)], what: What::Other(files::close) },
+    Op {
+        name: "open",
+        weight: 6,
+        args: &[plain("file", Kind::OwnFile)],
+        what: What::Other(files::open),
+    },
+    Op {
+        name: "close",
+        weight: 4,
+        args: &[plain("file", Kind::OwnFile)],
+        what: What::Other(files::close),
+    },
     Op {
         name: "seek",
         weight: 1,
-        args: &[plain("file", Kind::File), plain("offset", Kind::Offset), plain("whence", Kind::Pick(&[0, 1, 2], &[3, 4, 9]))],
+        args: &[
+            plain("file", Kind::File),
+            plain("offset", Kind::Offset),
+            plain("whence", Kind::Pick(&[0, 1, 2], &[3, 4, 9])),
+        ],
         what: What::Other(files::seek),
     },
-    Op { name: "read_counters", weight: 1, args: &[], what: What::Other(files::read_counters) },
+    Op {
+        name: "read_counters",
+        weight: 1,
+        args: &[],
+        what: What::Other(files::read_counters),
+    },
     Op {
         name: "strange_ioctl",
         weight: 1,
-        args: &[plain("file", Kind::File), plain("request", Kind::Pick(&[0xbb13, 0xbb3f, 0xbbff], &[0, 0x5401, 0xbc00, 0xc018_bb05]))],
+        args: &[
+            plain("file", Kind::File),
+            plain(
+                "request",
+                Kind::Pick(&[0xbb13, 0xbb3f, 0xbbff], &[0, 0x5401, 0xbc00, 0xc018_bb05]),
+            ),
+        ],
         what: What::Other(files::strange_ioctl),
     },
     Op {
@@ -148,12 +180,48 @@ pub static OPS: &[Op] = &[
     ioctl!("info", 1, IOC_INFO, Info, INFO_SIZE_V0, None, &[],),
     ioctl!("region_setup", 5, IOC_REGION_SETUP, RegionSetup, REGION_SETUP_SIZE_V0, None, errno::SETUP,
         flags: NONE, length: Kind::Bytes, node: Kind::Node),
-    list!("region_list", IOC_REGION_LIST, RegionList, REGION_LIST_SIZE_V0, Region),
-    list!("device_list", IOC_DEVICE_LIST, DeviceList, DEVICE_LIST_SIZE_V0, Device),
-    list!("session_list", IOC_SESSION_LIST, SessionList, SESSION_LIST_SIZE_V0, Session),
-    list!("verdict_list", IOC_VERDICT_LIST, VerdictList, VERDICT_LIST_SIZE_V0, Verdict),
-    list!("aperture_list", IOC_APERTURE_LIST, ApertureList, APERTURE_LIST_SIZE_V0, Aperture),
-    list!("window_list", IOC_WINDOW_LIST, WindowList, WINDOW_LIST_SIZE_V0, Window),
+    list!(
+        "region_list",
+        IOC_REGION_LIST,
+        RegionList,
+        REGION_LIST_SIZE_V0,
+        Region
+    ),
+    list!(
+        "device_list",
+        IOC_DEVICE_LIST,
+        DeviceList,
+        DEVICE_LIST_SIZE_V0,
+        Device
+    ),
+    list!(
+        "session_list",
+        IOC_SESSION_LIST,
+        SessionList,
+        SESSION_LIST_SIZE_V0,
+        Session
+    ),
+    list!(
+        "verdict_list",
+        IOC_VERDICT_LIST,
+        VerdictList,
+        VERDICT_LIST_SIZE_V0,
+        Verdict
+    ),
+    list!(
+        "aperture_list",
+        IOC_APERTURE_LIST,
+        ApertureList,
+        APERTURE_LIST_SIZE_V0,
+        Aperture
+    ),
+    list!(
+        "window_list",
+        IOC_WINDOW_LIST,
+        WindowList,
+        WINDOW_LIST_SIZE_V0,
+        Window
+    ),
     ioctl!("region_query", 14, IOC_REGION_QUERY, RegionQuery, REGION_QUERY_SIZE_V0, None, errno::QUERY,
         flags: NONE, id: Kind::Region(0), reserved: NONE, offset: Kind::Offset, length: Kind::Bytes,
         entries: Kind::Array(size_of::<uapi::Place>(), "length"),
@@ -199,7 +267,10 @@ pub static OPS: &[Op] = &[
         args: &[
             plain("map", Kind::Map),
             plain("file", Kind::File),
-            plain("offset", Kind::Pick(&[0, 0, 0, 4096], &[1, 64 << 30, 1 << 46])),
+            plain(
+                "offset",
+                Kind::Pick(&[0, 0, 0, 4096], &[1, 64 << 30, 1 << 46]),
+            ),
             plain("pages", Kind::Pick(&[1, 4, 16], &[64, 1 << 16])),
             plain("protection", Kind::Pick(&[0, 0, 0, 1], &[2, 3])),
             plain("private", Kind::Pick(&[0], &[1])),
@@ -209,13 +280,21 @@ pub static OPS: &[Op] = &[
     Op {
         name: "munmap",
         weight: 5,
-        args: &[plain("map", Kind::Map), plain("first", Kind::Pick(&[0, 0, 1], &[3])), plain("pages", Kind::Pick(&[64], &[1, 2]))],
+        args: &[
+            plain("map", Kind::Map),
+            plain("first", Kind::Pick(&[0, 0, 1], &[3])),
+            plain("pages", Kind::Pick(&[64], &[1, 2])),
+        ],
         what: What::Other(maps::munmap),
     },
     Op {
         name: "mremap",
         weight: 2,
-        args: &[plain("map", Kind::Map), plain("pages", Kind::Pick(&[1, 4], &[16, 64])), plain("to", Kind::Pick(&[0, 1], &[2, 3]))],
+        args: &[
+            plain("map", Kind::Map),
+            plain("pages", Kind::Pick(&[1, 4], &[16, 64])),
+            plain("to", Kind::Pick(&[0, 1], &[2, 3])),
+        ],
         what: What::Other(maps::mremap),
     },
     Op {
@@ -224,14 +303,21 @@ pub static OPS: &[Op] = &[
         args: &[
             plain("map", Kind::Map),
             plain("pages", Kind::Pick(&[1, 16], &[64])),
-            plain("advice", Kind::Pick(&[4, 9, 10, 11, 22, 23], &[0, 8, 12, 14, 18, 21, 25])),
+            plain(
+                "advice",
+                Kind::Pick(&[4, 9, 10, 11, 22, 23], &[0, 8, 12, 14, 18, 21, 25]),
+            ),
         ],
         what: What::Other(maps::madvise),
     },
     Op {
         name: "mprotect",
         weight: 2,
-        args: &[plain("map", Kind::Map), plain("pages", Kind::Pick(&[1, 16], &[64])), plain("protection", Kind::Pick(&[0, 1, 2, 3], &[]))],
+        args: &[
+            plain("map", Kind::Map),
+            plain("pages", Kind::Pick(&[1, 16], &[64])),
+            plain("protection", Kind::Pick(&[0, 1, 2, 3], &[])),
+        ],
         what: What::Other(maps::mprotect),
     },
     Op {
@@ -251,15 +337,31 @@ pub static OPS: &[Op] = &[
         args: &[plain("calls", Kind::Pick(&[1, 4], &[12]))],
         what: What::Other(files::fork),
     },
-    Op { name: "privilege", weight: 2, args: &[plain("on", Kind::Pick(&[1, 1, 0], &[]))], what: What::Other(files::privilege) },
+    Op {
+        name: "privilege",
+        weight: 2,
+        args: &[plain("on", Kind::Pick(&[1, 1, 0], &[]))],
+        what: What::Other(files::privilege),
+    },
     Op {
         name: "attach",
         weight: 6,
-        args: &[plain("box", Kind::Box), plain("device", Kind::Pick(&[0, 0, 0, 1], &[2, 3, 4]))],
+        args: &[
+            plain("box", Kind::Box),
+            plain("device", Kind::Pick(&[0, 0, 0, 1], &[2, 3, 4])),
+        ],
         what: What::Other(devices::attach),
     },
     // Closing and opening a device resets it, which takes long.
-    Op { name: "detach", weight: 1, args: &[plain("box", Kind::Box), plain("order", Kind::Pick(&[0, 1], &[]))], what: What::Other(devices::detach) },
+    Op {
+        name: "detach",
+        weight: 1,
+        args: &[
+            plain("box", Kind::Box),
+            plain("order", Kind::Pick(&[0, 1], &[])),
+        ],
+        what: What::Other(devices::detach),
+    },
     Op {
         name: "dma_map",
         weight: 12,
@@ -276,19 +378,30 @@ pub static OPS: &[Op] = &[
     Op {
         name: "dma_unmap",
         weight: 8,
-        args: &[plain("box", Kind::Box), plain("iova", Kind::Iova), plain("pages", Kind::Pick(&[1, 16, 64], &[0]))],
+        args: &[
+            plain("box", Kind::Box),
+            plain("iova", Kind::Iova),
+            plain("pages", Kind::Pick(&[1, 16, 64], &[0])),
+        ],
         what: What::Other(devices::dma_unmap),
     },
     Op {
         name: "dma",
         weight: 4,
-        args: &[plain("box", Kind::Box), plain("iova", Kind::Iova), plain("write", Kind::Pick(&[0, 1], &[]))],
+        args: &[
+            plain("box", Kind::Box),
+            plain("iova", Kind::Iova),
+            plain("write", Kind::Pick(&[0, 1], &[])),
+        ],
         what: What::Other(devices::dma),
     },
     Op {
         name: "bus_master",
         weight: 2,
-        args: &[plain("box", Kind::Box), plain("on", Kind::Pick(&[1, 1, 0], &[]))],
+        args: &[
+            plain("box", Kind::Box),
+            plain("on", Kind::Pick(&[1, 1, 0], &[])),
+        ],
         what: What::Other(devices::bus_master),
     },
 ];
@@ -331,7 +444,9 @@ mod tests {
     #[test]
     fn members_are_inside_and_do_not_overlap() {
         for op in OPS {
-            let What::Ioctl(ioctl) = &op.what else { continue };
+            let What::Ioctl(ioctl) = &op.what else {
+                continue;
+            };
             let mut used = vec![false; ioctl.size];
             used[..4].fill(true);
             for arg in &op.args[3..] {
@@ -342,7 +457,12 @@ mod tests {
             }
         }
         let find = |name: &str| OPS.iter().find(|op| op.name == name).unwrap();
-        let arg = |op: &Op, name: &str| op.args.iter().find(|arg| arg.name == name).map(|arg| (arg.at, arg.width));
+        let arg = |op: &Op, name: &str| {
+            op.args
+                .iter()
+                .find(|arg| arg.name == name)
+                .map(|arg| (arg.at, arg.width))
+        };
         assert_eq!(arg(find("move"), "device"), Some((8, 4)));
         assert_eq!(arg(find("verdict_set"), "format"), Some((24, 4)));
         assert_eq!(arg(find("verdict_set"), "iommu"), Some((8, 16)));

@@ -33,7 +33,10 @@ impl Call {
     /// What most calls of this kind look like; now and then something is wrong with one.
     pub fn choose(op: usize, random: &mut Random) -> Self {
         let args = OPS[op].args;
-        let mut values: Vec<Value> = args.iter().map(|arg| arg.kind.choose(random, false)).collect();
+        let mut values: Vec<Value> = args
+            .iter()
+            .map(|arg| arg.kind.choose(random, false))
+            .collect();
         if random.below(5) == 0 && !args.is_empty() {
             let at = random.below(args.len());
             values[at] = args[at].kind.choose(random, true);
@@ -60,13 +63,18 @@ impl Call {
         let at = |name: &str| op.args.iter().position(|arg| arg.name == name);
         if let (Some(aperture), Some(targets)) = (at("aperture"), at("targets")) {
             let none = self.values[aperture] == Value::Number(0);
-            let seed = if none { 0 } else { 1 + random.below(1000) as u64 };
+            let seed = if none {
+                0
+            } else {
+                1 + random.below(1000) as u64
+            };
             if random.below(30) != 0 {
                 self.values[targets] = Value::Number(seed);
             }
         }
         if let (Some(region), Some(offset)) = (at("region"), at("offset")) {
-            if op.name == "move" && self.values[region] == Value::Number(0) && random.below(30) != 0 {
+            if op.name == "move" && self.values[region] == Value::Number(0) && random.below(30) != 0
+            {
                 self.values[offset] = Value::Number(0);
             }
         }
@@ -154,7 +162,10 @@ impl Program {
 fn parse_call(line: &str) -> Result<Call> {
     let mut words = line.split_whitespace();
     let name = words.next().unwrap_or_default();
-    let op = OPS.iter().position(|op| op.name == name).with_context(|| format!("there is no call '{name}'"))?;
+    let op = OPS
+        .iter()
+        .position(|op| op.name == name)
+        .with_context(|| format!("there is no call '{name}'"))?;
     let args = OPS[op].args;
     let mut values = vec![Value::Number(0); args.len()];
     for (value, arg) in values.iter_mut().zip(args) {
@@ -168,7 +179,10 @@ fn parse_call(line: &str) -> Result<Call> {
         };
         let at = args.iter().position(|arg| arg.name == argument);
         let at = at.with_context(|| format!("{name} has no argument '{argument}'"))?;
-        values[at] = args[at].kind.parse(text).with_context(|| format!("'{text}' is no {argument}"))?;
+        values[at] = args[at]
+            .kind
+            .parse(text)
+            .with_context(|| format!("'{text}' is no {argument}"))?;
     }
     Ok(Call { op, values })
 }
@@ -209,9 +223,22 @@ const START: &[&[&str]] = &[
         "dma_map box=0 map=1 iova=0x100000 pages=8",
         "used device=$0 iova=0x100000 length=0x8000",
     ],
-    &["open file=2", "mmap map=2 file=0 pages=16", "attach box=0", "dma_map box=0 map=2 iova=0x100000 pages=16"],
-    &["open file=2", "region_setup file=2 length=0x10000 node=1", "mmap map=0 file=2 pages=16"],
-    &["open file=2", "mmap map=3 file=1 pages=4", "touch map=3 pages=4"],
+    &[
+        "open file=2",
+        "mmap map=2 file=0 pages=16",
+        "attach box=0",
+        "dma_map box=0 map=2 iova=0x100000 pages=16",
+    ],
+    &[
+        "open file=2",
+        "region_setup file=2 length=0x10000 node=1",
+        "mmap map=0 file=2 pages=16",
+    ],
+    &[
+        "open file=2",
+        "mmap map=3 file=1 pages=4",
+        "touch map=3 pages=4",
+    ],
     &["open file=2"],
 ];
 
@@ -235,7 +262,9 @@ mod tests {
     fn a_seed_makes_the_same_programs() {
         let make = |seed| {
             let mut random = Random::new(seed);
-            (0..20).map(|_| Program::choose(&mut random).to_string()).collect::<String>()
+            (0..20)
+                .map(|_| Program::choose(&mut random).to_string())
+                .collect::<String>()
         };
         assert_eq!(make(9), make(9));
         assert_ne!(make(9), make(10));
@@ -246,13 +275,21 @@ mod tests {
         let mut random = Random::new(1);
         let mut seen = vec![false; OPS.len()];
         (0..200_000).for_each(|_| seen[draw_op(&mut random)] = true);
-        let never: Vec<_> = OPS.iter().zip(seen).filter(|(_, seen)| !seen).map(|(op, _)| op.name).collect();
+        let never: Vec<_> = OPS
+            .iter()
+            .zip(seen)
+            .filter(|(_, seen)| !seen)
+            .map(|(op, _)| op.name)
+            .collect();
         assert!(never.is_empty(), "{never:?}");
     }
 
     #[test]
     fn errors_name_the_line() {
-        let error = format!("{:#}", Program::parse("open file=2\n\nfly file=2\n").unwrap_err());
+        let error = format!(
+            "{:#}",
+            Program::parse("open file=2\n\nfly file=2\n").unwrap_err()
+        );
         assert_eq!(error, "line 3: there is no call 'fly'");
         assert!(Program::parse("open sesame").is_err());
         assert!(Program::parse("open file=x").is_err());

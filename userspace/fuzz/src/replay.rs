@@ -28,12 +28,17 @@ fn find(name: &str) -> Result<Program> {
     if let Some((_, text)) = corpus::CORPUS.iter().find(|(entry, _)| *entry == name) {
         return Program::parse(text);
     }
-    let text = std::fs::read_to_string(name).with_context(|| format!("no file and no entry of the corpus: {name}"))?;
+    let text = std::fs::read_to_string(name)
+        .with_context(|| format!("no file and no entry of the corpus: {name}"))?;
     Program::parse(&text).with_context(|| name.to_string())
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let programs = options.programs.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
+    let programs = options
+        .programs
+        .iter()
+        .map(|name| find(name))
+        .collect::<Result<Vec<_>>>()?;
     setup::check()?;
     let machine: &'static Machine = Box::leak(Box::new(setup::begin("")?));
     let shared = Shared::new()?;
@@ -48,16 +53,26 @@ pub fn run(options: &Options) -> Result<ExitCode> {
                 let ran = run::program(&mut world, program, None, None);
                 println!("# {name}");
                 for (call, outcome) in program.0.iter().zip(&ran.outcomes) {
-                    let end = if outcome.errno == 0 { "ok".to_string() } else { errno::name(outcome.errno) };
+                    let end = if outcome.errno == 0 {
+                        "ok".to_string()
+                    } else {
+                        errno::name(outcome.errno)
+                    };
                     println!("{call}  # {end}, reason {}", outcome.reason);
                 }
                 problems += ran.problems.len();
-                ran.problems.iter().for_each(|text| println!("# WRONG: {text}"));
+                ran.problems
+                    .iter()
+                    .for_each(|text| println!("# WRONG: {text}"));
             }
         }
     }
     let control = Control::open()?;
     setup::settle(&control, Duration::from_secs(20))?;
     println!("# {problems} problems; nothing is left");
-    Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if problems == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -20,18 +20,24 @@ const TITLE: &str = "# corpus ";
 const LINE: &str = "# > ";
 
 pub fn progress(shared: &Shared) {
-    let numbers = [&shared.calls, &shared.programs, &shared.rebinds].map(|number| number.load(Relaxed));
+    let numbers =
+        [&shared.calls, &shared.programs, &shared.rebinds].map(|number| number.load(Relaxed));
     let [calls, programs, rebinds] = numbers;
     let edges = shared.edges.load(Relaxed);
     let outcomes = shared.outcomes.load(Relaxed);
-    note(&format!("{calls} calls, {programs} programs, {rebinds} rebinds, {edges} edges, {outcomes} outcomes"));
+    note(&format!(
+        "{calls} calls, {programs} programs, {rebinds} rebinds, {edges} edges, {outcomes} outcomes"
+    ));
 }
 
 /// Calls by name and by how they ended.
 pub fn print(shared: &Shared, time: Duration) {
     progress(shared);
     let calls = shared.calls.load(Relaxed);
-    note(&format!("{} calls a second", calls * 1000 / (time.as_millis() as u64).max(1)));
+    note(&format!(
+        "{} calls a second",
+        calls * 1000 / (time.as_millis() as u64).max(1)
+    ));
     for (at, op) in OPS.iter().enumerate() {
         let mut row = shared.row(at);
         row.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -41,10 +47,17 @@ pub fn print(shared: &Shared, time: Duration) {
             number => format!("{} {count}", errno::name(*number)),
         });
         let us = shared.time(at) / sum.max(1) / 1000;
-        note(&format!("{:<14} {sum:>8} of {us:>6} us: {}", op.name, cells.collect::<Vec<_>>().join(", ")));
+        note(&format!(
+            "{:<14} {sum:>8} of {us:>6} us: {}",
+            op.name,
+            cells.collect::<Vec<_>>().join(", ")
+        ));
     }
     let programs = shared.programs.load(Relaxed).max(1);
-    note(&format!("{} us between two programs", shared.tidying.load(Relaxed) / programs / 1000));
+    note(&format!(
+        "{} us between two programs",
+        shared.tidying.load(Relaxed) / programs / 1000
+    ));
 }
 
 pub fn export() {
@@ -70,9 +83,13 @@ fn printed(log: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for line in log.lines() {
         if let Some(name) = line.strip_prefix(TITLE) {
-            let safe = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect();
+            let safe = name
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
+                .collect();
             found.push((safe, String::new()));
-        } else if let (Some(text), Some((_, program))) = (line.strip_prefix(LINE), found.last_mut()) {
+        } else if let (Some(text), Some((_, program))) = (line.strip_prefix(LINE), found.last_mut())
+        {
             program.push_str(text);
             program.push('\n');
         }
@@ -89,7 +106,10 @@ mod tests {
         let log = "ok 1 - x\n# corpus move-12\n# > # 3 new\n# > open file=2\n# corpus ../a\n# > close file=2\nok 2 - y\n";
         let found = printed(log);
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0], ("move-12".to_string(), "# 3 new\nopen file=2\n".to_string()));
+        assert_eq!(
+            found[0],
+            ("move-12".to_string(), "# 3 new\nopen file=2\n".to_string())
+        );
         assert_eq!(found[1].0, "a");
     }
 }

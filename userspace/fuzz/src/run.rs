@@ -26,8 +26,19 @@ pub struct Ran {
 
 /// Calls that end at once, whatever their arguments are: worth making many times over.
 const BRISK: [&str; 13] = [
-    "info", "region_setup", "region_list", "device_list", "session_list", "verdict_list", "aperture_list", "window_list",
-    "region_query", "stats", "arrive", "retract", "verdict_set",
+    "info",
+    "region_setup",
+    "region_list",
+    "device_list",
+    "session_list",
+    "verdict_list",
+    "aperture_list",
+    "window_list",
+    "region_query",
+    "stats",
+    "arrive",
+    "retract",
+    "verdict_set",
 ];
 
 /// Variants of each brisk call: so many, with arguments by `random`.
@@ -37,7 +48,12 @@ pub struct Burst<'a> {
 }
 
 /// Runs it. The world is tidy afterwards.
-pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>, mut burst: Option<Burst>) -> Ran {
+pub fn program(
+    world: &mut World,
+    program: &Program,
+    cover: Option<&Cover>,
+    mut burst: Option<Burst>,
+) -> Ran {
     let doing: &'static Doing = &world.shared.workers[world.worker];
     doing.begin(&program.to_string());
     world.shared.programs.fetch_add(1, Relaxed);
@@ -55,7 +71,9 @@ pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>, mut 
             cover.begin();
         }
         let outcome = make(world, call);
-        world.shared.count_time(call.op, shared::now().saturating_sub(begin));
+        world
+            .shared
+            .count_time(call.op, shared::now().saturating_sub(begin));
         note(world, call, at, outcome, cover, &mut ran);
         if let Some(burst) = &mut burst {
             variants(world, call, burst, &mut ran);
@@ -68,8 +86,15 @@ pub fn program(world: &mut World, program: &Program, cover: Option<&Cover>, mut 
     doing.call.store(program.0.len() as u32, Relaxed);
     let begin = shared::now();
     world.tidy();
-    world.shared.tidying.fetch_add(shared::now().saturating_sub(begin), Relaxed);
-    if let Some(text) = world.witness.as_ref().and_then(|witness| witness.damage(doing.programs.load(Relaxed))) {
+    world
+        .shared
+        .tidying
+        .fetch_add(shared::now().saturating_sub(begin), Relaxed);
+    if let Some(text) = world
+        .witness
+        .as_ref()
+        .and_then(|witness| witness.damage(doing.programs.load(Relaxed)))
+    {
         world.problem(text);
     }
     doing.since.store(0, Relaxed);
@@ -108,13 +133,27 @@ fn make(world: &mut World, call: &Call) -> Outcome {
     }
 }
 
-fn note(world: &mut World, call: &Call, at: usize, outcome: Outcome, cover: Option<&Cover>, ran: &mut Ran) {
+fn note(
+    world: &mut World,
+    call: &Call,
+    at: usize,
+    outcome: Outcome,
+    cover: Option<&Cover>,
+    ran: &mut Ran,
+) {
     let deep = errno::is_deep(outcome.errno, outcome.reason);
     world.shared.count(call.op, outcome.errno, deep);
     ran.outcomes.push(outcome);
     let before = ran.new.len();
-    let signature = [call.op as u64, outcome.errno as u64, outcome.reason.into(), outcome.way.into()];
-    let hash = signature.into_iter().fold(1 << 63, |sum: u64, part| sum.wrapping_mul(1009).wrapping_add(part));
+    let signature = [
+        call.op as u64,
+        outcome.errno as u64,
+        outcome.reason.into(),
+        outcome.way.into(),
+    ];
+    let hash = signature.into_iter().fold(1 << 63, |sum: u64, part| {
+        sum.wrapping_mul(1009).wrapping_add(part)
+    });
     world.look_again.remove(&hash);
     if world.shared.reach(hash) {
         world.shared.outcomes.fetch_add(1, Relaxed);

@@ -38,7 +38,12 @@ pub struct Spot {
 }
 
 impl Spot {
-    pub const NOWHERE: Spot = Spot { address: 0, writable: 0, length: 0, guarded: false };
+    pub const NOWHERE: Spot = Spot {
+        address: 0,
+        writable: 0,
+        length: 0,
+        guarded: false,
+    };
 }
 
 fn map(file: &OwnedFd, length: usize, protection: i32) -> Result<u64> {
@@ -64,7 +69,10 @@ impl Area {
         // SAFETY: as above; the descriptor is ours.
         let file = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: a file of ours.
-        ensure!(unsafe { libc::ftruncate(fd, AREA as i64) } == 0, "ftruncate");
+        ensure!(
+            unsafe { libc::ftruncate(fd, AREA as i64) } == 0,
+            "ftruncate"
+        );
         Ok(Self {
             base: map(&file, AREA, libc::PROT_READ | libc::PROT_WRITE)?,
             read_only: map(&file, AREA, libc::PROT_READ)?,
@@ -93,11 +101,19 @@ impl Area {
         };
         let writable = if place == "readonly" { 0 } else { writable };
         let inside = offset + length + GUARD <= AREA || (place == "exact" && offset >= GUARD);
-        let spot = Spot { address, writable, length, guarded: inside && offset >= GUARD };
+        let spot = Spot {
+            address,
+            writable,
+            length,
+            guarded: inside && offset >= GUARD,
+        };
         if spot.guarded {
             self.fill(offset, bytes);
         } else if place == "across" {
-            self.write(AREA + 8.min(length) - length.min(AREA), &bytes[..length.saturating_sub(8).min(AREA - 8)]);
+            self.write(
+                AREA + 8.min(length) - length.min(AREA),
+                &bytes[..length.saturating_sub(8).min(AREA - 8)],
+            );
         } else if place == "region" && length <= PAGE as usize {
             write_words(region, bytes);
         }
@@ -108,19 +124,34 @@ impl Area {
     pub fn room(&mut self, place: &str, length: usize, region: u64) -> Spot {
         if length + 2 * GUARD > AREA {
             // Too long to be guarded; it ends in the page that is not there, or not at all.
-            return Spot { address: self.base, ..Spot::NOWHERE };
+            return Spot {
+                address: self.base,
+                ..Spot::NOWHERE
+            };
         }
         match place {
             "region" | "null" | "kernel" | "wrap" | "hole" => self.put(place, &[], 0, region),
-            "across" => Spot { address: self.base + (AREA - length) as u64 + 8, ..Spot::NOWHERE },
+            "across" => Spot {
+                address: self.base + (AREA - length) as u64 + 8,
+                ..Spot::NOWHERE
+            },
             _ => {
                 let address = self.put(place, &[], 0, region).address;
-                let address = if place == "exact" { self.base + (AREA - length) as u64 } else { address };
+                let address = if place == "exact" {
+                    self.base + (AREA - length) as u64
+                } else {
+                    address
+                };
                 let readonly = place == "readonly";
                 let offset = (address - if readonly { self.read_only } else { self.base }) as usize;
                 self.set(offset - GUARD, GUARD);
                 self.set(offset + length, GUARD.min(AREA - offset - length));
-                Spot { address, writable: length, length, guarded: !readonly }
+                Spot {
+                    address,
+                    writable: length,
+                    length,
+                    guarded: !readonly,
+                }
             }
         }
     }
@@ -134,7 +165,13 @@ impl Area {
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= AREA);
         // SAFETY: as above.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), (self.base as *mut u8).add(offset), bytes.len()) };
+        unsafe {
+            ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                (self.base as *mut u8).add(offset),
+                bytes.len(),
+            )
+        };
     }
 
     fn fill(&mut self, offset: usize, bytes: &[u8]) {
@@ -170,7 +207,9 @@ impl Area {
         if guards.copied().any(|byte| byte != FILL) {
             return Some("memory beside what it was given was written".to_string());
         }
-        let kept = before.is_some_and(|before| before[spot.writable..] != all[GUARD + spot.writable..GUARD + spot.length]);
+        let kept = before.is_some_and(|before| {
+            before[spot.writable..] != all[GUARD + spot.writable..GUARD + spot.length]
+        });
         kept.then(|| "more was written than the caller knows of".to_string())
     }
 }
@@ -206,7 +245,10 @@ mod tests {
             poke(spot.address, 9);
             assert_eq!(area.damage(spot, Some(&bytes)), None, "inside it may write");
             poke(spot.address + 16, 9);
-            assert!(area.damage(spot, Some(&bytes)).unwrap().contains("knows of"));
+            assert!(area
+                .damage(spot, Some(&bytes))
+                .unwrap()
+                .contains("knows of"));
             let spot = area.put(place, &bytes, 16, 0);
             poke(spot.address - 1, 9);
             assert!(area.damage(spot, Some(&bytes)).unwrap().contains("beside"));
@@ -246,7 +288,10 @@ mod tests {
         // SAFETY: the test's own area.
         assert!(unsafe { touch::store(read_only, 1) }.is_err());
         for place in ["null", "hole", "kernel", "wrap"] {
-            assert!(touch::load(area.put(place, &bytes, 24, 0).address).is_err(), "{place}");
+            assert!(
+                touch::load(area.put(place, &bytes, 24, 0).address).is_err(),
+                "{place}"
+            );
         }
     }
 }

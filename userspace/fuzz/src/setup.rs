@@ -36,8 +36,14 @@ fn insert(path: &Path, parameters: &str) -> Result<()> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let text = CString::new(parameters)?;
     // SAFETY: an open file and a C string.
-    let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), text.as_ptr(), 0) };
-    ensure!(result == 0, "insmod {} {parameters}: {}", path.display(), std::io::Error::last_os_error());
+    let result =
+        unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), text.as_ptr(), 0) };
+    ensure!(
+        result == 0,
+        "insmod {} {parameters}: {}",
+        path.display(),
+        std::io::Error::last_os_error()
+    );
     Ok(())
 }
 
@@ -45,12 +51,19 @@ fn remove(name: &str) -> Result<()> {
     let text = CString::new(name)?;
     // SAFETY: a C string.
     let result = unsafe { libc::syscall(libc::SYS_delete_module, text.as_ptr(), libc::O_NONBLOCK) };
-    ensure!(result == 0, "rmmod {name}: {}", std::io::Error::last_os_error());
+    ensure!(
+        result == 0,
+        "rmmod {name}: {}",
+        std::io::Error::last_os_error()
+    );
     Ok(())
 }
 
 pub fn is_loaded(name: &str) -> bool {
-    Path::new("/sys/module").join(name).join("initstate").exists()
+    Path::new("/sys/module")
+        .join(name)
+        .join("initstate")
+        .exists()
 }
 
 /// Until it works, or for a time.
@@ -72,8 +85,14 @@ fn parameters(changes: &str) -> String {
 
 fn merge(usual: &str, changes: &str) -> String {
     let name = |word: &str| word.split('=').next().unwrap_or_default().to_string();
-    let kept = usual.split_whitespace().filter(|word| !changes.split_whitespace().any(|other| name(other) == name(word)));
-    kept.chain(changes.split_whitespace()).collect::<Vec<_>>().join(" ")
+    let kept = usual.split_whitespace().filter(|word| {
+        !changes
+            .split_whitespace()
+            .any(|other| name(other) == name(word))
+    });
+    kept.chain(changes.split_whitespace())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn small_windows() -> Result<(Vec<PciAddress>, Vec<PciAddress>)> {
@@ -102,9 +121,13 @@ pub fn begin(changes: &str) -> Result<Machine> {
     insert(Path::new(&file), &parameters(changes))?;
     if !is_loaded("vfio_pci") {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-        insert(Path::new(&format!("/lib/modules/{}/vfio_pci.ko", release.trim())), "")?;
+        insert(
+            Path::new(&format!("/lib/modules/{}/vfio_pci.ko", release.trim())),
+            "",
+        )?;
     }
-    let control = until(Duration::from_secs(5), || Ok(Control::open()?)).with_context(|| DEVICE.to_string())?;
+    let control = until(Duration::from_secs(5), || Ok(Control::open()?))
+        .with_context(|| DEVICE.to_string())?;
     let bus = PciBus::default();
     let mut devices = Vec::new();
     for id in ATTACHED {
@@ -121,7 +144,11 @@ pub fn begin(changes: &str) -> Result<Machine> {
     begin_windows(&control)?;
     let cpu = Cpu::here()?;
     let test_build = control.info()?.test_build == 1;
-    Ok(Machine { devices, cpu: (cpu.cpu, cpu.microcode), test_build })
+    Ok(Machine {
+        devices,
+        cpu: (cpu.cpu, cpu.microcode),
+        test_build,
+    })
 }
 
 /// Apertures and windows, where the VM has them.
@@ -140,11 +167,18 @@ fn begin_windows(control: &Control) -> Result<()> {
         PciBus::default().bind(*address, NTB_DRIVER)?;
     }
     until(Duration::from_secs(5), || {
-        ensure!(control.window_list()?.len() == 4, "the ports of the NTB have no windows");
+        ensure!(
+            control.window_list()?.len() == 4,
+            "the ports of the NTB have no windows"
+        );
         Ok(())
     })?;
     let below = controls.iter().max().copied();
-    for window in control.window_list()?.iter().filter(|window| Some(PciAddress::from(*window)) == below) {
+    for window in control
+        .window_list()?
+        .iter()
+        .filter(|window| Some(PciAddress::from(*window)) == below)
+    {
         control.window_set(window.id, SHOWN, 0)?;
     }
     Ok(())
@@ -168,9 +202,17 @@ pub fn settle(control: &Control, most: Duration) -> Result<()> {
     until(most, || {
         retract_all(control);
         let stats = control.stats()?;
-        let left = [stats.regions, stats.region_pages, stats.closed_pages, stats.offered_pages];
+        let left = [
+            stats.regions,
+            stats.region_pages,
+            stats.closed_pages,
+            stats.offered_pages,
+        ];
         let list = control.region_list()?;
-        ensure!(left == [0; 4], "regions, pages, pages of closed regions and offers are {left:?}: {list:x?}");
+        ensure!(
+            left == [0; 4],
+            "regions, pages, pages of closed regions and offers are {left:?}: {list:x?}"
+        );
         Ok(())
     })
 }
@@ -179,7 +221,8 @@ pub fn settle(control: &Control, most: Duration) -> Result<()> {
 pub fn end(most: Duration) -> Result<()> {
     if let Ok(control) = Control::open() {
         for window in control.window_list().unwrap_or_default() {
-            until(most, || Ok(control.window_set(window.id, 0, 0)?)).context("a window that shall show nothing")?;
+            until(most, || Ok(control.window_set(window.id, 0, 0)?))
+                .context("a window that shall show nothing")?;
         }
     }
     for name in NTB.iter().rev().filter(|name| is_loaded(name)) {

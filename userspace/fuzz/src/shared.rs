@@ -3,8 +3,10 @@
 //! was covered. Atomics only, and zeroes are a good beginning.
 
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{
+    AtomicI32, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::Relaxed,
+};
 
 use anyhow::{ensure, Result};
 
@@ -60,7 +62,10 @@ pub struct Doing {
 }
 
 pub fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: a structure of ours.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -69,16 +74,22 @@ pub fn now() -> u64 {
 impl Shared {
     /// It is never freed.
     pub fn new() -> Result<&'static Self> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (protection, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+        );
         // SAFETY: a new mapping.
-        let base = unsafe { libc::mmap(ptr::null_mut(), size_of::<Self>(), protection, flags, -1, 0) };
+        let base =
+            unsafe { libc::mmap(ptr::null_mut(), size_of::<Self>(), protection, flags, -1, 0) };
         ensure!(base != libc::MAP_FAILED, "mmap of the shared memory");
         // SAFETY: aligned to a page, large enough, zeroes are atomics, and it stays for ever.
         Ok(unsafe { &*base.cast::<Self>() })
     }
 
     pub fn is_wanted_back(&self, device: usize) -> bool {
-        self.wanted_back.get(device).is_some_and(|flag| flag.load(Relaxed) != 0)
+        self.wanted_back
+            .get(device)
+            .is_some_and(|flag| flag.load(Relaxed) != 0)
     }
 
     pub fn want_back(&self, device: usize, wanted: bool) {
@@ -121,7 +132,9 @@ impl Shared {
     /// How often a call ended with each errno.
     pub fn row(&self, op: usize) -> Vec<(i32, u64)> {
         let row = self.histogram[op].iter().enumerate();
-        row.map(|(errno, count)| (errno as i32, count.load(Relaxed))).filter(|(_, count)| *count > 0).collect()
+        row.map(|(errno, count)| (errno as i32, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 
     /// Notes something that a program reached. Whether that is new.
@@ -144,7 +157,10 @@ impl Doing {
 
     pub fn program(&self) -> String {
         let length = self.length.load(Acquire);
-        let bytes: Vec<u8> = self.text[..length].iter().map(|byte| byte.load(Relaxed)).collect();
+        let bytes: Vec<u8> = self.text[..length]
+            .iter()
+            .map(|byte| byte.load(Relaxed))
+            .collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
@@ -160,10 +176,21 @@ mod tests {
         shared.count(3, libc::EBUSY, true);
         shared.count(3, 0, true);
         shared.count(3, 4000, false);
-        assert_eq!(shared.row(3), [(0, 1), (libc::EBUSY, 2), (ERRNOS as i32 - 1, 1)]);
-        assert_eq!((shared.calls.load(Relaxed), shared.deep.load(Relaxed)), (4, 3));
+        assert_eq!(
+            shared.row(3),
+            [(0, 1), (libc::EBUSY, 2), (ERRNOS as i32 - 1, 1)]
+        );
+        assert_eq!(
+            (shared.calls.load(Relaxed), shared.deep.load(Relaxed)),
+            (4, 3)
+        );
         shared.count_variant(3, 0, true);
-        let counts = [&shared.calls, &shared.deep, &shared.variants, &shared.deep_variants];
+        let counts = [
+            &shared.calls,
+            &shared.deep,
+            &shared.variants,
+            &shared.deep_variants,
+        ];
         assert_eq!(counts.map(|count| count.load(Relaxed)), [5, 3, 1, 1]);
         shared.workers[1].begin("open file=2\n");
         assert_eq!(shared.workers[1].program(), "open file=2\n");

@@ -95,14 +95,23 @@ pub fn start_alarm() {
 }
 
 fn alarm_every(us: i64) {
-    let every = libc::timeval { tv_sec: 0, tv_usec: us };
-    let timer = libc::itimerval { it_interval: every, it_value: every };
+    let every = libc::timeval {
+        tv_sec: 0,
+        tv_usec: us,
+    };
+    let timer = libc::itimerval {
+        it_interval: every,
+        it_value: every,
+    };
     // SAFETY: a structure of ours.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
 }
 
 extern "C" fn handler(signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let (from, to) = (pagemove_fuzz_load as *const () as i64, pagemove_fuzz_end as *const () as i64);
+    let (from, to) = (
+        pagemove_fuzz_load as *const () as i64,
+        pagemove_fuzz_end as *const () as i64,
+    );
     // SAFETY: the kernel gives a handler with SA_SIGINFO the registers of the thread.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
     let at = registers[libc::REG_RIP as usize];

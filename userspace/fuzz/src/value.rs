@@ -36,7 +36,9 @@ pub const PAGES: u64 = 16;
 pub const WITNESS_IOVA: u64 = 0x100_0000;
 
 /// Of a structure: how long it says it is, and what comes after what the kernel knows.
-pub const SIZES: &[&str] = &["full", "v0", "short", "zero", "longer", "unknown", "page", "huge"];
+pub const SIZES: &[&str] = &[
+    "full", "v0", "short", "zero", "longer", "unknown", "page", "huge",
+];
 /// Where a structure or an array is.
 pub const PLACES: &[&str] = &[
     "good", "null", "hole", "exact", "across", "readonly", "region", "kernel", "odd", "wrap",
@@ -73,15 +75,55 @@ pub enum Kind {
 }
 
 const WRONG_BYTES: &[u64] = &[
-    0, 1, 4095, 4097, 0x1800, 1 << 20, 1 << 24, 1 << 30, (1 << 30) + PAGE, 1 << 34, 64 << 30, (64 << 30) + PAGE,
-    1 << 63, u64::MAX, u64::MAX - 4095,
+    0,
+    1,
+    4095,
+    4097,
+    0x1800,
+    1 << 20,
+    1 << 24,
+    1 << 30,
+    (1 << 30) + PAGE,
+    1 << 34,
+    64 << 30,
+    (64 << 30) + PAGE,
+    1 << 63,
+    u64::MAX,
+    u64::MAX - 4095,
 ];
 const WRONG_IOVA: &[u64] = &[
-    0, 1, PAGE, IOVA + 1, IOVA - PAGE, 0xfee0_0000, 1 << 32, 1 << 39, 1 << 47, 1 << 48, 1 << 57, 1 << 63,
-    u64::MAX - 4095, u64::MAX,
+    0,
+    1,
+    PAGE,
+    IOVA + 1,
+    IOVA - PAGE,
+    0xfee0_0000,
+    1 << 32,
+    1 << 39,
+    1 << 47,
+    1 << 48,
+    1 << 57,
+    1 << 63,
+    u64::MAX - 4095,
+    u64::MAX,
 ];
 const WRONG_NUMBERS: &[u64] = &[
-    0, 1, 2, 63, 64, 255, 256, 4095, 4096, 65535, 262144, 262145, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff,
+    0,
+    1,
+    2,
+    63,
+    64,
+    255,
+    256,
+    4095,
+    4096,
+    65535,
+    262144,
+    262145,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_fffe,
+    0xffff_ffff,
 ];
 pub const IOMMUS: &[&str] = &["dmar0", "dmar1", "amd0", "none", "full-sixteen-by"];
 
@@ -102,7 +144,9 @@ impl Kind {
         let slot = |random: &mut Random, n: usize| Number(random.below(n) as u64);
         match self {
             // The shared ones are always there, and the first of its own mostly.
-            Self::File => Number([0, 1, 0, 2, 2, 2, 2, 1, 3, random.below(FILES) as u64][random.below(10)]),
+            Self::File => {
+                Number([0, 1, 0, 2, 2, 2, 2, 1, 3, random.below(FILES) as u64][random.below(10)])
+            }
             Self::OwnFile => Number((SHARED_FILES + random.below(FILES - SHARED_FILES)) as u64),
             Self::Map => slot(random, MAPS),
             // The first is the one that has a device most of the time.
@@ -198,15 +242,28 @@ mod tests {
     #[test]
     fn every_value_is_read_as_it_was_written() {
         let kinds = [
-            Kind::File, Kind::Bytes, Kind::Iova, Kind::Device, Kind::Region(1), Kind::Window(0), Kind::Iommu,
-            Kind::Names(SIZES), Kind::Array(8, "capacity"), Kind::Mask(0x1f), Kind::Node,
+            Kind::File,
+            Kind::Bytes,
+            Kind::Iova,
+            Kind::Device,
+            Kind::Region(1),
+            Kind::Window(0),
+            Kind::Iommu,
+            Kind::Names(SIZES),
+            Kind::Array(8, "capacity"),
+            Kind::Mask(0x1f),
+            Kind::Node,
         ];
         let mut random = Random::new(1);
         for kind in kinds {
             for wrong in [false, true] {
                 for _ in 0..200 {
                     let value = kind.choose(&mut random, wrong);
-                    assert_eq!(kind.parse(&kind.text(value).to_string()), Some(value), "{kind:?}");
+                    assert_eq!(
+                        kind.parse(&kind.text(value).to_string()),
+                        Some(value),
+                        "{kind:?}"
+                    );
                 }
             }
         }

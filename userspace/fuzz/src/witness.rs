@@ -34,11 +34,27 @@ impl Witness {
     pub fn new(seed: u64) -> Result<Self> {
         let control = Control::open()?;
         let id = control.region_setup(PAGES * PAGE, Some((seed % 2) as i32))?;
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
+        let (protection, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_FIXED,
+        );
         let fd = control.file().as_raw_fd();
         // SAFETY: addresses that are for this alone.
-        let base = unsafe { libc::mmap(ADDRESS as *mut _, (PAGES * PAGE) as usize, protection, flags, fd, 0) };
-        ensure!(base != libc::MAP_FAILED, "mmap of the witness: {}", std::io::Error::last_os_error());
+        let base = unsafe {
+            libc::mmap(
+                ADDRESS as *mut _,
+                (PAGES * PAGE) as usize,
+                protection,
+                flags,
+                fd,
+                0,
+            )
+        };
+        ensure!(
+            base != libc::MAP_FAILED,
+            "mmap of the witness: {}",
+            std::io::Error::last_os_error()
+        );
         let witness = Self { control, id, seed };
         witness.fill()?;
         Ok(witness)
@@ -49,9 +65,15 @@ impl Witness {
             for word in 0..WORDS {
                 let at = ADDRESS + page * PAGE + word * 8;
                 let old = self.read(at).context("a fresh page of the witness")?;
-                ensure!(old.is_none_or(|old| old == 0), "a fresh page has {old:x?} in word {word}");
+                ensure!(
+                    old.is_none_or(|old| old == 0),
+                    "a fresh page has {old:x?} in word {word}"
+                );
                 // SAFETY: in the mapping, where no Rust value lives.
-                ensure!(unsafe { touch::store(at, content(self.seed, page, word)) }.is_ok(), "a store to the witness");
+                ensure!(
+                    unsafe { touch::store(at, content(self.seed, page, word)) }.is_ok(),
+                    "a store to the witness"
+                );
             }
         }
         Ok(())
@@ -104,6 +126,11 @@ impl Drop for Witness {
         // Offers of other processes would keep the region for ever.
         let _ = self.control.retract(self.id, 0, PAGES * PAGE);
         // SAFETY: the mapping of `new`.
-        unsafe { libc::munmap(ptr::with_exposed_provenance_mut(ADDRESS as usize), (PAGES * PAGE) as usize) };
+        unsafe {
+            libc::munmap(
+                ptr::with_exposed_provenance_mut(ADDRESS as usize),
+                (PAGES * PAGE) as usize,
+            )
+        };
     }
 }

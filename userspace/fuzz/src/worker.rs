@@ -37,7 +37,12 @@ pub struct Task {
     pub log: bool,
 }
 
-pub fn work(task: &Task, machine: &'static Machine, shared: &'static Shared, files: Vec<File>) -> Result<()> {
+pub fn work(
+    task: &Task,
+    machine: &'static Machine,
+    shared: &'static Shared,
+    files: Vec<File>,
+) -> Result<()> {
     touch::install();
     maps::reserve();
     let mut world = World::new(machine, shared, task.worker)?;
@@ -56,7 +61,10 @@ pub fn work(task: &Task, machine: &'static Machine, shared: &'static Shared, fil
         if cover.is_some() && programs % NEWS == NEWS - 1 {
             let news = corpus::added();
             pool.truncate(kept.len());
-            pool.extend(news.iter().filter_map(|(_, text)| Program::parse(text).ok()));
+            pool.extend(
+                news.iter()
+                    .filter_map(|(_, text)| Program::parse(text).ok()),
+            );
         }
         programs += 1;
         let next = shared.replayed.fetch_add(1, Relaxed);
@@ -67,7 +75,10 @@ pub fn work(task: &Task, machine: &'static Machine, shared: &'static Shared, fil
         if task.log {
             eprintln!("# process {}:\n{program}", task.worker);
         }
-        let burst = (task.burst > 0).then(|| Burst { most: task.burst, random: &mut random });
+        let burst = (task.burst > 0).then(|| Burst {
+            most: task.burst,
+            random: &mut random,
+        });
         let ran = run::program(&mut world, &program, cover.as_ref(), burst);
         report(&world, &ran);
         if !ran.new.is_empty() && next >= kept.len() && shared.stop.load(Relaxed) == 0 {
@@ -136,7 +147,11 @@ fn change_witness(world: &mut World, seed: u64) {
     end_witness(world);
     match Witness::new(seed) {
         Ok(witness) => world.witness = Some(witness),
-        Err(error) => finding::report(world.shared, world.worker, &format!("no witness: {error:#}")),
+        Err(error) => finding::report(
+            world.shared,
+            world.worker,
+            &format!("no witness: {error:#}"),
+        ),
     }
     world.map_witness();
 }
@@ -146,7 +161,12 @@ fn maybe_rebind(world: &mut World, random: &mut Random) {
     let shared = world.shared;
     let due = shared.calls.load(Relaxed) / CALLS_PER_REBIND > shared.rebinds.load(Relaxed);
     let me = world.worker as u32 + 1;
-    if !due || shared.rebinding.compare_exchange(0, me, Relaxed, Relaxed).is_err() {
+    if !due
+        || shared
+            .rebinding
+            .compare_exchange(0, me, Relaxed, Relaxed)
+            .is_err()
+    {
         return;
     }
     // Nobody waits for a device that this process has.
@@ -154,7 +174,11 @@ fn maybe_rebind(world: &mut World, random: &mut Random) {
     shared.rebinds.fetch_add(1, Relaxed);
     let index = random.below(world.machine.devices.len().max(1));
     if let Err(text) = devices::rebind(shared, world.machine, index) {
-        finding::report(shared, world.worker, &format!("a device could not be bound: {text}"));
+        finding::report(
+            shared,
+            world.worker,
+            &format!("a device could not be bound: {text}"),
+        );
     }
     shared.rebinding.store(0, Relaxed);
 }

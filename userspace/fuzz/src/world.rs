@@ -24,7 +24,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub const OK: Outcome = Outcome { errno: 0, reason: 0, way: 0 };
+    pub const OK: Outcome = Outcome {
+        errno: 0,
+        reason: 0,
+        way: 0,
+    };
 
     pub fn errno(errno: i32) -> Self {
         Self { errno, ..Self::OK }
@@ -35,7 +39,11 @@ impl Outcome {
         if result >= 0 {
             return Self::OK;
         }
-        Self::errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+        Self::errno(
+            std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO),
+        )
     }
 }
 
@@ -116,8 +124,12 @@ impl World {
     /// Gives a child memory of its own for arguments: its parent's is shared with it.
     pub fn leave_shared_memory(&mut self) -> bool {
         let areas = [const { () }; 4].map(|()| Area::new());
-        let Ok(areas) = areas.into_iter().collect::<Result<Vec<_>>>() else { return false };
-        let Ok([structure, first, second, targets]) = <[Area; 4]>::try_from(areas) else { return false };
+        let Ok(areas) = areas.into_iter().collect::<Result<Vec<_>>>() else {
+            return false;
+        };
+        let Ok([structure, first, second, targets]) = <[Area; 4]>::try_from(areas) else {
+            return false;
+        };
         self.structure = structure;
         self.arrays = [first, second];
         self.targets = targets;
@@ -136,7 +148,12 @@ impl World {
     /// Numbers of what there is now.
     pub fn look_around(&mut self) {
         if let Ok(regions) = self.control.region_list() {
-            self.live.regions = regions.iter().rev().take(16).map(|region| region.id).collect();
+            self.live.regions = regions
+                .iter()
+                .rev()
+                .take(16)
+                .map(|region| region.id)
+                .collect();
         }
         if self.live.windows.is_empty() || self.live.apertures.is_empty() {
             let apertures = self.control.aperture_list().unwrap_or_default();

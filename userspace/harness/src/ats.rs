@@ -69,9 +69,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if let Some(address) = options.address {
         arguments.extend(["--address".to_string(), address.to_string()]);
     }
-    Ok(with_tap(TESTS, &options.campaign, &arguments, |campaign, tap| {
-        moves(campaign, options, tap)
-    }))
+    Ok(with_tap(
+        TESTS,
+        &options.campaign,
+        &arguments,
+        |campaign, tap| moves(campaign, options, tap),
+    ))
 }
 
 fn moves(mut campaign: Campaign, options: &Options, tap: &mut Tap) -> Result<()> {

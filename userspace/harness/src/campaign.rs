@@ -286,7 +286,11 @@ impl Campaign {
         self.sums.add(&report);
         let places = self.places()?;
         // A page that stayed may have been at that node before.
-        let moved = report.results.iter().zip(&places).filter(|(result, _)| result.outcome == "moved");
+        let moved = report
+            .results
+            .iter()
+            .zip(&places)
+            .filter(|(result, _)| result.outcome == "moved");
         self.misplaced += moved.filter(|(_, place)| **place != node).count() as u64;
         Ok(report)
     }
@@ -320,7 +324,12 @@ impl Campaign {
 }
 
 /// The node of every page of a range; pages that are nowhere are at -1.
-pub fn places(control: &Control, layout: &Layout, range: &Range, mover: &Mover) -> Result<Vec<i32>> {
+pub fn places(
+    control: &Control,
+    layout: &Layout,
+    range: &Range,
+    mover: &Mover,
+) -> Result<Vec<i32>> {
     let region = layout.region.context("the guest's memory is no region")?;
     let places = control.region_query(region, range.offset, range.length)?;
     Ok(places

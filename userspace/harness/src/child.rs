@@ -66,9 +66,11 @@ impl GuestProcess {
     pub fn pause(&mut self) -> Result<Vec<Option<u64>>> {
         self.say("pause")?;
         let mut line = String::new();
-        self.output.read_line(&mut line).context("can not read from the guest")?;
-        let digests: Option<Vec<Option<u64>>> =
-            serde_json::from_str(&line).with_context(|| format!("the guest said '{}'", line.trim()))?;
+        self.output
+            .read_line(&mut line)
+            .context("can not read from the guest")?;
+        let digests: Option<Vec<Option<u64>>> = serde_json::from_str(&line)
+            .with_context(|| format!("the guest said '{}'", line.trim()))?;
         digests.context("the guest can not pause: it has ended")
     }
 
@@ -78,7 +80,9 @@ impl GuestProcess {
 
     fn say(&mut self, word: &str) -> Result<()> {
         let input = self.input.as_mut().context("the guest was told to stop")?;
-        writeln!(input, "{word}").and_then(|()| input.flush()).context("the guest is gone")
+        writeln!(input, "{word}")
+            .and_then(|()| input.flush())
+            .context("the guest is gone")
     }
 
     fn read_status(&mut self) -> Result<Status> {

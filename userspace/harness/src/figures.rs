@@ -40,7 +40,13 @@ pub struct Figures {
 
 impl Figures {
     /// `during` are the guests' accounts when the moves ended, `last` those at their end.
-    pub fn new(engine: &str, elapsed: Duration, during: &[Status], last: &[Status], work: &[Work]) -> Self {
+    pub fn new(
+        engine: &str,
+        elapsed: Duration,
+        during: &[Status],
+        last: &[Status],
+        work: &[Work],
+    ) -> Self {
         let mut sums = Sums::default();
         work.iter().for_each(|one| sums.merge(&one.sums));
         let of = |statuses: &[Status], what: fn(&Status) -> u64| statuses.iter().map(what).sum();
@@ -54,12 +60,23 @@ impl Figures {
             moves: sums.pages_moved,
             calls: sums.calls,
             moved_by_retry: sums.moved_by_retry,
-            lost: last.iter().map(|status| status.losses() - stale(status)).sum::<u64>() + sums.lost,
+            lost: last
+                .iter()
+                .map(|status| status.losses() - stale(status))
+                .sum::<u64>()
+                + sums.lost,
             stale: last.iter().map(stale).sum(),
             compared: of(last, |status| status.checked),
             medium: of(last, |status| status.medium_checked),
-            moving: work.iter().map(|one| one.busy.as_secs_f64() / seconds).fold(1.0, f64::min),
-            aborts: sums.aborts.into_iter().filter(|(_, count)| *count > 0).collect(),
+            moving: work
+                .iter()
+                .map(|one| one.busy.as_secs_f64() / seconds)
+                .fold(1.0, f64::min),
+            aborts: sums
+                .aborts
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .collect(),
             devices: Vec::new(),
         }
     }
@@ -116,16 +133,31 @@ mod tests {
 
     #[test]
     fn nothing_that_was_lost_is_forgotten() {
-        let mut status = Status { bytes_read: 40960, dmas_read: 3, stale: 1, medium_stale: 2, ..Default::default() };
+        let mut status = Status {
+            bytes_read: 40960,
+            dmas_read: 3,
+            stale: 1,
+            medium_stale: 2,
+            ..Default::default()
+        };
         (status.lost, status.corrupt, status.unfinished) = (4, 8, 16);
         (status.cpu_lost, status.medium_lost) = (32, 64);
         let both = [status.clone(), status];
-        let mut work = Work { busy: Duration::from_secs(5), ..Default::default() };
+        let mut work = Work {
+            busy: Duration::from_secs(5),
+            ..Default::default()
+        };
         work.sums.lost = 128;
         let figures = Figures::new("rtm", Duration::from_secs(10), &both, &both, &[work]);
         assert_eq!((figures.blocks, figures.dmas), (20, 6));
         assert_eq!((figures.stale, figures.lost), (6, 2 * 124 + 128));
         assert_eq!(figures.moving, 0.5);
-        assert!(figures.line().starts_with("storm-figures {\"engine\":\"rtm\""), "{}", figures.line());
+        assert!(
+            figures
+                .line()
+                .starts_with("storm-figures {\"engine\":\"rtm\""),
+            "{}",
+            figures.line()
+        );
     }
 }

@@ -153,7 +153,11 @@ struct Guest {
 /// The devices that the options name: for each kind the first that is left.
 fn addresses(bus: &PciBus, options: &Options) -> Result<Vec<(Kind, PciAddress)>> {
     let mut chosen: Vec<(Kind, PciAddress)> = Vec::new();
-    for (index, kind) in [&[options.device], &options.also[..]].concat().into_iter().enumerate() {
+    for (index, kind) in [&[options.device], &options.also[..]]
+        .concat()
+        .into_iter()
+        .enumerate()
+    {
         let address = match options.address {
             Some(address) if index == 0 => address,
             _ => bus
@@ -204,8 +208,14 @@ impl Guest {
         devices[0].assigned.map(&memory, options.map_piece)?;
         let layout = Layout {
             device: chosen[0].1.to_string(),
-            devices: chosen.iter().map(|(_, address)| address.to_string()).collect(),
-            kinds: chosen.iter().map(|(kind, _)| kind.name().to_string()).collect(),
+            devices: chosen
+                .iter()
+                .map(|(_, address)| address.to_string())
+                .collect(),
+            kinds: chosen
+                .iter()
+                .map(|(kind, _)| kind.name().to_string())
+                .collect(),
             kind: options.device.name().to_string(),
             driver: options.driver.clone(),
             pid: std::process::id(),
@@ -233,7 +243,9 @@ impl Guest {
                 asynchronous: options.asynchronous,
                 harmless: false,
             };
-            given.kind.start(&given.assigned, given.control.clone(), setup)
+            given
+                .kind
+                .start(&given.assigned, given.control.clone(), setup)
         };
         self.devices.iter().map(start).collect()
     }
@@ -305,7 +317,9 @@ impl Guest {
     /// Closes the device. CPUs go on, and at last every page is checked.
     fn live_without_device(self, storm: Storm<'_>, account: &Account, stop: &AtomicBool) {
         let mut ledger = storm.abandon();
-        self.devices.into_iter().for_each(|given| given.assigned.close_device());
+        self.devices
+            .into_iter()
+            .for_each(|given| given.assigned.close_device());
         account.closed.add(1);
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));
@@ -357,7 +371,9 @@ fn keep_going(
 /// For each page of the region what it has to hold: of rings and lists what they do hold, since
 /// the device rests; of CPU writers' pages nothing is known.
 fn all_digests(control: &Slice, cpu_pages: usize, data: Vec<Option<u64>>) -> Vec<Option<u64>> {
-    let mut all: Vec<_> = (0..control.pages()).map(|page| Some(digest_of(control, page))).collect();
+    let mut all: Vec<_> = (0..control.pages())
+        .map(|page| Some(digest_of(control, page)))
+        .collect();
     all.extend(std::iter::repeat_n(None, cpu_pages));
     all.extend(data);
     all
@@ -412,7 +428,9 @@ enum Pause {
 
 impl Told {
     fn state(&self) -> std::sync::MutexGuard<'_, Pause> {
-        self.pause.lock().unwrap_or_else(|broken| broken.into_inner())
+        self.pause
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
     }
 
     fn to_pause(&self) -> bool {
@@ -425,7 +443,10 @@ impl Told {
         *state = Pause::Rests(digests);
         self.changed.notify_all();
         while matches!(*state, Pause::Rests(_)) && !self.stop.load(Ordering::Relaxed) {
-            state = self.changed.wait(state).unwrap_or_else(|broken| broken.into_inner());
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(|broken| broken.into_inner());
         }
     }
 

@@ -46,7 +46,10 @@ impl Hand {
         let work = Arc::new(Mutex::new(Work::default()));
         let mine = work.clone();
         let thread = std::thread::spawn(move || {
-            let there_and_back = ranges.iter().map(|range| (range, 1)).chain(ranges.iter().map(|range| (range, 0)));
+            let there_and_back = ranges
+                .iter()
+                .map(|range| (range, 1))
+                .chain(ranges.iter().map(|range| (range, 0)));
             for (range, node) in there_and_back.cycle() {
                 if stop.load(Ordering::Relaxed) {
                     return;
@@ -71,13 +74,20 @@ impl Hand {
 
     /// What it has done up to now.
     pub fn work(&self) -> Work {
-        self.work.lock().unwrap_or_else(|broken| broken.into_inner()).clone()
+        self.work
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone()
     }
 
     /// Waits for its end; it has to have been told.
     pub fn finish(self) -> Work {
         let panicked = self.thread.join().is_err();
-        let mut work = self.work.lock().unwrap_or_else(|broken| broken.into_inner()).clone();
+        let mut work = self
+            .work
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .clone();
         if panicked {
             work.ended.get_or_insert("its thread panicked".to_string());
         }
@@ -107,9 +117,15 @@ mod tests {
     use crate::mover::{Failure, PageLine};
 
     fn report(outcomes: &[&str]) -> Report {
-        let line = |outcome: &&str| PageLine { outcome: outcome.to_string(), attempts: 1 };
+        let line = |outcome: &&str| PageLine {
+            outcome: outcome.to_string(),
+            attempts: 1,
+        };
         Report {
-            pages_moved: outcomes.iter().filter(|outcome| **outcome == "moved").count() as u64,
+            pages_moved: outcomes
+                .iter()
+                .filter(|outcome| **outcome == "moved")
+                .count() as u64,
             results: outcomes.iter().map(line).collect(),
             ..Default::default()
         }
@@ -119,9 +135,11 @@ mod tests {
     fn a_page_that_is_elsewhere_is_counted() {
         let mut work = Work::default();
         let moved = report(&["moved", "aborted", "moved"]);
-        work.note(&moved, &[1, 0, 1], 1, Duration::from_secs(2)).unwrap();
+        work.note(&moved, &[1, 0, 1], 1, Duration::from_secs(2))
+            .unwrap();
         assert_eq!((work.sums.pages_moved, work.misplaced), (2, 0));
-        work.note(&moved, &[0, 1, 1], 1, Duration::from_secs(2)).unwrap();
+        work.note(&moved, &[0, 1, 1], 1, Duration::from_secs(2))
+            .unwrap();
         assert_eq!((work.misplaced, work.busy), (2, Duration::from_secs(4)));
     }
 
@@ -140,6 +158,8 @@ mod tests {
         assert!(failure("not-region").is_err() && failure("lost-write").is_err());
         let mut lost = report(&["lost-write"]);
         lost.pages_lost = 1;
-        assert!(Work::default().note(&lost, &[0], 1, Duration::ZERO).is_err());
+        assert!(Work::default()
+            .note(&lost, &[0], 1, Duration::ZERO)
+            .is_err());
     }
 }

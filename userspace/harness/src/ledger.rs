@@ -112,13 +112,7 @@ impl Ledger {
         let mut found: Page = [0; WORDS];
         self.memory.read_words(page * PAGE_SIZE, &mut found);
         let record = self.records[page];
-        let verdict = judge(
-            self.seed,
-            &found,
-            record.holds,
-            record.before,
-            older,
-        );
+        let verdict = judge(self.seed, &found, record.holds, record.before, older);
         account.checked.add(1);
         if !verdict.is_good() {
             self.report(page, &found, verdict, when, account);

@@ -54,7 +54,10 @@ impl Medium {
 
     /// Blocks that were written.
     pub fn known(&self) -> usize {
-        self.blocks.iter().filter(|block| block.holds != Content::Unknown).count()
+        self.blocks
+            .iter()
+            .filter(|block| block.holds != Content::Unknown)
+            .count()
     }
 
     /// Where a block is in the store.
@@ -69,7 +72,8 @@ impl Medium {
         for _ in 0..TRIES {
             let first = random.below(places);
             let wanted = &mut self.blocks[first..first + count];
-            let fits = |block: &Block| !block.taken && !(to_read && block.holds == Content::Unknown);
+            let fits =
+                |block: &Block| !block.taken && !(to_read && block.holds == Content::Unknown);
             if wanted.iter().all(fits) {
                 wanted.iter_mut().for_each(|block| block.taken = true);
                 return Some(first);
@@ -126,7 +130,11 @@ impl Medium {
             return verdict;
         }
         let is_stale = verdict.corrupt == 0;
-        let counter = if is_stale { &account.medium_stale } else { &account.medium_lost };
+        let counter = if is_stale {
+            &account.medium_stale
+        } else {
+            &account.medium_lost
+        };
         counter.add(1);
         account.event(format!(
             "medium of device {}: block {block} holds {} instead of {holds:?}: {} bytes stale, {} corrupt",

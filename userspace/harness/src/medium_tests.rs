@@ -18,7 +18,10 @@ fn written() -> Medium {
     for version in [1, 2, 9] {
         let content = medium.next(3, version);
         medium.wrote(3, content, old);
-        old = Content::Poison { page: 7, sequence: version };
+        old = Content::Poison {
+            page: 7,
+            sequence: version,
+        };
     }
     medium
 }
@@ -28,7 +31,11 @@ fn found(page: &Page) -> (u64, u64, u64) {
     written().check(3, page, &account);
     let status = account.status();
     assert_eq!(status.losses(), status.medium_lost + status.medium_stale);
-    (status.medium_checked, status.medium_lost, status.medium_stale)
+    (
+        status.medium_checked,
+        status.medium_lost,
+        status.medium_stale,
+    )
 }
 
 #[test]
@@ -39,13 +46,23 @@ fn what_was_written_last_is_right() {
 #[test]
 fn every_older_version_is_stale() {
     for version in [1, 2] {
-        assert_eq!(found(&page(written().next(3, version))), (1, 0, 1), "{version}");
+        assert_eq!(
+            found(&page(written().next(3, version))),
+            (1, 0, 1),
+            "{version}"
+        );
     }
 }
 
 #[test]
 fn what_the_source_page_held_before_is_stale() {
-    assert_eq!(found(&page(Content::Poison { page: 7, sequence: 2 })), (1, 0, 1));
+    assert_eq!(
+        found(&page(Content::Poison {
+            page: 7,
+            sequence: 2
+        })),
+        (1, 0, 1)
+    );
 }
 
 #[test]
@@ -59,7 +76,12 @@ fn half_an_older_version_is_stale() {
 fn anything_else_is_lost() {
     let mut flipped = page(written().next(3, 9));
     flipped[100] ^= 1;
-    for other in [page(Content::Zero), page(written().next(4, 9)), page(written().next(3, 10)), flipped] {
+    for other in [
+        page(Content::Zero),
+        page(written().next(4, 9)),
+        page(written().next(3, 10)),
+        flipped,
+    ] {
         assert_eq!(found(&other), (1, 1, 0));
     }
 }

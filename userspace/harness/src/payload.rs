@@ -94,8 +94,16 @@ impl Content {
     fn is_older_than(self, other: Self) -> bool {
         match (self, other) {
             (
-                Content::Payload { device, block, version },
-                Content::Payload { device: of, block: number, version: newer },
+                Content::Payload {
+                    device,
+                    block,
+                    version,
+                },
+                Content::Payload {
+                    device: of,
+                    block: number,
+                    version: newer,
+                },
             ) => (device, block) == (of, number) && version < newer,
             _ => false,
         }
@@ -104,7 +112,9 @@ impl Content {
 
 /// A number that stands for a page: two that differ have the same only by accident.
 pub fn digest(page: &Page) -> u64 {
-    page.iter().fold(0, |sum, word| mix(sum ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15))
+    page.iter().fold(0, |sum, word| {
+        mix(sum ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 /// Over every word but the checksum itself.
@@ -123,7 +133,10 @@ fn add(sum: u64, word: u64) -> u64 {
 /// Whether two pages are the same, word by word: the C library of the programs compares
 /// memory byte by byte.
 fn are_equal(one: &Page, other: &Page) -> bool {
-    one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    one.iter()
+        .zip(other)
+        .fold(0, |differs, (a, b)| differs | (a ^ b))
+        == 0
 }
 
 /// Spreads the bits of a number over all 64 (the finalizer of MurmurHash 3).
@@ -273,7 +286,10 @@ mod tests {
     #[test]
     fn a_lost_write_is_told_from_a_stale_read() {
         assert!(judge(SEED, &page(NEW), NEW, POISON, &[OLD]).is_good());
-        assert_eq!(judge(SEED, &page(POISON), NEW, POISON, &[OLD]).lost, PAGE_SIZE);
+        assert_eq!(
+            judge(SEED, &page(POISON), NEW, POISON, &[OLD]).lost,
+            PAGE_SIZE
+        );
         // The magic is the same in both payloads.
         assert_eq!(
             judge(SEED, &page(OLD), NEW, POISON, &[OLD]).stale,
@@ -284,7 +300,11 @@ mod tests {
     #[test]
     fn an_older_version_of_the_block_is_stale_however_old_it_is() {
         let older = |device, block, version| {
-            let content = Content::Payload { device, block, version };
+            let content = Content::Payload {
+                device,
+                block,
+                version,
+            };
             judge(SEED, &page(content), NEW, POISON, &[])
         };
         let verdict = older(3, 1, 2);

@@ -54,7 +54,10 @@ pub fn check(
     let buffers = whole.part(control_pages * PAGE_SIZE, buffer_pages * PAGE_SIZE);
     let result = read_all(device, &buffers, medium, account);
     for offset in (0..memory.length()).step_by(MAP_PIECE) {
-        assigned.unmap(iova + offset as u64, MAP_PIECE.min(memory.length() - offset))?;
+        assigned.unmap(
+            iova + offset as u64,
+            MAP_PIECE.min(memory.length() - offset),
+        )?;
     }
     result
 }

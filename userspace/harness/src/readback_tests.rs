@@ -38,7 +38,10 @@ impl DmaDevice for Disk {
             self.memory.write_words(offset, &page);
         }
         let error = (self.fails_at == Some(first)).then(|| "status 0x281".to_string());
-        self.done.push_front(Completion { tag: transfer.tag, error });
+        self.done.push_front(Completion {
+            tag: transfer.tag,
+            error,
+        });
         Ok(())
     }
 
@@ -70,7 +73,10 @@ fn run(change: impl Fn(&mut Disk, &Medium)) -> (Result<()>, crate::account::Stat
     change(&mut disk, &medium);
     let account = Account::default();
     let slice = Slice::whole(&memory);
-    (read_all(Box::new(disk), &slice, &medium, &account), account.status())
+    (
+        read_all(Box::new(disk), &slice, &medium, &account),
+        account.status(),
+    )
 }
 
 #[test]
@@ -85,13 +91,21 @@ fn a_stale_block_is_found_wherever_it_is() {
     for block in [0, 1, 57, BLOCKS - 2] {
         let (_, status) = run(|disk, medium| disk.blocks[block] = medium.next(block, 1));
         assert_eq!((status.medium_stale, status.medium_lost), (1, 0), "{block}");
-        assert!(status.events[0].contains(&format!("block {block} holds")), "{status:?}");
+        assert!(
+            status.events[0].contains(&format!("block {block} holds")),
+            "{status:?}"
+        );
     }
 }
 
 #[test]
 fn a_lost_block_is_found() {
-    let (_, status) = run(|disk, _| disk.blocks[9] = Content::Poison { page: 1, sequence: 1 });
+    let (_, status) = run(|disk, _| {
+        disk.blocks[9] = Content::Poison {
+            page: 1,
+            sequence: 1,
+        }
+    });
     assert_eq!((status.medium_stale, status.medium_lost), (0, 1));
     let (_, status) = run(|disk, medium| disk.blocks[9] = medium.next(10, 2));
     assert_eq!((status.medium_stale, status.medium_lost), (0, 1));

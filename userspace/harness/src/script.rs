@@ -19,7 +19,10 @@ impl Script {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("program");
         let written = Command::new("sh")
-            .args(["-c", r#"printf '#!/bin/sh\n%s' "$1" >"$0" && chmod 755 "$0""#])
+            .args([
+                "-c",
+                r#"printf '#!/bin/sh\n%s' "$1" >"$0" && chmod 755 "$0""#,
+            ])
             .arg(&path)
             .arg(body)
             .status()

@@ -10,7 +10,12 @@ const QUARANTINE: u64 = 32;
 
 fn release() -> &'static str {
     static RELEASE: OnceLock<String> = OnceLock::new();
-    RELEASE.get_or_init(|| fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string())
+    RELEASE.get_or_init(|| {
+        fs::read_to_string("/proc/sys/kernel/osrelease")
+            .unwrap_or_default()
+            .trim()
+            .to_string()
+    })
 }
 
 /// How many times as long as on the stock kernel a wait may take: as many as the runner gives a
@@ -20,7 +25,10 @@ pub fn slowness() -> u32 {
 }
 
 fn slowness_of(release: &str) -> u32 {
-    if ["-kasan", "-kcsan"].iter().any(|flavour| release.ends_with(flavour)) {
+    if ["-kasan", "-kcsan"]
+        .iter()
+        .any(|flavour| release.ends_with(flavour))
+    {
         6
     } else {
         1

@@ -72,9 +72,12 @@ const TESTS: usize = 9;
 pub fn run(options: &Options) -> Result<ExitCode> {
     let kind = options.device.name();
     let arguments = ["--device", kind, "--pages", &options.pages.to_string()].map(String::from);
-    Ok(with_tap(TESTS, &options.campaign, &arguments, |campaign, tap| {
-        soak(campaign, options, kind, tap)
-    }))
+    Ok(with_tap(
+        TESTS,
+        &options.campaign,
+        &arguments,
+        |campaign, tap| soak(campaign, options, kind, tap),
+    ))
 }
 
 fn soak(mut campaign: Campaign, options: &Options, kind: &str, tap: &mut Tap) -> Result<()> {
@@ -206,7 +209,10 @@ fn report_dma(campaign: &Campaign, during: &Status, options: &Options, tap: &mut
     let dmas = during.dmas() - campaign.status_before.dmas();
     tap.test(
         rate >= options.rate(),
-        &format!("{dmas} DMAs meanwhile, {rate:.0} a second, at least {:.0} wanted", options.rate()),
+        &format!(
+            "{dmas} DMAs meanwhile, {rate:.0} a second, at least {:.0} wanted",
+            options.rate()
+        ),
     );
 }
 

@@ -121,7 +121,13 @@ impl<'a> Storm<'a> {
         let mut lanes = Vec::new();
         let mut ports = Vec::new();
         for (number, device) in devices.into_iter().enumerate() {
-            ports.push(Port::new(number, device, &mut lanes, ledger.pages(), settings)?);
+            ports.push(Port::new(
+                number,
+                device,
+                &mut lanes,
+                ledger.pages(),
+                settings,
+            )?);
         }
         if ports.iter().any(|port| port.device.limits().in_order) {
             let longest = ports.iter().map(|port| port.longest).max().unwrap_or(1);
@@ -142,7 +148,9 @@ impl<'a> Storm<'a> {
 
     /// A transfer that takes longer is lost.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.ports.iter_mut().for_each(|port| port.timeout = timeout);
+        self.ports
+            .iter_mut()
+            .for_each(|port| port.timeout = timeout);
     }
 
     /// Does what can be done now; false if there was nothing.
@@ -189,7 +197,11 @@ impl<'a> Storm<'a> {
     /// page. Returns what has to be in their stores.
     pub fn finish(mut self) -> Result<Vec<Medium>> {
         self.rest()?;
-        let stopped: Vec<Result<()>> = self.ports.iter_mut().map(|port| port.device.stop()).collect();
+        let stopped: Vec<Result<()>> = self
+            .ports
+            .iter_mut()
+            .map(|port| port.device.stop())
+            .collect();
         self.ledger.check_all(self.account);
         stopped.into_iter().collect::<Result<()>>()?;
         Ok(self.ports.into_iter().map(|port| port.medium).collect())
@@ -273,9 +285,15 @@ impl<'a> Storm<'a> {
         lane.pages = pages;
         lane.source_before.clear();
         for index in 0..pages {
-            self.ledger.check(source + index, &[], "before it is written again", self.account);
+            self.ledger.check(
+                source + index,
+                &[],
+                "before it is written again",
+                self.account,
+            );
             let content = port.medium.next(lane.block + index, lane.version);
-            lane.source_before.push(self.ledger.write(source + index, content));
+            lane.source_before
+                .push(self.ledger.write(source + index, content));
         }
         lane.state = State::Out { source };
         self.transfer(number, Direction::ReadsMemory, source)?;
@@ -289,7 +307,8 @@ impl<'a> Storm<'a> {
         };
         self.choose_blocks(number);
         for page in target..target + pages {
-            self.ledger.check(page, &[], "before it is poisoned", self.account);
+            self.ledger
+                .check(page, &[], "before it is poisoned", self.account);
             self.ledger.write(
                 page,
                 Content::Poison {
@@ -338,7 +357,9 @@ impl<'a> Storm<'a> {
                 self.check_target(number, target);
                 self.ledger.release(target, pages);
                 if self.ports[port].roams {
-                    self.ports[port].medium.release(self.lanes[number].block, pages);
+                    self.ports[port]
+                        .medium
+                        .release(self.lanes[number].block, pages);
                 }
                 self.lanes[number].state = State::Idle;
             }
@@ -361,7 +382,12 @@ impl<'a> Storm<'a> {
         let lane = &self.lanes[number];
         let medium = &mut self.ports[lane.port].medium;
         for (index, before) in lane.source_before.iter().enumerate() {
-            self.ledger.check(source + index, &[], "after the device read it", self.account);
+            self.ledger.check(
+                source + index,
+                &[],
+                "after the device read it",
+                self.account,
+            );
             let content = medium.next(lane.block + index, lane.version);
             medium.wrote(lane.block + index, content, *before);
         }
@@ -373,7 +399,12 @@ impl<'a> Storm<'a> {
         for index in 0..lane.pages {
             let (content, older) = self.ports[lane.port].medium.expected(lane.block + index);
             self.ledger.expect(target + index, content);
-            self.ledger.check(target + index, &older, "after the device wrote it", self.account);
+            self.ledger.check(
+                target + index,
+                &older,
+                "after the device wrote it",
+                self.account,
+            );
         }
     }
 
@@ -435,7 +466,11 @@ impl Port {
         ensure!(count > 0, "the device has no store");
         let roams = settings.roam > 0 && !limits.in_order;
         // Without roaming each lane has a share of the store.
-        let share = if roams { blocks.min(settings.roam) } else { blocks / count };
+        let share = if roams {
+            blocks.min(settings.roam)
+        } else {
+            blocks / count
+        };
         let longest = longest(pages, share.min(limits.max_length / PAGE_SIZE));
         let first_lane = lanes.len();
         lanes.extend((0..count).map(|index| Lane {
@@ -449,7 +484,11 @@ impl Port {
             source_before: Vec::new(),
         }));
         Ok(Self {
-            medium: Medium::new(number, if roams { share } else { count * share }, settings.seed),
+            medium: Medium::new(
+                number,
+                if roams { share } else { count * share },
+                settings.seed,
+            ),
             timeout: Duration::from_secs(limits.timeout_s),
             device,
             first_lane,

@@ -153,7 +153,10 @@ fn go(wrong: Wrong, roam: usize) -> (crate::account::Status, Medium, Store) {
         snapshot: vec![0; PAGES * PAGE_SIZE / 8],
     };
     let account = Account::of_devices(1);
-    let settings = Settings { roam, ..Settings::new(3) };
+    let settings = Settings {
+        roam,
+        ..Settings::new(3)
+    };
     let ledger = Ledger::new(slice, 3);
     let mut storm = Storm::new(vec![Box::new(copier)], ledger, &account, settings).unwrap();
     for round in 0..400 {
@@ -269,7 +272,10 @@ fn a_storm_that_roams_loses_nothing_and_leaves_its_mark_everywhere() {
 fn blocks_that_are_not_written_are_found_when_they_are_read() {
     for wrong in [Wrong::DropBlock, Wrong::TearBlock] {
         let (status, ..) = go(wrong, 40);
-        assert!(status.stale > 0 && status.lost == 0, "{wrong:?}: {status:?}");
+        assert!(
+            status.stale > 0 && status.lost == 0,
+            "{wrong:?}: {status:?}"
+        );
     }
 }
 

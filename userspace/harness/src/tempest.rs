@@ -122,14 +122,29 @@ struct Outcome {
 impl Tempest {
     fn start(options: &Options) -> Result<Self> {
         let arguments = arguments(options)?;
-        let start = |arguments: &Vec<String>| Campaign::start(&options.campaign, options.no_verify, arguments);
-        let campaigns = arguments.iter().map(start).collect::<Result<Vec<Campaign>>>()?;
+        let start = |arguments: &Vec<String>| {
+            Campaign::start(&options.campaign, options.no_verify, arguments)
+        };
+        let campaigns = arguments
+            .iter()
+            .map(start)
+            .collect::<Result<Vec<Campaign>>>()?;
         let stats_before = campaigns[0].stats()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut tempest = Self { campaigns, hands: Vec::new(), stop, stats_before, began: Instant::now() };
+        let mut tempest = Self {
+            campaigns,
+            hands: Vec::new(),
+            stop,
+            stats_before,
+            began: Instant::now(),
+        };
         for campaign in &tempest.campaigns {
             let layout = &campaign.guest.layout;
-            let range = if options.no_verify { Range::without_control(layout) } else { campaign.range };
+            let range = if options.no_verify {
+                Range::without_control(layout)
+            } else {
+                campaign.range
+            };
             for (number, part) in range.divide(options.hands).into_iter().enumerate() {
                 let device = &layout.devices[number % layout.devices.len()];
                 let calls = match options.call_pages {
@@ -137,7 +152,13 @@ impl Tempest {
                     pages => part.pages().div_ceil(pages) as usize,
                 };
                 let ranges = part.divide(calls);
-                let hand = Hand::start(campaign.mover.clone(), layout, device, ranges, &tempest.stop)?;
+                let hand = Hand::start(
+                    campaign.mover.clone(),
+                    layout,
+                    device,
+                    ranges,
+                    &tempest.stop,
+                )?;
                 tempest.hands.push(hand);
             }
         }
@@ -148,15 +169,30 @@ impl Tempest {
         let describe = |campaign: &Campaign| {
             let layout = &campaign.guest.layout;
             let devices = layout.kinds.iter().zip(&layout.devices);
-            let devices: Vec<String> = devices.map(|(kind, address)| format!("{kind} {address}")).collect();
-            format!("{} on {} pages at IOVA {:#x}", devices.join(" and "), campaign.pages(), layout.iova)
+            let devices: Vec<String> = devices
+                .map(|(kind, address)| format!("{kind} {address}"))
+                .collect();
+            format!(
+                "{} on {} pages at IOVA {:#x}",
+                devices.join(" and "),
+                campaign.pages(),
+                layout.iova
+            )
         };
         let guests: Vec<String> = self.campaigns.iter().map(describe).collect();
-        format!("{}; {} movers at a time, engine {}", guests.join("; "), self.hands.len(), options.campaign.engine)
+        format!(
+            "{}; {} movers at a time, engine {}",
+            guests.join("; "),
+            self.hands.len(),
+            options.campaign.engine
+        )
     }
 
     fn statuses(&mut self) -> Result<Vec<Status>> {
-        self.campaigns.iter_mut().map(|campaign| campaign.guest.status()).collect()
+        self.campaigns
+            .iter_mut()
+            .map(|campaign| campaign.guest.status())
+            .collect()
     }
 
     /// Waits until enough was done and moves have met accesses, or something is wrong, or the time is up; `look` sees
@@ -177,7 +213,8 @@ impl Tempest {
             let is_wrong = work.iter().any(|one| one.ended.is_some())
                 || statuses.iter().any(|status| !status.is_clean());
             let have_met = work.iter().any(|one| one.sums.aborts_by_access() > 0);
-            let is_done = blocks >= options.blocks && moves >= options.moves && each_moved && have_met;
+            let is_done =
+                blocks >= options.blocks && moves >= options.moves && each_moved && have_met;
             if is_wrong || is_done || self.campaigns[0].time_is_up() {
                 return Ok(());
             }
@@ -198,7 +235,11 @@ impl Tempest {
             .iter()
             .flat_map(|campaign| {
                 let layout = &campaign.guest.layout;
-                layout.kinds.iter().zip(&layout.devices).map(|(kind, address)| format!("{kind} {address}"))
+                layout
+                    .kinds
+                    .iter()
+                    .zip(&layout.devices)
+                    .map(|(kind, address)| format!("{kind} {address}"))
             })
             .collect();
         let last = self
@@ -207,7 +248,9 @@ impl Tempest {
             .map(|campaign| campaign.guest.stop())
             .collect::<Result<Vec<Status>>>()?;
         let mut figures = Figures::new(&engine, elapsed, &during, &last, &work);
-        let devices = during.iter().flat_map(|status| status.devices.iter().cloned());
+        let devices = during
+            .iter()
+            .flat_map(|status| status.devices.iter().cloned());
         figures.devices = names.into_iter().zip(devices).collect();
         Ok(Outcome {
             engine_is_as_asked: work.iter().all(|one| one.sums.are_all_by(&engine)),
@@ -268,7 +311,9 @@ fn arguments(options: &Options) -> Result<Vec<Vec<String>>> {
     let mut chosen: Vec<(Kind, PciAddress)> = Vec::new();
     for kind in &options.devices {
         let found = bus.find(kind.pci_id())?;
-        let left = found.into_iter().find(|address| chosen.iter().all(|(_, other)| other != address));
+        let left = found
+            .into_iter()
+            .find(|address| chosen.iter().all(|(_, other)| other != address));
         chosen.extend(left.map(|address| (*kind, address)));
     }
     ensure!(
@@ -302,10 +347,21 @@ fn arguments(options: &Options) -> Result<Vec<Vec<String>>> {
 impl Outcome {
     fn report_moves(&self, options: &Options, tap: &mut Tap) {
         let figures = &self.figures;
-        let ended: Vec<&str> = self.work.iter().filter_map(|one| one.ended.as_deref()).collect();
-        let by_hand: Vec<String> =
-            self.work.iter().map(|one| one.sums.pages_moved.to_string()).collect();
-        let why = if ended.is_empty() { String::new() } else { format!(" ({})", ended.join("; ")) };
+        let ended: Vec<&str> = self
+            .work
+            .iter()
+            .filter_map(|one| one.ended.as_deref())
+            .collect();
+        let by_hand: Vec<String> = self
+            .work
+            .iter()
+            .map(|one| one.sums.pages_moved.to_string())
+            .collect();
+        let why = if ended.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", ended.join("; "))
+        };
         tap.test(
             figures.moves >= options.moves
                 && self.work.iter().all(|one| one.sums.pages_moved > 0)
@@ -334,13 +390,22 @@ impl Outcome {
         );
         tap.test(
             sums.lost == 0,
-            &format!("{} pages with a lost write by the module's own verification", sums.lost),
+            &format!(
+                "{} pages with a lost write by the module's own verification",
+                sums.lost
+            ),
         );
         let misplaced: u64 = self.work.iter().map(|one| one.misplaced).sum();
-        tap.test(misplaced == 0, &format!("{misplaced} pages were not where the tool said"));
+        tap.test(
+            misplaced == 0,
+            &format!("{misplaced} pages were not where the tool said"),
+        );
         tap.test(
             self.counted == figures.moves,
-            &format!("the module counts {} pages moved, the tools {}", self.counted, figures.moves),
+            &format!(
+                "the module counts {} pages moved, the tools {}",
+                self.counted, figures.moves
+            ),
         );
     }
 
@@ -358,9 +423,20 @@ impl Outcome {
         for status in &self.last {
             status.events.iter().for_each(|event| note(event));
         }
-        let in_memory = |status: &Status| status.losses() - status.medium_lost - status.medium_stale;
-        let clean = self.last.iter().all(|status| in_memory(status) == 0 && status.failed.is_none());
-        tap.test(clean, &format!("{} pages compared in memory: {}", figures.compared, self.losses()));
+        let in_memory =
+            |status: &Status| status.losses() - status.medium_lost - status.medium_stale;
+        let clean = self
+            .last
+            .iter()
+            .all(|status| in_memory(status) == 0 && status.failed.is_none());
+        tap.test(
+            clean,
+            &format!(
+                "{} pages compared in memory: {}",
+                figures.compared,
+                self.losses()
+            ),
+        );
         if options.devices.iter().any(|kind| kind.keeps()) {
             let lost: u64 = self.last.iter().map(|status| status.medium_lost).sum();
             let stale: u64 = self.last.iter().map(|status| status.medium_stale).sum();
@@ -377,10 +453,12 @@ impl Outcome {
     /// Whether each device had as many commands at a time as it has to have.
     fn is_deep(&self, options: &Options) -> bool {
         let devices = &self.figures.devices;
-        let deep_enough = |(kind, (_, device)): (&Kind, &(String, crate::account::DeviceStatus))| {
-            device.deepest >= deep(*kind) && device.blocks > 0
-        };
-        devices.len() == options.devices.len() && options.devices.iter().zip(devices).all(deep_enough)
+        let deep_enough =
+            |(kind, (_, device)): (&Kind, &(String, crate::account::DeviceStatus))| {
+                device.deepest >= deep(*kind) && device.blocks > 0
+            };
+        devices.len() == options.devices.len()
+            && options.devices.iter().zip(devices).all(deep_enough)
     }
 
     fn losses(&self) -> String {
@@ -389,7 +467,11 @@ impl Outcome {
         }
         let losses: Vec<String> = self.last.iter().map(Status::describe_losses).collect();
         let has_wrong_bytes = |status: &Status| status.lost + status.stale + status.corrupt > 0;
-        let found = if self.last.iter().any(has_wrong_bytes) { "wrong bytes" } else { "no wrong bytes" };
+        let found = if self.last.iter().any(has_wrong_bytes) {
+            "wrong bytes"
+        } else {
+            "no wrong bytes"
+        };
         format!("the storm found {found}: {}", losses.join("; "))
     }
 }
@@ -409,11 +491,17 @@ fn show(options: &Options) -> Result<ExitCode> {
     let outcome = tempest.end()?;
     let figures = &outcome.figures;
     print("\n");
-    figures.describe_devices().iter().for_each(|line| print(&format!("{line}\n")));
+    figures
+        .describe_devices()
+        .iter()
+        .for_each(|line| print(&format!("{line}\n")));
     print(&figures.describe());
     print(&format!("window         {}\n", outcome.windows));
     for status in &outcome.last {
-        status.events.iter().for_each(|event| print(&format!("  {event}\n")));
+        status
+            .events
+            .iter()
+            .for_each(|event| print(&format!("  {event}\n")));
     }
     for why in outcome.work.iter().filter_map(|one| one.ended.as_deref()) {
         print(&format!("  a mover ended: {why}\n"));
@@ -428,9 +516,17 @@ fn show(options: &Options) -> Result<ExitCode> {
         && figures.blocks >= options.blocks
         && figures.moves >= options.moves
         && figures.medium > 0;
-    print(if good { "Nothing was lost.\n" } else { "FAILED\n" });
+    print(if good {
+        "Nothing was lost.\n"
+    } else {
+        "FAILED\n"
+    });
     print(&format!("{}\n", figures.line()));
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 impl Tempest {
@@ -447,8 +543,15 @@ impl Tempest {
                 figures.blocks as f64 / figures.seconds,
                 figures.seconds
             ),
-            format!("  DMAs {}, {} pages compared, lost {}, stale {}", figures.dmas, figures.compared, figures.lost, figures.stale),
-            format!("  pages moved {}, {:.0} a second", figures.moves, figures.moves as f64 / figures.seconds),
+            format!(
+                "  DMAs {}, {} pages compared, lost {}, stale {}",
+                figures.dmas, figures.compared, figures.lost, figures.stale
+            ),
+            format!(
+                "  pages moved {}, {:.0} a second",
+                figures.moves,
+                figures.moves as f64 / figures.seconds
+            ),
             format!("  aborts: {}", self.campaigns[0].describe_aborts()?),
             format!("  window: {}", describe_windows(&windows)),
         ])

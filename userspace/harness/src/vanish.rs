@@ -65,9 +65,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     ];
     let mut arguments = arguments.map(String::from).to_vec();
     arguments.extend(["--on-request".to_string(), options.reaction.clone()]);
-    Ok(with_tap(TESTS, &options.campaign, &arguments, |campaign, tap| {
-        vanish(campaign, options, tap)
-    }))
+    Ok(with_tap(
+        TESTS,
+        &options.campaign,
+        &arguments,
+        |campaign, tap| vanish(campaign, options, tap),
+    ))
 }
 
 fn vanish(mut campaign: Campaign, options: &Options, tap: &mut Tap) -> Result<()> {

@@ -43,7 +43,11 @@ impl<O: Orderings> Desk<O> {
 
 /// What START holds in an attempt: word `n`.
 pub fn value(generation: Generation, n: u64) -> u64 {
-    generation.get().wrapping_mul(16).wrapping_add(n).wrapping_add(1)
+    generation
+        .get()
+        .wrapping_mul(16)
+        .wrapping_add(n)
+        .wrapping_add(1)
 }
 
 /// The helper set the slots.

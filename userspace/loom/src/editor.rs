@@ -55,7 +55,11 @@ impl<O: Orderings> Editor<'_, O> {
         while !self.desk.mailbox.is_ready(generation) {
             pause();
         }
-        assert_eq!(self.desk.watching.get(), generation.get(), "ready for another attempt");
+        assert_eq!(
+            self.desk.watching.get(),
+            generation.get(),
+            "ready for another attempt"
+        );
         if !self.poll(generation) {
             return Ending::TimedOut;
         }
@@ -81,8 +85,9 @@ impl<O: Orderings> Editor<'_, O> {
         let slots = &self.desk.slots;
         let stale = generation.get().checked_sub(1).and_then(Generation::new);
         let stale = stale.filter(|_| self.weakened.stale);
-        (0..self.slots)
-            .any(|n| slots.is_set(n, generation) || stale.is_some_and(|stale| slots.is_set(n, stale)))
+        (0..self.slots).any(|n| {
+            slots.is_set(n, generation) || stale.is_some_and(|stale| slots.is_set(n, stale))
+        })
     }
 
     /// Waits for the report, then uses all that the helper had.
@@ -91,7 +96,10 @@ impl<O: Orderings> Editor<'_, O> {
             self.await_report(generation);
         }
         let report = self.desk.report.get();
-        assert!(report == SIGNALLED || ending != Ending::Committed, "a commit without a signal");
+        assert!(
+            report == SIGNALLED || ending != Ending::Committed,
+            "a commit without a signal"
+        );
         if report == SIGNALLED {
             let sum = (0..2).fold(0u64, |sum, n| sum.wrapping_add(value(generation, n)));
             assert_eq!(self.desk.sum.get(), sum, "the sum is not that of the copy");

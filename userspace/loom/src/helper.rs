@@ -34,7 +34,10 @@ fn attempt<O: Orderings>(desk: &Desk<O>, weakened: Weakened, generation: Generat
     if weakened.early {
         signal(desk, generation, count);
     }
-    if weakened.pause.is_some_and(|every| generation.get().is_multiple_of(every)) {
+    if weakened
+        .pause
+        .is_some_and(|every| generation.get().is_multiple_of(every))
+    {
         yield_now();
     }
     let mut sum = 0u64;

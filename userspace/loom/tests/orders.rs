@@ -42,8 +42,14 @@ impl Seen {
 
     /// orders, committed, timed out, gave up, cancelled
     fn numbers(&self) -> [u64; 5] {
-        [&self.orders, &self.committed, &self.timed_out, &self.gave_up, &self.cancelled]
-            .map(|counter| counter.load(Ordering::Relaxed))
+        [
+            &self.orders,
+            &self.committed,
+            &self.timed_out,
+            &self.gave_up,
+            &self.cancelled,
+        ]
+        .map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 
@@ -58,7 +64,12 @@ fn explore<O: Orderings + 'static>(kinds: &'static [Kind], weakened: Weakened) -
         let desk = Arc::new(Desk::<O>::new());
         let theirs = desk.clone();
         let helper = spawn(move || help(&theirs, weakened));
-        let mut editor = Editor { desk: &desk, weakened, slots: 3, last: None };
+        let mut editor = Editor {
+            desk: &desk,
+            weakened,
+            slots: 3,
+            last: None,
+        };
         for kind in kinds {
             counters.count(editor.attempt(*kind));
         }
@@ -66,7 +77,10 @@ fn explore<O: Orderings + 'static>(kinds: &'static [Kind], weakened: Weakened) -
         let cancelled = helper.join().expect("the helper panicked");
         counters.cancelled.fetch_add(cancelled, Ordering::Relaxed);
     });
-    println!("{kinds:?}: orders, committed, timed out, gave up, cancelled: {:?}", seen.numbers());
+    println!(
+        "{kinds:?}: orders, committed, timed out, gave up, cancelled: {:?}",
+        seen.numbers()
+    );
     seen.numbers()
 }
 
@@ -76,20 +90,24 @@ fn races<O: Orderings + 'static>(kinds: &'static [Kind], weakened: Weakened) {
     let panic = catch_unwind(AssertUnwindSafe(|| explore::<O>(kinds, weakened)))
         .expect_err("no order was found in which it goes wrong");
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    let text = text
+        .or(panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
     assert!(text.contains(RACE), "it went wrong in another way: {text}");
 }
 
 #[test]
 fn an_attempt_commits_or_times_out() {
-    let [orders, committed, timed_out, _, cancelled] = explore::<Shipped>(&[Kind::Poll], Weakened::default());
+    let [orders, committed, timed_out, _, cancelled] =
+        explore::<Shipped>(&[Kind::Poll], Weakened::default());
     assert!(orders > 1000 && committed > 0 && timed_out > 0 && cancelled > 0);
     assert_eq!(committed + timed_out, orders);
 }
 
 #[test]
 fn an_attempt_is_given_up_at_any_time() {
-    let [orders, _, _, gave_up, cancelled] = explore::<Shipped>(&[Kind::GiveUp], Weakened::default());
+    let [orders, _, _, gave_up, cancelled] =
+        explore::<Shipped>(&[Kind::GiveUp], Weakened::default());
     assert!(0 < cancelled && cancelled < gave_up && gave_up == orders);
 }
 
@@ -103,7 +121,8 @@ fn two_attempts_follow_each_other() {
 
 #[test]
 fn an_attempt_follows_one_that_was_given_up() {
-    let [orders, committed, ..] = explore::<Shipped>(&[Kind::GiveUp, Kind::Poll], Weakened::default());
+    let [orders, committed, ..] =
+        explore::<Shipped>(&[Kind::GiveUp, Kind::Poll], Weakened::default());
     assert!(orders > 1000 && committed > 0);
 }
 
@@ -132,30 +151,45 @@ weakened!(is_reported_has_to_acquire, IS_REPORTED, &[Kind::GiveUp]);
 
 #[test]
 fn the_report_has_to_be_waited_for_after_a_commit() {
-    let weakened = Weakened { no_wait: Some(Ending::Committed), ..Weakened::default() };
+    let weakened = Weakened {
+        no_wait: Some(Ending::Committed),
+        ..Weakened::default()
+    };
     races::<Shipped>(&[Kind::Poll], weakened);
 }
 
 #[test]
 fn the_report_has_to_be_waited_for_after_a_timeout() {
-    let weakened = Weakened { no_wait: Some(Ending::TimedOut), ..Weakened::default() };
+    let weakened = Weakened {
+        no_wait: Some(Ending::TimedOut),
+        ..Weakened::default()
+    };
     races::<Shipped>(&[Kind::Poll], weakened);
 }
 
 #[test]
 fn the_report_has_to_be_waited_for_after_giving_up() {
-    let weakened = Weakened { no_wait: Some(Ending::GaveUp), ..Weakened::default() };
+    let weakened = Weakened {
+        no_wait: Some(Ending::GaveUp),
+        ..Weakened::default()
+    };
     races::<Shipped>(&[Kind::GiveUp], weakened);
 }
 
 #[test]
 fn the_copy_has_to_come_before_the_slots() {
-    let weakened = Weakened { early: true, ..Weakened::default() };
+    let weakened = Weakened {
+        early: true,
+        ..Weakened::default()
+    };
     races::<Shipped>(&[Kind::Poll], weakened);
 }
 
 #[test]
 fn a_slot_of_an_earlier_attempt_has_to_be_ignored() {
-    let weakened = Weakened { stale: true, ..Weakened::default() };
+    let weakened = Weakened {
+        stale: true,
+        ..Weakened::default()
+    };
     races::<Shipped>(&[Kind::Poll, Kind::Poll], weakened);
 }

@@ -14,14 +14,22 @@ use std::time::Instant;
 const ATTEMPTS: u32 = 200_000;
 
 /// As shipped; with pauses, so that what goes wrong without a step does so on any machine.
-const WHOLE: Weakened = Weakened { no_wait: None, stale: false, early: false, pause: Some(16) };
+const WHOLE: Weakened = Weakened {
+    no_wait: None,
+    stale: false,
+    early: false,
+    pause: Some(16),
+};
 
 /// Binds this thread to the `n`-th CPU that it may use, if there are so many: the scheduler
 /// would rather let two that wait for each other take turns on one.
 fn bind(n: usize) {
     let here = Pid::from_raw(0);
     let allowed = sched_getaffinity(here).unwrap();
-    if let Some(cpu) = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true)).nth(n) {
+    if let Some(cpu) = (0..CpuSet::count())
+        .filter(|cpu| allowed.is_set(*cpu) == Ok(true))
+        .nth(n)
+    {
         let mut one = CpuSet::new();
         one.set(cpu).unwrap();
         sched_setaffinity(here, &one).unwrap();
@@ -38,7 +46,12 @@ fn attempts(weakened: Weakened) -> Result<[u32; 3], String> {
         help(&theirs, weakened)
     });
     bind(0);
-    let mut editor = Editor { desk: &desk, weakened, slots: 64, last: None };
+    let mut editor = Editor {
+        desk: &desk,
+        weakened,
+        slots: 64,
+        last: None,
+    };
     let mut counts = [0; 3];
     let result = catch_unwind(AssertUnwindSafe(|| {
         for n in 0..ATTEMPTS {
@@ -58,7 +71,10 @@ fn attempts(weakened: Weakened) -> Result<[u32; 3], String> {
 fn every_attempt_finds_what_was_written_for_it() {
     let started = Instant::now();
     let counts = attempts(WHOLE).unwrap();
-    println!("committed, timed out, gave up: {counts:?} in {:?}", started.elapsed());
+    println!(
+        "committed, timed out, gave up: {counts:?} in {:?}",
+        started.elapsed()
+    );
     assert!(counts[Ending::Committed as usize] > 0);
     assert_eq!(counts[Ending::GaveUp as usize], ATTEMPTS.div_ceil(7));
     assert_eq!(counts.iter().sum::<u32>(), ATTEMPTS);
@@ -72,10 +88,16 @@ fn is_noticed(weakened: Weakened) {
 
 #[test]
 fn slots_that_are_set_before_the_copy_are_noticed() {
-    is_noticed(Weakened { early: true, ..WHOLE });
+    is_noticed(Weakened {
+        early: true,
+        ..WHOLE
+    });
 }
 
 #[test]
 fn slots_of_an_earlier_attempt_are_noticed() {
-    is_noticed(Weakened { stale: true, ..WHOLE });
+    is_noticed(Weakened {
+        stale: true,
+        ..WHOLE
+    });
 }

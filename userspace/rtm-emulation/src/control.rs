@@ -84,7 +84,10 @@ impl Control {
     pub fn filter(self, filter: &Filter) {
         let cpu = filter.cpu.map_or(0, |cpu| u64::from(cpu) + 1);
         let addresses = &filter.addresses;
-        self.command(Command::Filter, [addresses.start, addresses.end, cpu, filter.kernel.into()]);
+        self.command(
+            Command::Filter,
+            [addresses.start, addresses.end, cpu, filter.kernel.into()],
+        );
     }
 
     /// Aborts each transaction with a probability of `of_2_32` in 2^32 before one of

@@ -23,7 +23,12 @@ fn main() -> ExitCode {
     // SAFETY: ends this process if it takes too long.
     unsafe { libc::alarm(LIMIT) };
     let word = std::env::args().nth(1).unwrap_or_default();
-    let tests: Vec<&Test> = cases::ALL.iter().copied().flatten().filter(|(name, _)| name.contains(&word)).collect();
+    let tests: Vec<&Test> = cases::ALL
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|(name, _)| name.contains(&word))
+        .collect();
     let mut results = Tap::plan(tests.len());
     for (name, test) in tests {
         control.clear();

@@ -31,7 +31,10 @@ fn find(table: &str, module: &str, part: &str) -> Option<Range<u64>> {
         return None;
     }
     // The last function of the module ends with its page at the latest.
-    let after = functions.iter().map(|(address, _)| *address).find(|address| *address > start);
+    let after = functions
+        .iter()
+        .map(|(address, _)| *address)
+        .find(|address| *address > start);
     Some(start..after.unwrap_or((start | 0xfff) + 1))
 }
 
@@ -45,8 +48,14 @@ mod tests {
 
     #[test]
     fn a_function_goes_on_to_the_next() {
-        assert_eq!(find(TABLE, "pagemove", "transact"), Some(0xffff_ffff_c000_0040..0xffff_ffff_c000_00a0));
-        assert_eq!(find(TABLE, "pagemove", "next"), Some(0xffff_ffff_c000_00a0..0xffff_ffff_c000_1000));
+        assert_eq!(
+            find(TABLE, "pagemove", "transact"),
+            Some(0xffff_ffff_c000_0040..0xffff_ffff_c000_00a0)
+        );
+        assert_eq!(
+            find(TABLE, "pagemove", "next"),
+            Some(0xffff_ffff_c000_00a0..0xffff_ffff_c000_1000)
+        );
         assert_eq!(find(TABLE, "pagemove", "absent"), None);
         assert_eq!(find(TABLE, "pagemove", "t"), None);
     }

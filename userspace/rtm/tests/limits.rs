@@ -86,7 +86,12 @@ fn a_poll_costs_little_more_than_reading_the_clock() {
             black_box(poll::slot_at(&schedule, POLLS));
         }) - raw
     });
-    eprintln!("RDTSC {:.2} ns, poll {:.2} ns more, with slot_at {:.2} ns", clock(), whole.0, divided.0);
+    eprintln!(
+        "RDTSC {:.2} ns, poll {:.2} ns more, with slot_at {:.2} ns",
+        clock(),
+        whole.0,
+        divided.0
+    );
     assert!(whole.1, "{:.2} ns over RDTSC", whole.0);
     assert!(divided.1, "slot_at: {:.2} ns over RDTSC", divided.0);
 }
@@ -104,7 +109,10 @@ fn a_poll_that_is_too_long_is_noticed() {
 fn planning_and_accounting_cost_little_for_each_page() {
     for commits in [true, false] {
         let (each, kept) = least(PAGE, |_| each_page(commits, 0));
-        eprintln!("{each:.2} ns a page, RDTSC {:.2} ns, commits: {commits}", clock());
+        eprintln!(
+            "{each:.2} ns a page, RDTSC {:.2} ns, commits: {commits}",
+            clock()
+        );
         assert!(kept, "{each:.2} ns a page");
     }
 }

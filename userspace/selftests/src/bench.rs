@@ -26,8 +26,13 @@ pub struct Nodes {
 impl Nodes {
     /// The first, twice if there is only one.
     pub fn any() -> Result<Self> {
-        let first = *system::nodes()?.first().context("the VM has no NUMA node")?;
-        Ok(Self::find()?.unwrap_or(Self { here: first, there: first }))
+        let first = *system::nodes()?
+            .first()
+            .context("the VM has no NUMA node")?;
+        Ok(Self::find()?.unwrap_or(Self {
+            here: first,
+            there: first,
+        }))
     }
 
     /// None if there is only one.

@@ -16,7 +16,8 @@ impl Cgroup {
     pub fn new(name: &str) -> Result<Option<Self>> {
         static MOUNTED: Once = Once::new();
         MOUNTED.call_once(mount);
-        let controllers = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
+        let controllers =
+            fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
         if !controllers.split_whitespace().any(|name| name == "memory") {
             return Ok(None);
         }
@@ -42,7 +43,8 @@ impl Cgroup {
 
     fn number(&self, name: &str) -> Result<u64> {
         let file = self.0.join(name);
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         Ok(text.trim().parse()?)
     }
 
@@ -50,7 +52,10 @@ impl Cgroup {
     pub fn kills(&self) -> Result<u64> {
         let text = fs::read_to_string(self.0.join("memory.events"))?;
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        Ok(count.context("no oom_kill in memory.events")?.trim().parse()?)
+        Ok(count
+            .context("no oom_kill in memory.events")?
+            .trim()
+            .parse()?)
     }
 
     /// The running process goes in.
@@ -79,7 +84,15 @@ fn mount() {
     let _ = fs::create_dir_all(ROOT);
     let (source, target) = (c"cgroup", c"/tmp/cgroup");
     // SAFETY: three C strings. If it fails there are no controllers, which is found out.
-    unsafe { libc::mount(source.as_ptr(), target.as_ptr(), c"cgroup2".as_ptr(), 0, std::ptr::null()) };
+    unsafe {
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            c"cgroup2".as_ptr(),
+            0,
+            std::ptr::null(),
+        )
+    };
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

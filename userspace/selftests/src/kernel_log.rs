@@ -72,7 +72,10 @@ impl KernelLog {
 
     /// How many lines since the last call have this text.
     pub fn count(&mut self, text: &str) -> usize {
-        self.lines().iter().filter(|line| line.contains(text)).count()
+        self.lines()
+            .iter()
+            .filter(|line| line.contains(text))
+            .count()
     }
 
     /// Fails with the first bad line since the last call.
@@ -96,6 +99,8 @@ mod tests {
     fn races_of_the_kernels_own_are_not_ours() {
         assert!(is_bad("BUG: KASAN: slab-use-after-free in f+0x1/0x2"));
         assert!(is_bad("BUG: KCSAN: data-race in f [pagemove] / g"));
-        assert!(!is_bad("BUG: KCSAN: data-race in do_nanosleep / hrtimer_wakeup"));
+        assert!(!is_bad(
+            "BUG: KCSAN: data-race in do_nanosleep / hrtimer_wakeup"
+        ));
     }
 }

@@ -186,7 +186,10 @@ impl Rig {
     /// the device.
     pub fn map_by(&self, map: &Mapping) -> Result<()> {
         // SAFETY: all of that mapping, whose accesses are volatile.
-        unsafe { self.assigned.map_at(bench::IOVA, map.address(), map.length()) }
+        unsafe {
+            self.assigned
+                .map_at(bench::IOVA, map.address(), map.length())
+        }
     }
 
     /// The device reads a page, and writes it to the last of all.
@@ -264,7 +267,13 @@ impl Rig {
         };
         change(&mut call);
         // SAFETY: there are no results, and the kernel has to refuse a bad pointer.
-        unsafe { raw_ioctl(self.control.file().as_fd(), IOC_MOVE, (&raw mut call).cast()) }
+        unsafe {
+            raw_ioctl(
+                self.control.file().as_fd(),
+                IOC_MOVE,
+                (&raw mut call).cast(),
+            )
+        }
     }
 
     /// Takes all of the region out of the IOMMU.

@@ -53,10 +53,28 @@ impl SlowPage {
         ensure!(fd >= 0, "userfaultfd: {}", std::io::Error::last_os_error());
         // SAFETY: a descriptor that was just made.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let page = Self { map: Mapping::anonymous(PAGE_SIZE)?, fd };
-        page.call(UFFDIO_API, &mut ApiArgument { api: API, features: 0, ioctls: 0 })?;
+        let page = Self {
+            map: Mapping::anonymous(PAGE_SIZE)?,
+            fd,
+        };
+        page.call(
+            UFFDIO_API,
+            &mut ApiArgument {
+                api: API,
+                features: 0,
+                ioctls: 0,
+            },
+        )?;
         let (start, length) = (page.address() as u64, PAGE_SIZE as u64);
-        page.call(UFFDIO_REGISTER, &mut RegisterArgument { start, length, mode: MODE_MISSING, ioctls: 0 })?;
+        page.call(
+            UFFDIO_REGISTER,
+            &mut RegisterArgument {
+                start,
+                length,
+                mode: MODE_MISSING,
+                ioctls: 0,
+            },
+        )?;
         Ok(page)
     }
 
@@ -66,7 +84,11 @@ impl SlowPage {
 
     /// Waits until somebody waits for the page.
     pub fn wait_for_access(&self, most: Duration) -> Result<()> {
-        let mut poll = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: self.fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: one structure that is ours.
         let ready = unsafe { libc::poll(&mut poll, 1, most.as_millis() as i32) };
         ensure!(ready == 1, "nobody accessed the slow page within {most:?}");
@@ -76,12 +98,27 @@ impl SlowPage {
     /// Lets the accesses go on, to this content.
     pub fn let_go(&self, content: &[u8; PAGE_SIZE]) -> Result<()> {
         let (to, from) = (self.address() as u64, content.as_ptr() as u64);
-        self.call(UFFDIO_COPY, &mut CopyArgument { to, from, length: PAGE_SIZE as u64, mode: 0, copied: 0 })
+        self.call(
+            UFFDIO_COPY,
+            &mut CopyArgument {
+                to,
+                from,
+                length: PAGE_SIZE as u64,
+                mode: 0,
+                copied: 0,
+            },
+        )
     }
 
     fn call<T>(&self, request: u64, argument: &mut T) -> Result<()> {
         // SAFETY: the structure that the request wants, which names memory of ours.
-        let result = unsafe { libc::ioctl(self.fd.as_raw_fd(), request as libc::Ioctl, &raw mut *argument) };
+        let result = unsafe {
+            libc::ioctl(
+                self.fd.as_raw_fd(),
+                request as libc::Ioctl,
+                &raw mut *argument,
+            )
+        };
         let error = std::io::Error::last_os_error();
         ensure!(result == 0, "userfaultfd request {request:#x}: {error}");
         Ok(())
@@ -90,7 +127,9 @@ impl SlowPage {
     /// As the kernel's memory for a structure.
     pub fn content(bytes: &[u8]) -> Result<Box<[u8; PAGE_SIZE]>> {
         let mut page = Box::new([0; PAGE_SIZE]);
-        page.get_mut(..bytes.len()).context("more than a page")?.copy_from_slice(bytes);
+        page.get_mut(..bytes.len())
+            .context("more than a page")?
+            .copy_from_slice(bytes);
         Ok(page)
     }
 }

@@ -23,8 +23,15 @@ pub fn kept_when_free() -> Result<u64> {
 
 fn meminfo(name: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo").context("meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
-    let kib: u64 = line.split_whitespace().next().with_context(|| format!("{name} has no number"))?.parse()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .with_context(|| format!("no {name}"))?;
+    let kib: u64 = line
+        .split_whitespace()
+        .next()
+        .with_context(|| format!("{name} has no number"))?
+        .parse()?;
     Ok(kib << 10)
 }
 

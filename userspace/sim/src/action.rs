@@ -62,7 +62,9 @@ impl fmt::Display for Action {
             Self::Interrupt => write!(f, "an interrupt comes to the editor's CPU"),
             Self::Capacity => write!(f, "the transaction does not fit into the cache"),
             Self::Read { device, page } => write!(f, "device {device} begins to read page {page}"),
-            Self::Write { device, page } => write!(f, "device {device} begins to write page {page}"),
+            Self::Write { device, page } => {
+                write!(f, "device {device} begins to write page {page}")
+            }
             Self::Request {
                 device,
                 page,
@@ -76,7 +78,9 @@ impl fmt::Display for Action {
             Self::EvictDevice { device } => write!(f, "device {device} takes the invalidation"),
             Self::InvalidationFails => write!(f, "the invalidation fails"),
             Self::Vanish { device } => write!(f, "device {device} vanishes"),
-            Self::Land { page, word } => write!(f, "the posted write to word {word} of END {page} lands"),
+            Self::Land { page, word } => {
+                write!(f, "the posted write to word {word} of END {page} lands")
+            }
             Self::LinkDown => write!(f, "the link to END goes down"),
             Self::CpuWrite { page } => write!(f, "another CPU writes to page {page}"),
             Self::SoftwareBit { page } => write!(f, "another CPU sets a bit of entry {page}"),

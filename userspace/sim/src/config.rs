@@ -179,6 +179,8 @@ impl Config {
         let skew = self.hardware.skew.unsigned_abs();
         let over = signal1 + slots + u64::from(skew);
         // One more for whoever has to see that the deadline has passed.
-        self.policy.deadline.map_or(over, |at| over.max(at + 1) + u64::from(skew))
+        self.policy
+            .deadline
+            .map_or(over, |at| over.max(at + 1) + u64::from(skew))
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The editor's CPU in a transaction: read set, store buffer, write set.
 
-use crate::{World, PAGES};
 use crate::memory::{locate, page_of_entry};
 use crate::monitor::Broken;
+use crate::{World, PAGES};
 use engine::rtm::{AbortBits, Code, Status, Transaction, TransactionCpu};
 use engine::PhysAddr;
 

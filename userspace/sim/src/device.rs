@@ -52,7 +52,10 @@ impl Op {
     }
 
     pub fn is_walk(self) -> bool {
-        matches!(self, Self::Descend { .. } | Self::Walk { .. } | Self::Update { .. })
+        matches!(
+            self,
+            Self::Descend { .. } | Self::Walk { .. } | Self::Update { .. }
+        )
     }
 }
 

@@ -93,7 +93,9 @@ impl Machine for World {
             self.memory.land_all(n);
         }
         let words = self.memory.page(place, n);
-        words.iter().fold(Checksum::new(), |sum, word| sum.add(u64::from(*word)))
+        words
+            .iter()
+            .fold(Checksum::new(), |sum, word| sum.add(u64::from(*word)))
     }
 
     fn back_off(&mut self, _: u64) {}
@@ -102,7 +104,11 @@ impl Machine for World {
 impl World {
     /// The editor's clock; a reading past the deadline is remembered.
     pub(crate) fn read_clock(&mut self) -> u64 {
-        self.late |= self.config.policy.deadline.is_some_and(|at| self.clock > at);
+        self.late |= self
+            .config
+            .policy
+            .deadline
+            .is_some_and(|at| self.clock > at);
         self.clock
     }
 }

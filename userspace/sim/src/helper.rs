@@ -69,7 +69,10 @@ impl Helping for HelperCpu<'_> {
 
     fn report(&mut self, report: Report) {
         // How long it took is for the controller, which is not part of the model.
-        self.0.mail.report = Some(Report { phase2: 0, ..report });
+        self.0.mail.report = Some(Report {
+            phase2: 0,
+            ..report
+        });
         self.0.mail.read = None;
         self.0.mail.set = 0;
     }

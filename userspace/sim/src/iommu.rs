@@ -58,7 +58,12 @@ impl World {
         self.invalidation.stage = Stage::Evicted;
         self.upper_cached = false;
         let pages = self.invalidation.pages;
-        for (cached, _) in self.iotlb.iter_mut().zip(pages).filter(|(_, wanted)| *wanted) {
+        for (cached, _) in self
+            .iotlb
+            .iter_mut()
+            .zip(pages)
+            .filter(|(_, wanted)| *wanted)
+        {
             *cached = None;
         }
         for device in &mut self.devices {
@@ -73,7 +78,12 @@ impl World {
     pub(crate) fn evict_device(&mut self, d: usize) {
         let pages = self.invalidation.pages;
         let device = &mut self.devices[d];
-        for (cached, _) in device.tlb.iter_mut().zip(pages).filter(|(_, wanted)| *wanted) {
+        for (cached, _) in device
+            .tlb
+            .iter_mut()
+            .zip(pages)
+            .filter(|(_, wanted)| *wanted)
+        {
             *cached = None;
         }
         if matches!(device.op, Op::Flying { page, .. } if pages[page]) {
@@ -104,7 +114,10 @@ impl World {
             self.invalidation = Invalidation::default();
             return Some(Err(InvalidateError::Failed));
         }
-        let gone = self.devices.iter().any(|device| device.kind.ats && device.gone);
+        let gone = self
+            .devices
+            .iter()
+            .any(|device| device.kind.ats && device.gone);
         if gone {
             self.invalidation = Invalidation::default();
             return Some(Err(InvalidateError::DeviceGone));

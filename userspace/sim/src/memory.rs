@@ -82,7 +82,10 @@ pub fn entry_of(page: usize) -> PteAddr {
 
 /// The page whose entry is at this address.
 pub fn page_of_entry(entry: u64) -> usize {
-    assert!((ENTRIES..ENTRIES + 8 * PAGES as u64).contains(&entry), "no entry at {entry:#x}");
+    assert!(
+        (ENTRIES..ENTRIES + 8 * PAGES as u64).contains(&entry),
+        "no entry at {entry:#x}"
+    );
     ((entry - ENTRIES) / 8) as usize
 }
 

@@ -84,10 +84,13 @@ impl World {
 
     /// What a device read is not what was written last.
     pub(crate) fn read_old_bytes(&mut self, page: usize, place: Place) {
-        let tolerated = self.config.policy.reads_allowed
-            && place == Place::Start
-            && self.freed[page].is_none();
-        self.breaks(if tolerated { Broken::TOLERATED } else { Broken::G1 });
+        let tolerated =
+            self.config.policy.reads_allowed && place == Place::Start && self.freed[page].is_none();
+        self.breaks(if tolerated {
+            Broken::TOLERATED
+        } else {
+            Broken::G1
+        });
     }
 
     /// The engine writes to a page.

@@ -240,6 +240,7 @@ impl State {
     /// Whether the page that is mapped has every byte that was written last.
     pub fn is_whole(&self, n: usize) -> bool {
         let world = &self.world;
-        self.mapped(n).is_some_and(|place| *world.memory.page(place, n) == world.newest[n])
+        self.mapped(n)
+            .is_some_and(|place| *world.memory.page(place, n) == world.newest[n])
     }
 }

@@ -44,7 +44,10 @@ pub fn attempt(times: &Times, draw: &Draw) -> Ending {
         // It finishes: what it measures is wanted.
         Sample::Committed { .. } | Sample::Timeout { .. } | Sample::Raced { .. } => helper.end,
     };
-    Ending { sample, ticks: draw.setup + at.max(free + draw.line) }
+    Ending {
+        sample,
+        ticks: draw.setup + at.max(free + draw.line),
+    }
 }
 
 /// The editor: what it finds, and when the transaction ends.
@@ -75,7 +78,13 @@ fn edit(times: &Times, draw: &Draw, helper: &Helper) -> (Sample, u64) {
                 if hit <= commit {
                     return (Sample::Other, hit);
                 }
-                return (Sample::Committed { phase1: Some(phase1), phase2 }, commit);
+                return (
+                    Sample::Committed {
+                        phase1: Some(phase1),
+                        phase2,
+                    },
+                    commit,
+                );
             }
             Some(written) => conflict = conflict.or(Some(written)),
             None => {}
@@ -106,10 +115,21 @@ impl Helper {
         let copied = invalidated + draw.copy;
         let start = signal1 + times.first_slot;
         // The slot of this moment may have been read: the next one.
-        let first = copied.checked_sub(start).map_or(0, |t| t / times.interval + 1);
+        let first = copied
+            .checked_sub(start)
+            .map_or(0, |t| t / times.interval + 1);
         let slots = u64::from(times.slots);
         let end = copied + slots.saturating_sub(first) * draw.line;
-        Self { signal1, invalidated, copied, end, start, first, slots, line: draw.line }
+        Self {
+            signal1,
+            invalidated,
+            copied,
+            end,
+            start,
+            first,
+            slots,
+            line: draw.line,
+        }
     }
 
     /// When a slot changes, if it does.

@@ -29,7 +29,11 @@ enum Spread {
     Normal(f64),
     /// Logarithms of this deviation; for some in a thousand a Pareto tail of this
     /// exponent that begins at twice the median.
-    Tailed { deviation: f64, per_mille: u32, exponent: f64 },
+    Tailed {
+        deviation: f64,
+        per_mille: u32,
+        exponent: f64,
+    },
 }
 
 /// How medians move, from the first move to the last.
@@ -43,8 +47,14 @@ enum Drift {
 }
 
 /// The factors of [`Drift::Steps`], of phase 1 and of phase 2.
-const STEPS: [(f64, f64); 6] =
-    [(1.0, 1.0), (4.0, 1.0), (4.0, 5.0), (1.0, 5.0), (0.6, 0.5), (2.0, 3.0)];
+const STEPS: [(f64, f64); 6] = [
+    (1.0, 1.0),
+    (4.0, 1.0),
+    (4.0, 5.0),
+    (1.0, 5.0),
+    (0.6, 0.5),
+    (2.0, 3.0),
+];
 /// The factor from the least median to the greatest of [`Drift::Swing`].
 const SWING: f64 = 5.0;
 
@@ -72,22 +82,46 @@ pub const SCENARIOS: [Scenario; 4] = [
     Scenario {
         name: "tailed",
         about: "log-normal, with a Pareto tail of 4 % of phases 1 and 8 % of invalidations",
-        phase1: Spread::Tailed { deviation: 0.25, per_mille: 40, exponent: 1.5 },
-        phase2: Spread::Tailed { deviation: 0.35, per_mille: 80, exponent: 1.5 },
+        phase1: Spread::Tailed {
+            deviation: 0.25,
+            per_mille: 40,
+            exponent: 1.5,
+        },
+        phase2: Spread::Tailed {
+            deviation: 0.35,
+            per_mille: 80,
+            exponent: 1.5,
+        },
         drift: Drift::None,
     },
     Scenario {
         name: "steps",
         about: "medians jump by up to 10 times every 500 moves",
-        phase1: Spread::Tailed { deviation: 0.1, per_mille: 10, exponent: 2.0 },
-        phase2: Spread::Tailed { deviation: 0.15, per_mille: 10, exponent: 2.0 },
+        phase1: Spread::Tailed {
+            deviation: 0.1,
+            per_mille: 10,
+            exponent: 2.0,
+        },
+        phase2: Spread::Tailed {
+            deviation: 0.15,
+            per_mille: 10,
+            exponent: 2.0,
+        },
         drift: Drift::Steps(500),
     },
     Scenario {
         name: "swing",
         about: "medians swing by 5 times, phase 1 and phase 2 out of step",
-        phase1: Spread::Tailed { deviation: 0.1, per_mille: 10, exponent: 2.0 },
-        phase2: Spread::Tailed { deviation: 0.15, per_mille: 10, exponent: 2.0 },
+        phase1: Spread::Tailed {
+            deviation: 0.1,
+            per_mille: 10,
+            exponent: 2.0,
+        },
+        phase2: Spread::Tailed {
+            deviation: 0.15,
+            per_mille: 10,
+            exponent: 2.0,
+        },
         drift: Drift::Swing(2000),
     },
 ];
@@ -118,7 +152,9 @@ impl Scenario {
             invalidate: self.phase2.of(INVALIDATE * factor2, &mut rng),
             copy: Spread::Normal(0.05).of(COPY, &mut rng),
             line: line.sample(&mut rng) as u64,
-            hazard: Exp::new(1.0 / HAZARD).expect("a positive rate").sample(&mut rng) as u64,
+            hazard: Exp::new(1.0 / HAZARD)
+                .expect("a positive rate")
+                .sample(&mut rng) as u64,
         }
     }
 }
@@ -126,15 +162,25 @@ impl Scenario {
 impl Spread {
     fn of(self, median: f64, rng: &mut impl Rng) -> u64 {
         let ticks = match self {
-            Self::Normal(deviation) => {
-                Normal::new(median, median * deviation).expect("finite").sample(rng)
-            }
-            Self::Tailed { deviation, per_mille, exponent } => {
-                let in_tail = Uniform::new(0, 1000).expect("two different limits").sample(rng);
+            Self::Normal(deviation) => Normal::new(median, median * deviation)
+                .expect("finite")
+                .sample(rng),
+            Self::Tailed {
+                deviation,
+                per_mille,
+                exponent,
+            } => {
+                let in_tail = Uniform::new(0, 1000)
+                    .expect("two different limits")
+                    .sample(rng);
                 if in_tail < per_mille {
-                    Pareto::new(2.0 * median, exponent).expect("positive").sample(rng)
+                    Pareto::new(2.0 * median, exponent)
+                        .expect("positive")
+                        .sample(rng)
                 } else {
-                    LogNormal::new(median.ln(), deviation).expect("finite").sample(rng)
+                    LogNormal::new(median.ln(), deviation)
+                        .expect("finite")
+                        .sample(rng)
                 }
             }
         };
@@ -158,8 +204,15 @@ impl Draws {
     /// Draws for `moves` moves.
     pub fn new(scenario: Scenario, seed: u64, moves: u64) -> Self {
         let pairs = (0..moves).flat_map(|number| (0..AHEAD).map(move |attempt| (number, attempt)));
-        let ahead = pairs.map(|(number, attempt)| scenario.draw(seed, number, attempt)).collect();
-        Self { scenario, seed, moves, ahead }
+        let ahead = pairs
+            .map(|(number, attempt)| scenario.draw(seed, number, attempt))
+            .collect();
+        Self {
+            scenario,
+            seed,
+            moves,
+            ahead,
+        }
     }
 
     /// How many moves there are.

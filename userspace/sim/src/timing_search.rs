@@ -7,7 +7,9 @@ use engine::rtm::{Times, MAX_SLOTS};
 
 /// The coarse grid, in ticks: lead, slot 0, interval; and the number of slots.
 const LEADS: [u64; 9] = [2300, 3000, 3600, 4500, 6000, 9000, 14_000, 20_000, 30_000];
-const FIRSTS: [u64; 9] = [4000, 6000, 7500, 8600, 11_000, 16_000, 24_000, 35_000, 50_000];
+const FIRSTS: [u64; 9] = [
+    4000, 6000, 7500, 8600, 11_000, 16_000, 24_000, 35_000, 50_000,
+];
 const INTERVALS: [u64; 5] = [300, 700, 1500, 3000, 6000];
 const SLOTS: [u32; 4] = [3, 10, 25, 64];
 /// On the grid, only one move of this many is made.
@@ -56,7 +58,12 @@ fn on_grid(draws: &Draws) -> Vec<Times> {
         for first_slot in FIRSTS {
             for interval in INTERVALS {
                 for slots in SLOTS {
-                    let times = Times { lead, first_slot, interval, slots };
+                    let times = Times {
+                        lead,
+                        first_slot,
+                        interval,
+                        slots,
+                    };
                     let tally = run(draws, STRIDE, &mut Fixed(times), limit, |_, _| {});
                     if let Some(tally) = tally {
                         limit = limit.min(tally.ticks.saturating_mul(2));
@@ -105,7 +112,13 @@ enum Coordinate {
 }
 
 impl Coordinate {
-    const ALL: [Self; 5] = [Self::Lead, Self::First, Self::Interval, Self::Slots, Self::Wait];
+    const ALL: [Self; 5] = [
+        Self::Lead,
+        Self::First,
+        Self::Interval,
+        Self::Slots,
+        Self::Wait,
+    ];
 }
 
 fn step(draws: &Draws, best: &Best, coordinate: Coordinate, factor: f64) -> Option<Best> {
@@ -119,7 +132,11 @@ fn step(draws: &Draws, best: &Best, coordinate: Coordinate, factor: f64) -> Opti
         }
     };
     let mut times = best.times;
-    let slots = |slots: u64| u32::try_from(slots).unwrap_or(MAX_SLOTS).clamp(1, MAX_SLOTS);
+    let slots = |slots: u64| {
+        u32::try_from(slots)
+            .unwrap_or(MAX_SLOTS)
+            .clamp(1, MAX_SLOTS)
+    };
     match coordinate {
         Coordinate::Lead => times.lead = scaled(times.lead),
         Coordinate::First => times.first_slot = scaled(times.first_slot),

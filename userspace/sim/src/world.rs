@@ -82,7 +82,9 @@ impl World {
                 dirty: load.dirty,
             })
         };
-        let devices = load.devices.map(|kind| Device::new(kind, [warm(0), warm(1)]));
+        let devices = load
+            .devices
+            .map(|kind| Device::new(kind, [warm(0), warm(1)]));
         Self {
             config: config.clone(),
             memory: Memory::new(),
@@ -172,10 +174,23 @@ impl World {
             self.late,
         ];
         (
-            (&self.memory, self.newest, self.entries, self.needed, self.iotlb),
+            (
+                &self.memory,
+                self.newest,
+                self.entries,
+                self.needed,
+                self.iotlb,
+            ),
             (&self.invalidation, &self.devices, self.cpu_maps, flags),
             (self.cpu_writes, self.software_bits, self.clock, &self.tx),
-            (self.why, self.edits, &self.mail, self.slots, self.freed, self.broken),
+            (
+                self.why,
+                self.edits,
+                &self.mail,
+                self.slots,
+                self.freed,
+                self.broken,
+            ),
         )
     }
 }

@@ -93,7 +93,10 @@ fn measure(scenario: Scenario, seed: u64, moves: u64) -> Run {
     let draws = Draws::new(scenario, seed, moves);
     let mut controller = Controller::new(BOUNDS);
     let start = controller.times();
-    let mut reversed = Reversed { controller: controller.clone(), start };
+    let mut reversed = Reversed {
+        controller: controller.clone(),
+        start,
+    };
     let mut deaf = Deaf(controller.clone());
     let learning = run_all(&draws, &mut controller);
     let best = best_fixed(&draws, &[controller.times()]).expect("some schedule commits");
@@ -113,12 +116,18 @@ fn hold(name: &str, moves: u64, allowed: f64) {
     for seed in seeds() {
         let run = measure(scenario(name), seed, moves);
         let ratio = run.learning / run.fixed;
-        println!("{name} seed {seed}: {:.0} / {:.0} = {ratio:.3}", run.learning, run.fixed);
+        println!(
+            "{name} seed {seed}: {:.0} / {:.0} = {ratio:.3}",
+            run.learning, run.fixed
+        );
         assert!(ratio <= allowed, "{name} seed {seed}: {ratio:.3}");
         for (twin, ticks) in [("deaf", run.deaf), ("reversed", run.reversed)] {
             let ratio = ticks / run.fixed;
             println!("  twin {twin}: {ratio:.3}");
-            assert!(ratio > ALLOWED, "{name} seed {seed}: the {twin} twin passes, {ratio:.3}");
+            assert!(
+                ratio > ALLOWED,
+                "{name} seed {seed}: the {twin} twin passes, {ratio:.3}"
+            );
         }
     }
 }
@@ -162,10 +171,20 @@ fn what_moves_is_lost_by_one_that_stops_learning() {
     for name in ["steps", "swing"] {
         for seed in seeds() {
             let draws = Draws::new(scenario(name), seed, MOVES);
-            let best = best_fixed(&draws, &[]).expect("some schedule commits").tally.ticks;
-            let mut frozen = Frozen { controller: Controller::new(BOUNDS), left: 400 };
+            let best = best_fixed(&draws, &[])
+                .expect("some schedule commits")
+                .tally
+                .ticks;
+            let mut frozen = Frozen {
+                controller: Controller::new(BOUNDS),
+                left: 400,
+            };
             let limit = (best as f64 * ALLOWED) as u64;
-            assert_eq!(run(&draws, 1, &mut frozen, limit, |_, _| {}), None, "{name} {seed}");
+            assert_eq!(
+                run(&draws, 1, &mut frozen, limit, |_, _| {}),
+                None,
+                "{name} {seed}"
+            );
             let mut learning = Controller::new(BOUNDS);
             assert!(run(&draws, 1, &mut learning, limit, |_, _| {}).is_some());
         }

@@ -130,7 +130,8 @@ const ERRNOS: &[Errno] = &[
     Errno {
         number: libc::ENOLINK,
         name: "ENOLINK",
-        help: "the link to the peer is down, so that it can not be asked to leave the window: wait \
+        help:
+            "the link to the peer is down, so that it can not be asked to leave the window: wait \
                until it is up",
     },
     Errno {

@@ -11,8 +11,8 @@ mod vm;
 
 use anyhow::Result;
 use check::suite::Group;
-use root::image::Image;
 use clap::{Parser, Subcommand};
+use root::image::Image;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -97,17 +97,31 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.task {
         Task::BuildRoot { mirror } => {
             let root = root::make::ensure(&place, mirror.as_deref())?;
-            println!("build root: {} (kernel {})", root.dir().display(), root.release());
+            println!(
+                "build root: {} (kernel {})",
+                root.dir().display(),
+                root.release()
+            );
             Ok(ExitCode::SUCCESS)
         }
-        Task::Module { test, kdir: Some(kdir) } => {
+        Task::Module {
+            test,
+            kdir: Some(kdir),
+        } => {
             module::kdir::build(&place, &kdir, test)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Module { test, kdir: None } => {
             let root = root::make::ensure(&place, None)?;
-            let variant = if test { module::Variant::Test } else { module::Variant::Ship };
-            println!("{}", module::build(&place, &root, &Image::stock(&root), variant)?.display());
+            let variant = if test {
+                module::Variant::Test
+            } else {
+                module::Variant::Ship
+            };
+            println!(
+                "{}",
+                module::build(&place, &root, &Image::stock(&root), variant)?.display()
+            );
             Ok(ExitCode::SUCCESS)
         }
         Task::Programs => {
@@ -124,8 +138,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Task::Check(arguments) => check::command::check(&place, arguments),
         Task::Sabotage { jobs } => check::command::sabotage(&place, jobs),
-        Task::Demo { hosts: Some(2), .. } => check::command::live(&place, Group::Demo, "demo-hosts"),
-        Task::Demo { engine, .. } => check::command::live(&place, Group::Demo, &format!("demo-{engine}")),
+        Task::Demo { hosts: Some(2), .. } => {
+            check::command::live(&place, Group::Demo, "demo-hosts")
+        }
+        Task::Demo { engine, .. } => {
+            check::command::live(&place, Group::Demo, &format!("demo-{engine}"))
+        }
         Task::Storm => check::command::storm(&place),
         Task::Vm(vm) => vm::command::run(&place, *vm),
     }

@@ -19,7 +19,10 @@ impl Place {
             Some(dir) => dir,
             None => default_cache()?,
         };
-        Ok(Self { checkout: find_checkout()?, cache })
+        Ok(Self {
+            checkout: find_checkout()?,
+            cache,
+        })
     }
 
     pub fn checkout(&self) -> &Path {
@@ -61,7 +64,8 @@ fn default_cache() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir),
         None => {
-            let home = env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set: where is the cache?")?;
+            let home = env::var_os("HOME")
+                .context("neither XDG_CACHE_HOME nor HOME is set: where is the cache?")?;
             Path::new(&home).join(".cache")
         }
     };

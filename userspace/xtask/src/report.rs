@@ -36,7 +36,14 @@ impl Report {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Ok(Self { title, log: file, log_path: log.to_path_buf(), bar, step: String::new(), since: Instant::now() })
+        Ok(Self {
+            title,
+            log: file,
+            log_path: log.to_path_buf(),
+            bar,
+            step: String::new(),
+            since: Instant::now(),
+        })
     }
 
     /// Begin a step; the one before has succeeded.
@@ -63,7 +70,12 @@ impl Report {
         if self.step.is_empty() {
             return;
         }
-        let line = format!("{}: {}: done in {:.0} s", self.title, self.step, self.since.elapsed().as_secs_f64());
+        let line = format!(
+            "{}: {}: done in {:.0} s",
+            self.title,
+            self.step,
+            self.since.elapsed().as_secs_f64()
+        );
         self.step.clear();
         self.say(&line);
     }
@@ -85,8 +97,13 @@ impl Report {
         writeln!(self.log, "$ {command:?}")?;
         let (output, input) = std::io::pipe()?;
         let name = command.get_program().to_string_lossy().into_owned();
-        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
-        let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(input.try_clone()?)
+            .stderr(input);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
         // The command keeps our ends of the pipe: without this it would never end.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut text = String::new();
@@ -109,7 +126,11 @@ impl Report {
             for line in &tail {
                 self.say(&format!("  {line}"));
             }
-            bail!("{}: {name} failed ({status}); its whole output is in {}", self.step, self.log_path.display());
+            bail!(
+                "{}: {name} failed ({status}); its whole output is in {}",
+                self.step,
+                self.log_path.display()
+            );
         }
         Ok(text)
     }

@@ -353,7 +353,14 @@ fn broken(
     }
 }
 
-const OF_RTM: &[Sometimes] = &[p::MOVED, p::LATE, p::TIMEOUT, p::INTERRUPT, p::BY_WALK, p::BY_SLOT];
+const OF_RTM: &[Sometimes] = &[
+    p::MOVED,
+    p::LATE,
+    p::TIMEOUT,
+    p::INTERRUPT,
+    p::BY_WALK,
+    p::BY_SLOT,
+];
 /// Without interrupts.
 const OF_RTM_UNDISTURBED: &[Sometimes] = &[p::MOVED, p::LATE, p::TIMEOUT, p::BY_WALK, p::BY_SLOT];
 const OF_ADBIT: &[Sometimes] = &[p::MOVED, p::ACCESSED, p::DIRTY];

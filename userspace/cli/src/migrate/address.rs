@@ -24,7 +24,9 @@ pub fn parse(text: &str) -> Result<String, String> {
 pub fn parse_peer(text: &str) -> Result<String, String> {
     let address = parse(text)?;
     if address.ends_with(":0") {
-        return Err(format!("'{text}' has port 0: give the one that the other host listens on"));
+        return Err(format!(
+            "'{text}' has port 0: give the one that the other host listens on"
+        ));
     }
     Ok(address)
 }
@@ -47,10 +49,25 @@ mod tests {
 
     #[test]
     fn right_and_wrong_ones() {
-        for right in ["localhost:7177", "127.0.0.1:1", "[::1]:65535", "host-b.lan:0"] {
+        for right in [
+            "localhost:7177",
+            "127.0.0.1:1",
+            "[::1]:65535",
+            "host-b.lan:0",
+        ] {
             assert_eq!(parse(right).as_deref(), Ok(right));
         }
-        for wrong in ["", "host", ":7177", "host:", "host:x", "host:+1", "host:65536", "::1:7177", "[]:1"] {
+        for wrong in [
+            "",
+            "host",
+            ":7177",
+            "host:",
+            "host:x",
+            "host:+1",
+            "host:65536",
+            "::1:7177",
+            "[]:1",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert!(parse_peer("host:0").is_err());

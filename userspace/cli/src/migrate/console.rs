@@ -41,14 +41,23 @@ impl Console {
 
 impl Events for Console {
     fn hook(&self, event: Event) -> Result<(), String> {
-        self.bar.suspend(|| eprintln!("pagemove: event: {}", event.name()));
-        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.bar
+            .suspend(|| eprintln!("pagemove: event: {}", event.name()));
+        let hook = self
+            .hook
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         hook.run(event)
     }
 
     fn begins(&self, hello: &Hello) {
         let mode = report::mode_name(hello.mode);
-        eprintln!("pagemove: {}: {mode}, {}", hello.name, quantity::pages(hello.span.count.into()));
+        eprintln!(
+            "pagemove: {}: {mode}, {}",
+            hello.name,
+            quantity::pages(hello.span.count.into())
+        );
         let mut hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
         hook.environment.retain(|(key, _)| *key != NAME);
         hook.environment.push((NAME, hello.name.clone()));
@@ -56,7 +65,8 @@ impl Events for Console {
 
     fn progress(&self, progress: &Progress) {
         self.bar.set_position(progress.done.into());
-        self.bar.set_message(format!("{} aborted attempts", progress.aborts));
+        self.bar
+            .set_message(format!("{} aborted attempts", progress.aborts));
     }
 
     fn served(&self, served: &Served) {

@@ -51,7 +51,10 @@ pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit
     let mut obstacles = obstacles(&places, args);
     obstacles.extend(device_obstacle(control, args)?);
     obstacles.extend(result.as_ref().err().map(Failure::to_string));
-    let there = places.iter().filter(|place| is_there(**place, args)).count() as u32;
+    let there = places
+        .iter()
+        .filter(|place| is_there(**place, args))
+        .count() as u32;
     let to_move = job.span.count.saturating_sub(there);
     let report = PlanReport {
         name: args.name(),
@@ -110,7 +113,8 @@ fn obstacles(places: &[Place], args: &MigrateArgs) -> Vec<String> {
 /// Why the kernel could not move anything of this device now.
 fn device_obstacle(control: &Control, args: &MigrateArgs) -> Result<Option<String>, Error> {
     let devices = control.device_list()?;
-    let is_it = |device: &&pagemove_uapi::Device| pagemove_uapi::PciAddress::from(*device) == args.device;
+    let is_it =
+        |device: &&pagemove_uapi::Device| pagemove_uapi::PciAddress::from(*device) == args.device;
     let Some(device) = devices.iter().find(is_it) else {
         return Ok(Some(format!(
             "{} is not bound to pagemove_vfio: write that to its driver_override in sysfs and bind it",
@@ -118,7 +122,10 @@ fn device_obstacle(control: &Control, args: &MigrateArgs) -> Result<Option<Strin
         )));
     };
     if device.flags & DEVICE_OPEN == 0 {
-        return Ok(Some(format!("no VMM has {} open: start the guest first", args.device)));
+        return Ok(Some(format!(
+            "no VMM has {} open: start the guest first",
+            args.device
+        )));
     }
     let wanted = args.engine.number();
     let works = match wanted {
@@ -129,7 +136,10 @@ fn device_obstacle(control: &Control, args: &MigrateArgs) -> Result<Option<Strin
         return Ok(None);
     }
     let why = text::reason(device.reason).map_or("another engine works", |reason| reason.help);
-    Ok(Some(format!("no engine can move pages of {}: {why}", args.device)))
+    Ok(Some(format!(
+        "no engine can move pages of {}: {why}",
+        args.device
+    )))
 }
 
 fn seconds_at_least(control: &Control, pages: u32) -> Result<Option<f64>, Error> {

@@ -50,7 +50,11 @@ struct LatencyReport {
 
 impl LatencyReport {
     fn new(report: &Report) -> Self {
-        let mut all: Vec<u64> = report.served.iter().map(|served| served.latency_ns).collect();
+        let mut all: Vec<u64> = report
+            .served
+            .iter()
+            .map(|served| served.latency_ns)
+            .collect();
         all.sort_unstable();
         let rank = |percent: usize| (all.len() * percent).div_ceil(100).saturating_sub(1);
         Self {
@@ -115,7 +119,13 @@ fn serve(
         let stream = match accept(listener) {
             Ok(Some(stream)) => stream,
             Ok(None) => return Ok(Exit::Done),
-            Err(error) => return Ok(trouble(Exit::Kernel, &format!("can not accept: {error}"), as_json)),
+            Err(error) => {
+                return Ok(trouble(
+                    Exit::Kernel,
+                    &format!("can not accept: {error}"),
+                    as_json,
+                ))
+            }
         };
         let exit = converse(stream, args, host, console, as_json);
         if args.once || signals::stopped() {
@@ -146,7 +156,9 @@ fn converse(
     console: &Console,
     as_json: bool,
 ) -> Exit {
-    let peer = stream.peer_addr().map_or_else(|_| "?".to_string(), |peer| peer.to_string());
+    let peer = stream
+        .peer_addr()
+        .map_or_else(|_| "?".to_string(), |peer| peer.to_string());
     eprintln!("pagemove: {peer} has connected");
     let terms = TargetTerms {
         versions: SPOKEN,
@@ -154,7 +166,10 @@ fn converse(
     };
     let (report, result) = match Tcp::new(stream) {
         Ok(wire) => run_target(&wire, terms, host, console, &signals::stopped),
-        Err(error) => (Report::default(), Err(Failure::Connection(error.to_string()))),
+        Err(error) => (
+            Report::default(),
+            Err(Failure::Connection(error.to_string())),
+        ),
     };
     let counts = counts(host).ok();
     let made = connection(&report, &result, counts);
@@ -201,7 +216,11 @@ fn connection(
 ) -> ConnectionReport {
     let exit = exit(report, result);
     ConnectionReport {
-        status: if exit == Exit::Done { "done" } else { exit.name() },
+        status: if exit == Exit::Done {
+            "done"
+        } else {
+            exit.name()
+        },
         pages: report.pages,
         pages_arrived: report.arrived,
         pages_home: report.home,
@@ -234,7 +253,9 @@ fn human(report: &ConnectionReport) -> String {
         ));
     }
     if let (Some(offered), Some(awaited)) = (report.pages_offered, report.pages_awaited) {
-        text.push_str(&format!("now: {offered} pages are offered, {awaited} of them awaited\n"));
+        text.push_str(&format!(
+            "now: {offered} pages are offered, {awaited} of them awaited\n"
+        ));
     }
     text
 }
@@ -258,13 +279,25 @@ mod tests {
             ..Report::default()
         };
         let latency = LatencyReport::new(&report);
-        assert_eq!((latency.p50, latency.p99, latency.max), (Some(100), Some(198), Some(200)));
-        assert_eq!(LatencyReport::new(&Report::default()), LatencyReport::default());
+        assert_eq!(
+            (latency.p50, latency.p99, latency.max),
+            (Some(100), Some(198), Some(200))
+        );
+        assert_eq!(
+            LatencyReport::new(&Report::default()),
+            LatencyReport::default()
+        );
         let made = connection(&report, &Ok(()), Some((200, 0)));
         let text = human(&made);
-        assert!(text.contains("CPUs waited for 200 pages: p50 100 ns, p99 198 ns"), "{text}");
+        assert!(
+            text.contains("CPUs waited for 200 pages: p50 100 ns, p99 198 ns"),
+            "{text}"
+        );
         let json = serde_json::to_value(&made).unwrap();
-        assert_eq!((&json["status"], &json["pages_offered"]), (&"done".into(), &200.into()));
+        assert_eq!(
+            (&json["status"], &json["pages_offered"]),
+            (&"done".into(), &200.into())
+        );
     }
 
     #[test]

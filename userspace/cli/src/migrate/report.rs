@@ -100,7 +100,11 @@ pub fn migration(
     };
     let mode = args.mode();
     let made = MigrationReport {
-        status: if exit == Exit::Done { "done" } else { exit.name() },
+        status: if exit == Exit::Done {
+            "done"
+        } else {
+            exit.name()
+        },
         name: args.name(),
         mode: mode_name(mode),
         pages: report.pages,
@@ -110,7 +114,10 @@ pub fn migration(
         pages_per_second: rate,
         mib_per_second: rate * PAGE as f64 / f64::from(1 << 20),
         aborts: report.aborts.clone(),
-        post_copy: report.welcome.as_ref().is_some_and(|welcome| welcome.post_copy),
+        post_copy: report
+            .welcome
+            .as_ref()
+            .is_some_and(|welcome| welcome.post_copy),
         pages_on_peer: count(true),
         pages_here: count(false),
         links: places.map_or_else(Vec::new, |places| links(args.iova, places)),
@@ -145,7 +152,11 @@ impl MigrationReport {
         let mut text = format!(
             "{}: {} of {} {} in {:.3} s ({:.0} pages/s, {:.1} MiB/s)\n",
             self.name,
-            if self.mode == "back" { "brought home" } else { "moved" },
+            if self.mode == "back" {
+                "brought home"
+            } else {
+                "moved"
+            },
             self.pages_moved,
             quantity::pages(self.pages.into()),
             self.seconds,
@@ -153,13 +164,18 @@ impl MigrationReport {
             self.mib_per_second,
         );
         if self.pages_there > 0 {
-            text.push_str(&format!("there before: {}\n", quantity::pages(self.pages_there.into())));
+            text.push_str(&format!(
+                "there before: {}\n",
+                quantity::pages(self.pages_there.into())
+            ));
         }
         if !self.aborts.is_empty() {
             text.push_str(&format!("aborts: {}\n", human_counts(&self.aborts)));
         }
         if let (Some(there), Some(here)) = (self.pages_on_peer, self.pages_here) {
-            text.push_str(&format!("now: {there} pages on the other host, {here} here\n"));
+            text.push_str(&format!(
+                "now: {there} pages on the other host, {here} here\n"
+            ));
         }
         text.push_str(&self.human_links());
         text
@@ -176,7 +192,10 @@ impl MigrationReport {
             ));
         }
         if self.links.len() > SHOWN {
-            text.push_str(&format!("  and {} more runs: --json has all\n", self.links.len() - SHOWN));
+            text.push_str(&format!(
+                "  and {} more runs: --json has all\n",
+                self.links.len() - SHOWN
+            ));
         }
         text
     }

@@ -52,7 +52,10 @@ impl Note {
     pub fn write(args: &MigrateArgs) -> io::Result<Note> {
         let noted = Noted::from(args);
         let directory = &args.state;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
         let lock = lock(directory, &args.name())?;
         let path = file(directory, &args.name());
         let new = path.with_extension("new");
@@ -136,7 +139,10 @@ impl Noted {
         }
         Ok(MigrateArgs {
             to: self.to,
-            device: self.device.parse().map_err(|_| format!("'{}' is no device", self.device))?,
+            device: self
+                .device
+                .parse()
+                .map_err(|_| format!("'{}' is no device", self.device))?,
             iova: self.iova,
             length: self.length,
             region: self.region,

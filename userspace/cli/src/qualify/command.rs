@@ -10,13 +10,13 @@ use pagemove_uapi::{Control, Error, PciAddress, Verdict, FORMAT_UNKNOWN};
 use super::args::QualifyArgs;
 use super::decide::{self, Judgement};
 use super::list;
-use pagemove_uapi::machine::Machine;
 use super::report::{Found, Outcome};
 use super::store::{self, Store};
 use super::subject::{self, Subject};
 use super::trials;
 use crate::exit::Exit;
 use crate::report;
+use pagemove_uapi::machine::Machine;
 
 pub fn run(control: &Control, args: &QualifyArgs, as_json: bool) -> Exit {
     let done = match args.device {

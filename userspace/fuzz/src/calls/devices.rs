@@ -69,23 +69,42 @@ impl Assigned {
     fn open(address: PciAddress, index: usize) -> Result<Self, Outcome> {
         let link = PciBus::default().directory(address).join("iommu_group");
         let group = fs::read_link(link).map_err(|_| Outcome::errno(libc::ENODEV))?;
-        let number = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let number = group
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let container = open_file("/dev/vfio/vfio")?;
         let group = open_file(&format!("/dev/vfio/{number}"))?;
         let fd = container.as_raw_fd();
-        let name = std::ffi::CString::new(address.to_string()).map_err(|_| Outcome::errno(libc::EINVAL))?;
+        let name = std::ffi::CString::new(address.to_string())
+            .map_err(|_| Outcome::errno(libc::EINVAL))?;
         // SAFETY: a descriptor, a number, and a C string.
         let device = unsafe {
             done(ioctl(&group, GROUP_SET_CONTAINER, &raw const fd))?;
-            done(ioctl(&container, SET_IOMMU, ptr::without_provenance::<u8>(sys::VFIO_TYPE1v2_IOMMU as usize)))?;
+            done(ioctl(
+                &container,
+                SET_IOMMU,
+                ptr::without_provenance::<u8>(sys::VFIO_TYPE1v2_IOMMU as usize),
+            ))?;
             libc::ioctl(group.as_raw_fd(), GROUP_GET_DEVICE_FD, name.as_ptr())
         };
         done(Outcome::of(device.into()))?;
         // SAFETY: a descriptor that VFIO just made for us.
         let device = unsafe { OwnedFd::from_raw_fd(device) };
-        let mut assigned = Self { address, index, device, group, container, bar: None, config: 0 };
+        let mut assigned = Self {
+            address,
+            index,
+            device,
+            group,
+            container,
+            bar: None,
+            config: 0,
+        };
         assigned.config = assigned.region(sys::VFIO_PCI_CONFIG_REGION_INDEX)?.0;
-        let is_edu = PciBus::default().id(address).is_ok_and(|id| (id.vendor, id.device) == EDU);
+        let is_edu = PciBus::default()
+            .id(address)
+            .is_ok_and(|id| (id.vendor, id.device) == EDU);
         if is_edu {
             assigned.bar = assigned.map_registers();
         }
@@ -109,8 +128,16 @@ impl Assigned {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let fd = self.device.as_raw_fd();
         // SAFETY: a new mapping.
-        let base =
-            unsafe { libc::mmap(ptr::null_mut(), size as usize, protection, libc::MAP_SHARED, fd, offset as i64) };
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                size as usize,
+                protection,
+                libc::MAP_SHARED,
+                fd,
+                offset as i64,
+            )
+        };
         (base != libc::MAP_FAILED).then_some((base as usize, size as usize))
     }
 
@@ -149,7 +176,11 @@ impl Assigned {
         // SAFETY: two bytes of ours.
         unsafe { libc::pread(fd, command.as_mut_ptr().cast(), 2, at) };
         let old = u16::from_le_bytes(command);
-        let new = if on { old | BUS_MASTER } else { old & !BUS_MASTER } | 2;
+        let new = if on {
+            old | BUS_MASTER
+        } else {
+            old & !BUS_MASTER
+        } | 2;
         let command = new.to_le_bytes();
         // SAFETY: as above.
         Outcome::of(unsafe { libc::pwrite(fd, command.as_ptr().cast(), 2, at) } as i64)
@@ -160,7 +191,11 @@ impl Assigned {
         let Some((base, _)) = self.bar else {
             return Outcome::errno(libc::EOPNOTSUPP);
         };
-        let (from, to, command) = if write { (EDU_BUFFER, iova, 3) } else { (iova, EDU_BUFFER, 1) };
+        let (from, to, command) = if write {
+            (EDU_BUFFER, iova, 3)
+        } else {
+            (iova, EDU_BUFFER, 1)
+        };
         for (at, value) in [from, to, PAGE, command].into_iter().enumerate() {
             let register = (base + EDU_DMA + 8 * at) as *mut u64;
             // SAFETY: four registers of eight bytes in the mapping of edu's BAR.
@@ -172,7 +207,12 @@ impl Assigned {
     /// Closes it all, the device or the container first.
     fn close(mut self, container_first: bool) {
         self.unmap_registers();
-        let Self { device, group, container, .. } = self;
+        let Self {
+            device,
+            group,
+            container,
+            ..
+        } = self;
         if container_first {
             drop(container);
             drop(group);
@@ -231,16 +271,24 @@ pub fn detach(world: &mut World, values: &[Value]) -> Outcome {
 /// Gives devices up that another process wants to bind to another driver.
 pub fn give_back(world: &mut World) {
     for slot in 0..world.boxes.len() {
-        let wanted = world.boxes[slot].as_ref().is_some_and(|assigned| world.shared.is_wanted_back(assigned.index));
+        let wanted = world.boxes[slot]
+            .as_ref()
+            .is_some_and(|assigned| world.shared.is_wanted_back(assigned.index));
         if wanted {
-            world.boxes[slot].take().into_iter().for_each(|assigned| assigned.close(false));
+            world.boxes[slot]
+                .take()
+                .into_iter()
+                .for_each(|assigned| assigned.close(false));
         }
     }
 }
 
 pub fn give_all_back(world: &mut World) {
     for slot in 0..world.boxes.len() {
-        world.boxes[slot].take().into_iter().for_each(|assigned| assigned.close(false));
+        world.boxes[slot]
+            .take()
+            .into_iter()
+            .for_each(|assigned| assigned.close(false));
     }
 }
 
@@ -248,7 +296,12 @@ pub fn dma_map(world: &mut World, values: &[Value]) -> Outcome {
     let [map, first, iova, pages, flags] = [1, 2, 3, 4, 5].map(|at| number(values, at));
     let flags = if flags == 0 { 3 } else { flags };
     match &world.boxes[slot(values)] {
-        Some(assigned) => assigned.map(iova, maps::address(map) + first * PAGE, pages * PAGE, flags as u32),
+        Some(assigned) => assigned.map(
+            iova,
+            maps::address(map) + first * PAGE,
+            pages * PAGE,
+            flags as u32,
+        ),
         None => Outcome::errno(libc::EBADF),
     }
 }
@@ -282,12 +335,20 @@ pub fn bus_master(world: &mut World, values: &[Value]) -> Outcome {
 
 /// Binds a device to another driver, lets others find it so, and binds it back. Whoever has it
 /// open is asked to close it, since the kernel waits for that.
-pub fn rebind(shared: &Shared, machine: &crate::world::Machine, index: usize) -> Result<(), String> {
-    let Some(address) = machine.devices.get(index) else { return Ok(()) };
+pub fn rebind(
+    shared: &Shared,
+    machine: &crate::world::Machine,
+    index: usize,
+) -> Result<(), String> {
+    let Some(address) = machine.devices.get(index) else {
+        return Ok(());
+    };
     let bus = PciBus::default();
     for driver in ["vfio-pci", pagemove_uapi::DRIVER] {
         shared.want_back(index, true);
-        let bound = bus.bind(*address, driver).map_err(|error| format!("{error:#}"));
+        let bound = bus
+            .bind(*address, driver)
+            .map_err(|error| format!("{error:#}"));
         shared.want_back(index, false);
         bound?;
         std::thread::sleep(std::time::Duration::from_millis(30));

@@ -20,7 +20,10 @@ pub fn open(world: &mut World, values: &[Value]) -> Outcome {
     let outcome = Outcome::of(fd.into());
     if outcome.errno == 0 {
         // SAFETY: a descriptor that is ours.
-        let file = File { fd: unsafe { OwnedFd::from_raw_fd(fd) }, region: None };
+        let file = File {
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            region: None,
+        };
         world.files[number(values, 0) as usize] = Some(file);
     }
     outcome
@@ -40,7 +43,8 @@ pub fn seek(world: &mut World, values: &[Value]) -> Outcome {
 }
 
 pub fn read_counters(_: &mut World, _: &[Value]) -> Outcome {
-    let read = ["stats", "sessions"].map(|name| fs::read(format!("/sys/kernel/debug/pagemove/{name}")));
+    let read =
+        ["stats", "sessions"].map(|name| fs::read(format!("/sys/kernel/debug/pagemove/{name}")));
     match read.into_iter().find_map(Result::err) {
         Some(error) => Outcome::errno(error.raw_os_error().unwrap_or(libc::EIO)),
         None => Outcome::OK,
@@ -55,7 +59,10 @@ pub fn strange_ioctl(world: &mut World, values: &[Value]) -> Outcome {
     let result = unsafe { libc::ioctl(world.fd(number(values, 0)), request, spot.address) };
     let outcome = Outcome::of(result.into());
     if ![libc::ENOTTY, libc::EBADF].contains(&outcome.errno) {
-        world.problem(format!("request {request:#x} ends with {} instead of ENOTTY", crate::errno::name(outcome.errno)));
+        world.problem(format!(
+            "request {request:#x} ends with {} instead of ENOTTY",
+            crate::errno::name(outcome.errno)
+        ));
     }
     outcome
 }
@@ -63,15 +70,24 @@ pub fn strange_ioctl(world: &mut World, values: &[Value]) -> Outcome {
 /// The call of test builds that takes pages of windows, keeps them or gives them back.
 pub fn test_window(world: &mut World, values: &[Value]) -> Outcome {
     let window = match values[2] {
-        Value::Live(at) => world.live.windows.get(usize::from(at)).copied().unwrap_or(99),
+        Value::Live(at) => world
+            .live
+            .windows
+            .get(usize::from(at))
+            .copied()
+            .unwrap_or(99),
         _ => number(values, 2) as u32,
     };
     let argument = number(values, 1) | u64::from(window) << 8;
     let request = u64::from(pagemove_uapi::IOC_TYPE << 8 | 0x3e);
     // SAFETY: the argument is a number.
-    let outcome = Outcome::of(unsafe { libc::ioctl(world.fd(number(values, 0)), request, argument) }.into());
+    let outcome =
+        Outcome::of(unsafe { libc::ioctl(world.fd(number(values, 0)), request, argument) }.into());
     if !world.machine.test_build && ![libc::ENOTTY, libc::EBADF].contains(&outcome.errno) {
-        world.problem(format!("the shipped module has a call of test builds: {}", crate::errno::name(outcome.errno)));
+        world.problem(format!(
+            "the shipped module has a call of test builds: {}",
+            crate::errno::name(outcome.errno)
+        ));
     }
     outcome
 }
@@ -123,7 +139,10 @@ pub fn set_privilege(on: bool) -> bool {
         permitted: u32,
         inheritable: u32,
     }
-    let mut header = Header { version: CAPABILITY_VERSION, pid: 0 };
+    let mut header = Header {
+        version: CAPABILITY_VERSION,
+        pid: 0,
+    };
     let mut data = [Data::default(), Data::default()];
     // SAFETY: structures as these two calls want them.
     unsafe {
@@ -131,7 +150,11 @@ pub fn set_privilege(on: bool) -> bool {
             return false;
         }
         let bit = 1 << CAP_SYS_ADMIN;
-        data[0].effective = if on { data[0].effective | bit } else { data[0].effective & !bit };
+        data[0].effective = if on {
+            data[0].effective | bit
+        } else {
+            data[0].effective & !bit
+        };
         libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) == 0
     }
 }

@@ -24,10 +24,17 @@ struct Argument {
 pub fn make(world: &mut World, call: &Call, ioctl: &Ioctl) -> Outcome {
     let op = call.op();
     let argument = build(world, op, ioctl, &call.values);
-    let said = u32::from_ne_bytes(argument.bytes.get(..4).map_or([0; 4], |b| b.try_into().unwrap_or_default()));
+    let said = u32::from_ne_bytes(
+        argument
+            .bytes
+            .get(..4)
+            .map_or([0; 4], |b| b.try_into().unwrap_or_default()),
+    );
     let writable = ioctl.size.min(said as usize).min(argument.bytes.len());
     let place = name(PLACES, call.values[2]);
-    let spot = world.structure.put(place, &argument.bytes, writable, maps::address(0));
+    let spot = world
+        .structure
+        .put(place, &argument.bytes, writable, maps::address(0));
     let fd = world.fd(number_of(call.values[0]));
     // SAFETY: the kernel has to cope with whatever is there; what it may write is memory of
     // ours in which no Rust value lives.
@@ -37,9 +44,21 @@ pub fn make(world: &mut World, call: &Call, ioctl: &Ioctl) -> Outcome {
     if let (Some(at), Some(after)) = (ioctl.reason, &after) {
         outcome.reason = checks::u32_at(after, at);
     }
-    look(world, op, ioctl, &argument, spot, after.as_deref(), &mut outcome);
+    look(
+        world,
+        op,
+        ioctl,
+        &argument,
+        spot,
+        after.as_deref(),
+        &mut outcome,
+    );
     if let (true, 0, Some(after)) = (op.name == "region_setup", outcome.errno, &after) {
-        learn_region(world, number_of(call.values[0]), checks::u32_at(after, offset_of!(RegionSetup, id)));
+        learn_region(
+            world,
+            number_of(call.values[0]),
+            checks::u32_at(after, offset_of!(RegionSetup, id)),
+        );
     }
     outcome
 }
@@ -65,10 +84,20 @@ fn look(
     // There may be no such file, too.
     if !documented && errno != libc::EBADF {
         let reason = outcome.reason;
-        world.problem(format!("{} ends with {} (reason {reason}), which is not documented", op.name, errno::name(errno)));
+        world.problem(format!(
+            "{} ends with {} (reason {reason}), which is not documented",
+            op.name,
+            errno::name(errno)
+        ));
     }
     let mut damage = vec![world.structure.damage(spot, Some(&argument.bytes))];
-    damage.extend(world.arrays.iter().zip(argument.arrays).map(|(area, spot)| area.damage(spot, None)));
+    damage.extend(
+        world
+            .arrays
+            .iter()
+            .zip(argument.arrays)
+            .map(|(area, spot)| area.damage(spot, None)),
+    );
     for text in damage.into_iter().flatten() {
         world.problem(format!("{}: {text}", op.name));
     }
@@ -104,7 +133,11 @@ fn build(world: &mut World, op: &Op, ioctl: &Ioctl, values: &[Value]) -> Argumen
     for (arg, value) in op.args.iter().zip(values).skip(3) {
         let number = match arg.kind {
             Kind::Array(element, count) => {
-                let element = if arg.name == "results" { result_size(op, values) } else { element };
+                let element = if arg.name == "results" {
+                    result_size(op, values)
+                } else {
+                    element
+                };
                 let length = element.saturating_mul(count_of(op, values, count));
                 let place = name(PLACES, *value);
                 // An array that may be left out is, as often as not.
@@ -118,8 +151,12 @@ fn build(world: &mut World, op: &Op, ioctl: &Ioctl, values: &[Value]) -> Argumen
             }
             Kind::Targets => targets(world, op, values, number_of(*value)),
             Kind::Iommu => {
-                let text = IOMMUS.get(number_of(*value) as usize).unwrap_or(&"none").as_bytes();
-                bytes[arg.at..arg.at + text.len().min(16)].copy_from_slice(&text[..text.len().min(16)]);
+                let text = IOMMUS
+                    .get(number_of(*value) as usize)
+                    .unwrap_or(&"none")
+                    .as_bytes();
+                bytes[arg.at..arg.at + text.len().min(16)]
+                    .copy_from_slice(&text[..text.len().min(16)]);
                 continue;
             }
             _ => resolve(world, arg, *value),
@@ -135,7 +172,11 @@ fn build(world: &mut World, op: &Op, ioctl: &Ioctl, values: &[Value]) -> Argumen
         "huge" => u32::MAX as usize,
         _ => ioctl.size,
     };
-    let length = if said > PAGE_SIZE { ioctl.size } else { said.max(4) };
+    let length = if said > PAGE_SIZE {
+        ioctl.size
+    } else {
+        said.max(4)
+    };
     bytes.resize(length.max(4), 0);
     if name(SIZES, values[1]) == "unknown" {
         bytes[ioctl.size + 3] = 1;
@@ -148,7 +189,11 @@ fn build(world: &mut World, op: &Op, ioctl: &Ioctl, values: &[Value]) -> Argumen
 fn count_of(op: &Op, values: &[Value], what: &str) -> usize {
     let at = op.args.iter().position(|arg| arg.name == what);
     let number = at.map_or(0, |at| number_of(values[at]));
-    let count = if what == "length" { number / PAGE_SIZE as u64 } else { number & 0xffff_ffff };
+    let count = if what == "length" {
+        number / PAGE_SIZE as u64
+    } else {
+        number & 0xffff_ffff
+    };
     count.min(1 << 20) as usize
 }
 
@@ -182,7 +227,13 @@ fn resolve(world: &World, arg: &Arg, value: Value) -> u64 {
         (Kind::Device, Value::Own(slot)) => {
             let assigned = world.boxes.get(usize::from(slot)).and_then(Option::as_ref);
             let index = world.worker % world.machine.devices.len().max(1);
-            address(assigned.map(|assigned| assigned.address).or(world.machine.devices.get(index).copied()))
+            address(
+                assigned.map(|assigned| assigned.address).or(world
+                    .machine
+                    .devices
+                    .get(index)
+                    .copied()),
+            )
         }
         (Kind::Device, Value::Live(at)) => {
             let devices = &world.machine.devices;
@@ -192,21 +243,35 @@ fn resolve(world: &World, arg: &Arg, value: Value) -> u64 {
             let file = world.files.get(usize::from(slot)).and_then(Option::as_ref);
             u64::from(file.and_then(|file| file.region).map_or(0, |id| id + more))
         }
-        (Kind::Region(more), Value::Live(at)) => u64::from(live(&world.live.regions, at).map_or(0, |id| id + more)),
-        (Kind::Window(more), Value::Live(at)) => u64::from(live(&world.live.windows, at).map_or(0, |id| id + more)),
+        (Kind::Region(more), Value::Live(at)) => {
+            u64::from(live(&world.live.regions, at).map_or(0, |id| id + more))
+        }
+        (Kind::Window(more), Value::Live(at)) => {
+            u64::from(live(&world.live.windows, at).map_or(0, |id| id + more))
+        }
         (Kind::Aperture, Value::Live(at)) => {
             let apertures = &world.live.apertures;
-            u64::from(apertures.get(usize::from(at) % apertures.len().max(1)).map_or(0, |(id, _)| id + 1))
+            u64::from(
+                apertures
+                    .get(usize::from(at) % apertures.len().max(1))
+                    .map_or(0, |(id, _)| id + 1),
+            )
         }
         // What only this machine knows.
-        (Kind::Pick(..), Value::Number(u64::MAX)) if arg.name == "cpu" => world.machine.cpu.0.into(),
-        (Kind::Pick(..), Value::Number(u64::MAX)) if arg.name == "microcode" => world.machine.cpu.1.into(),
+        (Kind::Pick(..), Value::Number(u64::MAX)) if arg.name == "cpu" => {
+            world.machine.cpu.0.into()
+        }
+        (Kind::Pick(..), Value::Number(u64::MAX)) if arg.name == "microcode" => {
+            world.machine.cpu.1.into()
+        }
         (_, value) => number_of(value),
     }
 }
 
 /// Segment, bus, device and function as they lie in a structure.
 fn address(address: Option<pagemove_uapi::PciAddress>) -> u64 {
-    let Some(address) = address else { return 0xffff_ffff };
+    let Some(address) = address else {
+        return 0xffff_ffff;
+    };
     u64::from(address.segment) | u64::from(address.bus) << 16 | u64::from(address.devfn) << 24
 }

@@ -21,14 +21,19 @@ fn length(pages: u64) -> usize {
 }
 
 pub fn mmap(world: &mut World, values: &[Value]) -> Outcome {
-    let [map, file, offset, pages, protection, private] = [0, 1, 2, 3, 4, 5].map(|at| number(values, at));
+    let [map, file, offset, pages, protection, private] =
+        [0, 1, 2, 3, 4, 5].map(|at| number(values, at));
     let protection = match protection {
         0 => libc::PROT_READ | libc::PROT_WRITE,
         1 => libc::PROT_READ,
         2 => libc::PROT_NONE,
         _ => libc::PROT_READ | libc::PROT_EXEC,
     };
-    let sharing = if private == 1 { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
+    let sharing = if private == 1 {
+        libc::MAP_PRIVATE
+    } else {
+        libc::MAP_SHARED
+    };
     // SAFETY: addresses that are for this alone.
     let result = unsafe {
         libc::mmap(
@@ -53,13 +58,19 @@ pub fn mmap(world: &mut World, values: &[Value]) -> Outcome {
 
 /// The number of a region that was made by mmap: the newest of this process.
 fn learn_region(world: &mut World, file: usize) {
-    let known = world.files[file].as_ref().is_none_or(|file| file.region.is_some());
+    let known = world.files[file]
+        .as_ref()
+        .is_none_or(|file| file.region.is_some());
     if known {
         return;
     }
     let own = std::process::id() as i32;
     let regions = world.control.region_list().unwrap_or_default();
-    let newest = regions.iter().filter(|region| region.pid == own).map(|region| region.id).max();
+    let newest = regions
+        .iter()
+        .filter(|region| region.pid == own)
+        .map(|region| region.id)
+        .max();
     if let Some(file) = &mut world.files[file] {
         file.region = newest;
     }
@@ -68,7 +79,9 @@ fn learn_region(world: &mut World, file: usize) {
 pub fn munmap(_: &mut World, values: &[Value]) -> Outcome {
     let [map, first, pages] = [0, 1, 2].map(|at| number(values, at));
     // SAFETY: addresses that are for this alone.
-    Outcome::of(unsafe { libc::munmap((address(map) + first * PAGE) as *mut _, length(pages)) }.into())
+    Outcome::of(
+        unsafe { libc::munmap((address(map) + first * PAGE) as *mut _, length(pages)) }.into(),
+    )
 }
 
 pub fn mremap(world: &mut World, values: &[Value]) -> Outcome {
@@ -77,7 +90,13 @@ pub fn mremap(world: &mut World, values: &[Value]) -> Outcome {
     let target = address(to) + ROOM / 2;
     // SAFETY: addresses that are for this alone.
     let result = unsafe {
-        libc::mremap(address(map) as *mut _, length(4), length(pages), flags, target as *mut libc::c_void)
+        libc::mremap(
+            address(map) as *mut _,
+            length(4),
+            length(pages),
+            flags,
+            target as *mut libc::c_void,
+        )
     };
     world.maps[(to % MAPS as u64) as usize] = true;
     Outcome::of(result as i64)
@@ -86,13 +105,17 @@ pub fn mremap(world: &mut World, values: &[Value]) -> Outcome {
 pub fn madvise(_: &mut World, values: &[Value]) -> Outcome {
     let [map, pages, advice] = [0, 1, 2].map(|at| number(values, at));
     // SAFETY: addresses that are for this alone.
-    Outcome::of(unsafe { libc::madvise(address(map) as *mut _, length(pages), advice as i32) }.into())
+    Outcome::of(
+        unsafe { libc::madvise(address(map) as *mut _, length(pages), advice as i32) }.into(),
+    )
 }
 
 pub fn mprotect(_: &mut World, values: &[Value]) -> Outcome {
     let [map, pages, protection] = [0, 1, 2].map(|at| number(values, at));
     // SAFETY: addresses that are for this alone.
-    Outcome::of(unsafe { libc::mprotect(address(map) as *mut _, length(pages), protection as i32) }.into())
+    Outcome::of(
+        unsafe { libc::mprotect(address(map) as *mut _, length(pages), protection as i32) }.into(),
+    )
 }
 
 /// Accesses a word of each page.
@@ -102,7 +125,11 @@ pub fn touch(_: &mut World, values: &[Value]) -> Outcome {
     for page in first..first + pages.min(64) {
         let at = address(map) + page * PAGE + (page % 512) * 8;
         // SAFETY: in a slot's room, where no Rust value lives.
-        let done = if write == 1 { unsafe { touch::store(at, page) } } else { touch::load(at).map(drop) };
+        let done = if write == 1 {
+            unsafe { touch::store(at, page) }
+        } else {
+            touch::load(at).map(drop)
+        };
         match done {
             Ok(()) => {}
             Err(libc::SIGALRM) => return Outcome::errno(libc::EINTR),
@@ -124,12 +151,14 @@ pub fn unmap_all(world: &mut World) {
 
 /// Keeps the rooms free of whatever else the process maps.
 pub fn reserve() -> bool {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let flags =
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
     let size = ROOM as usize * MAPS;
     // SAFETY: a new mapping, which is taken away at once: the place is far from where the
     // kernel puts others.
     unsafe {
         let base = libc::mmap(BASE as *mut _, size, libc::PROT_NONE, flags, -1, 0);
-        base != libc::MAP_FAILED && libc::munmap(ptr::with_exposed_provenance_mut(BASE as usize), size) == 0
+        base != libc::MAP_FAILED
+            && libc::munmap(ptr::with_exposed_provenance_mut(BASE as usize), size) == 0
     }
 }

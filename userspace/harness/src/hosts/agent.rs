@@ -46,11 +46,25 @@ impl End {
 
 impl Migration {
     fn command(&self, verb: &str) -> Result<Command> {
-        let region = self.layout.region.context("the guest's memory is no region")?;
+        let region = self
+            .layout
+            .region
+            .context("the guest's memory is no region")?;
         let mut command = Command::new(&self.tool);
-        command.arg(verb).args(["--to", &self.to, "--state", STATE, "--name", NAME]);
-        command.args([&self.layout.device, &self.layout.iova.to_string(), &self.layout.length.to_string()]);
-        command.args(["--region", &region.to_string(), "--aperture", &self.aperture.to_string()]);
+        command
+            .arg(verb)
+            .args(["--to", &self.to, "--state", STATE, "--name", NAME]);
+        command.args([
+            &self.layout.device,
+            &self.layout.iova.to_string(),
+            &self.layout.length.to_string(),
+        ]);
+        command.args([
+            "--region",
+            &region.to_string(),
+            "--aperture",
+            &self.aperture.to_string(),
+        ]);
         if verb == "migrate" {
             command.args(["--engine", &self.engine]);
         }
@@ -112,10 +126,17 @@ impl Agent {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            ensure!(Instant::now() < end, "the agent of A runs on after {patience:?}: {}", self.output());
+            ensure!(
+                Instant::now() < end,
+                "the agent of A runs on after {patience:?}: {}",
+                self.output()
+            );
             std::thread::sleep(Duration::from_millis(10));
         };
-        Ok(End { code: status.code(), output: self.output() })
+        Ok(End {
+            code: status.code(),
+            output: self.output(),
+        })
     }
 
     /// As a crash would.
@@ -128,7 +149,8 @@ impl Agent {
     /// Ctrl-C.
     pub fn interrupt(&self) -> Result<()> {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).context("interrupting the agent of A")
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT)
+            .context("interrupting the agent of A")
     }
 }
 

@@ -60,7 +60,12 @@ struct Rounds<'a> {
 impl<'a> Rounds<'a> {
     fn new(scene: &'a mut Scene, proxy: Proxy, options: &Options) -> Result<Self> {
         let random = Random::new(options.scene.campaign.seed);
-        Ok(Self { scene, proxy, random, seen: Seen::default() })
+        Ok(Self {
+            scene,
+            proxy,
+            random,
+            seen: Seen::default(),
+        })
     }
 
     fn run(mut self, tap: &mut Tap, points: usize) -> Result<()> {
@@ -70,7 +75,12 @@ impl<'a> Rounds<'a> {
                 tap.test(true, &format!("{victim:?}, point {point}: {line}"));
             }
         }
-        let Seen { in_the_middle, resumed, brought_back, .. } = self.seen;
+        let Seen {
+            in_the_middle,
+            resumed,
+            brought_back,
+            ..
+        } = self.seen;
         tap.test(
             in_the_middle >= points && resumed > 0 && brought_back > 0,
             &format!("{in_the_middle} ended with pages on both hosts; {resumed} resumed, {brought_back} brought home"),
@@ -116,7 +126,10 @@ impl<'a> Rounds<'a> {
         let status = self.scene.campaign.guest.status()?;
         ensure!(status.is_clean(), "{}", status.describe_losses());
         let way = if back { "brought home" } else { "gone on" };
-        Ok(format!("{on_b} of {} pages were on B; {way}, nothing lost", copies.len()))
+        Ok(format!(
+            "{on_b} of {} pages were on B; {way}, nothing lost",
+            copies.len()
+        ))
     }
 
     /// A random page of the way, and a random time after it: in a call to the kernel, in a
@@ -141,7 +154,11 @@ impl<'a> Rounds<'a> {
         }
         let end = Instant::now() + PATIENCE;
         while !agent.is_done()? {
-            ensure!(Instant::now() < end, "A's agent does not notice: {}", agent.output());
+            ensure!(
+                Instant::now() < end,
+                "A's agent does not notice: {}",
+                agent.output()
+            );
             // It may have connected after the cut.
             if victim == Victim::Connection {
                 self.proxy.cut();

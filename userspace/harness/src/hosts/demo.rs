@@ -85,7 +85,8 @@ impl Demo {
     fn say(&mut self, line: String) -> Result<()> {
         self.ways.push(line.clone());
         let status = self.status_lines()?;
-        self.display.draw(&[&self.ways[..], &status].concat(), &line);
+        self.display
+            .draw(&[&self.ways[..], &status].concat(), &line);
         Ok(())
     }
 
@@ -93,9 +94,15 @@ impl Demo {
         let pages = self.scene.campaign.pages();
         let moved = self.scene.campaign.stats()?.pages_moved - before;
         let rate = moved as f64 / began.elapsed().as_secs_f64().max(1e-3);
-        let way = format!("{name}  {} {moved}/{pages} pages, {rate:.0} a second", bar(moved, pages, 24));
+        let way = format!(
+            "{name}  {} {moved}/{pages} pages, {rate:.0} a second",
+            bar(moved, pages, 24)
+        );
         let now = [vec![way.clone()], self.status_lines()?].concat();
-        let plain = format!("{name}: {moved}/{pages} pages, {rate:.0} a second;{}", now[1]);
+        let plain = format!(
+            "{name}: {moved}/{pages} pages, {rate:.0} a second;{}",
+            now[1]
+        );
         self.display.draw(&[&self.ways[..], &now].concat(), &plain);
         Ok(way)
     }
@@ -116,7 +123,8 @@ impl Demo {
 
     fn sum_up(mut self, compared: usize) -> Result<ExitCode> {
         let pages = self.scene.campaign.pages();
-        let moved = self.scene.campaign.stats()?.pages_moved - self.scene.campaign.stats_before.pages_moved;
+        let moved =
+            self.scene.campaign.stats()?.pages_moved - self.scene.campaign.stats_before.pages_moved;
         let found = self.scene.campaign.lost_writes()?;
         let aborts = self.scene.campaign.describe_aborts()?;
         let windows = describe_windows(&self.scene.campaign.windows()?);
@@ -141,7 +149,9 @@ impl Demo {
             last.checked,
             moved as f64 / self.moving.as_secs_f64().max(1e-3)
         ));
-        last.events.iter().for_each(|event| print(&format!("  {event}\n")));
+        last.events
+            .iter()
+            .for_each(|event| print(&format!("  {event}\n")));
         if !last.is_clean() || found != 0 || moved < 2 * pages {
             print("FAILED\n");
             bail!("something was lost");

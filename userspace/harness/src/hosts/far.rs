@@ -56,13 +56,20 @@ fn serve(options: &Options) -> Result<usize> {
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
     let mut input = BufReader::new(stream.try_clone()?);
-    let mut far = FarHost { tool: options.tool.clone(), memory: None, receiver: None, walker: None };
+    let mut far = FarHost {
+        tool: options.tool.clone(),
+        memory: None,
+        receiver: None,
+        walker: None,
+    };
     let mut orders = 0;
     loop {
         let order: Order = orders::receive(&mut input)?.context("host A is gone")?;
         orders += 1;
         let last = matches!(order, Order::End);
-        let answer = far.obey(order).unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
+        let answer = far
+            .obey(order)
+            .unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
         answer_with(&mut stream, &answer)?;
         if last {
             return Ok(orders);
@@ -138,15 +145,24 @@ impl FarHost {
 
     fn compare(&self, digests: &[Option<u64>]) -> Result<Vec<usize>> {
         let memory = Slice::whole(self.memory()?);
-        ensure!(digests.len() == memory.pages(), "{} digests of {} pages", digests.len(), memory.pages());
-        let differs = |page: &usize| digests[*page].is_some_and(|right| right != digest_of(&memory, *page));
+        ensure!(
+            digests.len() == memory.pages(),
+            "{} digests of {} pages",
+            digests.len(),
+            memory.pages()
+        );
+        let differs =
+            |page: &usize| digests[*page].is_some_and(|right| right != digest_of(&memory, *page));
         Ok((0..memory.pages()).filter(differs).collect())
     }
 
     /// What the kernel says. A page that is offered is offered again to hear where it is.
     fn pages(&self) -> Result<Vec<FarPage>> {
         let memory = self.memory()?;
-        let (id, length) = (memory.region_id().context("no region")?, memory.length() as u64);
+        let (id, length) = (
+            memory.region_id().context("no region")?,
+            memory.length() as u64,
+        );
         let control = Control::open()?;
         let details = control.region_details(id, 0, length)?;
         let mut pages = Vec::new();
@@ -193,7 +209,12 @@ fn walk(memory: &Arc<Memory>, order: &[usize], digests: &[Option<u64>]) -> Walk 
         if is_awaited(memory, page + 1) {
             walk.before_next.push(*page);
         }
-        if digests.get(*page).copied().flatten().is_some_and(|right| right != digest_of(&slice, *page)) {
+        if digests
+            .get(*page)
+            .copied()
+            .flatten()
+            .is_some_and(|right| right != digest_of(&slice, *page))
+        {
             walk.differ.push(*page);
         }
         walk.read += 1;
@@ -202,10 +223,19 @@ fn walk(memory: &Arc<Memory>, order: &[usize], digests: &[Option<u64>]) -> Walk 
 }
 
 fn is_awaited(memory: &Memory, page: usize) -> bool {
-    let details = memory.region_id().zip(memory.file()).and_then(|(id, control)| {
-        control.region_details(id, (page * PAGE_SIZE) as u64, PAGE_SIZE as u64).ok()
-    });
-    details.is_some_and(|details| details.iter().any(|(_, detail)| detail.flags & DETAIL_AWAITED != 0))
+    let details = memory
+        .region_id()
+        .zip(memory.file())
+        .and_then(|(id, control)| {
+            control
+                .region_details(id, (page * PAGE_SIZE) as u64, PAGE_SIZE as u64)
+                .ok()
+        });
+    details.is_some_and(|details| {
+        details
+            .iter()
+            .any(|(_, detail)| detail.flags & DETAIL_AWAITED != 0)
+    })
 }
 
 fn log_file() -> PathBuf {
@@ -222,8 +252,14 @@ const LISTENS: Duration = Duration::from_secs(20);
 /// Whether somebody listens at the port of `--listen`. To connect would be the one connection
 /// that the receiver takes.
 fn is_listening(arguments: &[String]) -> Result<bool> {
-    let address = arguments.iter().skip_while(|text| *text != "--listen").nth(1);
-    let address: SocketAddr = address.context("no --listen")?.parse().context("--listen")?;
+    let address = arguments
+        .iter()
+        .skip_while(|text| *text != "--listen")
+        .nth(1);
+    let address: SocketAddr = address
+        .context("no --listen")?
+        .parse()
+        .context("--listen")?;
     // The kernel's list: number, local address, remote address, state (0A: listening).
     let port = format!(":{:04X}", address.port());
     let list = fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp")?;
@@ -282,7 +318,10 @@ impl Receiver {
             );
             std::thread::sleep(Duration::from_millis(10));
         };
-        Ok((status.code(), fs::read_to_string(output_file()).unwrap_or_default()))
+        Ok((
+            status.code(),
+            fs::read_to_string(output_file()).unwrap_or_default(),
+        ))
     }
 }
 

@@ -38,7 +38,11 @@ pub fn with_hosts(
             match last {
                 Ok(last) => tap.test(
                     last.is_clean(),
-                    &format!("at the end of {} DMAs: {}", last.dmas(), last.describe_losses()),
+                    &format!(
+                        "at the end of {} DMAs: {}",
+                        last.dmas(),
+                        last.describe_losses()
+                    ),
                 ),
                 Err(error) => tap.fail_the_rest(&format!("the end: {error:#}")),
             }
@@ -62,15 +66,26 @@ fn there_and_back(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     let plan = scene.migration.plan()?;
     let end = scene.finish(plan)?;
     scene.all_at(Copy::A)?;
-    let offered = scene.far.pages()?.iter().filter(|page| page.target.is_some()).count();
+    let offered = scene
+        .far
+        .pages()?
+        .iter()
+        .filter(|page| page.target.is_some())
+        .count();
     ensure!(offered == 0, "a plan left {offered} pages offered");
-    tap.test(end.output.contains(&pages.to_string()), "a plan says how many pages there are, and changes nothing");
+    tap.test(
+        end.output.contains(&pages.to_string()),
+        "a plan says how many pages there are, and changes nothing",
+    );
     scene.receive(&[])?;
     let agent = scene.migration.out(&[])?;
     let end = scene.finish(agent)?;
     end.output.lines().for_each(note);
     scene.all_at(Copy::B)?;
-    tap.test(true, &format!("{pages} pages went to B, each to the frame that B offered for it"));
+    tap.test(
+        true,
+        &format!("{pages} pages went to B, each to the frame that B offered for it"),
+    );
     let compared = scene.compare_on_b()?;
     tap.test(
         compared > pages / 2,
@@ -78,11 +93,18 @@ fn there_and_back(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     );
     std::thread::sleep(Duration::from_secs(1));
     let compared = scene.compare_on_b()?;
-    tap.test(compared > pages / 2, &format!("after a second of DMA to B: {compared} pages are right there"));
+    tap.test(
+        compared > pages / 2,
+        &format!("after a second of DMA to B: {compared} pages are right there"),
+    );
     let during = scene.campaign.guest.status()?;
     tap.test(
         during.is_clean() && during.dmas() > before.dmas() + 500,
-        &format!("{} DMAs meanwhile: {}", during.dmas() - before.dmas(), during.describe_losses()),
+        &format!(
+            "{} DMAs meanwhile: {}",
+            during.dmas() - before.dmas(),
+            during.describe_losses()
+        ),
     );
     scene.receive(&[])?;
     let agent = scene.migration.back()?;
@@ -90,7 +112,12 @@ fn there_and_back(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     end.output.lines().for_each(note);
     scene.all_at(Copy::A)?;
     tap.test(true, &format!("{pages} pages came home"));
-    let offered = scene.far.pages()?.iter().filter(|page| page.target.is_some()).count();
+    let offered = scene
+        .far
+        .pages()?
+        .iter()
+        .filter(|page| page.target.is_some())
+        .count();
     tap.test(offered == 0, &format!("B offers {offered} pages"));
     let digests = scene.pause()?;
     scene.campaign.guest.go_on()?;

@@ -24,7 +24,10 @@ pub enum Order {
     /// What the kernel says of each page.
     Pages,
     /// Be a guest that goes on here: read these pages, in this order, and compare.
-    Walk { order: Vec<usize>, digests: Vec<Option<u64>> },
+    Walk {
+        order: Vec<usize>,
+        digests: Vec<Option<u64>>,
+    },
     /// Wait for its end.
     Walked { seconds: u64 },
     /// What `pagemove receive` has logged.
@@ -76,10 +79,16 @@ pub fn send(stream: &mut TcpStream, value: &impl Serialize) -> Result<()> {
 /// The next value; none at the end.
 pub fn receive<T: DeserializeOwned>(input: &mut impl BufRead) -> Result<Option<T>> {
     let mut line = String::new();
-    if input.read_line(&mut line).context("the other host is gone")? == 0 {
+    if input
+        .read_line(&mut line)
+        .context("the other host is gone")?
+        == 0
+    {
         return Ok(None);
     }
-    serde_json::from_str(&line).map(Some).with_context(|| format!("it said '{}'", line.trim()))
+    serde_json::from_str(&line)
+        .map(Some)
+        .with_context(|| format!("it said '{}'", line.trim()))
 }
 
 /// The program on host B, as host A sees it.
@@ -149,7 +158,9 @@ impl Far {
 
     /// Pages that B does not find as they have to be.
     pub fn compare(&mut self, digests: &[Option<u64>]) -> Result<Vec<usize>> {
-        match self.ask(Order::Compare { digests: digests.to_vec() })? {
+        match self.ask(Order::Compare {
+            digests: digests.to_vec(),
+        })? {
             Answer::Differ(pages) => Ok(pages),
             other => bail!("host B answered {other:?}"),
         }

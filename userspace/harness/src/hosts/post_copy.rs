@@ -26,18 +26,34 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     // Small batches: who waits for a page waits for one of them.
     let agent = scene.migration.out(&["--batch", "8"])?;
     wait_for(scene, pages / 10)?;
-    let here = scene.account()?.iter().filter(|copy| **copy == Copy::B).count();
-    tap.test(here < pages / 2, &format!("{here} of {pages} pages are on B when the guest begins there"));
+    let here = scene
+        .account()?
+        .iter()
+        .filter(|copy| **copy == Copy::B)
+        .count();
+    tap.test(
+        here < pages / 2,
+        &format!("{here} of {pages} pages are on B when the guest begins there"),
+    );
     let order = far_order(pages, here);
     scene.far.walk(order.clone(), digests.clone())?;
     let walk = scene.far.walked(60)?;
     tap.test(
         walk.read == order.len() && walk.differ.is_empty(),
-        &format!("it reads {} pages; {} differ; {} waited, the longest {} us", walk.read, walk.differ.len(), walk.slow, walk.longest_us),
+        &format!(
+            "it reads {} pages; {} differ; {} waited, the longest {} us",
+            walk.read,
+            walk.differ.len(),
+            walk.slow,
+            walk.longest_us
+        ),
     );
     let copies = scene.account()?;
     let missing = copies.iter().filter(|copy| **copy == Copy::A).count();
-    tap.test(missing > pages / 10, &format!("{missing} pages that it did not touch were still on A then"));
+    tap.test(
+        missing > pages / 10,
+        &format!("{missing} pages that it did not touch were still on A then"),
+    );
     let all_there = order.iter().all(|page| copies[*page] == Copy::B);
     tap.test(all_there, "what it touched is there");
     let (_, output) = scene.finish_both(agent)?;
@@ -45,16 +61,29 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     let log = scene.far.log()?;
     log.lines().take(8).chain(output.lines()).for_each(note);
     let served: Vec<usize> = log.lines().filter_map(page_of).collect();
-    let expected: Vec<usize> = order.iter().copied().filter(|page| served.contains(page)).collect();
-    let first = served.iter().filter(|page| walk.before_next.contains(page)).count();
+    let expected: Vec<usize> = order
+        .iter()
+        .copied()
+        .filter(|page| served.contains(page))
+        .collect();
+    let first = served
+        .iter()
+        .filter(|page| walk.before_next.contains(page))
+        .count();
     tap.test(
         first * 10 > served.len() * 8,
-        &format!("{first} of {} that were waited for came before the page behind them", served.len()),
+        &format!(
+            "{first} of {} that were waited for came before the page behind them",
+            served.len()
+        ),
     );
     // Some may have come by themselves before they were touched.
     tap.test(
         served == expected && served.len() * 2 > order.len() && output.contains("p99"),
-        &format!("the log names {} pages that were waited for, in the order of the accesses", served.len()),
+        &format!(
+            "the log names {} pages that were waited for, in the order of the accesses",
+            served.len()
+        ),
     );
     let differ = scene.far.compare(&digests)?;
     ensure!(differ.is_empty(), "pages {differ:?} differ at the end");
@@ -69,12 +98,22 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
 
 /// Of a line of the log: `3 page 2795 after 61198960 ns`.
 fn page_of(line: &str) -> Option<usize> {
-    line.split_whitespace().skip_while(|word| *word != "page").nth(1)?.parse().ok()
+    line.split_whitespace()
+        .skip_while(|word| *word != "page")
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 fn wait_for(scene: &mut Scene, pages: usize) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(60);
-    while scene.account()?.iter().filter(|copy| **copy == Copy::B).count() < pages {
+    while scene
+        .account()?
+        .iter()
+        .filter(|copy| **copy == Copy::B)
+        .count()
+        < pages
+    {
         ensure!(Instant::now() < end, "nothing moves");
         std::thread::sleep(Duration::from_millis(50));
     }

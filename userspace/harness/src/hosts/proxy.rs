@@ -64,7 +64,9 @@ impl Drop for Proxy {
 
 impl Shared {
     fn streams(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
-        self.streams.lock().unwrap_or_else(|broken| broken.into_inner())
+        self.streams
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
     }
 
     fn cut(&self) {

@@ -48,7 +48,8 @@ impl Scene {
         let mut far = Far::connect(&options.far)?;
         let mut settings = options.campaign.clone();
         settings.window = true;
-        let arguments = ["--device", "nvme", "--pages", &options.pages.to_string()].map(String::from);
+        let arguments =
+            ["--device", "nvme", "--pages", &options.pages.to_string()].map(String::from);
         let campaign = Campaign::start(&settings, false, &arguments)?;
         far.region(campaign.pages() as usize)?;
         let migration = Migration {
@@ -58,7 +59,12 @@ impl Scene {
             aperture: campaign.mover.window.context("no aperture")?,
             layout: campaign.guest.layout.clone(),
         };
-        Ok(Self { campaign, far, migration, agent_address: options.agent.clone() })
+        Ok(Self {
+            campaign,
+            far,
+            migration,
+            agent_address: options.agent.clone(),
+        })
     }
 
     /// Starts B's agent.
@@ -76,7 +82,12 @@ impl Scene {
     /// What both have said.
     pub fn finish_both(&mut self, agent: Agent) -> Result<(End, String)> {
         let end = agent.wait(PATIENCE)?;
-        ensure!(end.is_good(), "A's agent ended with {:?}: {}", end.code, end.output);
+        ensure!(
+            end.is_good(),
+            "A's agent ended with {:?}: {}",
+            end.code,
+            end.output
+        );
         let (code, output) = self.far.wait(20)?;
         ensure!(code == Some(0), "B's agent ended with {code:?}: {output}");
         Ok((end, output))
@@ -93,7 +104,12 @@ impl Scene {
         let length = self.migration.layout.length;
         let near = self.campaign.control.region_details(region, 0, length)?;
         let far = self.far.pages()?;
-        ensure!(near.len() == far.len(), "A has {} pages, B has {}", near.len(), far.len());
+        ensure!(
+            near.len() == far.len(),
+            "A has {} pages, B has {}",
+            near.len(),
+            far.len()
+        );
         let mut copies = Vec::with_capacity(near.len());
         let mut targets = std::collections::BTreeSet::new();
         for (page, ((place, detail), far)) in near.iter().zip(&far).enumerate() {
@@ -106,7 +122,11 @@ impl Scene {
                         detail.offset,
                         far.target
                     );
-                    ensure!(targets.insert(detail.offset), "two pages are at {:#x}", detail.offset);
+                    ensure!(
+                        targets.insert(detail.offset),
+                        "two pages are at {:#x}",
+                        detail.offset
+                    );
                     Copy::B
                 }
                 kind => anyhow::bail!("page {page} is in a place of kind {kind}"),
@@ -119,7 +139,11 @@ impl Scene {
     pub fn all_at(&mut self, where_: Copy) -> Result<()> {
         let copies = self.account()?;
         let others = copies.iter().filter(|copy| **copy != where_).count();
-        ensure!(others == 0, "{others} of {} pages are not on {where_:?}", copies.len());
+        ensure!(
+            others == 0,
+            "{others} of {} pages are not on {where_:?}",
+            copies.len()
+        );
         Ok(())
     }
 
@@ -140,7 +164,12 @@ impl Scene {
             }
         }
         let differ = self.far.compare(&digests)?;
-        ensure!(differ.is_empty(), "{} pages differ on B, the first: {:?}", differ.len(), &differ[..differ.len().min(8)]);
+        ensure!(
+            differ.is_empty(),
+            "{} pages differ on B, the first: {:?}",
+            differ.len(),
+            &differ[..differ.len().min(8)]
+        );
         // A comparison that can't fail would be none.
         let Some(page) = digests.iter().rposition(Option::is_some) else {
             return Ok(0);
@@ -148,7 +177,10 @@ impl Scene {
         let known = digests.iter().flatten().count();
         digests[page] = digests[page].map(|digest| digest ^ 1);
         let differ = self.far.compare(&digests)?;
-        ensure!(differ == [page], "a wrong digest of page {page} was not found: {differ:?}");
+        ensure!(
+            differ == [page],
+            "a wrong digest of page {page} was not found: {differ:?}"
+        );
         Ok(known)
     }
 

@@ -9,13 +9,22 @@ use pagemove_rtm_emulation::{transaction, Control, Counter};
 use std::ptr;
 
 pub const TESTS: &[Test] = &[
-    ("aborts: PAUSE, CPUID, INT3, SYSCALL, MOVNTI and CLFLUSH", instructions),
+    (
+        "aborts: PAUSE, CPUID, INT3, SYSCALL, MOVNTI and CLFLUSH",
+        instructions,
+    ),
     ("aborts: a page fault is not delivered", page_fault),
-    ("aborts: a page that may only be read can be read but not written", read_only),
+    (
+        "aborts: a page that may only be read can be read but not written",
+        read_only,
+    ),
     ("aborts: a division by 0 and UD2 are not delivered", faults),
     ("aborts: too many lines in one set of the cache", ways),
     ("aborts: too many lines read", reads),
-    ("aborts: an interrupt during a transaction that takes long", interrupt),
+    (
+        "aborts: an interrupt during a transaction that takes long",
+        interrupt,
+    ),
 ];
 
 /// tests.toml gives the emulation so little: more would take longer than the kernel's
@@ -23,12 +32,19 @@ pub const TESTS: &[Test] = &[
 const READ_LINES: u64 = 4096;
 
 /// Runs `attempt` until `counter` has counted it as its cause.
-fn cause(control: Control, counter: Counter, status: u32, mut attempt: impl FnMut() -> u32) -> Result<(), String> {
+fn cause(
+    control: Control,
+    counter: Counter,
+    status: u32,
+    mut attempt: impl FnMut() -> u32,
+) -> Result<(), String> {
     for _ in 0..1000 {
         let before = control.counter(counter);
         let found = attempt();
         if control.counter(counter) != before {
-            return check(found == status, || format!("status {found:#x} instead of {status:#x}"));
+            return check(found == status, || {
+                format!("status {found:#x} instead of {status:#x}")
+            });
         }
         check(found != COMMITTED, || "it committed".into())?;
     }
@@ -43,13 +59,31 @@ fn instructions(control: Control) -> Result<(), String> {
     // ours.
     unsafe {
         cause(control, counter, 0, || transaction!(["pause"]))?;
-        cause(control, counter, 0, || {
-            transaction!(["mov {0:r}, rbx", "cpuid", "mov rbx, {0:r}"], out(reg) _, out("ecx") _, out("edx") _,)
-        })?;
+        cause(
+            control,
+            counter,
+            0,
+            || transaction!(["mov {0:r}, rbx", "cpuid", "mov rbx, {0:r}"], out(reg) _, out("ecx") _, out("edx") _,),
+        )?;
         cause(control, counter, 0, || transaction!(["int3"]))?;
-        cause(control, counter, 0, || transaction!(["syscall"], out("rcx") _, out("r11") _,))?;
-        cause(control, counter, 0, || transaction!(["movnti [{0}], {0}"], in(reg) at,))?;
-        cause(control, counter, 0, || transaction!(["clflush [{0}]"], in(reg) at,))
+        cause(
+            control,
+            counter,
+            0,
+            || transaction!(["syscall"], out("rcx") _, out("r11") _,),
+        )?;
+        cause(
+            control,
+            counter,
+            0,
+            || transaction!(["movnti [{0}], {0}"], in(reg) at,),
+        )?;
+        cause(
+            control,
+            counter,
+            0,
+            || transaction!(["clflush [{0}]"], in(reg) at,),
+        )
     }
 }
 
@@ -66,9 +100,24 @@ fn page_fault(control: Control) -> Result<(), String> {
     let none = page(libc::PROT_NONE);
     // SAFETY: an access that faults aborts the transaction and does nothing else.
     unsafe {
-        cause(control, Counter::AbortedFault, 0, || transaction!(["cmp qword ptr [{0}], 0"], in(reg) none,))?;
-        cause(control, Counter::AbortedFault, 0, || transaction!(["mov qword ptr [{0}], 1"], in(reg) none,))?;
-        cause(control, Counter::AbortedFault, 0, || transaction!(["jmp {0}"], in(reg) none,))
+        cause(
+            control,
+            Counter::AbortedFault,
+            0,
+            || transaction!(["cmp qword ptr [{0}], 0"], in(reg) none,),
+        )?;
+        cause(
+            control,
+            Counter::AbortedFault,
+            0,
+            || transaction!(["mov qword ptr [{0}], 1"], in(reg) none,),
+        )?;
+        cause(
+            control,
+            Counter::AbortedFault,
+            0,
+            || transaction!(["jmp {0}"], in(reg) none,),
+        )
     }
 }
 
@@ -78,17 +127,28 @@ fn read_only(control: Control) -> Result<(), String> {
     unsafe {
         // A page that was never written is mapped for reading by a first read.
         page.read_volatile();
-        until(COMMITTED, || transaction!(["cmp qword ptr [{0}], 0"], in(reg) page,))?;
-        cause(control, Counter::AbortedFault, 0, || transaction!(["mov qword ptr [{0}], 1"], in(reg) page,))
+        until(
+            COMMITTED,
+            || transaction!(["cmp qword ptr [{0}], 0"], in(reg) page,),
+        )?;
+        cause(
+            control,
+            Counter::AbortedFault,
+            0,
+            || transaction!(["mov qword ptr [{0}], 1"], in(reg) page,),
+        )
     }
 }
 
 fn faults(control: Control) -> Result<(), String> {
     // SAFETY: a fault aborts the transaction and does nothing else.
     unsafe {
-        cause(control, Counter::AbortedFault, 0, || {
-            transaction!(["xor edx, edx", "xor ecx, ecx", "div ecx"], out("edx") _, out("ecx") _,)
-        })?;
+        cause(
+            control,
+            Counter::AbortedFault,
+            0,
+            || transaction!(["xor edx, edx", "xor ecx, ecx", "div ecx"], out("edx") _, out("ecx") _,),
+        )?;
         cause(control, Counter::AbortedFault, 0, || transaction!(["ud2"]))
     }
 }
@@ -108,7 +168,9 @@ fn write_pages(pages: *mut u64, count: u64) -> u32 {
 fn ways(control: Control) -> Result<(), String> {
     let pages = many(16);
     until(COMMITTED, || write_pages(pages, 12))?;
-    cause(control, Counter::AbortedCapacity, CAPACITY, || write_pages(pages, 13))
+    cause(control, Counter::AbortedCapacity, CAPACITY, || {
+        write_pages(pages, 13)
+    })
 }
 
 /// Pages in one piece, touched.
@@ -129,7 +191,9 @@ fn reads(control: Control) -> Result<(), String> {
         )
     };
     until(COMMITTED, || read(64))?;
-    cause(control, Counter::AbortedCapacity, CAPACITY, || read(READ_LINES + 1))
+    cause(control, Counter::AbortedCapacity, CAPACITY, || {
+        read(READ_LINES + 1)
+    })
 }
 
 fn interrupt(control: Control) -> Result<(), String> {

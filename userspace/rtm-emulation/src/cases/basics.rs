@@ -10,13 +10,25 @@ use pagemove_rtm_emulation::{transaction, Control};
 use std::arch::asm;
 
 pub const TESTS: &[Test] = &[
-    ("basics: what a transaction stores is there after XEND", commit),
+    (
+        "basics: what a transaction stores is there after XEND",
+        commit,
+    ),
     ("basics: an abort leaves nothing in memory", abort_memory),
-    ("basics: an abort restores registers and flags, and leaves its argument in EAX", abort_registers),
-    ("basics: loads see the stores before them, of any width and across lines", forwarding),
+    (
+        "basics: an abort restores registers and flags, and leaves its argument in EAX",
+        abort_registers,
+    ),
+    (
+        "basics: loads see the stores before them, of any width and across lines",
+        forwarding,
+    ),
     ("basics: XTEST is 0 outside and 1 inside", xtest),
     ("basics: XABORT outside does nothing", xabort_outside),
-    ("basics: XEND outside is a general protection fault", xend_outside),
+    (
+        "basics: XEND outside is a general protection fault",
+        xend_outside,
+    ),
 ];
 
 /// Stores a value in a transaction.
@@ -78,7 +90,9 @@ fn abort_registers(_: Control) -> Result<(), String> {
                 options(nostack),
             );
         }
-        check((rcx, r8, carry) == (77, 5u64.wrapping_neg(), 1), || format!("{rcx} {r8} {carry}"))?;
+        check((rcx, r8, carry) == (77, 5u64.wrapping_neg(), 1), || {
+            format!("{rcx} {r8} {carry}")
+        })?;
         if status != 0 {
             check(status == 0xff00_0001, || format!("status {status:#x}"))?;
         }
@@ -112,11 +126,27 @@ fn forwarding(_: Control) -> Result<(), String> {
         status
     };
     until(COMMITTED, attempt)?;
-    let wanted = [0x8877_6655_4433_2211, 0x7766_55ee_3322_1100, 0x77bb_aaee, 0xaaee];
-    check(read == wanted, || format!("{read:x?} instead of {wanted:x?}"))?;
+    let wanted = [
+        0x8877_6655_4433_2211,
+        0x7766_55ee_3322_1100,
+        0x77bb_aaee,
+        0xaaee,
+    ];
+    check(read == wanted, || {
+        format!("{read:x?} instead of {wanted:x?}")
+    })?;
     // SAFETY: our own memory.
-    let after = unsafe { lines.word(0).cast::<u8>().add(60).cast::<u64>().read_unaligned() };
-    check(after == 0x8877_bbaa_ee33_2211, || format!("after the commit: {after:x}"))
+    let after = unsafe {
+        lines
+            .word(0)
+            .cast::<u8>()
+            .add(60)
+            .cast::<u64>()
+            .read_unaligned()
+    };
+    check(after == 0x8877_bbaa_ee33_2211, || {
+        format!("after the commit: {after:x}")
+    })
 }
 
 fn xtest(_: Control) -> Result<(), String> {
@@ -128,9 +158,8 @@ fn xtest(_: Control) -> Result<(), String> {
     until(COMMITTED, || {
         let zero: u64;
         // SAFETY: registers only.
-        let status = unsafe {
-            transaction!(["mov {0:e}, 0", "xtest", "setnz {0:l}"], out(reg) zero,)
-        };
+        let status =
+            unsafe { transaction!(["mov {0:e}, 0", "xtest", "setnz {0:l}"], out(reg) zero,) };
         inside = zero;
         status
     })?;
@@ -150,5 +179,7 @@ fn xend_outside(_: Control) -> Result<(), String> {
         unsafe { asm!("xend", options(nostack)) };
         0
     });
-    check(end == Err(libc::SIGSEGV), || format!("it ended with {end:?}"))
+    check(end == Err(libc::SIGSEGV), || {
+        format!("it ended with {end:?}")
+    })
 }

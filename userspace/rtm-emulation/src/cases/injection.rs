@@ -12,13 +12,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
-    ("injection: an abort before each instruction, with each status", sweep),
-    ("injection: an abort before XEND, however long the transaction is", before_xend),
+    (
+        "injection: an abort before each instruction, with each status",
+        sweep,
+    ),
+    (
+        "injection: an abort before XEND, however long the transaction is",
+        before_xend,
+    ),
     ("injection: a delay before each instruction", delays),
-    ("injection: a write of another CPU during a delay is a conflict", delayed_conflict),
-    ("injection: spurious aborts come as often as asked, and again with the same seed", spurious),
+    (
+        "injection: a write of another CPU during a delay is a conflict",
+        delayed_conflict,
+    ),
+    (
+        "injection: spurious aborts come as often as asked, and again with the same seed",
+        spurious,
+    ),
     ("injection: the filter by address and CPU", filter),
-    ("counters: each transaction that was begun has one end", sums),
+    (
+        "counters: each transaction that was begun has one end",
+        sums,
+    ),
 ];
 
 /// Seven instructions in the transaction, XEND included: CMP and JNE of the macro come
@@ -42,8 +57,18 @@ fn words(lines: &Lines) -> (u64, u64) {
 fn sweep(control: Control) -> Result<(), String> {
     until(COMMITTED, || seven(&Lines::new()))?;
     let length = control.last();
-    check(length == 7, || format!("{length} instructions instead of 7"))?;
-    for status in [0, RETRY, CONFLICT, CONFLICT | RETRY, CAPACITY, 3 << 24 | EXPLICIT, 0xffff_fff0] {
+    check(length == 7, || {
+        format!("{length} instructions instead of 7")
+    })?;
+    for status in [
+        0,
+        RETRY,
+        CONFLICT,
+        CONFLICT | RETRY,
+        CAPACITY,
+        3 << 24 | EXPLICIT,
+        0xffff_fff0,
+    ] {
         for at in 0..=length {
             let lines = Lines::new();
             let before = control.counter(Counter::AbortedInjected);
@@ -51,18 +76,28 @@ fn sweep(control: Control) -> Result<(), String> {
             let found = seven(&lines);
             // It was interrupted before it came to that.
             if control.counter(Counter::AbortedInjected) == before {
-                check(found == 0, || format!("{found:#x}, not injected before instruction {at}"))?;
+                check(found == 0, || {
+                    format!("{found:#x}, not injected before instruction {at}")
+                })?;
                 continue;
             }
-            check(found == status, || format!("before {at}: {found:#x} instead of {status:#x}"))?;
-            check(words(&lines) == (0, 0), || format!("before {at}: left behind {:?}", words(&lines)))?;
+            check(found == status, || {
+                format!("before {at}: {found:#x} instead of {status:#x}")
+            })?;
+            check(words(&lines) == (0, 0), || {
+                format!("before {at}: left behind {:?}", words(&lines))
+            })?;
             until(COMMITTED, || seven(&lines))?;
-            check(words(&lines) == (1, 3), || format!("then {:?}", words(&lines)))?;
+            check(words(&lines) == (1, 3), || {
+                format!("then {:?}", words(&lines))
+            })?;
         }
     }
     control.abort_at(length + 1, 0, 3);
     until(COMMITTED, || seven(&Lines::new()))?;
-    check(control.clear() <= 2, || "a transaction that is too short was not counted".into())
+    check(control.clear() <= 2, || {
+        "a transaction that is too short was not counted".into()
+    })
 }
 
 fn before_xend(control: Control) -> Result<(), String> {
@@ -74,7 +109,9 @@ fn before_xend(control: Control) -> Result<(), String> {
             transaction!(["4:", "dec {n}", "jnz 4b"], n = inout(reg) length => _,)
         })?;
         control.clear();
-        check(control.counter(Counter::AbortedInjected) > before, || "not injected".into())?;
+        check(control.counter(Counter::AbortedInjected) > before, || {
+            "not injected".into()
+        })?;
     }
     Ok(())
 }
@@ -109,7 +146,11 @@ fn delayed_conflict(control: Control) -> Result<(), String> {
         on(scope, 1, || {
             while !ended.load(Ordering::SeqCst) {
                 // SAFETY: shared by whole words.
-                unsafe { lines.word(1).write_volatile(rounds.fetch_add(1, Ordering::SeqCst)) };
+                unsafe {
+                    lines
+                        .word(1)
+                        .write_volatile(rounds.fetch_add(1, Ordering::SeqCst))
+                };
                 thread::sleep(Duration::from_micros(100));
             }
         });
@@ -118,9 +159,8 @@ fn delayed_conflict(control: Control) -> Result<(), String> {
         for _ in 0..1000 {
             control.delay_at(0, 2_000_000, 1);
             // SAFETY: shared by whole words.
-            let status = unsafe {
-                transaction!(["cmp qword ptr [{at}], 0"], at = in(reg) lines.word(1),)
-            };
+            let status =
+                unsafe { transaction!(["cmp qword ptr [{at}], 0"], at = in(reg) lines.word(1),) };
             control.clear();
             if status & CONFLICT != 0 && status != COMMITTED {
                 result = Ok(());
@@ -142,13 +182,23 @@ fn pattern(control: Control, seed: u64) -> Vec<bool> {
 }
 
 fn spurious(control: Control) -> Result<(), String> {
-    let (first, second, other) = (pattern(control, 1), pattern(control, 1), pattern(control, 2));
+    let (first, second, other) = (
+        pattern(control, 1),
+        pattern(control, 1),
+        pattern(control, 2),
+    );
     let aborted = first.iter().filter(|aborted| **aborted).count();
-    check((800..1200).contains(&aborted), || format!("{aborted} of 2000 instead of about 1000"))?;
+    check((800..1200).contains(&aborted), || {
+        format!("{aborted} of 2000 instead of about 1000")
+    })?;
     // An interrupt can come before an abort that was drawn.
     let differ = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| a != b).count();
-    check(differ(&first, &second) < 50, || "the same seed gave something else".into())?;
-    check(differ(&first, &other) > 500, || "another seed gave the same".into())
+    check(differ(&first, &second) < 50, || {
+        "the same seed gave something else".into()
+    })?;
+    check(differ(&first, &other) > 500, || {
+        "another seed gave the same".into()
+    })
 }
 
 /// An empty transaction, and the address of its XBEGIN, of which there is one.
@@ -175,22 +225,39 @@ fn filter(control: Control) -> Result<(), String> {
     let lines = Lines::new();
     stay_on(0);
     let (_, address) = empty();
-    control.filter(&Filter { addresses: address..address + 1, ..Filter::default() });
+    control.filter(&Filter {
+        addresses: address..address + 1,
+        ..Filter::default()
+    });
     control.abort_at(1, CAPACITY, 1_000_000);
     until(CAPACITY, || empty().0)?;
     until(COMMITTED, || seven(&lines))?;
-    control.filter(&Filter { cpu: Some(1), ..Filter::default() });
+    control.filter(&Filter {
+        cpu: Some(1),
+        ..Filter::default()
+    });
     until(COMMITTED, || empty().0)?;
-    control.filter(&Filter { cpu: Some(0), ..Filter::default() });
+    control.filter(&Filter {
+        cpu: Some(0),
+        ..Filter::default()
+    });
     until(CAPACITY, || empty().0)?;
-    control.filter(&Filter { kernel: true, ..Filter::default() });
+    control.filter(&Filter {
+        kernel: true,
+        ..Filter::default()
+    });
     until(COMMITTED, || empty().0)
 }
 
 fn sums(control: Control) -> Result<(), String> {
     let begun = control.counter(Counter::Begun);
     let ends: u64 = Counter::ENDS.iter().map(|end| control.counter(*end)).sum();
-    check(begun == ends && begun > 0, || format!("{begun} begun, {ends} ended"))?;
-    let bad = (control.counter(Counter::Unsupported), control.counter(Counter::Leaked));
+    check(begun == ends && begun > 0, || {
+        format!("{begun} begun, {ends} ended")
+    })?;
+    let bad = (
+        control.counter(Counter::Unsupported),
+        control.counter(Counter::Leaked),
+    );
     check(bad == (0, 0), || format!("unsupported and leaked: {bad:?}"))
 }

@@ -9,7 +9,10 @@ use pagemove_rtm_emulation::{transaction, Control, Counter};
 
 pub const TESTS: &[Test] = &[
     ("nesting: only the outermost XEND commits", outermost),
-    ("nesting: an abort goes back to the outermost, and says that it was nested", abort),
+    (
+        "nesting: an abort goes back to the outermost, and says that it was nested",
+        abort,
+    ),
     ("nesting: seven deep commits, eight does not", depth),
 ];
 
@@ -67,5 +70,7 @@ fn depth(control: Control) -> Result<(), String> {
     until(COMMITTED, || deep(7))?;
     let before = control.counter(Counter::AbortedNesting);
     until(NESTED, || deep(8))?;
-    check(control.counter(Counter::AbortedNesting) > before, || "it aborted for something else".into())
+    check(control.counter(Counter::AbortedNesting) > before, || {
+        "it aborted for something else".into()
+    })
 }

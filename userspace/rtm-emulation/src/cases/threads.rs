@@ -10,11 +10,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 pub const TESTS: &[Test] = &[
-    ("threads: increments by transactions on every CPU, none lost", increments),
-    ("threads: increments by transactions and by LOCK XADD, none lost", mixed),
-    ("threads: two lines change at once for whoever looks", publication),
-    ("threads: a read of the write set by another CPU is a conflict", read_by_other),
-    ("threads: what an aborted transaction stored is never seen", unseen),
+    (
+        "threads: increments by transactions on every CPU, none lost",
+        increments,
+    ),
+    (
+        "threads: increments by transactions and by LOCK XADD, none lost",
+        mixed,
+    ),
+    (
+        "threads: two lines change at once for whoever looks",
+        publication,
+    ),
+    (
+        "threads: a read of the write set by another CPU is a conflict",
+        read_by_other,
+    ),
+    (
+        "threads: what an aborted transaction stored is never seen",
+        unseen,
+    ),
 ];
 
 /// Increments the word by a transaction until it commits.
@@ -51,10 +66,15 @@ fn increments(_: Control) -> Result<(), String> {
     thread::scope(|scope| {
         for cpu in 0..count() {
             let lines = &lines;
-            on(scope, cpu, move || (0..INCREMENTS).for_each(|_| increment(lines.word(0))));
+            on(scope, cpu, move || {
+                (0..INCREMENTS).for_each(|_| increment(lines.word(0)))
+            });
         }
     });
-    let (found, wanted) = (atomic(lines.word(0)).load(Ordering::SeqCst), INCREMENTS * count() as u64);
+    let (found, wanted) = (
+        atomic(lines.word(0)).load(Ordering::SeqCst),
+        INCREMENTS * count() as u64,
+    );
     check(found == wanted, || format!("{found} instead of {wanted}"))
 }
 
@@ -62,7 +82,9 @@ fn mixed(control: Control) -> Result<(), String> {
     let lines = Lines::new();
     control.reset();
     thread::scope(|scope| {
-        on(scope, 0, || (0..INCREMENTS).for_each(|_| increment(lines.word(0))));
+        on(scope, 0, || {
+            (0..INCREMENTS).for_each(|_| increment(lines.word(0)))
+        });
         on(scope, 1, || {
             for _ in 0..INCREMENTS {
                 atomic(lines.word(0)).fetch_add(1, Ordering::SeqCst);
@@ -71,7 +93,9 @@ fn mixed(control: Control) -> Result<(), String> {
         });
     });
     let found = atomic(lines.word(0)).load(Ordering::SeqCst);
-    check(found == 2 * INCREMENTS, || format!("{found} instead of {}", 2 * INCREMENTS))?;
+    check(found == 2 * INCREMENTS, || {
+        format!("{found} instead of {}", 2 * INCREMENTS)
+    })?;
     let conflicts = control.counter(Counter::AbortedConflict);
     check(conflicts > 0, || "they never met".into())
 }
@@ -111,7 +135,9 @@ fn publication(control: Control) -> Result<(), String> {
                     [0, 1, 0].map(|line| atomic(lines.word(line)).load(Ordering::SeqCst));
                 // Neither line is ever older than what the other was before.
                 if second < first || again < second {
-                    return Err(format!("first {first}, second {second}, first again {again}"));
+                    return Err(format!(
+                        "first {first}, second {second}, first again {again}"
+                    ));
                 }
                 changes += u64::from(second != last);
                 last = second;
@@ -124,7 +150,9 @@ fn publication(control: Control) -> Result<(), String> {
     });
     let (looks, changes) = seen?;
     println!("# {looks} looks saw {changes} of {CHANGES} changes");
-    check(changes > 100, || format!("{looks} looks saw {changes} changes only"))
+    check(changes > 100, || {
+        format!("{looks} looks saw {changes} changes only")
+    })
 }
 
 /// Reads change nothing, so that comparing values would not find them.
@@ -143,9 +171,8 @@ fn read_by_other(control: Control) -> Result<(), String> {
         for _ in 0..200 {
             control.delay_at(0, 2_000_000, 1);
             // SAFETY: shared by whole words.
-            let status = unsafe {
-                transaction!(["mov qword ptr [{at}], 1"], at = in(reg) lines.word(0),)
-            };
+            let status =
+                unsafe { transaction!(["mov qword ptr [{at}], 1"], at = in(reg) lines.word(0),) };
             control.clear();
             if status == CONFLICT | RETRY {
                 result = Ok(());

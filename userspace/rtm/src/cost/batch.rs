@@ -7,8 +7,8 @@ use engine::rtm::{
     Status, Times,
 };
 use engine::{
-    AbortCounts, ApertureError, Checksum, Engine, Format, InvalidateError, Iova, Job, Machine, PageMove,
-    PageSpan, PhysAddr, Policy, PteAddr, Stop, Transfer,
+    AbortCounts, ApertureError, Checksum, Engine, Format, InvalidateError, Iova, Job, Machine,
+    PageMove, PageSpan, PhysAddr, Policy, PteAddr, Stop, Transfer,
 };
 
 /// Pages of the largest batch.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress, APERTURE_UP,
-    ABORT_APERTURE, ENGINE_AUTO, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
+    self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress,
+    ABORT_APERTURE, APERTURE_UP, ENGINE_AUTO, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE,
+    PLACE_NODE,
 };
 
 use crate::bench;
@@ -61,7 +62,10 @@ fn case(name: &str, check: fn(&mut State) -> Result<()>) -> Case<State> {
 fn cases_when_down() -> Vec<Case<State>> {
     vec![
         case("the window is listed, its link is down", is_down),
-        case("a move to it is aborted, cause aperture; the page and the slot are as before", aborted),
+        case(
+            "a move to it is aborted, cause aperture; the page and the slot are as before",
+            aborted,
+        ),
         case("between nodes pages move as ever", moves_between_nodes),
     ]
 }
@@ -69,16 +73,40 @@ fn cases_when_down() -> Vec<Case<State>> {
 fn cases() -> Vec<Case<State>> {
     vec![
         case("the window is listed, up and empty", is_listed),
-        case("a page goes out: the other side, CPUs and the device see it", one_page),
-        case("what CPUs and the device write there is seen on the other side", written_there),
+        case(
+            "a page goes out: the other side, CPUs and the device see it",
+            one_page,
+        ),
+        case(
+            "what CPUs and the device write there is seen on the other side",
+            written_there,
+        ),
         case("it comes home, and the slot is free", comes_home),
-        case("32 pages go out to scattered offsets, and home, five times", to_and_fro),
+        case(
+            "32 pages go out to scattered offsets, and home, five times",
+            to_and_fro,
+        ),
         case("from one place of the window to another, and home", within),
-        case("an unknown aperture, offsets that are wrong or taken, no offsets: refused", refused),
-        case("the driver is unbound when the last page has come home", unbound),
-        case("VFIO unmaps pages that live there, and maps them: they stay, others move", unmapped),
-        case("two threads of a VMM unmap such pages at once, and neither waits for the other", unmaps::at_once),
-        case("a VMM that ends leaves no slot taken, and the module goes", ended),
+        case(
+            "an unknown aperture, offsets that are wrong or taken, no offsets: refused",
+            refused,
+        ),
+        case(
+            "the driver is unbound when the last page has come home",
+            unbound,
+        ),
+        case(
+            "VFIO unmaps pages that live there, and maps them: they stay, others move",
+            unmapped,
+        ),
+        case(
+            "two threads of a VMM unmap such pages at once, and neither waits for the other",
+            unmaps::at_once,
+        ),
+        case(
+            "a VMM that ends leaves no slot taken, and the module goes",
+            ended,
+        ),
     ]
 }
 
@@ -168,7 +196,10 @@ impl State {
 
     fn pages_there(&self, expected: u64) -> Result<()> {
         let pages = self.aperture()?.pages;
-        ensure!(pages == expected, "{pages} pages are there instead of {expected}");
+        ensure!(
+            pages == expected,
+            "{pages} pages are there instead of {expected}"
+        );
         Ok(())
     }
 }
@@ -189,8 +220,12 @@ fn is_listed(state: &mut State) -> Result<()> {
     let address = PciAddress::from(&aperture);
     ensure!(address == state.function, "it is at {address}");
     ensure!(
-        (aperture.bar, aperture.length, aperture.flags, aperture.pages)
-            == (2, BYTES as u64, APERTURE_UP, 0),
+        (
+            aperture.bar,
+            aperture.length,
+            aperture.flags,
+            aperture.pages
+        ) == (2, BYTES as u64, APERTURE_UP, 0),
         "{aperture:?}"
     );
     Ok(())
@@ -213,7 +248,11 @@ fn aborted(state: &mut State) -> Result<()> {
             "{result:?}"
         );
     }
-    ensure!(report.aborts[ABORT_APERTURE as usize] > 0, "{:?}", report.aborts);
+    ensure!(
+        report.aborts[ABORT_APERTURE as usize] > 0,
+        "{:?}",
+        report.aborts
+    );
     state.pages_there(0)?;
     state.is_home(0, 1)
 }
@@ -286,12 +325,42 @@ fn refused(state: &mut State) -> Result<()> {
     let id = state.id;
     let rig = state.rig()?;
     let wrong: &[(&str, u32, &[u64], (i32, u32))] = &[
-        ("an unknown aperture", id + 1, &[0], (libc::EINVAL, uapi::REASON_NO_APERTURE)),
-        ("the greatest number", u32::MAX - 1, &[0], (libc::EINVAL, uapi::REASON_NO_APERTURE)),
-        ("an offset within a page", id, &[1], (libc::EINVAL, uapi::REASON_NO_SLOT)),
-        ("the offset of the end", id, &[BYTES as u64], (libc::EINVAL, uapi::REASON_NO_SLOT)),
-        ("the greatest offset", id, &[u64::MAX], (libc::EINVAL, uapi::REASON_NO_SLOT)),
-        ("an offset that is taken", id, &[0x9000], (libc::EBUSY, uapi::REASON_SLOT_TAKEN)),
+        (
+            "an unknown aperture",
+            id + 1,
+            &[0],
+            (libc::EINVAL, uapi::REASON_NO_APERTURE),
+        ),
+        (
+            "the greatest number",
+            u32::MAX - 1,
+            &[0],
+            (libc::EINVAL, uapi::REASON_NO_APERTURE),
+        ),
+        (
+            "an offset within a page",
+            id,
+            &[1],
+            (libc::EINVAL, uapi::REASON_NO_SLOT),
+        ),
+        (
+            "the offset of the end",
+            id,
+            &[BYTES as u64],
+            (libc::EINVAL, uapi::REASON_NO_SLOT),
+        ),
+        (
+            "the greatest offset",
+            id,
+            &[u64::MAX],
+            (libc::EINVAL, uapi::REASON_NO_SLOT),
+        ),
+        (
+            "an offset that is taken",
+            id,
+            &[0x9000],
+            (libc::EBUSY, uapi::REASON_SLOT_TAKEN),
+        ),
     ];
     for (what, aperture, targets, expected) in wrong {
         let (report, _) = rig.move_out(1, *aperture, targets);
@@ -301,14 +370,22 @@ fn refused(state: &mut State) -> Result<()> {
     // The first goes, the second can not.
     let (report, results) = rig.move_out(1, id, &[0, 0]);
     refused_for(&report, (libc::EBUSY, uapi::REASON_SLOT_TAKEN)).context("one offset twice")?;
-    ensure!(report.pages_moved == 1, "{} pages were moved", report.pages_moved);
+    ensure!(
+        report.pages_moved == 1,
+        "{} pages were moved",
+        report.pages_moved
+    );
     ensure!(results[0].outcome == PAGE_MOVED, "{:?}", results[0]);
     for (aperture, targets) in [(id + 1, 0), (0, 0x1000)] {
         let found = rig.move_raw(|call: &mut Move| {
             call.aperture = aperture;
             call.targets = targets;
         });
-        let expected = if aperture == 0 { libc::EINVAL } else { libc::EFAULT };
+        let expected = if aperture == 0 {
+            libc::EINVAL
+        } else {
+            libc::EFAULT
+        };
         bench::expect_errno("targets", found, expected)?;
     }
     state.home(0, 2)?;
@@ -325,11 +402,17 @@ fn unbound(state: &mut State) -> Result<()> {
     // Nothing new goes there.
     let id = state.id;
     let (report, _) = state.rig()?.move_out(6, id, &[0x4000]);
-    ensure!(report.error.is_some(), "a page went to a window that is going");
+    ensure!(
+        report.error.is_some(),
+        "a page went to a window that is going"
+    );
     state.is_out(5, 0x3000, 9)?;
     state.home(5, 1)?;
     unbinding.join().expect("the thread does not panic")?;
-    ensure!(Control::open()?.aperture_list()?.is_empty(), "it is still listed");
+    ensure!(
+        Control::open()?.aperture_list()?.is_empty(),
+        "it is still listed"
+    );
     state.is_home(5, 9)?;
     pci::bind(state.function, DRIVER)?;
     state.id = state.aperture()?.id;
@@ -353,7 +436,11 @@ fn unmapped(state: &mut State) -> Result<()> {
     let rig = state.rig()?;
     let (report, _) = rig.move_pages(&rig.request(0, 3, ENGINE_AUTO, rig.nodes.here));
     refused_for(&report, (libc::EOPNOTSUPP, uapi::REASON_NO_PIN))?;
-    ensure!(report.pages_moved == 0, "{} pages were moved", report.pages_moved);
+    ensure!(
+        report.pages_moved == 0,
+        "{} pages were moved",
+        report.pages_moved
+    );
     // The others are not.
     let (report, results) = state.rig()?.move_out(3, id, &[0x8000]);
     all_moved(&report, &results, 1)?;
@@ -361,7 +448,9 @@ fn unmapped(state: &mut State) -> Result<()> {
 }
 
 fn refused_for(report: &MoveReport, expected: (i32, u32)) -> Result<()> {
-    let found = report.error.map_or((0, 0), |error| (error.errno, error.reason));
+    let found = report
+        .error
+        .map_or((0, 0), |error| (error.errno, error.reason));
     ensure!(
         found == expected,
         "{} instead of {} with reason {}",

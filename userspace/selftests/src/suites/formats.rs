@@ -19,7 +19,10 @@ pub fn main(args: &[String]) -> ExitCode {
     let cases: Vec<Case<()>> = match args.first().map(String::as_str) {
         Some("x86_64") => vec![
             Case::new("x86_64: the list says that adbit works", |_| can_move()),
-            Case::new("x86_64: USED names exactly the pages that a device has used since", |_| used()),
+            Case::new(
+                "x86_64: USED names exactly the pages that a device has used since",
+                |_| used(),
+            ),
             Case::new(
                 "x86_64: without allow_incoherent=1 it is refused, reason incoherent",
                 |_| incoherent(),
@@ -46,9 +49,14 @@ fn refusing(format: u32, name: &str) -> Vec<Case<()>> {
         move |_: &mut ()| {
             let bench = Bench::open(16)?;
             check_list(&bench, format, 0, uapi::REASON_FORMAT)?;
-            let used = bench.control.used(bench.device, bench::IOVA, PAGE_SIZE as u64, false);
+            let used = bench
+                .control
+                .used(bench.device, bench::IOVA, PAGE_SIZE as u64, false);
             let found = used.err().map(|error| (error.errno, error.reason));
-            ensure!(found == Some((libc::EOPNOTSUPP, uapi::REASON_FORMAT)), "USED: {found:?}");
+            ensure!(
+                found == Some((libc::EOPNOTSUPP, uapi::REASON_FORMAT)),
+                "USED: {found:?}"
+            );
             is_refused(&bench, uapi::REASON_FORMAT)
         },
     );
@@ -154,7 +162,10 @@ fn used() -> Outcome {
     let first = ask(&rig, true)?;
     let quiet = ask(&rig, true)?;
     let accessed = |byte: &u8| u64::from(*byte) & uapi::USED_ACCESSED != 0;
-    ensure!(!quiet.iter().any(accessed), "nobody has used them: {quiet:?}");
+    ensure!(
+        !quiet.iter().any(accessed),
+        "nobody has used them: {quiet:?}"
+    );
     // 70 is behind the first pages that are looked at in one go. The device reads it: QEMU's
     // VT-d does not set A for a write where D is set already.
     rig.check(70, 0)?;
@@ -165,12 +176,24 @@ fn used() -> Outcome {
     let again = ask(&rig, false)?;
     ensure!(!again.iter().any(accessed), "A was not cleared: {again:?}");
     let dirty = |byte: &u8| u64::from(*byte) & uapi::USED_DIRTY != 0;
-    ensure!(again.iter().zip(&first).all(|(now, then)| dirty(now) == dirty(then)), "D was changed");
+    ensure!(
+        again
+            .iter()
+            .zip(&first)
+            .all(|(now, then)| dirty(now) == dirty(then)),
+        "D was changed"
+    );
     rig.check(70, 0)?;
-    ensure!(accessed(&ask(&rig, false)?[70]), "a use after the clear is not seen");
+    ensure!(
+        accessed(&ask(&rig, false)?[70]),
+        "a use after the clear is not seen"
+    );
     let missing = rig.control.used(rig.device, 0x4000_0000, length, false);
     let found = missing.err().map(|error| (error.errno, error.reason));
-    ensure!(found == Some((libc::ENOENT, uapi::REASON_NOT_MAPPED)), "not mapped: {found:?}");
+    ensure!(
+        found == Some((libc::ENOENT, uapi::REASON_NOT_MAPPED)),
+        "not mapped: {found:?}"
+    );
     Ok(Pass)
 }
 

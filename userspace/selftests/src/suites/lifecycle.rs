@@ -199,7 +199,10 @@ fn while_asleep(_: &mut KernelLog) -> Outcome {
                 break;
             }
         }
-        ensure!(pages == 0, "{pages} pages are kept while their process sleeps");
+        ensure!(
+            pages == 0,
+            "{pages} pages are kept while their process sleeps"
+        );
     }
     now_unloads()
 }

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_uapi::{Control, DETAIL_AWAITED, DETAIL_OFFERED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE};
+use pagemove_uapi::{
+    Control, DETAIL_AWAITED, DETAIL_OFFERED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
+};
 use serde_json::Value;
 
 use crate::bench::IOVA;
@@ -95,8 +97,14 @@ impl Receiver {
         let mut line = String::new();
         errors.read_line(&mut line)?;
         let address = line.trim().strip_prefix("pagemove: listening on ");
-        let address = address.with_context(|| format!("receive says {line:?}"))?.to_string();
-        Ok(Self { child, address, errors })
+        let address = address
+            .with_context(|| format!("receive says {line:?}"))?
+            .to_string();
+        Ok(Self {
+            child,
+            address,
+            errors,
+        })
     }
 
     pub fn pid(&self) -> i32 {
@@ -121,7 +129,9 @@ pub fn wait(child: &mut Child) -> Result<i32> {
     loop {
         if let Some(status) = child.try_wait()? {
             use std::os::unix::process::ExitStatusExt;
-            return Ok(status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)));
+            return Ok(status
+                .code()
+                .unwrap_or_else(|| -status.signal().unwrap_or(0)));
         }
         if Instant::now() > end {
             child.kill()?;
@@ -144,7 +154,13 @@ impl Migrated {
     }
 
     pub fn expect(&self, code: i32) -> Result<&Self> {
-        ensure!(self.code == code, "exit code {}: {} {}", self.code, self.json, self.errors);
+        ensure!(
+            self.code == code,
+            "exit code {}: {} {}",
+            self.code,
+            self.json,
+            self.errors
+        );
         Ok(self)
     }
 }
@@ -152,7 +168,10 @@ impl Migrated {
 pub fn finish(child: Child) -> Result<Migrated> {
     use std::os::unix::process::ExitStatusExt;
     let output = child.wait_with_output()?;
-    let code = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or(0));
+    let code = output
+        .status
+        .code()
+        .unwrap_or_else(|| -output.status.signal().unwrap_or(0));
     Ok(Migrated {
         code,
         json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
@@ -209,15 +228,24 @@ impl Hosts {
         let control = Control::open()?;
         let b = control.region_details(self.b.id, 0, PAGES as u64 * PAGE)?;
         for (page, (_, detail)) in b.iter().enumerate() {
-            ensure!(detail.flags == DETAIL_OFFERED, "page {page} has flags {:#x}", detail.flags);
+            ensure!(
+                detail.flags == DETAIL_OFFERED,
+                "page {page} has flags {:#x}",
+                detail.flags
+            );
             let place = self.rig.place_of(page)?;
             ensure!(place.kind == PLACE_APERTURE, "page {page} is at {place:?}");
         }
         for page in 0..PAGES {
             for word in 0..PAGE_SIZE / 8 {
-                let (found, expected) =
-                    (self.b.map.read(page, word), crate::rig::content(page, word, seed));
-                ensure!(found == expected, "page {page} word {word} on B is {found:#x}");
+                let (found, expected) = (
+                    self.b.map.read(page, word),
+                    crate::rig::content(page, word, seed),
+                );
+                ensure!(
+                    found == expected,
+                    "page {page} word {word} on B is {found:#x}"
+                );
             }
             self.rig.check(page, seed)?;
         }
@@ -239,7 +267,10 @@ impl Hosts {
 
     /// Every page is home, and nothing is offered.
     pub fn check_home(&mut self, seed: u64) -> Result<()> {
-        let b = self.rig.control.region_details(self.b.id, 0, PAGES as u64 * PAGE)?;
+        let b = self
+            .rig
+            .control
+            .region_details(self.b.id, 0, PAGES as u64 * PAGE)?;
         for (page, (_, detail)) in b.iter().enumerate() {
             let held = detail.flags & (DETAIL_OFFERED | DETAIL_AWAITED);
             ensure!(held == 0, "page {page} is offered still");

@@ -11,9 +11,9 @@ use pagemove_uapi::{
     Control, Error, OfferReport, Want, DETAIL_AWAITED, DETAIL_OFFERED, OFFER_AWAIT, PAGE_SIZE,
 };
 
+use crate::pci;
 use crate::region::{Mapping, Region};
 use crate::tap::{self, Case, Pass};
-use crate::pci;
 
 mod ends;
 mod refusals;
@@ -35,7 +35,11 @@ impl Peer {
         let found = pci::find(IVSHMEM)?;
         let function = found.first().context("no BAR shows this VM's memory")?;
         let path = format!("/sys/bus/pci/devices/{function}/resource2");
-        let bar = OpenOptions::new().read(true).write(true).open(path).context("the BAR")?;
+        let bar = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .context("the BAR")?;
         Ok(Self { bar })
     }
 
@@ -67,8 +71,14 @@ pub fn main(args: &[String]) -> ExitCode {
         Err(error) => return tap::fail_all(&error),
     };
     let mut cases = vec![
-        case("pages are offered where they are, each once; the peer and CPUs see each other", offered),
-        case("a page that nobody has touched is made, and holds zeroes", made),
+        case(
+            "pages are offered where they are, each once; the peer and CPUs see each other",
+            offered,
+        ),
+        case(
+            "a page that nobody has touched is made, and holds zeroes",
+            made,
+        ),
     ];
     cases.extend(waiting::cases());
     cases.extend(ends::cases());
@@ -89,7 +99,9 @@ pub fn region(pages: usize) -> Result<Region> {
 
 /// Offers a whole region.
 pub fn offer(region: &Region, flags: u32) -> Result<OfferReport> {
-    let report = region.control.offer(region.id, 0, flags, 0, region.map.length() as u64);
+    let report = region
+        .control
+        .offer(region.id, 0, flags, 0, region.map.length() as u64);
     match report.error {
         None => Ok(report),
         Some(error) => Err(error.into()),
@@ -98,7 +110,9 @@ pub fn offer(region: &Region, flags: u32) -> Result<OfferReport> {
 
 /// Ends the offer of a whole region.
 pub fn retract(region: &Region) -> Result<u64, Error> {
-    region.control.retract(region.id, 0, region.map.length() as u64)
+    region
+        .control
+        .retract(region.id, 0, region.map.length() as u64)
 }
 
 pub fn flags_of(control: &Control, region: u32, page: u64) -> Result<u32> {
@@ -117,7 +131,10 @@ pub fn wanted(region: &Region, pages: &[u64]) -> Result<Vec<Want>> {
         if found == pages {
             return Ok(wants.pages);
         }
-        ensure!(Instant::now() < end, "CPUs want pages {found:?}, not {pages:?}");
+        ensure!(
+            Instant::now() < end,
+            "CPUs want pages {found:?}, not {pages:?}"
+        );
         seen = wants.seen;
     }
 }
@@ -130,12 +147,21 @@ fn offered(state: &mut State) -> Result<()> {
     for (page, target) in report.targets.iter().enumerate() {
         ensure!(flags_of(&region.control, region.id, page as u64)? == DETAIL_OFFERED);
         let side = state.peer.page(*target)?;
-        ensure!(side.read(0, 5) == region.map.read(page, 5), "the peer reads something else");
+        ensure!(
+            side.read(0, 5) == region.map.read(page, 5),
+            "the peer reads something else"
+        );
         side.write(0, 7, 70 + page as u64);
-        ensure!(region.map.read(page, 7) == 70 + page as u64, "what the peer wrote is not there");
+        ensure!(
+            region.map.read(page, 7) == 70 + page as u64,
+            "what the peer wrote is not there"
+        );
     }
     let again = offer(&region, OFFER_AWAIT)?;
-    ensure!(again.pages == 0 && again.targets == report.targets, "it was offered twice");
+    ensure!(
+        again.pages == 0 && again.targets == report.targets,
+        "it was offered twice"
+    );
     ensure!(
         flags_of(&region.control, region.id, 0)? & DETAIL_AWAITED == 0,
         "an offer that stands became awaited"
@@ -143,7 +169,10 @@ fn offered(state: &mut State) -> Result<()> {
     let ended = retract(&region)?;
     ensure!(ended == 8, "{ended} offers ended");
     ensure!(retract(&region)? == 0, "an offer ended twice");
-    ensure!(flags_of(&region.control, region.id, 0)? == 0, "it is offered still");
+    ensure!(
+        flags_of(&region.control, region.id, 0)? == 0,
+        "it is offered still"
+    );
     Ok(())
 }
 
@@ -152,13 +181,19 @@ fn made(state: &mut State) -> Result<()> {
     let report = offer(&region, 0)?;
     for (page, target) in report.targets.iter().enumerate() {
         let side = state.peer.page(*target)?;
-        ensure!((0..PAGE_SIZE / 8).all(|word| side.read(0, word) == 0), "page {page} is not zero");
+        ensure!(
+            (0..PAGE_SIZE / 8).all(|word| side.read(0, word) == 0),
+            "page {page} is not zero"
+        );
         state.peer.fill(*target, page as u64)?;
     }
     for page in 0..4 {
         let side = state.peer.page(report.targets[page])?;
         for word in 0..PAGE_SIZE / 8 {
-            ensure!(side.read(0, word) == region.map.read(page, word), "page {page} word {word} differs");
+            ensure!(
+                side.read(0, word) == region.map.read(page, word),
+                "page {page} word {word} differs"
+            );
         }
     }
     retract(&region)?;

@@ -78,16 +78,26 @@ fn compare(scenario: Scenario, seed: u64, moves: u64) -> Result<Comparison> {
 /// phase, and 16 slots from the median of phase 2 on.
 fn naive(draws: &Draws) -> Times {
     let attempts = || (0..draws.moves()).map(|number| draws.get(number, 0));
-    let mut phase1: Vec<u64> = attempts().map(|draw| draw.handshake + draw.phase1).collect();
+    let mut phase1: Vec<u64> = attempts()
+        .map(|draw| draw.handshake + draw.phase1)
+        .collect();
     let mut phase2: Vec<u64> = attempts().map(|draw| draw.invalidate + draw.copy).collect();
     phase1.sort_unstable();
     phase2.sort_unstable();
     let share = |sorted: &[u64], percent: usize| {
-        sorted.get(sorted.len() * percent / 100).copied().unwrap_or(1)
+        sorted
+            .get(sorted.len() * percent / 100)
+            .copied()
+            .unwrap_or(1)
     };
     let first_slot = share(&phase2, 50);
     let interval = ((share(&phase2, 99) - first_slot) / 15).max(500);
-    Times { lead: share(&phase1, 99), first_slot, interval, slots: 16 }
+    Times {
+        lead: share(&phase1, 99),
+        first_slot,
+        interval,
+        slots: 16,
+    }
 }
 
 fn heading() {
@@ -114,7 +124,13 @@ fn heading() {
 }
 
 fn row(comparison: &Comparison, seed: u64) {
-    let Tally { late, timeout, raced, other, .. } = comparison.controller.tally;
+    let Tally {
+        late,
+        timeout,
+        raced,
+        other,
+        ..
+    } = comparison.controller.tally;
     let per_move = |trace: &Trace| trace.tally.per_move();
     let times = comparison.best.last_times();
     println!(

@@ -66,7 +66,10 @@ fn cpus_are_let_go_to_where_the_page_is() {
     world.cpu_held = true;
     // The second was never moved.
     let page = |n| {
-        let (start, end) = (memory::address(Place::Start, n), memory::address(Place::End, n));
+        let (start, end) = (
+            memory::address(Place::Start, n),
+            memory::address(Place::End, n),
+        );
         PageMove::new(iova(n), entry_of(n), FORMAT, start, end)
     };
     world.release_cpus(&[page(1)]);

@@ -184,7 +184,10 @@ fn twin_tolerated_is_nothing_else() {
 /// Not even of the newest bytes, once START was given back.
 #[test]
 fn twin_tolerated_is_no_reader_of_a_page_that_was_given_back() {
-    for (freed, seen) in [(None, Broken::empty()), (Some(Place::Start), Broken::G1 | Broken::FREED)] {
+    for (freed, seen) in [
+        (None, Broken::empty()),
+        (Some(Place::Start), Broken::G1 | Broken::FREED),
+    ] {
         let mut world = world(|config| config.policy.reads_allowed = true);
         world.commit(0);
         world.freed[0] = freed;

@@ -30,8 +30,18 @@ fn is_from_outside(action: Action) -> bool {
     use Action::*;
     matches!(
         action,
-        Read { .. } | Write { .. } | Request { .. } | CpuWrite { .. } | SoftwareBit { .. }
-            | Interrupt | Capacity | Stop | Tick | Vanish { .. } | InvalidationFails | LinkDown
+        Read { .. }
+            | Write { .. }
+            | Request { .. }
+            | CpuWrite { .. }
+            | SoftwareBit { .. }
+            | Interrupt
+            | Capacity
+            | Stop
+            | Tick
+            | Vanish { .. }
+            | InvalidationFails
+            | LinkDown
     )
 }
 
@@ -131,7 +141,9 @@ fn configs(hardware: &[Change]) -> Vec<Arc<Config>> {
         for policy in POLICIES {
             for workload in WORKLOADS {
                 let mut config = BUSY;
-                [*hardware, policy, workload].iter().for_each(|change| change(&mut config));
+                [*hardware, policy, workload]
+                    .iter()
+                    .for_each(|change| change(&mut config));
                 all.push(Arc::new(config));
             }
         }
@@ -174,14 +186,23 @@ fn sound_machines_break_nothing_in_100_000_steps() {
     let seen = wander(&configs(&SOUND), 100_000);
     assert_eq!(seen.broken, Broken::empty());
     // Not vacuous.
-    assert!(seen.ended > 100 && seen.moved > 20, "{} {}", seen.ended, seen.moved);
+    assert!(
+        seen.ended > 100 && seen.moved > 20,
+        "{} {}",
+        seen.ended,
+        seen.moved
+    );
 }
 
 #[test]
 fn twin_other_machines_do_and_nothing_panics() {
     for (n, hardware) in BROKEN.iter().enumerate() {
         let seen = wander(&configs(&[*hardware]), 100_000);
-        assert!(seen.broken.contains(Broken::G1), "hardware {n}: {:?}", seen.broken);
+        assert!(
+            seen.broken.contains(Broken::G1),
+            "hardware {n}: {:?}",
+            seen.broken
+        );
         assert!(seen.ended > 100, "hardware {n}: {}", seen.ended);
     }
 }
@@ -220,7 +241,9 @@ fn what_was_done_can_be_done_again() {
 fn twin_with_the_last_action_left_out_the_state_is_another() {
     let (done, end) = walk(&Arc::new(BASE), &mut Random(3), 20);
     let mut again = State::new(&Arc::new(BASE));
-    done[..done.len() - 1].iter().for_each(|action| again.apply(*action));
+    done[..done.len() - 1]
+        .iter()
+        .for_each(|action| again.apply(*action));
     let differs = again != end;
     again.apply(done[done.len() - 1]);
     assert!(again == end);

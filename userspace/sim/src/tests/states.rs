@@ -29,7 +29,13 @@ fn worlds_that_differ_in_anything_are_two() {
         |w| w.invalidation.failed = true,
         |w| w.devices[0].accesses -= 1,
         |w| w.devices[1].requests -= 1,
-        |w| w.devices[0].op = Op::Walk { page: 0, write: false, fetch: false },
+        |w| {
+            w.devices[0].op = Op::Walk {
+                page: 0,
+                write: false,
+                fetch: false,
+            }
+        },
         |w| w.devices[0].old = true,
         |w| w.devices[1].tlb[0] = None,
         |w| w.devices[1].gone = true,
@@ -65,15 +71,24 @@ fn worlds_that_differ_in_anything_are_two() {
 /// Twin: the configuration is the same in all states of a run, and not looked at.
 #[test]
 fn twin_the_configuration_makes_no_difference() {
-    let (one, other) = (world(|_| ()), world(|config| config.hardware.drains = false));
+    let (one, other) = (
+        world(|_| ()),
+        world(|config| config.hardware.drains = false),
+    );
     assert!(one == other && hash(&one) == hash(&other));
 }
 
 /// What happens if nothing comes in between.
 fn quiet(state: &State) -> Action {
     let offered = possible(state);
-    let all = [Action::Evict, Action::EvictDevice { device: ATS }, Action::Editor];
-    all.into_iter().find(|action| offered.contains(action)).expect("the editor goes on")
+    let all = [
+        Action::Evict,
+        Action::EvictDevice { device: ATS },
+        Action::Editor,
+    ];
+    all.into_iter()
+        .find(|action| offered.contains(action))
+        .expect("the editor goes on")
 }
 
 /// Runs `adbit` without a disturbance; `first` is done instead, as soon as it may be
@@ -116,8 +131,14 @@ fn start_is_given_back_after_a_move() {
 
 #[test]
 fn twin_end_is_after_an_abort() {
-    let failed = moved(fails, Some(Action::InvalidationFails), |state| !is_committed(state));
-    let stopped = moved(|config| config.workload.stops = true, Some(Action::Stop), |_| true);
+    let failed = moved(fails, Some(Action::InvalidationFails), |state| {
+        !is_committed(state)
+    });
+    let stopped = moved(
+        |config| config.workload.stops = true,
+        Some(Action::Stop),
+        |_| true,
+    );
     for (state, cause) in [(failed, Abort::Invalidate), (stopped, Abort::Cancelled)] {
         assert_eq!(state.pages()[0].outcome(), Outcome::Aborted(cause));
         assert_eq!(state.world.freed, [Some(Place::End), None]);

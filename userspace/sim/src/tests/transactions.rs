@@ -98,7 +98,11 @@ fn twin_silent_walks_abort_nothing() {
     assert!(!is_aborted(&mut state, Why::Walk));
 }
 
-const UPDATES: [AdUpdate; 3] = [AdUpdate::CompareAndSwap, AdUpdate::BlindOr, AdUpdate::StoreOld];
+const UPDATES: [AdUpdate; 3] = [
+    AdUpdate::CompareAndSwap,
+    AdUpdate::BlindOr,
+    AdUpdate::StoreOld,
+];
 
 /// With the new entry in the write set, where only a store of the walk is noticed; A
 /// and D of the entry are clear if so wanted.
@@ -200,7 +204,11 @@ fn twin_dma_aborts_nothing_that_is_not_watched_or_where_it_is_not_seen_or_reads(
         warm(config);
         config.hardware.dma_conflicts = false;
     };
-    for (mut state, write) in [(compared(warm), true), (watched(unseen), true), (watched(warm), false)] {
+    for (mut state, write) in [
+        (compared(warm), true),
+        (watched(unseen), true),
+        (watched(warm), false),
+    ] {
         state.world.begin(PLAIN, 0, write, false);
         state.world.lands(PLAIN);
         assert!(!is_aborted(&mut state, Why::Dma));

@@ -61,7 +61,11 @@ fn without_updates_the_entry_stays_as_it_is() {
 /// Twin of the races: nothing changes meanwhile.
 #[test]
 fn twin_undisturbed_every_update_sets_the_same_bits() {
-    let all = [AdUpdate::CompareAndSwap, AdUpdate::BlindOr, AdUpdate::StoreOld];
+    let all = [
+        AdUpdate::CompareAndSwap,
+        AdUpdate::BlindOr,
+        AdUpdate::StoreOld,
+    ];
     for (write, bits) in [(false, A), (true, A | D)] {
         for ad in all {
             let mut world = world(|config| {
@@ -79,7 +83,11 @@ fn twin_undisturbed_every_update_sets_the_same_bits() {
 /// Twin: nothing is missing.
 #[test]
 fn twin_bits_that_are_set_are_not_set_again() {
-    for ad in [AdUpdate::CompareAndSwap, AdUpdate::BlindOr, AdUpdate::StoreOld] {
+    for ad in [
+        AdUpdate::CompareAndSwap,
+        AdUpdate::BlindOr,
+        AdUpdate::StoreOld,
+    ] {
         let mut world = world(|config| {
             config.workload.warm = false;
             config.hardware.ad = ad;

@@ -34,7 +34,9 @@ fn copy(world: &mut World) -> Checksum {
 fn what_is_copied_is_on_its_way_and_lands_in_any_order() {
     let mut state = posted();
     assert_eq!(state.world.memory.end[0], [0, 0]);
-    let landings: Vec<_> = (0..WORDS).map(|word| Action::Land { page: 0, word }).collect();
+    let landings: Vec<_> = (0..WORDS)
+        .map(|word| Action::Land { page: 0, word })
+        .collect();
     let offered = possible(&state);
     assert!(landings.iter().all(|landing| offered.contains(landing)));
     state.apply(landings[1]);

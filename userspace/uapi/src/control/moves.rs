@@ -75,8 +75,14 @@ impl Control {
         aperture: Option<(u32, &[u64])>,
         results: Option<&mut Vec<PageResult>>,
     ) -> MoveReport {
-        let to = aperture.map_or(Ok(Move::default()), |(id, targets)| out(request, id, targets));
-        let named = |to| Move { region: region.saturating_add(1), offset, ..to };
+        let to = aperture.map_or(Ok(Move::default()), |(id, targets)| {
+            out(request, id, targets)
+        });
+        let named = |to| Move {
+            region: region.saturating_add(1),
+            offset,
+            ..to
+        };
         match to {
             Ok(to) => self.start(request, &named(to), results),
             Err(error) => failed(error),
@@ -140,7 +146,10 @@ fn out(request: &MoveRequest, aperture: u32, targets: &[u64]) -> Result<Move, Er
 
 /// The report of a call that was not made.
 fn failed(error: Error) -> MoveReport {
-    MoveReport { error: Some(error), ..Default::default() }
+    MoveReport {
+        error: Some(error),
+        ..Default::default()
+    }
 }
 
 fn move_argument(request: &MoveRequest, results: u64) -> Move {

@@ -27,10 +27,20 @@ pub struct Wants {
 impl Control {
     /// Offers pages to a peer whose aperture shows the memory of this host, or a local
     /// window (1 + its number). At most MAX_ENTRIES pages.
-    pub fn offer(&self, region: u32, window: u32, flags: u32, offset: u64, length: u64) -> OfferReport {
+    pub fn offer(
+        &self,
+        region: u32,
+        window: u32,
+        flags: u32,
+        offset: u64,
+        length: u64,
+    ) -> OfferReport {
         let Some(pages) = pages_of(length) else {
             let error = Some(Error::new(Call::Offer, libc::EINVAL));
-            return OfferReport { error, ..Default::default() };
+            return OfferReport {
+                error,
+                ..Default::default()
+            };
         };
         let mut targets = vec![0; pages];
         let mut offer = Offer {
@@ -45,8 +55,15 @@ impl Control {
         };
         // SAFETY: targets has one element for each page and outlives the call.
         let result = unsafe { self.call(Call::Offer, IOC_OFFER, &mut offer) };
-        let error = result.err().map(|error| Error { reason: offer.reason, ..error });
-        OfferReport { pages: offer.pages, targets, error }
+        let error = result.err().map(|error| Error {
+            reason: offer.reason,
+            ..error
+        });
+        OfferReport {
+            pages: offer.pages,
+            targets,
+            error,
+        }
     }
 
     /// CPUs need not wait for these pages any longer. Says how many were awaited.
@@ -59,7 +76,14 @@ impl Control {
         self.offered(Call::Retract, IOC_RETRACT, region, offset, length)
     }
 
-    fn offered(&self, call: Call, request: u32, region: u32, offset: u64, length: u64) -> Result<u64, Error> {
+    fn offered(
+        &self,
+        call: Call,
+        request: u32,
+        region: u32,
+        offset: u64,
+        length: u64,
+    ) -> Result<u64, Error> {
         let mut offered = Offered {
             size: size_of::<Offered>() as u32,
             region,
@@ -88,12 +112,20 @@ impl Control {
         // SAFETY: pages has room for capacity elements and outlives the call.
         unsafe { self.call(Call::Wanted, IOC_WANTED, &mut wanted) }?;
         pages.truncate(wanted.count as usize);
-        Ok(Wants { seen: wanted.seen, pages })
+        Ok(Wants {
+            seen: wanted.seen,
+            pages,
+        })
     }
 
     /// Where each page of a part of a region is, and what holds it there. At most
     /// MAX_ENTRIES pages.
-    pub fn region_details(&self, id: u32, offset: u64, length: u64) -> Result<Vec<(Place, PageDetail)>, Error> {
+    pub fn region_details(
+        &self,
+        id: u32,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<(Place, PageDetail)>, Error> {
         let pages = pages_of(length).ok_or(Error::new(Call::RegionQuery, libc::EINVAL))?;
         let mut places = vec![Place::default(); pages];
         let mut details = vec![PageDetail::default(); pages];

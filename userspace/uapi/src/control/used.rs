@@ -8,7 +8,13 @@ use crate::{Call, Error, PciAddress};
 impl Control {
     /// USED_ACCESSED and USED_DIRTY of each page of a range of IOVAs; with `clear`, A is
     /// cleared, so that the next call tells of the time between. At most MAX_MOVE_PAGES pages.
-    pub fn used(&self, device: PciAddress, iova: u64, length: u64, clear: bool) -> Result<Vec<u8>, Error> {
+    pub fn used(
+        &self,
+        device: PciAddress,
+        iova: u64,
+        length: u64,
+        clear: bool,
+    ) -> Result<Vec<u8>, Error> {
         let pages = length / PAGE_SIZE as u64;
         if pages > MAX_MOVE_PAGES.into() {
             return Err(Error::new(Call::Used, libc::EINVAL));
@@ -29,7 +35,10 @@ impl Control {
         let result = unsafe { self.call(Call::Used, IOC_USED, &mut used) };
         match result {
             Ok(()) => Ok(entries),
-            Err(error) => Err(Error { reason: used.reason, ..error }),
+            Err(error) => Err(Error {
+                reason: used.reason,
+                ..error
+            }),
         }
     }
 }

@@ -145,7 +145,14 @@ pub fn structs() -> Vec<Structure> {
                 details,
             }
         ),
-        structure!("pagemove_page_detail", PageDetail { offset, flags, reserved }),
+        structure!(
+            "pagemove_page_detail",
+            PageDetail {
+                offset,
+                flags,
+                reserved
+            }
+        ),
         structure!(
             "pagemove_offer",
             Offer {
@@ -163,11 +170,30 @@ pub fn structs() -> Vec<Structure> {
         ),
         structure!(
             "pagemove_used",
-            Used { size, flags, segment, bus, devfn, reason, iova, length, entries, pages }
+            Used {
+                size,
+                flags,
+                segment,
+                bus,
+                devfn,
+                reason,
+                iova,
+                length,
+                entries,
+                pages
+            }
         ),
         structure!(
             "pagemove_offered",
-            Offered { size, flags, region, reserved, offset, length, pages }
+            Offered {
+                size,
+                flags,
+                region,
+                reserved,
+                offset,
+                length,
+                pages
+            }
         ),
         structure!("pagemove_want", Want { offset, since_ns }),
         structure!(

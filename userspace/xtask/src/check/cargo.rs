@@ -11,13 +11,23 @@ use std::process::{Command, Stdio};
 /// Tells tests where the kernel's source tree is.
 const KERNEL_SOURCE: &str = "PAGEMOVE_KERNEL_SOURCE";
 
-pub fn run(name: &str, arguments: &[String], place: &Place, kernel: Option<&Path>) -> Result<(Verdict, String)> {
+pub fn run(
+    name: &str,
+    arguments: &[String],
+    place: &Place,
+    kernel: Option<&Path>,
+) -> Result<(Verdict, String)> {
     let mut command = Command::new("cargo");
-    command.args(arguments).current_dir(place.workspace()).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(place.workspace())
+        .stdin(Stdio::null());
     if let Some(tree) = kernel {
         command.env(KERNEL_SOURCE, tree);
     }
-    let output = command.output().context("cargo is missing: install Rust (rustup)")?;
+    let output = command
+        .output()
+        .context("cargo is missing: install Rust (rustup)")?;
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     let mut verdict = parse(&String::from_utf8_lossy(&output.stdout));
     if !output.status.success() && !verdict.failed() {
@@ -33,7 +43,10 @@ pub fn run(name: &str, arguments: &[String], place: &Place, kernel: Option<&Path
 fn parse(output: &str) -> Verdict {
     let mut verdict = Verdict::default();
     for line in output.lines() {
-        let Some((test, result)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
+        let Some((test, result)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.rsplit_once(" ... "))
+        else {
             continue;
         };
         match result.split(',').next().unwrap_or_default().trim() {

@@ -82,7 +82,11 @@ pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
     let suite = suite(place)?;
     let setup = Setup::new(place)?;
     let mut good = true;
-    let named: Vec<&Test> = suite.select(&[group], None)?.into_iter().filter(|test| test.name == name).collect();
+    let named: Vec<&Test> = suite
+        .select(&[group], None)?
+        .into_iter()
+        .filter(|test| test.name == name)
+        .collect();
     if named.is_empty() {
         bail!("there is no {name}: `make check-list` lists them");
     }
@@ -92,7 +96,10 @@ pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
             print!("{}", print::finished(&finished));
             good = false;
         } else {
-            println!("\nThe kernel's log is clean and the module was unloaded. Logs: {}", finished.logs.display());
+            println!(
+                "\nThe kernel's log is clean and the module was unloaded. Logs: {}",
+                finished.logs.display()
+            );
         }
     }
     Ok(exit(good))
@@ -112,7 +119,11 @@ pub fn storm(place: &Place) -> Result<ExitCode> {
     let mut sums = Sums::default();
     for test in suite.select(&[Group::Storm], None)? {
         let finished = run_live(&setup, test);
-        let output = finished.texts.iter().find(|(title, _)| *title == "output").map(|(_, text)| text.as_str());
+        let output = finished
+            .texts
+            .iter()
+            .find(|(title, _)| *title == "output")
+            .map(|(_, text)| text.as_str());
         sums.add(!finished.verdict.failed(), output.and_then(Figures::find));
         if finished.verdict.failed() {
             print!("{}", print::finished(&finished));
@@ -142,7 +153,10 @@ impl<'a> Run<'a> {
     /// stock kernel.
     fn new(test: &'a Test, asked: Option<Flavour>) -> Self {
         let needed = test.vm.as_ref().and_then(|guest| guest.kernel);
-        Self { test, kernel: asked.or(needed).unwrap_or_default() }
+        Self {
+            test,
+            kernel: asked.or(needed).unwrap_or_default(),
+        }
     }
 
     fn vms(&self) -> usize {
@@ -187,9 +201,27 @@ fn run<'a>(
     });
     prepare(&setup, &runs);
     batch(&setup, &with_root, 1, &bar, &mut finished);
-    batch(&setup, &crowd, jobs.unwrap_or_else(|| fitting(1)), &bar, &mut finished);
-    batch(&setup, &alone, jobs.unwrap_or_else(|| fitting(CPUS)), &bar, &mut finished);
-    batch(&setup, &pairs, jobs.map_or_else(|| fitting(2 * CPUS), |jobs| jobs / 2), &bar, &mut finished);
+    batch(
+        &setup,
+        &crowd,
+        jobs.unwrap_or_else(|| fitting(1)),
+        &bar,
+        &mut finished,
+    );
+    batch(
+        &setup,
+        &alone,
+        jobs.unwrap_or_else(|| fitting(CPUS)),
+        &bar,
+        &mut finished,
+    );
+    batch(
+        &setup,
+        &pairs,
+        jobs.map_or_else(|| fitting(2 * CPUS), |jobs| jobs / 2),
+        &bar,
+        &mut finished,
+    );
     bar.finish_and_clear();
     Ok(finished)
 }
@@ -206,7 +238,9 @@ fn fitting(cpus: usize) -> usize {
 
 fn available_mib() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024)
 }
@@ -215,7 +249,9 @@ fn available_mib() -> Option<usize> {
 /// here fails again, with its reason, in each test that needs it.
 fn prepare(setup: &Setup, runs: &[Run]) {
     for run in runs {
-        run.test.guests().for_each(|guest| prepare_vm(setup, guest, run.kernel));
+        run.test
+            .guests()
+            .for_each(|guest| prepare_vm(setup, guest, run.kernel));
     }
     if runs.iter().any(|run| run.test.kernel_source) {
         let _ = setup.root();
@@ -243,7 +279,13 @@ fn prepare_vm(setup: &Setup, guest: &Guest, kernel: Flavour) {
     }
 }
 
-fn batch<'a>(setup: &Setup, runs: &[Run<'a>], jobs: usize, bar: &ProgressBar, finished: &mut Vec<Finished<'a>>) {
+fn batch<'a>(
+    setup: &Setup,
+    runs: &[Run<'a>],
+    jobs: usize,
+    bar: &ProgressBar,
+    finished: &mut Vec<Finished<'a>>,
+) {
     let queue = Mutex::new(runs.iter());
     let (send, receive) = mpsc::channel();
     thread::scope(|scope| {
@@ -251,8 +293,13 @@ fn batch<'a>(setup: &Setup, runs: &[Run<'a>], jobs: usize, bar: &ProgressBar, fi
             let send = send.clone();
             let queue = &queue;
             scope.spawn(move || loop {
-                let next = queue.lock().unwrap_or_else(|broken| broken.into_inner()).next();
-                let Some(Run { test, kernel }) = next else { break };
+                let next = queue
+                    .lock()
+                    .unwrap_or_else(|broken| broken.into_inner())
+                    .next();
+                let Some(Run { test, kernel }) = next else {
+                    break;
+                };
                 bar.set_message(test.name.clone());
                 let one = runner::run(setup, test, *kernel, false);
                 if send.send(one).is_err() {

@@ -28,8 +28,13 @@ const START: &str = "#!/bin/sh\nroot=/qemu-root\n\
 pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
     let archive = build.join("guest-qemu.cpio");
     let program = root.dir().join(PROGRAM);
-    let installed = fs::metadata(&program).with_context(|| format!("no {}", program.display()))?.modified()?;
-    if fs::metadata(&archive).and_then(|data| data.modified()).is_ok_and(|made| made > installed) {
+    let installed = fs::metadata(&program)
+        .with_context(|| format!("no {}", program.display()))?
+        .modified()?;
+    if fs::metadata(&archive)
+        .and_then(|data| data.modified())
+        .is_ok_and(|made| made > installed)
+    {
         return Ok(archive);
     }
     fs::create_dir_all(build)?;
@@ -52,13 +57,26 @@ pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
 
 /// File names of the libraries that the dynamic linker loads for QEMU.
 fn libraries(root: &BuildRoot) -> Result<Vec<String>> {
-    let output = root.linker().arg("--list").arg(root.dir().join(PROGRAM)).output()?;
+    let output = root
+        .linker()
+        .arg("--list")
+        .arg(root.dir().join(PROGRAM))
+        .output()?;
     if !output.status.success() {
-        bail!("QEMU's libraries can not be listed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "QEMU's libraries can not be listed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     let text = String::from_utf8_lossy(&output.stdout);
     // "libz.so.1 => /path/libz.so.1 (0x...)"; the vDSO has no path, and the linker is
     // named by a path.
-    let names = text.lines().filter_map(|line| line.split_once(" => /")).map(|(name, _)| name.trim());
-    Ok(names.filter(|name| !name.contains('/')).map(str::to_string).collect())
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_once(" => /"))
+        .map(|(name, _)| name.trim());
+    Ok(names
+        .filter(|name| !name.contains('/'))
+        .map(str::to_string)
+        .collect())
 }

@@ -12,8 +12,13 @@ pub fn run(name: &str, argv: &[String], place: &Place) -> Result<(Verdict, Strin
         bail!("test {name} has an empty command");
     };
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(place.checkout()).stdin(Stdio::null());
-    let output = command.output().with_context(|| format!("starting {program}"))?;
+    command
+        .args(arguments)
+        .current_dir(place.checkout())
+        .stdin(Stdio::null());
+    let output = command
+        .output()
+        .with_context(|| format!("starting {program}"))?;
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     let mut verdict = Verdict::default();
     match output.status.success() {

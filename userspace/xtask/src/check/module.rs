@@ -17,7 +17,15 @@ use std::fs;
 use std::path::Path;
 
 /// Parameters that only the test build may have.
-const TEST_ONLY: [&str; 7] = ["sabotage", "inject", "mark", "stall_step", "stall_us", "stall_for_ms", "fault"];
+const TEST_ONLY: [&str; 7] = [
+    "sabotage",
+    "inject",
+    "mark",
+    "stall_step",
+    "stall_us",
+    "stall_for_ms",
+    "fault",
+];
 
 /// Ways to reach what the kernel does not export.
 const FORBIDDEN: [&str; 3] = ["kallsyms_", "register_kprobe", "register_kretprobe"];
@@ -27,28 +35,53 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
     let image = Image::stock(root);
     let ship = setup.module(Flavour::Stock, Variant::Ship)?;
     let info = ModInfo::read(ship)?;
-    let stock = Kmods::new(root, &image, setup.place.build().join("kmod"))?.resolve(&["vfio".to_string()])?;
+    let stock = Kmods::new(root, &image, setup.place.build().join("kmod"))?
+        .resolve(&["vfio".to_string()])?;
     let stock = ModInfo::read(&stock.last().context("no module vfio")?.file)?;
     let mut verdict = Verdict::default();
     let mut point = |text: String, wrong: Option<String>| match wrong {
         None => verdict.add(text, Status::Passed),
         Some(wrong) => verdict.fail(format!("{text}: {wrong}")),
     };
-    point("the licence is GPL".into(), differs(info.get("license"), Some("GPL")));
-    point("vermagic is that of the stock kernel".into(), differs(info.get("vermagic"), stock.get("vermagic")));
-    point("every symbol it uses is exported by the stock kernel".into(), unexported(ship, &info, root)?);
-    point("the shipped module can not leave out a step".into(), test_only(&info, false));
+    point(
+        "the licence is GPL".into(),
+        differs(info.get("license"), Some("GPL")),
+    );
+    point(
+        "vermagic is that of the stock kernel".into(),
+        differs(info.get("vermagic"), stock.get("vermagic")),
+    );
+    point(
+        "every symbol it uses is exported by the stock kernel".into(),
+        unexported(ship, &info, root)?,
+    );
+    point(
+        "the shipped module can not leave out a step".into(),
+        test_only(&info, false),
+    );
     point("no function of the engine can panic".into(), panics(ship)?);
     let of_ship = symbols(ship)?;
     let lets_fail = wrapped(&of_ship);
-    point("in the shipped module no call is made to fail".into(), (!lets_fail.is_empty()).then(|| lets_fail.join(", ")));
+    point(
+        "in the shipped module no call is made to fail".into(),
+        (!lets_fail.is_empty()).then(|| lets_fail.join(", ")),
+    );
     let test = setup.module(Flavour::Stock, Variant::Test)?;
-    let list = setup.place.checkout().join("tests/fail-nth/cannot-fail.txt");
+    let list = setup
+        .place
+        .checkout()
+        .join("tests/fail-nth/cannot-fail.txt");
     let list = fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
     let unknown = unknown(&symbols(test)?, &list);
-    point("each call of the kernel can be made to fail, or is listed as one that can not".into(), unknown);
+    point(
+        "each call of the kernel can be made to fail, or is listed as one that can not".into(),
+        unknown,
+    );
     let test = ModInfo::read(test)?;
-    point("the test module can leave out a step, and says so".into(), test_only(&test, true));
+    point(
+        "the test module can leave out a step, and says so".into(),
+        test_only(&test, true),
+    );
     Ok(verdict)
 }
 
@@ -60,7 +93,8 @@ fn differs(found: Option<&str>, expected: Option<&str>) -> Option<String> {
 /// that are exported in a namespace which the module does not import.
 fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<String>> {
     let table = root.dir().join(make::tree()).join("Module.symvers");
-    let table = fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
+    let table =
+        fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
     let exported = exports(&table);
     let imported: Vec<&str> = info.all("import_ns").collect();
     let data = fs::read(module)?;
@@ -70,7 +104,9 @@ fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<
         let name = symbol.name()?;
         match exported.get(name) {
             _ if name.is_empty() => {}
-            _ if FORBIDDEN.iter().any(|prefix| name.starts_with(prefix)) => wrong.push(format!("{name} is forbidden")),
+            _ if FORBIDDEN.iter().any(|prefix| name.starts_with(prefix)) => {
+                wrong.push(format!("{name} is forbidden"))
+            }
             None => wrong.push(format!("{name} is not exported")),
             Some(namespace) if namespace.is_empty() || imported.contains(namespace) => {}
             Some(namespace) => wrong.push(format!("{name} is in namespace {namespace}")),
@@ -81,8 +117,12 @@ fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<
 
 /// Symbol to namespace, from lines "CRC symbol module EXPORT_TYPE namespace".
 fn exports(table: &str) -> BTreeMap<&str, &str> {
-    let rows = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-    rows.filter(|row| row.len() >= 4).map(|row| (row[1], row.get(4).copied().unwrap_or_default())).collect()
+    let rows = table
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>());
+    rows.filter(|row| row.len() >= 4)
+        .map(|row| (row[1], row.get(4).copied().unwrap_or_default()))
+        .collect()
 }
 
 /// The glue has functions of the kernel's crate that can panic in principle; if none
@@ -91,7 +131,9 @@ fn panics(module: &Path) -> Result<Option<String>> {
     let found = panics::in_module(&fs::read(module)?)?;
     let wrong = panics::of_crate(&found, "engine");
     if found.is_empty() {
-        return Ok(Some("no reference to core::panicking in the whole module: the search is blind".into()));
+        return Ok(Some(
+            "no reference to core::panicking in the whole module: the search is blind".into(),
+        ));
     }
     Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
 }
@@ -102,12 +144,17 @@ type Symbol = (String, bool);
 fn symbols(module: &Path) -> Result<Vec<Symbol>> {
     let data = fs::read(module)?;
     let elf = object::File::parse(&*data)?;
-    elf.symbols().map(|symbol| Ok((symbol.name()?.to_string(), symbol.is_undefined()))).collect()
+    elf.symbols()
+        .map(|symbol| Ok((symbol.name()?.to_string(), symbol.is_undefined())))
+        .collect()
 }
 
 /// Functions whose calls go elsewhere, so that a test can let them fail (src/fault).
 fn wrapped(symbols: &[Symbol]) -> Vec<&str> {
-    symbols.iter().filter_map(|(name, _)| name.strip_prefix("__wrap_")).collect()
+    symbols
+        .iter()
+        .filter_map(|(name, _)| name.strip_prefix("__wrap_"))
+        .collect()
 }
 
 /// What the module refers to that is neither wrapped nor on the list, in which `*` ends a prefix.
@@ -121,9 +168,13 @@ fn unknown(symbols: &[Symbol], list: &str) -> Option<String> {
             None => name == *entry,
         })
     };
-    let undefined = symbols.iter().filter(|(name, undefined)| *undefined && !name.is_empty());
+    let undefined = symbols
+        .iter()
+        .filter(|(name, undefined)| *undefined && !name.is_empty());
     let names = undefined.map(|(name, _)| name.as_str());
-    let unknown: Vec<&str> = names.filter(|name| !wrapped.contains(name) && !is_listed(name)).collect();
+    let unknown: Vec<&str> = names
+        .filter(|name| !wrapped.contains(name) && !is_listed(name))
+        .collect();
     match (unknown.is_empty(), wrapped.is_empty()) {
         (true, false) => None,
         (_, true) => Some("nothing is wrapped".into()),
@@ -132,10 +183,19 @@ fn unknown(symbols: &[Symbol], list: &str) -> Option<String> {
 }
 
 fn test_only(info: &ModInfo, wanted: bool) -> Option<String> {
-    let names: Vec<&str> = info.all("parmtype").filter_map(|entry| entry.split(':').next()).collect();
-    let wrong = TEST_ONLY.iter().filter(|name| names.contains(name) != wanted);
+    let names: Vec<&str> = info
+        .all("parmtype")
+        .filter_map(|entry| entry.split(':').next())
+        .collect();
+    let wrong = TEST_ONLY
+        .iter()
+        .filter(|name| names.contains(name) != wanted);
     let wrong: Vec<&str> = wrong.copied().collect();
-    let text = if wanted { "it has no parameter" } else { "it has the parameter" };
+    let text = if wanted {
+        "it has no parameter"
+    } else {
+        "it has the parameter"
+    };
     (!wrong.is_empty()).then(|| format!("{text} {}", wrong.join(", ")))
 }
 
@@ -145,11 +205,20 @@ mod tests {
 
     #[test]
     fn a_call_that_nobody_has_thought_of_is_named() {
-        let symbols = [("__wrap_a", false), ("a", true), ("b_1", true), ("c", true), ("d", false)];
+        let symbols = [
+            ("__wrap_a", false),
+            ("a", true),
+            ("b_1", true),
+            ("c", true),
+            ("d", false),
+        ];
         let symbols = symbols.map(|(name, undefined)| (name.to_string(), undefined));
         assert_eq!(unknown(&symbols, "# why\nb_* c"), None);
         assert_eq!(unknown(&symbols, "# c\nb_*"), Some("c".into()));
-        assert_eq!(unknown(&symbols[1..], "b_* c a"), Some("nothing is wrapped".into()));
+        assert_eq!(
+            unknown(&symbols[1..], "b_* c a"),
+            Some("nothing is wrapped".into())
+        );
         assert_eq!(wrapped(&symbols), ["a"]);
     }
 
@@ -157,7 +226,10 @@ mod tests {
     fn exports_are_read_with_their_namespace() {
         let table = "0x0\tplain\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x0\tspaced\tiommu\tEXPORT_SYMBOL\tGENERIC_PT_IOMMU\n";
         let exported = exports(table);
-        assert_eq!((exported["plain"], exported["spaced"]), ("", "GENERIC_PT_IOMMU"));
+        assert_eq!(
+            (exported["plain"], exported["spaced"]),
+            ("", "GENERIC_PT_IOMMU")
+        );
         assert_eq!(exported.get("other"), None);
     }
 }

@@ -14,12 +14,21 @@ pub fn in_module(data: &[u8]) -> Result<BTreeSet<String>> {
     let elf = object::File::parse(data)?;
     let functions = functions(&elf)?;
     let mut found = BTreeSet::new();
-    for section in elf.sections().filter(|section| section.kind() == SectionKind::Text) {
-        let Some(here) = functions.get(&section.index().0) else { continue };
+    for section in elf
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text)
+    {
+        let Some(here) = functions.get(&section.index().0) else {
+            continue;
+        };
         for (at, relocation) in section.relocations() {
-            let RelocationTarget::Symbol(target) = relocation.target() else { continue };
+            let RelocationTarget::Symbol(target) = relocation.target() else {
+                continue;
+            };
             if demangled(elf.symbol_by_index(target)?.name()?).starts_with("core::panicking::") {
-                let holder = here.iter().find(|(start, end, _)| (*start..*end).contains(&at));
+                let holder = here
+                    .iter()
+                    .find(|(start, end, _)| (*start..*end).contains(&at));
                 found.extend(holder.map(|(_, _, name)| name.clone()));
             }
         }
@@ -36,10 +45,17 @@ pub fn of_crate<'a>(found: &'a BTreeSet<String>, name: &str) -> Vec<&'a str> {
 
 fn functions(elf: &object::File) -> Result<BTreeMap<usize, Vec<Function>>> {
     let mut all: BTreeMap<_, Vec<Function>> = BTreeMap::new();
-    for symbol in elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
+    for symbol in elf
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text)
+    {
         if let Some(section) = symbol.section_index() {
             let end = symbol.address() + symbol.size();
-            all.entry(section.0).or_default().push((symbol.address(), end, demangled(symbol.name()?)));
+            all.entry(section.0).or_default().push((
+                symbol.address(),
+                end,
+                demangled(symbol.name()?),
+            ));
         }
     }
     Ok(all)
@@ -56,9 +72,17 @@ mod tests {
 
     #[test]
     fn a_function_belongs_to_the_crate_its_name_begins_with() {
-        let names = ["engine::run::<main::Machine>", "<engine::Run>::step", "main::engine::run", "core::str::trim::<engine::X>"];
+        let names = [
+            "engine::run::<main::Machine>",
+            "<engine::Run>::step",
+            "main::engine::run",
+            "core::str::trim::<engine::X>",
+        ];
         let found = names.map(String::from).into();
-        assert_eq!(of_crate(&found, "engine"), ["<engine::Run>::step", "engine::run::<main::Machine>"]);
+        assert_eq!(
+            of_crate(&found, "engine"),
+            ["<engine::Run>::step", "engine::run::<main::Machine>"]
+        );
         assert_eq!(of_crate(&found, "other"), [""; 0]);
     }
 
@@ -69,6 +93,9 @@ mod tests {
 
     #[test]
     fn names_lose_their_hashes() {
-        assert_eq!(demangled("_RNvNtCs2lKf6AS60Zg_4core9panicking9panic_fmt"), "core::panicking::panic_fmt");
+        assert_eq!(
+            demangled("_RNvNtCs2lKf6AS60Zg_4core9panicking9panic_fmt"),
+            "core::panicking::panic_fmt"
+        );
     }
 }

@@ -26,7 +26,10 @@ impl Totals {
 
     /// The closing line.
     pub fn line(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        format!(
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
     }
 
     /// A run in which nothing passed has shown nothing.
@@ -45,7 +48,11 @@ pub fn finished(finished: &Finished) -> String {
         _ => "FAIL",
     };
     let name = &finished.test.name;
-    let mut text = format!("{word}  {name:<24} {:>6.1} s  {}\n", finished.wall.as_secs_f64(), totals.line());
+    let mut text = format!(
+        "{word}  {name:<24} {:>6.1} s  {}\n",
+        finished.wall.as_secs_f64(),
+        totals.line()
+    );
     for (what, reason) in finished.verdict.skips() {
         text += &format!("      skipped: {what}: {reason}\n");
     }
@@ -98,7 +105,10 @@ pub fn list(suite: &Suite) -> String {
 /// The table of the sabotages, and whether all were caught. One that did not run
 /// was not caught.
 pub fn sabotage(all: &[Finished]) -> Option<(String, bool)> {
-    let tests: Vec<&Finished> = all.iter().filter(|finished| finished.test.group == Group::Sabotage).collect();
+    let tests: Vec<&Finished> = all
+        .iter()
+        .filter(|finished| finished.test.group == Group::Sabotage)
+        .collect();
     if tests.is_empty() {
         return None;
     }
@@ -109,9 +119,20 @@ pub fn sabotage(all: &[Finished]) -> Option<(String, bool)> {
         let is_caught = !verdict.failed() && verdict.count(|status| *status == Status::Passed) > 0;
         caught += usize::from(is_caught);
         let word = if is_caught { "yes" } else { "NO" };
-        let first = verdict.points.first().map(|point| point.text.as_str()).unwrap_or_default();
-        text += &format!("{:<24} {word:<7} {}\n", finished.test.name, finished.test.about);
-        text += &format!("{:<32} {}\n", "", first.split_once(" caught ").map_or(first, |(_, how)| how));
+        let first = verdict
+            .points
+            .first()
+            .map(|point| point.text.as_str())
+            .unwrap_or_default();
+        text += &format!(
+            "{:<24} {word:<7} {}\n",
+            finished.test.name, finished.test.about
+        );
+        text += &format!(
+            "{:<32} {}\n",
+            "",
+            first.split_once(" caught ").map_or(first, |(_, how)| how)
+        );
     }
     text += &format!("\n{caught} caught, {} survived", tests.len() - caught);
     Some((text, caught == tests.len()))

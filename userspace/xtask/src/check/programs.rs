@@ -13,18 +13,29 @@ use std::process::Command;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Package and program have one name.
-pub const PROGRAMS: [&str; 5] = ["pagemove", "pagemove-fuzz", "pagemove-harness", "pagemove-rtm-emulation", "pagemove-selftest"];
+pub const PROGRAMS: [&str; 5] = [
+    "pagemove",
+    "pagemove-fuzz",
+    "pagemove-harness",
+    "pagemove-rtm-emulation",
+    "pagemove-selftest",
+];
 
 pub fn build(place: &Place) -> Result<Vec<PathBuf>> {
     let mut report = Report::new("programs", &place.build().join("logs/programs.log"))?;
     report.step("building the guest's programs");
     let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--target", TARGET]).current_dir(place.workspace());
+    command
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .current_dir(place.workspace());
     for program in PROGRAMS {
         command.args(["--package", program]);
     }
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    command.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static").trim());
+    command.env(
+        "RUSTFLAGS",
+        format!("{flags} -C target-feature=+crt-static").trim(),
+    );
     report.run(&mut command)?;
     report.done();
     let dir = place.target().join(TARGET).join("release");

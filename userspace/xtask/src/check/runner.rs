@@ -7,11 +7,11 @@ use super::{cargo, host, module as module_file, tap};
 use crate::judge::devtlb::{self, Claims};
 use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict, SKIPPED};
-use crate::vm::job::{Job, Terminal};
 use crate::module;
 use crate::root::image::{Flavour, Image};
 use crate::root::BuildRoot;
 use crate::vm::accel::Accel;
+use crate::vm::job::{Job, Terminal};
 use crate::vm::machine::{self, End, Outcome, Vm};
 use crate::vm::pair;
 use crate::vm::profile::Profile;
@@ -44,7 +44,14 @@ pub fn run<'a>(setup: &Setup, test: &'a Test, flavour: Flavour, live: bool) -> F
         verdict.fail(format!("{}: {error:#}", test.name));
         (verdict, Vec::new())
     });
-    Finished { test, kernel: flavour, verdict, wall: start.elapsed(), texts, logs }
+    Finished {
+        test,
+        kernel: flavour,
+        verdict,
+        wall: start.elapsed(),
+        texts,
+        logs,
+    }
 }
 
 fn logs(setup: &Setup, flavour: Flavour) -> PathBuf {
@@ -57,7 +64,13 @@ fn logs(setup: &Setup, flavour: Flavour) -> PathBuf {
 
 type Texts = Vec<(&'static str, String)>;
 
-fn attempt(setup: &Setup, test: &Test, flavour: Flavour, live: bool, logs: &Path) -> Result<(Verdict, Texts)> {
+fn attempt(
+    setup: &Setup,
+    test: &Test,
+    flavour: Flavour,
+    live: bool,
+    logs: &Path,
+) -> Result<(Verdict, Texts)> {
     if let Some(guest) = &test.vm {
         if let Some(reason) = test.guests().find_map(|guest| guest.unfit(flavour)) {
             let mut verdict = Verdict::default();
@@ -69,7 +82,10 @@ fn attempt(setup: &Setup, test: &Test, flavour: Flavour, live: bool, logs: &Path
     fs::create_dir_all(logs)?;
     let (verdict, text) = match (&test.cargo, &test.host, &test.tap) {
         (Some(arguments), _, _) => {
-            let kernel = test.kernel_source.then(|| setup.kernel_source()).transpose()?;
+            let kernel = test
+                .kernel_source
+                .then(|| setup.kernel_source())
+                .transpose()?;
             cargo::run(&test.name, arguments, setup.place, kernel.as_deref())?
         }
         (_, Some(argv), _) => host::run(&test.name, argv, setup.place)?,
@@ -93,7 +109,10 @@ fn in_vm(
         None => {
             let outcome = machine::run(&host.vm(), logs)?;
             let verdict = judge(&test.name, guest, &outcome);
-            (verdict, vec![("output", outcome.output), ("dmesg", outcome.dmesg)])
+            (
+                verdict,
+                vec![("output", outcome.output), ("dmesg", outcome.dmesg)],
+            )
         }
         Some(other) => {
             let peer = Host::new(setup, other, flavour, false)?;
@@ -131,10 +150,20 @@ impl<'a> Host<'a> {
             // It is a part of TCG.
             accel = Accel::Tcg;
             profile.kernel.extend(rtm::KERNEL.map(String::from));
-            job.rtm = Some(Rtm { plugin: setup.rtm()?.clone(), options: guest.rtm_options.clone() });
+            job.rtm = Some(Rtm {
+                plugin: setup.rtm()?.clone(),
+                options: guest.rtm_options.clone(),
+            });
         }
         let (root, image) = (setup.root()?, setup.image(flavour)?);
-        Ok(Self { root, image, profile, job, accel, unpacked: setup.place.build().join("kmod") })
+        Ok(Self {
+            root,
+            image,
+            profile,
+            job,
+            accel,
+            unpacked: setup.place.build().join("kmod"),
+        })
     }
 
     fn vm(&self) -> Vm<'_> {
@@ -150,9 +179,17 @@ impl<'a> Host<'a> {
 }
 
 fn judge(name: &str, guest: &Guest, outcome: &Outcome) -> Verdict {
-    let judge = if guest.plain { verdict::of_status } else { verdict::of_tap };
+    let judge = if guest.plain {
+        verdict::of_status
+    } else {
+        verdict::of_tap
+    };
     // The empty text is in every line.
-    let allowed = if guest.corrupts { vec![String::new()] } else { guest.allow.clone() };
+    let allowed = if guest.corrupts {
+        vec![String::new()]
+    } else {
+        guest.allow.clone()
+    };
     let mut verdict = judge(name, outcome, &allowed);
     if !guest.trace.is_empty() {
         traced(name, outcome, &mut verdict);
@@ -174,7 +211,10 @@ fn of_pair(name: &str, guests: [&Guest; 2], [first, peer]: [Outcome; 2]) -> (Ver
 }
 
 fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job> {
-    let mut job = Job::new(guest.argv.clone(), Duration::from_secs(guest.timeout * flavour.patience()));
+    let mut job = Job::new(
+        guest.argv.clone(),
+        Duration::from_secs(guest.timeout * flavour.patience()),
+    );
     if let Some(variant) = guest.module {
         job.module = Some(setup.module(flavour, variant)?.clone());
         job.params = guest.params.clone();
@@ -183,16 +223,35 @@ fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job
         job.programs = setup.programs()?.to_vec();
     }
     let scripts = setup.place.tests().join("guest");
-    job.files = guest.scripts.iter().map(|name| (scripts.join(name), format!("bin/{name}"))).collect();
+    job.files = guest
+        .scripts
+        .iter()
+        .map(|name| (scripts.join(name), format!("bin/{name}")))
+        .collect();
     if let Some(name) = &guest.extra_module {
-        let has_it = |dir: &&str| setup.place.checkout().join(dir).join(format!("{name}.c")).exists();
-        let dir = EXTRA_MODULES.into_iter().find(has_it).with_context(|| format!("{name}.c is nowhere"))?;
-        let file = module::extra::build(setup.place, setup.root()?, setup.image(flavour)?, dir, name)?;
+        let has_it = |dir: &&str| {
+            setup
+                .place
+                .checkout()
+                .join(dir)
+                .join(format!("{name}.c"))
+                .exists()
+        };
+        let dir = EXTRA_MODULES
+            .into_iter()
+            .find(has_it)
+            .with_context(|| format!("{name}.c is nowhere"))?;
+        let file =
+            module::extra::build(setup.place, setup.root()?, setup.image(flavour)?, dir, name)?;
         job.files.push((file, format!("{name}.ko")));
     }
     if guest.ntb {
         job.files.extend(setup.ntb(flavour)?.iter().map(|file| {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             (file.clone(), name)
         }));
     }
@@ -212,7 +271,8 @@ fn traced(name: &str, outcome: &Outcome, verdict: &mut Verdict) {
     if outcome.end == End::Status(SKIPPED) {
         return;
     }
-    let found = Claims::parse(&outcome.claims).and_then(|claims| devtlb::check(&outcome.trace, &claims));
+    let found =
+        Claims::parse(&outcome.claims).and_then(|claims| devtlb::check(&outcome.trace, &claims));
     match found {
         Ok(text) => verdict.add(format!("{name}: trace: {text}"), Status::Passed),
         Err(error) => verdict.fail(format!("{name}: trace: {error:#}")),
@@ -226,7 +286,9 @@ fn red(name: &str, reason: &str, inner: &Verdict) -> Verdict {
     let reasons: Vec<&str> = inner.failures().collect();
     match reasons.iter().any(|text| text.contains(reason)) {
         true => verdict.add(name, Status::Passed),
-        false => verdict.fail(format!("{name}: not judged a failure for {reason:?}, but {reasons:?}")),
+        false => verdict.fail(format!(
+            "{name}: not judged a failure for {reason:?}, but {reasons:?}"
+        )),
     }
     verdict
 }

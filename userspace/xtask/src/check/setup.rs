@@ -40,7 +40,16 @@ impl<'a> Setup<'a> {
     pub fn new(place: &'a Place) -> Result<Self> {
         let profiles = Profiles::read(&place.tests().join("profiles.toml"))?;
         let (root, kernels, programs, qemu, rtm, accel) = Default::default();
-        Ok(Self { place, profiles, root, kernels, programs, qemu, rtm, accel })
+        Ok(Self {
+            place,
+            profiles,
+            root,
+            kernels,
+            programs,
+            qemu,
+            rtm,
+            accel,
+        })
     }
 
     pub fn root(&self) -> Result<&BuildRoot> {
@@ -62,7 +71,9 @@ impl<'a> Setup<'a> {
     }
 
     pub fn image(&self, flavour: Flavour) -> Result<&Image> {
-        once(&self.kernel(flavour).image, || Image::ensure(self.place, self.root()?, flavour))
+        once(&self.kernel(flavour).image, || {
+            Image::ensure(self.place, self.root()?, flavour)
+        })
     }
 
     pub fn module(&self, flavour: Flavour, variant: Variant) -> Result<&PathBuf> {
@@ -71,7 +82,9 @@ impl<'a> Setup<'a> {
             Variant::Ship => &kernel.ship,
             Variant::Test => &kernel.test,
         };
-        once(cell, || module::build(self.place, self.root()?, self.image(flavour)?, variant))
+        once(cell, || {
+            module::build(self.place, self.root()?, self.image(flavour)?, variant)
+        })
     }
 
     /// The static programs for the guest's /bin.
@@ -81,7 +94,9 @@ impl<'a> Setup<'a> {
 
     /// QEMU as an archive for the guest.
     pub fn guest_qemu(&self) -> Result<&PathBuf> {
-        once(&self.qemu, || guest_qemu::pack(self.root()?, &self.place.build()))
+        once(&self.qemu, || {
+            guest_qemu::pack(self.root()?, &self.place.build())
+        })
     }
 
     /// The emulation of hardware transactions, a plugin for QEMU.

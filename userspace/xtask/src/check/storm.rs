@@ -28,7 +28,10 @@ pub struct Figures {
 impl Figures {
     /// The last that are in what it printed.
     pub fn find(output: &str) -> Option<Self> {
-        let json = output.lines().rev().find_map(|line| Some(line.split_once(MARK)?.1))?;
+        let json = output
+            .lines()
+            .rev()
+            .find_map(|line| Some(line.split_once(MARK)?.1))?;
         serde_json::from_str(json).ok()
     }
 }
@@ -61,13 +64,20 @@ impl Sums {
             "{:<8}{:>10}{:>10}{:>10}{:>10}{:>10}{:>7}{:>7}{:>9}  aborts\n",
             "engine", "blocks", "DMAs", "moves", "compared", "medium", "lost", "stale", "seconds"
         );
-        let mut total = Figures { engine: "all".to_string(), ..Default::default() };
+        let mut total = Figures {
+            engine: "all".to_string(),
+            ..Default::default()
+        };
         for figures in &self.all {
             text += &figures.row();
             total.add(figures);
         }
         text += &total.row();
-        text += if self.good() { "Nothing was lost." } else { "FAILED" };
+        text += if self.good() {
+            "Nothing was lost."
+        } else {
+            "FAILED"
+        };
         text
     }
 }
@@ -92,7 +102,11 @@ impl Figures {
     }
 
     fn row(&self) -> String {
-        let aborts: Vec<String> = self.aborts.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+        let aborts: Vec<String> = self
+            .aborts
+            .iter()
+            .map(|(cause, count)| format!("{cause} {count}"))
+            .collect();
         format!(
             "{:<8}{:>10}{:>10}{:>10}{:>10}{:>10}{:>7}{:>7}{:>9.0}  {}\n",
             self.engine,

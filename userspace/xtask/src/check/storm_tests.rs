@@ -24,13 +24,20 @@ fn a_million_blocks_and_nothing_lost_is_good() {
     assert!(sums.good());
     let last = sums.describe();
     let total = last.lines().nth(3).unwrap();
-    assert!(total.starts_with("all ") && total.contains("1000000") && total.ends_with("conflict 6"), "{last}");
+    assert!(
+        total.starts_with("all ") && total.contains("1000000") && total.ends_with("conflict 6"),
+        "{last}"
+    );
     assert!(last.ends_with("Nothing was lost."));
 }
 
 #[test]
 fn too_few_blocks_or_any_loss_is_not() {
-    for of in [[(800_000, 0, 0), (199_999, 0, 0)], [(800_000, 1, 0), (200_000, 0, 0)], [(800_000, 0, 0), (200_000, 0, 1)]] {
+    for of in [
+        [(800_000, 0, 0), (199_999, 0, 0)],
+        [(800_000, 1, 0), (200_000, 0, 0)],
+        [(800_000, 0, 0), (200_000, 0, 1)],
+    ] {
         assert!(!sums(&of).good());
         assert!(sums(&of).describe().ends_with("FAILED"));
     }

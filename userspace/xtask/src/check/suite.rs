@@ -122,13 +122,17 @@ pub struct Guest {
 impl Test {
     /// The VMs that it needs at a time.
     pub fn guests(&self) -> impl Iterator<Item = &Guest> {
-        self.vm.iter().chain(self.vm.iter().filter_map(|guest| guest.peer.as_deref()))
+        self.vm
+            .iter()
+            .chain(self.vm.iter().filter_map(|guest| guest.peer.as_deref()))
     }
 
     /// Whether it belongs to all tests of the kernel `flavour`. A twin in which a step of pagemove's
     /// is left out is red on each kernel; on one that looks for mistakes it would only take time.
     pub fn is_for(&self, flavour: Flavour) -> bool {
-        let Some(guest) = &self.vm else { return flavour == Flavour::Stock };
+        let Some(guest) = &self.vm else {
+            return flavour == Flavour::Stock;
+        };
         match flavour {
             Flavour::Stock => true,
             Flavour::Kasan if guest.red.is_some() => guest.kernel == Some(flavour),
@@ -141,7 +145,9 @@ impl Test {
 impl Guest {
     /// What is said of a pair as a whole is said of its first VM.
     fn check_peer(&self) -> Result<()> {
-        let Some(peer) = &self.peer else { return Ok(()) };
+        let Some(peer) = &self.peer else {
+            return Ok(());
+        };
         if peer.peer.is_some() || peer.red.is_some() || peer.crowd {
             bail!("a peer has no peer, red or crowd of its own");
         }
@@ -155,7 +161,9 @@ impl Guest {
     pub fn unfit(&self, flavour: Flavour) -> Option<String> {
         match (&self.stock_only, self.kernel) {
             (Some(reason), _) if flavour != Flavour::Stock => Some(reason.clone()),
-            (_, Some(needed)) if needed != flavour => Some(format!("it is for kernel {}", needed.name())),
+            (_, Some(needed)) if needed != flavour => {
+                Some(format!("it is for kernel {}", needed.name()))
+            }
             _ => None,
         }
     }
@@ -180,7 +188,8 @@ pub struct Suite(Vec<Test>);
 
 impl Suite {
     pub fn read(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let text =
+            fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         Self::parse(&text).with_context(|| format!("in {}", file.display()))
     }
 
@@ -194,13 +203,21 @@ impl Suite {
             let commands = [&test.cargo, &test.host, &test.tap].map(|command| command.is_some());
             let kinds = [&commands[..], &[test.binary, test.vm.is_some()]].concat();
             if kinds.iter().filter(|kind| **kind).count() != 1 {
-                bail!("test {} has to be one of cargo, host, tap, binary and vm", test.name);
+                bail!(
+                    "test {} has to be one of cargo, host, tap, binary and vm",
+                    test.name
+                );
             }
             if test.kernel_source && test.cargo.is_none() {
-                bail!("test {} has kernel_source, which is for cargo only", test.name);
+                bail!(
+                    "test {} has kernel_source, which is for cargo only",
+                    test.name
+                );
             }
             if let Some(guest) = &test.vm {
-                guest.check_peer().with_context(|| format!("test {}", test.name))?;
+                guest
+                    .check_peer()
+                    .with_context(|| format!("test {}", test.name))?;
             }
         }
         Ok(Self(tests))
@@ -219,7 +236,10 @@ impl Suite {
         };
         let tests: Vec<&Test> = self.0.iter().filter(wanted).collect();
         if tests.is_empty() {
-            bail!("no test matches {}: `make check-list` lists them", pattern.unwrap_or("the group"));
+            bail!(
+                "no test matches {}: `make check-list` lists them",
+                pattern.unwrap_or("the group")
+            );
         }
         Ok(tests)
     }

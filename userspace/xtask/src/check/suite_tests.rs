@@ -21,13 +21,21 @@ argv = ["true"]
 
 fn names(groups: &[Group], pattern: Option<&str>) -> Vec<String> {
     let suite = Suite::parse(TWO).unwrap();
-    suite.select(groups, pattern).unwrap().iter().map(|test| test.name.clone()).collect()
+    suite
+        .select(groups, pattern)
+        .unwrap()
+        .iter()
+        .map(|test| test.name.clone())
+        .collect()
 }
 
 #[test]
 fn groups_select_and_a_pattern_overrides_them() {
     assert_eq!(names(&[Group::Check], None), ["host-a"]);
-    assert_eq!(names(&[Group::Check, Group::Deep], None), ["host-a", "vm-b"]);
+    assert_eq!(
+        names(&[Group::Check, Group::Deep], None),
+        ["host-a", "vm-b"]
+    );
     assert_eq!(names(&[Group::Check], Some("vm")), ["vm-b"]);
 }
 
@@ -58,16 +66,32 @@ fn patterns() {
 fn a_test_is_of_one_kind_and_named_once() {
     assert!(Suite::parse(&TWO.replace("vm-b", "host-a")).is_err());
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\n").is_err());
-    assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\nhost = []\nbinary = true\n").is_err());
+    assert!(
+        Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\nhost = []\nbinary = true\n").is_err()
+    );
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\ntap = []\nhost = []\n").is_err());
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\ntap = []\n").is_ok());
 }
 
 #[test]
 fn the_kernel_source_is_for_cargo_only() {
-    let suite = Suite::parse(&TWO.replace("cargo = [\"test\"]", "cargo = [\"test\"]\nkernel_source = true")).unwrap();
-    assert_eq!(suite.all().iter().map(|test| test.kernel_source).collect::<Vec<_>>(), [true, false]);
-    assert!(Suite::parse(&TWO.replace("cargo = [\"test\"]", "binary = true\nkernel_source = true")).is_err());
+    let suite = Suite::parse(&TWO.replace(
+        "cargo = [\"test\"]",
+        "cargo = [\"test\"]\nkernel_source = true",
+    ))
+    .unwrap();
+    assert_eq!(
+        suite
+            .all()
+            .iter()
+            .map(|test| test.kernel_source)
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
+    assert!(Suite::parse(
+        &TWO.replace("cargo = [\"test\"]", "binary = true\nkernel_source = true")
+    )
+    .is_err());
 }
 
 const PAIR: &str = r#"
@@ -88,14 +112,32 @@ params = ["x=1"]
 fn a_peer_is_a_guest() {
     let suite = Suite::parse(PAIR).unwrap();
     let guests: Vec<_> = suite.all()[0].guests().collect();
-    assert_eq!(guests.iter().map(|guest| guest.profile.as_str()).collect::<Vec<_>>(), ["host-a", "host-b"]);
+    assert_eq!(
+        guests
+            .iter()
+            .map(|guest| guest.profile.as_str())
+            .collect::<Vec<_>>(),
+        ["host-a", "host-b"]
+    );
     assert_eq!((guests[0].timeout, guests[1].timeout), (120, 7));
-    assert_eq!(Suite::parse(TWO).unwrap().all().iter().map(|test| test.guests().count()).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(
+        Suite::parse(TWO)
+            .unwrap()
+            .all()
+            .iter()
+            .map(|test| test.guests().count())
+            .collect::<Vec<_>>(),
+        [0, 1]
+    );
 }
 
 #[test]
 fn what_is_said_of_a_pair_is_said_of_its_first_vm() {
-    for line in ["red = \"x\"", "crowd = true", "[test.vm.peer.peer]\nprofile = \"x\"\nargv = []"] {
+    for line in [
+        "red = \"x\"",
+        "crowd = true",
+        "[test.vm.peer.peer]\nprofile = \"x\"\nargv = []",
+    ] {
         assert!(Suite::parse(&format!("{PAIR}{line}\n")).is_err(), "{line}");
     }
     let first = "profile = \"host-a\"\n";
@@ -108,8 +150,17 @@ fn kernels_that_look_for_mistakes_get_no_twins_of_others() {
     let fits = |more: &str| {
         let text = TWO.replace("profile = \"vtd\"", &format!("profile = \"vtd\"\n{more}"));
         let suite = Suite::parse(&text).unwrap();
-        let mut test = suite.all().iter().find(|test| test.vm.is_some()).unwrap().clone();
-        test.group = if more.contains("kasan = ") { Group::Deep } else { Group::Check };
+        let mut test = suite
+            .all()
+            .iter()
+            .find(|test| test.vm.is_some())
+            .unwrap()
+            .clone();
+        test.group = if more.contains("kasan = ") {
+            Group::Deep
+        } else {
+            Group::Check
+        };
         [Flavour::Stock, Flavour::Kasan, Flavour::Kcsan].map(|kernel| test.is_for(kernel))
     };
     assert_eq!(fits(""), [true, true, false]);
@@ -126,18 +177,32 @@ fn the_lists_agree() {
     let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests");
     let profiles = Profiles::read(&tests.join("profiles.toml")).unwrap();
     for (name, profile) in profiles.iter() {
-        assert!(!profile.about.is_empty() && profile.cpus as usize >= profile.nodes.len(), "{name}");
+        assert!(
+            !profile.about.is_empty() && profile.cpus as usize >= profile.nodes.len(),
+            "{name}"
+        );
     }
     for test in Suite::read(&tests.join("tests.toml")).unwrap().all() {
-        assert!(!test.about.is_empty() && !test.about.contains('\n'), "{}", test.name);
+        assert!(
+            !test.about.is_empty() && !test.about.contains('\n'),
+            "{}",
+            test.name
+        );
         for guest in test.guests() {
             profiles.get(&guest.profile).unwrap();
             assert!(!guest.argv.is_empty(), "{}", test.name);
             for script in &guest.scripts {
-                assert!(tests.join("guest").join(script).is_file(), "{}: {script}", test.name);
+                assert!(
+                    tests.join("guest").join(script).is_file(),
+                    "{}: {script}",
+                    test.name
+                );
             }
         }
-        let hosts: Vec<_> = test.guests().map(|guest| profiles.get(&guest.profile).unwrap()).collect();
+        let hosts: Vec<_> = test
+            .guests()
+            .map(|guest| profiles.get(&guest.profile).unwrap())
+            .collect();
         match hosts[..] {
             [one, other] => pair::check(one, other).unwrap(),
             [one] => assert!(!one.needs_peer(), "{} has no peer", test.name),

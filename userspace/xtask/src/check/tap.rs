@@ -13,11 +13,19 @@ pub fn run(name: &str, argv: &[String], place: &Place) -> Result<(Verdict, Strin
         bail!("test {name} has an empty command");
     };
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(place.workspace()).stdin(Stdio::null());
-    let output = command.output().with_context(|| format!("starting {program}"))?;
+    command
+        .args(arguments)
+        .current_dir(place.workspace())
+        .stdin(Stdio::null());
+    let output = command
+        .output()
+        .with_context(|| format!("starting {program}"))?;
     let results = String::from_utf8_lossy(&output.stdout);
     // Without a status it was ended by a signal.
     let end = output.status.code().map_or(End::Died, End::Status);
     let verdict = verdict::of_program(name, end, &results);
-    Ok((verdict, results.into_owned() + &String::from_utf8_lossy(&output.stderr)))
+    Ok((
+        verdict,
+        results.into_owned() + &String::from_utf8_lossy(&output.stderr),
+    ))
 }

@@ -53,15 +53,24 @@ impl Claims {
                 }
                 [kind @ ("moved" | "retried"), first, count] => {
                     let (first, count): (u64, u64) = (first.parse()?, count.parse()?);
-                    claims.runs.push(Run { pages: first..first + count, retried: kind == "retried" });
+                    claims.runs.push(Run {
+                        pages: first..first + count,
+                        retried: kind == "retried",
+                    });
                 }
                 ["storm", moves] => claims.storm = moves.parse()?,
                 _ => bail!("a claim that is none: {line:?}"),
             }
         }
         ensure!(named, "no device is claimed");
-        ensure!(claims.runs.iter().any(|run| !run.pages.is_empty()), "no move is claimed");
-        ensure!(claims.runs.iter().all(|run| run.pages.end <= MARKED_PAGES), "a page that has no mark of its own");
+        ensure!(
+            claims.runs.iter().any(|run| !run.pages.is_empty()),
+            "no move is claimed"
+        );
+        ensure!(
+            claims.runs.iter().all(|run| run.pages.end <= MARKED_PAGES),
+            "a page that has no mark of its own"
+        );
         Ok(claims)
     }
 
@@ -93,11 +102,20 @@ pub fn check(trace: &str, claims: &Claims) -> Result<String> {
     let copies = copies(&events)?;
     ensure!(!copies.is_empty(), "the trace has no mark of a copy");
     let (runs, storm) = Runs::split(&copies, claims)?;
-    ensure!(storm.len() >= claims.storm, "{} moves under DMA claimed, {} copies traced", claims.storm, storm.len());
+    ensure!(
+        storm.len() >= claims.storm,
+        "{} moves under DMA claimed, {} copies traced",
+        claims.storm,
+        storm.len()
+    );
     if !claims.ats {
         let to_it = |event: &&Event| matches!(event, Event::Invalidate(Tlb::Device(sid), _) if *sid == claims.sid);
         let count = events.iter().filter(to_it).count();
-        ensure!(count == 0, "{count} invalidations of the TLB of device {:04x}, which has none", claims.sid);
+        ensure!(
+            count == 0,
+            "{count} invalidations of the TLB of device {:04x}, which has none",
+            claims.sid
+        );
     }
     let quiet = &events[..storm.first().map_or(events.len(), |copy| copy.begin)];
     for tlb in claims.tlbs() {
@@ -109,7 +127,12 @@ pub fn check(trace: &str, claims: &Claims) -> Result<String> {
          and once more after it",
         runs.describe(&events),
         storm.len(),
-        claims.tlbs().iter().map(Tlb::to_string).collect::<Vec<_>>().join(" and ")
+        claims
+            .tlbs()
+            .iter()
+            .map(Tlb::to_string)
+            .collect::<Vec<_>>()
+            .join(" and ")
     ))
 }
 
@@ -124,9 +147,18 @@ fn copies(events: &[Event]) -> Result<Vec<Copied>> {
                 open = Some((*page, at));
             }
             Event::Copied(page) => {
-                let (begun, begin) = open.take().with_context(|| format!("the end of no copy at event {at}"))?;
-                ensure!(begun == *page, "the copy of page {begun} ends as that of page {page}");
-                copies.push(Copied { page: begun, begin, end: at });
+                let (begun, begin) = open
+                    .take()
+                    .with_context(|| format!("the end of no copy at event {at}"))?;
+                ensure!(
+                    begun == *page,
+                    "the copy of page {begun} ends as that of page {page}"
+                );
+                copies.push(Copied {
+                    page: begun,
+                    begin,
+                    end: at,
+                });
             }
             _ => {}
         }
@@ -145,7 +177,13 @@ fn check_storm(events: &[Event], copies: &[Copied], tlb: Tlb, claims: &Claims) -
 }
 
 /// Between `from` and the copy its page was invalidated.
-pub(super) fn check_before(events: &[Event], from: usize, copy: &Copied, tlb: Tlb, claims: &Claims) -> Result<()> {
+pub(super) fn check_before(
+    events: &[Event],
+    from: usize,
+    copy: &Copied,
+    tlb: Tlb,
+    claims: &Claims,
+) -> Result<()> {
     let address = claims.address(copy.page);
     let spans = completed(events, from, copy.begin, tlb);
     ensure!(

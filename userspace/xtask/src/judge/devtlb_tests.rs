@@ -9,7 +9,9 @@ const WAIT: &str = "vtd_inv_desc_wait_sw wait invalidate status write addr 0x122
 /// Pages 1 to 3 of a region at 0x1000000, of which the block is four pages.
 fn copies() -> String {
     let line = |key: u64| format!("fw_cfg_select 0x1 key {key:#06x} 'unknown', ret: 0\n");
-    (1..=3).map(|page| line(0x2000 + page) + &line(0xa000 + page)).collect()
+    (1..=3)
+        .map(|page| line(0x2000 + page) + &line(0xa000 + page))
+        .collect()
 }
 
 fn flush() -> String {
@@ -38,7 +40,10 @@ fn refused(trace: &str, claims: &Claims, why: &str) {
 #[test]
 fn a_good_trace_passes() {
     let found = check(&good(), &quiet()).unwrap();
-    assert!(found.contains("6 quiet pages in 2 batches (2 of 4), exactly"), "{found}");
+    assert!(
+        found.contains("6 quiet pages in 2 batches (2 of 4), exactly"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -73,17 +78,34 @@ fn a_flush_after_the_copy_comes_too_late() {
 
 #[test]
 fn another_device_or_span_is_none() {
-    refused(&good().replace("0x10000000003", "0x20000000003"), &quiet(), "TLB of device 0100");
+    refused(
+        &good().replace("0x10000000003", "0x20000000003"),
+        &quiet(),
+        "TLB of device 0100",
+    );
     // Two pages more, two pages less.
-    refused(&good().replace("0x1001001", "0x1003001"), &quiet(), "0x1000000..=0x1007fff");
-    refused(&good().replace("0x1001001", "0x1000001"), &quiet(), "0x1000000..=0x1001fff");
+    refused(
+        &good().replace("0x1001001", "0x1003001"),
+        &quiet(),
+        "0x1000000..=0x1007fff",
+    );
+    refused(
+        &good().replace("0x1001001", "0x1000001"),
+        &quiet(),
+        "0x1000000..=0x1001fff",
+    );
 }
 
 #[test]
 fn pages_that_were_not_claimed_or_not_copied_are_found() {
     let other = claims(&["device 0100 0x1000000 ats", "moved 1 3", "moved 2 3"]);
     refused(&good(), &other, "not those that were claimed");
-    let more = claims(&["device 0100 0x1000000 ats", "moved 1 3", "moved 1 3", "storm 1"]);
+    let more = claims(&[
+        "device 0100 0x1000000 ats",
+        "moved 1 3",
+        "moved 1 3",
+        "storm 1",
+    ]);
     refused(&good(), &more, "1 moves under DMA claimed, 0 copies traced");
     refused("", &quiet(), "no mark of a copy");
 }
@@ -109,21 +131,37 @@ fn in_a_storm_each_copy_needs_a_flush_of_its_own() {
 /// Page 9, moved at once, and the pages 1 to 3 in three attempts: one ends before its copies,
 /// one after them. Then page 9 again.
 fn retried() -> String {
-    let other = |text: String| text.replace("0x1000042", "0x1009040").replace("0x1001001", "0x1009000");
+    let other = |text: String| {
+        text.replace("0x1000042", "0x1009040")
+            .replace("0x1001001", "0x1009000")
+    };
     let alone = "fw_cfg_select 0x1 key 0x2009 'unknown', ret: 0\nfw_cfg_select 0x1 key 0xa009 'unknown', ret: 0\n";
     let page = other(flush()) + alone + &other(flush());
     page.clone() + &flush() + &flush() + &copies() + &flush() + &copies() + &flush() + &page
 }
 
 fn claims_of_retried() -> Claims {
-    claims(&["device 0100 0x1000000 ats", "moved 9 1", "retried 1 3", "moved 9 1"])
+    claims(&[
+        "device 0100 0x1000000 ats",
+        "moved 9 1",
+        "retried 1 3",
+        "moved 9 1",
+    ])
 }
 
 #[test]
 fn a_run_with_retries_passes() {
     let found = check(&retried(), &claims_of_retried()).unwrap();
-    assert!(found.contains("2 quiet pages in 2 batches (2 of 1), exactly the block of each, 3 in runs"), "{found}");
-    let once = claims(&["device 0100 0x1000000 ats", "moved 9 1", "moved 1 3", "moved 9 1"]);
+    assert!(
+        found.contains("2 quiet pages in 2 batches (2 of 1), exactly the block of each, 3 in runs"),
+        "{found}"
+    );
+    let once = claims(&[
+        "device 0100 0x1000000 ats",
+        "moved 9 1",
+        "moved 1 3",
+        "moved 9 1",
+    ]);
     refused(&retried(), &once, "not those that were claimed");
 }
 
@@ -134,29 +172,53 @@ fn each_invalidation_left_out_of_a_run_with_retries_is_found() {
     // One of the two attempts at the beginning is enough for the first copies.
     for n in [1, 2].map(|n| parts.len() - 1 - n) {
         let trace = parts[..=n].join(DEVICE) + parts[n + 1..].join(DEVICE).as_str();
-        refused(&trace, &claims_of_retried(), "invalidation of the TLB of device 0100");
+        refused(
+            &trace,
+            &claims_of_retried(),
+            "invalidation of the TLB of device 0100",
+        );
     }
     let none = trace.replacen(DEVICE, "", 2);
-    refused(&none, &claims_of_retried(), "invalidation of the TLB of device 0100");
+    refused(
+        &none,
+        &claims_of_retried(),
+        "invalidation of the TLB of device 0100",
+    );
 }
 
 #[test]
 fn a_run_with_retries_asks_for_its_own_block_alone() {
     let strange = DEVICE.replace("0x1001001", "0x1008000");
-    let trace = retried().replacen(&(DEVICE.to_string() + WAIT + &copies()), &(DEVICE.to_string() + &strange + WAIT + &copies()), 1);
+    let trace = retried().replacen(
+        &(DEVICE.to_string() + WAIT + &copies()),
+        &(DEVICE.to_string() + &strange + WAIT + &copies()),
+        1,
+    );
     assert_ne!(trace, retried());
     refused(&trace, &claims_of_retried(), "0x1008000..=0x1008fff");
 }
 
 #[test]
 fn runs_with_retries_have_to_be_apart() {
-    let together = claims(&["device 0100 0x1000000 ats", "moved 9 1", "retried 1 3", "moved 3 1"]);
+    let together = claims(&[
+        "device 0100 0x1000000 ats",
+        "moved 9 1",
+        "retried 1 3",
+        "moved 3 1",
+    ]);
     refused(&retried(), &together, "can't be told from");
 }
 
 #[test]
 fn claims_have_to_be_complete() {
-    let parse = |lines: &[&str]| Claims::parse(&lines.iter().map(|line| line.to_string()).collect::<Vec<_>>());
+    let parse = |lines: &[&str]| {
+        Claims::parse(
+            &lines
+                .iter()
+                .map(|line| line.to_string())
+                .collect::<Vec<_>>(),
+        )
+    };
     assert!(parse(&[]).is_err());
     assert!(parse(&["device 0100 0x1000000 ats"]).is_err());
     assert!(parse(&["moved 1 3"]).is_err());

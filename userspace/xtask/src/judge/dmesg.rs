@@ -45,15 +45,22 @@ const FAULTS: [&str; 3] = ["DMAR: [DMA", "DMAR: DRHD: handling fault", "IO_PAGE_
 pub fn complaints(dmesg: &str, allowed: &[String]) -> Vec<String> {
     let lines: Vec<&str> = dmesg.lines().collect();
     let excused = |line: &str| allowed.iter().any(|text| line.contains(text.as_str()));
-    let wrong = lines.iter().enumerate().filter(|(at, line)| !excused(line) && !kcsan::is_of_others(&lines, *at));
-    wrong.filter_map(|(_, line)| Some(format!("dmesg: {}: {}", name(line)?, line.trim()))).collect()
+    let wrong = lines
+        .iter()
+        .enumerate()
+        .filter(|(at, line)| !excused(line) && !kcsan::is_of_others(&lines, *at));
+    wrong
+        .filter_map(|(_, line)| Some(format!("dmesg: {}: {}", name(line)?, line.trim())))
+        .collect()
 }
 
 fn name(line: &str) -> Option<&'static str> {
     if FAULTS.iter().any(|text| line.contains(text)) {
         return Some("DMA fault");
     }
-    BAD.iter().find(|(text, _)| line.contains(text)).map(|(_, name)| *name)
+    BAD.iter()
+        .find(|(text, _)| line.contains(text))
+        .map(|(_, name)| *name)
 }
 
 #[cfg(test)]

@@ -41,7 +41,9 @@ fn an_ordinary_boot_is_clean() {
 #[test]
 fn a_race_of_the_kernels_own_is_no_complaint() {
     let race = |frame: &str| {
-        let access = format!("[1.0] read to 0x10 of 8 bytes by task 1 on cpu 1:\n[1.0]  {frame}\n[1.0]  g+0x1/0x2\n");
+        let access = format!(
+            "[1.0] read to 0x10 of 8 bytes by task 1 on cpu 1:\n[1.0]  {frame}\n[1.0]  g+0x1/0x2\n"
+        );
         format!("[1.0] BUG: KCSAN: data-race in f / g\n{access}[1.0] ==========\n")
     };
     assert_eq!(complaints(&race("f+0x1/0x2"), &[]), Vec::<String>::new());

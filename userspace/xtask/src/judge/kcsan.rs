@@ -11,15 +11,28 @@ const FRAMES: usize = 2;
 
 /// Whether line `at` is the title of a report on an access that we do not make.
 pub fn is_of_others(lines: &[&str], at: usize) -> bool {
-    let Some(title) = lines.get(at).filter(|line| line.contains(TITLE)) else { return false };
+    let Some(title) = lines.get(at).filter(|line| line.contains(TITLE)) else {
+        return false;
+    };
     if title.contains(OURS) {
         return false;
     }
-    let report = lines.iter().skip(at + 1).take_while(|line| !line.contains("========"));
+    let report = lines
+        .iter()
+        .skip(at + 1)
+        .take_while(|line| !line.contains("========"));
     let report: Vec<&&str> = report.collect();
     let is_access = |line: &str| line.contains(" to 0x") && line.contains(" bytes by ");
-    let accesses: Vec<usize> = (0..report.len()).filter(|n| is_access(report[*n])).collect();
-    let ours = accesses.iter().any(|n| report.iter().skip(n + 1).take(FRAMES).any(|line| line.contains(OURS)));
+    let accesses: Vec<usize> = (0..report.len())
+        .filter(|n| is_access(report[*n]))
+        .collect();
+    let ours = accesses.iter().any(|n| {
+        report
+            .iter()
+            .skip(n + 1)
+            .take(FRAMES)
+            .any(|line| line.contains(OURS))
+    });
     // A report that says of no access where it was made may be about us.
     !accesses.is_empty() && !ours
 }
@@ -41,14 +54,26 @@ mod tests {
 
     fn found(text: &str) -> bool {
         let lines: Vec<&str> = text.lines().collect();
-        is_of_others(&lines, lines.iter().position(|line| line.contains("KCSAN")).unwrap())
+        is_of_others(
+            &lines,
+            lines
+                .iter()
+                .position(|line| line.contains("KCSAN"))
+                .unwrap(),
+        )
     }
 
     #[test]
     fn the_innermost_frames_decide() {
-        assert!(found(&report("do_nanosleep+0x1/0x2", "hrtimer_nanosleep+0x1/0x2")));
+        assert!(found(&report(
+            "do_nanosleep+0x1/0x2",
+            "hrtimer_nanosleep+0x1/0x2"
+        )));
         assert!(!found(&report("work+0x1/0x2 [pagemove]", "ioctl+0x1/0x2")));
-        assert!(!found(&report("list_add+0x1/0x2", "work+0x1/0x2 [pagemove_ntb]")));
+        assert!(!found(&report(
+            "list_add+0x1/0x2",
+            "work+0x1/0x2 [pagemove_ntb]"
+        )));
     }
 
     #[test]

@@ -17,7 +17,10 @@ pub(super) struct Run {
 
 impl Run {
     fn block(&self, claims: &Claims) -> Span {
-        Span::block(claims.address(self.pages.start), claims.address(self.pages.end) - 1)
+        Span::block(
+            claims.address(self.pages.start),
+            claims.address(self.pages.end) - 1,
+        )
     }
 }
 
@@ -59,8 +62,15 @@ impl<'a> Runs<'a> {
                     last.pages
                 );
             }
-            let within = rest.iter().take_while(|copy| run.pages.contains(&copy.page)).count();
-            let count = if run.retried { within } else { within.min(run.pages.clone().count()) };
+            let within = rest
+                .iter()
+                .take_while(|copy| run.pages.contains(&copy.page))
+                .count();
+            let count = if run.retried {
+                within
+            } else {
+                within.min(run.pages.clone().count())
+            };
             let (mine, others) = rest.split_at(count);
             let moved = |page: u64| mine.iter().any(|copy| copy.page == page);
             let in_order = mine.iter().map(|copy| copy.page).eq(run.pages.clone());
@@ -142,7 +152,9 @@ impl<'a> Runs<'a> {
         let inside = completed(events, first.begin, last.end, tlb);
         let strange = lead.iter().chain(&inside).find(|span| !block.holds(span));
         if let (Tlb::Device(_), Some(strange)) = (tlb, strange) {
-            anyhow::bail!("an invalidation of the {tlb} for {strange}, and pages within {block} were moved");
+            anyhow::bail!(
+                "an invalidation of the {tlb} for {strange}, and pages within {block} were moved"
+            );
         }
         let mut last_end = HashMap::new();
         for copy in copies {
@@ -163,7 +175,8 @@ impl<'a> Runs<'a> {
 
     fn batches(&self, events: &[Event], copies: &[Copied]) -> Vec<Batch> {
         let tlbs = self.claims.tlbs();
-        let separates = |event: &Event| matches!(event, Event::Invalidate(tlb, _) if tlbs.contains(tlb));
+        let separates =
+            |event: &Event| matches!(event, Event::Invalidate(tlb, _) if tlbs.contains(tlb));
         let mut batches: Vec<Batch> = Vec::new();
         for copy in copies {
             let address = self.claims.address(copy.page);
@@ -171,9 +184,14 @@ impl<'a> Runs<'a> {
             match batches.last_mut() {
                 Some(batch) if !events[batch.end..copy.begin].iter().any(separates) => {
                     batch.end = copy.end;
-                    batch.block = Span::block(batch.block.first.min(first), batch.block.last.max(last));
+                    batch.block =
+                        Span::block(batch.block.first.min(first), batch.block.last.max(last));
                 }
-                _ => batches.push(Batch { begin: copy.begin, end: copy.end, block: Span::block(first, last) }),
+                _ => batches.push(Batch {
+                    begin: copy.begin,
+                    end: copy.end,
+                    block: Span::block(first, last),
+                }),
             }
         }
         batches
@@ -190,20 +208,35 @@ impl<'a> Runs<'a> {
             }
             exactly += copies.len();
             for batch in self.batches(events, copies) {
-                *sizes.entry((batch.block.last - batch.block.first) / PAGE + 1).or_default() += 1;
+                *sizes
+                    .entry((batch.block.last - batch.block.first) / PAGE + 1)
+                    .or_default() += 1;
                 count += 1;
             }
         }
-        let sizes: Vec<String> = sizes.iter().map(|(pages, count)| format!("{count} of {pages}")).collect();
-        let retried = if retried > 0 { format!(", {retried} in runs with retries") } else { String::new() };
-        format!("{exactly} quiet pages in {count} batches ({}), exactly the block of each{retried}", sizes.join(", "))
+        let sizes: Vec<String> = sizes
+            .iter()
+            .map(|(pages, count)| format!("{count} of {pages}"))
+            .collect();
+        let retried = if retried > 0 {
+            format!(", {retried} in runs with retries")
+        } else {
+            String::new()
+        };
+        format!(
+            "{exactly} quiet pages in {count} batches ({}), exactly the block of each{retried}",
+            sizes.join(", ")
+        )
     }
 }
 
 /// Whether the second invalidations of `last` can't be taken for the first ones of `next`.
 fn are_apart(last: &Run, next: &Run, claims: &Claims) -> bool {
     let block = last.block(claims);
-    !next.pages.clone().any(|page| block.covers(claims.address(page)))
+    !next
+        .pages
+        .clone()
+        .any(|page| block.covers(claims.address(page)))
 }
 
 /// What is left of `found` when the second invalidations of the run before are taken off.
@@ -211,12 +244,22 @@ fn take(left: Left, found: &[Span], tlb: Tlb) -> Result<&[Span]> {
     let count = match left {
         Left::Nothing => return Ok(&found[found.len().saturating_sub(1)..]),
         // Other domains may have asked for the IOTLB before.
-        Left::Block(block) if tlb == Tlb::Iotlb => found.iter().position(|span| *span == block).map_or(0, |at| at + 1),
+        Left::Block(block) if tlb == Tlb::Iotlb => found
+            .iter()
+            .position(|span| *span == block)
+            .map_or(0, |at| at + 1),
         Left::Block(block) => usize::from(found.first() == Some(&block)),
-        Left::Within(block) if tlb == Tlb::Iotlb => found.iter().rposition(|span| block.holds(span)).map_or(0, |at| at + 1),
+        Left::Within(block) if tlb == Tlb::Iotlb => found
+            .iter()
+            .rposition(|span| block.holds(span))
+            .map_or(0, |at| at + 1),
         Left::Within(block) => found.iter().take_while(|span| block.holds(span)).count(),
     };
-    ensure!(count > 0, "no second invalidation of the {tlb} ({left:?}): {}", list(found));
+    ensure!(
+        count > 0,
+        "no second invalidation of the {tlb} ({left:?}): {}",
+        list(found)
+    );
     Ok(&found[count..])
 }
 
@@ -229,5 +272,9 @@ fn agrees(found: &[Span], wanted: Span, tlb: Tlb) -> bool {
 
 fn list(spans: &[Span]) -> String {
     let spans: Vec<String> = spans.iter().map(Span::to_string).collect();
-    if spans.is_empty() { "none".into() } else { spans.join(", ") }
+    if spans.is_empty() {
+        "none".into()
+    } else {
+        spans.join(", ")
+    }
 }

@@ -19,7 +19,11 @@ pub struct Point {
 
 impl Point {
     pub fn new(text: impl Into<String>, status: Status) -> Self {
-        Self { text: text.into(), status, notes: Vec::new() }
+        Self {
+            text: text.into(),
+            status,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -49,7 +53,9 @@ pub fn parse(output: &str) -> Tap {
             match count.trim().parse::<usize>() {
                 Ok(_) if plan.is_some() => tap.problems.push("two plans".into()),
                 Ok(count) => plan = Some(count),
-                Err(_) => tap.problems.push(format!("a plan that is no number: {line}")),
+                Err(_) => tap
+                    .problems
+                    .push(format!("a plan that is no number: {line}")),
             }
             tap.skipped = reason;
         } else if let Some(rest) = line.strip_prefix("Bail out!") {
@@ -68,7 +74,8 @@ impl Tap {
         let (number, text) = head.split_once(' ').unwrap_or((head, ""));
         let expected = self.points.len() + 1;
         if number.parse() != Ok(expected) {
-            self.problems.push(format!("result {expected} is numbered {number}"));
+            self.problems
+                .push(format!("result {expected} is numbered {number}"));
         }
         let status = match (ok, skipped) {
             // A skipped result that is "not ok" has failed: nothing may fail unseen.
@@ -85,8 +92,12 @@ impl Tap {
         match plan {
             None => self.problems.push(format!("no plan, {count} results")),
             Some(0) if count == 0 && self.skipped.is_some() => {}
-            Some(0) => self.problems.push("a plan of no tests without a reason".into()),
-            Some(planned) if planned != count => self.problems.push(format!("planned {planned} tests, ran {count}")),
+            Some(0) => self
+                .problems
+                .push("a plan of no tests without a reason".into()),
+            Some(planned) if planned != count => self
+                .problems
+                .push(format!("planned {planned} tests, ran {count}")),
             Some(_) => {}
         }
     }
@@ -106,12 +117,21 @@ fn directive(text: &str) -> (&str, Option<String>) {
         return (text, None);
     };
     let tail = tail.trim();
-    let is_skip = tail.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("skip"));
+    let is_skip = tail
+        .get(..4)
+        .is_some_and(|word| word.eq_ignore_ascii_case("skip"));
     if !is_skip {
         return (text, None);
     }
     let reason = tail[4..].trim();
-    (head.trim_end(), Some(if reason.is_empty() { "no reason given".into() } else { reason.into() }))
+    (
+        head.trim_end(),
+        Some(if reason.is_empty() {
+            "no reason given".into()
+        } else {
+            reason.into()
+        }),
+    )
 }
 
 #[cfg(test)]

@@ -21,31 +21,55 @@ fn the_plan_may_come_last() {
 
 #[test]
 fn results_that_are_missing_or_too_many_are_a_problem() {
-    assert_eq!(parse("1..2\nok 1 - a\n").problems, ["planned 2 tests, ran 1"]);
-    assert_eq!(parse("1..1\nok 1 - a\nok 2 - b\n").problems, ["planned 1 tests, ran 2"]);
+    assert_eq!(
+        parse("1..2\nok 1 - a\n").problems,
+        ["planned 2 tests, ran 1"]
+    );
+    assert_eq!(
+        parse("1..1\nok 1 - a\nok 2 - b\n").problems,
+        ["planned 1 tests, ran 2"]
+    );
     assert_eq!(parse("ok 1 - a\n").problems, ["no plan, 1 results"]);
     assert_eq!(parse("").problems, ["no plan, 0 results"]);
-    assert_eq!(parse("1..0\n").problems, ["a plan of no tests without a reason"]);
+    assert_eq!(
+        parse("1..0\n").problems,
+        ["a plan of no tests without a reason"]
+    );
 }
 
 #[test]
 fn numbers_have_to_ascend() {
-    assert_eq!(parse("1..2\nok 1 - a\nok 1 - b\n").problems, ["result 2 is numbered 1"]);
+    assert_eq!(
+        parse("1..2\nok 1 - a\nok 1 - b\n").problems,
+        ["result 2 is numbered 1"]
+    );
 }
 
 #[test]
 fn skips_keep_their_reason() {
     let tap = parse("1..2\nok 1 - a # SKIP no device\nok 2 - b # skip\n");
-    assert_eq!(tap.points[0], Point::new("a", Status::Skipped("no device".into())));
-    assert_eq!(tap.points[1].status, Status::Skipped("no reason given".into()));
+    assert_eq!(
+        tap.points[0],
+        Point::new("a", Status::Skipped("no device".into()))
+    );
+    assert_eq!(
+        tap.points[1].status,
+        Status::Skipped("no reason given".into())
+    );
     let tap = parse("1..0 # SKIP no IOMMU\n");
-    assert_eq!((tap.skipped.as_deref(), tap.problems.len()), (Some("no IOMMU"), 0));
+    assert_eq!(
+        (tap.skipped.as_deref(), tap.problems.len()),
+        (Some("no IOMMU"), 0)
+    );
 }
 
 #[test]
 fn a_failure_is_never_excused() {
     // The directive by which other TAP readers excuse a failure.
-    let tap = parse(concat!("1..2\nnot ok 1 - a # SKIP later\nnot ok 2 - b # TO", "DO some day\n"));
+    let tap = parse(concat!(
+        "1..2\nnot ok 1 - a # SKIP later\nnot ok 2 - b # TO",
+        "DO some day\n"
+    ));
     assert_eq!(statuses(&tap), [&Status::Failed, &Status::Failed]);
 }
 

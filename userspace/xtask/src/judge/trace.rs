@@ -22,7 +22,10 @@ pub struct Span {
 }
 
 impl Span {
-    const EVERYTHING: Self = Self { first: 0, last: u64::MAX };
+    const EVERYTHING: Self = Self {
+        first: 0,
+        last: u64::MAX,
+    };
 
     /// The smallest aligned block of a power of two of pages around these: what an
     /// invalidation can name.
@@ -33,7 +36,10 @@ impl Span {
 
     fn aligned(address: u64, bits: u32) -> Self {
         let low = 1u64.checked_shl(bits).map_or(u64::MAX, |size| size - 1);
-        Self { first: address & !low, last: address | low }
+        Self {
+            first: address & !low,
+            last: address | low,
+        }
     }
 
     pub fn covers(&self, address: u64) -> bool {
@@ -119,7 +125,11 @@ fn invalidation(text: &str) -> Option<Event> {
         "iotlb" | "p-iotlb" => {
             let pages = low >> 4 & 3 == 3;
             let bits = (high & 0x3f) as u32 + PAGE.trailing_zeros();
-            let span = if pages { Span::aligned(high & !(PAGE - 1), bits) } else { Span::EVERYTHING };
+            let span = if pages {
+                Span::aligned(high & !(PAGE - 1), bits)
+            } else {
+                Span::EVERYTHING
+            };
             Some(Event::Invalidate(Tlb::Iotlb, span))
         }
         // 6.5.2.5: with S the ones below the lowest zero of the address are the size.
@@ -130,7 +140,10 @@ fn invalidation(text: &str) -> Option<Event> {
                 _ => (address | (PAGE - 1)).trailing_ones() + 1,
             };
             let sid = (low >> 32) as u16;
-            Some(Event::Invalidate(Tlb::Device(sid), Span::aligned(address, bits)))
+            Some(Event::Invalidate(
+                Tlb::Device(sid),
+                Span::aligned(address, bits),
+            ))
         }
         _ => None,
     }

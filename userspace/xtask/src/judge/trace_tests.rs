@@ -3,7 +3,10 @@
 use super::*;
 
 fn span(first: u64, pages: u64) -> Span {
-    Span { first, last: first + pages * PAGE - 1 }
+    Span {
+        first,
+        last: first + pages * PAGE - 1,
+    }
 }
 
 /// Lines of QEMU 11.1.3.
@@ -34,7 +37,8 @@ fn captured_lines() {
 #[test]
 fn device_spans_of_each_size() {
     let device = |high: u64| {
-        let line = format!("vtd_inv_desc invalidate desc type device high {high:#x} low 0x10000000003\n");
+        let line =
+            format!("vtd_inv_desc invalidate desc type device high {high:#x} low 0x10000000003\n");
         match parse(&line)[..] {
             [Event::Invalidate(Tlb::Device(0x100), span)] => span,
             ref other => panic!("{other:?}"),

@@ -18,18 +18,31 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn count(&self, wanted: fn(&Status) -> bool) -> usize {
-        self.points.iter().filter(|point| wanted(&point.status)).count()
+        self.points
+            .iter()
+            .filter(|point| wanted(&point.status))
+            .count()
     }
 
     pub fn failures(&self) -> impl Iterator<Item = &str> {
-        self.points.iter().filter(|point| point.status == Status::Failed).map(|point| point.text.as_str())
+        self.points
+            .iter()
+            .filter(|point| point.status == Status::Failed)
+            .map(|point| point.text.as_str())
     }
 
     /// Notes of the failed points, each with its point's text before it.
     pub fn reasons(&self) -> Vec<String> {
-        let failed = self.points.iter().filter(|point| point.status == Status::Failed);
+        let failed = self
+            .points
+            .iter()
+            .filter(|point| point.status == Status::Failed);
         let lines = |point: &Point| {
-            let notes = point.notes.iter().map(|note| format!("  {note}")).collect::<Vec<_>>();
+            let notes = point
+                .notes
+                .iter()
+                .map(|note| format!("  {note}"))
+                .collect::<Vec<_>>();
             [vec![point.text.clone()], notes].concat()
         };
         failed.flat_map(lines).collect()
@@ -56,7 +69,9 @@ impl Verdict {
 
     /// One of several: each result says whose it is.
     pub fn of_host(mut self, host: &str) -> Self {
-        self.points.iter_mut().for_each(|point| point.text.insert_str(0, &format!("{host}: ")));
+        self.points
+            .iter_mut()
+            .for_each(|point| point.text.insert_str(0, &format!("{host}: ")));
         self
     }
 
@@ -70,7 +85,9 @@ impl Verdict {
 /// Judge a run in a VM of a test program that speaks TAP.
 pub fn of_tap(name: &str, outcome: &Outcome, allowed: &[String]) -> Verdict {
     let mut verdict = results(name, outcome.end, &outcome.output);
-    whole_run(outcome, allowed).into_iter().for_each(|text| verdict.fail(format!("{name}: {text}")));
+    whole_run(outcome, allowed)
+        .into_iter()
+        .for_each(|text| verdict.fail(format!("{name}: {text}")));
     verdict
 }
 
@@ -87,20 +104,31 @@ pub fn of_program(name: &str, end: End, output: &str) -> Verdict {
 fn results(name: &str, end: End, output: &str) -> Verdict {
     let tap = tap::parse(output);
     let mut verdict = Verdict::default();
-    let failed = tap.points.iter().any(|point| point.status == Status::Failed);
+    let failed = tap
+        .points
+        .iter()
+        .any(|point| point.status == Status::Failed);
     match end {
         End::Status(SKIPPED) => skip(name, &tap, &mut verdict),
         // A status that only repeats what the results say is not one more failure.
-        End::Status(status) if status != 0 && !failed => verdict.fail(format!("{name}: exit status {status}")),
-        End::Status(0) if failed => verdict.fail(format!("{name}: exit status 0 though a test failed")),
+        End::Status(status) if status != 0 && !failed => {
+            verdict.fail(format!("{name}: exit status {status}"))
+        }
+        End::Status(0) if failed => {
+            verdict.fail(format!("{name}: exit status 0 though a test failed"))
+        }
         _ => {}
     }
     // What was stopped half-way has not met its plan: that says nothing more.
     let ended = matches!(end, End::Status(_));
     if ended && end != End::Status(SKIPPED) {
-        tap.problems.iter().for_each(|problem| verdict.fail(format!("{name}: {problem}")));
+        tap.problems
+            .iter()
+            .for_each(|problem| verdict.fail(format!("{name}: {problem}")));
         if let Some(reason) = tap.skipped {
-            verdict.fail(format!("{name}: exit status 0 though it was skipped: {reason}"));
+            verdict.fail(format!(
+                "{name}: exit status 0 though it was skipped: {reason}"
+            ));
         }
     }
     verdict.points.extend(tap.points);
@@ -116,7 +144,9 @@ pub fn of_status(name: &str, outcome: &Outcome, allowed: &[String]) -> Verdict {
         End::Status(status) => verdict.fail(format!("{name}: exit status {status}")),
         End::Died | End::TimedOut | End::Stopped(_) => {}
     }
-    whole_run(outcome, allowed).into_iter().for_each(|text| verdict.fail(format!("{name}: {text}")));
+    whole_run(outcome, allowed)
+        .into_iter()
+        .for_each(|text| verdict.fail(format!("{name}: {text}")));
     verdict
 }
 
@@ -133,7 +163,10 @@ fn whole_run(outcome: &Outcome, allowed: &[String]) -> Vec<String> {
     let mut wrong = Vec::new();
     match outcome.end {
         End::Status(_) => {}
-        End::TimedOut => wrong.push(format!("timed out after {:.0} s", outcome.wall.as_secs_f64())),
+        End::TimedOut => wrong.push(format!(
+            "timed out after {:.0} s",
+            outcome.wall.as_secs_f64()
+        )),
         End::Stopped(why) => wrong.push(format!("ended by the runner: the other VM {why}")),
         End::Died => wrong.push("the VM ended before the program did".to_string()),
     }

@@ -15,18 +15,29 @@ use std::sync::Mutex;
 /// where it is. Does nothing where nothing changed.
 ///
 /// One at a time: tests that run side by side may need the same module.
-pub fn build(place: &Place, root: &BuildRoot, image: &Image, dir: &str, name: &str) -> Result<PathBuf> {
+pub fn build(
+    place: &Place,
+    root: &BuildRoot,
+    image: &Image,
+    dir: &str,
+    name: &str,
+) -> Result<PathBuf> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(|broken| broken.into_inner());
     let inside = workshop(place, image).join(name);
     let work = root.dir().join(&inside);
     sync::copy(place.checkout(), &[dir], &work)?;
     let file = format!("{name}.ko");
-    let (output, built) = (image.within(&place.build()).join(&file), work.join(dir).join(&file));
+    let (output, built) = (
+        image.within(&place.build()).join(&file),
+        work.join(dir).join(&file),
+    );
     if is_newest(&output, &built, &work)? {
         return Ok(output);
     }
-    let log = image.within(&place.build().join("logs")).join(format!("module-{name}.log"));
+    let log = image
+        .within(&place.build().join("logs"))
+        .join(format!("module-{name}.log"));
     let mut report = Report::new("module", &log)?;
     report.step(&format!("building {file} for {}", image.release));
     report.run(&mut image.make_modules(&inside.join(dir))?)?;

@@ -28,20 +28,29 @@ fn complaint(kdir: &Path) -> Option<String> {
     let shown = kdir.display();
     let (file, target) = NEEDED.iter().find(|(file, _)| !kdir.join(file).exists())?;
     if target.is_empty() {
-        return Some(format!("{shown} is no kernel tree: {shown}/{file} is missing"));
+        return Some(format!(
+            "{shown} is no kernel tree: {shown}/{file} is missing"
+        ));
     }
-    let help = if file.starts_with("rust/") || file.contains("rust") || file.ends_with("target.json") {
+    let help = if file.starts_with("rust/")
+        || file.contains("rust")
+        || file.ends_with("target.json")
+    {
         "\nA package of kernel headers alone has no Rust metadata: that takes the source of the same kernel \
          with its .config (CONFIG_RUST=y), and the rustc and bindgen that built it.\n\
          To build for Debian's stock kernel instead, leave out KDIR: `make`."
     } else {
         ""
     };
-    Some(format!("{shown}/{file} is missing. This makes it:\n    make -C {shown} {target}{help}"))
+    Some(format!(
+        "{shown}/{file} is missing. This makes it:\n    make -C {shown} {target}{help}"
+    ))
 }
 
 pub fn build(place: &Place, kdir: &Path, test: bool) -> Result<()> {
-    let kdir = kdir.canonicalize().with_context(|| format!("KDIR={}: no such directory", kdir.display()))?;
+    let kdir = kdir
+        .canonicalize()
+        .with_context(|| format!("KDIR={}: no such directory", kdir.display()))?;
     if let Some(text) = complaint(&kdir) {
         bail!("{text}");
     }
@@ -49,7 +58,10 @@ pub fn build(place: &Place, kdir: &Path, test: bool) -> Result<()> {
     vendor::ensure(place, &mut report)?;
     report.step(&format!("building pagemove.ko against {}", kdir.display()));
     let mut command = Command::new("make");
-    command.arg("-C").arg(&kdir).arg(format!("M={}", place.checkout().display()));
+    command
+        .arg("-C")
+        .arg(&kdir)
+        .arg(format!("M={}", place.checkout().display()));
     if test {
         command.arg("PAGEMOVE_TEST=1");
     }
@@ -72,7 +84,10 @@ mod tests {
         for (file, target) in NEEDED {
             let text = complaint(&dir).unwrap();
             assert!(text.contains(&format!("/{file} is missing")), "{text}");
-            assert!(text.contains(&format!("make -C {} {target}", dir.display())) || target.is_empty(), "{text}");
+            assert!(
+                text.contains(&format!("make -C {} {target}", dir.display())) || target.is_empty(),
+                "{text}"
+            );
             fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
             fs::write(dir.join(file), "").unwrap();
         }

@@ -53,7 +53,9 @@ impl Variant {
 
 /// Build `variant` and return where it is. Does nothing where nothing changed.
 pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -> Result<PathBuf> {
-    let log = image.within(&place.build().join("logs")).join(format!("module-{}.log", variant.name()));
+    let log = image
+        .within(&place.build().join("logs"))
+        .join(format!("module-{}.log", variant.name()));
     let mut report = Report::new("module", &log)?;
     vendor::ensure(place, &mut report)?;
     let inside = workshop(place, image).join(variant.name());
@@ -63,7 +65,11 @@ pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -
     if is_newest(&output, &work.join("pagemove.ko"), &work)? {
         return Ok(output);
     }
-    report.step(&format!("building {} for {}", variant.file(), image.release));
+    report.step(&format!(
+        "building {} for {}",
+        variant.file(),
+        image.release
+    ));
     let mut command = image.make_modules(&inside)?;
     if variant == Variant::Test {
         command.arg("PAGEMOVE_TEST=1");
@@ -77,7 +83,10 @@ pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -
 }
 
 fn copy_sources(place: &Place, work: &Path) -> Result<()> {
-    let crates: Vec<String> = vendor::CRATES.iter().map(|name| format!("third_party/{name}/src")).collect();
+    let crates: Vec<String> = vendor::CRATES
+        .iter()
+        .map(|name| format!("third_party/{name}/src"))
+        .collect();
     let mut names = vec!["Kbuild", "src", "include"];
     names.extend(crates.iter().map(String::as_str));
     sync::copy(place.checkout(), &names, work)

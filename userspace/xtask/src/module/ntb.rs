@@ -19,7 +19,11 @@ const CLIENT: &str = "src/ntb";
 const SOURCES: [&str; 3] = [STAND_IN, CLIENT, "src/shim/link.h"];
 
 /// In the order in which they have to be loaded; pagemove.ko comes before the last.
-const MODULES: [(&str, &str); 3] = [(STAND_IN, "ntb"), (STAND_IN, "pagemove_test_ntb"), (CLIENT, "pagemove_ntb")];
+const MODULES: [(&str, &str); 3] = [
+    (STAND_IN, "ntb"),
+    (STAND_IN, "pagemove_test_ntb"),
+    (CLIENT, "pagemove_ntb"),
+];
 
 /// Build them and return where they are. Does nothing where nothing changed. pagemove.ko has
 /// to be built: the last is linked against what it exports.
@@ -43,8 +47,16 @@ pub fn build(place: &Place, root: &BuildRoot, image: &Image) -> Result<Vec<PathB
     if newest {
         return Ok(outputs);
     }
-    let mut report = Report::new("module", &image.within(&place.build().join("logs")).join("module-ntb.log"))?;
-    report.step(&format!("building ntb.ko and its client for {}", image.release));
+    let mut report = Report::new(
+        "module",
+        &image
+            .within(&place.build().join("logs"))
+            .join("module-ntb.log"),
+    )?;
+    report.step(&format!(
+        "building ntb.ko and its client for {}",
+        image.release
+    ));
     // What both builds of pagemove.ko export is the same.
     let exports = [ours.join(Variant::Ship.name()), inside.join(STAND_IN)]
         .map(|dir| format!("/{}/Module.symvers", dir.display()))

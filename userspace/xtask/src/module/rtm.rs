@@ -15,16 +15,31 @@ const SOURCES: &str = "tests/rtm-emulation";
 /// No red zone: the plugin pushes flags. No strict aliasing: it looks at the guest's
 /// memory as words and as bytes.
 const FLAGS: [&str; 11] = [
-    "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared",
-    "-fvisibility=hidden", "-mno-red-zone", "-fno-strict-aliasing",
+    "-std=gnu11",
+    "-O2",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-mno-red-zone",
+    "-fno-strict-aliasing",
 ];
 
 /// Build it and return where it is. Does nothing where nothing changed.
 pub fn build(place: &Place, root: &BuildRoot) -> Result<PathBuf> {
-    let inside = Path::new("build").join(format!("pagemove-{}", checkout_id(place))).join("rtm");
+    let inside = Path::new("build")
+        .join(format!("pagemove-{}", checkout_id(place)))
+        .join("rtm");
     let work = root.dir().join(&inside);
     let plugin = format!("{SOURCES}/plugin");
-    sync::copy(place.checkout(), &[&format!("{SOURCES}/control.h"), &plugin], &work)?;
+    sync::copy(
+        place.checkout(),
+        &[&format!("{SOURCES}/control.h"), &plugin],
+        &work,
+    )?;
     let output = place.build().join("rtm.so");
     let built = work.join("rtm.so");
     if is_newest(&output, &built, &work)? {
@@ -34,7 +49,10 @@ pub fn build(place: &Place, root: &BuildRoot) -> Result<PathBuf> {
     let mut report = Report::new("rtm", &place.build().join("logs/rtm.log"))?;
     report.step("building the emulation of RTM");
     let mut command = chroot::command(root.dir(), "gcc");
-    command.args(FLAGS).arg("-o").arg(Path::new("/").join(&inside).join("rtm.so"));
+    command
+        .args(FLAGS)
+        .arg("-o")
+        .arg(Path::new("/").join(&inside).join("rtm.so"));
     for name in sources(&work.join(&plugin))? {
         command.arg(Path::new("/").join(&inside).join(&plugin).join(name));
     }

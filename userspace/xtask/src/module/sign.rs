@@ -16,12 +16,22 @@ pub fn sign(root: &BuildRoot, key: &Path, cert: &Path, ko: &Path) -> Result<()> 
     let ko = existing(ko, "KO", "the module; `make` builds it")?;
     let program = format!("{}/scripts/sign-file", make::tree());
     if !root.dir().join(&program).exists() {
-        bail!("{} is missing: `make build-root` makes it", root.dir().join(program).display());
+        bail!(
+            "{} is missing: `make build-root` makes it",
+            root.dir().join(program).display()
+        );
     }
     if fs::read(&ko)?.ends_with(MAGIC) {
-        bail!("{} is signed already: `make` builds it anew after `rm {0}`", ko.display());
+        bail!(
+            "{} is signed already: `make` builds it anew after `rm {0}`",
+            ko.display()
+        );
     }
-    let status = root.tool(&program).arg("sha256").args([&key, &cert, &ko]).status()?;
+    let status = root
+        .tool(&program)
+        .arg("sha256")
+        .args([&key, &cert, &ko])
+        .status()?;
     if !status.success() || !fs::read(&ko)?.ends_with(MAGIC) {
         bail!("sign-file could not sign {} ({status})", ko.display());
     }
@@ -30,5 +40,6 @@ pub fn sign(root: &BuildRoot, key: &Path, cert: &Path, ko: &Path) -> Result<()> 
 }
 
 fn existing(path: &Path, variable: &str, what: &str) -> Result<PathBuf> {
-    path.canonicalize().with_context(|| format!("{variable}={} is missing ({what})", path.display()))
+    path.canonicalize()
+        .with_context(|| format!("{variable}={} is missing ({what})", path.display()))
 }

@@ -26,7 +26,10 @@ pub fn copy(from: &Path, names: &[&str], to: &Path) -> Result<()> {
             let _ = fs::remove_file(to.join(old));
         }
     }
-    let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
+    let list: String = files
+        .iter()
+        .map(|file| format!("{}\n", file.display()))
+        .collect();
     // Left alone if it is the same: its age says when the set of files changed.
     if !fs::read_to_string(&manifest).is_ok_and(|old| old == list) {
         fs::write(&manifest, list)?;
@@ -103,11 +106,20 @@ mod tests {
         copy(&from, &["Kbuild", "src"], &to).unwrap();
         assert!(!to.join("src/a.o").exists());
         fs::write(to.join("src/built.o"), "").unwrap();
-        let before = fs::metadata(to.join("src/a.rs")).unwrap().modified().unwrap();
+        let before = fs::metadata(to.join("src/a.rs"))
+            .unwrap()
+            .modified()
+            .unwrap();
         fs::remove_file(from.join("src/deep/b.c")).unwrap();
         fs::write(from.join("Kbuild"), "changed").unwrap();
         copy(&from, &["Kbuild", "src"], &to).unwrap();
-        assert_eq!(fs::metadata(to.join("src/a.rs")).unwrap().modified().unwrap(), before);
+        assert_eq!(
+            fs::metadata(to.join("src/a.rs"))
+                .unwrap()
+                .modified()
+                .unwrap(),
+            before
+        );
         assert_eq!(fs::read_to_string(to.join("Kbuild")).unwrap(), "changed");
         assert!(!to.join("src/deep/b.c").exists());
         assert!(to.join("src/built.o").exists());

@@ -31,13 +31,28 @@ struct Package {
 impl Lock {
     /// The version of `name` that our own crates use.
     fn version(&self, name: &str) -> Result<&str> {
-        let own = self.package.iter().filter(|package| package.source.is_none());
+        let own = self
+            .package
+            .iter()
+            .filter(|package| package.source.is_none());
         let used: Vec<&String> = own.flat_map(|package| &package.dependencies).collect();
-        let is_used = |version: &str| used.iter().any(|d| **d == name || **d == format!("{name} {version}"));
-        let all = self.package.iter().filter(|package| package.name == name && is_used(&package.version));
-        match all.map(|package| package.version.as_str()).collect::<Vec<_>>()[..] {
+        let is_used = |version: &str| {
+            used.iter()
+                .any(|d| **d == name || **d == format!("{name} {version}"))
+        };
+        let all = self
+            .package
+            .iter()
+            .filter(|package| package.name == name && is_used(&package.version));
+        match all
+            .map(|package| package.version.as_str())
+            .collect::<Vec<_>>()[..]
+        {
             [version] => Ok(version),
-            ref several => bail!("our crates use {} versions of {name}: the module is linked with one", several.len()),
+            ref several => bail!(
+                "our crates use {} versions of {name}: the module is linked with one",
+                several.len()
+            ),
         }
     }
 }
@@ -45,7 +60,8 @@ impl Lock {
 /// Fill third_party/, unless it holds just these versions.
 pub fn ensure(place: &Place, report: &mut Report) -> Result<()> {
     let lock_path = place.workspace().join("Cargo.lock");
-    let lock = fs::read_to_string(&lock_path).with_context(|| format!("reading {}", lock_path.display()))?;
+    let lock = fs::read_to_string(&lock_path)
+        .with_context(|| format!("reading {}", lock_path.display()))?;
     let manifest = manifest(&lock)?;
     let target = place.checkout().join("third_party");
     let stamp = target.join("vendored-from.toml");
@@ -60,7 +76,10 @@ pub fn ensure(place: &Place, report: &mut Report) -> Result<()> {
     fs::write(package.join("lib.rs"), "")?;
     fs::write(package.join("Cargo.lock"), &lock)?;
     let mut command = Command::new("cargo");
-    command.args(["vendor", "--quiet", "--manifest-path"]).arg(package.join("Cargo.toml")).arg(&target);
+    command
+        .args(["vendor", "--quiet", "--manifest-path"])
+        .arg(package.join("Cargo.toml"))
+        .arg(&target);
     report.run(&mut command)?;
     fs::write(stamp, manifest)?;
     Ok(())
@@ -74,7 +93,10 @@ fn manifest(lock: &str) -> Result<String> {
          [lib]\npath = \"lib.rs\"\n[workspace]\n[dependencies]\n",
     );
     for name in CRATES {
-        text += &format!("{name} = {{ version = \"={}\", default-features = false }}\n", lock.version(name)?);
+        text += &format!(
+            "{name} = {{ version = \"={}\", default-features = false }}\n",
+            lock.version(name)?
+        );
     }
     Ok(text)
 }
@@ -85,12 +107,15 @@ mod tests {
 
     /// A lock file with each crate at 1.2.3 and `extra`, used by one crate of ours.
     fn lock(uses: &[&str], extra: &str) -> String {
-        let package = |name| format!("[[package]]\nname = \"{name}\"\nversion = \"1.2.3\"\nsource = \"r\"\n");
-        let ours = format!("[[package]]\nname = \"ours\"\nversion = \"0.1.0\"\ndependencies = {uses:?}\n");
+        let package =
+            |name| format!("[[package]]\nname = \"{name}\"\nversion = \"1.2.3\"\nsource = \"r\"\n");
+        let ours =
+            format!("[[package]]\nname = \"ours\"\nversion = \"0.1.0\"\ndependencies = {uses:?}\n");
         CRATES.map(package).concat() + &ours + extra
     }
 
-    const OLD_BITFLAGS: &str = "[[package]]\nname = \"bitflags\"\nversion = \"0.9.0\"\nsource = \"r\"\n";
+    const OLD_BITFLAGS: &str =
+        "[[package]]\nname = \"bitflags\"\nversion = \"0.9.0\"\nsource = \"r\"\n";
 
     #[test]
     fn exact_versions_are_asked_for() {
@@ -108,8 +133,17 @@ mod tests {
 
     #[test]
     fn two_versions_of_our_own_are_refused() {
-        let uses = ["bitflags 1.2.3", "bitflags 0.9.0", "static_assertions", "memoffset", "spin"];
+        let uses = [
+            "bitflags 1.2.3",
+            "bitflags 0.9.0",
+            "static_assertions",
+            "memoffset",
+            "spin",
+        ];
         let error = manifest(&lock(&uses, OLD_BITFLAGS)).unwrap_err();
-        assert!(error.to_string().contains("2 versions of bitflags"), "{error}");
+        assert!(
+            error.to_string().contains("2 versions of bitflags"),
+            "{error}"
+        );
     }
 }

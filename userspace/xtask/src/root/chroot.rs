@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Run a program inside the build root.
 
-use nix::unistd::geteuid;
 use anyhow::{bail, Result};
+use nix::unistd::geteuid;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,17 +12,40 @@ const ENTER: &str = r#"dir=$1; shift
 mount -t proc proc "$dir/proc" && exec chroot "$dir" "$@""#;
 
 /// Variables that are passed on into the build root.
-const KEPT: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+const KEPT: [&str; 6] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
 
 /// `program` of the build root at `dir`, to be run in it.
 pub fn command(dir: &Path, program: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "--", "sh", "-c", ENTER, "sh"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+        "sh",
+        "-c",
+        ENTER,
+        "sh",
+    ]);
     command.arg(dir).arg(program);
     command.env_clear();
-    command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
-    command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
+    command.envs(
+        KEPT.iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?))),
+    );
+    command
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root");
+    command
+        .env("LC_ALL", "C.UTF-8")
+        .env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 

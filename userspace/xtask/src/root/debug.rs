@@ -32,7 +32,10 @@ struct Maker<'a> {
 ///
 /// That takes 13 minutes on two quiet cores, and 2 GiB for the source and 0.8 for each kernel.
 pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image> {
-    let configs = [COMMON, flavour.name()].map(|name| config(place, name)).into_iter().collect::<Result<Vec<_>>>()?;
+    let configs = [COMMON, flavour.name()]
+        .map(|name| config(place, name))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
     let configs: [(String, String); 2] = configs.try_into().ok().context("two configurations")?;
     let recipe = format!("{RECIPE} {} {PACKAGES:?} {configs:?}", root.release());
     let stamp = root.dir().join(tree(flavour)).join(".pagemove");
@@ -40,19 +43,35 @@ pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image
     // Whoever has what it needs does not wait for who builds another one.
     let lock = File::create(place.cache().join("lock-debug"))?;
     if !is_made() {
-        lock.lock().context("waiting for who builds a debug kernel")?;
+        lock.lock()
+            .context("waiting for who builds a debug kernel")?;
     }
     if !is_made() {
         chroot::need_root("building a debug kernel")?;
         let log = place.cache().join(format!("build-{}.log", flavour.name()));
-        let mut maker = Maker { root, flavour, configs, report: Report::new("debug kernel", &log)? };
+        let mut maker = Maker {
+            root,
+            flavour,
+            configs,
+            report: Report::new("debug kernel", &log)?,
+        };
         maker.make()?;
         maker.report.done();
         fs::write(&stamp, recipe)?;
     }
-    let file = root.dir().join(tree(flavour)).join("include/config/kernel.release");
-    let release = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    Ok(Image::built(root, flavour, release.trim(), tree(flavour), arguments()))
+    let file = root
+        .dir()
+        .join(tree(flavour))
+        .join("include/config/kernel.release");
+    let release =
+        fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    Ok(Image::built(
+        root,
+        flavour,
+        release.trim(),
+        tree(flavour),
+        arguments(),
+    ))
 }
 
 fn config(place: &Place, name: &str) -> Result<(String, String)> {
@@ -84,7 +103,9 @@ impl Maker<'_> {
         let _ = fs::remove_file(dir.join(".pagemove"));
         self.run(&["tinyconfig"])?;
         self.configure()?;
-        self.report.step(&format!("building kernel {name}: 13 minutes or more on two CPUs"));
+        self.report.step(&format!(
+            "building kernel {name}: 13 minutes or more on two CPUs"
+        ));
         self.run(&["bzImage", "modules"])
     }
 
@@ -98,15 +119,24 @@ impl Maker<'_> {
             return Ok(());
         }
         self.report.step("LLVM's binary tools");
-        fs::copy("/etc/resolv.conf", dir.join("etc/resolv.conf")).context("copying /etc/resolv.conf")?;
-        self.report.run(chroot::command(dir, "apt-get").arg("update"))?;
+        fs::copy("/etc/resolv.conf", dir.join("etc/resolv.conf"))
+            .context("copying /etc/resolv.conf")?;
+        self.report
+            .run(chroot::command(dir, "apt-get").arg("update"))?;
         let mut command = chroot::command(dir, "apt-get");
-        self.report.run(command.args(["install", "-y", "--no-install-recommends"]).args(PACKAGES))
+        self.report.run(
+            command
+                .args(["install", "-y", "--no-install-recommends"])
+                .args(PACKAGES),
+        )
     }
 
     /// A copy of the stock kernel's source in which nothing was built.
     fn source(&mut self) -> Result<()> {
-        let (from, to) = (self.root.dir().join(make::tree()), self.root.dir().join(SOURCE));
+        let (from, to) = (
+            self.root.dir().join(make::tree()),
+            self.root.dir().join(SOURCE),
+        );
         let stamp = to.join(".pagemove");
         let recipe = format!("{RECIPE} {}", self.root.release());
         if fs::read_to_string(&stamp).is_ok_and(|text| text == recipe) {
@@ -115,9 +145,19 @@ impl Maker<'_> {
         self.report.step("copying the kernel's source");
         remove_tree(&to)?;
         let mut command = std::process::Command::new("cp");
-        self.report.run(command.args(["--archive", "--reflink=auto"]).arg(&from).arg(&to))?;
+        self.report.run(
+            command
+                .args(["--archive", "--reflink=auto"])
+                .arg(&from)
+                .arg(&to),
+        )?;
         let mut command = chroot::command(self.root.dir(), "make");
-        self.report.run(command.args(["-C", &format!("/{SOURCE}")]).args(arguments()).arg("mrproper"))?;
+        self.report.run(
+            command
+                .args(["-C", &format!("/{SOURCE}")])
+                .args(arguments())
+                .arg("mrproper"),
+        )?;
         more_sanitizers(&to)?;
         notify_with_copies(&to)?;
         take_back_without_order(&to)?;
@@ -136,20 +176,33 @@ impl Maker<'_> {
             tree = tree(self.flavour),
             files = names.join(" "),
         );
-        self.report.run(chroot::command(self.root.dir(), "sh").args(["-c", &script]))?;
+        self.report
+            .run(chroot::command(self.root.dir(), "sh").args(["-c", &script]))?;
         self.run(&["olddefconfig"])?;
         let made = fs::read_to_string(self.dir().join(".config"))?;
-        let missing: Vec<&str> = self.configs.iter().flat_map(|(_, text)| missing(text, &made)).collect();
+        let missing: Vec<&str> = self
+            .configs
+            .iter()
+            .flat_map(|(_, text)| missing(text, &made))
+            .collect();
         if !missing.is_empty() {
-            bail!("kernel {} can not have {}", self.flavour.name(), missing.join(", "));
+            bail!(
+                "kernel {} can not have {}",
+                self.flavour.name(),
+                missing.join(", ")
+            );
         }
         Ok(())
     }
 
     fn run(&mut self, targets: &[&str]) -> Result<()> {
         let mut command = chroot::command(self.root.dir(), "make");
-        command.args(["-C", &format!("/{SOURCE}")]).args(arguments());
-        command.arg(format!("O=/{}", tree(self.flavour))).args(targets);
+        command
+            .args(["-C", &format!("/{SOURCE}")])
+            .args(arguments());
+        command
+            .arg(format!("O=/{}", tree(self.flavour)))
+            .args(targets);
         self.report.run(&mut command)
     }
 }
@@ -183,19 +236,33 @@ fn notify_with_copies(source: &Path) -> Result<()> {
 /// not wait is no order to it.
 fn take_back_without_order(source: &Path) -> Result<()> {
     const BEFORE: &str = "down_read_nested(&ctrl->reset_lock, ctrl->depth);";
-    const AFTER: &str = "while (!down_read_trylock(&ctrl->reset_lock)) schedule_timeout_uninterruptible(1);";
-    let changes = ["\tpci_bus_add_devices(parent);\n\t", "\t\tpci_stop_and_remove_bus_device(dev);\n\t\t"]
-        .map(|call| (format!("{call}{BEFORE}"), format!("{call}{AFTER}")));
-    edit(source, "drivers/pci/hotplug/pciehp_pci.c", &changes.each_ref().map(|(from, to)| (from.as_str(), to.as_str())))
+    const AFTER: &str =
+        "while (!down_read_trylock(&ctrl->reset_lock)) schedule_timeout_uninterruptible(1);";
+    let changes = [
+        "\tpci_bus_add_devices(parent);\n\t",
+        "\t\tpci_stop_and_remove_bus_device(dev);\n\t\t",
+    ]
+    .map(|call| (format!("{call}{BEFORE}"), format!("{call}{AFTER}")));
+    edit(
+        source,
+        "drivers/pci/hotplug/pciehp_pci.c",
+        &changes
+            .each_ref()
+            .map(|(from, to)| (from.as_str(), to.as_str())),
+    )
 }
 
 /// Changes a file of the kernel's source. Each text has to be there once.
 fn edit(source: &Path, file: &str, changes: &[(&str, &str)]) -> Result<()> {
     let path = source.join(file);
-    let mut text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut text =
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     for (before, after) in changes {
         if text.matches(before).count() != 1 {
-            bail!("{file} of this kernel is not as it was when {} was written: `{before}`", file!());
+            bail!(
+                "{file} of this kernel is not as it was when {} was written: `{before}`",
+                file!()
+            );
         }
         text = text.replace(before, after);
     }
@@ -207,7 +274,11 @@ fn edit(source: &Path, file: &str, changes: &[(&str, &str)]) -> Result<()> {
 fn missing<'a>(wanted: &'a str, made: &str) -> Vec<&'a str> {
     let unset = |line: &str| {
         let name = line.strip_prefix("# ")?.strip_suffix(" is not set")?;
-        Some(!made.lines().any(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))))
+        Some(!made.lines().any(|other| {
+            other
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('='))
+        }))
     };
     let fine = |line: &&str| match line.starts_with("CONFIG_") {
         true => made.lines().any(|other| other == *line),
@@ -227,16 +298,25 @@ mod tests {
         fs::write(dir.path().join("f.c"), "one two two").unwrap();
         assert!(edit(dir.path(), "f.c", &[("two", "2")]).is_err());
         assert!(edit(dir.path(), "f.c", &[("three", "3")]).is_err());
-        assert_eq!(fs::read_to_string(dir.path().join("f.c")).unwrap(), "one two two");
+        assert_eq!(
+            fs::read_to_string(dir.path().join("f.c")).unwrap(),
+            "one two two"
+        );
         edit(dir.path(), "f.c", &[("one", "1")]).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("f.c")).unwrap(), "1 two two");
+        assert_eq!(
+            fs::read_to_string(dir.path().join("f.c")).unwrap(),
+            "1 two two"
+        );
     }
 
     #[test]
     fn what_kconfig_dropped_is_named() {
         let wanted = "# words\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\n# CONFIG_D is not set\n\nCONFIG_E=\"x\"\n";
         let made = "CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n# CONFIG_D is not set\nCONFIG_E=\"x\"\n";
-        assert_eq!(missing(wanted, made), ["CONFIG_B=m", "# CONFIG_C is not set"]);
+        assert_eq!(
+            missing(wanted, made),
+            ["CONFIG_B=m", "# CONFIG_C is not set"]
+        );
         assert!(missing(wanted, "").contains(&"CONFIG_A=y"));
     }
 }

@@ -85,7 +85,13 @@ impl Image {
     }
 
     /// A kernel that was built in `tree` of the build root.
-    pub fn built(root: &BuildRoot, flavour: Flavour, release: &str, tree: String, arguments: Vec<String>) -> Self {
+    pub fn built(
+        root: &BuildRoot,
+        flavour: Flavour,
+        release: &str,
+        tree: String,
+        arguments: Vec<String>,
+    ) -> Self {
         let dir = root.dir().join(&tree);
         Self {
             flavour,
@@ -111,7 +117,10 @@ impl Image {
     pub fn make_modules(&self, dir: &Path) -> Result<Command> {
         need_root("building a module")?;
         let mut command = chroot::command(&self.root, "make");
-        command.arg("-C").arg(format!("/{}", self.tree)).args(&self.arguments);
+        command
+            .arg("-C")
+            .arg(format!("/{}", self.tree))
+            .args(&self.arguments);
         command.arg(format!("M=/{}", dir.display())).arg("modules");
         Ok(command)
     }

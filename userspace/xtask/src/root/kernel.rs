@@ -9,7 +9,12 @@ use std::collections::BTreeSet;
 
 /// Packages of one kernel, named PREFIX-RELEASE. The first holds the
 /// configuration and the exported symbols, the next the image and the modules.
-const PARTS: [&str; 4] = ["linux-headers", "linux-binary", "linux-modules", "linux-base"];
+const PARTS: [&str; 4] = [
+    "linux-headers",
+    "linux-binary",
+    "linux-modules",
+    "linux-base",
+];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kernel {
@@ -24,7 +29,9 @@ impl Kernel {
     pub fn packages(&self) -> Vec<String> {
         let parts = PARTS.iter().map(|part| format!("{part}-{}", self.release));
         let names = parts.chain([source_package()]);
-        names.map(|name| format!("{name}={}", self.version)).collect()
+        names
+            .map(|name| format!("{name}={}", self.version))
+            .collect()
     }
 }
 
@@ -35,8 +42,12 @@ pub fn source_package() -> String {
 /// The releases of the series, from all names of packages.
 pub fn releases(names: &str) -> Vec<String> {
     let prefix = format!("{}-", PARTS[0]);
-    let releases = names.lines().filter_map(|name| name.trim().strip_prefix(&prefix));
-    let mut found: Vec<(u32, String)> = releases.filter_map(|r| Some((patch_level(r)?, r.to_string()))).collect();
+    let releases = names
+        .lines()
+        .filter_map(|name| name.trim().strip_prefix(&prefix));
+    let mut found: Vec<(u32, String)> = releases
+        .filter_map(|r| Some((patch_level(r)?, r.to_string())))
+        .collect();
     found.sort();
     found.into_iter().map(|(_, release)| release).collect()
 }
@@ -49,7 +60,9 @@ fn patch_level(release: &str) -> Option<u32> {
 
 /// Every package that the choice depends on, for `apt-cache madison`.
 pub fn candidates(releases: &[String]) -> Vec<String> {
-    let parts = releases.iter().flat_map(|release| PARTS.map(|part| format!("{part}-{release}")));
+    let parts = releases
+        .iter()
+        .flat_map(|release| PARTS.map(|part| format!("{part}-{release}")));
     parts.chain([source_package()]).collect()
 }
 
@@ -67,14 +80,23 @@ pub fn choose(releases: &[String], madison: &str) -> Result<Kernel> {
         let headers = format!("{}-{release}", PARTS[0]);
         let mut versions = there.iter().filter(|row| row.0 == headers).map(|row| row.1);
         let whole = |version: &&str| {
-            let part = |part: &&str| there.contains(&(format!("{part}-{release}").as_str(), *version));
+            let part =
+                |part: &&str| there.contains(&(format!("{part}-{release}").as_str(), *version));
             PARTS.iter().all(part) && there.contains(&(source_package().as_str(), *version))
         };
         let version = versions.rfind(whole)?;
-        Some(Kernel { release: release.clone(), version: version.to_string() })
+        Some(Kernel {
+            release: release.clone(),
+            version: version.to_string(),
+        })
     };
     releases.iter().rev().find_map(complete).with_context(|| {
-        format!("the mirror has no complete kernel {}.x{} (of {})", pin::SERIES, pin::FLAVOUR, releases.join(", "))
+        format!(
+            "the mirror has no complete kernel {}.x{} (of {})",
+            pin::SERIES,
+            pin::FLAVOUR,
+            releases.join(", ")
+        )
     })
 }
 

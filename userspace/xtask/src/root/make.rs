@@ -28,12 +28,17 @@ pub fn tree() -> String {
 /// What every make in the kernel's tree is told. LOCALVERSION makes the release
 /// that of the stock kernel.
 pub fn make_arguments(release: &str) -> Vec<String> {
-    let numbers = release.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(release.len());
+    let numbers = release
+        .find(|c: char| c != '.' && !c.is_ascii_digit())
+        .unwrap_or(release.len());
     vec![
         "ARCH=x86".into(),
         "CROSS_COMPILE=x86_64-linux-gnu-".into(),
         format!("LOCALVERSION={}", &release[numbers..]),
-        format!("-j{}", std::thread::available_parallelism().map_or(1, |n| n.get())),
+        format!(
+            "-j{}",
+            std::thread::available_parallelism().map_or(1, |n| n.get())
+        ),
     ]
 }
 
@@ -51,10 +56,22 @@ type Stage = (&'static str, &'static str, fn(&mut Maker) -> Result<()>);
 const BEGUN: &str = "begun";
 
 const STAGES: [Stage; 5] = [
-    ("system", "root file system with the toolchain", Maker::system),
+    (
+        "system",
+        "root file system with the toolchain",
+        Maker::system,
+    ),
     ("qemu", "QEMU", Maker::qemu),
-    ("download", "kernel, modules, headers and source", Maker::download),
-    ("unpack", "unpacking the kernel and its source", Maker::unpack),
+    (
+        "download",
+        "kernel, modules, headers and source",
+        Maker::download,
+    ),
+    (
+        "unpack",
+        "unpacking the kernel and its source",
+        Maker::unpack,
+    ),
     ("prepare", "kernel tree with Rust metadata", Maker::prepare),
 ];
 
@@ -83,27 +100,39 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
 /// What a stage was made of: a change of it makes the stage, and all after it, again.
 fn recipe() -> String {
     let names = [pin::SUITE, pin::BACKPORTS, pin::SERIES, pin::FLAVOUR];
-    format!("{RECIPE} {} {:?} {:?}", names.join(" "), pin::PACKAGES, pin::QEMU)
+    format!(
+        "{RECIPE} {} {:?} {:?}",
+        names.join(" "),
+        pin::PACKAGES,
+        pin::QEMU
+    )
 }
 
 /// The first stage that is not stamped.
 fn missing(stamps: &Path) -> usize {
     let recipe = recipe();
     let done = |name: &str| fs::read_to_string(stamps.join(name)).is_ok_and(|text| text == recipe);
-    STAGES.iter().position(|stage| !done(stage.0)).unwrap_or(STAGES.len())
+    STAGES
+        .iter()
+        .position(|stage| !done(stage.0))
+        .unwrap_or(STAGES.len())
 }
 
 impl Maker {
     fn make(&mut self) -> Result<()> {
         // Another run may have done it while this one waited for the lock.
         let first = missing(&self.stamps);
-        self.report.say(&format!("build-root: {} (whole output: build-root.log beside it)", self.dir.display()));
+        self.report.say(&format!(
+            "build-root: {} (whole output: build-root.log beside it)",
+            self.dir.display()
+        ));
         for stage in &STAGES[first..] {
             // No stamp of a later stage may outlive the redoing of this one.
             let _ = fs::remove_file(self.stamps.join(stage.0));
         }
         for (number, (name, about, run)) in STAGES.iter().enumerate().skip(first) {
-            self.report.step(&format!("[{}/{}] {about}", number + 1, STAGES.len()));
+            self.report
+                .step(&format!("[{}/{}] {about}", number + 1, STAGES.len()));
             run(self)?;
             fs::write(self.stamps.join(name), recipe())?;
         }
@@ -117,15 +146,24 @@ impl Maker {
     fn system(&mut self) -> Result<()> {
         self.mmdebstrap()?;
         let mirror = Mirror::find(self.mirror.as_deref())?;
-        self.report.say(&format!("build-root: Debian mirror {}", mirror.site));
+        self.report
+            .say(&format!("build-root: Debian mirror {}", mirror.site));
         self.clear()?;
         let mut command = Command::new("mmdebstrap");
         command.args(["--mode=root", "--variant=apt", "--format=directory"]);
         command.arg(format!("--include={}", pin::PACKAGES.join(",")));
-        for option in mirror.options.iter().map(String::as_str).chain(["Acquire::Retries \"3\""]) {
+        for option in mirror
+            .options
+            .iter()
+            .map(String::as_str)
+            .chain(["Acquire::Retries \"3\""])
+        {
             command.arg(format!("--aptopt={option}"));
         }
-        command.arg(pin::SUITE).arg(&self.dir).args(mirror.sources());
+        command
+            .arg(pin::SUITE)
+            .arg(&self.dir)
+            .args(mirror.sources());
         self.report.run(&mut command)
     }
 
@@ -144,7 +182,12 @@ impl Maker {
 
     /// The one program that has to be on the machine itself.
     fn mmdebstrap(&mut self) -> Result<()> {
-        let found = || Command::new("mmdebstrap").arg("--version").output().is_ok_and(|output| output.status.success());
+        let found = || {
+            Command::new("mmdebstrap")
+                .arg("--version")
+                .output()
+                .is_ok_and(|output| output.status.success())
+        };
         if found() {
             return Ok(());
         }
@@ -155,7 +198,10 @@ impl Maker {
             command
         };
         // Fails where apt has no lists yet, or old ones: then with new ones.
-        if !install().output().is_ok_and(|output| output.status.success()) {
+        if !install()
+            .output()
+            .is_ok_and(|output| output.status.success())
+        {
             self.report.run(Command::new("apt-get").arg("update"))?;
             self.report.run(&mut install())?;
         }
@@ -167,32 +213,56 @@ impl Maker {
 
     fn qemu(&mut self) -> Result<()> {
         // Name resolution as on the machine; the package lists were left out of the root.
-        fs::copy("/etc/resolv.conf", self.dir.join("etc/resolv.conf")).context("copying /etc/resolv.conf")?;
+        fs::copy("/etc/resolv.conf", self.dir.join("etc/resolv.conf"))
+            .context("copying /etc/resolv.conf")?;
         let mut command = self.inside("apt-get");
         self.report.run(command.arg("update"))?;
         let mut command = self.inside("apt-get");
-        command.args(["install", "-y", "--no-install-recommends", "-t", pin::BACKPORTS]).args(pin::QEMU);
+        command
+            .args([
+                "install",
+                "-y",
+                "--no-install-recommends",
+                "-t",
+                pin::BACKPORTS,
+            ])
+            .args(pin::QEMU);
         self.report.run(&mut command)
     }
 
     fn choose(&mut self) -> Result<Kernel> {
         let mut command = self.inside("apt-get");
         self.report.run(command.arg("update"))?;
-        let names = self.report.capture(self.inside("apt-cache").arg("pkgnames").arg("linux-headers-"))?;
+        let names = self.report.capture(
+            self.inside("apt-cache")
+                .arg("pkgnames")
+                .arg("linux-headers-"),
+        )?;
         let releases = kernel::releases(&names);
-        let table = self.report.capture(self.inside("apt-cache").arg("madison").args(kernel::candidates(&releases)))?;
+        let table = self.report.capture(
+            self.inside("apt-cache")
+                .arg("madison")
+                .args(kernel::candidates(&releases)),
+        )?;
         kernel::choose(&releases, &table)
     }
 
     fn download(&mut self) -> Result<()> {
         let kernel = self.choose()?;
-        self.report.say(&format!("build-root: kernel {}, packages {}", kernel.release, kernel.version));
+        self.report.say(&format!(
+            "build-root: kernel {}, packages {}",
+            kernel.release, kernel.version
+        ));
         let downloads = self.dir.join(DOWNLOADS);
         remove_tree(&downloads)?;
         fs::create_dir_all(&downloads)?;
         let mut command = self.inside("sh");
         // apt downloads as user _apt where it can; into this directory it can not.
-        command.args(["-c", "cd \"$1\" && shift && apt-get -o APT::Sandbox::User=root download \"$@\"", "sh"]);
+        command.args([
+            "-c",
+            "cd \"$1\" && shift && apt-get -o APT::Sandbox::User=root download \"$@\"",
+            "sh",
+        ]);
         command.arg(format!("/{DOWNLOADS}")).args(kernel.packages());
         self.report.run(&mut command)
     }
@@ -217,17 +287,30 @@ impl Maker {
 
     fn prepare(&mut self) -> Result<()> {
         let root = BuildRoot::look(&self.dir)?;
-        let headers = self.dir.join(KERNEL).join("usr/src").join(format!("linux-headers-{}", root.release()));
+        let headers = self
+            .dir
+            .join(KERNEL)
+            .join("usr/src")
+            .join(format!("linux-headers-{}", root.release()));
         for file in [".config", "Module.symvers"] {
             let from = headers.join(file);
-            fs::copy(&from, self.dir.join(tree()).join(file)).with_context(|| format!("copying {}", from.display()))?;
+            fs::copy(&from, self.dir.join(tree()).join(file))
+                .with_context(|| format!("copying {}", from.display()))?;
         }
         let mut command = self.inside("make");
-        command.arg("-C").arg(format!("/{}", tree())).args(make_arguments(root.release()));
-        self.report.run(command.args(["olddefconfig", "modules_prepare"]))?;
+        command
+            .arg("-C")
+            .arg(format!("/{}", tree()))
+            .args(make_arguments(root.release()));
+        self.report
+            .run(command.args(["olddefconfig", "modules_prepare"]))?;
         let made = fs::read_to_string(self.dir.join(tree()).join("include/config/kernel.release"))?;
         if made.trim() != root.release() {
-            bail!("the kernel tree says it is {}, the stock kernel is {}", made.trim(), root.release());
+            bail!(
+                "the kernel tree says it is {}, the stock kernel is {}",
+                made.trim(),
+                root.release()
+            );
         }
         Ok(())
     }

@@ -24,7 +24,10 @@ impl Mirror {
             Some(site) => site.trim_end_matches('/').to_string(),
             None => configured_site()?,
         };
-        Ok(Self { site, options: proxies(&output("apt-config", &["dump"])?) })
+        Ok(Self {
+            site,
+            options: proxies(&output("apt-config", &["dump"])?),
+        })
     }
 
     /// Lines of a sources.list for the build root.
@@ -34,7 +37,12 @@ impl Mirror {
 }
 
 fn configured_site() -> Result<String> {
-    let list = || output("apt-get", &["indextargets", "--format", FORMAT, "Created-By: Packages"]);
+    let list = || {
+        output(
+            "apt-get",
+            &["indextargets", "--format", FORMAT, "Created-By: Packages"],
+        )
+    };
     let mut targets = list()?;
     if pick(&targets).is_none() {
         // apt names only what it has fetched, and origins are in what it fetches.
@@ -54,9 +62,12 @@ fn configured_site() -> Result<String> {
 /// The site of the Debian archive itself among all configured ones: not security
 /// updates, whose suites have a dash or a slash in their names.
 fn pick(targets: &str) -> Option<&str> {
-    let rows = targets.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let rows = targets
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>());
     let mut rows = rows.filter(|row| matches!(row[..], [_, _, "main", "Debian"]));
-    rows.find(|row| !row[1].contains(['-', '/'])).map(|row| row[0])
+    rows.find(|row| !row[1].contains(['-', '/']))
+        .map(|row| row[0])
 }
 
 /// apt's list-of-mirrors method reads a file that the build root does not have:
@@ -65,25 +76,41 @@ fn usable(site: &str) -> Result<String> {
     let Some(list) = site.strip_prefix("mirror+file:") else {
         return Ok(site.trim_end_matches('/').to_string());
     };
-    let text = fs::read_to_string(list).with_context(|| format!("reading the list of mirrors {list}"))?;
-    let first = text.lines().filter_map(|line| line.split_whitespace().next()).find(|word| word.starts_with("http"));
+    let text =
+        fs::read_to_string(list).with_context(|| format!("reading the list of mirrors {list}"))?;
+    let first = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .find(|word| word.starts_with("http"));
     let first = first.with_context(|| format!("no mirror in {list}"))?;
     Ok(first.trim_end_matches('/').to_string())
 }
 
 /// The proxies of a configuration as `apt-config dump` prints it.
 fn proxies(dump: &str) -> Vec<String> {
-    let keys = ["Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::ftp::Proxy"];
+    let keys = [
+        "Acquire::http::Proxy",
+        "Acquire::https::Proxy",
+        "Acquire::ftp::Proxy",
+    ];
     let named = |line: &&str| keys.iter().any(|key| line.starts_with(key));
     let set = |line: &&str| !line.ends_with("\"\";");
-    dump.lines().filter(named).filter(set).map(|line| line.trim_end_matches(';').to_string()).collect()
+    dump.lines()
+        .filter(named)
+        .filter(set)
+        .map(|line| line.trim_end_matches(';').to_string())
+        .collect()
 }
 
 fn output(program: &str, args: &[&str]) -> Result<String> {
     let output = Command::new(program).args(args).output();
-    let output = output.with_context(|| format!("{program} is missing: the build root is made with apt"))?;
+    let output =
+        output.with_context(|| format!("{program} is missing: the build root is made with apt"))?;
     if !output.status.success() {
-        bail!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{program} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -38,24 +38,48 @@ impl BuildRoot {
     pub fn open(dir: &Path) -> Result<Self> {
         let lock = match File::open(lock_file(dir)) {
             Ok(file) => file,
-            Err(_) => bail!("no build root in {}: `make build-root` makes one", dir.display()),
+            Err(_) => bail!(
+                "no build root in {}: `make build-root` makes one",
+                dir.display()
+            ),
         };
-        lock.lock_shared().with_context(|| format!("waiting for the build root in {}", dir.display()))?;
-        Ok(Self { _lock: Some(lock), ..Self::look(dir)? })
+        lock.lock_shared()
+            .with_context(|| format!("waiting for the build root in {}", dir.display()))?;
+        Ok(Self {
+            _lock: Some(lock),
+            ..Self::look(dir)?
+        })
     }
 
     /// As `open`, for who makes it and holds the lock alone.
     fn look(dir: &Path) -> Result<Self> {
         let modules = dir.join(KERNEL).join("usr/lib/modules");
         let mut releases = match fs::read_dir(&modules) {
-            Ok(entries) => entries.map(|e| Ok(e?.file_name())).collect::<Result<Vec<_>>>()?,
-            Err(_) => bail!("no build root in {}: `make build-root` makes one", dir.display()),
+            Ok(entries) => entries
+                .map(|e| Ok(e?.file_name()))
+                .collect::<Result<Vec<_>>>()?,
+            Err(_) => bail!(
+                "no build root in {}: `make build-root` makes one",
+                dir.display()
+            ),
         };
         releases.sort();
         let release = releases.pop();
-        let release = release.with_context(|| format!("no kernel in {}: `make build-root` gets one", modules.display()))?;
-        let release = release.into_string().ok().context("a kernel release that is not UTF-8")?;
-        Ok(Self { dir: dir.to_path_buf(), release, _lock: None })
+        let release = release.with_context(|| {
+            format!(
+                "no kernel in {}: `make build-root` gets one",
+                modules.display()
+            )
+        })?;
+        let release = release
+            .into_string()
+            .ok()
+            .context("a kernel release that is not UTF-8")?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            release,
+            _lock: None,
+        })
     }
 
     pub fn dir(&self) -> &Path {
@@ -68,7 +92,10 @@ impl BuildRoot {
     }
 
     pub fn modules(&self) -> PathBuf {
-        self.dir.join(KERNEL).join("usr/lib/modules").join(&self.release)
+        self.dir
+            .join(KERNEL)
+            .join("usr/lib/modules")
+            .join(&self.release)
     }
 
     pub fn busybox(&self) -> PathBuf {
@@ -86,7 +113,9 @@ impl BuildRoot {
     /// The dynamic linker, told where the build root's libraries are.
     pub fn linker(&self) -> Command {
         let mut command = Command::new(self.dir.join("usr/lib64/ld-linux-x86-64.so.2"));
-        command.arg("--library-path").arg(self.dir.join("usr/lib/x86_64-linux-gnu"));
+        command
+            .arg("--library-path")
+            .arg(self.dir.join("usr/lib/x86_64-linux-gnu"));
         command
     }
 }

@@ -12,13 +12,23 @@ pub fn remove_tree(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    let real = dir.canonicalize().with_context(|| format!("looking for {}", dir.display()))?;
-    let table = fs::read_to_string("/proc/self/mountinfo").context("reading the table of mounts")?;
+    let real = dir
+        .canonicalize()
+        .with_context(|| format!("looking for {}", dir.display()))?;
+    let table =
+        fs::read_to_string("/proc/self/mountinfo").context("reading the table of mounts")?;
     if let Some(mount) = mounted_below(&table, &real) {
-        bail!("{} is mounted, so {} is in use: umount it first", mount.display(), dir.display());
+        bail!(
+            "{} is mounted, so {} is in use: umount it first",
+            mount.display(),
+            dir.display()
+        );
     }
     // A mount that comes after the check is not crossed, either.
-    let status = Command::new("rm").args(["-rf", "--one-file-system", "--"]).arg(&real).status()?;
+    let status = Command::new("rm")
+        .args(["-rf", "--one-file-system", "--"])
+        .arg(&real)
+        .status()?;
     if !status.success() || real.exists() {
         bail!("could not remove {}", dir.display());
     }
@@ -29,12 +39,21 @@ pub fn remove_tree(dir: &Path) -> Result<()> {
 /// mount point, with blanks and backslashes in octal (proc_pid_mountinfo(5)).
 fn mounted_below(table: &str, dir: &Path) -> Option<PathBuf> {
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    points.map(|point| PathBuf::from(unescape(point))).find(|point| point.starts_with(dir))
+    points
+        .map(|point| PathBuf::from(unescape(point)))
+        .find(|point| point.starts_with(dir))
 }
 
 fn unescape(text: &str) -> String {
-    let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    pairs.iter().fold(text.to_string(), |text, (code, plain)| text.replace(code, plain))
+    let pairs = [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ];
+    pairs.iter().fold(text.to_string(), |text, (code, plain)| {
+        text.replace(code, plain)
+    })
 }
 
 #[cfg(test)]
@@ -46,8 +65,14 @@ mod tests {
 
     #[test]
     fn a_mount_below_is_found_and_one_beside_is_not() {
-        assert_eq!(mounted_below(TABLE, Path::new("/cache/my root")), Some("/cache/my root/proc".into()));
-        assert_eq!(mounted_below(TABLE, Path::new("/cache/my root/proc")), Some("/cache/my root/proc".into()));
+        assert_eq!(
+            mounted_below(TABLE, Path::new("/cache/my root")),
+            Some("/cache/my root/proc".into())
+        );
+        assert_eq!(
+            mounted_below(TABLE, Path::new("/cache/my root/proc")),
+            Some("/cache/my root/proc".into())
+        );
         assert_eq!(mounted_below(TABLE, Path::new("/cache/my root2")), None);
         assert_eq!(mounted_below(TABLE, Path::new("/cache/my")), None);
     }

@@ -38,7 +38,12 @@ impl Accel {
             Ok(other) => bail!("PAGEMOVE_ACCEL={other}: kvm or tcg"),
             Err(_) => {}
         }
-        if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+        if OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/kvm")
+            .is_err()
+        {
             return Ok(Accel::Tcg);
         }
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -49,7 +54,10 @@ impl Accel {
             Some("fails") => false,
             _ => {
                 let works = boots(root, place)?;
-                fs::write(&stamp, format!("{boot}{}\n", if works { "works" } else { "fails" }))?;
+                fs::write(
+                    &stamp,
+                    format!("{boot}{}\n", if works { "works" } else { "fails" }),
+                )?;
                 works
             }
         };
@@ -62,6 +70,13 @@ fn boots(root: &BuildRoot, place: &Place) -> Result<bool> {
     let job = Job::new(vec!["true".into()], PROBE);
     let logs = place.build().join("logs/kvm-probe");
     let unpacked = &place.build().join("kmod");
-    let vm = Vm { root, image: &Image::stock(root), profile: &profile, accel: Accel::Kvm, job: &job, unpacked };
+    let vm = Vm {
+        root,
+        image: &Image::stock(root),
+        profile: &profile,
+        accel: Accel::Kvm,
+        job: &job,
+        unpacked,
+    };
     Ok(machine::run(&vm, &logs)?.end == End::Status(0))
 }

@@ -113,19 +113,41 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
     if arguments.rtm || !arguments.rtm_options.is_empty() {
         accel = Accel::Tcg;
         profile.kernel.extend(rtm::KERNEL.map(String::from));
-        job.rtm = Some(Rtm { plugin: module::rtm::build(place, &root)?, options: arguments.rtm_options });
+        job.rtm = Some(Rtm {
+            plugin: module::rtm::build(place, &root)?,
+            options: arguments.rtm_options,
+        });
     }
-    let logs = arguments.logs.unwrap_or_else(|| place.build().join(format!("logs/vm-{}", std::process::id())));
+    let logs = arguments.logs.unwrap_or_else(|| {
+        place
+            .build()
+            .join(format!("logs/vm-{}", std::process::id()))
+    });
     let unpacked = &place.build().join("kmod");
     let image = Image::ensure(place, &root, arguments.kernel_flavour)?;
-    let vm = Vm { root: &root, image: &image, profile: &profile, accel, job: &job, unpacked };
+    let vm = Vm {
+        root: &root,
+        image: &image,
+        profile: &profile,
+        accel,
+        job: &job,
+        unpacked,
+    };
     let outcome = machine::run(&vm, &logs)?;
     let (seconds, dmesg) = (outcome.wall.as_secs_f64(), logs.join("dmesg.log"));
-    eprintln!("# {:?} after {seconds:.1} s; dmesg: {}", outcome.end, dmesg.display());
+    eprintln!(
+        "# {:?} after {seconds:.1} s; dmesg: {}",
+        outcome.end,
+        dmesg.display()
+    );
     if let Some(why) = &outcome.stuck {
         eprintln!("# pagemove could not be unloaded: {why}");
     }
-    let wrong = outcome.rtm.iter().flat_map(|report| report.complaints()).collect::<Vec<_>>();
+    let wrong = outcome
+        .rtm
+        .iter()
+        .flat_map(|report| report.complaints())
+        .collect::<Vec<_>>();
     wrong.iter().for_each(|text| eprintln!("# {text}"));
     let code = match outcome.end {
         End::Status(0) if !wrong.is_empty() => 1,

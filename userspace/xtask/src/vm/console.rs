@@ -44,7 +44,14 @@ impl Console {
         console.push(log);
         let monitor = self.socket("monitor");
         let hmp = "monitor-hmp,id=hmp,chardev=monitor".into();
-        vec!["-chardev".into(), console, "-chardev".into(), monitor, "-object".into(), hmp]
+        vec![
+            "-chardev".into(),
+            console,
+            "-chardev".into(),
+            monitor,
+            "-object".into(),
+            hmp,
+        ]
     }
 
     fn socket(&self, id: &str) -> OsString {

@@ -50,7 +50,9 @@ impl Fate {
 
     /// Why the one that still runs has to be ended now, if so.
     pub fn due(&self, now: Instant) -> Option<Why> {
-        self.lock().filter(|(_, when)| *when <= now).map(|(why, _)| why)
+        self.lock()
+            .filter(|(_, when)| *when <= now)
+            .map(|(why, _)| why)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Why, Instant)>> {
@@ -73,25 +75,40 @@ mod tests {
     #[test]
     fn a_vm_that_ended_well_ends_no_other() {
         assert_eq!(after(&[]), (None, None));
-        assert_eq!(after(&[Ok(Outcome::made_up(End::Status(0), ""))]), (None, None));
+        assert_eq!(
+            after(&[Ok(Outcome::made_up(End::Status(0), ""))]),
+            (None, None)
+        );
     }
 
     #[test]
     fn a_vm_that_failed_ends_the_other() {
         for (end, why) in [(End::Died, Why::Died), (End::TimedOut, Why::TimedOut)] {
-            assert_eq!(after(&[Ok(Outcome::made_up(end, ""))]), (Some(why), Some(why)));
+            assert_eq!(
+                after(&[Ok(Outcome::made_up(end, ""))]),
+                (Some(why), Some(why))
+            );
         }
-        assert_eq!(after(&[Err(anyhow::anyhow!("no QEMU"))]).0, Some(Why::Broken));
+        assert_eq!(
+            after(&[Err(anyhow::anyhow!("no QEMU"))]).0,
+            Some(Why::Broken)
+        );
     }
 
     #[test]
     fn a_program_that_failed_leaves_the_other_some_time() {
-        assert_eq!(after(&[Ok(Outcome::made_up(End::Status(1), ""))]), (None, Some(Why::Failed(1))));
+        assert_eq!(
+            after(&[Ok(Outcome::made_up(End::Status(1), ""))]),
+            (None, Some(Why::Failed(1)))
+        );
     }
 
     #[test]
     fn the_first_reason_counts() {
         let ends = [End::Died, End::Stopped(Why::Died), End::TimedOut];
-        assert_eq!(after(&ends.map(|end| Ok(Outcome::made_up(end, "")))).1, Some(Why::Died));
+        assert_eq!(
+            after(&ends.map(|end| Ok(Outcome::made_up(end, "")))).1,
+            Some(Why::Died)
+        );
     }
 }

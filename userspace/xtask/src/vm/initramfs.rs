@@ -19,7 +19,11 @@ pub struct Initramfs {
 impl Initramfs {
     pub fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self { out: BufWriter::new(file), inode: 0, directories: BTreeSet::new() })
+        Ok(Self {
+            out: BufWriter::new(file),
+            inode: 0,
+            directories: BTreeSet::new(),
+        })
     }
 
     /// A file of the host, with its permissions, at `name` in the guest.
@@ -32,7 +36,10 @@ impl Initramfs {
     pub fn file(&mut self, name: &str, data: &[u8], mode: u32) -> Result<()> {
         let name = name.trim_start_matches('/');
         self.parents(name)?;
-        let builder = self.entry(name).mode(mode).set_mode_file_type(ModeFileType::Regular);
+        let builder = self
+            .entry(name)
+            .mode(mode)
+            .set_mode_file_type(ModeFileType::Regular);
         self.put(builder, data)
     }
 
@@ -42,21 +49,28 @@ impl Initramfs {
             return Ok(());
         }
         self.parents(name)?;
-        let builder = self.entry(name).mode(0o755).set_mode_file_type(ModeFileType::Directory);
+        let builder = self
+            .entry(name)
+            .mode(0o755)
+            .set_mode_file_type(ModeFileType::Directory);
         self.put(builder, &[])
     }
 
     /// A character device node: the archive may hold it though its maker is not root.
     pub fn device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
         self.parents(name)?;
-        let builder = self.entry(name).mode(0o600).set_mode_file_type(ModeFileType::Char);
+        let builder = self
+            .entry(name)
+            .mode(0o600)
+            .set_mode_file_type(ModeFileType::Char);
         self.put(builder.rdev_major(major).rdev_minor(minor), &[])
     }
 
     /// Append an archive that was made before: the kernel unpacks one after the other.
     pub fn append(mut self, archive: &Path) -> Result<Self> {
         self.end()?;
-        let mut from = File::open(archive).with_context(|| format!("opening {}", archive.display()))?;
+        let mut from =
+            File::open(archive).with_context(|| format!("opening {}", archive.display()))?;
         std::io::copy(&mut from, &mut self.out)?;
         Ok(self)
     }

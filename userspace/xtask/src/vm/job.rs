@@ -75,7 +75,14 @@ impl Job {
     }
 
     /// Write the guest's initramfs to `path`.
-    pub fn pack(&self, root: &BuildRoot, image: &Image, profile: &Profile, unpacked: &Path, path: &Path) -> Result<()> {
+    pub fn pack(
+        &self,
+        root: &BuildRoot,
+        image: &Image,
+        profile: &Profile,
+        unpacked: &Path,
+        path: &Path,
+    ) -> Result<()> {
         let mut archive = Initramfs::create(path)?;
         for dir in ["dev", "proc", "sys", "tmp", "run"] {
             archive.directory(dir)?;
@@ -88,23 +95,37 @@ impl Job {
         let first = kmods.resolve(&profile.modules)?;
         let all = kmods.resolve(&[&profile.modules[..], &profile.available[..]].concat())?;
         for kmod in &all {
-            archive.copy(&kmod.file, &format!("lib/modules/{}/{}.ko", image.release, kmod.name))?;
+            archive.copy(
+                &kmod.file,
+                &format!("lib/modules/{}/{}.ko", image.release, kmod.name),
+            )?;
         }
         for kmod in &first {
-            let options = profile.options.get(&kmod.name).map(String::as_str).unwrap_or_default();
+            let options = profile
+                .options
+                .get(&kmod.name)
+                .map(String::as_str)
+                .unwrap_or_default();
             writeln!(load, "{} {options}", kmod.name)?;
         }
         if let Some(module) = &self.module {
             archive.copy(module, &guest_path(module))?;
         }
         for program in &self.programs {
-            let name = program.file_name().context("a program without a name")?.to_string_lossy();
+            let name = program
+                .file_name()
+                .context("a program without a name")?
+                .to_string_lossy();
             archive.copy(program, &format!("bin/{name}"))?;
         }
         for (from, name) in &self.files {
             archive.copy(from, name)?;
         }
-        archive.file("etc/pagemove/job", self.settings(profile, &load).as_bytes(), 0o644)?;
+        archive.file(
+            "etc/pagemove/job",
+            self.settings(profile, &load).as_bytes(),
+            0o644,
+        )?;
         archive.file("etc/pagemove/run", self.script().as_bytes(), 0o755)?;
         for more in &self.archives {
             archive = archive.append(more)?;
@@ -116,19 +137,32 @@ impl Job {
     fn settings(&self, profile: &Profile, load: &str) -> String {
         let module = self.module.as_deref().map(guest_path).unwrap_or_default();
         let params = [&profile.params[..], &self.params[..]].concat().join(" ");
-        let terminal = self.terminal.unwrap_or(Terminal { columns: 80, lines: 25 });
+        let terminal = self.terminal.unwrap_or(Terminal {
+            columns: 80,
+            lines: 25,
+        });
         let mut text = String::new();
         for (name, value) in [
             ("load", load),
             ("module", &module),
             ("params", &params),
-            ("address", profile.link.as_ref().map(|link| link.address.as_str()).unwrap_or_default()),
+            (
+                "address",
+                profile
+                    .link
+                    .as_ref()
+                    .map(|link| link.address.as_str())
+                    .unwrap_or_default(),
+            ),
             ("tty", if self.terminal.is_some() { "1" } else { "0" }),
             ("unload", if self.unload { "1" } else { "0" }),
         ] {
             text += &format!("{name}={}\n", quote(value));
         }
-        text += &format!("export COLUMNS={} LINES={} TERM=linux\n", terminal.columns, terminal.lines);
+        text += &format!(
+            "export COLUMNS={} LINES={} TERM=linux\n",
+            terminal.columns, terminal.lines
+        );
         text
     }
 
@@ -140,7 +174,10 @@ impl Job {
 
 /// Where a module is in the guest.
 fn guest_path(module: &Path) -> String {
-    format!("/{}", module.file_name().unwrap_or_default().to_string_lossy())
+    format!(
+        "/{}",
+        module.file_name().unwrap_or_default().to_string_lossy()
+    )
 }
 
 /// A word of a shell command that stands for exactly `text`.

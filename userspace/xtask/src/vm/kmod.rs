@@ -31,12 +31,18 @@ pub struct Kmods<'a> {
 impl<'a> Kmods<'a> {
     pub fn new(root: &'a BuildRoot, image: &'a Image, unpacked: PathBuf) -> Result<Self> {
         let order = image.modules.join("modules.order");
-        let list = fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
+        let list =
+            fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
         let mut paths = HashMap::new();
         for line in list.lines() {
             paths.insert(module_name(Path::new(line)), file(image, line));
         }
-        Ok(Self { root, image, unpacked: unpacked.join(&image.release), paths })
+        Ok(Self {
+            root,
+            image,
+            unpacked: unpacked.join(&image.release),
+            paths,
+        })
     }
 
     /// `names` and all they depend on, dependencies first, each once.
@@ -57,7 +63,10 @@ impl<'a> Kmods<'a> {
         for dependency in info.depends() {
             self.visit(&dependency.replace('-', "_"), order)?;
         }
-        order.push(Kmod { name: name.to_string(), file });
+        order.push(Kmod {
+            name: name.to_string(),
+            file,
+        });
         Ok(())
     }
 
@@ -73,7 +82,13 @@ impl<'a> Kmods<'a> {
             return Ok(file);
         }
         fs::create_dir_all(&self.unpacked)?;
-        let output = self.root.tool("usr/bin/xz").arg("-dc").arg(packed).stderr(Stdio::inherit()).output()?;
+        let output = self
+            .root
+            .tool("usr/bin/xz")
+            .arg("-dc")
+            .arg(packed)
+            .stderr(Stdio::inherit())
+            .output()?;
         if !output.status.success() {
             bail!("xz could not unpack {}", packed.display());
         }
@@ -87,7 +102,9 @@ impl<'a> Kmods<'a> {
 fn put(file: &Path, bytes: &[u8]) -> Result<()> {
     let mut whole = NamedTempFile::new_in(file.parent().context("a file without a directory")?)?;
     whole.write_all(bytes)?;
-    whole.persist(file).with_context(|| format!("writing {}", file.display()))?;
+    whole
+        .persist(file)
+        .with_context(|| format!("writing {}", file.display()))?;
     Ok(())
 }
 
@@ -113,24 +130,40 @@ pub struct ModInfo {
 impl ModInfo {
     pub fn read(file: &Path) -> Result<Self> {
         let data = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let elf = object::File::parse(&*data).with_context(|| format!("{} is not an ELF file", file.display()))?;
-        let section = elf.section_by_name(".modinfo").with_context(|| format!("{} has no .modinfo", file.display()))?;
+        let elf = object::File::parse(&*data)
+            .with_context(|| format!("{} is not an ELF file", file.display()))?;
+        let section = elf
+            .section_by_name(".modinfo")
+            .with_context(|| format!("{} has no .modinfo", file.display()))?;
         let text = String::from_utf8_lossy(section.data()?).into_owned();
         let entries = text.split('\0').filter_map(|entry| entry.split_once('='));
-        Ok(Self { entries: entries.map(|(key, value)| (key.to_string(), value.to_string())).collect() })
+        Ok(Self {
+            entries: entries
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
+        })
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries.iter().find(|entry| entry.0 == key).map(|entry| entry.1.as_str())
+        self.entries
+            .iter()
+            .find(|entry| entry.0 == key)
+            .map(|entry| entry.1.as_str())
     }
 
     #[allow(dead_code)]
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.entries.iter().filter(move |entry| entry.0 == key).map(|entry| entry.1.as_str())
+        self.entries
+            .iter()
+            .filter(move |entry| entry.0 == key)
+            .map(|entry| entry.1.as_str())
     }
 
     pub fn depends(&self) -> impl Iterator<Item = &str> {
-        self.get("depends").unwrap_or_default().split(',').filter(|name| !name.is_empty())
+        self.get("depends")
+            .unwrap_or_default()
+            .split(',')
+            .filter(|name| !name.is_empty())
     }
 }
 

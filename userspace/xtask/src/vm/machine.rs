@@ -77,19 +77,40 @@ pub struct Beside<'a> {
 
 /// Run one VM alone, leave the logs in `logs`.
 pub fn run(vm: &Vm, logs: &Path) -> Result<Outcome> {
-    ensure!(!vm.profile.needs_peer(), "this profile ({}) needs a peer", vm.profile.about);
+    ensure!(
+        !vm.profile.needs_peer(),
+        "this profile ({}) needs a peer",
+        vm.profile.about
+    );
     let ram = ram(vm.profile)?;
-    boot(vm, &Beside { ram: ram.as_ref(), ..Beside::default() }, &fresh(logs)?)
+    boot(
+        vm,
+        &Beside {
+            ram: ram.as_ref(),
+            ..Beside::default()
+        },
+        &fresh(logs)?,
+    )
 }
 
 /// The RAM of a VM, if something can show it.
 pub fn ram(profile: &Profile) -> Result<Option<SharedRam>> {
-    profile.shared_ram.then(|| SharedRam::new(profile.mib())).transpose()
+    profile
+        .shared_ram
+        .then(|| SharedRam::new(profile.mib()))
+        .transpose()
 }
 
 /// Run a VM from its start to its end; `logs` is an empty directory.
 pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
-    let Vm { root, image, profile, accel, job, unpacked } = *vm;
+    let Vm {
+        root,
+        image,
+        profile,
+        accel,
+        job,
+        unpacked,
+    } = *vm;
     let scratch = Scratch::make(logs, profile)?;
     job.pack(root, image, profile, unpacked, &scratch.initrd)?;
     let dmesg = logs.join("dmesg.log");
@@ -121,12 +142,17 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
     };
     let reader = thread::spawn(move || reader.read(output));
     let ended = wait(&mut child, start + job.timeout, beside.fate, &console)?;
-    let heard = reader.join().expect("the reader of the guest's output panicked")?;
+    let heard = reader
+        .join()
+        .expect("the reader of the guest's output panicked")?;
     let end = match heard.status {
         Some(status) => End::Status(status),
         None => ended.unwrap_or(End::Died),
     };
-    let rtm = rtm.filter(|_| ended.is_none()).map(|_| RtmReport::read(&report)).transpose()?;
+    let rtm = rtm
+        .filter(|_| ended.is_none())
+        .map(|_| RtmReport::read(&report))
+        .transpose()?;
     // A console that can not be read is not a clean one.
     let dmesg = fs::read(&dmesg).with_context(|| format!("reading {}", dmesg.display()))?;
     let dmesg = String::from_utf8_lossy(&dmesg).replace('\r', "");
@@ -165,7 +191,8 @@ fn read_trace(job: &Job, file: &Path) -> Result<String> {
     if job.trace.is_empty() {
         return Ok(String::new());
     }
-    let text = fs::read(file).with_context(|| format!("reading QEMU's trace, {}", file.display()))?;
+    let text =
+        fs::read(file).with_context(|| format!("reading QEMU's trace, {}", file.display()))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -188,7 +215,11 @@ struct Scratch {
 
 impl Scratch {
     fn make(logs: &Path, profile: &Profile) -> Result<Self> {
-        let mut scratch = Self { initrd: logs.join("initrd"), disks: Vec::new(), windows: Vec::new() };
+        let mut scratch = Self {
+            initrd: logs.join("initrd"),
+            disks: Vec::new(),
+            windows: Vec::new(),
+        };
         for disk in &profile.disks {
             let path = logs.join(format!("{}.disk", disk.node));
             File::create(&path)?.set_len(disk.mib << 20)?;
@@ -213,7 +244,10 @@ impl Drop for Scratch {
 }
 
 fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log)?);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(log)?);
     // SAFETY: between fork and exec the child makes one system call and
     // allocates nothing.
     unsafe {
@@ -223,11 +257,18 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
             Ok(())
         });
     }
-    command.spawn().with_context(|| format!("starting {:?}", command.get_program()))
+    command
+        .spawn()
+        .with_context(|| format!("starting {:?}", command.get_program()))
 }
 
 /// How the VM had to be ended, or none if it did so by itself; afterwards it has ended.
-fn wait(child: &mut Child, until: Instant, fate: Option<&Fate>, console: &Console) -> Result<Option<End>> {
+fn wait(
+    child: &mut Child,
+    until: Instant,
+    fate: Option<&Fate>,
+    console: &Console,
+) -> Result<Option<End>> {
     let end = loop {
         if child.try_wait()?.is_some() {
             return Ok(None);
@@ -284,13 +325,20 @@ impl Reader {
                 break;
             }
             // Up to the end of the line; a live display shows what there is of it.
-            let end = chunk.iter().position(|&byte| byte == b'\n').map_or(chunk.len(), |at| at + 1);
+            let end = chunk
+                .iter()
+                .position(|&byte| byte == b'\n')
+                .map_or(chunk.len(), |at| at + 1);
             let part = chunk[..end].to_vec();
             output.consume(end);
             let shown = line.len();
             line.extend_from_slice(&part);
             if self.live && !MARK.starts_with(&line[..line.len().min(MARK.len())]) {
-                let from = if MARK.starts_with(&line[..shown.min(MARK.len())]) { 0 } else { shown };
+                let from = if MARK.starts_with(&line[..shown.min(MARK.len())]) {
+                    0
+                } else {
+                    shown
+                };
                 self.show(&line[from..])?;
             }
             if line.ends_with(b"\n") {

@@ -21,10 +21,20 @@ pub enum Socket {
 
 /// Whether the first can run beside the second.
 pub fn check(first: &Profile, second: &Profile) -> Result<()> {
-    ensure!(second.peer_ram.is_empty(), "only the first of a pair can show its peer's RAM");
-    ensure!(first.peer_ram.is_empty() || second.shared_ram, "the first shows the second's RAM, which has no shared_ram");
+    ensure!(
+        second.peer_ram.is_empty(),
+        "only the first of a pair can show its peer's RAM"
+    );
+    ensure!(
+        first.peer_ram.is_empty() || second.shared_ram,
+        "the first shows the second's RAM, which has no shared_ram"
+    );
     match (&first.link, &second.link) {
-        (Some(one), Some(other)) => ensure!(one.address != other.address, "both have the address {}", one.address),
+        (Some(one), Some(other)) => ensure!(
+            one.address != other.address,
+            "both have the address {}",
+            one.address
+        ),
         (None, None) => {}
         _ => anyhow::bail!("only one of the pair has a link"),
     }
@@ -37,13 +47,25 @@ pub fn run(first: &Vm, second: &Vm, logs: &Path) -> Result<[Outcome; 2]> {
     let logs = machine::fresh(logs)?;
     let peer_logs = machine::fresh(&logs.join(PEER))?;
     // In the directory for temporary files: the path of a socket has to be short.
-    let dir = tempfile::Builder::new().prefix("pagemove-pair-").tempdir()?;
+    let dir = tempfile::Builder::new()
+        .prefix("pagemove-pair-")
+        .tempdir()?;
     let socket = dir.path().join("link");
     let (listen, connect) = (Socket::Listen(socket.clone()), Socket::Connect(socket));
     let (ram, peer_ram) = (machine::ram(first.profile)?, machine::ram(second.profile)?);
     let fate = &Fate::default();
-    let one = Beside { ram: ram.as_ref(), peer_ram: peer_ram.as_ref(), link: Some(&connect), fate: Some(fate) };
-    let other = Beside { ram: peer_ram.as_ref(), peer_ram: None, link: Some(&listen), fate: Some(fate) };
+    let one = Beside {
+        ram: ram.as_ref(),
+        peer_ram: peer_ram.as_ref(),
+        link: Some(&connect),
+        fate: Some(fate),
+    };
+    let other = Beside {
+        ram: peer_ram.as_ref(),
+        peer_ram: None,
+        link: Some(&listen),
+        fate: Some(fate),
+    };
     let (one, other) = thread::scope(|scope| {
         let peer = scope.spawn(|| noted(fate, machine::boot(second, &other, &peer_logs)));
         let one = noted(fate, machine::boot(first, &one, &logs));
@@ -66,8 +88,14 @@ mod tests {
     use crate::vm::profile::Link;
 
     fn with_link(address: &str) -> Profile {
-        let link = Some(Link { id: "l0".into(), address: address.into() });
-        Profile { link, ..Profile::bare("x") }
+        let link = Some(Link {
+            id: "l0".into(),
+            address: address.into(),
+        });
+        Profile {
+            link,
+            ..Profile::bare("x")
+        }
     }
 
     #[test]
@@ -83,8 +111,14 @@ mod tests {
     #[test]
     fn ram_that_is_shown_has_to_be_shared() {
         let plain = Profile::bare("x");
-        let shows = Profile { peer_ram: vec!["w0".into()], ..plain.clone() };
-        let shared = Profile { shared_ram: true, ..plain.clone() };
+        let shows = Profile {
+            peer_ram: vec!["w0".into()],
+            ..plain.clone()
+        };
+        let shared = Profile {
+            shared_ram: true,
+            ..plain.clone()
+        };
         check(&shows, &shared).unwrap();
         assert!(check(&shows, &plain).is_err());
         assert!(check(&shared, &shows).is_err());

@@ -128,11 +128,21 @@ impl Profile {
     /// RAM that is shown has to be what shows it: one file, whose offsets are physical
     /// addresses (q35 has no hole below 2 GiB), of a size that a BAR can have.
     pub fn check(&self) -> Result<()> {
-        ensure!(self.shared_ram || self.mirrors.is_empty(), "mirrors without shared_ram");
+        ensure!(
+            self.shared_ram || self.mirrors.is_empty(),
+            "mirrors without shared_ram"
+        );
         if self.shared_ram {
-            ensure!(self.nodes.len() == 1, "shared RAM has to be one node, not {}", self.nodes.len());
+            ensure!(
+                self.nodes.len() == 1,
+                "shared RAM has to be one node, not {}",
+                self.nodes.len()
+            );
             let mib = self.mib();
-            ensure!(mib.is_power_of_two() && mib <= 2048, "shared RAM of {mib} MiB: a power of two up to 2048 it has to be");
+            ensure!(
+                mib.is_power_of_two() && mib <= 2048,
+                "shared RAM of {mib} MiB: a power of two up to 2048 it has to be"
+            );
         }
         Ok(())
     }
@@ -149,7 +159,8 @@ pub struct Profiles(BTreeMap<String, Profile>);
 
 impl Profiles {
     pub fn read(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let text =
+            fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         Self::parse(&text).with_context(|| format!("in {}", file.display()))
     }
 

@@ -28,7 +28,10 @@ fn what_a_pair_needs_is_read() {
     assert_eq!((a.mib(), a.shared_ram, a.needs_peer()), (1280, false, true));
     assert_eq!(a.link.as_ref().unwrap().address, "10.77.0.1/24");
     assert_eq!((b.mib(), b.shared_ram, b.needs_peer()), (512, true, false));
-    assert_eq!((&a.peer_ram[..], &b.mirrors[..]), (&["w0".to_string()][..], &["own".to_string()][..]));
+    assert_eq!(
+        (&a.peer_ram[..], &b.mirrors[..]),
+        (&["w0".to_string()][..], &["own".to_string()][..])
+    );
 }
 
 #[test]

@@ -39,9 +39,24 @@ pub fn command(
 ) -> Command {
     let mut command = root.tool("usr/bin/qemu-system-x86_64");
     let share = root.dir().join("usr/share");
-    command.env("QEMU_MODULE_DIR", root.dir().join("usr/lib/x86_64-linux-gnu/qemu"));
-    command.arg("-L").arg(share.join("qemu")).arg("-L").arg(share.join("seabios"));
-    command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
+    command.env(
+        "QEMU_MODULE_DIR",
+        root.dir().join("usr/lib/x86_64-linux-gnu/qemu"),
+    );
+    command
+        .arg("-L")
+        .arg(share.join("qemu"))
+        .arg("-L")
+        .arg(share.join("seabios"));
+    command.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-nic",
+        "none",
+    ]);
     command.args(accel.args());
     command.args(machine(profile, files.ram));
     for global in &profile.globals {
@@ -57,30 +72,57 @@ pub fn command(
     command.args(["-serial", "chardev:console", "-serial", "chardev:output"]);
     command.args(files.console.args(files.dmesg));
     command.args(["-chardev", "file,id=output,path=/proc/self/fd/1"]);
-    command.arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(files.initrd);
-    command.arg("-append").arg(kernel_line(profile, image.flavour.words()));
+    command
+        .arg("-kernel")
+        .arg(&image.vmlinuz)
+        .arg("-initrd")
+        .arg(files.initrd);
+    command
+        .arg("-append")
+        .arg(kernel_line(profile, image.flavour.words()));
     command
 }
 
 fn machine(profile: &Profile, ram: Option<&SharedRam>) -> Vec<String> {
     let total = profile.mib();
     let mut args = vec!["-machine".into(), profile.machine.clone()];
-    args.extend(["-m".into(), format!("{total}M"), "-smp".into(), profile.cpus.to_string()]);
+    args.extend([
+        "-m".into(),
+        format!("{total}M"),
+        "-smp".into(),
+        profile.cpus.to_string(),
+    ]);
     for (node, mib) in profile.nodes.iter().enumerate() {
         let id = format!("mem{node}");
         let object = match ram {
             Some(ram) => Some(ram_file(&id, ram)),
             // A window may be the node's memory, so that a device shows it.
-            None if profile.windows.iter().any(|window| window.ids.contains(&id)) => None,
+            None if profile
+                .windows
+                .iter()
+                .any(|window| window.ids.contains(&id)) =>
+            {
+                None
+            }
             None => Some(format!("memory-backend-ram,id={id},size={mib}M")),
         };
-        args.extend(object.into_iter().flat_map(|object| ["-object".into(), object]));
-        args.extend(["-numa".into(), format!("node,nodeid={node},memdev=mem{node}")]);
+        args.extend(
+            object
+                .into_iter()
+                .flat_map(|object| ["-object".into(), object]),
+        );
+        args.extend([
+            "-numa".into(),
+            format!("node,nodeid={node},memdev=mem{node}"),
+        ]);
     }
     let nodes = profile.nodes.len() as u32;
     for cpu in 0..profile.cpus {
         let node = cpu * nodes / profile.cpus;
-        args.extend(["-numa".into(), format!("cpu,node-id={node},socket-id={cpu},core-id=0,thread-id=0")]);
+        args.extend([
+            "-numa".into(),
+            format!("cpu,node-id={node},socket-id={cpu},core-id=0,thread-id=0"),
+        ]);
     }
     // One CPU a socket: a NUMA node then never cuts through a socket, which the kernel warns of.
     let smp = args.iter().position(|arg| arg == "-smp").map(|at| at + 1);
@@ -115,19 +157,30 @@ fn link(profile: &Profile, socket: Option<&Socket>) -> Vec<OsString> {
         Socket::Listen(path) => ("server=on", path),
         Socket::Connect(path) => ("server=off,reconnect-ms=200", path),
     };
-    let mut netdev = OsString::from(format!("stream,id={},{role},addr.type=unix,addr.path=", link.id));
+    let mut netdev = OsString::from(format!(
+        "stream,id={},{role},addr.type=unix,addr.path=",
+        link.id
+    ));
     netdev.push(path);
     vec!["-netdev".into(), netdev]
 }
 
 fn ram_file(id: &str, ram: &SharedRam) -> String {
-    format!("memory-backend-file,id={id},size={}M,share=on,mem-path={}", ram.mib(), ram.path().display())
+    format!(
+        "memory-backend-file,id={id},size={}M,share=on,mem-path={}",
+        ram.mib(),
+        ram.path().display()
+    )
 }
 
 /// Back ends that are a VM's RAM.
 fn shown(ids: &[String], ram: Option<&SharedRam>) -> Vec<String> {
-    let objects = ram.into_iter().flat_map(|ram| ids.iter().map(move |id| ram_file(id, ram)));
-    objects.flat_map(|object| ["-object".into(), object]).collect()
+    let objects = ram
+        .into_iter()
+        .flat_map(|ram| ids.iter().map(move |id| ram_file(id, ram)));
+    objects
+        .flat_map(|object| ["-object".into(), object])
+        .collect()
 }
 
 /// QEMU's trace backend `log`: a line for each event, in the order in which they
@@ -149,7 +202,10 @@ fn windows(profile: &Profile, files: &[PathBuf]) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
     for (window, file) in profile.windows.iter().zip(files) {
         for id in &window.ids {
-            let mut object = OsString::from(format!("memory-backend-file,id={id},size={}M,share=on,mem-path=", window.mib));
+            let mut object = OsString::from(format!(
+                "memory-backend-file,id={id},size={}M,share=on,mem-path=",
+                window.mib
+            ));
             object.push(file);
             args.extend(["-object".into(), object]);
         }
@@ -160,7 +216,10 @@ fn windows(profile: &Profile, files: &[PathBuf]) -> Vec<OsString> {
 fn devices(profile: &Profile, disks: &[PathBuf]) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
     for (disk, file) in profile.disks.iter().zip(disks) {
-        let mut blockdev = OsString::from(format!("driver=file,node-name={},cache.no-flush=on,filename=", disk.node));
+        let mut blockdev = OsString::from(format!(
+            "driver=file,node-name={},cache.no-flush=on,filename=",
+            disk.node
+        ));
         blockdev.push(file);
         args.extend(["-blockdev".into(), blockdev]);
     }
@@ -178,7 +237,12 @@ fn kernel_line(profile: &Profile, more: &[&str]) -> String {
     let mut line = String::from(
         "console=ttyS0,115200 loglevel=7 sysrq_always_enabled oops=panic panic=-1 no_timer_check",
     );
-    for word in profile.kernel.iter().map(String::as_str).chain(more.iter().copied()) {
+    for word in profile
+        .kernel
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied())
+    {
         line.push(' ');
         line.push_str(word);
     }

@@ -17,7 +17,8 @@ pub struct SharedRam {
 
 impl SharedRam {
     pub fn new(mib: u64) -> Result<Self> {
-        let file = memfd_create("pagemove-ram", MFdFlags::MFD_CLOEXEC).context("making a file for a VM's RAM")?;
+        let file = memfd_create("pagemove-ram", MFdFlags::MFD_CLOEXEC)
+            .context("making a file for a VM's RAM")?;
         let file = File::from(file);
         file.set_len(mib << 20)?;
         Ok(Self { file, mib })
@@ -42,13 +43,20 @@ mod tests {
     #[test]
     fn who_opens_it_by_its_name_sees_the_same_memory() {
         let ram = SharedRam::new(64).unwrap();
-        let (one, other) = (File::options().write(true).open(ram.path()).unwrap(), File::open(ram.path()).unwrap());
+        let (one, other) = (
+            File::options().write(true).open(ram.path()).unwrap(),
+            File::open(ram.path()).unwrap(),
+        );
         one.write_all_at(b"page", 60 << 20).unwrap();
         let mut found = [0; 4];
         other.read_exact_at(&mut found, 60 << 20).unwrap();
         assert_eq!(&found, b"page");
         let made = fs::metadata(ram.path()).unwrap();
         assert_eq!(made.len(), 64 << 20);
-        assert!(made.blocks() * 512 < 1 << 20, "{} blocks for 4 bytes", made.blocks());
+        assert!(
+            made.blocks() * 512 < 1 << 20,
+            "{} blocks for 4 bytes",
+            made.blocks()
+        );
     }
 }

@@ -47,7 +47,8 @@ pub struct RtmReport {
 
 impl RtmReport {
     pub fn read(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let text =
+            fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         Ok(Self::parse(&text))
     }
 
@@ -57,8 +58,12 @@ impl RtmReport {
             match line.strip_prefix("# ") {
                 Some(note) => report.notes.push(note.to_string()),
                 None => {
-                    let counter = line.split_once('=').and_then(|(name, n)| Some((name, n.parse().ok()?)));
-                    report.counters.extend(counter.map(|(name, n)| (name.to_string(), n)));
+                    let counter = line
+                        .split_once('=')
+                        .and_then(|(name, n)| Some((name, n.parse().ok()?)));
+                    report
+                        .counters
+                        .extend(counter.map(|(name, n)| (name.to_string(), n)));
                 }
             }
         }
@@ -67,7 +72,11 @@ impl RtmReport {
 
     /// Why this run proves nothing, if so.
     pub fn complaints(&self) -> Vec<String> {
-        let note = self.notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
+        let note = self
+            .notes
+            .first()
+            .map(|note| format!(" ({note})"))
+            .unwrap_or_default();
         ZERO.iter()
             .filter_map(|name| match self.counters.get(*name) {
                 Some(0) => None,
@@ -86,7 +95,10 @@ mod tests {
     fn only_a_report_with_both_at_zero_is_good() {
         let report = |text| RtmReport::parse(text).complaints();
         assert!(report("begun=2\nunsupported=0\nleaked=0\n").is_empty());
-        assert_eq!(report("# at 0x1: 0f\nunsupported=3\nleaked=0\n"), ["rtm: unsupported=3 (at 0x1: 0f)"]);
+        assert_eq!(
+            report("# at 0x1: 0f\nunsupported=3\nleaked=0\n"),
+            ["rtm: unsupported=3 (at 0x1: 0f)"]
+        );
         assert_eq!(report("unsupported=0\nleaked=1\n"), ["rtm: leaked=1"]);
         assert_eq!(report("").len(), 2);
     }

@@ -109,7 +109,8 @@ impl Bench {
         }
         self.scene.put_edits(&setup.edits);
         let now = ticks();
-        let mut schedule = Schedule::plan(now, setup.times, 0, u64::MAX).expect("the times are small");
+        let mut schedule =
+            Schedule::plan(now, setup.times, 0, u64::MAX).expect("the times are small");
         // Slots are due whenever the test wants, not after signal 1.
         schedule.start = now + setup.wait;
         schedule.deadline = setup.deadline.map_or(u64::MAX, |after| now + after);

@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 use pagemove_uapi::{
-    self as uapi, Control, DeviceList, Info, RegionList, RegionQuery, RegionSetup, Verdict, VerdictSet,
-    PAGE_SIZE,
+    self as uapi, Control, DeviceList, Info, RegionList, RegionQuery, RegionSetup, Verdict,
+    VerdictSet, PAGE_SIZE,
 };
 
 use super::{argument, State};
@@ -129,8 +129,15 @@ fn of_offers(region: u32) -> Vec<Call> {
         targets: std::ptr::from_mut(target) as u64,
         ..Default::default()
     };
-    let offered = uapi::Offered { region, length: page, ..Default::default() };
-    let wanted = uapi::Wanted { region, ..Default::default() };
+    let offered = uapi::Offered {
+        region,
+        length: page,
+        ..Default::default()
+    };
+    let wanted = uapi::Wanted {
+        region,
+        ..Default::default()
+    };
     vec![
         Call::new("offer", uapi::IOC_OFFER, offer, uapi::OFFER_SIZE_V0),
         Call::new("arrive", uapi::IOC_ARRIVE, offered, uapi::OFFERED_SIZE_V0),

@@ -10,11 +10,7 @@ use crate::call::Call;
 use crate::tap::{Case, Pass};
 
 /// What is asked for, and the answer.
-type Wrong = (
-    &'static str,
-    fn(&mut ExperimentRequest),
-    (i32, u32),
-);
+type Wrong = (&'static str, fn(&mut ExperimentRequest), (i32, u32));
 
 const INVALID: (i32, u32) = (libc::EINVAL, uapi::REASON_NONE);
 const UNKNOWN: (i32, u32) = (libc::EOPNOTSUPP, uapi::REASON_NONE);
@@ -24,7 +20,11 @@ const WRONG: &[Wrong] = &[
     ("kind 6", |e| e.kind = 6, UNKNOWN),
     ("kind 4294967295", |e| e.kind = u32::MAX, UNKNOWN),
     ("a time where there is none", |e| e.ns = 1, INVALID),
-    ("a race of no time", |e| e.kind = uapi::EXPERIMENT_RACE, INVALID),
+    (
+        "a race of no time",
+        |e| e.kind = uapi::EXPERIMENT_RACE,
+        INVALID,
+    ),
     (
         "a race that is too long",
         |e| (e.kind, e.ns) = (uapi::EXPERIMENT_RACE, uapi::MAX_EXPERIMENT_NS + 1),
@@ -90,10 +90,13 @@ fn expect(error: Option<Error>, expected: (i32, u32)) -> Result<()> {
 
 pub fn cases() -> Vec<Case<State>> {
     let mut cases: Vec<Case<State>> = WRONG.iter().map(of_wrong).collect();
-    cases.push(case("experiment: one that is right works".into(), |state| {
-        state.bench()?.region.control.experiment(&right(state)?)?;
-        Ok(())
-    }));
+    cases.push(case(
+        "experiment: one that is right works".into(),
+        |state| {
+            state.bench()?.region.control.experiment(&right(state)?)?;
+            Ok(())
+        },
+    ));
     cases.push(case(
         "experiment: a page of another file's region: EACCES".into(),
         |state| {
@@ -103,7 +106,11 @@ pub fn cases() -> Vec<Case<State>> {
     ));
     let sizes = [
         ("no bytes", 0, libc::EINVAL),
-        ("a byte less than V0", uapi::EXPERIMENT_SIZE_V0 as u32 - 1, libc::EINVAL),
+        (
+            "a byte less than V0",
+            uapi::EXPERIMENT_SIZE_V0 as u32 - 1,
+            libc::EINVAL,
+        ),
         ("a page and a byte", 4097, libc::E2BIG),
     ];
     for (what, size, expected) in sizes {
@@ -127,6 +134,9 @@ fn of_wrong((what, spoil, expected): &'static Wrong) -> Case<State> {
     case(name, move |state| {
         let mut request = right(state)?;
         spoil(&mut request);
-        expect(state.bench()?.region.control.experiment(&request).err(), *expected)
+        expect(
+            state.bench()?.region.control.experiment(&request).err(),
+            *expected,
+        )
     })
 }

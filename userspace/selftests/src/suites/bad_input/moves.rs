@@ -86,8 +86,16 @@ const WRONG: &[Wrong] = &[
         |m| m.result_size = size_of::<PageResult>() as u32 + 8,
         INVALID,
     ),
-    ("4294967295 bytes of a result", |m| m.result_size = u32::MAX, INVALID),
-    ("targets without an aperture", |m| m.targets = 0x1000, INVALID),
+    (
+        "4294967295 bytes of a result",
+        |m| m.result_size = u32::MAX,
+        INVALID,
+    ),
+    (
+        "targets without an aperture",
+        |m| m.targets = 0x1000,
+        INVALID,
+    ),
     (
         "an aperture that is not there",
         |m| m.aperture = 1,

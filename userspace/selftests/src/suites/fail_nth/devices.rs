@@ -10,8 +10,8 @@ use super::fault::Fired;
 use super::files::{errno_of, unprepared};
 use super::sweep::Path;
 use super::world::{spare, World};
-use crate::vfio::{Container, Group, READ_WRITE};
 use crate::region::Region;
+use crate::vfio::{Container, Group, READ_WRITE};
 use crate::{bench, pci};
 
 pub fn paths() -> Vec<Path<World>> {
@@ -26,9 +26,27 @@ pub fn paths() -> Vec<Path<World>> {
         only: "",
     };
     vec![
-        path("bind a device", &[libc::ENOMEM], unprepared, bind_spare, unbind_spare),
-        path("VFIO opens a device, maps, unmaps, closes", &[libc::ENOMEM], bound, open, unbind_spare),
-        path("bind an aperture", &[libc::ENOMEM, libc::EIO, libc::EBUSY], unprepared, bind_aperture, unbind_aperture),
+        path(
+            "bind a device",
+            &[libc::ENOMEM],
+            unprepared,
+            bind_spare,
+            unbind_spare,
+        ),
+        path(
+            "VFIO opens a device, maps, unmaps, closes",
+            &[libc::ENOMEM],
+            bound,
+            open,
+            unbind_spare,
+        ),
+        path(
+            "bind an aperture",
+            &[libc::ENOMEM, libc::EIO, libc::EBUSY],
+            unprepared,
+            bind_aperture,
+            unbind_aperture,
+        ),
     ]
 }
 
@@ -37,7 +55,11 @@ pub fn bind(address: PciAddress, driver: &str) -> Result<(), i32> {
     pci::unbind(address).map_err(|_| libc::EEXIST)?;
     let of = |file: &str| format!("/sys/bus/pci/devices/{address}/{file}");
     fs::write(of("driver_override"), driver).map_err(|error| errno_of(&error))?;
-    fs::write(format!("/sys/bus/pci/drivers/{driver}/bind"), address.to_string()).map_err(|error| errno_of(&error))
+    fs::write(
+        format!("/sys/bus/pci/drivers/{driver}/bind"),
+        address.to_string(),
+    )
+    .map_err(|error| errno_of(&error))
 }
 
 fn bind_spare(_: &mut World) -> Result<(), i32> {
@@ -49,14 +71,19 @@ fn unbind_spare(_: &mut World, _: &Result<(), i32>, _: Option<&Fired>) -> Result
 }
 
 fn bound(world: &mut World) -> Result<()> {
-    bind_spare(world).map_err(std::io::Error::from_raw_os_error).context("binding")
+    bind_spare(world)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("binding")
 }
 
 /// VFIO's own calls are not ours to let fail; what is ours is the device's opening.
 fn open(_: &mut World) -> Result<(), i32> {
     let address = spare().map_err(|_| libc::EEXIST)?;
     let errno = |error: anyhow::Error| {
-        error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).unwrap_or(libc::EEXIST)
+        error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::raw_os_error)
+            .unwrap_or(libc::EEXIST)
     };
     let container = Container::open().map_err(errno)?;
     let group = Group::open(address).map_err(errno)?;
@@ -65,7 +92,9 @@ fn open(_: &mut World) -> Result<(), i32> {
     let device = group.device(address).map_err(errno)?;
     let region = Region::on_node(2, 0).map_err(|_| libc::ENOMEM)?;
     let (at, length) = (bench::IOVA, region.map.length());
-    container.map(at, region.map.address(), length, READ_WRITE).map_err(|_| libc::ENOMEM)?;
+    container
+        .map(at, region.map.address(), length, READ_WRITE)
+        .map_err(|_| libc::ENOMEM)?;
     container.unmap(at, length)?;
     drop(device);
     drop(group);
@@ -77,7 +106,10 @@ const APERTURE: &str = "pagemove_aperture";
 
 /// The last of those functions, which the bridge uses in no other way than by its resources.
 fn window() -> Result<PciAddress> {
-    pci::find(IVSHMEM)?.last().copied().context("the VM has no window")
+    pci::find(IVSHMEM)?
+        .last()
+        .copied()
+        .context("the VM has no window")
 }
 
 fn bind_aperture(_: &mut World) -> Result<(), i32> {

@@ -61,15 +61,23 @@ impl Report {
         let &["passed", passed, "fired", fired] = first.as_slice() else {
             anyhow::bail!("not what it should say: {text}");
         };
-        let held = lines.next().and_then(|line| line.strip_prefix("held ")).context("nothing is held?")?;
+        let held = lines
+            .next()
+            .and_then(|line| line.strip_prefix("held "))
+            .context("nothing is held?")?;
         let held = held.split(' ').map(|part| {
             let (name, number) = part.split_once('=').context("no name=number")?;
             Ok((name.to_string(), number.parse()?))
         });
         let call = lines.next().map(str::to_string);
-        ensure!((fired == "1") == call.is_some(), "it fired or it did not: {text}");
+        ensure!(
+            (fired == "1") == call.is_some(),
+            "it fired or it did not: {text}"
+        );
         // symbol+offset/size [module]
-        let frames = lines.map(|line| line.split('/').next().unwrap_or(line).to_string()).collect();
+        let frames = lines
+            .map(|line| line.split('/').next().unwrap_or(line).to_string())
+            .collect();
         Ok(Self {
             passed: passed.parse()?,
             held: held.collect::<Result<_>>()?,
@@ -84,12 +92,19 @@ impl Fired {
 
     /// Whether a function of pagemove's whose name has this in it was on the way.
     pub fn is_in(&self, function: &str) -> bool {
-        self.frames.iter().any(|frame| demangled(frame).contains(function))
+        self.frames
+            .iter()
+            .any(|frame| demangled(frame).contains(function))
     }
 
     /// For a person to read: what failed, and where.
     pub fn describe(&self) -> String {
-        let frames: Vec<String> = self.frames.iter().take(5).map(|frame| demangled(frame)).collect();
+        let frames: Vec<String> = self
+            .frames
+            .iter()
+            .take(5)
+            .map(|frame| demangled(frame))
+            .collect();
         format!("{} < {}", self.call, frames.join(" < "))
     }
 }
@@ -107,7 +122,10 @@ mod tests {
     #[test]
     fn what_the_parameter_says_is_read() {
         let quiet = Report::parse("passed 3 fired 0\nheld objects=4 pages=0\n").unwrap();
-        assert_eq!((quiet.passed, quiet.fired, quiet.held["objects"]), (3, None, 4));
+        assert_eq!(
+            (quiet.passed, quiet.fired, quiet.held["objects"]),
+            (3, None, 4)
+        );
         let text = "passed 1 fired 1\nheld objects=4\nkrealloc\na+0x12/0x30 [pagemove]\nb+0x1/0x2 [pagemove]\n";
         let fired = Report::parse(text).unwrap().fired.unwrap();
         assert_eq!((fired.call.as_str(), fired.frames.len()), ("krealloc", 2));
@@ -117,7 +135,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error() {
-        for text in ["", "passed 1", "passed 1 fired 1\nheld objects=1\n", "passed x fired 0\nheld objects=1\n"] {
+        for text in [
+            "",
+            "passed 1",
+            "passed 1 fired 1\nheld objects=1\n",
+            "passed x fired 0\nheld objects=1\n",
+        ] {
             assert!(Report::parse(text).is_err(), "{text}");
         }
     }

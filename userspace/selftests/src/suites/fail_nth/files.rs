@@ -27,13 +27,57 @@ pub fn paths() -> Vec<Path<World>> {
         only: "",
     };
     vec![
-        path("open and release", &[libc::ENOMEM, libc::ENFILE], open, drop_made),
+        path(
+            "open and release",
+            &[libc::ENOMEM, libc::ENFILE],
+            open,
+            drop_made,
+        ),
         path("lseek", &[libc::EINVAL], seek, nothing),
-        Path { prepare: opened, ..path("REGION_SETUP", &[libc::ENOMEM, libc::EFAULT, libc::EINVAL], setup, settle_setup) },
-        Path { prepare: opened, exact: false, ..path("mmap of a region that grows", &[libc::ENOMEM], map, settle_map) },
-        Path { prepare: set_up, exact: false, ..path("mmap of a region of fixed size", &[libc::ENOMEM], map, settle_map) },
-        Path { prepare: mapped, exact: false, ..path("page fault, memory policy", &[libc::EFAULT], touch, settle_map) },
-        Path { prepare: mapped_on_node, exact: false, ..path("page fault, one node", &[libc::EFAULT], touch, settle_map) },
+        Path {
+            prepare: opened,
+            ..path(
+                "REGION_SETUP",
+                &[libc::ENOMEM, libc::EFAULT, libc::EINVAL],
+                setup,
+                settle_setup,
+            )
+        },
+        Path {
+            prepare: opened,
+            exact: false,
+            ..path(
+                "mmap of a region that grows",
+                &[libc::ENOMEM],
+                map,
+                settle_map,
+            )
+        },
+        Path {
+            prepare: set_up,
+            exact: false,
+            ..path(
+                "mmap of a region of fixed size",
+                &[libc::ENOMEM],
+                map,
+                settle_map,
+            )
+        },
+        Path {
+            prepare: mapped,
+            exact: false,
+            ..path(
+                "page fault, memory policy",
+                &[libc::EFAULT],
+                touch,
+                settle_map,
+            )
+        },
+        Path {
+            prepare: mapped_on_node,
+            exact: false,
+            ..path("page fault, one node", &[libc::EFAULT], touch, settle_map)
+        },
         path("debugfs stats", &[libc::ENOMEM], stats, nothing),
         path("debugfs sessions", &[libc::ENOMEM], sessions, nothing),
     ]
@@ -48,7 +92,10 @@ pub fn nothing(_: &mut World, _: &Result<(), i32>, _: Option<&Fired>) -> Result<
 }
 
 pub fn drop_made(world: &mut World, _: &Result<(), i32>, _: Option<&Fired>) -> Result<()> {
-    world.made = Made { seed: world.made.seed, ..Made::default() };
+    world.made = Made {
+        seed: world.made.seed,
+        ..Made::default()
+    };
     Ok(())
 }
 
@@ -63,7 +110,9 @@ fn open(world: &mut World) -> Result<(), i32> {
 
 fn seek(world: &mut World) -> Result<(), i32> {
     let mut file = world.control().file();
-    file.seek(SeekFrom::End(0)).map(drop).map_err(|error| errno_of(&error))
+    file.seek(SeekFrom::End(0))
+        .map(drop)
+        .map_err(|error| errno_of(&error))
 }
 
 pub fn opened(world: &mut World) -> Result<()> {
@@ -76,20 +125,27 @@ fn control(world: &World) -> Result<&Control, i32> {
 }
 
 fn setup(world: &mut World) -> Result<(), i32> {
-    control(world)?.region_setup(LENGTH as u64, Some(0)).map(drop).map_err(|error| error.errno)
+    control(world)?
+        .region_setup(LENGTH as u64, Some(0))
+        .map(drop)
+        .map_err(|error| error.errno)
 }
 
 /// After an error the same file can be set up.
 fn settle_setup(world: &mut World, done: &Result<(), i32>, fired: Option<&Fired>) -> Result<()> {
     if let (Err(_), Ok(control)) = (done, control(world)) {
-        control.region_setup(LENGTH as u64, Some(0)).context("the same file again")?;
+        control
+            .region_setup(LENGTH as u64, Some(0))
+            .context("the same file again")?;
     }
     drop_made(world, done, fired)
 }
 
 fn set_up(world: &mut World) -> Result<()> {
     opened(world)?;
-    setup(world).map_err(std::io::Error::from_raw_os_error).context("REGION_SETUP")
+    setup(world)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("REGION_SETUP")
 }
 
 fn map(world: &mut World) -> Result<(), i32> {
@@ -100,7 +156,9 @@ fn map(world: &mut World) -> Result<(), i32> {
 /// What is mapped can be used; after an error it can be mapped.
 fn settle_map(world: &mut World, done: &Result<(), i32>, fired: Option<&Fired>) -> Result<()> {
     if world.made.map.is_none() {
-        map(world).map_err(std::io::Error::from_raw_os_error).context("the same file again")?;
+        map(world)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("the same file again")?;
     }
     let map = world.made.map.as_ref().context("no mapping")?;
     map.fill(7);
@@ -110,12 +168,16 @@ fn settle_map(world: &mut World, done: &Result<(), i32>, fired: Option<&Fired>) 
 
 fn mapped(world: &mut World) -> Result<()> {
     opened(world)?;
-    map(world).map_err(std::io::Error::from_raw_os_error).context("mmap")
+    map(world)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("mmap")
 }
 
 fn mapped_on_node(world: &mut World) -> Result<()> {
     set_up(world)?;
-    map(world).map_err(std::io::Error::from_raw_os_error).context("mmap")
+    map(world)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("mmap")
 }
 
 /// The kernel writes there for us, so that a fault in vain is an errno and no signal.
@@ -131,7 +193,9 @@ fn touch(world: &mut World) -> Result<(), i32> {
 }
 
 fn print(file: &str) -> Result<(), i32> {
-    fs::read_to_string(format!("/sys/kernel/debug/pagemove/{file}")).map(drop).map_err(|error| errno_of(&error))
+    fs::read_to_string(format!("/sys/kernel/debug/pagemove/{file}"))
+        .map(drop)
+        .map_err(|error| errno_of(&error))
 }
 
 fn stats(_: &mut World) -> Result<(), i32> {

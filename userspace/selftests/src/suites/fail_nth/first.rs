@@ -33,14 +33,28 @@ pub struct First {
 }
 
 pub fn firsts() -> [First; 5] {
-    let first = |name, go, undo| First { name, prepare: nothing, go, undo, only: "" };
+    let first = |name, go, undo| First {
+        name,
+        prepare: nothing,
+        go,
+        undo,
+        only: "",
+    };
     [
         first("the first region of all", region, nothing),
         first("the first device of all", device, no_device),
-        first("the first aperture of all", |_| devices::bind_window(), |_| devices::unbind_window()),
+        first(
+            "the first aperture of all",
+            |_| devices::bind_window(),
+            |_| devices::unbind_window(),
+        ),
         first("the first windows of all", windows, no_windows),
         // Of what is no allocation there is nothing new in it.
-        First { prepare: open_rig, only: "alloc", ..first("the first move of all", move_page, close_rig) },
+        First {
+            prepare: open_rig,
+            only: "alloc",
+            ..first("the first move of all", move_page, close_rig)
+        },
     ]
 }
 
@@ -72,7 +86,9 @@ fn close_rig(rig: &mut Option<Rig>) -> Result<()> {
 }
 
 fn region(_: &mut Option<Rig>) -> Result<(), i32> {
-    Region::on_node(1, 0).map(|region| region.map.fill(1)).map_err(|_| libc::ENOMEM)
+    Region::on_node(1, 0)
+        .map(|region| region.map.fill(1))
+        .map_err(|_| libc::ENOMEM)
 }
 
 fn device(_: &mut Option<Rig>) -> Result<(), i32> {
@@ -90,7 +106,9 @@ fn windows(_: &mut Option<Rig>) -> Result<(), i32> {
             module::load_file(Path::new(&format!("/{name}.ko")))?;
         }
         let ports = Bridge::ports()?;
-        ports.iter().try_for_each(|port| pci::bind(*port, bridge::DRIVER))?;
+        ports
+            .iter()
+            .try_for_each(|port| pci::bind(*port, bridge::DRIVER))?;
         let control = Control::open()?;
         let end = Instant::now() + PATIENCE;
         while control.window_list()?.len() < 4 {
@@ -111,7 +129,9 @@ fn windows(_: &mut Option<Rig>) -> Result<(), i32> {
 fn no_windows(_: &mut Option<Rig>) -> Result<()> {
     for name in bridge::MODULES.iter().rev() {
         if module::is_loaded(name) {
-            module::remove(name).map_err(std::io::Error::from_raw_os_error).with_context(|| format!("rmmod {name}"))?;
+            module::remove(name)
+                .map_err(std::io::Error::from_raw_os_error)
+                .with_context(|| format!("rmmod {name}"))?;
         }
     }
     Ok(())
@@ -128,12 +148,17 @@ pub fn sweep(first: &First, table: &mut Table) -> Result<u64> {
         fault::arm_all(n, first.only)?;
         let done = (first.go)(&mut rig);
         let Some(fired) = Source::Module.fired()? else {
-            ensure!(done.is_ok(), "call {n} is past the end, and yet: {}", errno::name(done.unwrap_err()));
+            ensure!(
+                done.is_ok(),
+                "call {n} is past the end, and yet: {}",
+                errno::name(done.unwrap_err())
+            );
             (first.undo)(&mut rig)?;
             return Ok(n - 1);
         };
         table.add(first.name, &fired);
-        judge(first, &mut rig, done).with_context(|| format!("call {n} failed ({})", fired.describe()))?;
+        judge(first, &mut rig, done)
+            .with_context(|| format!("call {n} failed ({})", fired.describe()))?;
     }
     anyhow::bail!("more than {MOST} calls")
 }
@@ -141,11 +166,19 @@ pub fn sweep(first: &First, table: &mut Table) -> Result<u64> {
 /// Whether it was told is what the other sweeps look at: here, whether all goes on.
 fn judge(first: &First, rig: &mut Option<Rig>, done: Result<(), i32>) -> Result<()> {
     if let Err(number) = done {
-        ensure!([libc::ENOMEM, libc::EIO, libc::EBUSY].contains(&number), "it says {}", errno::name(number));
+        ensure!(
+            [libc::ENOMEM, libc::EIO, libc::EBUSY].contains(&number),
+            "it says {}",
+            errno::name(number)
+        );
     }
     (first.undo)(rig).context("undoing it")?;
     (first.prepare)(rig)?;
     let again = (first.go)(rig);
-    ensure!(again.is_ok(), "the next one: {}", errno::name(again.unwrap_err()));
+    ensure!(
+        again.is_ok(),
+        "the next one: {}",
+        errno::name(again.unwrap_err())
+    );
     (first.undo)(rig).context("undoing the next one")
 }

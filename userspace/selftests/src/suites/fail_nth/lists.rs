@@ -2,7 +2,8 @@
 //! Calls that ask, and verdicts.
 
 use pagemove_uapi::{
-    Error, Info, Verdict, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS, INFO_SIZE_V0, IOC_INFO, PAGE_SIZE,
+    Error, Info, Verdict, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS, INFO_SIZE_V0,
+    IOC_INFO, PAGE_SIZE,
 };
 
 use super::files::{drop_made, nothing, unprepared};
@@ -14,8 +15,21 @@ use crate::call::Call;
 const ASKING: &[i32] = &[libc::EFAULT];
 
 /// A call that changes nothing, or nothing that has to be undone.
-fn path(name: &'static str, errnos: &'static [i32], go: fn(&mut World) -> Result<(), i32>) -> Path<World> {
-    Path { name, errnos, prepare: unprepared, go, exact: true, settle: nothing, again: true, only: "" }
+fn path(
+    name: &'static str,
+    errnos: &'static [i32],
+    go: fn(&mut World) -> Result<(), i32>,
+) -> Path<World> {
+    Path {
+        name,
+        errnos,
+        prepare: unprepared,
+        go,
+        exact: true,
+        settle: nothing,
+        again: true,
+        only: "",
+    }
 }
 
 pub fn paths() -> Vec<Path<World>> {
@@ -23,18 +37,42 @@ pub fn paths() -> Vec<Path<World>> {
         path("INFO", ASKING, |world| quietly(world.control().info())),
         path("INFO, of a newer caller", ASKING, newer_info),
         path("STATS", ASKING, |world| quietly(world.control().stats())),
-        path("REGION_LIST", ASKING, |world| quietly(world.control().region_list())),
-        Path { prepare: filled, settle: drop_made, ..path("REGION_QUERY", ASKING, query) },
-        path("DEVICE_LIST", ASKING, |world| quietly(world.control().device_list())),
-        path("SESSION_LIST", ASKING, |world| quietly(world.control().session_list())),
-        path("VERDICT_LIST", ASKING, |world| quietly(world.control().verdict_list())),
-        path("APERTURE_LIST", ASKING, |world| quietly(world.control().aperture_list())),
-        path("WINDOW_LIST", ASKING, |world| quietly(world.control().window_list())),
+        path("REGION_LIST", ASKING, |world| {
+            quietly(world.control().region_list())
+        }),
+        Path {
+            prepare: filled,
+            settle: drop_made,
+            ..path("REGION_QUERY", ASKING, query)
+        },
+        path("DEVICE_LIST", ASKING, |world| {
+            quietly(world.control().device_list())
+        }),
+        path("SESSION_LIST", ASKING, |world| {
+            quietly(world.control().session_list())
+        }),
+        path("VERDICT_LIST", ASKING, |world| {
+            quietly(world.control().verdict_list())
+        }),
+        path("APERTURE_LIST", ASKING, |world| {
+            quietly(world.control().aperture_list())
+        }),
+        path("WINDOW_LIST", ASKING, |world| {
+            quietly(world.control().window_list())
+        }),
         Path {
             again: false,
-            ..path("VERDICT_SET, a new one", &[libc::EFAULT, libc::ENOMEM, libc::EPERM], verdict)
+            ..path(
+                "VERDICT_SET, a new one",
+                &[libc::EFAULT, libc::ENOMEM, libc::EPERM],
+                verdict,
+            )
         },
-        path("VERDICT_SET, the same again", &[libc::EFAULT, libc::EPERM], verdict),
+        path(
+            "VERDICT_SET, the same again",
+            &[libc::EFAULT, libc::EPERM],
+            verdict,
+        ),
     ]
 }
 
@@ -46,13 +84,23 @@ pub fn quietly<T>(result: Result<T, Error>) -> Result<(), i32> {
 pub fn of_something() -> Vec<Path<World>> {
     let path = |name, go| path(name, ASKING, go);
     vec![
-        path("REGION_LIST of something", |world| quietly(world.control().region_list())),
-        path("DEVICE_LIST of something", |world| quietly(world.control().device_list())),
-        path("SESSION_LIST of something", |world| quietly(world.control().session_list())),
-        path("VERDICT_LIST of something", |world| quietly(world.control().verdict_list())),
+        path("REGION_LIST of something", |world| {
+            quietly(world.control().region_list())
+        }),
+        path("DEVICE_LIST of something", |world| {
+            quietly(world.control().device_list())
+        }),
+        path("SESSION_LIST of something", |world| {
+            quietly(world.control().session_list())
+        }),
+        path("VERDICT_LIST of something", |world| {
+            quietly(world.control().verdict_list())
+        }),
         Path {
             prepare: super::windows::show_one,
-            ..path("APERTURE_LIST of something", |world| quietly(world.control().aperture_list()))
+            ..path("APERTURE_LIST of something", |world| {
+                quietly(world.control().aperture_list())
+            })
         },
     ]
 }

@@ -30,7 +30,10 @@ pub fn sweep(table: &mut Table) -> Result<u64> {
             Err(_) => Some(fired_in(&log.lines()).context("it failed, and no call had failed")?),
         };
         let Some(fired) = fired else {
-            ensure!(loaded.is_ok(), "call {n} is past the end, and yet it was not loaded");
+            ensure!(
+                loaded.is_ok(),
+                "call {n} is past the end, and yet it was not loaded"
+            );
             fault::disarm()?;
             return Ok(n - 1);
         };
@@ -45,16 +48,29 @@ fn judge(loaded: Result<(), i32>, fired: &Fired) -> Result<()> {
         Ok(()) => {
             // What can not be bound is told to the log, and the module is loaded all the same.
             let of_a_device = fired.is_in("pagemove_probe") || fired.is_in("aperture_bind");
-            ensure!(of_a_device || sweep::may_be_overcome(fired), "the failure was not told");
+            ensure!(
+                of_a_device || sweep::may_be_overcome(fired),
+                "the failure was not told"
+            );
             fault::disarm()?;
         }
         Err(number) => {
-            ensure!(number == libc::ENOMEM, "insmod says {}", errno::name(number));
-            ensure!(!module::is_loaded(module::PAGEMOVE), "it is loaded all the same");
+            ensure!(
+                number == libc::ENOMEM,
+                "insmod says {}",
+                errno::name(number)
+            );
+            ensure!(
+                !module::is_loaded(module::PAGEMOVE),
+                "it is loaded all the same"
+            );
             module::load_pagemove().context("loaded once more")?;
         }
     }
-    ensure!(Control::open()?.info()?.test_build == 1, "it is loaded, and does not answer");
+    ensure!(
+        Control::open()?.info()?.test_build == 1,
+        "it is loaded, and does not answer"
+    );
     Ok(())
 }
 
@@ -67,10 +83,16 @@ pub fn unload() -> Result<()> {
 
 /// The last that the log tells of.
 fn fired_in(lines: &[String]) -> Option<Fired> {
-    let said = lines.iter().rev().find_map(|line| Some(line.split_once(SAID)?.1))?;
+    let said = lines
+        .iter()
+        .rev()
+        .find_map(|line| Some(line.split_once(SAID)?.1))?;
     let (call, frame) = said.split_once(" < ")?;
     let frame = frame.split('/').next().unwrap_or(frame);
-    Some(Fired { call: call.to_string(), frames: vec![frame.to_string()] })
+    Some(Fired {
+        call: call.to_string(),
+        frames: vec![frame.to_string()],
+    })
 }
 
 #[cfg(test)]
@@ -79,9 +101,15 @@ mod tests {
 
     #[test]
     fn the_log_tells_which_call_it_was() {
-        let lines = ["x".to_string(), "[1.0] pagemove: fault at load: misc_register < f+0x12/0x30 [pagemove]".to_string()];
+        let lines = [
+            "x".to_string(),
+            "[1.0] pagemove: fault at load: misc_register < f+0x12/0x30 [pagemove]".to_string(),
+        ];
         let fired = fired_in(&lines).unwrap();
-        assert_eq!((fired.call.as_str(), fired.frames[0].as_str()), ("misc_register", "f+0x12"));
+        assert_eq!(
+            (fired.call.as_str(), fired.frames[0].as_str()),
+            ("misc_register", "f+0x12")
+        );
         assert_eq!(fired_in(&lines[..1]), None);
     }
 }

@@ -32,7 +32,16 @@ use world::World;
 /// Ways that want no device of this process: while VFIO has memory of it mapped, none of its
 /// regions is freed.
 fn without_device() -> Vec<Path<World>> {
-    [files::paths(), lists::paths(), offers::paths(), windows::paths(), devices::paths()].into_iter().flatten().collect()
+    [
+        files::paths(),
+        lists::paths(),
+        offers::paths(),
+        windows::paths(),
+        devices::paths(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Before names: what fails is in the kernel, not a call of the module's.
@@ -48,24 +57,34 @@ pub fn main(args: &[String]) -> ExitCode {
     let made = source.and_then(|source| Ok((source, World::open()?)));
     let (source, mut world) = match made {
         Ok((Some(source), world)) => (Rc::new(source), world),
-        Ok((None, _)) => return tap::skip_all("this build of the module has no parameter fault, or this kernel no fault injection"),
+        Ok((None, _)) => return tap::skip_all(
+            "this build of the module has no parameter fault, or this kernel no fault injection",
+        ),
         Err(error) => return tap::fail_all(&error),
     };
     let wanted = |path: &Path<World>| {
-        let is_named = names.is_empty() || names.iter().any(|part| path.name.contains(part.as_str()));
+        let is_named =
+            names.is_empty() || names.iter().any(|part| path.name.contains(part.as_str()));
         is_named && (source.knows_names() || path.only.is_empty())
     };
     let case = |path| case(path, source.clone());
-    let mut cases: Vec<Case<World>> = without_device().into_iter().filter(wanted).map(case).collect();
+    let mut cases: Vec<Case<World>> = without_device()
+        .into_iter()
+        .filter(wanted)
+        .map(case)
+        .collect();
     cases.push(Case::new("a device is opened", |world: &mut World| {
         world.open_rig()?;
         Ok(Pass)
     }));
     cases.extend(moves::paths().into_iter().filter(wanted).map(case));
-    cases.push(Case::new("nothing is left, and the module unloads", |world: &mut World| {
-        world.end()?;
-        Ok(Pass)
-    }));
+    cases.push(Case::new(
+        "nothing is left, and the module unloads",
+        |world: &mut World| {
+            world.end()?;
+            Ok(Pass)
+        },
+    ));
     if source.knows_names() && names.is_empty() {
         cases.extend(first::firsts().into_iter().map(|first| {
             Case::new(first.name, move |world: &mut World| {
@@ -74,19 +93,29 @@ pub fn main(args: &[String]) -> ExitCode {
                 Ok(Pass)
             })
         }));
-        cases.push(Case::new("the module is loaded, or it is not there", |world: &mut World| {
-            let points = load::sweep(&mut world.table)?;
-            tap::diagnostic(&format!("insmod: {points} points"));
-            Ok(Pass)
-        }));
-        cases.push(Case::new("every call of the module that can fail has failed", |world: &mut World| {
-            is_complete(&world.table)?;
-            Ok(Pass)
-        }));
+        cases.push(Case::new(
+            "the module is loaded, or it is not there",
+            |world: &mut World| {
+                let points = load::sweep(&mut world.table)?;
+                tap::diagnostic(&format!("insmod: {points} points"));
+                Ok(Pass)
+            },
+        ));
+        cases.push(Case::new(
+            "every call of the module that can fail has failed",
+            |world: &mut World| {
+                is_complete(&world.table)?;
+                Ok(Pass)
+            },
+        ));
     }
     let status = tap::run(&mut world, cases);
     if source.knows_names() {
-        world.table.lines().iter().for_each(|line| tap::diagnostic(line));
+        world
+            .table
+            .lines()
+            .iter()
+            .for_each(|line| tap::diagnostic(line));
     }
     tap::diagnostic(&format!("{} points swept", world.table.points));
     status
@@ -98,7 +127,10 @@ fn case(path: Path<World>, source: Rc<Source>) -> Case<World> {
         let swept = sweep::sweep(world, &path, &source, World::control, &mut table);
         world.table = table;
         let points = swept?;
-        ensure!(points > 0 || !source.knows_names(), "no call on this way can fail");
+        ensure!(
+            points > 0 || !source.knows_names(),
+            "no call on this way can fail"
+        );
         tap::diagnostic(&format!("{}: {points} points", path.name));
         Ok(Pass)
     })
@@ -134,15 +166,27 @@ fn is_complete(table: &Table) -> Result<()> {
     for (call, count) in sites.by_function() {
         tap::diagnostic(&format!("{call}: called from {count} places"));
     }
-    missed.retain(|place| !OUT_OF_REACH.iter().any(|(call, from, _)| is_of(place, call, from)));
-    ensure!(missed.is_empty(), "{} of {} places were not hit:\n{}", missed.len(), sites.count(), missed.join("\n"));
+    missed.retain(|place| {
+        !OUT_OF_REACH
+            .iter()
+            .any(|(call, from, _)| is_of(place, call, from))
+    });
+    ensure!(
+        missed.is_empty(),
+        "{} of {} places were not hit:\n{}",
+        missed.len(),
+        sites.count(),
+        missed.join("\n")
+    );
     tap::diagnostic(&format!("{} places", sites.count()));
     Ok(())
 }
 
 /// Whether a line of `Sites::missed` is about such a call from there.
 fn is_of(place: &str, call: &str, from: &str) -> bool {
-    place.split_once(" < ").is_some_and(|(called, caller)| called.contains(call) && caller.contains(from))
+    place
+        .split_once(" < ")
+        .is_some_and(|(called, caller)| called.contains(call) && caller.contains(from))
 }
 
 #[cfg(test)]

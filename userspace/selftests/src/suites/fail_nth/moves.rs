@@ -3,9 +3,10 @@
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    ExperimentRequest, Move, MoveReport, MoveRequest, PageResult, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM,
-    EXPERIMENT_CLEAR, EXPERIMENT_RACE, EXPERIMENT_SET, EXPERIMENT_USED, EXPERIMENT_WATCH, PAGE_MOVED, PAGE_SIZE,
-    PLACE_APERTURE, IOC_MOVE, MOVE_SIZE_V0, PAGE_RESULT_SIZE_V0,
+    ExperimentRequest, Move, MoveReport, MoveRequest, PageResult, ENGINE_ADBIT, ENGINE_AUTO,
+    ENGINE_RTM, EXPERIMENT_CLEAR, EXPERIMENT_RACE, EXPERIMENT_SET, EXPERIMENT_USED,
+    EXPERIMENT_WATCH, IOC_MOVE, MOVE_SIZE_V0, PAGE_MOVED, PAGE_RESULT_SIZE_V0, PAGE_SIZE,
+    PLACE_APERTURE,
 };
 
 use super::fault::Fired;
@@ -19,8 +20,15 @@ use crate::rig::Rig;
 
 /// What the header lists, but for what no failed call can mean.
 const MOVING: &[i32] = &[
-    libc::EPERM, libc::EFAULT, libc::ENOMEM, libc::EINVAL, libc::ENODEV, libc::EOPNOTSUPP, libc::EAGAIN,
-    libc::EINTR, libc::ENOENT,
+    libc::EPERM,
+    libc::EFAULT,
+    libc::ENOMEM,
+    libc::EINVAL,
+    libc::ENODEV,
+    libc::EOPNOTSUPP,
+    libc::EAGAIN,
+    libc::EINTR,
+    libc::ENOENT,
 ];
 
 pub fn paths() -> Vec<Path<World>> {
@@ -40,34 +48,70 @@ fn moving() -> Vec<Path<World>> {
         again: true,
         only: "",
     };
-    let other = |name, go| Path { prepare: unprepared, exact: true, settle: nothing, ..path(name, go) };
+    let other = |name, go| Path {
+        prepare: unprepared,
+        exact: true,
+        settle: nothing,
+        ..path(name, go)
+    };
     vec![
-        path("MOVE one page by adbit", |world| there(world, 1, ENGINE_ADBIT, (None, None))),
-        Path { only: "copy", ..path("MOVE by an older program", older) },
-        path("MOVE a batch by adbit", |world| there(world, PAGES, ENGINE_ADBIT, (None, None))),
+        path("MOVE one page by adbit", |world| {
+            there(world, 1, ENGINE_ADBIT, (None, None))
+        }),
+        Path {
+            only: "copy",
+            ..path("MOVE by an older program", older)
+        },
+        path("MOVE a batch by adbit", |world| {
+            there(world, PAGES, ENGINE_ADBIT, (None, None))
+        }),
         path("MOVE named pages", named),
         // What fails is no memory and no thread: anything else might be overcome, and the session be there.
         Path {
             again: false,
             only: "alloc",
-            ..path("MOVE by rtm, memory for a new session", |world| there(world, 1, ENGINE_RTM, (Some(0), Some(1))))
+            ..path("MOVE by rtm, memory for a new session", |world| {
+                there(world, 1, ENGINE_RTM, (Some(0), Some(1)))
+            })
         },
         Path {
             again: false,
             only: "kthread",
-            ..path("MOVE by rtm, threads of a new session", |world| there(world, 1, ENGINE_RTM, (Some(1), Some(0))))
+            ..path("MOVE by rtm, threads of a new session", |world| {
+                there(world, 1, ENGINE_RTM, (Some(1), Some(0)))
+            })
         },
-        path("MOVE a batch by rtm", |world| there(world, PAGES, ENGINE_RTM, (Some(0), Some(1)))),
-        path("MOVE a batch by either engine", |world| there(world, PAGES, ENGINE_AUTO, (Some(1), None))),
-        Path { prepare: shown, ..path("MOVE to an aperture", out) },
-        Path { prepare: away, ..path("MOVE from an aperture", home) },
+        path("MOVE a batch by rtm", |world| {
+            there(world, PAGES, ENGINE_RTM, (Some(0), Some(1)))
+        }),
+        path("MOVE a batch by either engine", |world| {
+            there(world, PAGES, ENGINE_AUTO, (Some(1), None))
+        }),
+        Path {
+            prepare: shown,
+            ..path("MOVE to an aperture", out)
+        },
+        Path {
+            prepare: away,
+            ..path("MOVE from an aperture", home)
+        },
         other("USED", |world| used(world, false)),
         other("USED, and cleared", |world| used(world, true)),
-        other("EXPERIMENT used", |world| experiment(world, EXPERIMENT_USED, 0)),
-        other("EXPERIMENT clear", |world| experiment(world, EXPERIMENT_CLEAR, 0)),
-        other("EXPERIMENT set", |world| experiment(world, EXPERIMENT_SET, 0)),
-        other("EXPERIMENT race", |world| experiment(world, EXPERIMENT_RACE, 20_000)),
-        other("EXPERIMENT watch", |world| experiment(world, EXPERIMENT_WATCH, 20_000)),
+        other("EXPERIMENT used", |world| {
+            experiment(world, EXPERIMENT_USED, 0)
+        }),
+        other("EXPERIMENT clear", |world| {
+            experiment(world, EXPERIMENT_CLEAR, 0)
+        }),
+        other("EXPERIMENT set", |world| {
+            experiment(world, EXPERIMENT_SET, 0)
+        }),
+        other("EXPERIMENT race", |world| {
+            experiment(world, EXPERIMENT_RACE, 20_000)
+        }),
+        other("EXPERIMENT watch", |world| {
+            experiment(world, EXPERIMENT_WATCH, 20_000)
+        }),
     ]
 }
 
@@ -91,12 +135,19 @@ fn shown(world: &mut World) -> Result<()> {
 /// The same, and the pages are there.
 fn away(world: &mut World) -> Result<()> {
     shown(world)?;
-    out(world).map_err(std::io::Error::from_raw_os_error).context("on the way there")?;
+    out(world)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("on the way there")?;
     world.made.outcome = None;
     Ok(())
 }
 
-fn finish(world: &mut World, report: MoveReport, results: Vec<PageResult>, pages: usize) -> Result<(), i32> {
+fn finish(
+    world: &mut World,
+    report: MoveReport,
+    results: Vec<PageResult>,
+    pages: usize,
+) -> Result<(), i32> {
     let errno = bench::errno_of(&report);
     let moved = report.pages_moved;
     world.made.outcome = Some((report, results));
@@ -109,10 +160,18 @@ fn finish(world: &mut World, report: MoveReport, results: Vec<PageResult>, pages
 }
 
 fn request(rig: &Rig, pages: usize, engine: u32, node: i32) -> MoveRequest {
-    MoveRequest { retries: 2000, ..rig.request(0, pages, engine, node) }
+    MoveRequest {
+        retries: 2000,
+        ..rig.request(0, pages, engine, node)
+    }
 }
 
-fn there(world: &mut World, pages: usize, engine: u32, cpus: (Option<u32>, Option<u32>)) -> Result<(), i32> {
+fn there(
+    world: &mut World,
+    pages: usize,
+    engine: u32,
+    cpus: (Option<u32>, Option<u32>),
+) -> Result<(), i32> {
     let rig = world.rig.as_ref().ok_or(libc::EIO)?;
     let mut request = request(rig, pages, engine, rig.nodes.there);
     if engine != ENGINE_ADBIT {
@@ -146,12 +205,16 @@ fn named(world: &mut World) -> Result<(), i32> {
     let of = (rig.region().map_err(|_| libc::EIO)?, 0);
     let mut results = Vec::new();
     let request = request(rig, PAGES, ENGINE_ADBIT, rig.nodes.there);
-    let report = rig.control.move_region_pages(&request, of, None, Some(&mut results));
+    let report = rig
+        .control
+        .move_region_pages(&request, of, None, Some(&mut results));
     finish(world, report, results, PAGES)
 }
 
 fn targets() -> Vec<u64> {
-    (0..PAGES as u64).map(|page| (3 + 2 * page) * PAGE_SIZE as u64).collect()
+    (0..PAGES as u64)
+        .map(|page| (3 + 2 * page) * PAGE_SIZE as u64)
+        .collect()
 }
 
 fn out(world: &mut World) -> Result<(), i32> {
@@ -181,15 +244,32 @@ fn settle_move(world: &mut World, done: &Result<(), i32>, _: Option<&Fired>) -> 
     }
     // Where the structure or the results could not be written they say less than was done.
     if let (Some((report, results)), true) = (&outcome, *done != Err(libc::EFAULT)) {
-        let moved = results.iter().filter(|result| result.outcome == PAGE_MOVED).count() as u64;
-        ensure!(moved == report.pages_moved, "{} moved, the results say {moved}", report.pages_moved);
-        ensure!(moved == away || moved == PAGES as u64 - away, "{moved} moved, {away} are away");
+        let moved = results
+            .iter()
+            .filter(|result| result.outcome == PAGE_MOVED)
+            .count() as u64;
+        ensure!(
+            moved == report.pages_moved,
+            "{} moved, the results say {moved}",
+            report.pages_moved
+        );
+        ensure!(
+            moved == away || moved == PAGES as u64 - away,
+            "{moved} moved, {away} are away"
+        );
     }
     if away > 0 {
         let (report, _) = rig.move_pages(&request(rig, PAGES, ENGINE_ADBIT, rig.nodes.here));
-        ensure!(report.error.is_none(), "on the way back: {}", bench::describe(&report));
+        ensure!(
+            report.error.is_none(),
+            "on the way back: {}",
+            bench::describe(&report)
+        );
         for page in 0..PAGES {
-            ensure!(rig.node_of(page)? == rig.nodes.here, "page {page} did not come back");
+            ensure!(
+                rig.node_of(page)? == rig.nodes.here,
+                "page {page} did not come back"
+            );
         }
     }
     Ok(())
@@ -203,7 +283,12 @@ fn used(world: &mut World, clear: bool) -> Result<(), i32> {
 
 fn experiment(world: &mut World, kind: u32, ns: u64) -> Result<(), i32> {
     let rig = world.rig.as_ref().ok_or(libc::EIO)?;
-    let request = ExperimentRequest { kind, device: rig.device, iova: bench::IOVA, ns };
+    let request = ExperimentRequest {
+        kind,
+        device: rig.device,
+        iova: bench::IOVA,
+        ns,
+    };
     let file = rig.region_file().ok_or(libc::EIO)?;
     quietly(file.experiment(&request))
 }

@@ -16,8 +16,19 @@ const NEAR: usize = 48;
 const CALL: u8 = 0xe8;
 /// Functions that are wrapped to be counted, and do not fail.
 const COUNTED: [&str; 13] = [
-    "__free_pages", "free_contig_range", "fput", "kthread_stop_put", "vfio_unpin_pages", "iommu_group_put",
-    "pci_get_device", "pci_dev_get", "pci_dev_put", "pagemove_mm_grab", "pagemove_mm_drop", "__module_get", "module_put",
+    "__free_pages",
+    "free_contig_range",
+    "fput",
+    "kthread_stop_put",
+    "vfio_unpin_pages",
+    "iommu_group_put",
+    "pci_get_device",
+    "pci_dev_get",
+    "pci_dev_put",
+    "pagemove_mm_grab",
+    "pagemove_mm_drop",
+    "__module_get",
+    "module_put",
 ];
 
 /// Section and offset that a call returns to.
@@ -35,16 +46,27 @@ impl Sites {
     pub fn read(data: &[u8]) -> Result<Self> {
         let elf = object::File::parse(data)?;
         let mut symbols: BTreeMap<String, Vec<Place>> = BTreeMap::new();
-        for symbol in elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
+        for symbol in elf
+            .symbols()
+            .filter(|symbol| symbol.kind() == SymbolKind::Text)
+        {
             if let Some(section) = symbol.section_index() {
-                symbols.entry(symbol.name()?.to_string()).or_default().push((section.0, symbol.address()));
+                symbols
+                    .entry(symbol.name()?.to_string())
+                    .or_default()
+                    .push((section.0, symbol.address()));
             }
         }
         let mut calls = BTreeMap::new();
-        for section in elf.sections().filter(|section| section.kind() == SectionKind::Text) {
+        for section in elf
+            .sections()
+            .filter(|section| section.kind() == SectionKind::Text)
+        {
             let code = section.data()?;
             for (at, relocation) in section.relocations() {
-                let RelocationTarget::Symbol(target) = relocation.target() else { continue };
+                let RelocationTarget::Symbol(target) = relocation.target() else {
+                    continue;
+                };
                 let name = elf.symbol_by_index(target)?.name()?;
                 let function = match name.strip_prefix("__wrap_") {
                     Some(function) => function,
@@ -65,25 +87,43 @@ impl Sites {
 
     /// The places that this frame, `symbol+offset`, may be.
     fn places(&self, frame: &str) -> Vec<Place> {
-        let Some((symbol, offset)) = frame.split_once('+') else { return Vec::new() };
-        let Ok(offset) = u64::from_str_radix(offset.trim_start_matches("0x"), 16) else { return Vec::new() };
+        let Some((symbol, offset)) = frame.split_once('+') else {
+            return Vec::new();
+        };
+        let Ok(offset) = u64::from_str_radix(offset.trim_start_matches("0x"), 16) else {
+            return Vec::new();
+        };
         let starts = self.symbols.get(symbol).into_iter().flatten();
-        starts.map(|(section, start)| (*section, start + offset)).collect()
+        starts
+            .map(|(section, start)| (*section, start + offset))
+            .collect()
     }
 
     /// The calls that none of these frames is of, with where they are.
     pub fn missed<'a>(&self, hit: impl Iterator<Item = &'a String>) -> Vec<String> {
         let hit: BTreeSet<Place> = hit.flat_map(|frame| self.places(frame)).collect();
         let missed = self.calls.iter().filter(|(place, _)| !hit.contains(place));
-        missed.map(|(place, call)| format!("{call} < {}", self.describe(*place))).collect()
+        missed
+            .map(|(place, call)| format!("{call} < {}", self.describe(*place)))
+            .collect()
     }
 
     fn describe(&self, (section, offset): Place) -> String {
         let before = |(name, places): (&String, &Vec<Place>)| {
-            let starts = places.iter().filter(|place| place.0 == section && place.1 < offset);
-            starts.map(|place| place.1).max().map(|start| (start, name.clone()))
+            let starts = places
+                .iter()
+                .filter(|place| place.0 == section && place.1 < offset);
+            starts
+                .map(|place| place.1)
+                .max()
+                .map(|start| (start, name.clone()))
         };
-        let nearest = self.symbols.iter().filter(|(name, _)| !name.starts_with("__pfx_")).filter_map(before).max();
+        let nearest = self
+            .symbols
+            .iter()
+            .filter(|(name, _)| !name.starts_with("__pfx_"))
+            .filter_map(before)
+            .max();
         let (start, name) = nearest.unwrap_or_default();
         super::fault::demangled(&format!("{name}+{:#x}", offset - start))
     }
@@ -133,11 +173,21 @@ mod tests {
     #[test]
     fn what_was_not_hit_is_named() {
         let sites = Sites {
-            calls: [((1, 0x14), "krealloc".to_string()), ((1, 0x24), "capable".to_string())].into(),
+            calls: [
+                ((1, 0x14), "krealloc".to_string()),
+                ((1, 0x24), "capable".to_string()),
+            ]
+            .into(),
             symbols: [("f".to_string(), vec![(1, 0x10)])].into(),
         };
-        assert_eq!(sites.missed(["f+0x4".to_string()].iter()), ["capable < f+0x14"]);
-        assert_eq!(sites.missed(["f+0x4".to_string(), "f+0x14".to_string()].iter()), [""; 0]);
+        assert_eq!(
+            sites.missed(["f+0x4".to_string()].iter()),
+            ["capable < f+0x14"]
+        );
+        assert_eq!(
+            sites.missed(["f+0x4".to_string(), "f+0x14".to_string()].iter()),
+            [""; 0]
+        );
         assert_eq!(sites.missed(["g+0x4".to_string()].iter()).len(), 2);
     }
 }

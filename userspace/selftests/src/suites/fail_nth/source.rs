@@ -28,7 +28,9 @@ pub enum Source {
 impl Source {
     /// The kernel's, if it is a kernel that has it.
     pub fn kernel() -> Result<Option<Self>> {
-        let Ok(file) = File::options().read(true).write(true).open(FAIL_NTH) else { return Ok(None) };
+        let Ok(file) = File::options().read(true).write(true).open(FAIL_NTH) else {
+            return Ok(None);
+        };
         let symbols = fs::read_to_string("/proc/kallsyms")?;
         let (start, end) = text_of_pagemove(&symbols)?;
         let (reject_start, reject_end) = text_of(&symbols, NOT_BELOW)?;
@@ -66,9 +68,14 @@ impl Source {
             Self::Kernel(file) => {
                 let mut text = [0; 20];
                 let length = file.read_at(&mut text, 0).context(FAIL_NTH)?;
-                let left = std::str::from_utf8(text.get(..length).unwrap_or_default())?.trim().parse::<u64>()?;
+                let left = std::str::from_utf8(text.get(..length).unwrap_or_default())?
+                    .trim()
+                    .parse::<u64>()?;
                 write(file, 0)?;
-                Ok((left == 0).then(|| Fired { call: Fired::IN_THE_KERNEL.to_string(), frames: Vec::new() }))
+                Ok((left == 0).then(|| Fired {
+                    call: Fired::IN_THE_KERNEL.to_string(),
+                    frames: Vec::new(),
+                }))
             }
         }
     }
@@ -81,7 +88,10 @@ impl Source {
 
 fn write(file: &File, n: u64) -> Result<()> {
     let text = n.to_string();
-    ensure!(file.write_at(text.as_bytes(), 0).context(FAIL_NTH)? == text.len(), "{FAIL_NTH} takes not {text}");
+    ensure!(
+        file.write_at(text.as_bytes(), 0).context(FAIL_NTH)? == text.len(),
+        "{FAIL_NTH} takes not {text}"
+    );
     Ok(())
 }
 
@@ -100,7 +110,10 @@ fn text_of_pagemove(kallsyms: &str) -> Result<(u64, u64)> {
         (is_ours && kind.eq_ignore_ascii_case("t") && address != 0).then_some(address)
     };
     let addresses = || kallsyms.lines().filter_map(address);
-    let (start, last) = addresses().min().zip(addresses().max()).context("no function of pagemove's has an address")?;
+    let (start, last) = addresses()
+        .min()
+        .zip(addresses().max())
+        .context("no function of pagemove's has an address")?;
     Ok((start, last + LONGEST_FUNCTION))
 }
 
@@ -112,8 +125,13 @@ fn text_of(kallsyms: &str, name: &str) -> Result<(u64, u64)> {
         Some((address, words.nth(1)? == name))
     };
     let symbols = || kallsyms.lines().filter_map(parse);
-    let (start, _) = symbols().find(|(_, is_it)| *is_it).with_context(|| format!("there is no {name}"))?;
-    let end = symbols().map(|(address, _)| address).filter(|address| *address > start).min();
+    let (start, _) = symbols()
+        .find(|(_, is_it)| *is_it)
+        .with_context(|| format!("there is no {name}"))?;
+    let end = symbols()
+        .map(|(address, _)| address)
+        .filter(|address| *address > start)
+        .min();
     Ok((start, end.unwrap_or(start + LONGEST_FUNCTION)))
 }
 
@@ -133,7 +151,13 @@ mod tests {
     fn the_code_of_the_module_is_found() {
         let text = "ffffffff81000000 T _text\nffffffffc0002000 t f\t[pagemove]\nffffffffc0001000 T g\t[pagemove]\n\
                     ffffffffc0009000 d h\t[pagemove]\nffffffffc0000100 t i\t[pagemove_ntb]\n";
-        assert_eq!(text_of_pagemove(text).unwrap(), (0xffff_ffff_c000_1000, 0xffff_ffff_c000_2000 + LONGEST_FUNCTION));
+        assert_eq!(
+            text_of_pagemove(text).unwrap(),
+            (
+                0xffff_ffff_c000_1000,
+                0xffff_ffff_c000_2000 + LONGEST_FUNCTION
+            )
+        );
         assert!(text_of_pagemove("ffffffff81000000 T _text\n").is_err());
     }
 }

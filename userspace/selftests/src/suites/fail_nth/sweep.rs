@@ -91,7 +91,10 @@ pub struct Table {
 impl Table {
     pub fn add(&mut self, path: &'static str, fired: &Fired) {
         let frame = fired.frames.first().cloned().unwrap_or_default();
-        self.hits.entry((fired.call.clone(), frame)).or_default().insert(path);
+        self.hits
+            .entry((fired.call.clone(), frame))
+            .or_default()
+            .insert(path);
         self.points += 1;
     }
 
@@ -123,7 +126,11 @@ pub fn sweep<W>(
         for _ in 0..2 {
             (path.prepare)(world)?;
             let done = (path.go)(world);
-            ensure!(done.is_ok(), "it does not even work as it is: {}", name_of(&done));
+            ensure!(
+                done.is_ok(),
+                "it does not even work as it is: {}",
+                name_of(&done)
+            );
             (path.settle)(world, &done, None).context("as it is")?;
         }
     }
@@ -134,7 +141,11 @@ pub fn sweep<W>(
         source.arm(n, path.only)?;
         let done = (path.go)(world);
         let Some(fired) = source.fired()? else {
-            ensure!(done.is_ok(), "call {n} is past the end, and yet: {}", name_of(&done));
+            ensure!(
+                done.is_ok(),
+                "call {n} is past the end, and yet: {}",
+                name_of(&done)
+            );
             (path.settle)(world, &done, None)?;
             if path.again {
                 before.is_back(control(world))?;
@@ -147,12 +158,44 @@ pub fn sweep<W>(
             let _ = (path.settle)(world, &done, Some(&fired));
         });
         judged
-            .and_then(|()| if path.exact && done.is_err() { prepared.is_back(control(world)) } else { Ok(()) })
+            .and_then(|()| {
+                if path.exact && done.is_err() {
+                    prepared.is_back(control(world))
+                } else {
+                    Ok(())
+                }
+            })
             .and_then(|()| (path.settle)(world, &done, Some(&fired)))
-            .and_then(|()| if path.again || done.is_err() { before.is_back(control(world)) } else { Ok(()) })
-            .and_then(|()| if path.again { goes_again(world, path) } else { Ok(()) })
-            .and_then(|()| if path.again { before.is_back(control(world)).context("after the next call") } else { Ok(()) })
-            .with_context(|| format!("call {n} failed ({}), it said {}", fired.describe(), name_of(&done)))?;
+            .and_then(|()| {
+                if path.again || done.is_err() {
+                    before.is_back(control(world))
+                } else {
+                    Ok(())
+                }
+            })
+            .and_then(|()| {
+                if path.again {
+                    goes_again(world, path)
+                } else {
+                    Ok(())
+                }
+            })
+            .and_then(|()| {
+                if path.again {
+                    before
+                        .is_back(control(world))
+                        .context("after the next call")
+                } else {
+                    Ok(())
+                }
+            })
+            .with_context(|| {
+                format!(
+                    "call {n} failed ({}), it said {}",
+                    fired.describe(),
+                    name_of(&done)
+                )
+            })?;
         if !path.again && done.is_ok() {
             return Ok(n);
         }
@@ -176,7 +219,9 @@ fn goes_again<W>(world: &mut W, path: &Path<W>) -> Result<()> {
 }
 
 pub fn may_be_overcome(fired: &Fired) -> bool {
-    OVERCOME.iter().any(|(call, place)| fired.call == *call && (place.is_empty() || fired.is_in(place)))
+    OVERCOME
+        .iter()
+        .any(|(call, place)| fired.call == *call && (place.is_empty() || fired.is_in(place)))
 }
 
 fn name_of(done: &Result<(), i32>) -> String {
@@ -191,7 +236,10 @@ mod tests {
     use super::*;
 
     fn fired(call: &str, frame: &str) -> Fired {
-        Fired { call: call.to_string(), frames: vec![frame.to_string()] }
+        Fired {
+            call: call.to_string(),
+            frames: vec![frame.to_string()],
+        }
     }
 
     #[test]

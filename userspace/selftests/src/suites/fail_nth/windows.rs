@@ -23,10 +23,20 @@ pub fn paths() -> Vec<Path<World>> {
         only: "",
     };
     vec![
-        Path { settle: hide_again, ..path("WINDOW_SET, to show", |world| set(world, WINDOW_BYTES)) },
+        Path {
+            settle: hide_again,
+            ..path("WINDOW_SET, to show", |world| set(world, WINDOW_BYTES))
+        },
         // Less than a pageblock is allocated in another way.
-        Path { settle: hide_again, ..path("WINDOW_SET, to show little", |world| set(world, 64 << 10)) },
-        Path { prepare: show_named, settle: hide_again, ..path("WINDOW_SET, to hide", |world| set(world, 0)) },
+        Path {
+            settle: hide_again,
+            ..path("WINDOW_SET, to show little", |world| set(world, 64 << 10))
+        },
+        Path {
+            prepare: show_named,
+            settle: hide_again,
+            ..path("WINDOW_SET, to hide", |world| set(world, 0))
+        },
     ]
 }
 
@@ -44,7 +54,9 @@ pub fn named(world: &mut World) -> Result<u32> {
 
 fn hidden(world: &mut World) -> Result<()> {
     named(world)?;
-    set(world, 0).map_err(std::io::Error::from_raw_os_error).context("hiding a window")
+    set(world, 0)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("hiding a window")
 }
 
 /// The window shows something, so that there is an aperture.

@@ -40,7 +40,10 @@ pub struct Made {
 
 /// A device that nobody has opened.
 pub fn spare() -> Result<PciAddress> {
-    pci::find(pci::EDU)?.first().copied().context("the VM has no edu device")
+    pci::find(pci::EDU)?
+        .first()
+        .copied()
+        .context("the VM has no edu device")
 }
 
 impl World {

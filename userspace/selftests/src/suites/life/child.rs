@@ -38,7 +38,10 @@ pub fn wait(pid: libc::pid_t) -> Result<(libc::pid_t, End)> {
             return Ok((waited, end));
         }
         let error = std::io::Error::last_os_error();
-        ensure!(error.kind() == std::io::ErrorKind::Interrupted, "waitpid: {error}");
+        ensure!(
+            error.kind() == std::io::ErrorKind::Interrupted,
+            "waitpid: {error}"
+        );
     }
 }
 

@@ -9,9 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{
-    MoveRequest, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, REASON_CPUS,
-};
+use pagemove_uapi::{MoveRequest, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, REASON_CPUS};
 
 use super::play::Play;
 use super::scene::{Callers, Scene};
@@ -44,12 +42,30 @@ pub fn main(args: &[String]) -> ExitCode {
         })
     };
     let cases = vec![
-        case("one CPU after another goes and comes back during moves, which go on", one_by_one),
-        case("both CPUs of the session go at once, and moves go on by others", both),
-        case("CPUs go and come all the time while two callers move", all_the_time),
-        case("a call that names a CPU that is offline: EINVAL (cpus)", named),
-        case("with one CPU left rtm is refused (cpus), auto and adbit move; back, rtm moves", one_left),
-        case("threads are on their CPUs again when they work", bound_again),
+        case(
+            "one CPU after another goes and comes back during moves, which go on",
+            one_by_one,
+        ),
+        case(
+            "both CPUs of the session go at once, and moves go on by others",
+            both,
+        ),
+        case(
+            "CPUs go and come all the time while two callers move",
+            all_the_time,
+        ),
+        case(
+            "a call that names a CPU that is offline: EINVAL (cpus)",
+            named,
+        ),
+        case(
+            "with one CPU left rtm is refused (cpus), auto and adbit move; back, rtm moves",
+            one_left,
+        ),
+        case(
+            "threads are on their CPUs again when they work",
+            bound_again,
+        ),
         Play::end(),
     ];
     tap::run(&mut play, cases)
@@ -93,7 +109,10 @@ fn used(scene: &Scene, engine: u32) -> Result<Vec<u32>> {
     let sessions = scene.control.session_list()?;
     let last = sessions.iter().max_by_key(|session| session.transactions);
     let last = last.context("there is no session")?;
-    Ok([last.editor_cpu, last.helper_cpu].into_iter().filter(|cpu| may_go(*cpu)).collect())
+    Ok([last.editor_cpu, last.helper_cpu]
+        .into_iter()
+        .filter(|cpu| may_go(*cpu))
+        .collect())
 }
 
 fn one_by_one(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap::Verdict> {
@@ -107,10 +126,17 @@ fn one_by_one(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap
                 ENGINE_ADBIT => cpus(),
                 _ => {
                     let sessions = control.session_list()?;
-                    let busy = sessions.iter().filter(|s| s.flags & pagemove_uapi::SESSION_BUSY != 0);
-                    let mut cpus: Vec<u32> = busy.flat_map(|s| [s.editor_cpu, s.helper_cpu]).collect();
+                    let busy = sessions
+                        .iter()
+                        .filter(|s| s.flags & pagemove_uapi::SESSION_BUSY != 0);
+                    let mut cpus: Vec<u32> =
+                        busy.flat_map(|s| [s.editor_cpu, s.helper_cpu]).collect();
                     cpus.retain(|cpu| may_go(*cpu));
-                    if cpus.is_empty() { super::cpus::cpus() } else { cpus }
+                    if cpus.is_empty() {
+                        super::cpus::cpus()
+                    } else {
+                        cpus
+                    }
                 }
             };
             let cpu = used[round % used.len()];
@@ -130,7 +156,10 @@ fn one_by_one(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap
 fn both(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap::Verdict> {
     let used = used(scene, engine)?;
     if cpus().len() < 3 || used.len() < 2 {
-        return Ok(Skip(format!("{} CPUs may go, {used:?} are used: four are needed", cpus().len())));
+        return Ok(Skip(format!(
+            "{} CPUs may go, {used:?} are used: four are needed",
+            cpus().len()
+        )));
     }
     let pair = [used[0], used[1]];
     scene.during(&Callers::one(engine), |_, moves| {
@@ -138,8 +167,12 @@ fn both(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap::Verd
             moves.go_on(SOME, "before both have gone")?;
             thread::sleep(Duration::from_micros(random.below(20_000)));
             let gone = thread::scope(|scope| {
-                let all: Vec<_> = pair.iter().map(|cpu| scope.spawn(|| set_online(*cpu, false))).collect();
-                all.into_iter().try_for_each(|one| one.join().expect("writing does not panic"))
+                let all: Vec<_> = pair
+                    .iter()
+                    .map(|cpu| scope.spawn(|| set_online(*cpu, false)))
+                    .collect();
+                all.into_iter()
+                    .try_for_each(|one| one.join().expect("writing does not panic"))
             });
             // Two CPUs have to be left for rtm.
             gone?;
@@ -154,7 +187,11 @@ fn both(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap::Verd
 fn all_the_time(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap::Verdict> {
     const BUSY: (i32, u32) = (libc::EBUSY, pagemove_uapi::REASON_BUSY);
     // While two of four are away there may be no pair at all for a moment.
-    let callers = Callers { count: 2, ..Callers::one(engine) }.allowing(&[BUSY, CPUS]);
+    let callers = Callers {
+        count: 2,
+        ..Callers::one(engine)
+    }
+    .allowing(&[BUSY, CPUS]);
     let all = cpus();
     let mut changes = 0;
     scene.during(&callers, |_, moves| {
@@ -181,7 +218,9 @@ const CPUS: (i32, u32) = (libc::EINVAL, REASON_CPUS);
 
 fn answer(scene: &Scene, request: &MoveRequest) -> (i32, u32) {
     let report = scene.control.move_pages(request, None);
-    report.error.map_or((0, 0), |error| (error.errno, error.reason))
+    report
+        .error
+        .map_or((0, 0), |error| (error.errno, error.reason))
 }
 
 fn named(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdict> {
@@ -190,14 +229,21 @@ fn named(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdict>
     }
     let last = *cpus().last().context("no CPU may go")?;
     set_online(last, false)?;
-    for (editor, helper) in [(Some(last), None), (None, Some(last)), (Some(0), Some(last))] {
+    for (editor, helper) in [
+        (Some(last), None),
+        (None, Some(last)),
+        (Some(0), Some(last)),
+    ] {
         let request = MoveRequest {
             editor_cpu: editor,
             helper_cpu: helper,
             ..scene.request(engine, scene.nodes.there)
         };
         let found = answer(scene, &request);
-        ensure!(found == CPUS, "editor {editor:?} helper {helper:?}: {found:?}");
+        ensure!(
+            found == CPUS,
+            "editor {editor:?} helper {helper:?}: {found:?}"
+        );
     }
     Ok(Pass)
 }
@@ -211,23 +257,38 @@ fn one_left(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdi
         if engine == ENGINE_RTM {
             let before = moves.answered(REASON_CPUS);
             thread::sleep(Duration::from_millis(500));
-            ensure!(moves.answered(REASON_CPUS) > before, "rtm was not refused with one CPU");
+            ensure!(
+                moves.answered(REASON_CPUS) > before,
+                "rtm was not refused with one CPU"
+            );
         } else {
             moves.go_on(SOME, "with one CPU left")?;
         }
         Ok(())
     })?;
     for (other, engine) in [("auto", ENGINE_AUTO), ("adbit", ENGINE_ADBIT)] {
-        let report = scene.control.move_pages(&scene.request(engine, scene.nodes.there), None);
-        ensure!(report.pages_moved > 0, "{other} with one CPU: {}", bench::describe(&report));
-        ensure!(report.engine_used == ENGINE_ADBIT, "{other} moved by {}", report.engine_used);
+        let report = scene
+            .control
+            .move_pages(&scene.request(engine, scene.nodes.there), None);
+        ensure!(
+            report.pages_moved > 0,
+            "{other} with one CPU: {}",
+            bench::describe(&report)
+        );
+        ensure!(
+            report.engine_used == ENGINE_ADBIT,
+            "{other} moved by {}",
+            report.engine_used
+        );
     }
     if engine == ENGINE_RTM {
         let found = answer(scene, &scene.request(engine, scene.nodes.here));
         ensure!(found == CPUS, "rtm with one CPU: {found:?}");
     }
     all_online()?;
-    scene.during(&Callers::one(engine), |_, moves| moves.go_on(SOME, "with all CPUs back"))?;
+    scene.during(&Callers::one(engine), |_, moves| {
+        moves.go_on(SOME, "with all CPUs back")
+    })?;
     Ok(Pass)
 }
 
@@ -235,7 +296,12 @@ fn one_left(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdi
 fn allowed_cpus(name: &str) -> Result<String> {
     for entry in fs::read_dir("/proc").context("/proc")?.flatten() {
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(|v| v.trim().to_string());
+        let value = |key: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(key))
+                .map(|v| v.trim().to_string())
+        };
         if value("Name:").as_deref() == Some(name) {
             return value("Cpus_allowed_list:").context("no Cpus_allowed_list");
         }
@@ -252,7 +318,10 @@ fn bound_again(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Ve
     let mut lost = 0;
     for session in &sessions {
         let (editor, helper) = (session.editor_cpu, session.helper_cpu);
-        let names = [(format!("pagemove_e/{editor}"), editor), (format!("pagemove_h/{helper}"), helper)];
+        let names = [
+            (format!("pagemove_e/{editor}"), editor),
+            (format!("pagemove_h/{helper}"), helper),
+        ];
         for (name, cpu) in &names {
             lost += usize::from(allowed_cpus(name)? != cpu.to_string());
         }
@@ -262,12 +331,19 @@ fn bound_again(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Ve
             ..scene.request(engine, scene.nodes.there)
         };
         let report = scene.control.move_pages(&request, None);
-        ensure!(report.pages_moved > 0, "by CPUs {editor} and {helper}: {}", bench::describe(&report));
+        ensure!(
+            report.pages_moved > 0,
+            "by CPUs {editor} and {helper}: {}",
+            bench::describe(&report)
+        );
         for (name, cpu) in &names {
             let allowed = allowed_cpus(name)?;
             ensure!(allowed == cpu.to_string(), "{name} may run on {allowed}");
         }
     }
-    tap::diagnostic(&format!("{} sessions; {lost} threads had lost their CPU before they worked", sessions.len()));
+    tap::diagnostic(&format!(
+        "{} sessions; {lost} threads had lost their CPU before they worked",
+        sessions.len()
+    ));
     Ok(Pass)
 }

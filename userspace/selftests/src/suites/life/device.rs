@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{MoveRequest, PciAddress, ENGINE_AUTO, MOVE_EVEN_IF_THERE, REASON_NONE, REASON_UNMAPPING};
+use pagemove_uapi::{
+    MoveRequest, PciAddress, ENGINE_AUTO, MOVE_EVEN_IF_THERE, REASON_NONE, REASON_UNMAPPING,
+};
 
 use super::play::Watch;
 use super::scene::{gauges_are_zero, Callers, Moves, Scene};
@@ -36,10 +38,22 @@ pub fn main() -> ExitCode {
         })
     };
     let cases = vec![
-        case("reset through VFIO in the middle of moves, with a DMA under way", |random| resets(random, by_vfio)),
-        case("reset through sysfs in the middle of moves, with a DMA under way", |random| resets(random, by_sysfs)),
-        case("unbound in the middle of moves: it waits for the VMM, calls end as documented", unbound),
-        case("given to vfio-pci and back: refused (ENXIO) there, moves again here", given_away),
+        case(
+            "reset through VFIO in the middle of moves, with a DMA under way",
+            |random| resets(random, by_vfio),
+        ),
+        case(
+            "reset through sysfs in the middle of moves, with a DMA under way",
+            |random| resets(random, by_sysfs),
+        ),
+        case(
+            "unbound in the middle of moves: it waits for the VMM, calls end as documented",
+            unbound,
+        ),
+        case(
+            "given to vfio-pci and back: refused (ENXIO) there, moves again here",
+            given_away,
+        ),
     ];
     tap::run(&mut watch, cases)
 }
@@ -61,7 +75,9 @@ fn by_sysfs(rig: &Rig) -> Result<()> {
 fn resets(random: &mut Random, reset: fn(&Rig) -> Result<()>) -> Result<Verdict> {
     let mut rig = Rig::open(PAGES)?;
     if !sysfs(rig.device, "reset").exists() {
-        return Ok(Skip("the kernel knows no way to reset this device".to_string()));
+        return Ok(Skip(
+            "the kernel knows no way to reset this device".to_string(),
+        ));
     }
     let requests = [rig.nodes.there, rig.nodes.here].map(|node| MoveRequest {
         flags: MOVE_EVEN_IF_THERE,
@@ -77,9 +93,18 @@ fn resets(random: &mut Random, reset: fn(&Rig) -> Result<()>) -> Result<Verdict>
 
 /// One of them: before and after it device and CPU agree on each page; a page that the device
 /// was writing holds what it held or what was written, each word of it.
-fn one_reset(rig: &mut Rig, moves: &Moves, random: &mut Random, reset: fn(&Rig) -> Result<()>, round: u64) -> Result<()> {
+fn one_reset(
+    rig: &mut Rig,
+    moves: &Moves,
+    random: &mut Random,
+    reset: fn(&Rig) -> Result<()>,
+    round: u64,
+) -> Result<()> {
     moves.go_on(SOME, "before a reset")?;
-    let (written, under_way) = (random.below(PAGES as u64) as usize, random.below(PAGES as u64) as usize);
+    let (written, under_way) = (
+        random.below(PAGES as u64) as usize,
+        random.below(PAGES as u64) as usize,
+    );
     rig.write_by_device(written, round)?;
     // The device's store holds the content of that page now.
     rig.begin_write(under_way)?;
@@ -122,22 +147,33 @@ fn unbound(random: &mut Random) -> Result<Verdict> {
         let mut scene = guest(reaction)?;
         let device = scene.device;
         let late = reaction == "late";
-        scene.during(&Callers::one(ENGINE_AUTO).allowing(&ENDS), |guest, moves| {
-            moves.go_on(SOME, "before it is unbound")?;
-            thread::sleep(Duration::from_micros(random.below(20_000)));
-            let unbinding = thread::spawn(move || pci::unbind(device));
-            if late {
-                // The VMM closes it seconds later; until then moves go on.
-                thread::sleep(Duration::from_millis(500));
-                moves.go_on(SOME, "while VFIO waits for the VMM")?;
-            }
-            unbinding.join().expect("writing does not panic")?;
-            let status = guest.status()?;
-            ensure!(status.asked && status.closed, "VFIO did not ask for the device");
-            let report = pagemove_uapi::Control::open()?.move_pages(&bench::request(device, 0x0100_0000, 1, 0), None);
-            ensure!(bench::errno_of(&report) == libc::ENXIO, "unbound: {}", bench::describe(&report));
-            Ok(())
-        })?;
+        scene.during(
+            &Callers::one(ENGINE_AUTO).allowing(&ENDS),
+            |guest, moves| {
+                moves.go_on(SOME, "before it is unbound")?;
+                thread::sleep(Duration::from_micros(random.below(20_000)));
+                let unbinding = thread::spawn(move || pci::unbind(device));
+                if late {
+                    // The VMM closes it seconds later; until then moves go on.
+                    thread::sleep(Duration::from_millis(500));
+                    moves.go_on(SOME, "while VFIO waits for the VMM")?;
+                }
+                unbinding.join().expect("writing does not panic")?;
+                let status = guest.status()?;
+                ensure!(
+                    status.asked && status.closed,
+                    "VFIO did not ask for the device"
+                );
+                let report = pagemove_uapi::Control::open()?
+                    .move_pages(&bench::request(device, 0x0100_0000, 1, 0), None);
+                ensure!(
+                    bench::errno_of(&report) == libc::ENXIO,
+                    "unbound: {}",
+                    bench::describe(&report)
+                );
+                Ok(())
+            },
+        )?;
         ensure!(scene.moved()? > 0, "no page was moved");
         scene.end()?;
         pci::bind(device, pci::PAGEMOVE)?;
@@ -155,7 +191,11 @@ fn given_away(_: &mut Random) -> Result<Verdict> {
             moves.go_on(SOME, "before it is given away")?;
             pci::bind(device, pci::VFIO_PCI)?;
             let report = pagemove_uapi::Control::open()?.move_pages(&request, None);
-            ensure!(bench::errno_of(&report) == libc::ENXIO, "under vfio-pci: {}", bench::describe(&report));
+            ensure!(
+                bench::errno_of(&report) == libc::ENXIO,
+                "under vfio-pci: {}",
+                bench::describe(&report)
+            );
             Ok(())
         })?;
         scene.end()?;

@@ -35,10 +35,22 @@ pub fn main() -> ExitCode {
         })
     };
     let cases = vec![
-        case("MADV_DOFORK is refused: no child ever gets a copy of the mapping", dofork),
-        case("children touch the VMM's memory during moves, and die of it: the VMM's is as it was", touching),
-        case("children map the region that they inherit, write, and exit during moves", writing),
-        case("a child goes on with region and device after the VMM has died, and nobody lost a byte", inheriting),
+        case(
+            "MADV_DOFORK is refused: no child ever gets a copy of the mapping",
+            dofork,
+        ),
+        case(
+            "children touch the VMM's memory during moves, and die of it: the VMM's is as it was",
+            touching,
+        ),
+        case(
+            "children map the region that they inherit, write, and exit during moves",
+            writing,
+        ),
+        case(
+            "a child goes on with region and device after the VMM has died, and nobody lost a byte",
+            inheriting,
+        ),
     ];
     tap::run(&mut log, cases)
 }
@@ -46,14 +58,23 @@ pub fn main() -> ExitCode {
 fn dofork() -> Result<Verdict> {
     let bench = Bench::open(PAGES)?;
     let map = &bench.region.map;
-    for (name, advice) in [("MADV_DOFORK", libc::MADV_DOFORK), ("MADV_WIPEONFORK", libc::MADV_WIPEONFORK)] {
+    for (name, advice) in [
+        ("MADV_DOFORK", libc::MADV_DOFORK),
+        ("MADV_WIPEONFORK", libc::MADV_WIPEONFORK),
+    ] {
         // SAFETY: changes what a fork does with our own mapping.
         let result = unsafe { libc::madvise(map.address().cast(), map.length(), advice) };
         let errno = std::io::Error::last_os_error().raw_os_error();
-        ensure!(result == -1 && errno == Some(libc::EINVAL), "{name}: {result}, {errno:?}");
+        ensure!(
+            result == -1 && errno == Some(libc::EINVAL),
+            "{name}: {result}, {errno:?}"
+        );
     }
     let (_, end) = child::wait(child::fork(|| map.read(0, 0) as i32)?)?;
-    ensure!(end == End::Signal(libc::SIGSEGV), "a child that reads ended with {end:?}");
+    ensure!(
+        end == End::Signal(libc::SIGSEGV),
+        "a child that reads ended with {end:?}"
+    );
     Ok(Pass)
 }
 
@@ -86,7 +107,11 @@ fn touching() -> Result<Verdict> {
                 0
             })?;
             let (_, end) = child::wait(child)?;
-            let expected = if n % 3 == 2 { End::Exit(0) } else { End::Signal(libc::SIGSEGV) };
+            let expected = if n % 3 == 2 {
+                End::Exit(0)
+            } else {
+                End::Signal(libc::SIGSEGV)
+            };
             ensure!(end == expected, "child {n} ended with {end:?}");
             map.check_page(0, n)?;
         }
@@ -104,7 +129,9 @@ fn writing() -> Result<Verdict> {
         for n in 0..CHILDREN {
             let page = n * 7 % PAGES;
             let child = child::fork(|| {
-                let Ok(own) = Mapping::shared(file, 0, PAGES * PAGE_SIZE) else { return 2 };
+                let Ok(own) = Mapping::shared(file, 0, PAGES * PAGE_SIZE) else {
+                    return 2;
+                };
                 // What the VMM wrote is there, wherever it is just now.
                 if own.read(page, 3) != map_word(&expected, page) {
                     return 1;
@@ -115,12 +142,18 @@ fn writing() -> Result<Verdict> {
             let (_, end) = child::wait(child)?;
             ensure!(end == End::Exit(0), "child {n} ended with {end:?}");
             expected[page] = Some(0xc000 + n as u64);
-            ensure!(map.read(page, 3) == 0xc000 + n as u64, "page {page}: the VMM does not find what child {n} wrote");
+            ensure!(
+                map.read(page, 3) == 0xc000 + n as u64,
+                "page {page}: the VMM does not find what child {n} wrote"
+            );
         }
         moves.go_on(SOME, "after all children")
     })?;
     for page in 0..PAGES {
-        ensure!(map.read(page, 3) == map_word(&expected, page), "page {page} at the end");
+        ensure!(
+            map.read(page, 3) == map_word(&expected, page),
+            "page {page} at the end"
+        );
         map.write(page, 3, Mapping::pattern(0, page, 3));
     }
     map.check(0)?;
@@ -145,7 +178,10 @@ fn inheriting() -> Result<Verdict> {
     ends.sort_by_key(|(pid, _)| *pid != vmm);
     let [(_, vmm_end), (_, heir_end)] = ends;
     ensure!(vmm_end == End::Exit(0), "the VMM ended with {vmm_end:?}");
-    ensure!(heir_end == End::Exit(0), "its child ended with {heir_end:?}");
+    ensure!(
+        heir_end == End::Exit(0),
+        "its child ended with {heir_end:?}"
+    );
     Ok(Pass)
 }
 
@@ -153,8 +189,15 @@ fn inheriting() -> Result<Verdict> {
 fn vmm_that_dies() -> Result<()> {
     let mut rig = Rig::open(PAGES)?;
     rig.write_by_device(1, 7)?;
-    let (report, _) = rig.move_pages(&MoveRequest { retries: 20, ..rig.request(0, PAGES, ENGINE_AUTO, rig.nodes.there) });
-    ensure!(report.pages_moved == PAGES as u64, "{}", bench::describe(&report));
+    let (report, _) = rig.move_pages(&MoveRequest {
+        retries: 20,
+        ..rig.request(0, PAGES, ENGINE_AUTO, rig.nodes.there)
+    });
+    ensure!(
+        report.pages_moved == PAGES as u64,
+        "{}",
+        bench::describe(&report)
+    );
     // SAFETY: no preconditions.
     let me = unsafe { libc::getpid() };
     child::fork(move || match heir(rig, me) {
@@ -179,8 +222,12 @@ fn heir(mut rig: Rig, vmm: libc::pid_t) -> Result<()> {
         .map_err(std::io::Error::from_raw_os_error)
         .context("mmap of the region")?;
     let check = |page: usize, at: usize, seed: u64, who: &str| {
-        let wrong = (0..PAGE_SIZE / 8).find(|word| map.read(at, *word) != content(page, *word, seed));
-        ensure!(wrong.is_none(), "page {page}, word {wrong:?}, as {who} sees it");
+        let wrong =
+            (0..PAGE_SIZE / 8).find(|word| map.read(at, *word) != content(page, *word, seed));
+        ensure!(
+            wrong.is_none(),
+            "page {page}, word {wrong:?}, as {who} sees it"
+        );
         Ok(())
     };
     let seed = |page: usize| if page == 1 { 7 } else { 0 };
@@ -191,24 +238,46 @@ fn heir(mut rig: Rig, vmm: libc::pid_t) -> Result<()> {
     };
     (0..PAGES).try_for_each(|page| both(&mut rig, page))?;
     // VFIO can't pin what a dead process mapped.
-    let back = MoveRequest { retries: 20, ..rig.request(0, PAGES, ENGINE_AUTO, rig.nodes.here) };
+    let back = MoveRequest {
+        retries: 20,
+        ..rig.request(0, PAGES, ENGINE_AUTO, rig.nodes.here)
+    };
     let (report, _) = rig.move_pages(&back);
     let reason = report.error.map(|error| (error.errno, error.reason));
-    ensure!(reason == Some((libc::ENOENT, REASON_NO_VADDR)), "a move for a dead VMM: {}", bench::describe(&report));
-    ensure!(report.pages_moved == 0, "{} pages moved for a dead VMM", report.pages_moved);
+    ensure!(
+        reason == Some((libc::ENOENT, REASON_NO_VADDR)),
+        "a move for a dead VMM: {}",
+        bench::describe(&report)
+    );
+    ensure!(
+        report.pages_moved == 0,
+        "{} pages moved for a dead VMM",
+        report.pages_moved
+    );
     (0..PAGES).try_for_each(|page| both(&mut rig, page))?;
     rig.unmap()?;
     rig.map_by(&map)?;
     let mut moved = 0;
     // The module leaves a span alone for a second after an unmap has met a move.
     for round in 0..6 {
-        let node = if round % 2 == 0 { rig.nodes.here } else { rig.nodes.there };
+        let node = if round % 2 == 0 {
+            rig.nodes.here
+        } else {
+            rig.nodes.there
+        };
         let (report, _) = rig.move_pages(&MoveRequest { node, ..back });
-        ensure!(report.error.is_none(), "a move for its child: {}", bench::describe(&report));
+        ensure!(
+            report.error.is_none(),
+            "a move for its child: {}",
+            bench::describe(&report)
+        );
         moved += report.pages_moved;
         (0..PAGES).try_for_each(|page| both(&mut rig, page))?;
     }
     tap::diagnostic(&format!("{moved} pages moved for the child of a dead VMM"));
-    ensure!(moved == 6 * PAGES as u64, "{moved} pages moved for the child");
+    ensure!(
+        moved == 6 * PAGES as u64,
+        "{moved} pages moved for the child"
+    );
     Ok(())
 }

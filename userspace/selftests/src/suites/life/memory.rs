@@ -21,7 +21,10 @@ const FULL: (i32, u32) = (libc::ENOMEM, REASON_NO_MEMORY);
 const NO_NODE: (i32, u32) = (libc::EINVAL, REASON_NODE);
 
 pub fn main() -> ExitCode {
-    let mut play = match Play::begin(&[], &["--pages", "64", "--cpu-pages", "4", "--queue-depth", "4"]) {
+    let mut play = match Play::begin(
+        &[],
+        &["--pages", "64", "--cpu-pages", "4", "--queue-depth", "4"],
+    ) {
         Ok(play) => play,
         Err(error) => return tap::fail_all(&error),
     };
@@ -50,14 +53,26 @@ fn full(scene: &mut Scene) -> Result<Verdict> {
         let eater = MemoryEater::start(there)?;
         let (before, moved) = (moves.answered(REASON_NO_MEMORY), moves.moved());
         thread::sleep(Duration::from_secs(2));
-        ensure!(moves.answered(REASON_NO_MEMORY) > before, "no call was told that the node is full");
-        tap::diagnostic(&format!("{} pages moved within the other node meanwhile", moves.moved() - moved));
+        ensure!(
+            moves.answered(REASON_NO_MEMORY) > before,
+            "no call was told that the node is full"
+        );
+        tap::diagnostic(&format!(
+            "{} pages moved within the other node meanwhile",
+            moves.moved() - moved
+        ));
         drop(eater);
         moves.go_on(SOME, "when the node has memory again")
     })?;
     // Not only within one node.
-    let report = scene.control.move_pages(&scene.request(ENGINE_AUTO, there), None);
-    ensure!(report.error.is_none() && report.pages_moved > 0, "afterwards: {}", bench::describe(&report));
+    let report = scene
+        .control
+        .move_pages(&scene.request(ENGINE_AUTO, there), None);
+    ensure!(
+        report.error.is_none() && report.pages_moved > 0,
+        "afterwards: {}",
+        bench::describe(&report)
+    );
     Ok(Pass)
 }
 
@@ -65,7 +80,10 @@ fn full(scene: &mut Scene) -> Result<Verdict> {
 fn blocks(node: i32) -> Result<Vec<PathBuf>> {
     let directory = format!("/sys/devices/system/node/node{node}");
     let entries = fs::read_dir(&directory).with_context(|| directory.clone())?;
-    let is_block = |name: &str| name.strip_prefix("memory").is_some_and(|n| n.parse::<u32>().is_ok());
+    let is_block = |name: &str| {
+        name.strip_prefix("memory")
+            .is_some_and(|n| n.parse::<u32>().is_ok())
+    };
     let mut blocks: Vec<PathBuf> = entries
         .flatten()
         .filter(|entry| entry.file_name().to_str().is_some_and(is_block))
@@ -79,18 +97,36 @@ fn blocks(node: i32) -> Result<Vec<PathBuf>> {
 fn set(block: &Path, state: &str) -> Result<bool> {
     match fs::write(block.join("state"), state) {
         Ok(()) => Ok(true),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL | libc::EAGAIN | libc::ENOMEM)) => Ok(false),
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EBUSY | libc::EINVAL | libc::EAGAIN | libc::ENOMEM)
+            ) =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error).with_context(|| format!("{} of {}", state, block.display())),
     }
 }
 
 fn is_offline(block: &Path) -> bool {
-    fs::read_to_string(block.join("state")).unwrap_or_default().trim() == "offline"
+    fs::read_to_string(block.join("state"))
+        .unwrap_or_default()
+        .trim()
+        == "offline"
 }
 
 fn bring_back(blocks: &[PathBuf], movable: &[bool]) -> Result<()> {
-    for (block, movable) in blocks.iter().zip(movable).filter(|(block, _)| is_offline(block)) {
-        let how = if *movable { "online_movable" } else { "online_kernel" };
+    for (block, movable) in blocks
+        .iter()
+        .zip(movable)
+        .filter(|(block, _)| is_offline(block))
+    {
+        let how = if *movable {
+            "online_movable"
+        } else {
+            "online_kernel"
+        };
         ensure!(set(block, how)?, "{} does not come back", block.display());
     }
     Ok(())
@@ -129,23 +165,41 @@ fn offlined(scene: &mut Scene) -> Result<Verdict> {
     result?;
     tap::diagnostic(&format!("{} blocks of node {there}: {gone} times taken offline, {refused} times refused (EBUSY: a page of the region, or of the kernel, was there)", blocks.len()));
     ensure!(gone + refused == 2 * blocks.len(), "not all were tried");
-    ensure!(gone > 0 || !movable.contains(&true), "no block was taken offline");
-    ensure!(refused > 0, "the blocks with pages of the region were let go");
-    let report = scene.control.move_pages(&scene.request(ENGINE_AUTO, there), None);
-    ensure!(report.error.is_none() && report.pages_moved > 0, "afterwards: {}", bench::describe(&report));
+    ensure!(
+        gone > 0 || !movable.contains(&true),
+        "no block was taken offline"
+    );
+    ensure!(
+        refused > 0,
+        "the blocks with pages of the region were let go"
+    );
+    let report = scene
+        .control
+        .move_pages(&scene.request(ENGINE_AUTO, there), None);
+    ensure!(
+        report.error.is_none() && report.pages_moved > 0,
+        "afterwards: {}",
+        bench::describe(&report)
+    );
     Ok(Pass)
 }
 
 /// Whether the memory of a block is for what Linux can move, and nothing else.
 fn is_movable(block: &Path) -> bool {
-    fs::read_to_string(block.join("valid_zones")).unwrap_or_default().split_whitespace().next() == Some("Movable")
+    fs::read_to_string(block.join("valid_zones"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .next()
+        == Some("Movable")
 }
 
 /// A part of the node is movable memory, by the kernel's command line.
 fn movable(scene: &mut Scene) -> Result<Verdict> {
     let there = scene.nodes.there;
     if !blocks(there)?.iter().any(|block| is_movable(block)) {
-        return Ok(Skip("the node has no movable memory: boot with movablecore=".to_string()));
+        return Ok(Skip(
+            "the node has no movable memory: boot with movablecore=".to_string(),
+        ));
     }
     refused_there(scene, there).map(|()| Pass)
 }
@@ -154,11 +208,21 @@ fn movable(scene: &mut Scene) -> Result<Verdict> {
 fn refused_there(scene: &mut Scene, there: i32) -> Result<()> {
     let eater = MemoryEater::start(there)?;
     let request = scene.request(ENGINE_AUTO, there);
-    let (report, free) = (scene.control.move_pages(&request, None), crate::system::free_memory_of(there)?);
+    let (report, free) = (
+        scene.control.move_pages(&request, None),
+        crate::system::free_memory_of(there)?,
+    );
     drop(eater);
     let found = report.error.map(|error| (error.errno, error.reason));
-    ensure!(found == Some(FULL), "to movable memory: {}", bench::describe(&report));
-    tap::diagnostic(&format!("{} MiB of movable memory were free at that time", free >> 20));
+    ensure!(
+        found == Some(FULL),
+        "to movable memory: {}",
+        bench::describe(&report)
+    );
+    tap::diagnostic(&format!(
+        "{} MiB of movable memory were free at that time",
+        free >> 20
+    ));
     ensure!(free > 16 << 20, "nothing was free there anyway");
     // The pages are somewhere, as before, and go elsewhere.
     let report = Control::open()?.move_pages(&scene.request(ENGINE_AUTO, scene.nodes.here), None);

@@ -9,7 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{Control, ENGINE_AUTO, REASON_CLOSED_REGION, REASON_NONE, REASON_NOT_MAPPED, REASON_NO_MEMORY, REASON_NO_VADDR, REASON_UNMAPPING};
+use pagemove_uapi::{
+    Control, ENGINE_AUTO, REASON_CLOSED_REGION, REASON_NONE, REASON_NOT_MAPPED, REASON_NO_MEMORY,
+    REASON_NO_VADDR, REASON_UNMAPPING,
+};
 
 use super::child;
 use super::scene::{gauges_are_zero, Callers, Scene};
@@ -33,25 +36,38 @@ const ENDS: [(i32, u32); 6] = [
 
 /// The kernel's log is judged by the runner here: the OOM killer prints a trace.
 pub fn main() -> ExitCode {
-    let case = |name: &str, check: fn() -> Result<Verdict>| Case::new(name, move |_: &mut ()| {
-        for _ in 0..ROUNDS {
-            check()?;
-            bench::wait_for_no_pages(SOON)?;
-            gauges_are_zero(&Control::open()?)?;
-        }
-        Ok(Pass)
-    });
-    let cases = vec![
-        case("the limit of its control group kills the VMM in the middle of moves, three times", by_limit),
-        case("the machine has no memory left and kills the VMM in the middle of moves, three times", by_machine),
-        Case::new("a new VMM's pages move, and the module unloads", |_: &mut ()| {
-            let mut scene = guest()?;
-            scene.during(&Callers::one(ENGINE_AUTO), |_, moves| moves.go_on(SOME, "afterwards"))?;
-            scene.end()?;
-            module::unload_pagemove(SOON)?;
-            module::load_pagemove()?;
+    let case = |name: &str, check: fn() -> Result<Verdict>| {
+        Case::new(name, move |_: &mut ()| {
+            for _ in 0..ROUNDS {
+                check()?;
+                bench::wait_for_no_pages(SOON)?;
+                gauges_are_zero(&Control::open()?)?;
+            }
             Ok(Pass)
-        }),
+        })
+    };
+    let cases = vec![
+        case(
+            "the limit of its control group kills the VMM in the middle of moves, three times",
+            by_limit,
+        ),
+        case(
+            "the machine has no memory left and kills the VMM in the middle of moves, three times",
+            by_machine,
+        ),
+        Case::new(
+            "a new VMM's pages move, and the module unloads",
+            |_: &mut ()| {
+                let mut scene = guest()?;
+                scene.during(&Callers::one(ENGINE_AUTO), |_, moves| {
+                    moves.go_on(SOME, "afterwards")
+                })?;
+                scene.end()?;
+                module::unload_pagemove(SOON)?;
+                module::load_pagemove()?;
+                Ok(Pass)
+            },
+        ),
     ];
     tap::run(&mut (), cases)
 }
@@ -63,12 +79,18 @@ fn guest() -> Result<Scene> {
 fn oom_kills() -> Result<u64> {
     let text = fs::read_to_string("/proc/vmstat").context("/proc/vmstat")?;
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count.context("no oom_kill")?.trim().parse().context("oom_kill")
+    count
+        .context("no oom_kill")?
+        .trim()
+        .parse()
+        .context("oom_kill")
 }
 
 fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
 }
 
 /// Waits until the VMM is dead, while callers go on.
@@ -96,7 +118,10 @@ fn killed_in_the_middle(
     })?;
     let kills = oom_kills()? - before;
     ensure!(kills > 0, "the OOM killer did not come");
-    tap::diagnostic(&format!("{} pages had moved; {kills} processes killed", scene.moved()?));
+    tap::diagnostic(&format!(
+        "{} pages had moved; {kills} processes killed",
+        scene.moved()?
+    ));
     let lost = scene.control.stats()?.lost_writes;
     ensure!(lost == 0, "{lost} lost writes");
     Ok(Pass)
@@ -113,8 +138,20 @@ fn by_limit() -> Result<Verdict> {
         fs::create_dir_all("/tmp/cgroup")?;
         let name = c"cgroup2";
         // SAFETY: C strings; a mount for this machine, which is ours.
-        let result = unsafe { libc::mount(name.as_ptr(), c"/tmp/cgroup".as_ptr(), name.as_ptr(), 0, std::ptr::null()) };
-        ensure!(result == 0, "mount cgroup2: {}", std::io::Error::last_os_error());
+        let result = unsafe {
+            libc::mount(
+                name.as_ptr(),
+                c"/tmp/cgroup".as_ptr(),
+                name.as_ptr(),
+                0,
+                std::ptr::null(),
+            )
+        };
+        ensure!(
+            result == 0,
+            "mount cgroup2: {}",
+            std::io::Error::last_os_error()
+        );
         write("/tmp/cgroup/cgroup.subtree_control", "+memory")?;
         fs::create_dir_all(GROUP).context(GROUP)?;
     }
@@ -152,7 +189,9 @@ fn by_machine() -> Result<Verdict> {
 fn eat() -> i32 {
     let mut taken = Vec::with_capacity(4096);
     loop {
-        let Ok(piece) = Mapping::anonymous(4 << 20) else { return 1 };
+        let Ok(piece) = Mapping::anonymous(4 << 20) else {
+            return 1;
+        };
         (0..piece.pages()).for_each(|page| piece.write(page, 0, 1));
         taken.push(piece);
         if system::free_memory_of(0).unwrap_or(0) < 8 << 20 {

@@ -16,7 +16,10 @@ pub struct Watch {
 
 impl Watch {
     pub fn begin() -> Result<Self> {
-        Ok(Self { random: Random::announced(), log: KernelLog::from_now()? })
+        Ok(Self {
+            random: Random::announced(),
+            log: KernelLog::from_now()?,
+        })
     }
 }
 
@@ -34,7 +37,12 @@ impl Play {
         let engine = engine_of(args.first())?;
         let scene = Some(Scene::open(guest)?);
         let Watch { random, log } = Watch::begin()?;
-        Ok(Self { scene, engine, random, log })
+        Ok(Self {
+            scene,
+            engine,
+            random,
+            log,
+        })
     }
 
     pub fn scene(&mut self) -> Result<&mut Scene> {
@@ -43,7 +51,10 @@ impl Play {
 
     /// The scene and the chances, each by itself.
     pub fn parts(&mut self) -> Result<(&mut Scene, &mut Random)> {
-        Ok((self.scene.as_mut().context("there is no guest")?, &mut self.random))
+        Ok((
+            self.scene.as_mut().context("there is no guest")?,
+            &mut self.random,
+        ))
     }
 
     /// The last case.

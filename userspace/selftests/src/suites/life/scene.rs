@@ -165,7 +165,11 @@ pub fn gauges_are_zero(control: &Control) -> Result<()> {
         stats.region_pages,
         stats.closed_pages
     );
-    let busy = control.device_list()?.iter().filter(|device| device.flags & pagemove_uapi::DEVICE_OPEN != 0).count();
+    let busy = control
+        .device_list()?
+        .iter()
+        .filter(|device| device.flags & pagemove_uapi::DEVICE_OPEN != 0)
+        .count();
     ensure!(busy == 0, "{busy} devices are open");
     Ok(())
 }
@@ -219,14 +223,22 @@ impl Moves {
     }
 
     fn fail(&self, text: String) {
-        self.failed.lock().expect("no thread panics").get_or_insert(text);
+        self.failed
+            .lock()
+            .expect("no thread panics")
+            .get_or_insert(text);
         self.stop.store(true, Ordering::Relaxed);
     }
 
     /// How many calls ended with this reason.
     pub fn answered(&self, reason: u32) -> u64 {
         let name = text::name_or_number(text::REASONS, reason);
-        self.answers.lock().expect("no thread panics").get(&name).copied().unwrap_or(0)
+        self.answers
+            .lock()
+            .expect("no thread panics")
+            .get(&name)
+            .copied()
+            .unwrap_or(0)
     }
 
     fn count(&self, report: &MoveReport) {
@@ -234,17 +246,29 @@ impl Moves {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let Some(error) = report.error else { return };
         let name = text::name_or_number(text::REASONS, error.reason);
-        *self.answers.lock().expect("no thread panics").entry(name).or_insert(0) += 1;
+        *self
+            .answers
+            .lock()
+            .expect("no thread panics")
+            .entry(name)
+            .or_insert(0) += 1;
     }
 
     pub fn describe(&self) -> String {
         let answers = self.answers.lock().expect("no thread panics");
-        let others: Vec<String> = answers.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let others: Vec<String> = answers
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
         format!(
             "{} pages moved by {} calls; other answers: {}",
             self.moved(),
             self.calls.load(Ordering::Relaxed),
-            if others.is_empty() { "none".to_string() } else { others.join(", ") }
+            if others.is_empty() {
+                "none".to_string()
+            } else {
+                others.join(", ")
+            }
         )
     }
 
@@ -274,7 +298,10 @@ impl Moves {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let request = MoveRequest { flags: request.flags | callers.flags, ..*request };
+            let request = MoveRequest {
+                flags: request.flags | callers.flags,
+                ..*request
+            };
             let report = control.move_pages(&request, None);
             self.count(&report);
             match report.error {

@@ -32,7 +32,16 @@ const DEPTHS: &[(&str, usize)] = &[
 pub fn main(args: &[String]) -> ExitCode {
     // Time stops during a suspend for some clocks only: a transfer that takes as long as the
     // suspend is not lost.
-    let guest = ["--pages", "64", "--cpu-pages", "4", "--queue-depth", "2", "--transfer-timeout", "120"];
+    let guest = [
+        "--pages",
+        "64",
+        "--cpu-pages",
+        "4",
+        "--queue-depth",
+        "2",
+        "--transfer-timeout",
+        "120",
+    ];
     let mut play = match Play::begin(args, &guest) {
         Ok(play) => play,
         Err(error) => return tap::fail_all(&error),
@@ -44,10 +53,14 @@ pub fn main(args: &[String]) -> ExitCode {
             move |play: &mut Play| rehearse(play, depth, *times),
         ));
     }
-    cases.push(Case::new("suspend to idle as far as its platform stage: every call goes on", |play: &mut Play| {
-        rehearse_to("freeze", play, "platform", 2)
-    }));
-    cases.push(Case::new("a signal that arrives during a suspend ends the call with EINTR afterwards", interrupted));
+    cases.push(Case::new(
+        "suspend to idle as far as its platform stage: every call goes on",
+        |play: &mut Play| rehearse_to("freeze", play, "platform", 2),
+    ));
+    cases.push(Case::new(
+        "a signal that arrives during a suspend ends the call with EINTR afterwards",
+        interrupted,
+    ));
     cases.push(Play::end());
     tap::run(&mut play, cases)
 }
@@ -69,19 +82,29 @@ fn suspend_times(play: &mut Play, word: &str, times: usize) -> Result<()> {
     let (scene, random) = play.parts()?;
     let (done, failed) = (suspends("success")?, suspends("fail")?);
     let dmas = scene.guest.status()?.dmas();
-    scene.during(&Callers { count: 2, ..Callers::one(engine) }.allowing(&[BUSY]), |_, moves| {
-        for _ in 0..times {
-            moves.go_on(SOME, "before the suspend")?;
-            thread::sleep(Duration::from_micros(random.below(20_000)));
-            let start = Instant::now();
-            write("/sys/power/state", word)?;
-            tap::diagnostic(&format!("away for {:.2} s", start.elapsed().as_secs_f64()));
-            moves.go_on(SOME, "after the suspend")?;
+    scene.during(
+        &Callers {
+            count: 2,
+            ..Callers::one(engine)
         }
-        Ok(())
-    })?;
+        .allowing(&[BUSY]),
+        |_, moves| {
+            for _ in 0..times {
+                moves.go_on(SOME, "before the suspend")?;
+                thread::sleep(Duration::from_micros(random.below(20_000)));
+                let start = Instant::now();
+                write("/sys/power/state", word)?;
+                tap::diagnostic(&format!("away for {:.2} s", start.elapsed().as_secs_f64()));
+                moves.go_on(SOME, "after the suspend")?;
+            }
+            Ok(())
+        },
+    )?;
     let (done, failed) = (suspends("success")? - done, suspends("fail")? - failed);
-    ensure!(done == times as u64 && failed == 0, "{done} suspends succeeded, {failed} failed");
+    ensure!(
+        done == times as u64 && failed == 0,
+        "{done} suspends succeeded, {failed} failed"
+    );
     let now = scene.guest.status()?.dmas();
     ensure!(now > dmas, "the device makes no DMA any more");
     scene.is_clean(1)?;
@@ -100,7 +123,11 @@ fn rehearse(play: &mut Play, depth: &str, times: usize) -> Result<Verdict> {
     // What the last state is says nothing about how far it goes, but the platform has to
     // know it.
     let states = fs::read_to_string("/sys/power/state").context("/sys/power/state")?;
-    let word = if states.contains("mem") { "mem" } else { "freeze" };
+    let word = if states.contains("mem") {
+        "mem"
+    } else {
+        "freeze"
+    };
     rehearse_to(word, play, depth, times)
 }
 
@@ -127,7 +154,8 @@ fn interrupted(play: &mut Play) -> Result<Verdict> {
             thread::sleep(Duration::from_millis(500));
             write("/sys/power/state", "freeze")
         });
-        let status = system::in_child(|| call_until_signal(&requests, Duration::from_millis(alarm)));
+        let status =
+            system::in_child(|| call_until_signal(&requests, Duration::from_millis(alarm)));
         begin.join().expect("writing does not panic")?;
         match status? {
             INTERRUPTED => {
@@ -137,7 +165,10 @@ fn interrupted(play: &mut Play) -> Result<Verdict> {
             MISSED => tap::diagnostic("the signal missed the suspend"),
             TOO_EARLY => bail!("a call ended with EINTR before there was a signal"),
             WRONG => bail!("the child could not begin"),
-            status => bail!("a call ended with {} instead of EINTR", errno::name(status - ERRNO)),
+            status => bail!(
+                "a call ended with {} instead of EINTR",
+                errno::name(status - ERRNO)
+            ),
         }
     }
     write("/sys/power/pm_test", "none")?;
@@ -156,7 +187,9 @@ const ERRNO: i32 = 64;
 
 /// In a child: calls until a signal ends one. A call that was frozen took seconds.
 fn call_until_signal(requests: &[MoveRequest; 2], after: Duration) -> i32 {
-    let Ok(control) = Control::open() else { return WRONG };
+    let Ok(control) = Control::open() else {
+        return WRONG;
+    };
     // SAFETY: all zeroes is an action without flags, and a timer that is off.
     let armed = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();

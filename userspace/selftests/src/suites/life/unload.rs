@@ -13,10 +13,10 @@ use pagemove_uapi::{Control, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use super::play::Watch;
 use crate::bench::{self, Bench};
+use crate::module;
 use crate::random::Random;
 use crate::region::Mapping;
 use crate::tap::{self, Case, Pass, Verdict};
-use crate::module;
 
 const TIME: Duration = Duration::from_secs(25);
 const ENOUGH_UNLOADED: u64 = 5;
@@ -28,20 +28,31 @@ pub fn main() -> ExitCode {
         Err(error) => return tap::fail_all(&error),
     };
     let cases = vec![
-        Case::new("rmmod and insmod without end, while files, regions and devices come and go with moves", |watch: &mut Watch| {
-            let verdict = storm(&mut watch.random)?;
-            watch.log.check()?;
-            Ok(verdict)
-        }),
-        Case::new("afterwards no page is left, the module unloads and loads, and its sums begin at zero", |watch: &mut Watch| {
-            bench::wait_for_no_pages(Duration::from_secs(20))?;
-            module::unload_pagemove(Duration::from_secs(20))?;
-            module::load_pagemove()?;
-            let stats = Control::open()?.stats()?;
-            ensure!(stats.calls == 0 && stats.regions == 0, "{} calls, {} regions", stats.calls, stats.regions);
-            watch.log.check()?;
-            Ok(Pass)
-        }),
+        Case::new(
+            "rmmod and insmod without end, while files, regions and devices come and go with moves",
+            |watch: &mut Watch| {
+                let verdict = storm(&mut watch.random)?;
+                watch.log.check()?;
+                Ok(verdict)
+            },
+        ),
+        Case::new(
+            "afterwards no page is left, the module unloads and loads, and its sums begin at zero",
+            |watch: &mut Watch| {
+                bench::wait_for_no_pages(Duration::from_secs(20))?;
+                module::unload_pagemove(Duration::from_secs(20))?;
+                module::load_pagemove()?;
+                let stats = Control::open()?.stats()?;
+                ensure!(
+                    stats.calls == 0 && stats.regions == 0,
+                    "{} calls, {} regions",
+                    stats.calls,
+                    stats.regions
+                );
+                watch.log.check()?;
+                Ok(Pass)
+            },
+        ),
     ];
     tap::run(&mut watch, cases)
 }
@@ -66,7 +77,10 @@ impl Storm {
     }
 
     fn fail(&self, text: String) {
-        self.failed.lock().expect("no thread panics").get_or_insert(text);
+        self.failed
+            .lock()
+            .expect("no thread panics")
+            .get_or_insert(text);
         self.stop.store(true, Ordering::Relaxed);
     }
 
@@ -122,7 +136,8 @@ fn storm(random: &mut Random) -> Result<Verdict> {
         let (mut one, mut two, mut three) = (next(), next(), next());
         scope.spawn(move || storm.keep_using(&mut one, use_file));
         scope.spawn(move || storm.keep_using(&mut two, use_region));
-        scope.spawn(move || storm.keep_using(&mut three, |random| use_device(random, &storm.moved)));
+        scope
+            .spawn(move || storm.keep_using(&mut three, |random| use_device(random, &storm.moved)));
         let start = Instant::now();
         let enough = || {
             storm.unloaded.load(Ordering::Relaxed) >= ENOUGH_UNLOADED
@@ -161,7 +176,8 @@ fn use_file(random: &mut Random) -> Result<()> {
 
 fn use_region(random: &mut Random) -> Result<()> {
     let control = Control::open()?;
-    let map = Mapping::shared(control.file(), 0, 16 * PAGE_SIZE).map_err(std::io::Error::from_raw_os_error)?;
+    let map = Mapping::shared(control.file(), 0, 16 * PAGE_SIZE)
+        .map_err(std::io::Error::from_raw_os_error)?;
     map.fill(3);
     drop(control);
     thread::sleep(Duration::from_micros(random.below(5_000)));
@@ -172,9 +188,16 @@ fn use_device(random: &mut Random, moved: &AtomicU64) -> Result<()> {
     let bench = Bench::open(32)?;
     for _ in 0..random.below(6) {
         for node in [bench.nodes.there, bench.nodes.here] {
-            let request = pagemove_uapi::MoveRequest { flags: MOVE_EVEN_IF_THERE, ..bench.request(0, 32, node) };
+            let request = pagemove_uapi::MoveRequest {
+                flags: MOVE_EVEN_IF_THERE,
+                ..bench.request(0, 32, node)
+            };
             let report = bench.control.move_pages(&request, None);
-            ensure!(report.error.is_none(), "a move: {}", bench::describe(&report));
+            ensure!(
+                report.error.is_none(),
+                "a move: {}",
+                bench::describe(&report)
+            );
             moved.fetch_add(report.pages_moved, Ordering::Relaxed);
         }
     }

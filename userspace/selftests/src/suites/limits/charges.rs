@@ -37,7 +37,9 @@ fn region_of(cgroup: &Cgroup, node: i32, pages: usize) -> Result<Region> {
     let id = control.region_setup((pages * PAGE_SIZE) as u64, Some(node))?;
     cgroup.enter()?;
     let map = Mapping::shared(control.file(), 0, pages * PAGE_SIZE);
-    let map = map.map_err(std::io::Error::from_raw_os_error).context("mmap of a region");
+    let map = map
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("mmap of a region");
     let region = map.map(|map| Region { map, control, id });
     if let Ok(region) = &region {
         region.map.fill(7);
@@ -48,7 +50,10 @@ fn region_of(cgroup: &Cgroup, node: i32, pages: usize) -> Result<Region> {
 
 fn is_about(what: &str, found: u64, expected: u64) -> Result<()> {
     tap::diagnostic(&format!("{what}: {found} bytes, expected {expected}"));
-    ensure!(found.abs_diff(expected) <= SLACK, "{what}: {found} bytes instead of about {expected}");
+    ensure!(
+        found.abs_diff(expected) <= SLACK,
+        "{what}: {found} bytes instead of about {expected}"
+    );
     Ok(())
 }
 
@@ -76,8 +81,11 @@ pub fn back(_: &mut Option<Bench>) -> Outcome {
 }
 
 fn is_back(cgroup: &Cgroup) -> Result<()> {
-    let back = system::wait_until("the charge is taken back", Duration::from_secs(20), || Ok(cgroup.used()? <= SLACK));
-    back.map(drop).with_context(|| format!("{} bytes are charged", cgroup.used().unwrap_or(0)))
+    let back = system::wait_until("the charge is taken back", Duration::from_secs(20), || {
+        Ok(cgroup.used()? <= SLACK)
+    });
+    back.map(drop)
+        .with_context(|| format!("{} bytes are charged", cgroup.used().unwrap_or(0)))
 }
 
 /// A process in the cgroup that touches so many pages of a region, and its end.
@@ -101,7 +109,9 @@ fn mapped<T>(bench: &Bench, region: &Region, f: impl FnOnce(u64) -> Result<T>) -
     bench::map(&bench.assigned, iova, region)?;
     let result = f(iova);
     let unmapped = bench.assigned.container.unmap(iova, region.map.length());
-    unmapped.map_err(std::io::Error::from_raw_os_error).context("VFIO_IOMMU_UNMAP_DMA")?;
+    unmapped
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("VFIO_IOMMU_UNMAP_DMA")?;
     result
 }
 
@@ -111,7 +121,9 @@ pub fn of_a_move(bench: &mut Option<Bench>) -> Outcome {
     let region = region_of(&cgroup, bench.nodes.here, PAGES)?;
     mapped(bench, &region, |iova| {
         for node in [bench.nodes.there, bench.nodes.here, bench.nodes.there] {
-            let report = bench.control.move_pages(&bench::request(bench.device, iova, PAGES, node), None);
+            let report = bench
+                .control
+                .move_pages(&bench::request(bench.device, iova, PAGES, node), None);
             ensure!(
                 report.pages_moved == PAGES as u64,
                 "{} pages moved: {}",
@@ -138,9 +150,17 @@ pub fn refused(bench: &mut Option<Bench>) -> Outcome {
     mapped(bench, &region, |iova| {
         let request = bench::request(bench.device, iova, PAGES, bench.nodes.there);
         let report = bench.control.move_pages(&request, None);
-        tap::diagnostic(&format!("{} pages moved: {}", report.pages_moved, bench::describe(&report)));
+        tap::diagnostic(&format!(
+            "{} pages moved: {}",
+            report.pages_moved,
+            bench::describe(&report)
+        ));
         // The kernel may find a few pages to charge: stocks of CPUs.
-        ensure!(report.pages_moved < PAGES as u64 / 2, "{} pages moved", report.pages_moved);
+        ensure!(
+            report.pages_moved < PAGES as u64 / 2,
+            "{} pages moved",
+            report.pages_moved
+        );
         ensure!(
             bench::errno_of(&report) == libc::ENOMEM,
             "{} instead of {}",
@@ -151,7 +171,11 @@ pub fn refused(bench: &mut Option<Bench>) -> Outcome {
         ensure!(cgroup.kills()? == 0, "somebody was killed for a move");
         cgroup.limit(4 * BYTES)?;
         let report = bench.control.move_pages(&request, None);
-        ensure!(bench::errno_of(&report) == 0, "with room again: {}", bench::describe(&report));
+        ensure!(
+            bench::errno_of(&report) == 0,
+            "with room again: {}",
+            bench::describe(&report)
+        );
         Ok(())
     })?;
     region.map.check(7)?;
@@ -164,8 +188,13 @@ pub fn killed(_: &mut Option<Bench>) -> Outcome {
     let status = eater(&cgroup, 4 * PAGES)?;
     ensure!(!status.success(), "it touched all its pages: {status}");
     let kills = cgroup.kills()?;
-    tap::diagnostic(&format!("the VMM ended with {status}; {kills} processes of its cgroup were killed"));
-    ensure!(kills == 1 || status.code().is_none(), "it ended with {status}");
+    tap::diagnostic(&format!(
+        "the VMM ended with {status}; {kills} processes of its cgroup were killed"
+    ));
+    ensure!(
+        kills == 1 || status.code().is_none(),
+        "it ended with {status}"
+    );
     is_back(&cgroup)?;
     Ok(Pass)
 }
@@ -182,7 +211,9 @@ pub fn eat(args: &[String]) -> ExitCode {
 }
 
 fn try_to_eat(args: &[String]) -> Result<()> {
-    let (Some(pages), node) = (args.first(), args.get(1)) else { anyhow::bail!("{EATER} PAGES [NODE]") };
+    let (Some(pages), node) = (args.first(), args.get(1)) else {
+        anyhow::bail!("{EATER} PAGES [NODE]")
+    };
     println!("ready");
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     let control = Control::open()?;

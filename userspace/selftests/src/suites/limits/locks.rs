@@ -33,20 +33,63 @@ macro_rules! list {
         (
             $name,
             Slow::Array(8),
-            (|_| call($name, uapi::$request, uapi::$type { capacity: 64, ..Default::default() }, uapi::$v0)) as Make,
+            (|_| {
+                call(
+                    $name,
+                    uapi::$request,
+                    uapi::$type {
+                        capacity: 64,
+                        ..Default::default()
+                    },
+                    uapi::$v0,
+                )
+            }) as Make,
         )
     };
 }
 
 const CALLS: &[(&str, Slow, Make)] = &[
-    ("info", Slow::Structure, |_| call("info", uapi::IOC_INFO, uapi::Info::default(), uapi::INFO_SIZE_V0)),
+    ("info", Slow::Structure, |_| {
+        call(
+            "info",
+            uapi::IOC_INFO,
+            uapi::Info::default(),
+            uapi::INFO_SIZE_V0,
+        )
+    }),
     ("move", Slow::Structure, |bench| move_call(bench, 0)),
-    ("move", Slow::Array(std::mem::offset_of!(uapi::Move, results)), |bench| move_call(bench, 1)),
-    list!("region list", IOC_REGION_LIST, RegionList, REGION_LIST_SIZE_V0),
-    list!("device list", IOC_DEVICE_LIST, DeviceList, DEVICE_LIST_SIZE_V0),
-    ("region query", Slow::Array(std::mem::offset_of!(uapi::RegionQuery, entries)), region_query),
-    ("used", Slow::Array(std::mem::offset_of!(uapi::Used, entries)), used),
-    ("offer", Slow::Array(std::mem::offset_of!(uapi::Offer, targets)), offer),
+    (
+        "move",
+        Slow::Array(std::mem::offset_of!(uapi::Move, results)),
+        |bench| move_call(bench, 1),
+    ),
+    list!(
+        "region list",
+        IOC_REGION_LIST,
+        RegionList,
+        REGION_LIST_SIZE_V0
+    ),
+    list!(
+        "device list",
+        IOC_DEVICE_LIST,
+        DeviceList,
+        DEVICE_LIST_SIZE_V0
+    ),
+    (
+        "region query",
+        Slow::Array(std::mem::offset_of!(uapi::RegionQuery, entries)),
+        region_query,
+    ),
+    (
+        "used",
+        Slow::Array(std::mem::offset_of!(uapi::Used, entries)),
+        used,
+    ),
+    (
+        "offer",
+        Slow::Array(std::mem::offset_of!(uapi::Offer, targets)),
+        offer,
+    ),
 ];
 
 pub fn cases() -> Vec<Case<Option<Bench>>> {
@@ -55,9 +98,10 @@ pub fn cases() -> Vec<Case<Option<Bench>>> {
             Slow::Structure => "structure",
             Slow::Array(_) => "array",
         };
-        Case::new(format!("nobody waits for a call of {name} whose {what} is slow memory"), |bench: &mut Option<Bench>| {
-            attempt(bench.as_ref().context("no bench")?, *slow, *make)
-        })
+        Case::new(
+            format!("nobody waits for a call of {name} whose {what} is slow memory"),
+            |bench: &mut Option<Bench>| attempt(bench.as_ref().context("no bench")?, *slow, *make),
+        )
     };
     CALLS.iter().map(case).collect()
 }
@@ -78,7 +122,11 @@ fn move_call(bench: &Bench, results: u64) -> Call {
         node: bench.nodes.here,
         retries: 20,
         results,
-        result_size: if results == 0 { 0 } else { size_of::<uapi::PageResult>() as u32 },
+        result_size: if results == 0 {
+            0
+        } else {
+            size_of::<uapi::PageResult>() as u32
+        },
         ..Default::default()
     };
     call("move", uapi::IOC_MOVE, argument, uapi::MOVE_SIZE_V0)
@@ -90,7 +138,12 @@ fn region_query(bench: &Bench) -> Call {
         length: (8 * PAGE_SIZE) as u64,
         ..Default::default()
     };
-    call("region query", uapi::IOC_REGION_QUERY, argument, uapi::REGION_QUERY_SIZE_V0)
+    call(
+        "region query",
+        uapi::IOC_REGION_QUERY,
+        argument,
+        uapi::REGION_QUERY_SIZE_V0,
+    )
 }
 
 fn used(bench: &Bench) -> Call {
@@ -123,8 +176,15 @@ fn retract(bench: &Bench) -> Result<()> {
         length: (8 * PAGE_SIZE) as u64,
         ..Default::default()
     };
-    let mut end = call("retract", uapi::IOC_RETRACT, argument, uapi::OFFERED_SIZE_V0);
-    end.issue(&bench.control).map_err(std::io::Error::from_raw_os_error).context("RETRACT")
+    let mut end = call(
+        "retract",
+        uapi::IOC_RETRACT,
+        argument,
+        uapi::OFFERED_SIZE_V0,
+    );
+    end.issue(&bench.control)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("RETRACT")
 }
 
 fn attempt(bench: &Bench, slow: Slow, make: Make) -> Outcome {
@@ -148,12 +208,19 @@ fn attempt(bench: &Bench, slow: Slow, make: Make) -> Outcome {
             ended.store(true, Ordering::SeqCst);
             result
         });
-        let others = page.wait_for_access(MOST).and_then(|()| beside(scope, bench, &ended));
+        let others = page
+            .wait_for_access(MOST)
+            .and_then(|()| beside(scope, bench, &ended));
         let let_go = page.let_go(&content);
-        (others.and(let_go), slow_call.join().expect("the slow call panicked"))
+        (
+            others.and(let_go),
+            slow_call.join().expect("the slow call panicked"),
+        )
     });
     others?;
-    result.map_err(std::io::Error::from_raw_os_error).context("the slow call itself")?;
+    result
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("the slow call itself")?;
     if call.name == "offer" {
         retract(bench)?;
     }
@@ -162,7 +229,11 @@ fn attempt(bench: &Bench, slow: Slow, make: Make) -> Outcome {
 }
 
 /// Others do what they want to, and are done in time, while the slow call waits.
-fn beside<'scope>(scope: &'scope thread::Scope<'scope, '_>, bench: &'scope Bench, ended: &AtomicBool) -> Result<()> {
+fn beside<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    bench: &'scope Bench,
+    ended: &AtomicBool,
+) -> Result<()> {
     let start = Instant::now();
     let others = scope.spawn(|| everything(bench));
     while !others.is_finished() {
@@ -186,8 +257,15 @@ fn everything(bench: &Bench) -> Result<()> {
     // The very pages of the slow call: CPUs reach them, and they can be moved.
     bench.region.map.check_page(0, 0)?;
     bench.region.map.write(0, 0, bench.region.map.read(0, 0));
-    let request = MoveRequest { flags: MOVE_EVEN_IF_THERE, ..bench.request(0, 8, bench.nodes.here) };
+    let request = MoveRequest {
+        flags: MOVE_EVEN_IF_THERE,
+        ..bench.request(0, 8, bench.nodes.here)
+    };
     let report = control.move_pages(&request, None);
-    ensure!(report.error.is_none(), "a move: {}", crate::bench::describe(&report));
+    ensure!(
+        report.error.is_none(),
+        "a move: {}",
+        crate::bench::describe(&report)
+    );
     Ok(())
 }

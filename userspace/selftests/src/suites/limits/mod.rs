@@ -25,19 +25,34 @@ pub fn main(_: &[String]) -> ExitCode {
             "pages are charged to the cgroup of who maps the region, not of who opened it",
             charges::of_the_mapper,
         ),
-        Case::new("a page that moves stays charged to it, whoever moves it", charges::of_a_move),
+        Case::new(
+            "a page that moves stays charged to it, whoever moves it",
+            charges::of_a_move,
+        ),
         Case::new("closing a region takes the charge back", charges::back),
         Case::new(
             "at the cgroup's limit a move is refused for want of memory and nothing is lost",
             charges::refused,
         ),
-        Case::new("beyond it the VMM is killed, and nobody else", charges::killed),
+        Case::new(
+            "beyond it the VMM is killed, and nobody else",
+            charges::killed,
+        ),
     ];
     cases.extend(locks::cases());
     cases.extend([
-        Case::new("processes that mapped a region and have ended are forgotten", processes::ended),
-        Case::new("limit_mib: a page beyond the limit is SIGBUS, and others go on", total::of_faults),
-        Case::new("limit_mib: a move that would need more is refused with its reason", total::of_moves),
+        Case::new(
+            "processes that mapped a region and have ended are forgotten",
+            processes::ended,
+        ),
+        Case::new(
+            "limit_mib: a page beyond the limit is SIGBUS, and others go on",
+            total::of_faults,
+        ),
+        Case::new(
+            "limit_mib: a move that would need more is refused with its reason",
+            total::of_moves,
+        ),
     ]);
     tap::run(&mut bench, cases)
 }

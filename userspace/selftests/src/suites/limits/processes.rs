@@ -25,7 +25,10 @@ fn address_spaces() -> Result<u64> {
 }
 
 fn active(slabs: &str) -> Option<u64> {
-    let mut words = slabs.lines().find_map(|line| line.strip_prefix("mm_struct "))?.split_whitespace();
+    let mut words = slabs
+        .lines()
+        .find_map(|line| line.strip_prefix("mm_struct "))?
+        .split_whitespace();
     words.next()?.parse().ok()
 }
 
@@ -35,17 +38,28 @@ pub fn ended(bench: &mut Option<Bench>) -> Outcome {
     let before = address_spaces()?;
     for n in 0..CHILDREN {
         let status = system::in_child(|| {
-            let Ok(own) = Mapping::shared(file, 0, 4 * PAGE_SIZE) else { return 1 };
+            let Ok(own) = Mapping::shared(file, 0, 4 * PAGE_SIZE) else {
+                return 1;
+            };
             own.write(1, 0, n);
             0
         })?;
         ensure!(status == 0, "child {n} could not map the region");
     }
-    ensure!(region.map.read(1, 0) == CHILDREN - 1, "the children have not mapped what this process has");
+    ensure!(
+        region.map.read(1, 0) == CHILDREN - 1,
+        "the children have not mapped what this process has"
+    );
     system::visit_every_cpu()?;
     let after = address_spaces()?;
-    tap::diagnostic(&format!("address spaces: {before}, {after} after {CHILDREN} processes"));
-    ensure!(after < before + SOME, "of {CHILDREN} processes that have ended the kernel holds {}", after - before);
+    tap::diagnostic(&format!(
+        "address spaces: {before}, {after} after {CHILDREN} processes"
+    ));
+    ensure!(
+        after < before + SOME,
+        "of {CHILDREN} processes that have ended the kernel holds {}",
+        after - before
+    );
     Ok(Pass)
 }
 

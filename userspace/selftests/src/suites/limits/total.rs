@@ -27,10 +27,19 @@ pub fn of_faults(bench: &mut Option<Bench>) -> Outcome {
     reload(bench, &format!("limit_mib={LIMIT_MIB}"))?;
     for node in [None, Some("0")] {
         let mut child = Command::new(std::env::current_exe()?);
-        child.arg(super::charges::EATER).arg((LIMIT + 1).to_string()).args(node);
-        let status = child.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).status()?;
+        child
+            .arg(super::charges::EATER)
+            .arg((LIMIT + 1).to_string())
+            .args(node);
+        let status = child
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .status()?;
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-        ensure!(signal == Some(libc::SIGBUS), "one page more than the limit: {status}");
+        ensure!(
+            signal == Some(libc::SIGBUS),
+            "one page more than the limit: {status}"
+        );
         bench::wait_for_no_pages(Duration::from_secs(20))?;
     }
     // All of them are free again. (For one that would continue its neighbour a second one is

@@ -2,8 +2,8 @@
 //! Migrations that end early, and what is said of them; and how they go on.
 
 use std::fs;
-use std::net::TcpStream;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -17,13 +17,31 @@ use crate::tap::Case;
 pub fn cases() -> Vec<Case<Nothing>> {
     vec![
         case("nobody listens: 3, and it says what to do", nobody),
-        case("a region of another size is refused on both sides", other_size),
-        case("an aperture or a region that is not there: refused", not_there),
-        case("a stranger is told nothing, and the next one is served", stranger),
+        case(
+            "a region of another size is refused on both sides",
+            other_size,
+        ),
+        case(
+            "an aperture or a region that is not there: refused",
+            not_there,
+        ),
+        case(
+            "a stranger is told nothing, and the next one is served",
+            stranger,
+        ),
         case("SIGKILL of A at 24 times, then resume: every byte", kill_a),
-        case("SIGKILL of B at 24 times, then resume and back: every byte", kill_b),
-        case("SIGINT: the peer is told, the numbers are exact, resume goes on", interrupted),
-        case("little time: 3 or 5, and resume goes on from there", little_time),
+        case(
+            "SIGKILL of B at 24 times, then resume and back: every byte",
+            kill_b,
+        ),
+        case(
+            "SIGINT: the peer is told, the numbers are exact, resume goes on",
+            interrupted,
+        ),
+        case(
+            "little time: 3 or 5, and resume goes on from there",
+            little_time,
+        ),
     ]
 }
 
@@ -47,7 +65,10 @@ fn nobody() -> Result<()> {
     let mut hosts = Hosts::open()?;
     let alone = hosts.run("migrate", "127.0.0.1:9", &[])?;
     alone.expect(3)?;
-    for part in ["is `pagemove receive` running there?", "pagemove resume vm1 --state"] {
+    for part in [
+        "is `pagemove receive` running there?",
+        "pagemove resume vm1 --state",
+    ] {
         ensure!(alone.errors.contains(part), "{}", alone.errors);
     }
     ensure!(hosts.is_noted());
@@ -60,7 +81,11 @@ fn other_size() -> Result<()> {
     let receiver = Receiver::start(other.id, &[])?;
     let refused = hosts.run("migrate", &receiver.address.clone(), &[])?;
     refused.expect(3)?;
-    ensure!(refused.errors.contains("memory of the same size"), "{}", refused.errors);
+    ensure!(
+        refused.errors.contains("memory of the same size"),
+        "{}",
+        refused.errors
+    );
     let received = receiver.end()?;
     ensure!(received.code == 3 && received.errors.contains("memory of the same size"));
     hosts.check_home(1)
@@ -74,7 +99,11 @@ fn not_there() -> Result<()> {
     hosts.aperture = 77;
     let aperture = hosts.run("migrate", "127.0.0.1:9", &[])?;
     aperture.expect(2)?;
-    ensure!(aperture.errors.contains("there is no aperture 77"), "{}", aperture.errors);
+    ensure!(
+        aperture.errors.contains("there is no aperture 77"),
+        "{}",
+        aperture.errors
+    );
     hosts.aperture = real;
     let output = Command::new("pagemove")
         .args(["receive", "--once", "--region", "4711"])
@@ -98,7 +127,11 @@ fn stranger() -> Result<()> {
     kill(receiver.pid(), libc::SIGTERM);
     let received = receiver.end()?;
     ensure!(received.code == 0, "{}", received.errors);
-    ensure!(received.errors.contains("broke the protocol"), "{}", received.errors);
+    ensure!(
+        received.errors.contains("broke the protocol"),
+        "{}",
+        received.errors
+    );
     hosts.check_home(1)
 }
 
@@ -132,9 +165,13 @@ fn kill_a() -> Result<()> {
         } else {
             hosts.migrate(&[], &[])?.0.expect(0)?;
         }
-        hosts.check_out(1).with_context(|| format!("after {time:?}"))?;
+        hosts
+            .check_out(1)
+            .with_context(|| format!("after {time:?}"))?;
         hosts.migrate(&["--back"], &[])?.0.expect(0)?;
-        hosts.check_home(1).with_context(|| format!("home after {time:?}"))?;
+        hosts
+            .check_home(1)
+            .with_context(|| format!("home after {time:?}"))?;
     }
     ensure!(ended >= 4, "{ended} were killed in time");
     Ok(())
@@ -150,19 +187,32 @@ fn kill_b() -> Result<()> {
         kill(receiver.pid(), libc::SIGKILL);
         receiver.end()?;
         let migrated = finish(child)?;
-        ensure!(matches!(migrated.code, 0 | 3 | 5), "{} {}", migrated.code, migrated.errors);
+        ensure!(
+            matches!(migrated.code, 0 | 3 | 5),
+            "{} {}",
+            migrated.code,
+            migrated.errors
+        );
         if migrated.code == 5 {
             partial += 1;
-            ensure!(migrated.errors.contains("connection"), "{}", migrated.errors);
+            ensure!(
+                migrated.errors.contains("connection"),
+                "{}",
+                migrated.errors
+            );
         }
         if n % 2 == 0 && migrated.code != 0 {
             let receiver = Receiver::start(hosts.b.id, &[])?;
             resume(&hosts, &receiver)?.expect(0)?;
             receiver.end()?;
-            hosts.check_out(1).with_context(|| format!("after {time:?}"))?;
+            hosts
+                .check_out(1)
+                .with_context(|| format!("after {time:?}"))?;
         }
         hosts.migrate(&["--back"], &[])?.0.expect(0)?;
-        hosts.check_home(1).with_context(|| format!("home after {time:?}"))?;
+        hosts
+            .check_home(1)
+            .with_context(|| format!("home after {time:?}"))?;
     }
     crate::tap::diagnostic(&format!("{partial} of 24 ended in the middle"));
     Ok(())
@@ -178,11 +228,27 @@ fn interrupted() -> Result<()> {
     let stopped = finish(child)?;
     let received = receiver.end()?;
     stopped.expect(5)?;
-    ensure!(stopped.errors.contains("stopped by a signal"), "{}", stopped.errors);
-    ensure!(received.errors.contains("the peer was stopped"), "{}", received.errors);
+    ensure!(
+        stopped.errors.contains("stopped by a signal"),
+        "{}",
+        stopped.errors
+    );
+    ensure!(
+        received.errors.contains("the peer was stopped"),
+        "{}",
+        received.errors
+    );
     let moved = stopped.number("pages_moved")?;
-    ensure!(received.json["pages_arrived"] == moved, "{moved}, {}", received.json);
-    ensure!(stopped.number("pages_on_peer")? == moved, "{}", stopped.json);
+    ensure!(
+        received.json["pages_arrived"] == moved,
+        "{moved}, {}",
+        received.json
+    );
+    ensure!(
+        stopped.number("pages_on_peer")? == moved,
+        "{}",
+        stopped.json
+    );
     let receiver = Receiver::start(hosts.b.id, &[])?;
     resume(&hosts, &receiver)?.expect(0)?;
     receiver.end()?;
@@ -201,9 +267,16 @@ fn little_time() -> Result<()> {
     let (mut runs, mut there) = (1, 0);
     while last.code != 0 && last.number("pages_on_peer")? < PAGES as u64 {
         ensure!(matches!(last.code, 3 | 5), "{} {}", last.code, last.errors);
-        ensure!(last.errors.contains("the deadline passed"), "{}", last.errors);
+        ensure!(
+            last.errors.contains("the deadline passed"),
+            "{}",
+            last.errors
+        );
         let now = last.number("pages_on_peer")?;
-        ensure!(now >= there && runs < 60, "{now} after {there} pages, {runs} runs");
+        ensure!(
+            now >= there && runs < 60,
+            "{now} after {there} pages, {runs} runs"
+        );
         there = now;
         let receiver = Receiver::start(hosts.b.id, &[])?;
         last = resume(&hosts, &receiver)?;

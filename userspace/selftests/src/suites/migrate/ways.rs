@@ -16,12 +16,27 @@ use crate::tap::Case;
 
 pub fn cases() -> Vec<Case<Nothing>> {
     vec![
-        case("plan: says what would move, and changes nothing on either host", plans),
-        case("out and back: every byte, for CPUs of both hosts and the device", there_and_back),
-        case("out and back by single pages, hot ones first", in_other_ways),
+        case(
+            "plan: says what would move, and changes nothing on either host",
+            plans,
+        ),
+        case(
+            "out and back: every byte, for CPUs of both hosts and the device",
+            there_and_back,
+        ),
+        case(
+            "out and back by single pages, hot ones first",
+            in_other_ways,
+        ),
         case("hooks are run on both sides, in order", hooks),
-        case("post-copy: CPUs on B wait, are served first, and see the truth", post_copy),
-        case("release: refused while pages are out, done when A is closed", release),
+        case(
+            "post-copy: CPUs on B wait, are served first, and see the truth",
+            post_copy,
+        ),
+        case(
+            "release: refused while pages are out, done when A is closed",
+            release,
+        ),
     ]
 }
 
@@ -31,8 +46,16 @@ fn plans() -> Result<()> {
     let plan = hosts.run("plan", &receiver.address.clone(), &[])?;
     plan.expect(0)?;
     ensure!(plan.json["possible"] == Value::Bool(true), "{}", plan.json);
-    ensure!(plan.number("pages_to_move")? == PAGES as u64, "{}", plan.json);
-    ensure!(plan.json["peer"]["region_pages"] == PAGES as u64 + 1, "{}", plan.json);
+    ensure!(
+        plan.number("pages_to_move")? == PAGES as u64,
+        "{}",
+        plan.json
+    );
+    ensure!(
+        plan.json["peer"]["region_pages"] == PAGES as u64 + 1,
+        "{}",
+        plan.json
+    );
     ensure!(receiver.end()?.code == 0);
     ensure!(!hosts.is_noted(), "a plan is noted");
     hosts.check_home(1)
@@ -45,7 +68,11 @@ fn there_and_back() -> Result<()> {
     ensure!(received.code == 0, "{}", received.errors);
     ensure!(out.number("pages_moved")? == PAGES as u64, "{}", out.json);
     ensure!(out.number("pages_on_peer")? == PAGES as u64, "{}", out.json);
-    ensure!(received.json["pages_arrived"] == PAGES as u64, "{}", received.json);
+    ensure!(
+        received.json["pages_arrived"] == PAGES as u64,
+        "{}",
+        received.json
+    );
     ensure!(!hosts.is_noted(), "it is noted, though it is done");
     hosts.check_out(1)?;
     hosts.check_device(5, 9)?;
@@ -53,7 +80,11 @@ fn there_and_back() -> Result<()> {
     let (back, received) = hosts.migrate(&["--back"], &[])?;
     back.expect(0)?;
     ensure!(back.number("pages_here")? == PAGES as u64, "{}", back.json);
-    ensure!(received.json["pages_retracted"] == PAGES as u64, "{}", received.json);
+    ensure!(
+        received.json["pages_retracted"] == PAGES as u64,
+        "{}",
+        received.json
+    );
     hosts.check_home(1)
 }
 
@@ -64,7 +95,11 @@ fn in_other_ways() -> Result<()> {
     hosts.check_out(1)?;
     let (again, _) = hosts.migrate(&[], &[])?;
     again.expect(0)?;
-    ensure!(again.number("pages_there")? == PAGES as u64, "{}", again.json);
+    ensure!(
+        again.number("pages_there")? == PAGES as u64,
+        "{}",
+        again.json
+    );
     let (back, _) = hosts.migrate(&["--back", "--batch", "7"], &[])?;
     back.expect(0)?;
     hosts.check_home(1)
@@ -92,7 +127,10 @@ fn post_copy() -> Result<()> {
     let mut hosts = Hosts::open()?;
     let (entered, log) = (Path::new("/tmp/entered"), "/tmp/served");
     let _ = fs::remove_file(entered);
-    let hook = format!("test $PAGEMOVE_EVENT != enter || {{ touch {}; sleep 1; }}", entered.display());
+    let hook = format!(
+        "test $PAGEMOVE_EVENT != enter || {{ touch {}; sleep 1; }}",
+        entered.display()
+    );
     let receiver = Receiver::start(hosts.b.id, &["--post-copy", "--hook", &hook, "--log", log])?;
     let to = receiver.address.clone();
     let wanted = [40usize, 29, 31];
@@ -111,7 +149,10 @@ fn post_copy() -> Result<()> {
         let out = hosts.run("migrate", &to, &["--batch", "1"])?;
         for (reader, page) in readers.into_iter().zip(wanted) {
             let wrong = reader.join().ok().context("a reader panicked")?;
-            ensure!(wrong.is_none(), "a CPU on B saw something else in page {page}");
+            ensure!(
+                wrong.is_none(),
+                "a CPU on B saw something else in page {page}"
+            );
         }
         Ok(out)
     })?;
@@ -120,11 +161,20 @@ fn post_copy() -> Result<()> {
     ensure!(received.code == 0, "{}", received.errors);
     hosts.check_out(1)?;
     let log = fs::read_to_string(log)?;
-    ensure!(received.json["served"] == log.lines().count() as u64, "{}", received.json);
+    ensure!(
+        received.json["served"] == log.lines().count() as u64,
+        "{}",
+        received.json
+    );
     for page in wanted {
-        ensure!(log.contains(&format!(" page {page} after ")), "page {page} was not served: {log}");
+        ensure!(
+            log.contains(&format!(" page {page} after ")),
+            "page {page} was not served: {log}"
+        );
     }
-    let p50 = received.json["latency_ns"]["p50"].as_u64().context("no p50")?;
+    let p50 = received.json["latency_ns"]["p50"]
+        .as_u64()
+        .context("no p50")?;
     ensure!(p50 > 0, "{}", received.json);
     hosts.migrate(&["--back"], &[])?.0.expect(0)?;
     hosts.check_home(1)
@@ -137,7 +187,11 @@ fn release() -> Result<()> {
     let receiver = Receiver::start(hosts.b.id, &[])?;
     let early = hosts.run("migrate", &receiver.address.clone(), &["--release"])?;
     early.expect(3)?;
-    ensure!(early.errors.contains("still reached through the aperture"), "{}", early.errors);
+    ensure!(
+        early.errors.contains("still reached through the aperture"),
+        "{}",
+        early.errors
+    );
     // A's VMM goes; what is on B stays, with its content.
     let device = hosts.rig.device;
     let region = hosts.rig.region()?;
@@ -148,16 +202,39 @@ fn release() -> Result<()> {
     let (region, aperture) = (region.to_string(), aperture.to_string());
     let iova = format!("{:#x}", crate::bench::IOVA);
     let line = [
-        "--json", "migrate", "--release", "--to", &receiver.address, &device.to_string(), &iova,
-        &length, "--region", &region, "--aperture", &aperture, "--state", super::NOTES,
+        "--json",
+        "migrate",
+        "--release",
+        "--to",
+        &receiver.address,
+        &device.to_string(),
+        &iova,
+        &length,
+        "--region",
+        &region,
+        "--aperture",
+        &aperture,
+        "--state",
+        super::NOTES,
     ];
     let released = std::process::Command::new("pagemove").args(line).output()?;
-    ensure!(released.status.code() == Some(0), "{}", String::from_utf8_lossy(&released.stderr));
+    ensure!(
+        released.status.code() == Some(0),
+        "{}",
+        String::from_utf8_lossy(&released.stderr)
+    );
     let received = receiver.end()?;
-    ensure!(received.json["pages_retracted"] == PAGES as u64, "{}", received.json);
+    ensure!(
+        received.json["pages_retracted"] == PAGES as u64,
+        "{}",
+        received.json
+    );
     for page in 0..PAGES {
         for word in 0..PAGE_SIZE / 8 {
-            ensure!(b.map.read(page, word) == content(page, word, 1), "page {page} has changed");
+            ensure!(
+                b.map.read(page, word) == content(page, word, 1),
+                "page {page} has changed"
+            );
         }
     }
     Ok(())
@@ -168,11 +245,18 @@ fn wait_for_empty(aperture: u32) -> Result<()> {
     let end = Instant::now() + LONG;
     loop {
         let apertures = control.aperture_list()?;
-        let it = apertures.iter().find(|it| it.id == aperture).context("no aperture")?;
+        let it = apertures
+            .iter()
+            .find(|it| it.id == aperture)
+            .context("no aperture")?;
         if it.pages == 0 {
             return Ok(());
         }
-        ensure!(Instant::now() < end, "{} pages stay in the aperture", it.pages);
+        ensure!(
+            Instant::now() < end,
+            "{} pages stay in the aperture",
+            it.pages
+        );
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -33,17 +33,33 @@ fn command(number: usize, window: u32) -> Result<Result<(), i32>> {
     let control = Control::open()?;
     let argument = number | (window as usize) << 8;
     // SAFETY: the argument is a number, which the kernel takes for one.
-    Ok(unsafe { raw_ioctl(control.file().as_fd(), COMMAND, argument as *mut libc::c_void) })
+    Ok(unsafe {
+        raw_ioctl(
+            control.file().as_fd(),
+            COMMAND,
+            argument as *mut libc::c_void,
+        )
+    })
 }
 
 fn expect(found: Result<(), i32>, expected: i32) -> Result<()> {
     let found = found.err().unwrap_or(0);
-    ensure!(found == expected, "{} instead of {}", errno::name(found), errno::name(expected));
+    ensure!(
+        found == expected,
+        "{} instead of {}",
+        errno::name(found),
+        errno::name(expected)
+    );
     Ok(())
 }
 
 fn window(state: &State) -> Result<Window> {
-    state.bridge()?.windows()?.first().copied().context("no window")
+    state
+        .bridge()?
+        .windows()?
+        .first()
+        .copied()
+        .context("no window")
 }
 
 fn take(state: &State, pages: usize) -> Result<()> {
@@ -53,7 +69,10 @@ fn take(state: &State, pages: usize) -> Result<()> {
 
 fn has(state: &State, offered: u64, kept: u64) -> Result<()> {
     let window = window(state)?;
-    ensure!((window.offered, window.kept) == (offered, kept), "{window:?}");
+    ensure!(
+        (window.offered, window.kept) == (offered, kept),
+        "{window:?}"
+    );
     Ok(())
 }
 
@@ -69,7 +88,10 @@ fn offered(state: &mut State) -> Result<()> {
     let shown = state.bridge()?.shown(0)?;
     expect(state.bridge()?.set(0, WINDOW_BYTES)?, libc::EBUSY)?;
     expect(state.bridge()?.set(0, 0)?, libc::EBUSY)?;
-    ensure!(state.bridge()?.shown(0)? == shown, "it shows something else");
+    ensure!(
+        state.bridge()?.shown(0)? == shown,
+        "it shows something else"
+    );
     expect(command(DROP, 0)?, 0)?;
     has(state, 0, 0)?;
     expect(state.bridge()?.set(0, WINDOW_BYTES)?, 0)
@@ -89,7 +111,10 @@ fn arrived(state: &mut State) -> Result<()> {
     has(state, 0, 0)?;
     // What arrived is where it was.
     state.bridge()?.has((address, length), 0, 0, 5)?;
-    ensure!(state.bridge()?.shown(0)?.0 != address, "the old arena was given out again");
+    ensure!(
+        state.bridge()?.shown(0)?.0 != address,
+        "the old arena was given out again"
+    );
     expect(command(DROP, 0)?, 0)?;
     // And in an arena that is still shown nothing is left of a page that is free.
     take(state, 1)?;
@@ -120,7 +145,11 @@ fn no_leak(state: &mut State) -> Result<()> {
         expect(command(DROP, 0)?, 0)?;
     }
     let lost = before.saturating_sub(system::available_memory()?);
-    ensure!(lost < ROUNDS * WINDOW_BYTES / 4, "{} KiB are gone", lost >> 10);
+    ensure!(
+        lost < ROUNDS * WINDOW_BYTES / 4,
+        "{} KiB are gone",
+        lost >> 10
+    );
     Ok(())
 }
 

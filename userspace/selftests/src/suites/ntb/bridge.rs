@@ -66,7 +66,12 @@ impl Bridge {
             .map_err(std::io::Error::from_raw_os_error)
             .context("mapping the mirror")?;
         let control = Control::open()?;
-        let bridge = Self { a, b, memory, control };
+        let bridge = Self {
+            a,
+            b,
+            memory,
+            control,
+        };
         system::wait_until("both ports have their windows", PATIENCE, || {
             Ok(bridge.control.window_list()?.len() == 4)
         })?;
@@ -111,7 +116,10 @@ impl Bridge {
         let windows = self.windows()?;
         let window = windows.iter().find(|window| window.number == number);
         let id = window.context("no such window")?.id;
-        Ok(self.control.window_set(id, length, 0).map_err(|error| error.errno))
+        Ok(self
+            .control
+            .window_set(id, length, 0)
+            .map_err(|error| error.errno))
     }
 
     /// Does it, and the aperture is there.
@@ -125,7 +133,10 @@ impl Bridge {
     pub fn shown(&self, number: u32) -> Result<(u64, u64)> {
         let file = format!("/sys/kernel/debug/pagemove_test_ntb/{}", self.b);
         let text = fs::read_to_string(&file).with_context(|| file.clone())?;
-        let line = text.lines().nth(number as usize).context("no such window")?;
+        let line = text
+            .lines()
+            .nth(number as usize)
+            .context("no such window")?;
         let (address, length) = line.split_once(' ').context("no two numbers")?;
         let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16);
         // Zero has no prefix.
@@ -159,10 +170,21 @@ impl Bridge {
     pub fn cut(&self, cut: bool) -> Result<()> {
         cut_cable(cut)?;
         system::wait_until("the ports see what became of the cable", PATIENCE, || {
-            let up = self.apertures()?.iter().filter(|a| a.flags & APERTURE_UP != 0).count();
+            let up = self
+                .apertures()?
+                .iter()
+                .filter(|a| a.flags & APERTURE_UP != 0)
+                .count();
             let windows = self.control.window_list()?;
-            let seen = windows.iter().filter(|w| w.flags & pagemove_uapi::WINDOW_UP != 0).count();
-            Ok(if cut { up + seen == 0 } else { up == self.apertures()?.len() && seen == windows.len() })
+            let seen = windows
+                .iter()
+                .filter(|w| w.flags & pagemove_uapi::WINDOW_UP != 0)
+                .count();
+            Ok(if cut {
+                up + seen == 0
+            } else {
+                up == self.apertures()?.len() && seen == windows.len()
+            })
         })?;
         Ok(())
     }

@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
-use pagemove_uapi::{MoveReport, PageResult, ABORT_APERTURE, PAGE_ABORTED, PLACE_APERTURE, PLACE_NODE};
+use pagemove_uapi::{
+    MoveReport, PageResult, ABORT_APERTURE, PAGE_ABORTED, PLACE_APERTURE, PLACE_NODE,
+};
 
 use super::bridge::{cut_cable, notice_after};
 use super::{case, Case, State, PAGE};
@@ -26,11 +28,26 @@ const STORM_PAGES: usize = 128;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("the link is down: a page that shall go out is aborted, and intact", |s| out(s, 0, SOON)),
-        case("the link is down: a page that shall come home is aborted, and intact", |s| home(s, 8, SOON)),
-        case("a dead link that nobody has noticed: the same for a page that shall go out", |s| out(s, 16, LATE)),
-        case("a dead link that nobody has noticed: the same for a page that shall come home", |s| home(s, 24, LATE)),
-        case("a link that goes down and up all the time: pages go to and fro, none loses a byte", storm),
+        case(
+            "the link is down: a page that shall go out is aborted, and intact",
+            |s| out(s, 0, SOON),
+        ),
+        case(
+            "the link is down: a page that shall come home is aborted, and intact",
+            |s| home(s, 8, SOON),
+        ),
+        case(
+            "a dead link that nobody has noticed: the same for a page that shall go out",
+            |s| out(s, 16, LATE),
+        ),
+        case(
+            "a dead link that nobody has noticed: the same for a page that shall come home",
+            |s| home(s, 24, LATE),
+        ),
+        case(
+            "a link that goes down and up all the time: pages go to and fro, none loses a byte",
+            storm,
+        ),
     ]
 }
 
@@ -94,8 +111,8 @@ fn home(state: &mut State, first: usize, after: Duration) -> Result<()> {
     state.out(first, 0, &slots(first, 2))?;
     cut(state, after)?;
     let tried = state.try_home(first, 2, 2);
-    let places = (first..first + 2)
-        .try_for_each(|page| state.is_at(page, PLACE_APERTURE, id as i32));
+    let places =
+        (first..first + 2).try_for_each(|page| state.is_at(page, PLACE_APERTURE, id as i32));
     join(state)?;
     aborted(&tried?.1)?;
     places?;
@@ -121,7 +138,10 @@ fn to_and_fro(state: &mut State, id: u32, first: usize, bounces: &AtomicUsize) -
     let mut moved = [0; 2];
     let end = Instant::now() + PATIENCE;
     while bounces.load(Ordering::Relaxed) < BOUNCES || moved.iter().any(|n| *n < MOVES) {
-        ensure!(Instant::now() < end, "too little happened: {moved:?} pages, {bounces:?} bounces");
+        ensure!(
+            Instant::now() < end,
+            "too little happened: {moved:?} pages, {bounces:?} bounces"
+        );
         let (report, _) = state.try_out(first, id, &slots(first, STORM_PAGES))?;
         moved[0] += report.pages_moved;
         never_lost(&report)?;
@@ -153,7 +173,10 @@ fn storm(state: &mut State) -> Result<()> {
     join(state)?;
     bounced?;
     let moved = moved?;
-    tap::diagnostic(&format!("{bounces:?} bounces, {} pages out, {} home", moved[0], moved[1]));
+    tap::diagnostic(&format!(
+        "{bounces:?} bounces, {} pages out, {} home",
+        moved[0], moved[1]
+    ));
     (first..first + STORM_PAGES).try_for_each(|page| state.rig()?.check(page, 7))?;
     let (report, _) = state.try_home(first, STORM_PAGES, 1000)?;
     never_lost(&report)?;

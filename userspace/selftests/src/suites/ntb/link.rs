@@ -86,7 +86,10 @@ fn cut_in_between(state: &mut State) -> Result<()> {
     let split = is_split(state, id, &results);
     let said = down_and_up(state, &mut log, &mut uevents);
     ensure!(report.error.is_none(), "{}", bench::describe(&report));
-    ensure!(longest.0 < LONGEST && longest.1 < LONGEST_MOVE, "a call took {longest:?}");
+    ensure!(
+        longest.0 < LONGEST && longest.1 < LONGEST_MOVE,
+        "a call took {longest:?}"
+    );
     split?;
     said?;
     log.check()
@@ -122,8 +125,14 @@ fn is_split(state: &mut State, id: u32, results: &[PageResult]) -> Result<()> {
             other => anyhow::bail!("page {page}: outcome and cause {other:?}"),
         }
     }
-    ensure!(there >= TAKEN_BEFORE - BATCH && there < PAGES as u64, "{there} pages were moved");
-    let aborted = results.iter().filter(|result| result.outcome == PAGE_ABORTED).count();
+    ensure!(
+        there >= TAKEN_BEFORE - BATCH && there < PAGES as u64,
+        "{there} pages were moved"
+    );
+    let aborted = results
+        .iter()
+        .filter(|result| result.outcome == PAGE_ABORTED)
+        .count();
     ensure!(aborted > 0, "no page was aborted");
     state.pages_there(0, there)
 }

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    MoveReport, MoveRequest, PageResult, ENGINE_AUTO, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
+    MoveReport, MoveRequest, PageResult, ENGINE_AUTO, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE,
+    PLACE_NODE,
 };
 
 use crate::rig::Rig;
@@ -38,10 +39,17 @@ struct State {
 /// for a build for tests, which offers pages to nobody.
 pub fn main(args: &[String]) -> ExitCode {
     let cases = match args.first().map(String::as_str) {
-        None => [moves::cases(), program::cases(), offers::cases(), link::cases(), dark::cases(), unload::cases()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        None => [
+            moves::cases(),
+            program::cases(),
+            offers::cases(),
+            link::cases(),
+            dark::cases(),
+            unload::cases(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         Some("dark") => dark::cases(),
         Some("arenas") => arenas::cases(),
         Some(_) => {
@@ -106,14 +114,21 @@ impl State {
     }
 
     /// With so few attempts that a dead link does not take long.
-    fn try_out(&mut self, first: usize, id: u32, targets: &[u64]) -> Result<(MoveReport, Vec<PageResult>)> {
+    fn try_out(
+        &mut self,
+        first: usize,
+        id: u32,
+        targets: &[u64],
+    ) -> Result<(MoveReport, Vec<PageResult>)> {
         let rig = self.rig()?;
         let request = MoveRequest {
             retries: 2,
             ..rig.request(first, targets.len(), ENGINE_AUTO, 0)
         };
         let mut results = Vec::new();
-        let report = rig.control.move_pages_out(&request, id, targets, Some(&mut results));
+        let report = rig
+            .control
+            .move_pages_out(&request, id, targets, Some(&mut results));
         Ok((report, results))
     }
 
@@ -122,7 +137,12 @@ impl State {
         all_moved(&report, &results, pages)
     }
 
-    fn try_home(&mut self, first: usize, pages: usize, retries: u32) -> Result<(MoveReport, Vec<PageResult>)> {
+    fn try_home(
+        &mut self,
+        first: usize,
+        pages: usize,
+        retries: u32,
+    ) -> Result<(MoveReport, Vec<PageResult>)> {
         let rig = self.rig()?;
         let mut request = rig.request(first, pages, ENGINE_AUTO, rig.nodes.here);
         request.retries = retries;
@@ -136,7 +156,10 @@ impl State {
 
     fn is_at(&mut self, page: usize, kind: u32, number: i32) -> Result<()> {
         let place = self.rig()?.place_of(page)?;
-        ensure!((place.kind, place.number) == (kind, number), "page {page} is at {place:?}");
+        ensure!(
+            (place.kind, place.number) == (kind, number),
+            "page {page} is at {place:?}"
+        );
         Ok(())
     }
 
@@ -158,7 +181,10 @@ impl State {
 
     fn pages_there(&self, number: u32, expected: u64) -> Result<()> {
         let pages = self.bridge()?.aperture(number)?.pages;
-        ensure!(pages == expected, "{pages} pages are in window {number} instead of {expected}");
+        ensure!(
+            pages == expected,
+            "{pages} pages are in window {number} instead of {expected}"
+        );
         Ok(())
     }
 }
@@ -167,7 +193,10 @@ impl State {
 fn close_when_empty(bridge: Bridge) -> Result<()> {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     system::wait_until("no page is in an aperture", Duration::from_secs(2), || {
-        Ok(bridge.apertures()?.iter().all(|aperture| aperture.pages == 0))
+        Ok(bridge
+            .apertures()?
+            .iter()
+            .all(|aperture| aperture.pages == 0))
     })?;
     bridge.close()
 }

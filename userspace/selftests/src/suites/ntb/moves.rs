@@ -11,10 +11,22 @@ const MANY: usize = 64;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("the windows are listed, up; they show nothing, so there is no aperture", nothing_shown),
-        case("two windows are set: two apertures, up and empty, and the arenas are zero", both_shown),
-        case("a page goes out: the other side, CPUs and the device see it; it comes home", one_page),
-        case("two apertures at once: 64 pages, every other one in each, all there, all home", interleaved),
+        case(
+            "the windows are listed, up; they show nothing, so there is no aperture",
+            nothing_shown,
+        ),
+        case(
+            "two windows are set: two apertures, up and empty, and the arenas are zero",
+            both_shown,
+        ),
+        case(
+            "a page goes out: the other side, CPUs and the device see it; it comes home",
+            one_page,
+        ),
+        case(
+            "two apertures at once: 64 pages, every other one in each, all there, all home",
+            interleaved,
+        ),
     ]
 }
 
@@ -25,11 +37,15 @@ fn nothing_shown(state: &mut State) -> Result<()> {
     ensure!(windows.len() == 2, "{windows:?}");
     for (number, window) in windows.iter().enumerate() {
         ensure!(
-            (window.number, window.flags, window.largest) == (number as u32, WINDOW_UP, WINDOW_BYTES)
+            (window.number, window.flags, window.largest)
+                == (number as u32, WINDOW_UP, WINDOW_BYTES)
                 && (window.length, window.offered, window.kept, window.node) == (0, 0, 0, -1),
             "{window:?}"
         );
-        ensure!(bridge.shown(number as u32)?.1 == 0, "the bridge shows something");
+        ensure!(
+            bridge.shown(number as u32)?.1 == 0,
+            "the bridge shows something"
+        );
     }
     Ok(())
 }
@@ -44,7 +60,10 @@ fn both_shown(state: &mut State) -> Result<()> {
             "{aperture:?}"
         );
         let window = bridge.windows()?[number as usize];
-        ensure!((window.length, window.node) == (WINDOW_BYTES, 0), "{window:?}");
+        ensure!(
+            (window.length, window.node) == (WINDOW_BYTES, 0),
+            "{window:?}"
+        );
         let (address, length) = bridge.shown(number)?;
         ensure!(length == WINDOW_BYTES, "{length} bytes are shown");
         bridge.is_zero(address, length)?;

@@ -38,12 +38,31 @@ fn arrive(state: &mut State) -> Result<()> {
     let aperture = state.bridge()?.show(0)?.id;
     let number = window(state)?;
     let region = Region::on_node(PAGES, 0)?;
-    let report = region.control.offer(region.id, number, 0, 0, whole(&region));
-    ensure!(report.error.is_none() && report.pages == PAGES as u64, "{report:?}");
-    ensure!(report.targets.iter().all(|target| *target < WINDOW_BYTES), "{:x?}", report.targets);
-    let next_to_it = report.targets.windows(2).filter(|pair| pair[1] == pair[0] + PAGE);
-    ensure!(next_to_it.count() == 0, "pages that follow one another are one behind the other");
-    ensure!(offered(state)? == PAGES as u64, "the window has {} pages", offered(state)?);
+    let report = region
+        .control
+        .offer(region.id, number, 0, 0, whole(&region));
+    ensure!(
+        report.error.is_none() && report.pages == PAGES as u64,
+        "{report:?}"
+    );
+    ensure!(
+        report.targets.iter().all(|target| *target < WINDOW_BYTES),
+        "{:x?}",
+        report.targets
+    );
+    let next_to_it = report
+        .targets
+        .windows(2)
+        .filter(|pair| pair[1] == pair[0] + PAGE);
+    ensure!(
+        next_to_it.count() == 0,
+        "pages that follow one another are one behind the other"
+    );
+    ensure!(
+        offered(state)? == PAGES as u64,
+        "the window has {} pages",
+        offered(state)?
+    );
     state.fill(0, PAGES, 9)?;
     let rig = state.rig()?;
     let mut request = rig.request(0, PAGES, ENGINE_AUTO, 0);
@@ -60,7 +79,10 @@ fn arrive(state: &mut State) -> Result<()> {
     for page in 0..PAGES {
         for word in 0..512 {
             let (found, expected) = (region.map.read(page, word), content(page, word, 9));
-            ensure!(found == expected, "page {page} word {word} of the region: {found:#x}");
+            ensure!(
+                found == expected,
+                "page {page} word {word} of the region: {found:#x}"
+            );
         }
     }
     state.home(0, PAGES)?;
@@ -73,18 +95,35 @@ fn again(state: &mut State) -> Result<()> {
     state.bridge()?.show(0)?;
     let number = window(state)?;
     let region = Region::on_node(4, 0)?;
-    let first = region.control.offer(region.id, number, 0, 0, whole(&region));
+    let first = region
+        .control
+        .offer(region.id, number, 0, 0, whole(&region));
     ensure!(first.error.is_none(), "{first:?}");
     let set = state.bridge()?.set(0, WINDOW_BYTES)?;
-    ensure!(set == Err(libc::EBUSY), "a window with offered pages was set: {set:?}");
+    ensure!(
+        set == Err(libc::EBUSY),
+        "a window with offered pages was set: {set:?}"
+    );
     region.control.retract(region.id, 0, whole(&region))?;
-    ensure!(offered(state)? == 0, "{} pages are offered", offered(state)?);
-    let second = region.control.offer(region.id, number, 0, 0, whole(&region));
-    ensure!(second.error.is_none() && second.targets == first.targets, "{second:?}");
+    ensure!(
+        offered(state)? == 0,
+        "{} pages are offered",
+        offered(state)?
+    );
+    let second = region
+        .control
+        .offer(region.id, number, 0, 0, whole(&region));
+    ensure!(
+        second.error.is_none() && second.targets == first.targets,
+        "{second:?}"
+    );
     region.control.retract(region.id, 0, whole(&region))?;
     region.map.fill(3);
     let set = state.bridge()?.set(0, WINDOW_BYTES)?;
-    ensure!(set.is_ok(), "a window without offered pages was not set: {set:?}");
+    ensure!(
+        set.is_ok(),
+        "a window without offered pages was not set: {set:?}"
+    );
     // The region keeps its pages, which no window shows any more.
     region.map.check(3)?;
     let third = region.control.offer(region.id, number, 0, 0, PAGE);
@@ -106,7 +145,10 @@ fn refused(state: &mut State) -> Result<()> {
     let missing = reason_of(number + 100, 2 * PAGE, PAGE)?;
     ensure!(missing == (0, REASON_NO_WINDOW), "{missing:?}");
     let full = reason_of(number, 2 * PAGE, whole(&region) - 2 * PAGE)?;
-    ensure!(full == (WINDOW_BYTES / PAGE - 1, REASON_NO_MEMORY), "{full:?}");
+    ensure!(
+        full == (WINDOW_BYTES / PAGE - 1, REASON_NO_MEMORY),
+        "{full:?}"
+    );
     Control::open()?.retract(region.id, 0, whole(&region))?;
     Ok(())
 }

@@ -11,11 +11,20 @@ use super::{case, Case, State, PAGE};
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("a window is not set while the peer has pages there: EBUSY, and nothing changes", busy),
-        case("set anew it shows other memory: another aperture, contents right, the old one gone", other_memory),
+        case(
+            "a window is not set while the peer has pages there: EBUSY, and nothing changes",
+            busy,
+        ),
+        case(
+            "set anew it shows other memory: another aperture, contents right, the old one gone",
+            other_memory,
+        ),
         case("it can show less, and nothing", less),
         case("the program pagemove sets and lists windows", by_program),
-        case("lengths, nodes and windows that are wrong: EINVAL, and nothing changes", wrong),
+        case(
+            "lengths, nodes and windows that are wrong: EINVAL, and nothing changes",
+            wrong,
+        ),
     ]
 }
 
@@ -34,10 +43,20 @@ fn busy(state: &mut State) -> Result<()> {
     state.fill(0, 1, 1)?;
     state.out(0, 0, &[0x3000])?;
     let (shown, aperture) = (state.bridge()?.shown(0)?, state.bridge()?.aperture(0)?.id);
-    expect(state.bridge()?.set(0, WINDOW_BYTES)?, libc::EBUSY, "other memory")?;
+    expect(
+        state.bridge()?.set(0, WINDOW_BYTES)?,
+        libc::EBUSY,
+        "other memory",
+    )?;
     expect(state.bridge()?.set(0, 0)?, libc::EBUSY, "nothing")?;
-    ensure!(state.bridge()?.shown(0)? == shown, "it shows something else");
-    ensure!(state.bridge()?.aperture(0)?.id == aperture, "the aperture is another");
+    ensure!(
+        state.bridge()?.shown(0)? == shown,
+        "it shows something else"
+    );
+    ensure!(
+        state.bridge()?.aperture(0)?.id == aperture,
+        "the aperture is another"
+    );
     state.is_out(0, 0, 0x3000, 1)?;
     // It goes on: another page goes there.
     state.fill(1, 1, 1)?;
@@ -69,7 +88,10 @@ fn other_memory(state: &mut State) -> Result<()> {
     }
     let (report, _) = state.rig()?.move_out(0, old, &[0]);
     let reason = report.error.map_or(0, |error| error.reason);
-    ensure!(reason == REASON_NO_APERTURE, "the old number: reason {reason}");
+    ensure!(
+        reason == REASON_NO_APERTURE,
+        "the old number: reason {reason}"
+    );
     Ok(())
 }
 
@@ -82,23 +104,42 @@ fn less(state: &mut State) -> Result<()> {
     state.is_out(0, 0, 60 << 10, 2)?;
     state.home(0, 1)?;
     expect(state.bridge()?.set(0, 0)?, 0, "nothing")?;
-    ensure!(state.bridge()?.aperture(0).is_err(), "the aperture is still there");
-    ensure!(state.bridge()?.shown(0)?.1 == 0, "the bridge still shows something");
+    ensure!(
+        state.bridge()?.aperture(0).is_err(),
+        "the aperture is still there"
+    );
+    ensure!(
+        state.bridge()?.shown(0)?.1 == 0,
+        "the bridge still shows something"
+    );
     // The other is as before.
     state.bridge()?.aperture(1).map(drop)
 }
 
 /// What `pagemove windows` prints.
 fn program(arguments: &[&str]) -> Result<(bool, String)> {
-    let output = Command::new("pagemove").arg("windows").args(arguments).output().context("pagemove")?;
-    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    let output = Command::new("pagemove")
+        .arg("windows")
+        .args(arguments)
+        .output()
+        .context("pagemove")?;
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    ))
 }
 
 fn by_program(state: &mut State) -> Result<()> {
     let id = state.bridge()?.windows()?[0].id.to_string();
     let (done, text) = program(&["--set", &id, "--length", "128K"])?;
-    ensure!(done && text.lines().any(|line| line.contains("128K")), "{text}");
-    ensure!(state.bridge()?.aperture(0)?.length == 128 << 10, "it shows something else");
+    ensure!(
+        done && text.lines().any(|line| line.contains("128K")),
+        "{text}"
+    );
+    ensure!(
+        state.bridge()?.aperture(0)?.length == 128 << 10,
+        "it shows something else"
+    );
     let (done, text) = program(&["--json"])?;
     ensure!(done && text.contains("\"length\": 131072"), "{text}");
     let (done, _) = program(&["--set", &id, "--length", "192K"])?;
@@ -123,10 +164,15 @@ fn wrong(state: &mut State) -> Result<()> {
         ("no node", id, WINDOW_BYTES, -1),
     ];
     for (what, id, length, node) in calls {
-        let found = control.window_set(id, length, node).map_err(|error| error.errno);
+        let found = control
+            .window_set(id, length, node)
+            .map_err(|error| error.errno);
         expect(found, libc::EINVAL, what)?;
     }
     let after = state.bridge()?.windows()?;
-    ensure!(format!("{before:?}") == format!("{after:?}"), "{before:?} became {after:?}");
+    ensure!(
+        format!("{before:?}") == format!("{after:?}"),
+        "{before:?} became {after:?}"
+    );
     Ok(())
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the kernel tells user space of its devices.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::fs::File;
 
 use anyhow::{ensure, Result};
 
@@ -27,7 +27,11 @@ impl Uevents {
         let socket = File::from(socket);
         // SAFETY: an address of that length.
         let bound = unsafe {
-            libc::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), (&raw const address).cast(), length)
+            libc::bind(
+                std::os::fd::AsRawFd::as_raw_fd(&socket),
+                (&raw const address).cast(),
+                length,
+            )
         };
         ensure!(bound == 0, "bind: {}", std::io::Error::last_os_error());
         Ok(Self(socket))

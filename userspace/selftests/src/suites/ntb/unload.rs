@@ -12,9 +12,18 @@ use crate::{bench, module, system};
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("the client leaves the side of the apertures when the last page is home", |s| leaves(s, |b| b.a)),
-        case("the client leaves the side of the windows when the peer's last page is home", |s| leaves(s, |b| b.b)),
-        case("a VMM that ends leaves no slot taken, and all modules go", ended),
+        case(
+            "the client leaves the side of the apertures when the last page is home",
+            |s| leaves(s, |b| b.a),
+        ),
+        case(
+            "the client leaves the side of the windows when the peer's last page is home",
+            |s| leaves(s, |b| b.b),
+        ),
+        case(
+            "a VMM that ends leaves no slot taken, and all modules go",
+            ended,
+        ),
     ]
 }
 
@@ -31,7 +40,11 @@ fn leaves(state: &mut State, side: fn(&Bridge) -> PciAddress) -> Result<()> {
     leaving.join().expect("the thread does not panic")?;
     state.is_home(0, 3)?;
     let gone = || Ok(state.bridge()?.apertures()?.is_empty() || !is_up(state.bridge()?, id)?);
-    system::wait_until("the apertures are gone or down", Duration::from_secs(5), gone)?;
+    system::wait_until(
+        "the apertures are gone or down",
+        Duration::from_secs(5),
+        gone,
+    )?;
     Bridge::client(port, "bind")?;
     let windows = || Ok(state.bridge()?.windows()?.len() == 2);
     system::wait_until("its windows are back", Duration::from_secs(5), windows)?;
@@ -45,7 +58,9 @@ fn leaves(state: &mut State, side: fn(&Bridge) -> PciAddress) -> Result<()> {
 
 fn is_up(bridge: &Bridge, id: u32) -> Result<bool> {
     let found = bridge.apertures()?;
-    Ok(found.iter().any(|a| a.id == id && a.flags & pagemove_uapi::APERTURE_UP != 0))
+    Ok(found
+        .iter()
+        .any(|a| a.id == id && a.flags & pagemove_uapi::APERTURE_UP != 0))
 }
 
 fn ended(state: &mut State) -> Result<()> {
@@ -58,7 +73,10 @@ fn ended(state: &mut State) -> Result<()> {
         std::thread::sleep(Duration::from_millis(100));
     }
     state.pages_there(0, 0)?;
-    ensure!(module::remove(module::PAGEMOVE).is_err(), "pagemove goes before its client");
+    ensure!(
+        module::remove(module::PAGEMOVE).is_err(),
+        "pagemove goes before its client"
+    );
     if let Some(bridge) = state.bridge.take() {
         bridge.close()?;
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_uapi::{
-    Control, ENGINE_AUTO, MOVE_EVEN_IF_THERE, OFFER_AWAIT, REASON_OFFERED, REASON_OTHER_PAGE, REGION_CLOSED,
+    Control, ENGINE_AUTO, MOVE_EVEN_IF_THERE, OFFER_AWAIT, REASON_OFFERED, REASON_OTHER_PAGE,
+    REGION_CLOSED,
 };
 
 use super::{case, offer, region, waiting, wanted, State, LONG, PAGE};
@@ -15,10 +16,22 @@ use crate::tap::Case;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("an offered page is not moved; when the offer has ended it is", not_moved),
-        case("a move names region and offset: other pages are refused", other_pages),
-        case("pages of a closed region stay the peer's until the offer ends", closed),
-        case("a process that is killed while it waits leaves the offer standing", killed),
+        case(
+            "an offered page is not moved; when the offer has ended it is",
+            not_moved,
+        ),
+        case(
+            "a move names region and offset: other pages are refused",
+            other_pages,
+        ),
+        case(
+            "pages of a closed region stay the peer's until the offer ends",
+            closed,
+        ),
+        case(
+            "a process that is killed while it waits leaves the offer standing",
+            killed,
+        ),
     ]
 }
 
@@ -26,16 +39,33 @@ fn not_moved(_: &mut State) -> Result<()> {
     let rig = Rig::open(4)?;
     let id = rig.region()?;
     let report = rig.control.offer(id, 0, 0, PAGE, PAGE);
-    ensure!(report.error.is_none() && report.pages == 1, "{:?}", report.error);
+    ensure!(
+        report.error.is_none() && report.pages == 1,
+        "{:?}",
+        report.error
+    );
     let mut request = rig.request(0, 3, ENGINE_AUTO, rig.nodes.there);
     (request.retries, request.flags) = (1000, MOVE_EVEN_IF_THERE);
     let (report, _) = rig.move_pages(&request);
     let error = report.error.context("an offered page was moved")?;
-    ensure!((error.errno, error.reason) == (libc::EBUSY, REASON_OFFERED), "{error:?}");
-    ensure!(report.pages_moved == 1, "{} pages were moved", report.pages_moved);
-    ensure!(rig.control.retract(id, PAGE, PAGE)? == 1, "it was not offered");
+    ensure!(
+        (error.errno, error.reason) == (libc::EBUSY, REASON_OFFERED),
+        "{error:?}"
+    );
+    ensure!(
+        report.pages_moved == 1,
+        "{} pages were moved",
+        report.pages_moved
+    );
+    ensure!(
+        rig.control.retract(id, PAGE, PAGE)? == 1,
+        "it was not offered"
+    );
     let (report, _) = rig.move_pages(&request);
-    ensure!(report.error.is_none() && report.pages_moved == 3, "{report:?}");
+    ensure!(
+        report.error.is_none() && report.pages_moved == 3,
+        "{report:?}"
+    );
     Ok(())
 }
 
@@ -44,14 +74,33 @@ fn other_pages(_: &mut State) -> Result<()> {
     let id = rig.region()?;
     let mut request = rig.request(1, 2, ENGINE_AUTO, rig.nodes.there);
     (request.retries, request.flags) = (1000, MOVE_EVEN_IF_THERE);
-    for (region, offset) in [(id, 0), (id, 2 * PAGE), (id + 1, PAGE), (u32::MAX - 1, PAGE)] {
-        let report = rig.control.move_region_pages(&request, (region, offset), None, None);
+    for (region, offset) in [
+        (id, 0),
+        (id, 2 * PAGE),
+        (id + 1, PAGE),
+        (u32::MAX - 1, PAGE),
+    ] {
+        let report = rig
+            .control
+            .move_region_pages(&request, (region, offset), None, None);
         let error = report.error.context("another page was moved")?;
-        ensure!((error.errno, error.reason) == (libc::EADDRNOTAVAIL, REASON_OTHER_PAGE), "{error:?}");
-        ensure!(report.pages_moved == 0, "{} pages were moved", report.pages_moved);
+        ensure!(
+            (error.errno, error.reason) == (libc::EADDRNOTAVAIL, REASON_OTHER_PAGE),
+            "{error:?}"
+        );
+        ensure!(
+            report.pages_moved == 0,
+            "{} pages were moved",
+            report.pages_moved
+        );
     }
-    let report = rig.control.move_region_pages(&request, (id, PAGE), None, None);
-    ensure!(report.error.is_none() && report.pages_moved == 2, "{report:?}");
+    let report = rig
+        .control
+        .move_region_pages(&request, (id, PAGE), None, None);
+    ensure!(
+        report.error.is_none() && report.pages_moved == 2,
+        "{report:?}"
+    );
     Ok(())
 }
 
@@ -91,9 +140,15 @@ fn closed(state: &mut State) -> Result<()> {
     for target in &targets {
         state.peer.fill(*target, 7)?;
     }
-    ensure!(control.retract(id, 0, 2 * PAGE)? == 2, "2 offers did not end");
+    ensure!(
+        control.retract(id, 0, 2 * PAGE)? == 2,
+        "2 offers did not end"
+    );
     stays(&control, id, 3)?;
-    ensure!(control.retract(id, 2 * PAGE, PAGE)? == 1, "the last did not end");
+    ensure!(
+        control.retract(id, 2 * PAGE, PAGE)? == 1,
+        "the last did not end"
+    );
     gone(&control, id)
 }
 
@@ -108,6 +163,9 @@ fn killed(_: &mut State) -> Result<()> {
     child.kill()?;
     child.wait()?;
     stays(&control, id, 2)?;
-    ensure!(control.retract(id, 0, 2 * PAGE)? == 2, "the offers were gone");
+    ensure!(
+        control.retract(id, 0, 2 * PAGE)? == 2,
+        "the offers were gone"
+    );
     gone(&control, id)
 }

@@ -15,7 +15,10 @@ use crate::tap::Case;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("OFFER: what is wrong is refused, and nothing is offered", offers),
+        case(
+            "OFFER: what is wrong is refused, and nothing is offered",
+            offers,
+        ),
         case("ARRIVE and RETRACT: what is wrong is refused", ends),
         case("WANTED: what is wrong is refused", wants),
     ]
@@ -24,7 +27,13 @@ pub fn cases() -> Vec<Case<State>> {
 fn raw<T>(region: &Region, request: u32, mut argument: T) -> Result<(), i32> {
     // SAFETY: the structure is as long as it says; what it points to is room for a page's
     // entry, or has to be refused.
-    unsafe { raw_ioctl(region.control.file().as_fd(), request, (&raw mut argument).cast()) }
+    unsafe {
+        raw_ioctl(
+            region.control.file().as_fd(),
+            request,
+            (&raw mut argument).cast(),
+        )
+    }
 }
 
 fn offers(_: &mut State) -> Result<()> {
@@ -39,22 +48,77 @@ fn offers(_: &mut State) -> Result<()> {
     };
     let wrong: [(&str, i32, Offer); 11] = [
         ("a flag", libc::EOPNOTSUPP, Offer { flags: 2, ..good }),
-        ("no such region", libc::ENOENT, Offer { region: 999_999, ..good }),
+        (
+            "no such region",
+            libc::ENOENT,
+            Offer {
+                region: 999_999,
+                ..good
+            },
+        ),
         ("a window", libc::EINVAL, Offer { window: 1, ..good }),
-        ("an offset between pages", libc::EINVAL, Offer { offset: 8, ..good }),
-        ("half a page", libc::EINVAL, Offer { length: 2048, ..good }),
+        (
+            "an offset between pages",
+            libc::EINVAL,
+            Offer { offset: 8, ..good },
+        ),
+        (
+            "half a page",
+            libc::EINVAL,
+            Offer {
+                length: 2048,
+                ..good
+            },
+        ),
         ("no page", libc::EINVAL, Offer { length: 0, ..good }),
-        ("past the end", libc::EINVAL, Offer { offset: 3 * PAGE, length: 2 * PAGE, ..good }),
-        ("an end that wraps", libc::EINVAL, Offer { offset: PAGE.wrapping_neg(), length: 2 * PAGE, ..good }),
-        ("too many", libc::EINVAL, Offer { length: (u64::from(MAX_ENTRIES) + 1) * PAGE, ..good }),
-        ("a reserved member", libc::EINVAL, Offer { reserved: 1, ..good }),
-        ("nowhere to write", libc::EFAULT, Offer { targets: 8, ..good }),
+        (
+            "past the end",
+            libc::EINVAL,
+            Offer {
+                offset: 3 * PAGE,
+                length: 2 * PAGE,
+                ..good
+            },
+        ),
+        (
+            "an end that wraps",
+            libc::EINVAL,
+            Offer {
+                offset: PAGE.wrapping_neg(),
+                length: 2 * PAGE,
+                ..good
+            },
+        ),
+        (
+            "too many",
+            libc::EINVAL,
+            Offer {
+                length: (u64::from(MAX_ENTRIES) + 1) * PAGE,
+                ..good
+            },
+        ),
+        (
+            "a reserved member",
+            libc::EINVAL,
+            Offer {
+                reserved: 1,
+                ..good
+            },
+        ),
+        (
+            "nowhere to write",
+            libc::EFAULT,
+            Offer { targets: 8, ..good },
+        ),
     ];
     for (name, errno, offer) in wrong {
         expect_errno(name, raw(&region, IOC_OFFER, offer), errno)?;
     }
     for page in 0..4 {
-        ensure!(flags_of(&region.control, region.id, page)? == 0, "page {page} was offered");
+        ensure!(
+            flags_of(&region.control, region.id, page)? == 0,
+            "page {page} was offered"
+        );
     }
     Ok(())
 }
@@ -69,11 +133,36 @@ fn ends(_: &mut State) -> Result<()> {
     };
     let wrong = [
         ("a flag", libc::EOPNOTSUPP, Offered { flags: 1, ..good }),
-        ("no such region", libc::ENOENT, Offered { region: 999_999, ..good }),
-        ("a reserved member", libc::EINVAL, Offered { reserved: 1, ..good }),
-        ("an offset between pages", libc::EINVAL, Offered { offset: 8, ..good }),
+        (
+            "no such region",
+            libc::ENOENT,
+            Offered {
+                region: 999_999,
+                ..good
+            },
+        ),
+        (
+            "a reserved member",
+            libc::EINVAL,
+            Offered {
+                reserved: 1,
+                ..good
+            },
+        ),
+        (
+            "an offset between pages",
+            libc::EINVAL,
+            Offered { offset: 8, ..good },
+        ),
         ("no page", libc::EINVAL, Offered { length: 0, ..good }),
-        ("past the end", libc::EINVAL, Offered { length: 5 * PAGE, ..good }),
+        (
+            "past the end",
+            libc::EINVAL,
+            Offered {
+                length: 5 * PAGE,
+                ..good
+            },
+        ),
     ];
     for request in [IOC_ARRIVE, IOC_RETRACT] {
         for (name, errno, offered) in wrong {
@@ -92,9 +181,30 @@ fn wants(_: &mut State) -> Result<()> {
     };
     let wrong = [
         ("a flag", libc::EOPNOTSUPP, Wanted { flags: 1, ..good }),
-        ("no such region", libc::ENOENT, Wanted { region: 999_999, ..good }),
-        ("a reserved member", libc::EINVAL, Wanted { reserved: 1, ..good }),
-        ("too many", libc::EINVAL, Wanted { capacity: MAX_ENTRIES + 1, ..good }),
+        (
+            "no such region",
+            libc::ENOENT,
+            Wanted {
+                region: 999_999,
+                ..good
+            },
+        ),
+        (
+            "a reserved member",
+            libc::EINVAL,
+            Wanted {
+                reserved: 1,
+                ..good
+            },
+        ),
+        (
+            "too many",
+            libc::EINVAL,
+            Wanted {
+                capacity: MAX_ENTRIES + 1,
+                ..good
+            },
+        ),
     ];
     for (name, errno, wanted) in wrong {
         expect_errno(name, raw(&region, IOC_WANTED, wanted), errno)?;

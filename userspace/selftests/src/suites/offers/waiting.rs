@@ -22,13 +22,31 @@ const WATCHED: Duration = Duration::from_millis(300);
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
-        case("a CPU waits for a page until it has arrived, and reads what the peer wrote", waits),
+        case(
+            "a CPU waits for a page until it has arrived, and reads what the peer wrote",
+            waits,
+        ),
         case("the twin: without AWAIT it reads at once", does_not_wait),
-        case("a page that was mapped before is waited for, too", was_mapped),
-        case("CPUs wait for 32 pages, which arrive in another order: each goes on with its own", many),
-        case("while a CPU waits its process maps and unmaps memory", locks_are_free),
-        case("the kernel waits in read() and write(), and then copies", kernel_waits),
-        case("a signal is handled while its thread waits; the access goes on afterwards", signalled),
+        case(
+            "a page that was mapped before is waited for, too",
+            was_mapped,
+        ),
+        case(
+            "CPUs wait for 32 pages, which arrive in another order: each goes on with its own",
+            many,
+        ),
+        case(
+            "while a CPU waits its process maps and unmaps memory",
+            locks_are_free,
+        ),
+        case(
+            "the kernel waits in read() and write(), and then copies",
+            kernel_waits,
+        ),
+        case(
+            "a signal is handled while its thread waits; the access goes on afterwards",
+            signalled,
+        ),
         case("a process that waits can be killed", killed),
         case("retracting an offer ends waiting", retracted),
         case("WANTED: its time, what was seen, signals", calls),
@@ -36,7 +54,11 @@ pub fn cases() -> Vec<Case<State>> {
 }
 
 /// Runs `f` while a thread reads word 3 of a page; says what it read.
-fn while_reading<T>(region: &Region, page: usize, f: impl FnOnce(&dyn Fn() -> bool) -> Result<T>) -> Result<u64> {
+fn while_reading<T>(
+    region: &Region,
+    page: usize,
+    f: impl FnOnce(&dyn Fn() -> bool) -> Result<T>,
+) -> Result<u64> {
     let found = AtomicU64::new(u64::MAX);
     thread::scope(|scope| {
         let reader = scope.spawn(|| found.store(region.map.read(page, 3), Ordering::Release));
@@ -61,7 +83,10 @@ fn waits(state: &mut State) -> Result<()> {
         ensure!(!done(), "it did not wait");
         let side = state.peer.page(report.targets[2])?;
         side.write(0, 3, 0xb00);
-        ensure!(region.control.arrive(region.id, 2 * PAGE, PAGE)? == 1, "it was not awaited");
+        ensure!(
+            region.control.arrive(region.id, 2 * PAGE, PAGE)? == 1,
+            "it was not awaited"
+        );
         let end = Instant::now() + LONG;
         while !done() {
             ensure!(Instant::now() < end, "it waits on");
@@ -71,7 +96,10 @@ fn waits(state: &mut State) -> Result<()> {
     })?;
     ensure!(read == 0xb00, "it read {read:#x}");
     wanted(&region, &[])?;
-    ensure!(region.control.arrive(region.id, 0, 4 * PAGE)? == 3, "others were not awaited");
+    ensure!(
+        region.control.arrive(region.id, 0, 4 * PAGE)? == 3,
+        "others were not awaited"
+    );
     retract(&region)?;
     Ok(())
 }
@@ -114,15 +142,25 @@ fn many(state: &mut State) -> Result<()> {
     let region = region(PAGES)?;
     let report = offer(&region, OFFER_AWAIT)?;
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..PAGES).map(|page| (page, scope.spawn({
-            let map = &region.map;
-            move || map.read(page, 3)
-        }))).collect();
+        let readers: Vec<_> = (0..PAGES)
+            .map(|page| {
+                (
+                    page,
+                    scope.spawn({
+                        let map = &region.map;
+                        move || map.read(page, 3)
+                    }),
+                )
+            })
+            .collect();
         let arrive = || -> Result<()> {
             wanted(&region, &(0..PAGES as u64).collect::<Vec<_>>())?;
             // 7 and 32 have no common divisor, so that each page comes once.
             for page in (0..PAGES).map(|n| n * 7 % PAGES) {
-                state.peer.page(report.targets[page])?.write(0, 3, 900 + page as u64);
+                state
+                    .peer
+                    .page(report.targets[page])?
+                    .write(0, 3, 900 + page as u64);
                 region.control.arrive(region.id, page as u64 * PAGE, PAGE)?;
             }
             Ok(())
@@ -133,7 +171,10 @@ fn many(state: &mut State) -> Result<()> {
         }
         for (page, reader) in readers {
             let read = reader.join().ok().context("a reader panicked")?;
-            ensure!(done.is_err() || read == 900 + page as u64, "page {page} was read as {read}");
+            ensure!(
+                done.is_err() || read == 900 + page as u64,
+                "page {page} was read as {read}"
+            );
         }
         done
     })?;
@@ -186,7 +227,11 @@ fn kernel_waits(state: &mut State) -> Result<()> {
         }
         let copy = copier.join().ok().context("the copier panicked")??;
         done?;
-        ensure!(copy[..4] == 0x1122_3344u32.to_ne_bytes(), "it copied {:x?}", &copy[..8]);
+        ensure!(
+            copy[..4] == 0x1122_3344u32.to_ne_bytes(),
+            "it copied {:x?}",
+            &copy[..8]
+        );
         Ok(())
     })?;
     retract(&region)?;
@@ -196,7 +241,11 @@ fn kernel_waits(state: &mut State) -> Result<()> {
 fn pipe() -> Result<(File, File)> {
     let mut fds = [0; 2];
     // SAFETY: room for two descriptors.
-    ensure!(unsafe { libc::pipe(fds.as_mut_ptr()) } == 0, "pipe: {}", std::io::Error::last_os_error());
+    ensure!(
+        unsafe { libc::pipe(fds.as_mut_ptr()) } == 0,
+        "pipe: {}",
+        std::io::Error::last_os_error()
+    );
     // SAFETY: both were just made, and nobody else owns them.
     Ok(unsafe { (File::from_raw_fd(fds[0]), File::from_raw_fd(fds[1])) })
 }
@@ -222,7 +271,12 @@ fn signalled(_: &mut State) -> Result<()> {
         let check = || -> Result<()> {
             wanted(&region, &[0])?;
             // SAFETY: the thread waits, so it exists.
-            unsafe { libc::pthread_kill(thread.load(Ordering::Acquire) as libc::pthread_t, libc::SIGUSR2) };
+            unsafe {
+                libc::pthread_kill(
+                    thread.load(Ordering::Acquire) as libc::pthread_t,
+                    libc::SIGUSR2,
+                )
+            };
             let end = Instant::now() + LONG;
             while HANDLED.load(Ordering::Acquire) == 0 {
                 ensure!(Instant::now() < end, "the signal waits");
@@ -245,7 +299,10 @@ fn signalled(_: &mut State) -> Result<()> {
 
 /// A child that maps a region by a descriptor that it inherits, and reads a page of it.
 pub fn child(fd: &str, rest: &[String]) -> ExitCode {
-    let numbers = fd.parse().ok().zip(rest.first().and_then(|page| page.parse::<usize>().ok()));
+    let numbers = fd
+        .parse()
+        .ok()
+        .zip(rest.first().and_then(|page| page.parse::<usize>().ok()));
     let Some((fd, page)) = numbers else {
         eprintln!("offers wants nothing, or: FD PAGE");
         return ExitCode::from(1);
@@ -266,7 +323,10 @@ pub fn reader(region: &Region, page: usize) -> Result<Child> {
     ensure!(cleared == 0, "fcntl: {}", std::io::Error::last_os_error());
     let program = std::env::current_exe()?;
     let arguments = ["offers".to_string(), fd.to_string(), page.to_string()];
-    Command::new(program).args(arguments).spawn().context("starting the child")
+    Command::new(program)
+        .args(arguments)
+        .spawn()
+        .context("starting the child")
 }
 
 fn killed(_: &mut State) -> Result<()> {
@@ -283,7 +343,10 @@ fn killed(_: &mut State) -> Result<()> {
     let mut child = reader(&region, 1)?;
     region.control.arrive(region.id, PAGE, PAGE)?;
     let status = child.wait()?;
-    ensure!(status.code() == Some(0), "another process can not read the page: {status}");
+    ensure!(
+        status.code() == Some(0),
+        "another process can not read the page: {status}"
+    );
     retract(&region)?;
     Ok(())
 }
@@ -296,7 +359,10 @@ fn retracted(_: &mut State) -> Result<()> {
         ensure!(retract(&region)? == 2, "not 2 offers ended");
         Ok(())
     })?;
-    ensure!(flags_of(&region.control, region.id, 0)? == 0, "it is awaited still");
+    ensure!(
+        flags_of(&region.control, region.id, 0)? == 0,
+        "it is awaited still"
+    );
     Ok(())
 }
 
@@ -307,19 +373,34 @@ fn calls(_: &mut State) -> Result<()> {
     let wants = region.control.wanted(region.id, 0, 200_000_000)?;
     let took = begin.elapsed();
     ensure!(wants.seen == 0 && wants.pages.is_empty(), "{wants:?}");
-    ensure!(took >= Duration::from_millis(190), "it took {took:?} instead of 200 ms");
+    ensure!(
+        took >= Duration::from_millis(190),
+        "it took {took:?} instead of 200 ms"
+    );
     while_reading(&region, 3, |_| {
-        let wants = region.control.wanted(region.id, 0, LONG.as_nanos() as u64)?;
+        let wants = region
+            .control
+            .wanted(region.id, 0, LONG.as_nanos() as u64)?;
         ensure!(wants.seen == 1 && wants.pages.len() == 1, "{wants:?}");
         let begin = Instant::now();
         let again = region.control.wanted(region.id, wants.seen, 100_000_000)?;
         ensure!(again == wants, "{again:?} instead of {wants:?}");
-        ensure!(begin.elapsed() >= Duration::from_millis(90), "it returned for a page that was seen");
+        ensure!(
+            begin.elapsed() >= Duration::from_millis(90),
+            "it returned for a page that was seen"
+        );
         signals::catch()?;
         let signal = signals::send_to_me_after(Duration::from_millis(50));
-        let interrupted = region.control.wanted(region.id, wants.seen, LONG.as_nanos() as u64);
+        let interrupted = region
+            .control
+            .wanted(region.id, wants.seen, LONG.as_nanos() as u64);
         signal.join().ok().context("the sender panicked")?;
-        ensure!(interrupted.as_ref().is_err_and(|error| error.errno == libc::EINTR), "{interrupted:?}");
+        ensure!(
+            interrupted
+                .as_ref()
+                .is_err_and(|error| error.errno == libc::EINTR),
+            "{interrupted:?}"
+        );
         region.control.arrive(region.id, 3 * PAGE, PAGE)?;
         Ok(())
     })?;

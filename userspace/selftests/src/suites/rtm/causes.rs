@@ -37,13 +37,29 @@ enum Means {
 
 const CAUSES: [(u8, &str, Means); 11] = [
     (ABORT_CONFLICT, "conflict bit", Means::Status(1 << 2)),
-    (ABORT_CONFLICT, "conflict and retry", Means::Status(1 << 2 | 1 << 1)),
+    (
+        ABORT_CONFLICT,
+        "conflict and retry",
+        Means::Status(1 << 2 | 1 << 1),
+    ),
     (ABORT_CAPACITY, "capacity bit", Means::Status(1 << 3)),
     (ABORT_INTERRUPT, "no bit at all", Means::Status(0)),
     (ABORT_INTERRUPT, "retry alone", Means::Status(1 << 1)),
-    (ABORT_EXPLICIT, "an XABORT of somebody else", Means::Status(0x55 << 24 | 1)),
-    (ABORT_PTE_CHANGED, "the entry is another", Means::Status(1 << 24 | 1)),
-    (ABORT_DEADLINE, "the deadline passes inside", Means::Status(4 << 24 | 1)),
+    (
+        ABORT_EXPLICIT,
+        "an XABORT of somebody else",
+        Means::Status(0x55 << 24 | 1),
+    ),
+    (
+        ABORT_PTE_CHANGED,
+        "the entry is another",
+        Means::Status(1 << 24 | 1),
+    ),
+    (
+        ABORT_DEADLINE,
+        "the deadline passes inside",
+        Means::Status(4 << 24 | 1),
+    ),
     (ABORT_LATE, "phase 1 is held up", Means::Delay),
     (
         ABORT_TIMEOUT,
@@ -72,9 +88,10 @@ pub fn main() -> ExitCode {
             brought_about(control, wanted, means).map(|()| Pass)
         }));
     }
-    cases.push(Case::new("deadline: the call ends with ETIME", move |_: &mut ()| {
-        past_deadline(control).map(|()| Pass)
-    }));
+    cases.push(Case::new(
+        "deadline: the call ends with ETIME",
+        move |_: &mut ()| past_deadline(control).map(|()| Pass),
+    ));
     tap::run(&mut (), cases)
 }
 

@@ -57,11 +57,18 @@ fn mute() -> Result<()> {
     is_intact(&mut rig, 0, here, 0)?;
     rig.fill(0, 5);
     is_intact(&mut rig, 0, here, 5)?;
-    ensure!(session(&rig)?.flags & SESSION_STUCK != 0, "it is not listed as stuck");
+    ensure!(
+        session(&rig)?.flags & SESSION_STUCK != 0,
+        "it is not listed as stuck"
+    );
 
     let (report, _) = rig.move_pages(&rig.request(1, 1, ENGINE_RTM, rig.nodes.there));
     let found = report.error.map(|error| (error.errno, error.reason));
-    ensure!(found == stuck, "a second move: {}", bench::describe(&report));
+    ensure!(
+        found == stuck,
+        "a second move: {}",
+        bench::describe(&report)
+    );
 
     system::wait_until("the helper comes back", Duration::from_secs(15), || {
         Ok(session(&rig)?.flags & SESSION_STUCK == 0)

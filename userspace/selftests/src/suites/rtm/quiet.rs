@@ -62,10 +62,20 @@ fn without_interrupts(rig: &mut Rig) -> Result<()> {
     let sessions = rig.control.session_list()?;
     let transactions: u64 = sessions.iter().map(|session| session.transactions).sum();
     let counted: u64 = stats.irqs_off.iter().sum();
-    tap::diagnostic(&format!("{transactions} transactions, interrupts off for {} ns at most", stats.irqs_off_max_ns));
-    ensure!(transactions > 0 && counted == transactions, "{counted} times for {transactions} transactions");
+    tap::diagnostic(&format!(
+        "{transactions} transactions, interrupts off for {} ns at most",
+        stats.irqs_off_max_ns
+    ));
+    ensure!(
+        transactions > 0 && counted == transactions,
+        "{counted} times for {transactions} transactions"
+    );
     let longest = sessions.iter().map(|session| session.irqs_off_max_ns).max();
-    ensure!(longest == Some(stats.irqs_off_max_ns), "{} ns instead of {longest:?}", stats.irqs_off_max_ns);
+    ensure!(
+        longest == Some(stats.irqs_off_max_ns),
+        "{} ns instead of {longest:?}",
+        stats.irqs_off_max_ns
+    );
     Ok(())
 }
 
@@ -111,7 +121,11 @@ fn batches(rig: &mut Rig) -> Result<()> {
         if report.pages_moved != rig.pages() as u64 {
             let left = results.iter().find(|result| result.outcome != PAGE_MOVED);
             let cause = left.map(super::cause).unwrap_or_default();
-            bail!("{} moved, {}; {cause}", report.pages_moved, bench::describe(&report));
+            bail!(
+                "{} moved, {}; {cause}",
+                report.pages_moved,
+                bench::describe(&report)
+            );
         }
         ensure!(
             results.iter().all(|result| result.engine == ENGINE_RTM),

@@ -18,9 +18,10 @@ pub fn main() -> ExitCode {
         Err(error) => return tap::fail_all(&error),
     };
     let cases = vec![
-        Case::new("engine rtm gives EOPNOTSUPP, reason no-rtm", |rig: &mut Rig| {
-            refused(rig).map(|()| Pass)
-        }),
+        Case::new(
+            "engine rtm gives EOPNOTSUPP, reason no-rtm",
+            |rig: &mut Rig| refused(rig).map(|()| Pass),
+        ),
         Case::new("engine auto moves by adbit", |rig: &mut Rig| {
             falls_back(rig).map(|()| Pass)
         }),

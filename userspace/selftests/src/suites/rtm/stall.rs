@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    PageResult, Session, ABORT_CONFLICT, ABORT_LATE, ABORT_TIMEOUT, ENGINE_RTM, PAGE_ABORTED, PAGE_MOVED,
-    PAGE_SIZE,
+    PageResult, Session, ABORT_CONFLICT, ABORT_LATE, ABORT_TIMEOUT, ENGINE_RTM, PAGE_ABORTED,
+    PAGE_MOVED, PAGE_SIZE,
 };
 
 use super::{cause, is_intact, move_over, session};
@@ -47,9 +47,10 @@ const OTHER: usize = 1;
 pub fn main() -> ExitCode {
     let cases = STEPS
         .map(|(step, name)| {
-            Case::new(format!("stalled 10 ms before: {name}"), move |_: &mut ()| {
-                stalled(step)
-            })
+            Case::new(
+                format!("stalled 10 ms before: {name}"),
+                move |_: &mut ()| stalled(step),
+            )
         })
         .into();
     tap::run(&mut (), cases)
@@ -78,13 +79,21 @@ fn until_stalled(rig: &mut Rig, step: u32) -> Result<Option<PageResult>> {
         let (report, results) = rig.move_pages(&request);
         let result = *results.first().context("no result")?;
         let moved = result.outcome == PAGE_MOVED;
-        let node = if moved { rig.nodes.there } else { rig.nodes.here };
+        let node = if moved {
+            rig.nodes.there
+        } else {
+            rig.nodes.here
+        };
         is_intact(rig, STALLING, node, 0)?;
         if shows(step, &result) {
             return Ok(Some(result));
         }
         *causes.entry(result.abort).or_default() += 1;
-        ensure!(!moved, "moved in spite of the stall: {}", bench::describe(&report));
+        ensure!(
+            !moved,
+            "moved in spite of the stall: {}",
+            bench::describe(&report)
+        );
     }
     let mut others = causes.keys().filter(|cause| **cause != ABORT_LATE);
     ensure!(

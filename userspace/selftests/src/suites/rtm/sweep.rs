@@ -38,11 +38,15 @@ pub fn main() -> ExitCode {
             "{pages} entries: aborted at each of {DEPTH} instructions and before XEND, nothing has \
              happened each time"
         );
-        Case::new(name, move |rig: &mut Rig| sweep(rig, control, pages).map(|()| Pass))
+        Case::new(name, move |rig: &mut Rig| {
+            sweep(rig, control, pages).map(|()| Pass)
+        })
     });
     let mut cases: Vec<Case<Rig>> = sweeps.into();
     cases.push(Case::new("afterwards pages move", |rig: &mut Rig| {
-        (0..8).try_for_each(|page| move_over(rig, page, 0)).map(|()| Pass)
+        (0..8)
+            .try_for_each(|page| move_over(rig, page, 0))
+            .map(|()| Pass)
     }));
     tap::run(&mut rig, cases)
 }
@@ -63,13 +67,7 @@ fn sweep(rig: &mut Rig, control: Control, pages: usize) -> Result<()> {
 }
 
 /// Aborts every transaction of a call there, until one was. Says how many calls it took.
-fn aborted_at(
-    rig: &mut Rig,
-    control: Control,
-    pages: usize,
-    at: u64,
-    status: u32,
-) -> Result<u32> {
+fn aborted_at(rig: &mut Rig, control: Control, pages: usize, at: u64, status: u32) -> Result<u32> {
     let kernel = Filter {
         kernel: true,
         ..Filter::default()

@@ -48,7 +48,12 @@ pub fn draw(path: &Path, comparisons: &[Comparison]) -> Result<()> {
             let name = comparison.scenario.name;
             let moves = comparison.controller.len() as f64;
             let (speed, chosen) = (speeds(comparison), choices(comparison));
-            panel(left, &format!("{name}: time per committed move"), moves, &speed)?;
+            panel(
+                left,
+                &format!("{name}: time per committed move"),
+                moves,
+                &speed,
+            )?;
             panel(right, &format!("{name}: times chosen"), moves, &chosen)?;
         }
     }
@@ -128,11 +133,17 @@ fn panel(area: &Area, caption: &str, moves: f64, lines: &[Line]) -> Result<()> {
 /// first fiftieth of the moves, the warm-up.
 fn top(moves: f64, lines: &[Line]) -> f64 {
     let points = lines.iter().flat_map(|line| &line.points);
-    points.filter(|at| at.0 > moves / 50.0).fold(1.0, |most, at| at.1.max(most)) * 1.65
+    points
+        .filter(|at| at.0 > moves / 50.0)
+        .fold(1.0, |most, at| at.1.max(most))
+        * 1.65
 }
 
 fn in_microseconds(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    points.into_iter().map(|(number, ticks)| (number, ticks / MICROSECOND)).collect()
+    points
+        .into_iter()
+        .map(|(number, ticks)| (number, ticks / MICROSECOND))
+        .collect()
 }
 
 /// The library's errors borrow from the drawing area.

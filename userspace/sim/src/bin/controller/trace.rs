@@ -24,7 +24,12 @@ impl Trace {
 
     /// The times of the last move.
     pub fn last_times(&self) -> Times {
-        let none = Times { lead: 0, first_slot: 0, interval: 0, slots: 0 };
+        let none = Times {
+            lead: 0,
+            first_slot: 0,
+            interval: 0,
+            slots: 0,
+        };
         self.moves.last().map_or(none, |(_, times)| *times)
     }
 
@@ -35,7 +40,12 @@ impl Trace {
 
     /// Ticks per move of the `window` moves up to each `window`th.
     pub fn speed(&self, window: usize) -> Vec<(f64, f64)> {
-        let ends = self.moves.iter().enumerate().skip(window - 1).step_by(window);
+        let ends = self
+            .moves
+            .iter()
+            .enumerate()
+            .skip(window - 1)
+            .step_by(window);
         let mut before = 0;
         ends.map(|(number, (ticks, _))| {
             let spent = ticks - before;
@@ -48,6 +58,8 @@ impl Trace {
     /// One of the times at each `step`th move.
     pub fn chosen(&self, step: usize, time: impl Fn(&Times) -> u64) -> Vec<(f64, f64)> {
         let moves = self.moves.iter().enumerate().step_by(step);
-        moves.map(|(number, (_, times))| ((number + 1) as f64, time(times) as f64)).collect()
+        moves
+            .map(|(number, (_, times))| ((number + 1) as f64, time(times) as f64))
+            .collect()
     }
 }
