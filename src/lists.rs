@@ -8,15 +8,15 @@ pub(crate) struct Lists;
 impl Drop for Lists {
     fn drop(&mut self) {
         crate::registry::end();
-        crate::mms::end();
-        crate::quarantine::end();
+        crate::region::mms::end();
+        crate::iommu::quarantine::end();
         crate::aperture::end();
         crate::window::end();
-        crate::verdict::end();
+        crate::iommu::verdict::end();
         #[cfg(pagemove_test)]
         {
-            crate::posted::end();
-            crate::offers::end();
+            crate::testing::posted::end();
+            crate::testing::arenas::end();
         }
     }
 }

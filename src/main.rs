@@ -7,57 +7,24 @@
 // One file for module and user space: each uses a part.
 #[allow(dead_code, unreachable_pub)]
 mod abi;
-mod aliases;
 mod aperture;
 mod args;
-mod backing;
-mod batch;
-mod claim;
-mod counters;
-mod cpu;
 mod device;
-mod domain;
-mod editor;
 mod errno;
-mod experiment;
-mod ffi;
 mod file;
-mod frames;
-mod helper;
-mod ioctl;
+mod host;
+mod iommu;
 mod lists;
 mod machine;
-#[cfg(pagemove_test)]
-mod marker;
-mod memcg;
-mod mms;
 mod mover;
-#[cfg(pagemove_test)]
-mod offers;
-mod order;
 mod page;
-mod pagemap;
-mod pair;
 mod params;
-#[cfg(pagemove_test)]
-mod posted;
-mod quarantine;
-mod reclaim;
 mod refusal;
 mod region;
 mod registry;
-mod retired;
 mod session;
-mod sharing;
-mod spin;
 mod stats;
-mod thread;
-mod transaction;
-mod unit;
-mod used;
-mod verdict;
-mod vfio;
-mod vma;
+mod testing;
 mod window;
 
 use kernel::debugfs;
@@ -167,9 +134,9 @@ struct Pagemove {
     #[pin]
     sessions_file: debugfs::File<()>,
     _directory: debugfs::Dir,
-    _driver: vfio::Driver,
+    _driver: device::vfio::Driver,
     _apertures: aperture::Driver,
-    _reclaimer: reclaim::Reclaimer,
+    _reclaimer: region::reclaim::Reclaimer,
     _sessions: session::Sessions,
     _lists: lists::Lists,
 }
@@ -179,23 +146,23 @@ impl kernel::InPlaceModule for Pagemove {
         // SAFETY: init runs once, before anything of this module is reachable.
         unsafe {
             registry::init();
-            mms::init();
-            quarantine::init();
+            region::mms::init();
+            iommu::quarantine::init();
             session::init();
             aperture::init();
             window::init();
             #[cfg(pagemove_test)]
             {
-                posted::init();
-                offers::init();
+                testing::posted::init();
+                testing::arenas::init();
             }
-            verdict::init();
+            iommu::verdict::init();
         }
         let lists = lists::Lists;
-        cpu::try_at_load();
+        host::cpu::try_at_load();
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
-            let driver = vfio::Driver::register()?;
+            let driver = device::vfio::Driver::register()?;
             let apertures = aperture::Driver::register()?;
             Ok(try_pin_init!(Self {
                 counters <- directory.read_callback_file(c"stats", (), &|_, f| stats::print(f)),
@@ -203,7 +170,7 @@ impl kernel::InPlaceModule for Pagemove {
                 file <- file::DeviceFile::register(),
                 _driver: driver,
                 _apertures: apertures,
-                _reclaimer: reclaim::Reclaimer,
+                _reclaimer: region::reclaim::Reclaimer,
                 _sessions: session::Sessions,
                 _lists: lists,
                 _directory: directory,

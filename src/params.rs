@@ -152,7 +152,7 @@ pub(crate) fn stall(duty: Duty, first: Iova) {
     if *module_parameters::stall_step.value() != step || (iova != 0 && iova != first.0) {
         return;
     }
-    let now = crate::ffi::now();
+    let now = crate::host::ffi::now();
     let span = u64::from(*module_parameters::stall_for_ms.value()).saturating_mul(1_000_000);
     let _ = UNTIL.compare_exchange(
         0,
@@ -161,7 +161,9 @@ pub(crate) fn stall(duty: Duty, first: Iova) {
         Ordering::Relaxed,
     );
     if now < UNTIL.load(Ordering::Relaxed) {
-        crate::ffi::sleep(u64::from(*module_parameters::stall_us.value()).saturating_mul(1000));
+        crate::host::ffi::sleep(
+            u64::from(*module_parameters::stall_us.value()).saturating_mul(1000),
+        );
     }
 }
 
@@ -179,7 +181,7 @@ pub(crate) fn marks_copies() -> bool {
 pub(crate) fn may_copy() -> kernel::error::Result {
     #[cfg(pagemove_test)]
     // SAFETY: asks whether a test wants this call to fail.
-    if unsafe { crate::ffi::pagemove_fault_copy() } {
+    if unsafe { crate::host::ffi::pagemove_fault_copy() } {
         return Err(kernel::error::code::EFAULT);
     }
     Ok(())

@@ -13,11 +13,11 @@
 //! can map and unmap meanwhile; it holds the file, and with it the region and the module.
 
 use super::{continues, Inner, Region};
-use crate::backing;
-use crate::ffi;
+use crate::host::ffi;
 use crate::page::{self, OwnedPage, Tag};
-use crate::pagemap::Entry;
 use crate::refusal::Refusal;
+use crate::region::backing;
+use crate::region::map::Entry;
 use crate::stats::{self, Counter};
 use crate::{abi, window};
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -4,7 +4,7 @@
 
 #include "link.h"
 
-/* Written in Rust: src/aperture.rs and src/window.rs. */
+/* Written in Rust: src/aperture/ and src/window/. */
 void *pagemove_aperture_probed(const struct pagemove_aperture_setup *setup);
 void pagemove_aperture_was_down(void *owner);
 bool pagemove_aperture_is_vacant(void *owner);

@@ -50,7 +50,7 @@ void pagemove_mm_drop(struct mm_struct *mm)
 /*
  * References to the mm itself, but for the one of this CPU if a kernel thread runs
  * here on the mm of the task before it. That one can't come or go meanwhile. Read
- * before the users: see src/mms.rs.
+ * before the users: see src/region/mms.rs.
  */
 int pagemove_mm_count(struct mm_struct *mm)
 {

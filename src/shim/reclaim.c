@@ -4,7 +4,7 @@
 #include <linux/cpumask.h>
 #include <linux/workqueue.h>
 
-/* Written in Rust: src/reclaim.rs. */
+/* Written in Rust: src/region/reclaim.rs. */
 unsigned int pagemove_reclaim(void);
 
 static void reclaim_work(struct work_struct *work);
@@ -16,7 +16,7 @@ static void reclaim_work(struct work_struct *work)
 
 	if (!again_ms)
 		return;
-	/* On the next CPU: see src/mms.rs. */
+	/* On the next CPU: see src/region/mms.rs. */
 	cpus_read_lock();
 	schedule_delayed_work_on(cpumask_next_wrap(raw_smp_processor_id(), cpu_online_mask),
 				 &reclaimer, msecs_to_jiffies(again_ms));

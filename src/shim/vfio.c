@@ -9,11 +9,11 @@
 struct pagemove_vfio {
 	struct vfio_pci_core_device core;
 	void *owner;
-	/* Unpins for a callback that must not: src/device.rs. */
+	/* Unpins for a callback that must not: src/device/mod.rs. */
 	struct work_struct unpin;
 };
 
-/* Written in Rust: src/vfio.rs. */
+/* Written in Rust: src/device/vfio.rs. */
 void *pagemove_vfio_probed(struct pci_dev *pdev, struct vfio_device *vdev);
 void pagemove_vfio_removed(void *owner);
 void pagemove_vfio_opened(void *owner, struct iommu_domain *domain);

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `/dev/pagemove`: an open file is the handle for ioctls and, once it is mapped
+//! or set up, one region.
+
+pub(crate) mod calls;
+pub(crate) mod experiment;
+pub(crate) mod offers;
+pub(crate) mod used;
+
+use crate::host::ffi;
+use crate::region::Region;
+use crate::region::{reclaim, vma};
+use crate::registry;
+use kernel::bindings;
+use kernel::error::from_result;
+use kernel::ffi::{c_int, c_long, c_uint, c_ulong};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::types::Opaque;
+
+/// `file_operations` may be read by any thread.
+struct Operations(bindings::file_operations);
+
+// SAFETY: it is never written after it was made, and holds function pointers and
+// the module's address only.
+unsafe impl Sync for Operations {}
+// SAFETY: as above.
+unsafe impl Send for Operations {}
+
+static OPERATIONS: spin::Once<Operations> = spin::Once::new();
+
+fn operations() -> &'static bindings::file_operations {
+    let made = OPERATIONS.call_once(|| {
+        Operations(bindings::file_operations {
+            owner: crate::THIS_MODULE.as_ptr(),
+            open: Some(open),
+            release: Some(release),
+            mmap: Some(mmap),
+            llseek: Some(llseek),
+            unlocked_ioctl: Some(unlocked_ioctl),
+            compat_ioctl: bindings::compat_ptr_ioctl,
+            ..pin_init::zeroed()
+        })
+    });
+    &made.0
+}
+
+/// The device node, which exists while this lives.
+#[pin_data(PinnedDrop)]
+pub(crate) struct DeviceFile {
+    #[pin]
+    misc: Opaque<bindings::miscdevice>,
+}
+
+// SAFETY: the misc core has its own lock; we only register and deregister.
+unsafe impl Send for DeviceFile {}
+// SAFETY: as above.
+unsafe impl Sync for DeviceFile {}
+
+impl DeviceFile {
+    pub(crate) fn register() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            misc <- Opaque::try_ffi_init(|slot: *mut bindings::miscdevice| {
+                let misc = bindings::miscdevice {
+                    minor: bindings::MISC_DYNAMIC_MINOR as _,
+                    name: c"pagemove".as_ptr().cast(),
+                    fops: operations(),
+                    mode: 0o600,
+                    ..pin_init::zeroed()
+                };
+                // SAFETY: `slot` is ours to write, and pinned from here on.
+                unsafe {
+                    slot.write(misc);
+                    kernel::error::to_result(bindings::misc_register(slot))
+                }
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for DeviceFile {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: it was registered by `register`.
+        unsafe { bindings::misc_deregister(self.misc.get()) };
+    }
+}
+
+/// # Safety
+///
+/// `file` was opened by [`open`] and not released yet.
+unsafe fn region_of<'a>(file: *mut ffi::file) -> &'a Region {
+    // SAFETY: `open` stored an `Arc<Region>` there, which `release` takes back.
+    unsafe { &*ffi::pagemove_private(file).cast::<Region>() }
+}
+
+/// # Safety
+///
+/// As [`region_of`].
+pub(crate) unsafe fn region(file: *mut ffi::file) -> Arc<Region> {
+    // SAFETY: the pointer came from `Arc::into_raw`; its own count is kept.
+    unsafe {
+        let borrowed = core::mem::ManuallyDrop::new(Arc::<Region>::from_raw(
+            ffi::pagemove_private(file).cast_const().cast(),
+        ));
+        Arc::clone(&borrowed)
+    }
+}
+
+/// Lists the region of a file that begins to be one, and keeps the module for it. Says whether
+/// that is new.
+pub(crate) fn list(region: &Arc<Region>) -> Result<bool> {
+    if !region.list_now() {
+        return Ok(false);
+    }
+    if let Err(error) = registry::add_region(region.clone()) {
+        region.unlist();
+        return Err(error);
+    }
+    // SAFETY: the open file holds the module already.
+    unsafe { bindings::__module_get(crate::THIS_MODULE.as_ptr()) };
+    Ok(true)
+}
+
+/// Takes it off the list again: it has not become one.
+pub(crate) fn unlist(region: &Region) {
+    registry::remove_region(region.id);
+    region.unlist();
+    // SAFETY: the reference that `list` took; the open file holds the module, too.
+    unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
+}
+
+unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
+    from_result(|| {
+        let region = Region::new(registry::new_region_id()?)?;
+        // SAFETY: the file is being opened, so that it is ours. Its pages are found
+        // by `unmap_mapping_range` in an address_space of their own: that of the
+        // device node would mix the regions.
+        unsafe {
+            ffi::pagemove_set_mapping(file, region.mapping());
+            ffi::pagemove_set_private(file, Arc::into_raw(region).cast_mut().cast());
+        }
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
+    // SAFETY: the last use of what `open` stored; no mapping is left, since each
+    // holds the file.
+    let region =
+        unsafe { Arc::<Region>::from_raw(ffi::pagemove_private(file).cast_const().cast()) };
+    region.close();
+    if region.is_listed() {
+        reclaim::soon();
+    }
+    0
+}
+
+unsafe extern "C" fn mmap(file: *mut ffi::file, area: *mut ffi::vm_area_struct) -> c_int {
+    from_result(|| {
+        // SAFETY: `file` is open, and outlives the mapping that is being made.
+        let region = unsafe { region(file) };
+        let new = list(&region)?;
+        // SAFETY: as above.
+        unsafe { vma::map(area, &region) }.inspect_err(|_| {
+            if new {
+                unlist(&region);
+            }
+        })?;
+        Ok(0)
+    })
+}
+
+unsafe extern "C" fn llseek(
+    file: *mut ffi::file,
+    offset: bindings::loff_t,
+    whence: c_int,
+) -> bindings::loff_t {
+    // SAFETY: `file` is open.
+    unsafe {
+        let size = region_of(file).file_bytes();
+        bindings::fixed_size_llseek(file, offset, whence, size as bindings::loff_t)
+    }
+}
+
+unsafe extern "C" fn unlocked_ioctl(
+    file: *mut ffi::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    let done = from_result(|| {
+        // SAFETY: `file` is open.
+        let region = unsafe { region(file) };
+        calls::dispatch(&region, command, argument as usize).map(|()| 0)
+    });
+    let done: c_int = done;
+    done as c_long
+}

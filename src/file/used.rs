@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+//! PAGEMOVE_IOC_USED: which pages a device has used, by A and D of the IOMMU's entries.
+
+use crate::args::UserArray;
+use crate::device::{Device, Hold};
+use crate::file::calls::device_at;
+use crate::host::ffi;
+use crate::machine::{entry_at, leaf_of};
+use crate::refusal::Refusal;
+use crate::{abi, params};
+use core::sync::atomic::Ordering;
+use engine::{Iova, PageSpan, PAGE_SIZE};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// Pages that are held at a time: VFIO's unmap of any of them waits for all.
+const CHUNK: u64 = 64;
+
+/// Does what `args` asks for; counts the pages that have an answer.
+pub(crate) fn run(args: &mut abi::Used) -> Result {
+    if args.flags & !abi::USED_CLEAR != 0 {
+        return Err(crate::errno::eopnotsupp());
+    }
+    let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
+    if span.pages() > u64::from(abi::MAX_MOVE_PAGES) {
+        return Err(EINVAL);
+    }
+    let entries = UserArray::new(args.entries)?;
+    let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
+    while args.pages < span.pages() {
+        let first = span
+            .first()
+            .0
+            .saturating_add(args.pages.saturating_mul(PAGE_SIZE));
+        let count = span.pages().saturating_sub(args.pages).min(CHUNK);
+        let part = PageSpan::new(Iova(first), count.saturating_mul(PAGE_SIZE)).ok_or(EINVAL)?;
+        let mut found = KVec::with_capacity(CHUNK as usize, GFP_KERNEL)?;
+        let done = look(&device, part, args.flags & abi::USED_CLEAR != 0, &mut found);
+        entries.write(args.pages, &found)?;
+        args.pages = args.pages.saturating_add(found.len() as u64);
+        done.map_err(|refusal| {
+            args.reason = refusal.reason();
+            refusal.error()
+        })?;
+        // SAFETY: asks about the current task.
+        if unsafe { ffi::pagemove_signal_pending() } {
+            args.reason = abi::REASON_SIGNAL;
+            return Err(EINTR);
+        }
+    }
+    Ok(())
+}
+
+/// Looks at the pages of one hold. No move of them runs meanwhile: it would miss an access
+/// whose A is cleared here.
+fn look(
+    device: &Arc<Device>,
+    span: PageSpan,
+    clear: bool,
+    found: &mut KVec<u8>,
+) -> Result<(), Refusal> {
+    let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
+    if clear && domain.is_incoherent() && !params::allow_incoherent() {
+        return Err(Refusal::Incoherent);
+    }
+    let mut hold = device.hold(span)?;
+    hold.pin(&mut KVec::new())?;
+    let mut cleared = false;
+    let mut end = Ok(());
+    for n in 0..span.pages() {
+        let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
+        match look_at_page(&hold, iova, clear) {
+            Ok(used) => {
+                cleared |= used & abi::USED_ACCESSED != 0;
+                found
+                    .push_within_capacity(used as u8)
+                    .map_err(|_| Refusal::NoMemory)?;
+            }
+            Err(refusal) => {
+                end = Err(refusal);
+                break;
+            }
+        }
+    }
+    if clear && cleared {
+        hold.domain.flush(span);
+    }
+    end
+}
+
+/// PAGEMOVE_USED_* of one page.
+fn look_at_page(hold: &Hold, iova: Iova, clear: bool) -> Result<u64, Refusal> {
+    let leaf = leaf_of(hold, iova)?;
+    if !leaf.format.has_ad_bits() {
+        return Err(Refusal::Format);
+    }
+    let entry = entry_at(leaf.pte);
+    let (accessed, dirty) = (leaf.format.accessed(), leaf.format.dirty());
+    let now = match clear {
+        true => entry.fetch_and(!accessed, Ordering::SeqCst),
+        false => entry.load(Ordering::Acquire),
+    };
+    let mut used = 0;
+    if now & accessed != 0 {
+        used |= abi::USED_ACCESSED;
+    }
+    if now & dirty != 0 {
+        used |= abi::USED_DIRTY;
+    }
+    Ok(used)
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `pagemove qualify` has found out about the IOMMUs of this machine.
+
+use crate::host::{cpu, ffi};
+use crate::refusal::Refusal;
+use crate::{abi, params};
+use kernel::prelude::*;
+
+kernel::sync::global_lock! {
+    // SAFETY: initialised in `init`, before the device file exists.
+    unsafe(uninit) static VERDICTS: Mutex<KVec<abi::Verdict>> = KVec::new();
+}
+
+/// Makes the list usable, with what was stored.
+///
+/// # Safety
+///
+/// Called once, before anything else here.
+pub(crate) unsafe fn init() {
+    // SAFETY: the caller's contract.
+    unsafe { VERDICTS.init() };
+    if let Err(why) = load() {
+        pr_warn!("stored verdicts are not used: {}\n", why);
+    }
+}
+
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut *VERDICTS.lock()));
+}
+
+/// Reads the file of stored verdicts. None is not an error, one that is wrong is.
+fn load() -> Result<(), &'static str> {
+    const HEADER: usize = size_of::<abi::VerdictFile>();
+    const EACH: usize = size_of::<abi::Verdict>();
+    const MOST: usize = HEADER + abi::MAX_VERDICTS * EACH;
+    let mut bytes = KVec::from_elem(0u8, MOST, GFP_KERNEL).map_err(|_| "no memory")?;
+    // SAFETY: there is room for so many bytes.
+    let found = unsafe { ffi::pagemove_read_verdicts(bytes.as_mut_ptr().cast(), bytes.len()) };
+    if found == 0 {
+        return Ok(());
+    }
+    let mut words = bytes
+        .get(..found)
+        .ok_or("the file is too long")?
+        .chunks_exact(4)
+        .map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default()));
+    if words.next() != Some(abi::VERDICT_MAGIC) {
+        return Err("the file does not begin as one of verdicts does");
+    }
+    let count = words.next().unwrap_or(0) as usize;
+    if found != HEADER.saturating_add(count.saturating_mul(EACH)) {
+        return Err("the file has not the length that it says");
+    }
+    for _ in 0..count {
+        let verdict = read(&mut words).ok_or("the file is too short")?;
+        // One of another machine says nothing here.
+        if is_of_this_machine(&verdict) {
+            set(verdict).map_err(|_| "a verdict contradicts itself")?;
+        }
+    }
+    Ok(())
+}
+
+fn read(words: &mut impl Iterator<Item = u32>) -> Option<abi::Verdict> {
+    let mut verdict = abi::Verdict::default();
+    for part in verdict.iommu.chunks_exact_mut(4) {
+        part.copy_from_slice(&words.next()?.to_ne_bytes());
+    }
+    verdict.format = words.next()?;
+    verdict.cpu = words.next()?;
+    verdict.microcode = words.next()?;
+    verdict.engines = words.next()?;
+    verdict.findings = words.next()?;
+    verdict.reserved = words.next()?;
+    Some(verdict)
+}
+
+fn is_of_this_machine(verdict: &abi::Verdict) -> bool {
+    (verdict.cpu, verdict.microcode) == cpu::signature()
+}
+
+/// Whether the findings support the engines.
+fn is_consistent(verdict: &abi::Verdict) -> bool {
+    let has = |findings| verdict.findings & findings == findings;
+    let adbit = has(abi::FINDING_AD_SET | abi::FINDING_VALID_CHANGE);
+    let seen = has(abi::FINDING_WALK_SEEN) || has(abi::FINDING_A_SEEN);
+    let rtm = seen && has(abi::FINDING_VALID_CHANGE);
+    let supported = u32::from(adbit) << abi::ENGINE_ADBIT | u32::from(rtm) << abi::ENGINE_RTM;
+    verdict.engines & !supported == 0
+        && verdict.reserved == 0
+        && matches!(
+            verdict.format,
+            abi::FORMAT_X86_64 | abi::FORMAT_VTDSS | abi::FORMAT_AMDV1
+        )
+}
+
+/// Replaces the verdict on this IOMMU and format.
+pub(crate) fn set(verdict: abi::Verdict) -> Result {
+    if !is_of_this_machine(&verdict) || !is_consistent(&verdict) {
+        return Err(EINVAL);
+    }
+    let mut verdicts = VERDICTS.lock();
+    let same = |old: &&mut abi::Verdict| old.iommu == verdict.iommu && old.format == verdict.format;
+    if let Some(old) = verdicts.iter_mut().find(same) {
+        *old = verdict;
+        return Ok(());
+    }
+    if verdicts.len() >= abi::MAX_VERDICTS {
+        return Err(ENOSPC);
+    }
+    Ok(verdicts.push(verdict, GFP_KERNEL)?)
+}
+
+/// The `n`-th verdict.
+pub(crate) fn nth(n: usize) -> Option<abi::Verdict> {
+    VERDICTS.lock().get(n).copied()
+}
+
+/// What is known about this IOMMU and format.
+fn find(iommu: &[u8], format: u32) -> Option<abi::Verdict> {
+    let verdicts = VERDICTS.lock();
+    let is_it = |verdict: &&abi::Verdict| {
+        let name = verdict.iommu.split(|byte| *byte == 0).next();
+        name == Some(iommu) && verdict.format == format
+    };
+    let found = verdicts.iter().find(is_it).copied();
+    found
+}
+
+/// What to do, and what not, with an engine on an IOMMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// `rtm`: clear A first.
+    pub(crate) clear_accessed: bool,
+    /// Moves have to be verified.
+    pub(crate) verify: bool,
+}
+
+impl Terms {
+    /// What satisfies both.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            clear_accessed: self.clear_accessed || other.clear_accessed,
+            verify: self.verify || other.verify,
+        }
+    }
+}
+
+/// Whether this engine may be used, and how. Where an update of A or D may land on top of
+/// the new entry, and for `rtm` is all that is noticed of a walk, a write can be lost that
+/// only the verification finds (`proof.rst`). Who overrides the verdicts may leave that
+/// out, too; A is cleared in any case. `free`: an experiment, which is done as it was asked for, or
+/// it could not show what happens without.
+pub(crate) fn terms(iommu: &[u8], format: u32, engine: u32, free: bool) -> Result<Terms, Refusal> {
+    let by_rtm = engine == abi::ENGINE_RTM;
+    if free {
+        return Ok(Terms {
+            clear_accessed: false,
+            verify: false,
+        });
+    }
+    let needs = match by_rtm {
+        true => abi::FINDING_AD_CAS | abi::FINDING_WALK_SEEN,
+        false => abi::FINDING_AD_CAS,
+    };
+    match find(iommu, format) {
+        Some(verdict) if verdict.engines & 1 << engine != 0 => Ok(Terms {
+            clear_accessed: by_rtm && verdict.findings & abi::FINDING_WALK_SEEN == 0,
+            verify: verdict.findings & needs == 0,
+        }),
+        _ if params::allow_unqualified() => Ok(Terms {
+            clear_accessed: by_rtm,
+            verify: false,
+        }),
+        _ => Err(Refusal::Unqualified),
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pages that devices reach by more than one entry.
+//!
+//! A move changes one entry. A page with a second one, at another address of the
+//! same domain or in the domain of another device, would split in two, so it is
+//! refused. VFIO keeps no list of a page's mappings and tells nobody when it
+//! makes one; so each call looks through the tables before it begins, and again
+//! before it frees what it moved away from (`retired.rs`).
+
+use crate::device::Device;
+use crate::host::ffi;
+use crate::iommu::domain::Domain;
+use crate::iommu::sharing;
+use crate::mover::frames::{frame_of, FrameSet};
+use crate::refusal::Refusal;
+use engine::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
+use kernel::prelude::*;
+
+/// What was found about the pages of one call.
+pub(crate) struct Aliases {
+    frames: FrameSet,
+    /// By position in `frames`: why the frame is refused, if it has another entry.
+    refusals: KVVec<Option<Refusal>>,
+}
+
+/// Every address that a table of any format can translate: 64 bits of AMD v1.
+fn everything() -> Option<PageSpan> {
+    Some(PageSpan::new(Iova(0), PAGE_SIZE)?.including(Iova(u64::MAX)))
+}
+
+impl Aliases {
+    /// Looks at what `span` maps for the device, and for more entries of the same
+    /// pages in every domain of a VFIO user.
+    pub(crate) fn find(device: &Device, span: PageSpan) -> Result<Self, Refusal> {
+        let (own, frames) = frames_in(device, span)?;
+        let frames = FrameSet::new(&frames).map_err(|_| Refusal::NoMemory)?;
+        let mut refusals =
+            KVVec::from_elem(None, frames.len(), GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        let mut note = |position: usize, refusal| {
+            if let Some(noted) = refusals.get_mut(position) {
+                noted.get_or_insert(refusal);
+            }
+        };
+        for position in frames.repeated() {
+            note(position, Refusal::Aliased);
+        }
+        let complete = for_each_entry(&frames, |domain, iova, position| {
+            if domain != own {
+                note(position, Refusal::SharedPage);
+            } else if iova < span.first() || iova > span.last() {
+                note(position, Refusal::Aliased);
+            }
+        });
+        if complete {
+            Ok(Self { frames, refusals })
+        } else {
+            Err(Refusal::NoMemory)
+        }
+    }
+
+    /// Why `page` has to be refused, if it has.
+    pub(crate) fn refusal(&self, page: PhysAddr) -> Option<Refusal> {
+        let position = self.frames.position(frame_of(page))?;
+        self.refusals.get(position).copied().flatten()
+    }
+}
+
+/// The device's domain, and the frames that it maps in `span` by 4 KiB leaves
+/// (larger ones are refused anyway).
+fn frames_in(device: &Device, span: PageSpan) -> Result<(Domain, KVVec<u64>), Refusal> {
+    let mut frames = KVVec::new();
+    frames
+        .reserve(span.pages() as usize, GFP_KERNEL)
+        .map_err(|_| Refusal::NoMemory)?;
+    let mut own = None;
+    device.with_open_domain(|domain| {
+        own = Some(domain);
+        for_each_leaf(domain, span, |_, page, bytes| {
+            if bytes == PAGE_SIZE {
+                // There is room for each page of the span.
+                let _ = frames.push_within_capacity(frame_of(page));
+            }
+        });
+    });
+    Ok((own.ok_or(Refusal::Unmapping)?, frames))
+}
+
+/// Calls `f` for each entry of a VFIO user's domain that maps one of `frames`, with
+/// the frame's position. Says whether the search was complete.
+pub(crate) fn for_each_entry(frames: &FrameSet, mut f: impl FnMut(Domain, Iova, usize)) -> bool {
+    let Some(everything) = everything() else {
+        return false;
+    };
+    let mut complete = true;
+    let mut seen: KVec<Domain> = KVec::new();
+    sharing::for_each_user_domain(|domain| {
+        if seen.contains(&domain) {
+            return;
+        }
+        complete &= seen.push(domain, GFP_KERNEL).is_ok();
+        for_each_leaf(domain, everything, |iova, page, bytes| {
+            frames.for_each_of(frame_of(page), bytes / PAGE_SIZE, |position| {
+                f(domain, iova, position)
+            });
+        });
+    });
+    complete
+}
+
+/// Calls `f` with the first page and the bytes of every leaf of a VFIO user's domain. Needs no
+/// memory, so it may visit a domain more than once.
+pub(crate) fn for_each_user_leaf(mut f: impl FnMut(PhysAddr, u64)) {
+    let Some(everything) = everything() else {
+        return;
+    };
+    sharing::for_each_user_domain(|domain| {
+        for_each_leaf(domain, everything, |_, page, bytes| f(page, bytes));
+    });
+}
+
+/// The page that `iova` maps, if any. A hint: nothing holds it.
+#[inline(never)]
+pub(crate) fn glance(device: &Device, iova: Iova) -> Option<PhysAddr> {
+    let span = PageSpan::new(iova, PAGE_SIZE)?;
+    let mut found = None;
+    device.with_open_domain(|domain| {
+        for_each_leaf(domain, span, |_, page, _| found = Some(page));
+    });
+    found
+}
+
+/// Visits the leaves of a domain that can't go away. Tables may be freed meanwhile; the
+/// reads survive that.
+fn for_each_leaf(domain: Domain, span: PageSpan, visit: impl FnMut(Iova, PhysAddr, u64)) {
+    let Some(top) = domain.top() else { return };
+    let mut reads: u32 = 0;
+    let read = |pte: PteAddr| {
+        reads = reads.wrapping_add(1);
+        if reads % 65536 == 0 {
+            ffi::yield_cpu();
+        }
+        let mut value = 0;
+        // SAFETY: writes to `value` only; any address is checked before it is read.
+        unsafe { ffi::pagemove_read_word(pte.0, &mut value) }.then_some(value)
+    };
+    engine::scan(top, span, read, visit);
+}

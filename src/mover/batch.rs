@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The pages of one batch: found, claimed, moved, and freed.
+
+use crate::device::{Hold, RoomToKeep};
+use crate::host::ffi;
+use crate::iommu::domain::Choice;
+use crate::machine::{leaf_of, KernelMachine};
+use crate::mover::aliases::Aliases;
+use crate::mover::retired::Retired;
+use crate::mover::{Request, NOT_TRIED};
+use crate::page::{self, Tag};
+use crate::refusal::Refusal;
+use crate::region::backing::{self, Backing};
+use crate::region::claim::Claim;
+use crate::session::order::{Methods, Order};
+use crate::stats::{self, Counter};
+use crate::{abi, aperture, params, session};
+use core::sync::atomic::AtomicBool;
+use engine::{
+    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
+};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// The pages of a batch.
+pub(crate) struct Batch {
+    /// For each page in order: whether it is one of `moves` or stays, being there.
+    goes: KVec<bool>,
+    moves: KVec<PageMove>,
+    claims: KVec<Claim>,
+    ends: KVec<Backing>,
+}
+
+impl Batch {
+    pub(crate) fn with_capacity(pages: usize) -> Result<Self> {
+        Ok(Self {
+            goes: KVec::with_capacity(pages, GFP_KERNEL)?,
+            moves: KVec::with_capacity(pages, GFP_KERNEL)?,
+            claims: KVec::with_capacity(pages, GFP_KERNEL)?,
+            ends: KVec::with_capacity(pages, GFP_KERNEL)?,
+        })
+    }
+
+    /// Finds and claims the pages of the span, up to the first that is refused. `first`:
+    /// how many pages of the call are before it.
+    pub(crate) fn find(
+        &mut self,
+        request: &Request,
+        aliases: &Aliases,
+        hold: &Hold,
+        span: PageSpan,
+        first: u64,
+    ) -> Result<(), Refusal> {
+        for n in 0..span.pages() {
+            let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
+            let leaf = leaf_of(hold, iova)?;
+            let claim = Claim::take(leaf.page)?;
+            if request.scratch.is_some_and(|id| id != claim.region.id) {
+                return Err(Refusal::NotScratch);
+            }
+            if !request.names(claim.tag(), iova) {
+                return Err(Refusal::OtherPage);
+            }
+            if let Some(refusal) = aliases.refusal(leaf.page) {
+                return Err(refusal);
+            }
+            if request.to.is_at(backing::place_of(leaf.page)) && !request.even_if_there {
+                self.goes
+                    .push_within_capacity(false)
+                    .map_err(|_| Refusal::NoMemory)?;
+                continue;
+            }
+            let end = request.to.end_for(&claim, first.saturating_add(n))?;
+            let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
+            self.moves
+                .push_within_capacity(page)
+                .map_err(|_| Refusal::NoMemory)?;
+            self.claims
+                .push_within_capacity(claim)
+                .map_err(|_| Refusal::NoMemory)?;
+            self.ends
+                .push_within_capacity(end)
+                .map_err(|_| Refusal::NoMemory)?;
+            self.goes
+                .push_within_capacity(true)
+                .map_err(|_| Refusal::NoMemory)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the pages that were found. An error: the session could not be used, or its
+    /// helper did not come back; what became of the pages is in their results.
+    pub(crate) fn run(
+        &mut self,
+        request: &Request,
+        choice: Choice,
+        hold: &Arc<Hold>,
+        aborts: &mut AbortCounts,
+    ) -> Result<(), Refusal> {
+        if self.moves.is_empty() {
+            return Ok(());
+        }
+        let policy = Policy {
+            deadline: request.deadline,
+            verify: request.verify,
+            watch: request.watch,
+            clear_accessed: request.clear_accessed || choice.terms.clear_accessed,
+            without: params::left_out(),
+            ..Policy::new(request.retries)
+        };
+        let incoherent = hold.domain.is_incoherent();
+        // Without a TLB in the device the invalidation ends soon: no other thread is
+        // needed to give up waiting for it.
+        if choice.methods == Methods::AdBit && !request.ats {
+            let mut machine = KernelMachine {
+                hold,
+                claims: &self.claims,
+                incoherent,
+                signal: None,
+            };
+            let mut job = Job {
+                policy: &policy,
+                pages: &mut self.moves,
+                aborts,
+            };
+            engine::run(&mut machine, &mut job);
+            return Ok(());
+        }
+        let (signal, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut order = Order {
+            pages: &mut self.moves,
+            claims: &self.claims,
+            aborts,
+            hold,
+            policy,
+            methods: choice.methods,
+            ats: request.ats,
+            incoherent,
+            signal: &signal,
+            hurry: &hurry,
+            stuck: false,
+            offline: false,
+        };
+        loop {
+            session::of(request.cpus()?)?.run(&mut order)?;
+            if order.stuck {
+                return Err(Refusal::Stuck);
+            }
+            if !order.offline {
+                return Ok(());
+            }
+            // Others go on with what is left, unless the call named those that have gone.
+            order.offline = false;
+        }
+    }
+
+    /// How many pages were found.
+    /// In a build for tests that shall leak, nothing frees the pages that were to be moved to.
+    pub(crate) fn plant_leak(&mut self) {
+        if params::leaks() {
+            self.ends.drain_all().for_each(core::mem::forget);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.moves.len()
+    }
+
+    /// Pages that have gone to an aperture keep their pins in VFIO, those that came home
+    /// give theirs up with the hold, which is not over yet.
+    pub(crate) fn keep_pins(&self, room: &RoomToKeep<'_>) {
+        for page in self.moves.iter().filter(|page| page.maps_end()) {
+            match (page::is_memory(page.start), page::is_memory(page.end)) {
+                (true, false) => room.keep(page.iova),
+                (false, true) => room.end_kept(page.iova),
+                _ => {}
+            }
+        }
+    }
+
+    /// Frees what is not mapped any more and says what became of each page. The
+    /// hold is over, unless a helper is `stuck` with it.
+    pub(crate) fn settle(
+        self,
+        results: &mut KVec<abi::PageResult>,
+        retired: &mut Retired,
+        stuck: bool,
+    ) -> Result<(), Refusal> {
+        let mut end = Ok(());
+        let mut moved = self.moves.iter().zip(self.ends).zip(self.claims);
+        for goes in self.goes {
+            let result = if !goes {
+                abi::PageResult {
+                    outcome: abi::PAGE_ALREADY_THERE,
+                    ..NOT_TRIED
+                }
+            } else if let Some(((page, end_page), claim)) = moved.next() {
+                free_other(page, claim.tag(), end_page, retired, stuck);
+                let maps_end = page.maps_end();
+                let (region, index) = (claim.region.clone(), claim.index);
+                drop(claim);
+                if maps_end {
+                    region.premap(index);
+                }
+                end = end.and(ending(page));
+                result_of(page)
+            } else {
+                break;
+            };
+            // There is room: `batch` reserved it.
+            let _ = results.push_within_capacity(result);
+        }
+        end
+    }
+}
+
+/// Frees START of a page that was moved, or END of one that was not.
+fn free_other(page: &PageMove, tag: Tag, end: Backing, retired: &mut Retired, stuck: bool) {
+    if !page.is_settled() {
+        // An invalidation after the commit did not complete: a device may still
+        // use the page that is not mapped. It is never used again.
+        let _ = end.into_phys();
+        return;
+    }
+    match (page.outcome(), page.maps_end()) {
+        (Outcome::Moved, _) => {
+            let end = end.into_phys();
+            if stuck {
+                // VFIO remembers its frame as pinned as long as the helper does not
+                // come back. It is never used again.
+                return;
+            }
+            if !params::left_out().is_empty() && page::is_memory(page.start) {
+                // A build for tests that skips a step: whoever still writes to START
+                // shall show in the test, not in somebody else's memory.
+                return;
+            }
+            // SAFETY: no CPU maps START (the hold took it out, and the region names
+            // END since); no entry maps it, and the invalidations that followed are
+            // complete; VFIO's pin on its frame ended with the hold.
+            match unsafe { Backing::from_phys(page.start) } {
+                // It is kept: VFIO's pin on it goes on.
+                Some(Backing::Memory(start)) if !page::is_memory(end) => {
+                    retired.add_home(start, end, tag);
+                }
+                Some(start) => {
+                    hand_over_home(&start, end, tag);
+                    retired.add(start);
+                }
+                None => {}
+            }
+        }
+        // Hardware broke its promise: whoever writes to the other page may still
+        // do so. It is never used again.
+        (Outcome::LostWrite, _) => {
+            let _ = end.into_phys();
+        }
+        // Nothing ever mapped END, or for an instant only (an entry that was
+        // overwritten), and the invalidation after that is complete.
+        (Outcome::Aborted(_) | Outcome::NotTried, _) => drop(end),
+    }
+}
+
+/// From one aperture to another: the frame goes along.
+fn hand_over_home(start: &Backing, end: PhysAddr, tag: Tag) {
+    if let (Backing::Window(slot), false) = (start, page::is_memory(end)) {
+        if let Some(home) = slot.take_home() {
+            aperture::keep_home(end, tag, home);
+        }
+    }
+}
+
+/// Why the call ends with this page, if it does.
+fn ending(page: &PageMove) -> Result<(), Refusal> {
+    match page.outcome() {
+        Outcome::LostWrite => Err(Refusal::LostWrite),
+        Outcome::Aborted(Abort::Deadline) => Err(Refusal::Deadline),
+        Outcome::Aborted(Abort::Cancelled) => {
+            // SAFETY: reads the current task's flags.
+            if unsafe { ffi::pagemove_signal_pending() } {
+                Err(Refusal::Signal)
+            } else {
+                Err(Refusal::Unmapping)
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn result_of(page: &PageMove) -> abi::PageResult {
+    stats::add(Counter::Attempts, u64::from(page.attempts));
+    let outcome = match page.outcome() {
+        Outcome::NotTried => abi::PAGE_NOT_TRIED,
+        Outcome::Moved => {
+            stats::add(Counter::Moved, 1);
+            stats::add_window(page.window_ns);
+            abi::PAGE_MOVED
+        }
+        Outcome::Aborted(_) => {
+            stats::add(Counter::Aborted, 1);
+            abi::PAGE_ABORTED
+        }
+        Outcome::LostWrite => {
+            stats::add(Counter::LostWrites, 1);
+            abi::PAGE_LOST_WRITE
+        }
+    };
+    abi::PageResult {
+        outcome,
+        abort: page.last_abort.map_or(abi::ABORT_NONE, |cause| cause as u8),
+        attempts: page.attempts,
+        window_ns: u32::try_from(page.window_ns).unwrap_or(u32::MAX),
+        engine: match (page.outcome(), page.moved_by) {
+            (Outcome::Moved | Outcome::LostWrite, Some(Method::Rtm)) => abi::ENGINE_RTM,
+            (Outcome::Moved | Outcome::LostWrite, Some(Method::AdBit)) => abi::ENGINE_ADBIT,
+            _ => abi::ENGINE_AUTO,
+        },
+        reserved: 0,
+    }
+}

@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A region: guest memory that a VMM maps from `/dev/pagemove`.
+//!
+//! # Life of a region
+//!
+//! *Growing* (first mmap) or *fixed* (REGION_SETUP) -> *closed* (its file was
+//! released, so no mapping is left and none can come) -> *freed* (`reclaim.rs`
+//! saw that neither VFIO nor a device can reach its pages).
+//!
+//! # Life of a page in it
+//!
+//! *empty* -> *present* (first fault) -> *claimed* (one move owns it) -> *held*
+//! (CPU faults wait) -> *claimed*, backed by START or END -> *present*. A present page
+//! may be *offered* to a peer, and *awaited* by CPUs: see `region/offers.rs`.
+//!
+//! # Lock order
+//!
+//! VFIO's `iommu->lock` > `mmap_lock` > [`Region::inner`] > page-table locks. A
+//! fault takes `inner` below the first two; so nobody calls VFIO, takes an
+//! mmap_lock or waits for a move while holding it. Waiting for a held page gives
+//! it up.
+
+pub(crate) mod backing;
+pub(crate) mod claim;
+pub(crate) mod map;
+pub(crate) mod mms;
+mod offers;
+pub(crate) mod reclaim;
+pub(crate) mod vma;
+
+use crate::abi;
+use crate::host::ffi;
+use crate::host::memcg::Memcg;
+use crate::page::{OwnedPage, Tag};
+use crate::params::{self, Bug};
+use crate::refusal::Refusal;
+use crate::region::backing::Backing;
+use crate::region::map::{Entry, PageMap};
+use crate::stats::{self, Counter};
+use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
+use kernel::prelude::*;
+use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
+pub(crate) use offers::Ending;
+use offers::Want;
+
+/// See the file's head.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Region {
+    pub(crate) id: u32,
+    pid: i32,
+    /// A file whose address_space holds the region's VMAs, and only these.
+    anchor: *mut ffi::file,
+    #[pin]
+    inner: Mutex<Inner>,
+    /// A page is no longer held.
+    #[pin]
+    released: CondVar,
+    /// A CPU waits for one more page.
+    #[pin]
+    wanted: CondVar,
+}
+
+// SAFETY: `anchor` is a counted reference to a struct file, usable from any
+// thread; everything else is behind the lock.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+/// Where a process has mapped part of the region, as of its mmap call. A hint:
+/// the mapping may have moved or gone.
+struct Hint {
+    mm: mms::Handle,
+    address: usize,
+    first: u64,
+    pages: u64,
+}
+
+struct Inner {
+    map: PageMap,
+    /// Pages, from index 0.
+    length: u64,
+    fixed: bool,
+    node: i32,
+    /// Pages that exist.
+    pages: u64,
+    closed: bool,
+    /// It is in the registry.
+    listed: bool,
+    /// A process maps it that is not in `mms`.
+    untracked: bool,
+    hints: KVec<Hint>,
+    /// Who pays for the pages: the cgroup of the process that opened the file, from the
+    /// first mmap on that of who made it (a manager may have opened it for a VMM).
+    payer: Memcg,
+    /// It was mapped before.
+    mapped: bool,
+    /// Processes that ever mapped it and may reach it; VFIO mappings of its pages hold these.
+    mms: KVec<mms::Handle>,
+    /// Pages that are offered.
+    offered: u64,
+    /// Awaited pages that CPUs wait for, by their first access.
+    wants: KVec<Want>,
+    /// How many there were so far.
+    wants_ever: u64,
+}
+
+/// Mappings to remember: a VMM makes one or a few. One that maps and unmaps all the
+/// time is served by its faults.
+const MOST_HINTS: usize = 16;
+
+/// What a fault found.
+enum Found {
+    Page(PhysAddr),
+    Empty { node: i32, neighbours: [u64; 2] },
+    Outside,
+}
+
+impl Region {
+    pub(crate) fn new(id: u32) -> Result<Arc<Self>> {
+        // SAFETY: no preconditions; the result is checked.
+        let anchor = unsafe { ffi::pagemove_new_mapping() };
+        let anchor = kernel::error::from_err_ptr(anchor)?;
+        let region = Arc::pin_init(
+            pin_init!(Self {
+                id,
+                // SAFETY: reads the current task.
+                pid: unsafe { ffi::pagemove_current_pid() },
+                anchor,
+                inner <- new_mutex!(Inner {
+                    map: PageMap::new(),
+                    length: 0,
+                    fixed: false,
+                    node: -1,
+                    pages: 0,
+                    closed: false,
+                    listed: false,
+                    untracked: false,
+                    hints: KVec::new(),
+                    payer: Memcg::of_current(),
+                    mapped: false,
+                    mms: KVec::new(),
+                    offered: 0,
+                    wants: KVec::new(),
+                    wants_ever: 0,
+                }),
+                released <- new_condvar!(),
+                wanted <- new_condvar!(),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        );
+        if region.is_err() {
+            // SAFETY: the reference that was just made, and that nobody took over.
+            unsafe { kernel::bindings::fput(anchor) };
+        }
+        Ok(region?)
+    }
+
+    pub(crate) fn mapping(&self) -> *mut ffi::address_space {
+        // SAFETY: the file lives as long as the region does.
+        unsafe { ffi::pagemove_mapping_of(self.anchor) }
+    }
+
+    /// Fixes size and node. EBUSY once it has either.
+    pub(crate) fn set_up(&self, length: u64, node: i32) -> Result {
+        let mut inner = self.inner.lock();
+        if inner.fixed || inner.length != 0 {
+            return Err(EBUSY);
+        }
+        inner.fixed = true;
+        inner.length = length >> PAGE_SHIFT;
+        inner.node = node;
+        Ok(())
+    }
+
+    /// Bytes that a file of this kind has for whoever asks with SEEK_END: the
+    /// size if it is fixed, else as much as it could grow to.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let inner = self.inner.lock();
+        if inner.fixed {
+            inner.length << PAGE_SHIFT
+        } else {
+            abi::MAX_REGION_BYTES
+        }
+    }
+
+    /// Whether this is the first time that the region is of use, so that it has
+    /// to be listed.
+    pub(crate) fn list_now(&self) -> bool {
+        !core::mem::replace(&mut self.inner.lock().listed, true)
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.inner.lock().listed
+    }
+
+    pub(crate) fn unlist(&self) {
+        self.inner.lock().listed = false;
+    }
+
+    /// A process maps pages `first..first + pages` at `address`.
+    pub(crate) fn map(&self, first: u64, pages: u64, address: usize) -> Result {
+        let end = first.checked_add(pages).ok_or(EINVAL)?;
+        // SAFETY: reads the current task; an mmap call always has an mm.
+        let mm = mms::Handle::new(unsafe { ffi::pagemove_current_mm() })?;
+        let mut inner = self.inner.lock();
+        let limit = if inner.fixed {
+            inner.length
+        } else {
+            abi::MAX_REGION_BYTES >> PAGE_SHIFT
+        };
+        if end > limit {
+            return Err(EINVAL);
+        }
+        inner.room_to_remember()?;
+        inner.track(mm.clone())?;
+        if !core::mem::replace(&mut inner.mapped, true) {
+            inner.payer = Memcg::of_current();
+        }
+        inner.remember(Hint {
+            mm,
+            address,
+            first,
+            pages,
+        });
+        inner.length = inner.length.max(end);
+        Ok(())
+    }
+
+    /// A mapping was copied into `mm`.
+    pub(crate) fn track(&self, mm: mms::Handle) -> Result {
+        self.inner.lock().track(mm)
+    }
+
+    /// There was no memory to note a process that maps the region, so that there
+    /// can be no proof that it is out of reach.
+    pub(crate) fn never_free(&self) {
+        pr_err!(
+            "region {}: no memory to track a mapping; it stays\n",
+            self.id
+        );
+        self.inner.lock().untracked = true;
+    }
+
+    /// Serves a CPU fault.
+    ///
+    /// # Safety
+    ///
+    /// `vmf` is a fault in a mapping of this region whose mmap lock or VMA lock is held.
+    pub(crate) unsafe fn fault(&self, vmf: *mut ffi::vm_fault) -> core::ffi::c_uint {
+        // SAFETY: as the caller promises.
+        let (vma, address, index) = unsafe {
+            (
+                ffi::pagemove_fault_vma(vmf),
+                ffi::pagemove_fault_address(vmf) as usize,
+                ffi::pagemove_fault_index(vmf) as u64,
+            )
+        };
+        let mut fresh: Option<OwnedPage> = None;
+        loop {
+            let mut inner = self.inner.lock();
+            if inner.map.get(index).is_held() {
+                stats::add(Counter::FaultsHeld, 1);
+                while inner.map.get(index).is_held() {
+                    self.released.wait(&mut inner);
+                }
+            }
+            if inner.map.get(index).is_awaited() {
+                let arrivals = offers::arrivals();
+                if self.want(&mut inner, index).is_err() {
+                    return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
+                }
+                drop(inner);
+                drop(fresh);
+                // SAFETY: as the caller promises; nothing is locked here.
+                return unsafe { ffi::pagemove_await(vmf, arrivals) };
+            }
+            let (node, neighbours) = match inner.find(index) {
+                Found::Outside => return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+                Found::Page(page) => {
+                    // SAFETY: as the caller promises; the page stays the right one
+                    // while `inner` is locked, since a move takes it to hold.
+                    return unsafe { ffi::pagemove_insert(vma, address as _, page.0) };
+                }
+                Found::Empty { node, neighbours } => (node, neighbours),
+            };
+            match fresh.take() {
+                Some(page) if !continues(&page, neighbours) => {
+                    if inner.install(index, page).is_err() {
+                        return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
+                    }
+                }
+                rejected => {
+                    let payer = inner.payer.clone();
+                    drop(inner);
+                    let tag = Tag {
+                        region: self.id,
+                        index,
+                    };
+                    // `rejected` is freed after the next page was taken, so that
+                    // the allocator can't give it out again.
+                    let (page, failure) = if node >= 0 {
+                        // As with hugetlbfs: killing processes would not help, since
+                        // only this node will do.
+                        let page = OwnedPage::at_node(node, true, tag, &payer);
+                        (page, kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS)
+                    } else {
+                        // SAFETY: as the caller promises.
+                        let page = unsafe { OwnedPage::for_vma(vma, address, tag, &payer) };
+                        (page, kernel::bindings::vm_fault_reason_VM_FAULT_OOM)
+                    };
+                    drop(rejected);
+                    match page {
+                        Ok(page) => fresh = Some(page),
+                        // Nothing that could be killed for it would change that.
+                        Err(error) if error == ENOSPC => {
+                            return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS
+                        }
+                        Err(_) => return failure,
+                    }
+                }
+            }
+        }
+    }
+
+    /// A page for END that does not continue its neighbours, so that a later
+    /// mapping by VFIO stays in 4 KiB leaves.
+    pub(crate) fn new_end(&self, index: u64, node: i32) -> Result<OwnedPage> {
+        let tag = Tag {
+            region: self.id,
+            index,
+        };
+        let (neighbours, payer) = {
+            let inner = self.inner.lock();
+            (inner.neighbours(index), inner.payer.clone())
+        };
+        let mut page = OwnedPage::at_node(node, false, tag, &payer)?;
+        // Two frames would continue a neighbour; a third page is neither.
+        for _ in 0..2 {
+            if !continues(&page, neighbours) {
+                break;
+            }
+            let other = OwnedPage::at_node(node, false, tag, &payer)?;
+            page = other;
+        }
+        Ok(page)
+    }
+
+    /// Claims a page for one move, if it is `page`.
+    pub(crate) fn claim(&self, index: u64, page: PhysAddr) -> Result<(), Refusal> {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        if entry.page() != Some(page) {
+            return Err(Refusal::NotRegion);
+        }
+        if inner.closed {
+            return Err(Refusal::ClosedRegion);
+        }
+        if entry.is_claimed() {
+            return Err(Refusal::Busy);
+        }
+        if entry.is_offered() {
+            return Err(Refusal::Offered);
+        }
+        inner.map.set(index, entry.claimed(true));
+        Ok(())
+    }
+
+    /// Ends a claim.
+    pub(crate) fn unclaim(&self, index: u64) {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        inner.map.set(index, entry.claimed(false));
+    }
+
+    /// Makes later CPU faults on a claimed page wait.
+    pub(crate) fn hold(&self, index: u64) {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        inner.map.set(index, entry.held(true));
+    }
+
+    /// Lets the faults go on, to `page`. Says whether they had been held.
+    pub(crate) fn release(&self, index: u64, page: PhysAddr) -> bool {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        inner.map.set(index, entry.backed_by(page).held(false));
+        self.released.notify_all();
+        entry.is_held()
+    }
+
+    /// Takes pages out of every process's page tables.
+    pub(crate) fn zap(&self, first: u64, pages: u64) {
+        // SAFETY: the address_space lives as long as the region. No lock is held
+        // that a page-table walk could need.
+        unsafe { ffi::pagemove_zap(self.mapping(), first << PAGE_SHIFT, pages << PAGE_SHIFT) };
+    }
+
+    /// Maps a page for the processes that had mapped it, ahead of their faults.
+    /// No lock of VFIO or the mm may be held.
+    pub(crate) fn premap(&self, index: u64) {
+        let mut n = 0;
+        loop {
+            let Some((mm, address)) = self.hint(n, index) else {
+                return;
+            };
+            n += 1;
+            let Some(address) = address else { continue };
+            // SAFETY: `mm` is a counted reference; the function checks that the
+            // mapping there is one of this region.
+            let done = unsafe {
+                ffi::pagemove_premap(
+                    mm.as_ptr(),
+                    address as _,
+                    crate::region::vma::ops(),
+                    index as _,
+                    core::ptr::from_ref(self).cast_mut().cast(),
+                )
+            };
+            stats::add(Counter::Premapped, u64::from(done));
+        }
+    }
+
+    fn hint(&self, n: usize, index: u64) -> Option<(mms::Handle, Option<usize>)> {
+        let inner = self.inner.lock();
+        let hint = inner.hints.get(n)?;
+        let offset = index.checked_sub(hint.first).filter(|o| *o < hint.pages);
+        let address = offset.and_then(|o| hint.address.checked_add((o << PAGE_SHIFT) as usize));
+        Some((hint.mm.clone(), address))
+    }
+
+    /// The file was released.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.hints = KVec::new();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
+    /// Frees every page of a closed region, if nothing can reach them any more.
+    pub(crate) fn try_free(&self, look: mms::Look) -> bool {
+        if params::has_bug(Bug::Leak) || !self.is_quiet(look) {
+            return false;
+        }
+        let mut inner = self.inner.lock();
+        // A peer may still write what it was offered.
+        if inner.offered != 0 || inner.map.iter().any(Entry::is_claimed) {
+            return false;
+        }
+        let map = core::mem::replace(&mut inner.map, PageMap::new());
+        inner.mms = KVec::new();
+        drop(inner);
+        for (n, page) in map.iter().filter_map(Entry::page).enumerate() {
+            // SAFETY: the region is closed, so that no process maps it; no move
+            // has a claim; and no `vfio_dma` of any process that ever mapped it
+            // is left (`mms::Handle::is_quiet`), so that VFIO has unmapped every
+            // page and waited for the invalidation.
+            drop(unsafe { Backing::from_phys(page) });
+            if n % 512 == 511 {
+                ffi::yield_cpu();
+            }
+        }
+        // Whoever waits for this finds the memory free.
+        let pages = core::mem::replace(&mut self.inner.lock().pages, 0);
+        stats::sub(Counter::RegionPages, pages);
+        true
+    }
+
+    /// Whether it is closed, and nobody holds an address space that has mapped it. A closed
+    /// region is mapped by no other any more. Looking may need the lock on all CPUs, which an
+    /// editor's thread holds when it takes that of the region.
+    fn is_quiet(&self, look: mms::Look) -> bool {
+        let mut n = 0usize;
+        loop {
+            let inner = self.inner.lock();
+            if !inner.closed || inner.untracked {
+                return false;
+            }
+            let mm = inner.mms.get(n).cloned();
+            drop(inner);
+            match mm {
+                None => return true,
+                Some(mm) if !mm.is_quiet(look) => return false,
+                Some(_) => n = n.saturating_add(1),
+            }
+        }
+    }
+
+    /// For REGION_LIST.
+    pub(crate) fn describe(&self) -> abi::Region {
+        let inner = self.inner.lock();
+        abi::Region {
+            id: self.id,
+            flags: if inner.closed { abi::REGION_CLOSED } else { 0 },
+            length: inner.length << PAGE_SHIFT,
+            pages: inner.pages,
+            node: inner.node,
+            pid: self.pid,
+        }
+    }
+
+    /// Where the page at `index` is, and what holds it there. `None` past the end.
+    pub(crate) fn place(&self, index: u64) -> Option<(abi::Place, abi::PageDetail)> {
+        let inner = self.inner.lock();
+        if index >= inner.length {
+            return None;
+        }
+        let entry = inner.map.get(index);
+        let page = entry.page();
+        let mut detail = abi::PageDetail {
+            offset: page.map_or(0, backing::offset_of),
+            ..abi::PageDetail::default()
+        };
+        if entry.is_offered() {
+            detail.flags |= abi::DETAIL_OFFERED;
+        }
+        if entry.is_awaited() {
+            detail.flags |= abi::DETAIL_AWAITED;
+        }
+        Some((
+            page.map_or(abi::Place::default(), backing::place_of),
+            detail,
+        ))
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Region {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: the reference taken in `new`.
+        unsafe { kernel::bindings::fput(self.anchor) };
+    }
+}
+
+impl Inner {
+    fn find(&self, index: u64) -> Found {
+        if index >= self.length {
+            return Found::Outside;
+        }
+        match self.map.get(index).page() {
+            Some(page) => Found::Page(page),
+            None => Found::Empty {
+                node: self.node,
+                neighbours: self.neighbours(index),
+            },
+        }
+    }
+
+    /// The physical addresses that would continue the page before or be
+    /// continued by the page after; 0 where there is none.
+    fn neighbours(&self, index: u64) -> [u64; 2] {
+        let before = index
+            .checked_sub(1)
+            .and_then(|i| self.map.get(i).page())
+            .map_or(0, |p| p.0.wrapping_add(PAGE_SIZE));
+        let after = self
+            .map
+            .get(index.wrapping_add(1))
+            .page()
+            .map_or(0, |p| p.0.wrapping_sub(PAGE_SIZE));
+        [before, after]
+    }
+
+    fn install(&mut self, index: u64, page: OwnedPage) -> Result {
+        self.map.reserve(index)?;
+        self.map.set(index, Entry::present(page.into_phys()));
+        self.pages = self.pages.saturating_add(1);
+        stats::add(Counter::RegionPages, 1);
+        Ok(())
+    }
+
+    fn room_to_remember(&mut self) -> Result {
+        Ok(self.hints.reserve(1, GFP_KERNEL)?)
+    }
+
+    /// Remembers where the region was mapped, the newest [`MOST_HINTS`].
+    fn remember(&mut self, hint: Hint) {
+        if self.hints.len() >= MOST_HINTS {
+            let _ = self.hints.remove(0);
+        }
+        // There is room.
+        let _ = self.hints.push_within_capacity(hint);
+    }
+
+    fn track(&mut self, mm: mms::Handle) -> Result {
+        if self.mms.iter().any(|known| known.is_same(&mm)) {
+            return Ok(());
+        }
+        // Before it grows: whoever maps it once and ends is not kept until it is closed.
+        if self.mms.len() == self.mms.capacity() && !params::has_bug(Bug::KeepEnded) {
+            self.mms.retain(|known| !known.is_gone());
+        }
+        Ok(self.mms.push(mm, GFP_KERNEL)?)
+    }
+}
+
+/// Whether VFIO would merge the page with a neighbour.
+fn continues(page: &OwnedPage, neighbours: [u64; 2]) -> bool {
+    neighbours.contains(&page.phys().0)
+}

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The editor's CPU, as the engine asks for it: what it has besides the memory of
+//! the machine are the clock, the helper, and transactions.
+
+use crate::device::Hold;
+use crate::host::cpu::{self, Online};
+use crate::host::ffi;
+use crate::machine::{entry_at, KernelMachine};
+use crate::session::order::Seat;
+use crate::session::pair::{Flush, MOST_PAGES};
+use crate::session::transaction;
+use crate::{page, params};
+#[cfg(pagemove_test)]
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, Ordering};
+use engine::rtm::{
+    self, Committed, Controller, Edit, Editing, End, Generation, Measured, Plan, Report, Request,
+    Schedule, Status, Times,
+};
+use engine::{
+    ApertureError, BatchSizer, Checksum, InvalidateError, Machine, PageMove, PageSpan, PhysAddr,
+    PteAddr, Steps, Stop, Transfer,
+};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// By how much the clocks of two CPUs may differ, in ns. The kernel looks at them when
+/// it brings a CPU up and declares the TSC unstable if one is seen behind another: so
+/// they differ by less than it takes to hand a line over, some 100 ns.
+const SKEW_NS: u64 = 500;
+
+/// How long a report may be late after the deadline of a call, in ns.
+const GRACE_NS: u64 = 5_000_000;
+
+/// What an editor keeps from one order to the next.
+pub(crate) struct Memory {
+    pub(crate) controller: Controller,
+    pub(crate) sizer: BatchSizer,
+    /// Of the attempt that was posted last.
+    pub(crate) last: Option<Generation>,
+    edits: KVec<Edit>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            controller: Controller::new(params::bounds(cpu::tsc_khz())),
+            sizer: BatchSizer::new(MOST_PAGES),
+            last: None,
+            edits: KVec::from_elem(Edit::NONE, MOST_PAGES, GFP_KERNEL)?,
+        })
+    }
+}
+
+/// The machine during one order.
+pub(crate) struct EditorMachine<'a> {
+    pub(crate) base: KernelMachine<'a>,
+    pub(crate) hold: &'a Arc<Hold>,
+    /// A device of the domain has a TLB of its own, so that an invalidation may take
+    /// as long as it likes.
+    pub(crate) ats: bool,
+    pub(crate) seat: &'a Seat<'a>,
+    /// None: a CPU of the session has gone while the editor waited between two attempts.
+    pub(crate) online: Option<Online>,
+    pub(crate) memory: &'a mut Memory,
+    /// In ns.
+    pub(crate) deadline: Option<u64>,
+    pub(crate) without: Steps,
+    /// When to give up waiting for the helper, in ns.
+    pub(crate) patience_until: u64,
+    /// No more retries are wanted.
+    pub(crate) hurry: &'a AtomicBool,
+    /// One was left out for that: pages that are left map START between two attempts.
+    pub(crate) cut: bool,
+    /// The invalidation that is under way at the helper.
+    pub(crate) flush: Option<u64>,
+    /// The helper does not come back.
+    pub(crate) stuck: bool,
+}
+
+impl EditorMachine<'_> {
+    /// Waits from now on.
+    fn begin_patience(&mut self) {
+        let now = ffi::now();
+        // Without a TLB in a device the invalidation ends: what takes long is a CPU that
+        // the helper does not get.
+        let times = if self.ats { 1 } else { 10 };
+        let patience = now.saturating_add(params::patience_ns().saturating_mul(times));
+        let by_deadline = |at: u64| at.max(now).saturating_add(GRACE_NS);
+        self.patience_until = patience.min(self.deadline.map_or(u64::MAX, by_deadline));
+    }
+
+    fn is_patient(&self) -> bool {
+        ffi::now() <= self.patience_until
+    }
+
+    /// Why an invalidation did not end.
+    fn failure(&self) -> InvalidateError {
+        if self.ats && !self.hold.device_is_present() {
+            InvalidateError::DeviceGone
+        } else {
+            InvalidateError::Failed
+        }
+    }
+}
+
+impl Transfer for EditorMachine<'_> {
+    fn invalidate(&mut self, span: PageSpan) {
+        if !self.ats {
+            return self.base.invalidate(span);
+        }
+        if self.stuck {
+            return;
+        }
+        crate::stats::add(crate::stats::Counter::Invalidations, 1);
+        self.begin_patience();
+        let hold = self.hold.clone();
+        self.flush = Some(self.seat.pair.post_flush(Flush { hold, span }));
+    }
+
+    fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
+        if !self.ats {
+            return self.base.invalidated();
+        }
+        let Some(number) = self.flush else {
+            return Some(Err(self.failure()));
+        };
+        if self.seat.pair.is_flushed(number) {
+            self.flush = None;
+            if !self.hold.device_is_present() {
+                return Some(Err(InvalidateError::DeviceGone));
+            }
+            return Some(Ok(()));
+        }
+        if self.is_patient() {
+            return None;
+        }
+        self.flush = None;
+        self.stuck = true;
+        Some(Err(self.failure()))
+    }
+
+    fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum {
+        self.base.copy(from, to, part, sum)
+    }
+
+    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
+        self.base.publish(page)
+    }
+}
+
+impl Machine for EditorMachine<'_> {
+    fn now(&mut self) -> u64 {
+        self.base.now()
+    }
+
+    fn stop(&mut self) -> Option<Stop> {
+        if self.stuck {
+            return Some(Stop::Unmapping);
+        }
+        self.base.stop()
+    }
+
+    fn hold_cpus(&mut self, pages: &[PageMove]) {
+        self.base.hold_cpus(pages);
+    }
+
+    fn release_cpus(&mut self, pages: &[PageMove]) {
+        self.base.release_cpus(pages);
+    }
+
+    fn load(&mut self, pte: PteAddr) -> u64 {
+        self.base.load(pte)
+    }
+
+    fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
+        self.base.swap(pte, old, new)
+    }
+
+    #[cfg(pagemove_test)]
+    fn after_commit(&mut self, pte: PteAddr, old: u64) {
+        self.base.after_commit(pte, old);
+    }
+
+    fn sum(&mut self, page: PhysAddr) -> Checksum {
+        self.base.sum(page)
+    }
+
+    fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
+        self.base.is_unreachable(page, sum)
+    }
+
+    /// The helper sleeps meanwhile: it would only keep others from its CPU. And whoever wants
+    /// to take a CPU away has his turn.
+    fn back_off(&mut self, ns: u64) {
+        if self.stop().is_some() {
+            return;
+        }
+        if self.hurry.load(Ordering::Relaxed) {
+            self.cut = true;
+            return;
+        }
+        self.seat.pair.set_active(false);
+        self.online = None;
+        self.base.back_off(ns);
+        self.online = self.seat.take();
+    }
+}
+
+impl Editing for EditorMachine<'_> {
+    fn ticks(&mut self) -> u64 {
+        rtm::ticks()
+    }
+
+    fn ticks_at(&mut self, ns: u64) -> u64 {
+        let left = ns.saturating_sub(ffi::now());
+        rtm::ticks().saturating_add(cpu::ticks_of(left))
+    }
+
+    /// The last moment before the clock is read and the request is posted.
+    fn times(&mut self) -> Times {
+        self.seat.pair.meet();
+        self.memory.controller.times()
+    }
+
+    fn skew(&mut self) -> u64 {
+        cpu::ticks_of(SKEW_NS)
+    }
+
+    fn learn(&mut self, end: Result<(), Status>, measured: Measured) {
+        self.seat.counters.add_end(end);
+        self.memory.controller.learn(measured.sample(end));
+        self.seat.counters.set_times(self.memory.controller.times());
+    }
+
+    fn entry_address(&mut self, pte: PteAddr) -> u64 {
+        core::ptr::from_ref(entry_at(pte)) as u64
+    }
+
+    /// A read of a device's memory would abort the transaction.
+    fn watch_address(&mut self, page: PhysAddr) -> u64 {
+        if !page::is_memory(page) {
+            return 0;
+        }
+        // SAFETY: only translates the number.
+        unsafe { ffi::pagemove_phys_virt(page.0) as u64 }
+    }
+
+    fn put_edit(&mut self, n: u16, edit: Edit) {
+        if let Some(to) = self.memory.edits.get_mut(usize::from(n)) {
+            *to = edit;
+        }
+    }
+
+    fn put_page(&mut self, n: u16, start: PhysAddr, end: PhysAddr) {
+        if self.stuck {
+            return;
+        }
+        // SAFETY: the report of the last attempt was seen (or `stuck` was set), so
+        // that the data are the editor's until it posts; it keeps no reference.
+        let data = unsafe { self.seat.pair.data() };
+        if let Some(to) = data.pages.get_mut(usize::from(n)) {
+            *to = (start, end);
+        }
+    }
+
+    fn post(&mut self, request: Request) {
+        let generation = self.memory.last.map_or(Generation::FIRST, Generation::next);
+        self.memory.last = Some(generation);
+        self.begin_patience();
+        self.seat.pair.begin_flight(generation);
+        // SAFETY: as in `put_page`.
+        let data = unsafe { self.seat.pair.data() };
+        data.request = Some(request);
+        data.hold = Some(self.hold.clone());
+        data.without = self.without;
+        data.report = None;
+        if !self.seat.pair.mailbox.post(generation) {
+            self.stuck = true;
+        }
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.memory
+            .last
+            .is_some_and(|last| self.seat.pair.mailbox.is_ready(last))
+    }
+
+    fn cancel(&mut self) {
+        if let Some(last) = self.memory.last {
+            self.seat.pair.mailbox.cancel(last);
+        }
+    }
+
+    fn report(&mut self) -> Option<Report> {
+        let last = self.memory.last?;
+        if self.seat.pair.mailbox.is_reported(last) {
+            // SAFETY: the data are the editor's again.
+            return unsafe { self.seat.pair.data() }.report;
+        }
+        if self.is_patient() || !self.seat.pair.abandon(last) {
+            return None;
+        }
+        // The helper will touch neither END nor START any more.
+        self.stuck = true;
+        Some(Report {
+            end: End::Invalidation(self.failure()),
+            phase2: 0,
+        })
+    }
+
+    fn sum_of(&mut self, n: u16) -> Checksum {
+        // SAFETY: called for a transaction that has committed, after its report was
+        // seen.
+        let data = unsafe { self.seat.pair.data() };
+        let sum = data.sums.get(usize::from(n)).copied();
+        sum.unwrap_or(Checksum::new())
+    }
+
+    fn transact(&mut self, count: u16, schedule: &Schedule) -> Option<Result<Committed, Status>> {
+        let edits = self.memory.edits.get(..usize::from(count));
+        let (Some(edits), Some(generation)) = (edits, self.memory.last) else {
+            return Some(Err(Status(0)));
+        };
+        let plan = Plan {
+            edits,
+            schedule,
+            generation: generation.get(),
+            without: self.without,
+        };
+        let end = transaction::run(&plan, &self.seat.pair.slots, self.seat.counters);
+        #[cfg(pagemove_test)]
+        if end.is_ok() {
+            self.spoil(usize::from(count));
+        }
+        Some(end)
+    }
+}
+
+#[cfg(pagemove_test)]
+impl EditorMachine<'_> {
+    /// Spoils entries that were committed, if the build's parameters say so.
+    fn spoil(&mut self, edits: usize) {
+        for edit in self.memory.edits.iter().take(edits) {
+            // SAFETY: the entry was part of the transaction.
+            let entry = unsafe { AtomicU64::from_ptr(edit.entry as *mut u64) };
+            if params::spoils_now() {
+                entry.store(edit.expected | 1 << 5, Ordering::SeqCst);
+            }
+        }
+    }
+}

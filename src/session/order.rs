@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A batch that a session moves, and how the editor's thread does it.
+
+use crate::device::Hold;
+use crate::host::cpu::{self, CpuPair, Online};
+use crate::host::ffi;
+use crate::host::spin::Spin;
+use crate::machine::KernelMachine;
+use crate::region::claim::Claim;
+use crate::session::counters::Counters;
+use crate::session::editor::{EditorMachine, Memory};
+use crate::session::pair::Pair;
+use core::sync::atomic::{AtomicBool, Ordering};
+use engine::rtm::{Editor, Either};
+use engine::{
+    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, PageMove, Policy, Progress, Run,
+};
+use kernel::sync::Arc;
+
+/// Retries of a batch of several pages before it is tried in smaller pieces.
+const TOGETHER: u32 = 2;
+/// Attempts by `rtm` before `adbit` takes over, at most.
+const BEFORE_FALLBACK: u32 = 8;
+
+/// Which engines a batch may be moved by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Methods {
+    AdBit,
+    Rtm,
+    /// `rtm` at first.
+    Both,
+}
+
+/// A batch. Its owner waits while the editor's thread has it.
+pub(crate) struct Order<'a> {
+    pub(crate) pages: &'a mut [PageMove],
+    pub(crate) claims: &'a [Claim],
+    pub(crate) aborts: &'a mut AbortCounts,
+    pub(crate) hold: &'a Arc<Hold>,
+    pub(crate) policy: Policy,
+    pub(crate) methods: Methods,
+    /// See [`EditorMachine::ats`].
+    pub(crate) ats: bool,
+    pub(crate) incoherent: bool,
+    /// The owner has a signal.
+    pub(crate) signal: &'a AtomicBool,
+    /// The owner is to be frozen: no more retries.
+    pub(crate) hurry: &'a AtomicBool,
+    /// Out: the helper does not come back.
+    pub(crate) stuck: bool,
+    /// Out: a CPU of the session has gone. Pages that are left were not tried, or map START
+    /// between two attempts.
+    pub(crate) offline: bool,
+}
+
+/// What an editor's thread works with.
+pub(crate) struct Seat<'a> {
+    pub(crate) cpus: CpuPair,
+    pub(crate) pair: &'a Pair,
+    pub(crate) counters: &'a Counters,
+}
+
+impl Seat<'_> {
+    /// Begins to work: editor and helper are on their CPUs, which stay online; none if they
+    /// are not.
+    pub(crate) fn take(&self) -> Option<Online> {
+        let online = self.cpus.keep_online()?;
+        cpu::go_to(self.cpus.editor);
+        self.pair.wake_helper();
+        Some(online)
+    }
+}
+
+impl Order<'_> {
+    /// Moves the batch, in pieces that are as large as goes well.
+    pub(crate) fn run(&mut self, seat: &Seat<'_>, memory: &mut Memory) {
+        let mut at = 0;
+        while at < self.pages.len() && !self.stuck && !self.offline {
+            let rest = self.pages.get(at..).unwrap_or(&[]);
+            let most = match self.methods {
+                Methods::AdBit => rest.len(),
+                _ => sharing_table(rest).min(memory.sizer.size()),
+            };
+            let n = most.max(1).min(rest.len());
+            if self.piece(at, n, seat, memory) {
+                at = at.saturating_add(n);
+            }
+        }
+    }
+
+    /// One piece. False: it has to be tried in smaller ones.
+    fn piece(&mut self, at: usize, n: usize, seat: &Seat<'_>, memory: &mut Memory) -> bool {
+        let end = at.saturating_add(n);
+        let (Some(pages), Some(claims)) = (self.pages.get_mut(at..end), self.claims.get(at..end))
+        else {
+            return true;
+        };
+        let online = seat.take();
+        if online.is_none() {
+            self.offline = true;
+            return false;
+        }
+        let by_rtm = self.methods != Methods::AdBit;
+        let together = by_rtm && n > 1;
+        let mut policy = self.policy;
+        if together {
+            policy.retries = policy.retries.min(TOGETHER);
+        }
+        if self.hurry.load(Ordering::Relaxed) {
+            policy.retries = 0;
+        }
+        if self.methods == Methods::Both && !together {
+            policy.fall_back_after = Some(BEFORE_FALLBACK.min(policy.retries / 2 + 1));
+        }
+        let (attempts, aborts) = (attempts_of(pages), self.aborts.total());
+        let mut machine = EditorMachine {
+            base: KernelMachine {
+                hold: self.hold,
+                claims,
+                incoherent: self.incoherent,
+                signal: Some(self.signal),
+            },
+            hold: self.hold,
+            ats: self.ats,
+            seat,
+            online,
+            memory,
+            deadline: policy.deadline,
+            without: policy.without,
+            patience_until: 0,
+            hurry: self.hurry,
+            cut: false,
+            flush: None,
+            stuck: false,
+        };
+        let mut job = Job {
+            policy: &policy,
+            pages,
+            aborts: self.aborts,
+        };
+        match self.methods {
+            Methods::AdBit => drive::<Attempt>(&mut machine, &mut job),
+            Methods::Rtm => drive::<Editor>(&mut machine, &mut job),
+            Methods::Both => drive::<Either>(&mut machine, &mut job),
+        }
+        self.stuck = machine.stuck;
+        self.offline = machine.online.is_none();
+        machine.online = None;
+        let over = self.stuck || engine::Machine::stop(&mut machine).is_some();
+        if by_rtm {
+            memory.sizer.learn(
+                attempts_of(pages).saturating_sub(attempts),
+                self.aborts.total().saturating_sub(aborts),
+            );
+        }
+        // A piece that aborts as a whole may be too much for the schedule or the cache.
+        over || self.offline || !together || policy.is_late(ffi::now()) || !reopen(pages)
+    }
+}
+
+fn attempts_of(pages: &[PageMove]) -> u64 {
+    let attempts = pages.iter().map(|page| u64::from(page.attempts));
+    attempts.fold(0, u64::saturating_add)
+}
+
+fn drive<'a, E: Engine<EditorMachine<'a>>>(machine: &mut EditorMachine<'a>, job: &mut Job<'_>) {
+    let mut run = Run::<E>::new::<EditorMachine<'a>>(job.policy, job.pages);
+    let mut spin = Spin::default();
+    loop {
+        match run.step(machine, job) {
+            Progress::Done => return,
+            Progress::More if machine.online.is_none() || machine.cut => return,
+            Progress::More => {}
+            Progress::Waiting => spin.turn(),
+        }
+    }
+}

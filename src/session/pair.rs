@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the editor and the helper of a session share.
+
+use crate::device::Hold;
+use crate::host::spin::Spin;
+use crate::host::{cpu, ffi};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use engine::rtm::{Generation, Mailbox, Report, Request, Slots};
+use engine::{Checksum, PageSpan, PhysAddr, Steps};
+use kernel::prelude::*;
+use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
+
+/// How long the helper may take to wake up, in ns, before work begins without it.
+const WAKE_NS: u64 = 10_000_000;
+
+/// How long the two threads may take to meet, in ns, and what is prompt.
+const MEET_NS: u64 = 20_000_000;
+const PROMPT_NS: u64 = 20_000;
+
+/// Pages that a request has at most.
+pub(crate) const MOST_PAGES: usize = 64;
+
+/// The data of an attempt: plain memory, owned as [`Mailbox`] says.
+pub(crate) struct Data {
+    pub(crate) request: Option<Request>,
+    /// Keeps the domain while the helper invalidates.
+    pub(crate) hold: Option<Arc<Hold>>,
+    /// START and END of each page.
+    pub(crate) pages: KVec<(PhysAddr, PhysAddr)>,
+    pub(crate) sums: KVec<Checksum>,
+    pub(crate) report: Option<Report>,
+    pub(crate) without: Steps,
+}
+
+/// An invalidation that the editor wants to be able to give up waiting for.
+pub(crate) struct Flush {
+    pub(crate) hold: Arc<Hold>,
+    pub(crate) span: PageSpan,
+}
+
+/// Who decides what becomes of an attempt whose invalidation takes long: two bits
+/// below the generation.
+const FLYING: u64 = 0;
+/// The helper is past its invalidation, and will report soon.
+const LANDED: u64 = 1;
+/// The editor has given up: the helper touches neither START nor END.
+const ABANDONED: u64 = 2;
+
+fn flight(generation: Generation, state: u64) -> u64 {
+    generation.get() << 2 | state
+}
+
+/// See the file's head.
+#[pin_data]
+pub(crate) struct Pair {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) slots: VBox<Slots>,
+    flight: AtomicU64,
+    /// The helper looks at the mailbox all the time.
+    awake: AtomicBool,
+    /// A number that the editor wrote, and the one that the helper has seen.
+    called: AtomicU64,
+    answered: AtomicU64,
+    /// Invalidations that were asked for by [`Pair::post_flush`], and those done.
+    flushes: AtomicU64,
+    flushed: AtomicU64,
+    data: UnsafeCell<Data>,
+    /// An order is under way: attempts will come. Set under the lock of `flush`.
+    active: AtomicBool,
+    /// No more will come. Set under the lock of `flush`.
+    ending: AtomicBool,
+    #[pin]
+    flush: Mutex<Option<Flush>>,
+    #[pin]
+    changed: CondVar,
+}
+
+// SAFETY: `data` is used through `editors` and `helpers` only, which ask for the
+// mailbox's word that it is theirs; the rest may be shared.
+unsafe impl Sync for Pair {}
+// SAFETY: as above; nothing in it belongs to a thread.
+unsafe impl Send for Pair {}
+
+fn new_slots() -> Result<VBox<Slots>> {
+    let mut slots = VBox::<Slots>::new_uninit(GFP_KERNEL)?;
+    // SAFETY: all bytes zero is a value: no slot is set.
+    unsafe {
+        slots.as_mut_ptr().write_bytes(0, 1);
+        Ok(slots.assume_init())
+    }
+}
+
+impl Pair {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let data = Data {
+            request: None,
+            hold: None,
+            pages: KVec::from_elem((PhysAddr(0), PhysAddr(0)), MOST_PAGES, GFP_KERNEL)?,
+            sums: KVec::from_elem(Checksum::new(), MOST_PAGES, GFP_KERNEL)?,
+            report: None,
+            without: Steps::empty(),
+        };
+        let slots = new_slots()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                mailbox: Mailbox::new(),
+                slots,
+                flight: AtomicU64::new(0),
+                awake: AtomicBool::new(false),
+                called: AtomicU64::new(0),
+                answered: AtomicU64::new(0),
+                flushes: AtomicU64::new(0),
+                flushed: AtomicU64::new(0),
+                data: UnsafeCell::new(data),
+                active: AtomicBool::new(false),
+                ending: AtomicBool::new(false),
+                flush <- new_mutex!(None),
+                changed <- new_condvar!(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The data.
+    ///
+    /// # Safety
+    ///
+    /// The caller's side owns them now (see [`Mailbox`]), and has no other reference.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn data(&self) -> &mut Data {
+        // SAFETY: the caller's contract.
+        unsafe { &mut *self.data.get() }
+    }
+}
+
+/// The editor's side.
+impl Pair {
+    /// Attempts will come, or none for now: the helper wakes up, or may sleep.
+    pub(crate) fn set_active(&self, active: bool) {
+        let guard = self.flush.lock();
+        self.active.store(active, Ordering::Relaxed);
+        drop(guard);
+        self.changed.notify_all();
+    }
+
+    /// Attempts will come: waits until the helper looks out for them, but not for long.
+    pub(crate) fn wake_helper(&self) {
+        self.set_active(true);
+        let until = ffi::now().saturating_add(WAKE_NS);
+        let mut spin = Spin::default();
+        while !self.awake.load(Ordering::Acquire) && ffi::now() < until {
+            spin.turn();
+        }
+    }
+
+    /// Waits until both threads run at this moment, but not for long: an attempt whose
+    /// helper has just lost its CPU (to an interrupt, to a hypervisor) can only be late.
+    pub(crate) fn meet(&self) {
+        let until = ffi::now().saturating_add(MEET_NS);
+        let mut begin = ffi::now();
+        let mut spin = Spin::default();
+        while begin < until {
+            let number = self.called.load(Ordering::Relaxed).wrapping_add(1);
+            self.called.store(number, Ordering::Release);
+            let mut now = begin;
+            while self.answered.load(Ordering::Acquire) != number && now < until {
+                spin.turn();
+                now = ffi::now();
+            }
+            if now.saturating_sub(begin) < PROMPT_NS {
+                return;
+            }
+            begin = ffi::now();
+        }
+    }
+
+    /// Before an attempt is posted.
+    pub(crate) fn begin_flight(&self, generation: Generation) {
+        self.flight
+            .store(flight(generation, FLYING), Ordering::Release);
+    }
+
+    /// Gives up waiting for an attempt. False: its helper is past the invalidation,
+    /// and its report is about to come.
+    pub(crate) fn abandon(&self, generation: Generation) -> bool {
+        self.decide(generation, ABANDONED)
+    }
+
+    /// Has the helper invalidate; the result is the number to ask [`Self::is_flushed`]
+    /// about.
+    pub(crate) fn post_flush(&self, flush: Flush) -> u64 {
+        let mut guard = self.flush.lock();
+        *guard = Some(flush);
+        let number = self.flushes.load(Ordering::Relaxed).wrapping_add(1);
+        self.flushes.store(number, Ordering::Release);
+        drop(guard);
+        self.changed.notify_all();
+        number
+    }
+
+    /// Whether that invalidation is complete.
+    pub(crate) fn is_flushed(&self, number: u64) -> bool {
+        self.flushed.load(Ordering::Acquire) == number
+    }
+
+    /// Whether the helper has not come back from something the editor gave up.
+    pub(crate) fn is_stuck(&self, last: Option<Generation>) -> bool {
+        let reported = last.is_none_or(|last| self.mailbox.is_reported(last));
+        !reported || !self.is_flushed(self.flushes.load(Ordering::Relaxed))
+    }
+}
+
+/// The helper's side.
+impl Pair {
+    /// The invalidation is complete; the rest of the attempt follows, unless the
+    /// editor has given up.
+    pub(crate) fn land(&self, generation: Generation) -> bool {
+        self.decide(generation, LANDED)
+    }
+
+    fn decide(&self, generation: Generation, state: u64) -> bool {
+        let flying = flight(generation, FLYING);
+        let decided = flight(generation, state);
+        let swap =
+            self.flight
+                .compare_exchange(flying, decided, Ordering::AcqRel, Ordering::Acquire);
+        // Its own decision, seen again, stands.
+        swap.is_ok() || swap == Err(decided)
+    }
+
+    /// Tells the editor that the helper runs, if it has asked.
+    pub(crate) fn answer(&self) {
+        let number = self.called.load(Ordering::Acquire);
+        if self.answered.load(Ordering::Relaxed) != number {
+            self.answered.store(number, Ordering::Release);
+        }
+    }
+
+    /// Does an invalidation that the editor has posted, if there is one.
+    pub(crate) fn serve_flush(&self) -> bool {
+        let number = self.flushes.load(Ordering::Acquire);
+        if self.is_flushed(number) {
+            return false;
+        }
+        let flush = self.flush.lock().take();
+        if let Some(flush) = flush {
+            flush.hold.domain.flush(flush.span);
+            // Before it is said that it is over: the editor counts on its own
+            // reference being the last then.
+            drop(flush);
+        }
+        self.flushed.store(number, Ordering::Release);
+        true
+    }
+
+    /// Sleeps until there is something to do, or the thread shall end. It is on its CPU
+    /// afterwards: asleep it may have lost it.
+    pub(crate) fn sleep(&self, cpu: u32) {
+        let mut guard = self.flush.lock();
+        self.awake.store(false, Ordering::Relaxed);
+        while !self.is_active() && guard.is_none() && !self.is_ending() {
+            // Kernel threads get no signals: an interruptible sleep is one that is
+            // no load.
+            let _ = self.changed.wait_interruptible(&mut guard);
+        }
+        drop(guard);
+        cpu::go_to(cpu);
+        self.awake.store(true, Ordering::Release);
+    }
+
+    /// Tells the helper to end.
+    pub(crate) fn end(&self) {
+        let guard = self.flush.lock();
+        self.ending.store(true, Ordering::Relaxed);
+        drop(guard);
+        self.changed.notify_all();
+    }
+
+    /// Whether the helper shall end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Whether attempts are to come.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+}

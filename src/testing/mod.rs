@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What builds for tests have beside what is shipped.
+
+#[cfg(pagemove_test)]
+pub(crate) mod arenas;
+#[cfg(pagemove_test)]
+pub(crate) mod marker;
+#[cfg(pagemove_test)]
+pub(crate) mod posted;
+mod unit;

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An aperture that delays posted writes (builds for tests): a page that is copied to it gets
+//! there when it is read back, or when others have been copied for some time after it. Bridges
+//! and links may do that, emulators do not.
+
+use crate::host::ffi;
+use crate::region::backing::words;
+use crate::{page, params};
+use engine::{Checksum, PhysAddr, PAGE_SIZE};
+use kernel::prelude::*;
+
+/// How long a copy is under way, if nobody asks for it.
+const DELAY_NS: u64 = 2_000_000;
+const WORDS: usize = (PAGE_SIZE / 8) as usize;
+
+/// A copy that has not arrived.
+struct Posted {
+    to: PhysAddr,
+    words: KVec<u64>,
+    due: u64,
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: initialised in `init`, before anything is copied.
+    unsafe(uninit) static POSTED: Mutex<KVec<Posted>> = KVec::new();
+}
+
+/// Makes the list usable.
+///
+/// # Safety
+///
+/// Called once, before anything else here.
+pub(crate) unsafe fn init() {
+    // SAFETY: the caller's contract.
+    unsafe { POSTED.init() };
+}
+
+/// See [`crate::lists`].
+pub(crate) fn end() {
+    drop(core::mem::take(&mut *POSTED.lock()));
+}
+
+/// Copies a page, if that shall be delayed: its sum and its last word, or none.
+#[inline(never)]
+pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(Checksum, u64)> {
+    if !params::delays_stores() || page::is_memory(to) {
+        return None;
+    }
+    let source = words(from);
+    let mut last = 0;
+    let mut copy = KVec::with_capacity(WORDS, GFP_KERNEL).ok()?;
+    for n in 0..WORDS {
+        // SAFETY: a whole page of ours, as in `copy_page`.
+        let word = unsafe { source.add(n).read_volatile() };
+        sum = sum.add(word);
+        copy.push_within_capacity(word).ok()?;
+        last = word;
+    }
+    let now = ffi::now();
+    let mut posted = POSTED.lock();
+    arrive(&mut posted, now);
+    let due = now.saturating_add(DELAY_NS);
+    let copy = Posted {
+        to,
+        words: copy,
+        due,
+    };
+    posted.push(copy, GFP_KERNEL).ok()?;
+    Some((sum, last))
+}
+
+/// All that is under way arrives.
+pub(crate) fn flush() {
+    if params::delays_stores() {
+        arrive(&mut POSTED.lock(), u64::MAX);
+    }
+}
+
+fn arrive(posted: &mut KVec<Posted>, now: u64) {
+    posted.retain(|copy| {
+        if copy.due > now {
+            return true;
+        }
+        let to = words(copy.to);
+        for (n, word) in copy.words.iter().enumerate() {
+            // SAFETY: the window lives as long as a region of the test does; a slot that was
+            // freed meanwhile is written late, which is what posted writes do.
+            unsafe { to.add(n).write_volatile(*word) };
+        }
+        false
+    });
+}
