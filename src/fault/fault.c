@@ -37,14 +37,10 @@ static struct place {
 /* What the module has got of the kernel, and has not given back. */
 static atomic_long_t held[PAGEMOVE_HELD_NR];
 static const char *const held_names[PAGEMOVE_HELD_NR] = {
-	[PAGEMOVE_OBJECTS] = "objects",
-	[PAGEMOVE_PAGES] = "pages",
-	[PAGEMOVE_FILES] = "files",
-	[PAGEMOVE_PINS] = "pins",
-	[PAGEMOVE_THREADS] = "threads",
-	[PAGEMOVE_MMS] = "mms",
-	[PAGEMOVE_FUNCTIONS] = "functions",
-	[PAGEMOVE_GROUPS] = "groups",
+	[PAGEMOVE_OBJECTS] = "objects",	    [PAGEMOVE_PAGES] = "pages",
+	[PAGEMOVE_FILES] = "files",	    [PAGEMOVE_PINS] = "pins",
+	[PAGEMOVE_THREADS] = "threads",	    [PAGEMOVE_MMS] = "mms",
+	[PAGEMOVE_FUNCTIONS] = "functions", [PAGEMOVE_GROUPS] = "groups",
 };
 
 void pagemove_held(enum pagemove_held what, long change)
@@ -54,11 +50,11 @@ void pagemove_held(enum pagemove_held what, long change)
 
 static DEFINE_SPINLOCK(lock);
 static struct {
-	unsigned long left;	/* calls until one fails; 0: none will */
-	unsigned long passed;	/* since it was written */
-	pid_t whose;		/* 0: of everybody */
-	char only[16];		/* a part of the names of the calls that count */
-	const char *call;	/* that failed */
+	unsigned long left; /* calls until one fails; 0: none will */
+	unsigned long passed; /* since it was written */
+	pid_t whose; /* 0: of everybody */
+	char only[16]; /* a part of the names of the calls that count */
+	const char *call; /* that failed */
 	unsigned long from;
 	unsigned long frames[MOST_FRAMES];
 	unsigned int nr;
@@ -68,7 +64,8 @@ static bool is_ours(void)
 {
 	if (!fault.whose || current->tgid == fault.whose)
 		return true;
-	return (current->flags & PF_KTHREAD) && strstarts(current->comm, "pagemove_");
+	return (current->flags & PF_KTHREAD) &&
+	       strstarts(current->comm, "pagemove_");
 }
 
 /* Whether the call has a number. */
@@ -93,7 +90,8 @@ bool pagemove_fault(const char *call, unsigned long from)
 	if (!READ_ONCE(fault.left) || !in_task())
 		return false;
 	spin_lock_irqsave(&lock, flags);
-	if (fault.left && is_ours() && strstr(call, fault.only) && counts(from)) {
+	if (fault.left && is_ours() && strstr(call, fault.only) &&
+	    counts(from)) {
 		fault.passed++;
 		fires = !--fault.left;
 	}
@@ -103,7 +101,8 @@ bool pagemove_fault(const char *call, unsigned long from)
 		fault.nr = stack_trace_save(fault.frames, MOST_FRAMES, 0);
 		/* If the module does not come to be loaded, nobody can ask it. */
 		if (THIS_MODULE->state == MODULE_STATE_COMING)
-			pr_info("fault at load: %s < %pB\n", call, (void *)from);
+			pr_info("fault at load: %s < %pB\n", call,
+				(void *)from);
 	}
 	spin_unlock_irqrestore(&lock, flags);
 	return fires;
@@ -138,22 +137,25 @@ static int arm(const char *text, const struct kernel_param *param)
 
 static int tell(char *text, const struct kernel_param *param)
 {
-	int length = scnprintf(text, PAGE_SIZE, "passed %lu fired %d\n", fault.passed, !!fault.call);
+	int length = scnprintf(text, PAGE_SIZE, "passed %lu fired %d\n",
+			       fault.passed, !!fault.call);
 	bool inside = false;
 
 	length += scnprintf(text + length, PAGE_SIZE - length, "held");
 	for (int n = 0; n < PAGEMOVE_HELD_NR; n++)
-		length += scnprintf(text + length, PAGE_SIZE - length, " %s=%ld", held_names[n],
+		length += scnprintf(text + length, PAGE_SIZE - length,
+				    " %s=%ld", held_names[n],
 				    atomic_long_read(&held[n]));
 	length += scnprintf(text + length, PAGE_SIZE - length, "\n");
 	if (!fault.call)
 		return length;
-	length += scnprintf(text + length, PAGE_SIZE - length, "%s\n", fault.call);
+	length += scnprintf(text + length, PAGE_SIZE - length, "%s\n",
+			    fault.call);
 	for (unsigned int n = 0; n < fault.nr; n++) {
 		inside |= fault.frames[n] == fault.from;
 		if (inside && within_module(fault.frames[n], THIS_MODULE))
-			length += scnprintf(text + length, PAGE_SIZE - length, "%pB\n",
-					    (void *)fault.frames[n]);
+			length += scnprintf(text + length, PAGE_SIZE - length,
+					    "%pB\n", (void *)fault.frames[n]);
 	}
 	return length;
 }

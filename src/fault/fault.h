@@ -30,7 +30,7 @@ enum pagemove_held {
 void pagemove_held(enum pagemove_held what, long change);
 
 /* The function of that name is called as __real_FUNCTION from here on. */
-#define WRAPPED(function, type) \
+#define WRAPPED(function, type)                                       \
 	extern typeof(function) __real_##function, __wrap_##function; \
 	type __wrap_##function
 

@@ -28,12 +28,15 @@
 /* --- memory --- */
 
 /* rust/helpers/slab.c and vmalloc.c; a size of zero frees. */
-void *rust_helper_krealloc_node_align(const void *p, size_t size, unsigned long align,
-				      gfp_t flags, int node);
-void *rust_helper_kvrealloc_node_align(const void *p, size_t size, unsigned long align,
-				       gfp_t flags, int node);
-void *rust_helper_vrealloc_node_align(const void *p, size_t size, unsigned long align,
-				      gfp_t flags, int node);
+void *rust_helper_krealloc_node_align(const void *p, size_t size,
+				      unsigned long align, gfp_t flags,
+				      int node);
+void *rust_helper_kvrealloc_node_align(const void *p, size_t size,
+				       unsigned long align, gfp_t flags,
+				       int node);
+void *rust_helper_vrealloc_node_align(const void *p, size_t size,
+				      unsigned long align, gfp_t flags,
+				      int node);
 
 static void *counted(const void *before, size_t size, void *after)
 {
@@ -49,7 +52,9 @@ WRAPPED(rust_helper_krealloc_node_align, void *)
 {
 	if (size && FAILS(krealloc))
 		return NULL;
-	return counted(p, size, __real_rust_helper_krealloc_node_align(p, size, align, flags, node));
+	return counted(p, size,
+		       __real_rust_helper_krealloc_node_align(p, size, align,
+							      flags, node));
 }
 
 WRAPPED(rust_helper_kvrealloc_node_align, void *)
@@ -57,7 +62,9 @@ WRAPPED(rust_helper_kvrealloc_node_align, void *)
 {
 	if (size && FAILS(kvrealloc))
 		return NULL;
-	return counted(p, size, __real_rust_helper_kvrealloc_node_align(p, size, align, flags, node));
+	return counted(p, size,
+		       __real_rust_helper_kvrealloc_node_align(p, size, align,
+							       flags, node));
 }
 
 WRAPPED(rust_helper_vrealloc_node_align, void *)
@@ -65,7 +72,9 @@ WRAPPED(rust_helper_vrealloc_node_align, void *)
 {
 	if (size && FAILS(vrealloc))
 		return NULL;
-	return counted(p, size, __real_rust_helper_vrealloc_node_align(p, size, align, flags, node));
+	return counted(p, size,
+		       __real_rust_helper_vrealloc_node_align(p, size, align,
+							      flags, node));
 }
 
 static struct page *new_pages(struct page *page, unsigned int order)
@@ -85,21 +94,28 @@ WRAPPED(__free_pages, void)
 WRAPPED(__alloc_pages_noprof, struct page *)
 (gfp_t gfp, unsigned int order, int nid, nodemask_t *mask)
 {
-	return FAILS(alloc_pages_node) ? NULL :
-		new_pages(__real___alloc_pages_noprof(gfp, order, nid, mask), order);
+	return FAILS(alloc_pages_node) ?
+		       NULL :
+		       new_pages(__real___alloc_pages_noprof(gfp, order, nid,
+							     mask),
+				 order);
 }
 
 WRAPPED(alloc_pages_noprof, struct page *)
 (gfp_t gfp, unsigned int order)
 {
-	return FAILS(alloc_pages) ? NULL : new_pages(__real_alloc_pages_noprof(gfp, order), order);
+	return FAILS(alloc_pages) ?
+		       NULL :
+		       new_pages(__real_alloc_pages_noprof(gfp, order), order);
 }
 
 WRAPPED(alloc_contig_pages_noprof, struct page *)
 (unsigned long nr, gfp_t gfp, int nid, nodemask_t *mask)
 {
-	struct page *first = FAILS(alloc_contig_pages) ? NULL :
-		__real_alloc_contig_pages_noprof(nr, gfp, nid, mask);
+	struct page *first =
+		FAILS(alloc_contig_pages) ?
+			NULL :
+			__real_alloc_contig_pages_noprof(nr, gfp, nid, mask);
 
 	if (first)
 		pagemove_held(PAGEMOVE_PAGES, nr);
@@ -116,8 +132,10 @@ WRAPPED(free_contig_range, void)
 WRAPPED(vma_alloc_folio_noprof, struct folio *)
 (gfp_t gfp, int order, struct vm_area_struct *vma, unsigned long address)
 {
-	struct folio *folio = FAILS(vma_alloc_folio) ? NULL :
-		__real_vma_alloc_folio_noprof(gfp, order, vma, address);
+	struct folio *folio =
+		FAILS(vma_alloc_folio) ?
+			NULL :
+			__real_vma_alloc_folio_noprof(gfp, order, vma, address);
 
 	if (folio)
 		pagemove_held(PAGEMOVE_PAGES, 1);
@@ -147,15 +165,18 @@ WRAPPED(_copy_from_user, unsigned long)
 WRAPPED(copy_from_kernel_nofault, long)
 (void *to, const void *from, size_t size)
 {
-	return FAILS(copy_from_kernel_nofault) ? -EFAULT :
-		__real_copy_from_kernel_nofault(to, from, size);
+	return FAILS(copy_from_kernel_nofault) ?
+		       -EFAULT :
+		       __real_copy_from_kernel_nofault(to, from, size);
 }
 
 WRAPPED(fixup_user_fault, int)
-(struct mm_struct *mm, unsigned long address, unsigned int flags, bool *unlocked)
+(struct mm_struct *mm, unsigned long address, unsigned int flags,
+ bool *unlocked)
 {
-	return FAILS(fixup_user_fault) ? -ENOMEM :
-		__real_fixup_user_fault(mm, address, flags, unlocked);
+	return FAILS(fixup_user_fault) ?
+		       -ENOMEM :
+		       __real_fixup_user_fault(mm, address, flags, unlocked);
 }
 
 WRAPPED(down_read_trylock, int)
@@ -173,16 +194,20 @@ WRAPPED(mtree_load, void *)
 WRAPPED(vmf_insert_pfn, vm_fault_t)
 (struct vm_area_struct *vma, unsigned long address, unsigned long pfn)
 {
-	return FAILS(vmf_insert_pfn) ? VM_FAULT_OOM : __real_vmf_insert_pfn(vma, address, pfn);
+	return FAILS(vmf_insert_pfn) ? VM_FAULT_OOM :
+				       __real_vmf_insert_pfn(vma, address, pfn);
 }
 
 /* --- files, threads, drivers --- */
 
 WRAPPED(anon_inode_create_getfile, struct file *)
-(const char *name, const struct file_operations *fops, void *priv, int flags, const struct inode *context)
+(const char *name, const struct file_operations *fops, void *priv, int flags,
+ const struct inode *context)
 {
-	struct file *file = FAILS(anon_inode_create_getfile) ? ERR_PTR(-ENFILE) :
-		__real_anon_inode_create_getfile(name, fops, priv, flags, context);
+	struct file *file = FAILS(anon_inode_create_getfile) ?
+				    ERR_PTR(-ENFILE) :
+				    __real_anon_inode_create_getfile(
+					    name, fops, priv, flags, context);
 
 	if (!IS_ERR(file))
 		pagemove_held(PAGEMOVE_FILES, 1);
@@ -199,37 +224,47 @@ WRAPPED(fput, void)
 }
 
 WRAPPED(kernel_read_file_from_path, ssize_t)
-(const char *path, loff_t offset, void **buf, size_t buf_size, size_t *file_size, enum kernel_read_file_id id)
+(const char *path, loff_t offset, void **buf, size_t buf_size,
+ size_t *file_size, enum kernel_read_file_id id)
 {
-	return FAILS(kernel_read_file_from_path) ? -ENOMEM :
-		__real_kernel_read_file_from_path(path, offset, buf, buf_size, file_size, id);
+	return FAILS(kernel_read_file_from_path) ?
+		       -ENOMEM :
+		       __real_kernel_read_file_from_path(
+			       path, offset, buf, buf_size, file_size, id);
 }
 
 WRAPPED(fixed_size_llseek, loff_t)
 (struct file *file, loff_t offset, int whence, loff_t size)
 {
-	return FAILS(fixed_size_llseek) ? -EINVAL :
-		__real_fixed_size_llseek(file, offset, whence, size);
+	return FAILS(fixed_size_llseek) ?
+		       -EINVAL :
+		       __real_fixed_size_llseek(file, offset, whence, size);
 }
 
 WRAPPED(debugfs_create_file_full, struct dentry *)
-(const char *name, umode_t mode, struct dentry *parent, void *data, const void *aux, const struct file_operations *fops)
+(const char *name, umode_t mode, struct dentry *parent, void *data,
+ const void *aux, const struct file_operations *fops)
 {
-	return FAILS(debugfs_create_file) ? ERR_PTR(-ENOMEM) :
-		__real_debugfs_create_file_full(name, mode, parent, data, aux, fops);
+	return FAILS(debugfs_create_file) ?
+		       ERR_PTR(-ENOMEM) :
+		       __real_debugfs_create_file_full(name, mode, parent, data,
+						       aux, fops);
 }
 
 WRAPPED(single_open, int)
 (struct file *file, int (*show)(struct seq_file *, void *), void *data)
 {
-	return FAILS(single_open) ? -ENOMEM : __real_single_open(file, show, data);
+	return FAILS(single_open) ? -ENOMEM :
+				    __real_single_open(file, show, data);
 }
 
 WRAPPED(kthread_create_on_cpu, struct task_struct *)
 (int (*run)(void *), void *data, unsigned int cpu, const char *name)
 {
-	struct task_struct *task = FAILS(kthread_create_on_cpu) ? ERR_PTR(-ENOMEM) :
-		__real_kthread_create_on_cpu(run, data, cpu, name);
+	struct task_struct *task =
+		FAILS(kthread_create_on_cpu) ?
+			ERR_PTR(-ENOMEM) :
+			__real_kthread_create_on_cpu(run, data, cpu, name);
 
 	if (!IS_ERR(task))
 		pagemove_held(PAGEMOVE_THREADS, 1);
@@ -252,14 +287,16 @@ WRAPPED(misc_register, int)
 WRAPPED(__pci_register_driver, int)
 (struct pci_driver *driver, struct module *owner, const char *name)
 {
-	return FAILS(pci_register_driver) ? -ENOMEM :
-		__real___pci_register_driver(driver, owner, name);
+	return FAILS(pci_register_driver) ?
+		       -ENOMEM :
+		       __real___pci_register_driver(driver, owner, name);
 }
 
 WRAPPED(stop_machine, int)
 (cpu_stop_fn_t run, void *data, const struct cpumask *cpus)
 {
-	return FAILS(stop_machine) ? -ENOMEM : __real_stop_machine(run, data, cpus);
+	return FAILS(stop_machine) ? -ENOMEM :
+				     __real_stop_machine(run, data, cpus);
 }
 
 /* --- devices, IOMMUs, VFIO --- */
@@ -274,8 +311,10 @@ static struct pci_dev *new_function(struct pci_dev *pdev)
 WRAPPED(pci_get_domain_bus_and_slot, struct pci_dev *)
 (int domain, unsigned int bus, unsigned int devfn)
 {
-	return FAILS(pci_get_domain_bus_and_slot) ? NULL :
-		new_function(__real_pci_get_domain_bus_and_slot(domain, bus, devfn));
+	return FAILS(pci_get_domain_bus_and_slot) ?
+		       NULL :
+		       new_function(__real_pci_get_domain_bus_and_slot(
+			       domain, bus, devfn));
 }
 
 /* Takes the reference to the one before. */
@@ -304,39 +343,48 @@ WRAPPED(pci_dev_put, void)
 WRAPPED(pci_device_is_present, bool)
 (struct pci_dev *pdev)
 {
-	return !FAILS(pci_device_is_present) && __real_pci_device_is_present(pdev);
+	return !FAILS(pci_device_is_present) &&
+	       __real_pci_device_is_present(pdev);
 }
 
 WRAPPED(pci_enable_device_mem, int)
 (struct pci_dev *pdev)
 {
-	return FAILS(pci_enable_device_mem) ? -EIO : __real_pci_enable_device_mem(pdev);
+	return FAILS(pci_enable_device_mem) ?
+		       -EIO :
+		       __real_pci_enable_device_mem(pdev);
 }
 
 WRAPPED(pci_request_selected_regions_exclusive, int)
 (struct pci_dev *pdev, int bars, const char *name)
 {
-	return FAILS(pci_request_selected_regions) ? -EBUSY :
-		__real_pci_request_selected_regions_exclusive(pdev, bars, name);
+	return FAILS(pci_request_selected_regions) ?
+		       -EBUSY :
+		       __real_pci_request_selected_regions_exclusive(pdev, bars,
+								     name);
 }
 
 WRAPPED(iommu_get_domain_for_dev, struct iommu_domain *)
 (struct device *dev)
 {
-	return FAILS(iommu_get_domain_for_dev) ? NULL : __real_iommu_get_domain_for_dev(dev);
+	return FAILS(iommu_get_domain_for_dev) ?
+		       NULL :
+		       __real_iommu_get_domain_for_dev(dev);
 }
 
 WRAPPED(iommu_driver_get_domain_for_dev, struct iommu_domain *)
 (struct device *dev)
 {
-	return FAILS(iommu_driver_get_domain_for_dev) ? NULL :
-		__real_iommu_driver_get_domain_for_dev(dev);
+	return FAILS(iommu_driver_get_domain_for_dev) ?
+		       NULL :
+		       __real_iommu_driver_get_domain_for_dev(dev);
 }
 
 WRAPPED(iommu_group_get, struct iommu_group *)
 (struct device *dev)
 {
-	struct iommu_group *group = FAILS(iommu_group_get) ? NULL : __real_iommu_group_get(dev);
+	struct iommu_group *group =
+		FAILS(iommu_group_get) ? NULL : __real_iommu_group_get(dev);
 
 	if (group)
 		pagemove_held(PAGEMOVE_GROUPS, 1);
@@ -354,28 +402,34 @@ WRAPPED(iommu_group_put, void)
 WRAPPED(_vfio_alloc_device, struct vfio_device *)
 (size_t size, struct device *dev, const struct vfio_device_ops *device_ops)
 {
-	return FAILS(vfio_alloc_device) ? ERR_PTR(-ENOMEM) :
-		__real__vfio_alloc_device(size, dev, device_ops);
+	return FAILS(vfio_alloc_device) ?
+		       ERR_PTR(-ENOMEM) :
+		       __real__vfio_alloc_device(size, dev, device_ops);
 }
 
 WRAPPED(vfio_pci_core_enable, int)
 (struct vfio_pci_core_device *core)
 {
-	return FAILS(vfio_pci_core_enable) ? -ENOMEM : __real_vfio_pci_core_enable(core);
+	return FAILS(vfio_pci_core_enable) ? -ENOMEM :
+					     __real_vfio_pci_core_enable(core);
 }
 
 WRAPPED(vfio_pci_core_register_device, int)
 (struct vfio_pci_core_device *core)
 {
-	return FAILS(vfio_pci_core_register_device) ? -ENOMEM :
-		__real_vfio_pci_core_register_device(core);
+	return FAILS(vfio_pci_core_register_device) ?
+		       -ENOMEM :
+		       __real_vfio_pci_core_register_device(core);
 }
 
 WRAPPED(vfio_pin_pages, int)
-(struct vfio_device *device, dma_addr_t iova, int pages, int prot, struct page **to)
+(struct vfio_device *device, dma_addr_t iova, int pages, int prot,
+ struct page **to)
 {
-	int pinned = FAILS(vfio_pin_pages) ? -ENOMEM :
-		__real_vfio_pin_pages(device, iova, pages, prot, to);
+	int pinned =
+		FAILS(vfio_pin_pages) ?
+			-ENOMEM :
+			__real_vfio_pin_pages(device, iova, pages, prot, to);
 
 	if (pinned > 0)
 		pagemove_held(PAGEMOVE_PINS, pinned);
@@ -400,7 +454,8 @@ WRAPPED(capable, bool)
 WRAPPED(security_locked_down, int)
 (enum lockdown_reason what)
 {
-	return FAILS(security_locked_down) ? -EPERM : __real_security_locked_down(what);
+	return FAILS(security_locked_down) ? -EPERM :
+					     __real_security_locked_down(what);
 }
 
 WRAPPED(check_tsc_unstable, int)
@@ -415,7 +470,8 @@ int rust_helper_signal_pending(struct task_struct *task);
 WRAPPED(rust_helper_signal_pending, int)
 (struct task_struct *task)
 {
-	return FAILS(signal_pending) ? 1 : __real_rust_helper_signal_pending(task);
+	return FAILS(signal_pending) ? 1 :
+				       __real_rust_helper_signal_pending(task);
 }
 
 /* --- functions of the shim that ask without a call, or look several things up --- */

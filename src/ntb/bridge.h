@@ -37,22 +37,22 @@ struct bridge;
 struct view {
 	struct bridge *bridge;
 	int n;
-	void *aperture;		/* set and cleared under bridge->lock */
+	void *aperture; /* set and cleared under bridge->lock */
 	void __iomem *window;
 	phys_addr_t first;
 	u64 length;
-	u32 seen;		/* the number of the last message */
+	u32 seen; /* the number of the last message */
 };
 
 /* A memory window of ours. Behind bridge->showing. */
 struct own {
 	struct bridge *bridge;
 	int n;
-	void *window;		/* of pagemove.ko */
+	void *window; /* of pagemove.ko */
 	dma_addr_t address;
-	u64 length;		/* 0: it shows nothing */
-	u32 pages;		/* what the peer was told */
-	u32 number;		/* of the last message */
+	u64 length; /* 0: it shows nothing */
+	u32 pages; /* what the peer was told */
+	u32 number; /* of the last message */
 };
 
 struct bridge {
@@ -62,10 +62,10 @@ struct bridge {
 	struct own own[MOST_WINDOWS];
 	struct work_struct work;
 	wait_queue_head_t answers;
-	spinlock_t lock;	/* the views' apertures, for link events */
-	struct mutex looking;	/* the views, and ending */
-	struct mutex showing;	/* the own windows */
-	bool told_up;		/* what was said last */
+	spinlock_t lock; /* the views' apertures, for link events */
+	struct mutex looking; /* the views, and ending */
+	struct mutex showing; /* the own windows */
+	bool told_up; /* what was said last */
 	bool ending;
 };
 
@@ -81,8 +81,8 @@ static inline bool bridge_answers(struct bridge *bridge)
 	struct ntb_dev *ntb = bridge->ntb;
 
 	return bridge_is_up(bridge) &&
-		(!ntb->ops->peer_spad_read ||
-		 ntb_peer_spad_read(ntb, NTB_DEF_PEER_IDX, PAD_MAGIC) == MAGIC);
+	       (!ntb->ops->peer_spad_read ||
+		ntb_peer_spad_read(ntb, NTB_DEF_PEER_IDX, PAD_MAGIC) == MAGIC);
 }
 
 /* Tells the peer, if it can be told. */

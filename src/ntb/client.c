@@ -14,7 +14,8 @@
 /* Once for each change: the log, and whoever listens for uevents of the device. */
 static void tell_link(struct bridge *bridge, bool up)
 {
-	char *environment[] = { up ? "PAGEMOVE_LINK=up" : "PAGEMOVE_LINK=down", NULL };
+	char *environment[] = { up ? "PAGEMOVE_LINK=up" : "PAGEMOVE_LINK=down",
+				NULL };
 
 	dev_info(&bridge->ntb->dev, "link %s\n", up ? "up" : "down");
 	kobject_uevent_env(&bridge->ntb->dev.kobj, KOBJ_CHANGE, environment);
@@ -40,7 +41,8 @@ static void link_changed(struct bridge *bridge, bool up)
 		bridge->views[n].seen = 0;
 	for (int n = 0; n < bridge->own_nr && !bridge->ending; n++)
 		if (own_add(&bridge->own[n]))
-			dev_err(&bridge->ntb->dev, "window %d can not be used\n", n);
+			dev_err(&bridge->ntb->dev,
+				"window %d can not be used\n", n);
 }
 
 /* A message may have come before the peer was there to read it, and a client that came back
@@ -116,8 +118,10 @@ static void prepare(struct bridge *bridge, struct ntb_dev *ntb)
 	bridge->ntb = ntb;
 	bridge->views_nr = usable(ntb, ntb_peer_mw_count(ntb));
 	/* Without this operation the kernel says that all is well, and nothing is set. */
-	bridge->own_nr = ntb->ops->mw_set_trans ?
-		usable(ntb, ntb_mw_count(ntb, NTB_DEF_PEER_IDX)) : 0;
+	bridge->own_nr =
+		ntb->ops->mw_set_trans ?
+			usable(ntb, ntb_mw_count(ntb, NTB_DEF_PEER_IDX)) :
+			0;
 	for (int n = 0; n < MOST_WINDOWS; n++) {
 		bridge->views[n].bridge = bridge->own[n].bridge = bridge;
 		bridge->views[n].n = bridge->own[n].n = n;
@@ -131,7 +135,8 @@ static void prepare(struct bridge *bridge, struct ntb_dev *ntb)
 	mutex_init(&bridge->looking);
 	mutex_init(&bridge->showing);
 	/* What a client before us was told. */
-	for (int pad = 0; pad < PAD_PAGES(MOST_WINDOWS) && pad < ntb_spad_count(ntb); pad++)
+	for (int pad = 0;
+	     pad < PAD_PAGES(MOST_WINDOWS) && pad < ntb_spad_count(ntb); pad++)
 		ntb_spad_write(ntb, pad, 0);
 }
 

@@ -67,11 +67,15 @@ static u32 change(struct view *view, u32 pages)
 	u32 answer;
 
 	if (bridge->ending)
-		return view->aperture ? ANSWER_BUSY : pages ? ANSWER_FAILED : ANSWER_OK;
+		return view->aperture ? ANSWER_BUSY :
+		       pages	      ? ANSWER_FAILED :
+					ANSWER_OK;
 	if (!pages)
 		return take_down(view);
-	if (ntb_peer_mw_get_addr(bridge->ntb, view->n, &first, &size) || size < length) {
-		dev_err(&bridge->ntb->dev, "window %d of the peer has no place here\n", view->n);
+	if (ntb_peer_mw_get_addr(bridge->ntb, view->n, &first, &size) ||
+	    size < length) {
+		dev_err(&bridge->ntb->dev,
+			"window %d of the peer has no place here\n", view->n);
 		return ANSWER_FAILED;
 	}
 	/* It was asked for and is kept: nothing has changed. */
@@ -88,7 +92,8 @@ void view_look(struct view *view)
 	u32 number = ntb_spad_read(ntb, PAD_NUMBER(view->n));
 	u32 answer;
 
-	if (!number || number == view->seen || ntb_spad_read(ntb, PAD_MAGIC) != MAGIC)
+	if (!number || number == view->seen ||
+	    ntb_spad_read(ntb, PAD_MAGIC) != MAGIC)
 		return;
 	answer = change(view, ntb_spad_read(ntb, PAD_PAGES(view->n)));
 	view->seen = number;

@@ -40,7 +40,8 @@ static int tell(struct own *own, u32 pages)
 	/* The answer has room for 30 bits; 0 is none. */
 	own->number = (own->number + 1) & (BIT(30) - 1) ?: 1;
 	own_announce(own);
-	wait_event_timeout(bridge->answers, answer_of(own) || !bridge_is_up(bridge), PATIENCE);
+	wait_event_timeout(bridge->answers,
+			   answer_of(own) || !bridge_is_up(bridge), PATIENCE);
 	switch (answer_of(own)) {
 	case ANSWER_OK:
 		return 0;
@@ -76,7 +77,8 @@ static void clear(struct own *own)
 	if (!own->length)
 		return;
 	ntb_mw_clear_trans(ntb, NTB_DEF_PEER_IDX, own->n);
-	dma_unmap_page(ntb_get_dma_dev(ntb), own->address, own->length, DMA_BIDIRECTIONAL);
+	dma_unmap_page(ntb_get_dma_dev(ntb), own->address, own->length,
+		       DMA_BIDIRECTIONAL);
 	own->length = 0;
 }
 
@@ -85,7 +87,8 @@ static bool is_bounced(struct device *dma, dma_addr_t address, u64 first)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dma);
 
-	return domain ? iommu_iova_to_phys(domain, address) != first : dma_need_sync(dma, address);
+	return domain ? iommu_iova_to_phys(domain, address) != first :
+			dma_need_sync(dma, address);
 }
 
 static int translate(struct own *own, u64 first, u64 length)
@@ -94,12 +97,14 @@ static int translate(struct own *own, u64 first, u64 length)
 	struct device *dma = ntb_get_dma_dev(ntb);
 	int ret;
 
-	own->address = dma_map_page(dma, pfn_to_page(PHYS_PFN(first)), 0, length,
-				    DMA_BIDIRECTIONAL);
+	own->address = dma_map_page(dma, pfn_to_page(PHYS_PFN(first)), 0,
+				    length, DMA_BIDIRECTIONAL);
 	if (dma_mapping_error(dma, own->address))
 		return -ENOMEM;
-	ret = is_bounced(dma, own->address, first) ? -EOPNOTSUPP :
-	      ntb_mw_set_trans(ntb, NTB_DEF_PEER_IDX, own->n, own->address, length);
+	ret = is_bounced(dma, own->address, first) ?
+		      -EOPNOTSUPP :
+		      ntb_mw_set_trans(ntb, NTB_DEF_PEER_IDX, own->n,
+				       own->address, length);
 	if (ret)
 		dma_unmap_page(dma, own->address, length, DMA_BIDIRECTIONAL);
 	else
@@ -168,7 +173,8 @@ int own_add(struct own *own)
 
 	if (own->window)
 		return 0;
-	ret = ntb_mw_get_align(ntb, NTB_DEF_PEER_IDX, own->n, &align, &grain, &largest);
+	ret = ntb_mw_get_align(ntb, NTB_DEF_PEER_IDX, own->n, &align, &grain,
+			       &largest);
 	if (ret)
 		return ret;
 	setup.align = align;

@@ -33,8 +33,8 @@ static int claim(struct pci_dev *pdev, struct pagemove_aperture *aperture)
 {
 	u64 first = pci_resource_start(pdev, aperture->bar);
 	u64 length = pci_resource_len(pdev, aperture->bar);
-	int ret = pci_request_selected_regions_exclusive(pdev, BIT(aperture->bar),
-							 "pagemove_aperture");
+	int ret = pci_request_selected_regions_exclusive(
+		pdev, BIT(aperture->bar), "pagemove_aperture");
 
 	if (ret)
 		return ret;
@@ -93,9 +93,9 @@ static void aperture_unbind(struct pci_dev *pdev)
 
 /* No table of ids: for functions whose driver_override names it. */
 static struct pci_driver aperture_driver = {
-	.name	= "pagemove_aperture",
-	.probe	= aperture_bind,
-	.remove	= aperture_unbind,
+	.name = "pagemove_aperture",
+	.probe = aperture_bind,
+	.remove = aperture_unbind,
 };
 
 int pagemove_register_aperture(void)

@@ -9,7 +9,8 @@
 static struct page *arena_of_buddies(unsigned long pages, gfp_t gfp, int node)
 {
 	unsigned int order = order_base_2(pages);
-	struct page *first = alloc_pages_node(node, gfp | __GFP_RETRY_MAYFAIL, order);
+	struct page *first =
+		alloc_pages_node(node, gfp | __GFP_RETRY_MAYFAIL, order);
 	unsigned long n;
 
 	if (!first)

@@ -19,7 +19,7 @@ bool pagemove_cpu_has_rtm(void)
 bool pagemove_tsc_is_invariant(void)
 {
 	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) &&
-		boot_cpu_has(X86_FEATURE_NONSTOP_TSC);
+	       boot_cpu_has(X86_FEATURE_NONSTOP_TSC);
 }
 
 bool pagemove_tsc_is_unstable(void)
@@ -68,7 +68,8 @@ bool pagemove_cpus_are_siblings(unsigned int a, unsigned int b)
 
 bool pagemove_cpus_share_socket(unsigned int a, unsigned int b)
 {
-	return topology_physical_package_id(a) == topology_physical_package_id(b);
+	return topology_physical_package_id(a) ==
+	       topology_physical_package_id(b);
 }
 
 int pagemove_cpu_node(unsigned int cpu)

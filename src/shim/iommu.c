@@ -23,8 +23,8 @@ u32 pagemove_domain_format(const struct iommu_domain *domain)
 static struct pt_common *common_of(struct iommu_domain *domain)
 {
 	/* Of every format: struct pt_iommu, then struct pt_common. */
-	return &container_of(domain, struct pt_iommu_x86_64,
-			     iommu.domain)->x86_64_pt.common;
+	return &container_of(domain, struct pt_iommu_x86_64, iommu.domain)
+			->x86_64_pt.common;
 }
 
 /* Table pointer (virtual) and level, as the kernel packs them. */

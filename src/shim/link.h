@@ -13,10 +13,10 @@
 
 struct pagemove_aperture_setup {
 	struct pci_dev *pdev;
-	u32 number;		/* of the BAR, or of the memory window of a link */
-	u64 first;		/* physical address */
+	u32 number; /* of the BAR, or of the memory window of a link */
+	u64 first; /* physical address */
 	u64 length;
-	void *window;		/* where CPUs reach it */
+	void *window; /* where CPUs reach it */
 	/* Whether the link is up; may sleep. NULL: an aperture without a link. It is not
 	 * called any more when pagemove_aperture_removed() has returned. */
 	bool (*is_up)(void *context);
@@ -41,10 +41,10 @@ void pagemove_aperture_remove(void *aperture);
 
 struct pagemove_window_setup {
 	struct pci_dev *pdev;
-	u32 number;		/* of the memory window of the link */
-	u64 largest;		/* bytes that it can show */
-	u64 align;		/* of what it shows: address */
-	u64 grain;		/* and length */
+	u32 number; /* of the memory window of the link */
+	u64 largest; /* bytes that it can show */
+	u64 align; /* of what it shows: address */
+	u64 grain; /* and length */
 	/* Lets the window show this memory and nothing else, or, with length 0, nothing.
 	 * EBUSY: the peer uses what it shows now. */
 	int (*show)(void *context, u64 first, u64 length);

@@ -8,8 +8,8 @@
 /* Faults the page in as a thread of that process would, if that is possible
  * without waiting for the process's mmap_lock. */
 bool pagemove_premap(struct mm_struct *mm, unsigned long address,
-		     const struct vm_operations_struct *ops, unsigned long index,
-		     void *private)
+		     const struct vm_operations_struct *ops,
+		     unsigned long index, void *private)
 {
 	struct vm_area_struct *vma;
 	bool done = false;
@@ -18,9 +18,11 @@ bool pagemove_premap(struct mm_struct *mm, unsigned long address,
 		return false;
 	if (mmap_read_trylock(mm)) {
 		vma = vma_lookup(mm, address);
-		if (vma && vma->vm_ops == ops && vma->vm_private_data == private &&
+		if (vma && vma->vm_ops == ops &&
+		    vma->vm_private_data == private &&
 		    linear_page_index(vma, address) == index)
-			done = !fixup_user_fault(mm, address, FAULT_FLAG_REMOTE, NULL);
+			done = !fixup_user_fault(mm, address, FAULT_FLAG_REMOTE,
+						 NULL);
 		mmap_read_unlock(mm);
 	}
 	mmput(mm);
@@ -58,7 +60,8 @@ int pagemove_mm_count(struct mm_struct *mm)
 
 	preempt_disable();
 	count = atomic_read(&mm->mm_count);
-	if (IS_ENABLED(CONFIG_MMU_LAZY_TLB_REFCOUNT) && !current->mm && current->active_mm == mm)
+	if (IS_ENABLED(CONFIG_MMU_LAZY_TLB_REFCOUNT) && !current->mm &&
+	    current->active_mm == mm)
 		count--;
 	preempt_enable();
 	smp_rmb(); /* pairs with the full barriers of mmput() and mmdrop() */

@@ -35,8 +35,11 @@ struct page *pagemove_alloc_page(int node, bool zero, struct mem_cgroup *memcg)
 	struct mem_cgroup *old = set_active_memcg(memcg);
 	struct page *page;
 
-	page = alloc_pages_node(node, GFP_KERNEL_ACCOUNT | __GFP_THISNODE | __GFP_NOWARN |
-				__GFP_RETRY_MAYFAIL | (zero ? __GFP_ZERO : 0), 0);
+	page = alloc_pages_node(node,
+				GFP_KERNEL_ACCOUNT | __GFP_THISNODE |
+					__GFP_NOWARN | __GFP_RETRY_MAYFAIL |
+					(zero ? __GFP_ZERO : 0),
+				0);
 	set_active_memcg(old);
 	return page;
 }
@@ -46,7 +49,8 @@ struct page *pagemove_alloc_page_near(struct mem_cgroup *memcg)
 	struct mem_cgroup *old = set_active_memcg(memcg);
 	struct page *page;
 
-	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL | __GFP_ZERO);
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
+			  __GFP_RETRY_MAYFAIL | __GFP_ZERO);
 	set_active_memcg(old);
 	return page;
 }
@@ -59,7 +63,8 @@ struct page *pagemove_alloc_page_for(struct vm_area_struct *vma,
 	struct mem_cgroup *old = set_active_memcg(memcg);
 	struct folio *folio;
 
-	folio = vma_alloc_folio(GFP_USER | __GFP_ACCOUNT | __GFP_ZERO, 0, vma, address);
+	folio = vma_alloc_folio(GFP_USER | __GFP_ACCOUNT | __GFP_ZERO, 0, vma,
+				address);
 	set_active_memcg(old);
 	return folio ? folio_page(folio, 0) : NULL;
 }
@@ -106,7 +111,7 @@ void *pagemove_phys_virt(u64 phys)
 bool pagemove_read_word(u64 phys, u64 *word)
 {
 	return pfn_valid(PHYS_PFN(phys)) &&
-		!get_kernel_nofault(*word, (u64 *)phys_to_virt(phys));
+	       !get_kernel_nofault(*word, (u64 *)phys_to_virt(phys));
 }
 
 bool pagemove_node_has_memory(int node)

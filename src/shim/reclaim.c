@@ -18,7 +18,8 @@ static void reclaim_work(struct work_struct *work)
 		return;
 	/* On the next CPU: see src/region/mms.rs. */
 	cpus_read_lock();
-	schedule_delayed_work_on(cpumask_next_wrap(raw_smp_processor_id(), cpu_online_mask),
+	schedule_delayed_work_on(cpumask_next_wrap(raw_smp_processor_id(),
+						   cpu_online_mask),
 				 &reclaimer, msecs_to_jiffies(again_ms));
 	cpus_read_unlock();
 }

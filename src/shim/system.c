@@ -64,8 +64,9 @@ void pagemove_yield(void)
 size_t pagemove_read_verdicts(void *buffer, size_t size)
 {
 	size_t found = 0;
-	ssize_t read = kernel_read_file_from_path("/lib/firmware/pagemove/verdicts", 0, &buffer,
-						  size, &found, READING_FIRMWARE);
+	ssize_t read = kernel_read_file_from_path(
+		"/lib/firmware/pagemove/verdicts", 0, &buffer, size, &found,
+		READING_FIRMWARE);
 
 	return read < 0 ? 0 : found;
 }

@@ -28,12 +28,14 @@ static void *owner_of(struct vfio_device *vdev)
 
 static void unpin_work(struct work_struct *work)
 {
-	pagemove_vfio_unpin(container_of(work, struct pagemove_vfio, unpin)->owner);
+	pagemove_vfio_unpin(
+		container_of(work, struct pagemove_vfio, unpin)->owner);
 }
 
 void pagemove_vfio_unpin_soon(struct vfio_device *vdev)
 {
-	queue_work(system_dfl_wq, &container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
+	queue_work(system_dfl_wq,
+		   &container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
 }
 
 static int pagemove_open_device(struct vfio_device *vdev)
@@ -65,25 +67,25 @@ static void pagemove_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 }
 
 static const struct vfio_device_ops pagemove_vfio_ops = {
-	.name			= "pagemove_vfio",
-	.init			= vfio_pci_core_init_dev,
-	.release		= vfio_pci_core_release_dev,
-	.open_device		= pagemove_open_device,
-	.close_device		= pagemove_close_device,
-	.ioctl			= vfio_pci_core_ioctl,
-	.get_region_info_caps	= vfio_pci_ioctl_get_region_info,
-	.device_feature		= vfio_pci_core_ioctl_feature,
-	.read			= vfio_pci_core_read,
-	.write			= vfio_pci_core_write,
-	.mmap			= vfio_pci_core_mmap,
-	.request		= vfio_pci_core_request,
-	.match			= vfio_pci_core_match,
-	.match_token_uuid	= vfio_pci_core_match_token_uuid,
-	.dma_unmap		= pagemove_dma_unmap,
-	.bind_iommufd		= vfio_iommufd_physical_bind,
-	.unbind_iommufd		= vfio_iommufd_physical_unbind,
-	.attach_ioas		= vfio_iommufd_physical_attach_ioas,
-	.detach_ioas		= vfio_iommufd_physical_detach_ioas,
+	.name = "pagemove_vfio",
+	.init = vfio_pci_core_init_dev,
+	.release = vfio_pci_core_release_dev,
+	.open_device = pagemove_open_device,
+	.close_device = pagemove_close_device,
+	.ioctl = vfio_pci_core_ioctl,
+	.get_region_info_caps = vfio_pci_ioctl_get_region_info,
+	.device_feature = vfio_pci_core_ioctl_feature,
+	.read = vfio_pci_core_read,
+	.write = vfio_pci_core_write,
+	.mmap = vfio_pci_core_mmap,
+	.request = vfio_pci_core_request,
+	.match = vfio_pci_core_match,
+	.match_token_uuid = vfio_pci_core_match_token_uuid,
+	.dma_unmap = pagemove_dma_unmap,
+	.bind_iommufd = vfio_iommufd_physical_bind,
+	.unbind_iommufd = vfio_iommufd_physical_unbind,
+	.attach_ioas = vfio_iommufd_physical_attach_ioas,
+	.detach_ioas = vfio_iommufd_physical_detach_ioas,
 };
 
 static int pagemove_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -129,12 +131,12 @@ static const struct pci_device_id pagemove_ids[] = {
 MODULE_DEVICE_TABLE(pci, pagemove_ids);
 
 static struct pci_driver pagemove_pci_driver = {
-	.name			= "pagemove_vfio",
-	.id_table		= pagemove_ids,
-	.probe			= pagemove_probe,
-	.remove			= pagemove_remove,
-	.err_handler		= &vfio_pci_core_err_handlers,
-	.driver_managed_dma	= true,
+	.name = "pagemove_vfio",
+	.id_table = pagemove_ids,
+	.probe = pagemove_probe,
+	.remove = pagemove_remove,
+	.err_handler = &vfio_pci_core_err_handlers,
+	.driver_managed_dma = true,
 };
 
 int pagemove_register_vfio(void)
@@ -192,7 +194,8 @@ static int visit_domain(struct device *dev, void *data)
 /* Calls back with the domain that a VFIO user attached, if there is one. It can
  * not be detached, and so not be freed, meanwhile: that takes the group's mutex. */
 void pagemove_pci_with_domain(struct pci_dev *pdev,
-			      void (*visit)(void *context, struct iommu_domain *domain),
+			      void (*visit)(void *context,
+					    struct iommu_domain *domain),
 			      void *context)
 {
 	struct domain_visit call = { .visit = visit, .context = context };
@@ -209,7 +212,8 @@ const char *pagemove_pci_iommu_name(struct pci_dev *pdev)
 	struct dev_iommu *iommu = pdev->dev.iommu;
 
 	return iommu && iommu->iommu_dev && iommu->iommu_dev->dev ?
-		dev_name(iommu->iommu_dev->dev) : NULL;
+		       dev_name(iommu->iommu_dev->dev) :
+		       NULL;
 }
 
 bool pagemove_pci_has_ats(struct pci_dev *pdev)

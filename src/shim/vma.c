@@ -18,7 +18,8 @@ static const struct file_operations anchor_fops = {
 /* A file whose only use is its own address_space. */
 struct file *pagemove_new_mapping(void)
 {
-	return anon_inode_create_getfile("[pagemove]", &anchor_fops, NULL, O_RDWR, NULL);
+	return anon_inode_create_getfile("[pagemove]", &anchor_fops, NULL,
+					 O_RDWR, NULL);
 }
 
 struct address_space *pagemove_mapping_of(struct file *file)
@@ -49,7 +50,8 @@ bool pagemove_vma_may_share(struct vm_area_struct *vma)
 void pagemove_vma_setup(struct vm_area_struct *vma,
 			const struct vm_operations_struct *ops, void *private)
 {
-	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
+	vm_flags_set(vma,
+		     VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	vma->vm_ops = ops;
 	vma->vm_private_data = private;
 }
@@ -94,7 +96,8 @@ struct vm_area_struct *pagemove_fault_vma(struct vm_fault *vmf)
 	return vmf->vma;
 }
 
-vm_fault_t pagemove_insert(struct vm_area_struct *vma, unsigned long address, u64 phys)
+vm_fault_t pagemove_insert(struct vm_area_struct *vma, unsigned long address,
+			   u64 phys)
 {
 	return vmf_insert_pfn(vma, address, PHYS_PFN(phys));
 }
@@ -115,7 +118,8 @@ vm_fault_t pagemove_await(struct vm_fault *vmf, u64 arrivals)
 	file = get_file(vmf->vma->vm_file);
 	release_fault_lock(vmf);
 	if (vmf->flags & FAULT_FLAG_INTERRUPTIBLE)
-		wait_event_interruptible(awaiting, pagemove_arrivals() != arrivals);
+		wait_event_interruptible(awaiting,
+					 pagemove_arrivals() != arrivals);
 	else
 		wait_event_killable(awaiting, pagemove_arrivals() != arrivals);
 	fput(file);

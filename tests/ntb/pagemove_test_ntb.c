@@ -40,12 +40,12 @@ MODULE_PARM_DESC(window_kib, "size of a memory window");
 
 struct port {
 	struct ntb_dev ntb;
-	struct pci_dev *mirror;		/* shows the peer's memory */
+	struct pci_dev *mirror; /* shows the peer's memory */
 	struct control *control;
 	struct side *own, *peer;
 	struct delayed_work poll;
 	bool was_up;
-	unsigned long notice;		/* when the port knows, in jiffies */
+	unsigned long notice; /* when the port knows, in jiffies */
 	u64 masked;
 	atomic_t pending;
 };
@@ -54,11 +54,14 @@ static struct dentry *directory;
 
 #define to_port(dev) container_of(dev, struct port, ntb)
 
-static u64 link_is_up(struct ntb_dev *ntb, enum ntb_speed *speed, enum ntb_width *width)
+static u64 link_is_up(struct ntb_dev *ntb, enum ntb_speed *speed,
+		      enum ntb_width *width)
 {
 	struct port *port = to_port(ntb);
-	bool up = READ_ONCE(port->own->enabled) && READ_ONCE(port->peer->enabled) &&
-		  !READ_ONCE(port->own->severed) && !READ_ONCE(port->peer->severed);
+	bool up = READ_ONCE(port->own->enabled) &&
+		  READ_ONCE(port->peer->enabled) &&
+		  !READ_ONCE(port->own->severed) &&
+		  !READ_ONCE(port->peer->severed);
 
 	if (speed)
 		*speed = up ? NTB_SPEED_GEN3 : NTB_SPEED_NONE;
@@ -76,7 +79,8 @@ static bool reaches(struct ntb_dev *ntb)
 	       !READ_ONCE(port->peer->dark);
 }
 
-static int link_enable(struct ntb_dev *ntb, enum ntb_speed speed, enum ntb_width width)
+static int link_enable(struct ntb_dev *ntb, enum ntb_speed speed,
+		       enum ntb_width width)
 {
 	WRITE_ONCE(to_port(ntb)->own->enabled, 1);
 	return 0;
@@ -93,7 +97,8 @@ static int mw_count(struct ntb_dev *ntb, int pidx)
 	return pidx ? -EINVAL : WINDOWS;
 }
 
-static int mw_get_align(struct ntb_dev *ntb, int pidx, int widx, resource_size_t *addr_align,
+static int mw_get_align(struct ntb_dev *ntb, int pidx, int widx,
+			resource_size_t *addr_align,
 			resource_size_t *size_align, resource_size_t *size_max)
 {
 	if (pidx || widx < 0 || widx >= WINDOWS)
@@ -111,19 +116,21 @@ static int mw_get_align(struct ntb_dev *ntb, int pidx, int widx, resource_size_t
  * mapped it. This looks once, a bridge's IOMMU with each access. */
 static phys_addr_t through_iommu(struct port *port, dma_addr_t address)
 {
-	struct iommu_domain *domain = iommu_get_domain_for_dev(&port->ntb.pdev->dev);
+	struct iommu_domain *domain =
+		iommu_get_domain_for_dev(&port->ntb.pdev->dev);
 
 	return domain ? iommu_iova_to_phys(domain, address) : address;
 }
 
-static int mw_set_trans(struct ntb_dev *ntb, int pidx, int widx, dma_addr_t address,
-			resource_size_t length)
+static int mw_set_trans(struct ntb_dev *ntb, int pidx, int widx,
+			dma_addr_t address, resource_size_t length)
 {
 	struct port *port = to_port(ntb);
 	phys_addr_t first, last;
 
 	if (pidx || widx < 0 || widx >= WINDOWS || !length ||
-	    length > (resource_size_t)window_kib << 10 || !IS_ALIGNED(address, SZ_64K))
+	    length > (resource_size_t)window_kib << 10 ||
+	    !IS_ALIGNED(address, SZ_64K))
 		return -EINVAL;
 	first = through_iommu(port, address);
 	last = through_iommu(port, address + length - PAGE_SIZE);
@@ -159,7 +166,8 @@ static int peer_mw_get_addr(struct ntb_dev *ntb, int widx, phys_addr_t *base,
 	length = READ_ONCE(port->peer->shown[widx].length);
 	smp_rmb();
 	address = READ_ONCE(port->peer->shown[widx].address);
-	if (!length || address + length > pci_resource_len(port->mirror, MEMORY_BAR))
+	if (!length ||
+	    address + length > pci_resource_len(port->mirror, MEMORY_BAR))
 		return -ENXIO;
 	*base = pci_resource_start(port->mirror, MEMORY_BAR) + address;
 	*size = length;
@@ -213,7 +221,9 @@ static int spad_count(struct ntb_dev *ntb)
 
 static u32 spad_read(struct ntb_dev *ntb, int sidx)
 {
-	return sidx < 0 || sidx >= SCRATCHPADS ? 0 : READ_ONCE(to_port(ntb)->own->pad[sidx]);
+	return sidx < 0 || sidx >= SCRATCHPADS ?
+		       0 :
+		       READ_ONCE(to_port(ntb)->own->pad[sidx]);
 }
 
 static int spad_write(struct ntb_dev *ntb, int sidx, u32 value)
@@ -270,7 +280,8 @@ static void switch_mirror(struct port *port, bool on)
 	u16 command;
 
 	pci_read_config_word(port->mirror, PCI_COMMAND, &command);
-	command = on ? command | PCI_COMMAND_MEMORY : command & ~PCI_COMMAND_MEMORY;
+	command = on ? command | PCI_COMMAND_MEMORY :
+		       command & ~PCI_COMMAND_MEMORY;
 	pci_write_config_word(port->mirror, PCI_COMMAND, command);
 }
 
@@ -346,7 +357,8 @@ static void give_side_back(struct port *port)
 {
 	struct side *side = port->own;
 
-	memset((void *)side + sizeof(side->owned), 0, sizeof(*side) - sizeof(side->owned));
+	memset((void *)side + sizeof(side->owned), 0,
+	       sizeof(*side) - sizeof(side->owned));
 	smp_store_release(&side->owned, 0);
 }
 
@@ -355,10 +367,12 @@ static int open_memory(struct port *port, struct pci_dev *pdev)
 	int ret = pcim_enable_device(pdev);
 
 	if (!ret)
-		ret = pcim_request_region(pdev, MEMORY_BAR, "pagemove_test_ntb");
+		ret = pcim_request_region(pdev, MEMORY_BAR,
+					  "pagemove_test_ntb");
 	if (ret)
 		return ret;
-	port->control = devm_memremap(&pdev->dev, pci_resource_start(pdev, MEMORY_BAR),
+	port->control = devm_memremap(&pdev->dev,
+				      pci_resource_start(pdev, MEMORY_BAR),
 				      sizeof(struct control), MEMREMAP_WB);
 	if (IS_ERR(port->control))
 		return PTR_ERR(port->control);

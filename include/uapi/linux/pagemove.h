@@ -72,6 +72,9 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
+/* Tables, aligned by hand. */
+/* clang-format off */
+
 #define PAGEMOVE_ABI_VERSION		1
 
 #define PAGEMOVE_DEVICE			"/dev/pagemove"
@@ -688,5 +691,7 @@ struct pagemove_verdict_file {
 	__u32 magic;			/* PAGEMOVE_VERDICT_MAGIC */
 	__u32 count;			/* verdicts that follow */
 };
+
+/* clang-format on */
 
 #endif /* _UAPI_LINUX_PAGEMOVE_H */

@@ -69,7 +69,8 @@ void report_write(void)
 		return;
 	pthread_mutex_lock(&lock);
 	for (int n = 0; n < RTM_COUNTERS; n++)
-		fprintf(report, "%s=%llu\n", names[n], (unsigned long long)counted(n));
+		fprintf(report, "%s=%llu\n", names[n],
+			(unsigned long long)counted(n));
 	/* Nobody hears of an error here; the runner misses the lines. */
 	fclose(report);
 	report = NULL;

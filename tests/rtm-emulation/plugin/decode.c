@@ -12,7 +12,8 @@ static uint8_t next(struct vcpu *vcpu, struct instruction *in)
 	return memory_fetch(vcpu, vcpu->transaction.now.rip + in->length++);
 }
 
-static uint64_t next_signed(struct vcpu *vcpu, struct instruction *in, unsigned int size)
+static uint64_t next_signed(struct vcpu *vcpu, struct instruction *in,
+			    unsigned int size)
 {
 	uint64_t value = 0;
 
@@ -25,19 +26,31 @@ static uint64_t next_signed(struct vcpu *vcpu, struct instruction *in, unsigned 
 static bool prefix(struct vcpu *vcpu, struct instruction *in, uint8_t byte)
 {
 	switch (byte) {
-	case 0x66: in->prefix66 = true; return true;
-	case 0x67: in->address32 = true; return true;
+	case 0x66:
+		in->prefix66 = true;
+		return true;
+	case 0x67:
+		in->address32 = true;
+		return true;
 	case 0xf2:
-	case 0xf3: in->repeat = byte; return true;
-	case 0x64: in->segment = vcpu_read(vcpu, NAME_FS_BASE); return true;
-	case 0x65: in->segment = vcpu_read(vcpu, NAME_GS_BASE); return true;
+	case 0xf3:
+		in->repeat = byte;
+		return true;
+	case 0x64:
+		in->segment = vcpu_read(vcpu, NAME_FS_BASE);
+		return true;
+	case 0x65:
+		in->segment = vcpu_read(vcpu, NAME_GS_BASE);
+		return true;
 	/* LOCK: a transaction is atomic as it is. The others mean nothing here. */
 	case 0xf0:
 	case 0x26:
 	case 0x2e:
 	case 0x36:
-	case 0x3e: return true;
-	default: return false;
+	case 0x3e:
+		return true;
+	default:
+		return false;
 	}
 }
 
@@ -45,16 +58,18 @@ static bool one_byte_modrm(unsigned int op)
 {
 	if (op < 0x40)
 		return (op & 7) < 4;
-	return op == 0x63 || op == 0x69 || op == 0x6b || (op >= 0x80 && op < 0x90) ||
-	       op == 0xc0 || op == 0xc1 || op == 0xc6 || op == 0xc7 ||
-	       (op >= 0xd0 && op < 0xd4) || op == 0xf6 || op == 0xf7 || op >= 0xfe;
+	return op == 0x63 || op == 0x69 || op == 0x6b ||
+	       (op >= 0x80 && op < 0x90) || op == 0xc0 || op == 0xc1 ||
+	       op == 0xc6 || op == 0xc7 || (op >= 0xd0 && op < 0xd4) ||
+	       op == 0xf6 || op == 0xf7 || op >= 0xfe;
 }
 
 static bool two_byte_modrm(unsigned int op)
 {
-	return !(op >= 0x05 && op <= 0x0b) && !(op >= 0x30 && op <= 0x37) && op != 0x77 &&
-	       !(op >= 0x80 && op < 0x90) && !(op >= 0xa0 && op <= 0xa2) &&
-	       !(op >= 0xa8 && op <= 0xaa) && !(op >= 0xc8 && op <= 0xcf);
+	return !(op >= 0x05 && op <= 0x0b) && !(op >= 0x30 && op <= 0x37) &&
+	       op != 0x77 && !(op >= 0x80 && op < 0x90) &&
+	       !(op >= 0xa0 && op <= 0xa2) && !(op >= 0xa8 && op <= 0xaa) &&
+	       !(op >= 0xc8 && op <= 0xcf);
 }
 
 /* Bytes of the immediate operand. */
@@ -65,13 +80,30 @@ static unsigned int immediate(const struct instruction *in)
 	if (op < 0x40)
 		return (op & 7) == 4 ? 1 : (op & 7) == 5 ? most4 : 0;
 	switch (op) {
-	case 0x68: case 0x69: case 0x81: case 0xa9: case 0xc7:
+	case 0x68:
+	case 0x69:
+	case 0x81:
+	case 0xa9:
+	case 0xc7:
 		return most4;
-	case 0x6a: case 0x6b: case 0x80: case 0x83: case 0xa8: case 0xc0: case 0xc1:
-	case 0xc6: case 0xcd: case 0xeb:
-	case 0x70 ... 0x7f: case 0xb0 ... 0xb7: case 0xe0 ... 0xe7:
+	case 0x6a:
+	case 0x6b:
+	case 0x80:
+	case 0x83:
+	case 0xa8:
+	case 0xc0:
+	case 0xc1:
+	case 0xc6:
+	case 0xcd:
+	case 0xeb:
+	case 0x70 ... 0x7f:
+	case 0xb0 ... 0xb7:
+	case 0xe0 ... 0xe7:
 	case TWO + 0x70 ... TWO + 0x73:
-	case TWO + 0xa4: case TWO + 0xac: case TWO + 0xba: case TWO + 0xc2:
+	case TWO + 0xa4:
+	case TWO + 0xac:
+	case TWO + 0xba:
+	case TWO + 0xc2:
 	case TWO + 0xc4 ... TWO + 0xc6:
 		return 1;
 	case 0xb8 ... 0xbf:
@@ -80,7 +112,8 @@ static unsigned int immediate(const struct instruction *in)
 		return in->address32 ? 4 : 8;
 	case 0xc2:
 		return 2;
-	case 0xe8: case 0xe9:
+	case 0xe8:
+	case 0xe9:
 	case TWO + 0x80 ... TWO + 0x8f:
 		return 4;
 	case 0xf6:
@@ -92,7 +125,8 @@ static unsigned int immediate(const struct instruction *in)
 	}
 }
 
-static uint64_t scaled(struct vcpu *vcpu, struct instruction *in, uint8_t rex, bool *no_base)
+static uint64_t scaled(struct vcpu *vcpu, struct instruction *in, uint8_t rex,
+		       bool *no_base)
 {
 	const uint64_t *gpr = vcpu->transaction.now.gpr;
 	uint8_t sib = next(vcpu, in);
@@ -104,7 +138,8 @@ static uint64_t scaled(struct vcpu *vcpu, struct instruction *in, uint8_t rex, b
 	return *no_base ? sum : sum + gpr[base];
 }
 
-static void modrm(struct vcpu *vcpu, struct instruction *in, uint8_t rex, bool *relative)
+static void modrm(struct vcpu *vcpu, struct instruction *in, uint8_t rex,
+		  bool *relative)
 {
 	const uint64_t *gpr = vcpu->transaction.now.gpr;
 	uint8_t byte = next(vcpu, in);

@@ -18,7 +18,8 @@ static void unsupported(struct vcpu *vcpu)
 		return;
 	transaction_abort(transaction, RTM_ABORTED_UNSUPPORTED, 0);
 	count(RTM_UNSUPPORTED);
-	report_note("unsupported in a transaction, at 0x%llx: %s", (unsigned long long)at, bytes);
+	report_note("unsupported in a transaction, at 0x%llx: %s",
+		    (unsigned long long)at, bytes);
 }
 
 void execute(struct vcpu *vcpu)

@@ -63,7 +63,8 @@ static void protect(uint8_t *page, int protection)
 /* The entry of the page, or -1. */
 static int find(const struct guard *guard, const uint8_t *page)
 {
-	unsigned int count = atomic_load_explicit(&guard->count, memory_order_acquire);
+	unsigned int count =
+		atomic_load_explicit(&guard->count, memory_order_acquire);
 
 	for (unsigned int n = 0; n < count; n++)
 		if (guard->pages[n].page == page)
@@ -75,7 +76,8 @@ static int find(const struct guard *guard, const uint8_t *page)
  * told that it was touched. */
 static bool tell(const struct guard *mine, const uint8_t *page, uint64_t lines)
 {
-	unsigned int count = atomic_load_explicit(&guard_count, memory_order_acquire);
+	unsigned int count =
+		atomic_load_explicit(&guard_count, memory_order_acquire);
 	bool any = false;
 
 	for (unsigned int n = 0; n < count; n++) {
@@ -114,7 +116,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	bool guarded;
 
 	acquire();
-	guarded = tell(NULL, page_of(address), bql_locked() ? bit_of(address) : ~0ull);
+	guarded = tell(NULL, page_of(address),
+		       bql_locked() ? bit_of(address) : ~0ull);
 	if (guarded) {
 		remember(page_of(address));
 		protect(page_of(address), PROT_READ | PROT_WRITE);
@@ -153,7 +156,8 @@ static void on_step(int number, siginfo_t *info, void *context)
 
 static bool install(int number, void (*handler)(int, siginfo_t *, void *))
 {
-	struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
+	struct sigaction action = { .sa_sigaction = handler,
+				    .sa_flags = SA_SIGINFO };
 
 	sigemptyset(&action.sa_mask);
 	return sigaction(number, &action, NULL) == 0;
@@ -163,13 +167,15 @@ static bool install(int number, void (*handler)(int, siginfo_t *, void *))
 static bool reads_protected(void)
 {
 	uint64_t word = 0;
-	uint64_t *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (page == MAP_FAILED)
 		return false;
 	*page = 0x5254;
 	protect((uint8_t *)page, PROT_NONE);
-	if (pread(self_memory, &word, sizeof(word), (off_t)(uintptr_t)page) != sizeof(word))
+	if (pread(self_memory, &word, sizeof(word), (off_t)(uintptr_t)page) !=
+	    sizeof(word))
 		word = 0;
 	munmap(page, PAGE);
 	return word == 0x5254;
@@ -209,11 +215,15 @@ bool guard_line(struct guard *guard, uint8_t *host)
 	acquire();
 	at = find(guard, page);
 	if (at >= 0) {
-		guard->pages[at].lines |= bit_of(host);
+		guard
+			->pages[at].lines |= bit_of(host);
 	} else if (guard->count < GUARDED_PAGES) {
-		guard->pages[guard->count].page = page;
-		guard->pages[guard->count].lines = bit_of(host);
-		atomic_fetch_add_explicit(&guard->count, 1, memory_order_release);
+		guard
+			->pages[guard->count].page = page;
+		guard
+			->pages[guard->count].lines = bit_of(host);
+		atomic_fetch_add_explicit(&guard->count, 1,
+					  memory_order_release);
 		protect(page, PROT_NONE);
 	} else {
 		room = false;
@@ -232,7 +242,8 @@ void guard_read(struct guard *guard, const uint8_t *host, uint64_t content[8])
 	bool others = tell(guard, page_of(host), bit_of(host));
 
 	if (others || guard_holds(guard, host)) {
-		if (pread(self_memory, content, LINE, (off_t)(uintptr_t)host) != LINE)
+		if (pread(self_memory, content, LINE, (off_t)(uintptr_t)host) !=
+		    LINE)
 			die("reading a protected page of the guest failed");
 		return;
 	}

@@ -37,7 +37,8 @@ void inject_filter(uint64_t low, uint64_t high, uint64_t cpu, bool kernel)
 	pthread_mutex_unlock(&lock);
 }
 
-void inject_spurious(uint64_t probability, uint64_t seed, uint32_t status, uint64_t span)
+void inject_spurious(uint64_t probability, uint64_t seed, uint32_t status,
+		     uint64_t span)
 {
 	pthread_mutex_lock(&lock);
 	spurious.probability = probability;
@@ -114,7 +115,8 @@ struct injection inject_draw(const struct vcpu *vcpu, uint64_t address)
 
 	pthread_mutex_lock(&lock);
 	drawn.chosen = passes(vcpu, address);
-	if (drawn.chosen && spurious.probability && draw() >> 32 < spurious.probability) {
+	if (drawn.chosen && spurious.probability &&
+	    draw() >> 32 < spurious.probability) {
 		uint64_t span = spurious.span ? spurious.span : last ? last : 1;
 
 		drawn.abort = true;

@@ -20,7 +20,8 @@ struct injection {
 struct vcpu;
 
 void inject_filter(uint64_t low, uint64_t high, uint64_t cpu, bool kernel);
-void inject_spurious(uint64_t probability, uint64_t seed, uint32_t status, uint64_t span);
+void inject_spurious(uint64_t probability, uint64_t seed, uint32_t status,
+		     uint64_t span);
 void inject_abort(uint64_t at, uint32_t status, uint64_t transactions);
 void inject_delay(uint64_t at, uint64_t ns, uint64_t transactions);
 /* How many aborts and delays were still to come. */

@@ -26,8 +26,8 @@ static void binary_form(struct vcpu *vcpu, const struct instruction *in)
 		if (op != ALU_CMP)
 			reg_set(vcpu, in, in->reg, size, result);
 	} else {
-		result = alu_binary(op, reg_get(vcpu, in, RAX, size), in->immediate, size,
-				    flags_of(vcpu));
+		result = alu_binary(op, reg_get(vcpu, in, RAX, size),
+				    in->immediate, size, flags_of(vcpu));
 		if (op != ALU_CMP)
 			reg_set(vcpu, in, RAX, size, result);
 	}
@@ -38,15 +38,16 @@ static void binary_immediate(struct vcpu *vcpu, const struct instruction *in)
 {
 	enum alu_binary op = in->reg & 7;
 	unsigned int size = in->opcode == 0x80 ? 1 : in->size;
-	uint64_t result = alu_binary(op, operand_get(vcpu, in, size), in->immediate, size,
-				     flags_of(vcpu));
+	uint64_t result = alu_binary(op, operand_get(vcpu, in, size),
+				     in->immediate, size, flags_of(vcpu));
 
 	if (op != ALU_CMP)
 		operand_set(vcpu, in, size, result);
 }
 
 /* F6, F7 with 4 to 7 in the ModRM byte: by and into DX:AX, or AX for bytes. */
-static void multiply_or_divide(struct vcpu *vcpu, const struct instruction *in, unsigned int size)
+static void multiply_or_divide(struct vcpu *vcpu, const struct instruction *in,
+			       unsigned int size)
 {
 	bool divide = in->reg & 2, is_signed = in->reg & 1;
 	/* AH is where bytes have what others have in DX. */
@@ -57,8 +58,10 @@ static void multiply_or_divide(struct vcpu *vcpu, const struct instruction *in, 
 	plain.rex = false;
 	low = reg_get(vcpu, &plain, RAX, size);
 	if (!divide) {
-		low = alu_multiply(is_signed, low, by, size, &high, flags_of(vcpu));
-	} else if (!alu_divide(is_signed, reg_get(vcpu, &plain, top, size), low, by, size, &low, &high)) {
+		low = alu_multiply(is_signed, low, by, size, &high,
+				   flags_of(vcpu));
+	} else if (!alu_divide(is_signed, reg_get(vcpu, &plain, top, size), low,
+			       by, size, &low, &high)) {
 		transaction_abort(&vcpu->transaction, RTM_ABORTED_FAULT, 0);
 		return;
 	}
@@ -80,7 +83,8 @@ static void unary_group(struct vcpu *vcpu, const struct instruction *in)
 	if (in->reg % 8 == 2)
 		operand_set(vcpu, in, size, ~value);
 	else if (in->reg % 8 == 3)
-		operand_set(vcpu, in, size, alu_unary(ALU_NEG, value, size, flags_of(vcpu)));
+		operand_set(vcpu, in, size,
+			    alu_unary(ALU_NEG, value, size, flags_of(vcpu)));
 	else
 		alu_binary(ALU_AND, value, in->immediate, size, flags_of(vcpu));
 }
@@ -90,10 +94,13 @@ static void increment(struct vcpu *vcpu, const struct instruction *in)
 	unsigned int size = in->opcode == 0xfe ? 1 : in->size;
 	enum alu_unary op = in->reg % 8 ? ALU_DEC : ALU_INC;
 
-	operand_set(vcpu, in, size, alu_unary(op, operand_get(vcpu, in, size), size, flags_of(vcpu)));
+	operand_set(vcpu, in, size,
+		    alu_unary(op, operand_get(vcpu, in, size), size,
+			      flags_of(vcpu)));
 }
 
-static void exchange(struct vcpu *vcpu, const struct instruction *in, unsigned int size)
+static void exchange(struct vcpu *vcpu, const struct instruction *in,
+		     unsigned int size)
 {
 	uint64_t reg = reg_get(vcpu, in, in->reg, size);
 
@@ -107,16 +114,19 @@ static void extend(struct vcpu *vcpu, const struct instruction *in)
 	uint64_t value = reg_get(vcpu, in, RAX, in->size);
 
 	if (in->opcode == 0x98)
-		reg_set(vcpu, in, RAX, in->size, alu_extend(value, in->size / 2));
+		reg_set(vcpu, in, RAX, in->size,
+			alu_extend(value, in->size / 2));
 	else
-		reg_set(vcpu, in, RDX, in->size, alu_extend(value, in->size) >> 63);
+		reg_set(vcpu, in, RDX, in->size,
+			alu_extend(value, in->size) >> 63);
 }
 
 /* A0 to A3: RAX and an address in the instruction. */
 static void move_absolute(struct vcpu *vcpu, const struct instruction *in)
 {
 	unsigned int size = in->opcode & 1 ? in->size : 1;
-	uint64_t address = in->address32 ? (uint32_t)in->immediate : in->immediate;
+	uint64_t address = in->address32 ? (uint32_t)in->immediate :
+					   in->immediate;
 
 	address += in->segment;
 	if (in->opcode & 2)
@@ -128,7 +138,8 @@ static void move_absolute(struct vcpu *vcpu, const struct instruction *in)
 static void multiply_two(struct vcpu *vcpu, const struct instruction *in)
 {
 	uint64_t a = operand_get(vcpu, in, in->size), high;
-	uint64_t b = in->opcode < TWO ? in->immediate : reg_get(vcpu, in, in->reg, in->size);
+	uint64_t b = in->opcode < TWO ? in->immediate :
+					reg_get(vcpu, in, in->reg, in->size);
 
 	reg_set(vcpu, in, in->reg, in->size,
 		alu_multiply(true, a, b, in->size, &high, flags_of(vcpu)));
@@ -144,20 +155,37 @@ static bool one_byte(struct vcpu *vcpu, const struct instruction *in)
 	}
 	switch (op) {
 	case 0x63:
-		reg_set(vcpu, in, in->reg, in->size, alu_extend(operand_get(vcpu, in, 4), 4));
+		reg_set(vcpu, in, in->reg, in->size,
+			alu_extend(operand_get(vcpu, in, 4), 4));
 		return true;
-	case 0x69: case 0x6b: multiply_two(vcpu, in); return true;
-	case 0x80: case 0x81: case 0x83: binary_immediate(vcpu, in); return true;
-	case 0x84: case 0x85:
+	case 0x69:
+	case 0x6b:
+		multiply_two(vcpu, in);
+		return true;
+	case 0x80:
+	case 0x81:
+	case 0x83:
+		binary_immediate(vcpu, in);
+		return true;
+	case 0x84:
+	case 0x85:
 		alu_binary(ALU_AND, operand_get(vcpu, in, byte_or_size),
-			   reg_get(vcpu, in, in->reg, byte_or_size), byte_or_size, flags_of(vcpu));
+			   reg_get(vcpu, in, in->reg, byte_or_size),
+			   byte_or_size, flags_of(vcpu));
 		return true;
-	case 0x86: case 0x87: exchange(vcpu, in, byte_or_size); return true;
-	case 0x88: case 0x89:
-		operand_set(vcpu, in, byte_or_size, reg_get(vcpu, in, in->reg, byte_or_size));
+	case 0x86:
+	case 0x87:
+		exchange(vcpu, in, byte_or_size);
 		return true;
-	case 0x8a: case 0x8b:
-		reg_set(vcpu, in, in->reg, byte_or_size, operand_get(vcpu, in, byte_or_size));
+	case 0x88:
+	case 0x89:
+		operand_set(vcpu, in, byte_or_size,
+			    reg_get(vcpu, in, in->reg, byte_or_size));
+		return true;
+	case 0x8a:
+	case 0x8b:
+		reg_set(vcpu, in, in->reg, byte_or_size,
+			operand_get(vcpu, in, byte_or_size));
 		return true;
 	case 0x8d:
 		if (in->mod == 3)
@@ -167,30 +195,47 @@ static bool one_byte(struct vcpu *vcpu, const struct instruction *in)
 	case 0x90 ... 0x97: {
 		uint64_t rax = reg_get(vcpu, in, RAX, in->size);
 
-		reg_set(vcpu, in, RAX, in->size, reg_get(vcpu, in, in->rm, in->size));
+		reg_set(vcpu, in, RAX, in->size,
+			reg_get(vcpu, in, in->rm, in->size));
 		reg_set(vcpu, in, in->rm, in->size, rax);
 		return true;
 	}
-	case 0x98: case 0x99: extend(vcpu, in); return true;
-	case 0xa0 ... 0xa3: move_absolute(vcpu, in); return true;
-	case 0xa8: case 0xa9:
-		alu_binary(ALU_AND, reg_get(vcpu, in, RAX, byte_or_size), in->immediate,
-			   byte_or_size, flags_of(vcpu));
+	case 0x98:
+	case 0x99:
+		extend(vcpu, in);
 		return true;
-	case 0xb0 ... 0xb7: reg_set(vcpu, in, in->rm, 1, in->immediate); return true;
-	case 0xb8 ... 0xbf: reg_set(vcpu, in, in->rm, in->size, in->immediate); return true;
-	case 0xc6: case 0xc7:
+	case 0xa0 ... 0xa3:
+		move_absolute(vcpu, in);
+		return true;
+	case 0xa8:
+	case 0xa9:
+		alu_binary(ALU_AND, reg_get(vcpu, in, RAX, byte_or_size),
+			   in->immediate, byte_or_size, flags_of(vcpu));
+		return true;
+	case 0xb0 ... 0xb7:
+		reg_set(vcpu, in, in->rm, 1, in->immediate);
+		return true;
+	case 0xb8 ... 0xbf:
+		reg_set(vcpu, in, in->rm, in->size, in->immediate);
+		return true;
+	case 0xc6:
+	case 0xc7:
 		if (in->reg % 8)
 			return false;
 		operand_set(vcpu, in, byte_or_size, in->immediate);
 		return true;
-	case 0xf6: case 0xf7: unary_group(vcpu, in); return true;
-	case 0xfe: case 0xff:
+	case 0xf6:
+	case 0xf7:
+		unary_group(vcpu, in);
+		return true;
+	case 0xfe:
+	case 0xff:
 		if (in->reg % 8 > 1)
 			return false;
 		increment(vcpu, in);
 		return true;
-	default: return false;
+	default:
+		return false;
 	}
 }
 
@@ -200,7 +245,8 @@ static void compare_exchange(struct vcpu *vcpu, const struct instruction *in)
 	unsigned int size = in->opcode & 1 ? in->size : 1;
 	uint64_t old = operand_get(vcpu, in, size);
 
-	alu_binary(ALU_CMP, reg_get(vcpu, in, RAX, size), old, size, flags_of(vcpu));
+	alu_binary(ALU_CMP, reg_get(vcpu, in, RAX, size), old, size,
+		   flags_of(vcpu));
 	if (*flags_of(vcpu) & ZF)
 		operand_set(vcpu, in, size, reg_get(vcpu, in, in->reg, size));
 	else
@@ -208,15 +254,18 @@ static void compare_exchange(struct vcpu *vcpu, const struct instruction *in)
 }
 
 /* CMPXCHG8B and CMPXCHG16B: RDX:RAX is compared, RCX:RBX is stored. */
-static void compare_exchange_two(struct vcpu *vcpu, const struct instruction *in)
+static void compare_exchange_two(struct vcpu *vcpu,
+				 const struct instruction *in)
 {
 	unsigned int size = in->wide ? 8 : 4;
 	uint64_t low = load(vcpu, in->address, size);
 	uint64_t high = load(vcpu, in->address + size, size);
 
-	if (low == reg_get(vcpu, in, RAX, size) && high == reg_get(vcpu, in, RDX, size)) {
+	if (low == reg_get(vcpu, in, RAX, size) &&
+	    high == reg_get(vcpu, in, RDX, size)) {
 		store(vcpu, in->address, size, reg_get(vcpu, in, RBX, size));
-		store(vcpu, in->address + size, size, reg_get(vcpu, in, RCX, size));
+		store(vcpu, in->address + size, size,
+		      reg_get(vcpu, in, RCX, size));
 		*flags_of(vcpu) |= ZF;
 	} else {
 		reg_set(vcpu, in, RAX, size, low);
@@ -229,7 +278,9 @@ static void exchange_add(struct vcpu *vcpu, const struct instruction *in)
 {
 	unsigned int size = in->opcode & 1 ? in->size : 1;
 	uint64_t old = operand_get(vcpu, in, size);
-	uint64_t sum = alu_binary(ALU_ADD, old, reg_get(vcpu, in, in->reg, size), size, flags_of(vcpu));
+	uint64_t sum = alu_binary(ALU_ADD, old,
+				  reg_get(vcpu, in, in->reg, size), size,
+				  flags_of(vcpu));
 
 	reg_set(vcpu, in, in->reg, size, old);
 	operand_set(vcpu, in, size, sum);
@@ -252,28 +303,43 @@ static bool two_bytes(struct vcpu *vcpu, const struct instruction *in)
 	case 0x90 ... 0x9f:
 		operand_set(vcpu, in, 1, alu_condition(op, *flags_of(vcpu)));
 		return true;
-	case 0xaf: multiply_two(vcpu, in); return true;
-	case 0xb0: case 0xb1: compare_exchange(vcpu, in); return true;
-	case 0xb6: case 0xb7:
-		reg_set(vcpu, in, in->reg, in->size, operand_get(vcpu, in, op & 1 ? 2 : 1));
+	case 0xaf:
+		multiply_two(vcpu, in);
 		return true;
-	case 0xbe: case 0xbf:
+	case 0xb0:
+	case 0xb1:
+		compare_exchange(vcpu, in);
+		return true;
+	case 0xb6:
+	case 0xb7:
 		reg_set(vcpu, in, in->reg, in->size,
-			alu_extend(operand_get(vcpu, in, op & 1 ? 2 : 1), op & 1 ? 2 : 1));
+			operand_get(vcpu, in, op & 1 ? 2 : 1));
 		return true;
-	case 0xc0: case 0xc1: exchange_add(vcpu, in); return true;
+	case 0xbe:
+	case 0xbf:
+		reg_set(vcpu, in, in->reg, in->size,
+			alu_extend(operand_get(vcpu, in, op & 1 ? 2 : 1),
+				   op & 1 ? 2 : 1));
+		return true;
+	case 0xc0:
+	case 0xc1:
+		exchange_add(vcpu, in);
+		return true;
 	case 0xc7:
 		if (in->mod == 3 || in->reg % 8 != 1)
 			return false;
 		compare_exchange_two(vcpu, in);
 		return true;
 	case 0xc8 ... 0xcf: {
-		uint64_t value = __builtin_bswap64(reg_get(vcpu, in, in->rm, in->size));
+		uint64_t value =
+			__builtin_bswap64(reg_get(vcpu, in, in->rm, in->size));
 
-		reg_set(vcpu, in, in->rm, in->size, value >> (64 - 8 * in->size));
+		reg_set(vcpu, in, in->rm, in->size,
+			value >> (64 - 8 * in->size));
 		return true;
 	}
-	default: return false;
+	default:
+		return false;
 	}
 }
 

@@ -9,7 +9,9 @@
 #define MOST (TABLE / 2)
 
 /* Like the caches of a server CPU: 48 KiB of L1, 12 ways; 2 MiB of L2. */
-struct capacity capacity = { .read_lines = 32768, .write_sets = 64, .write_ways = 12 };
+struct capacity capacity = { .read_lines = 32768,
+			     .write_sets = 64,
+			     .write_ways = 12 };
 
 static void *must(void *memory)
 {
@@ -39,7 +41,8 @@ void lines_clear(struct lines *lines)
 /* The entry of the table where `host` is, or where it should be. */
 static uint32_t look(const struct lines *lines, const uint8_t *host)
 {
-	uint32_t at = ((uintptr_t)host / LINE * 0x9e3779b97f4a7c15ull) >> 40 & (TABLE - 1);
+	uint32_t at = ((uintptr_t)host / LINE * 0x9e3779b97f4a7c15ull) >> 40 &
+		      (TABLE - 1);
 
 	while (lines->table[at].generation == lines->generation &&
 	       lines->all[lines->table[at].line].host != host)
@@ -56,7 +59,8 @@ struct line *lines_find(struct lines *lines, const uint8_t *host)
 	return &lines->all[lines->table[at].line];
 }
 
-struct line *lines_add(struct lines *lines, uint8_t *host, const uint64_t content[LINE / 8])
+struct line *lines_add(struct lines *lines, uint8_t *host,
+		       const uint64_t content[LINE / 8])
 {
 	uint32_t at = look(lines, host);
 	struct line *line;
@@ -65,7 +69,8 @@ struct line *lines_add(struct lines *lines, uint8_t *host, const uint64_t conten
 		return NULL;
 	if (lines->count == lines->room) {
 		lines->room = lines->room ? 2 * lines->room : 64;
-		lines->all = must(realloc(lines->all, lines->room * sizeof(*lines->all)));
+		lines->all = must(
+			realloc(lines->all, lines->room * sizeof(*lines->all)));
 	}
 	lines->table[at].generation = lines->generation;
 	lines->table[at].line = lines->count;

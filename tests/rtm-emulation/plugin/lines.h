@@ -39,7 +39,6 @@ struct lines {
 	uint32_t generation;
 };
 
-
 /* What a transaction may hold. */
 struct capacity {
 	size_t read_lines;
@@ -53,7 +52,8 @@ void lines_clear(struct lines *lines);
 /* The line at `host`, or NULL if it was not touched yet. */
 struct line *lines_find(struct lines *lines, const uint8_t *host);
 /* It, added with what `content` holds if need be; NULL: no room. */
-struct line *lines_add(struct lines *lines, uint8_t *host, const uint64_t content[LINE / 8]);
+struct line *lines_add(struct lines *lines, uint8_t *host,
+		       const uint64_t content[LINE / 8]);
 /* Note that `line` is being written to. False: no room. */
 bool lines_write(struct lines *lines, struct line *line, uint64_t address);
 

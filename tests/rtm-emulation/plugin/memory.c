@@ -9,11 +9,12 @@
 #define PAGE 4096ull
 
 /* Where the page of `address` is in QEMU's memory; NULL: a fault, or no RAM. */
-static uint8_t *probe(struct vcpu *vcpu, uint64_t address, int size, enum mmu_access access)
+static uint8_t *probe(struct vcpu *vcpu, uint64_t address, int size,
+		      enum mmu_access access)
 {
 	void *host = NULL;
-	int flags = probe_access_flags(vcpu->env, address, size, access, vcpu->mmu_index, true,
-				       &host, 0);
+	int flags = probe_access_flags(vcpu->env, address, size, access,
+				       vcpu->mmu_index, true, &host, 0);
 
 	return flags ? NULL : host;
 }
@@ -21,19 +22,21 @@ static uint8_t *probe(struct vcpu *vcpu, uint64_t address, int size, enum mmu_ac
 static uint8_t *translate(struct vcpu *vcpu, uint64_t address, bool write)
 {
 	struct transaction *transaction = &vcpu->transaction;
-	struct translation *known = &transaction->translations[address / PAGE % TRANSLATIONS];
+	struct translation *known =
+		&transaction->translations[address / PAGE % TRANSLATIONS];
 	uint64_t page = address & ~(PAGE - 1);
 	uint8_t *host;
 
-	if (known->generation == transaction->generation && known->page == page &&
-	    (known->writable || !write))
+	if (known->generation == transaction->generation &&
+	    known->page == page && (known->writable || !write))
 		return known->host + (address - page);
 	host = probe(vcpu, page, 1, write ? MMU_STORE : MMU_LOAD);
 	if (!host) {
 		transaction_abort(transaction, RTM_ABORTED_FAULT, 0);
 		return NULL;
 	}
-	*known = (struct translation){ page, host, write, transaction->generation };
+	*known = (struct translation){ page, host, write,
+				       transaction->generation };
 	return host + (address - page);
 }
 
@@ -56,14 +59,17 @@ static struct line *touch(struct vcpu *vcpu, uint64_t address, bool write)
 		guard_read(&transaction->guard, host, content);
 		line = lines_add(&transaction->lines, host, content);
 	}
-	if (!room || !line || (write && !lines_write(&transaction->lines, line, address))) {
-		transaction_abort(transaction, RTM_ABORTED_CAPACITY, STATUS_CAPACITY);
+	if (!room || !line ||
+	    (write && !lines_write(&transaction->lines, line, address))) {
+		transaction_abort(transaction, RTM_ABORTED_CAPACITY,
+				  STATUS_CAPACITY);
 		return NULL;
 	}
 	return line;
 }
 
-void memory_read(struct vcpu *vcpu, uint64_t address, void *to, unsigned int size)
+void memory_read(struct vcpu *vcpu, uint64_t address, void *to,
+		 unsigned int size)
 {
 	memset(to, 0, size);
 	while (size && !vcpu->transaction.aborted) {
@@ -80,7 +86,8 @@ void memory_read(struct vcpu *vcpu, uint64_t address, void *to, unsigned int siz
 	}
 }
 
-void memory_write(struct vcpu *vcpu, uint64_t address, const void *from, unsigned int size)
+void memory_write(struct vcpu *vcpu, uint64_t address, const void *from,
+		  unsigned int size)
 {
 	while (size && !vcpu->transaction.aborted) {
 		unsigned int at = address % LINE;
@@ -102,14 +109,17 @@ uint8_t memory_fetch(struct vcpu *vcpu, uint64_t address)
 	struct translation *code = &vcpu->transaction.code;
 	uint64_t page = address & ~(PAGE - 1);
 
-	if (code->generation != vcpu->transaction.generation || code->page != page) {
+	if (code->generation != vcpu->transaction.generation ||
+	    code->page != page) {
 		uint8_t *host = probe(vcpu, page, 1, MMU_FETCH);
 
 		if (!host) {
-			transaction_abort(&vcpu->transaction, RTM_ABORTED_FAULT, 0);
+			transaction_abort(&vcpu->transaction, RTM_ABORTED_FAULT,
+					  0);
 			return 0;
 		}
-		*code = (struct translation){ page, host, false, vcpu->transaction.generation };
+		*code = (struct translation){ page, host, false,
+					      vcpu->transaction.generation };
 	}
 	return *(volatile const uint8_t *)(code->host + (address - page));
 }
@@ -127,7 +137,8 @@ bool memory_ready(struct vcpu *vcpu)
 	for (size_t n = 0; n < lines->count; n++) {
 		struct line *line = &lines->all[n];
 
-		if (line->in_write_set && probe(vcpu, line->address, LINE, MMU_STORE) != line->host)
+		if (line->in_write_set &&
+		    probe(vcpu, line->address, LINE, MMU_STORE) != line->host)
 			return false;
 	}
 	return true;
@@ -142,7 +153,8 @@ void memory_commit(struct vcpu *vcpu)
 
 		for (int word = 0; line->written && word < LINE / 8; word++) {
 			uint8_t mask = line->written >> 8 * word;
-			volatile uint64_t *to = (volatile uint64_t *)line->host + word;
+			volatile uint64_t *to =
+				(volatile uint64_t *)line->host + word;
 
 			/* Everything else in the word is as it was: nobody else runs. */
 			if (mask)
@@ -151,7 +163,8 @@ void memory_commit(struct vcpu *vcpu)
 		/* Nobody would ever come in between. */
 		if (options.broken.exclusive)
 			usleep(10);
-		else if (line->written && memcmp(line->host, line->now.bytes, LINE) != 0) {
+		else if (line->written &&
+			 memcmp(line->host, line->now.bytes, LINE) != 0) {
 			count(RTM_LEAKED);
 			report_note("a line was written to during a commit");
 		}

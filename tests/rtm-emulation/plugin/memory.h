@@ -6,8 +6,10 @@
 #include "vcpu.h"
 
 /* `size` is 1 to 16 bytes. After an abort they do nothing and read 0. */
-void memory_read(struct vcpu *vcpu, uint64_t address, void *to, unsigned int size);
-void memory_write(struct vcpu *vcpu, uint64_t address, const void *from, unsigned int size);
+void memory_read(struct vcpu *vcpu, uint64_t address, void *to,
+		 unsigned int size);
+void memory_write(struct vcpu *vcpu, uint64_t address, const void *from,
+		  unsigned int size);
 /* Bytes of instructions, which are not part of the read set. */
 uint8_t memory_fetch(struct vcpu *vcpu, uint64_t address);
 

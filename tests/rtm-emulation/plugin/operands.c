@@ -4,12 +4,14 @@
 #include "memory.h"
 
 /* Without a REX prefix, 4 to 7 are AH, CH, DH and BH. */
-static bool is_high_byte(const struct instruction *in, unsigned int n, unsigned int size)
+static bool is_high_byte(const struct instruction *in, unsigned int n,
+			 unsigned int size)
 {
 	return size == 1 && !in->rex && n >= 4 && n < 8;
 }
 
-uint64_t reg_get(struct vcpu *vcpu, const struct instruction *in, unsigned int n, unsigned int size)
+uint64_t reg_get(struct vcpu *vcpu, const struct instruction *in,
+		 unsigned int n, unsigned int size)
 {
 	const uint64_t *gpr = vcpu->transaction.now.gpr;
 
@@ -18,15 +20,16 @@ uint64_t reg_get(struct vcpu *vcpu, const struct instruction *in, unsigned int n
 	return alu_cut(gpr[n], size);
 }
 
-void reg_set(struct vcpu *vcpu, const struct instruction *in, unsigned int n, unsigned int size,
-	     uint64_t value)
+void reg_set(struct vcpu *vcpu, const struct instruction *in, unsigned int n,
+	     unsigned int size, uint64_t value)
 {
 	uint64_t *gpr = vcpu->transaction.now.gpr;
 
 	if (is_high_byte(in, n, size))
 		gpr[n - 4] = (gpr[n - 4] & ~0xff00ull) | (value & 0xff) << 8;
 	else if (size < 4)
-		gpr[n] = (gpr[n] & ~alu_cut(~0ull, size)) | alu_cut(value, size);
+		gpr[n] = (gpr[n] & ~alu_cut(~0ull, size)) |
+			 alu_cut(value, size);
 	else
 		gpr[n] = alu_cut(value, size);
 }
@@ -39,19 +42,22 @@ uint64_t load(struct vcpu *vcpu, uint64_t address, unsigned int size)
 	return value;
 }
 
-void store(struct vcpu *vcpu, uint64_t address, unsigned int size, uint64_t value)
+void store(struct vcpu *vcpu, uint64_t address, unsigned int size,
+	   uint64_t value)
 {
 	memory_write(vcpu, address, &value, size);
 }
 
-uint64_t operand_get(struct vcpu *vcpu, const struct instruction *in, unsigned int size)
+uint64_t operand_get(struct vcpu *vcpu, const struct instruction *in,
+		     unsigned int size)
 {
 	if (in->mod == 3)
 		return reg_get(vcpu, in, in->rm, size);
 	return load(vcpu, in->address, size);
 }
 
-void operand_set(struct vcpu *vcpu, const struct instruction *in, unsigned int size, uint64_t value)
+void operand_set(struct vcpu *vcpu, const struct instruction *in,
+		 unsigned int size, uint64_t value)
 {
 	if (in->mod == 3)
 		reg_set(vcpu, in, in->rm, size, value);

@@ -8,7 +8,8 @@
 
 struct options options = { .invariant_tsc = true, .longest_ns = 2000000000 };
 
-static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *value)
+static bool number(const char *text, uint64_t least, uint64_t most,
+		   uint64_t *value)
 {
 	char *end;
 

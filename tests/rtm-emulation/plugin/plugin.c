@@ -34,7 +34,9 @@ static int64_t code(struct vcpu *vcpu, unsigned int from, unsigned int size)
 	uint64_t value = 0;
 
 	for (unsigned int n = 0; n < size; n++)
-		value |= (uint64_t)memory_fetch(vcpu, vcpu->transaction.now.rip + from + n) << 8 * n;
+		value |= (uint64_t)memory_fetch(
+				 vcpu, vcpu->transaction.now.rip + from + n)
+			 << 8 * n;
 	return alu_extend(value, size);
 }
 
@@ -66,7 +68,8 @@ static void on_xabort(unsigned int number, void *data)
 	vcpu_enter(vcpu, RETURN_ADDRESS);
 	start(vcpu);
 	if ((code(vcpu, opcode, 1) & 0xff) == RTM_CONTROL)
-		vcpu->transaction.now.gpr[RAX] = run_control(vcpu->transaction.now.gpr);
+		vcpu->transaction.now.gpr[RAX] =
+			run_control(vcpu->transaction.now.gpr);
 	vcpu->transaction.now.rip += opcode + 1;
 	vcpu_leave(vcpu);
 }
@@ -134,8 +137,9 @@ static void instrument(struct qemu_plugin_insn *insn)
 	else if (code[0] == 0x0f && code[1] == 0xa2)
 		callback = on_cpuid;
 	if (callback)
-		qemu_plugin_register_vcpu_insn_exec_cb(insn, callback, QEMU_PLUGIN_CB_RW_REGS_PC,
-						       (void *)(at + 2));
+		qemu_plugin_register_vcpu_insn_exec_cb(
+			insn, callback, QEMU_PLUGIN_CB_RW_REGS_PC,
+			(void *)(at + 2));
 }
 
 static void on_translation(struct qemu_plugin_tb *tb, void *data)
@@ -153,17 +157,21 @@ static void at_exit(void *data)
 	report_write();
 }
 
-EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
+EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info,
+			       int argc, char **argv)
 {
 	const char *why;
 
-	if (strcmp(info->target_name, "x86_64") != 0 || !info->system_emulation) {
+	if (strcmp(info->target_name, "x86_64") != 0 ||
+	    !info->system_emulation) {
 		fprintf(stderr, "rtm: only for qemu-system-x86_64\n");
 		return -1;
 	}
 	for (int n = 0; n < argc; n++) {
 		if (!options_parse(argv[n])) {
-			fprintf(stderr, "rtm: option %s: unknown, or a wrong value\n", argv[n]);
+			fprintf(stderr,
+				"rtm: option %s: unknown, or a wrong value\n",
+				argv[n]);
 			return -1;
 		}
 	}

@@ -66,21 +66,29 @@ typedef struct {
 } qemu_plugin_reg_descriptor;
 
 typedef void (*qemu_plugin_udata_cb_t)(void *data);
-typedef void (*qemu_plugin_tb_trans_cb_t)(struct qemu_plugin_tb *tb, void *data);
+typedef void (*qemu_plugin_tb_trans_cb_t)(struct qemu_plugin_tb *tb,
+					  void *data);
 typedef void (*qemu_plugin_insn_cb_t)(unsigned int vcpu, void *data);
 
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, qemu_plugin_tb_trans_cb_t cb,
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
+					   qemu_plugin_tb_trans_cb_t cb,
 					   void *data);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, qemu_plugin_udata_cb_t cb, void *data);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id,
+				    qemu_plugin_udata_cb_t cb, void *data);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
 					    qemu_plugin_insn_cb_t cb,
-					    enum qemu_plugin_cb_flags flags, void *data);
+					    enum qemu_plugin_cb_flags flags,
+					    void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t n);
-size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to, size_t length);
+struct qemu_plugin_insn *
+qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t n);
+size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to,
+			     size_t length);
 GArray *qemu_plugin_get_registers(void);
-bool qemu_plugin_read_register(struct qemu_plugin_register *handle, GByteArray *value);
-bool qemu_plugin_write_register(struct qemu_plugin_register *handle, GByteArray *value);
+bool qemu_plugin_read_register(struct qemu_plugin_register *handle,
+			       GByteArray *value);
+bool qemu_plugin_write_register(struct qemu_plugin_register *handle,
+				GByteArray *value);
 void qemu_plugin_set_pc(uint64_t pc) __attribute__((noreturn));
 
 /* --- the program itself --- */
@@ -114,14 +122,16 @@ enum mmu_access { MMU_LOAD, MMU_STORE, MMU_FETCH };
 int x86_mmu_index_pl(CPUArchState *env, unsigned int privilege_level);
 
 /* Sets *host to where the guest's memory is, or to NULL: a fault, or no RAM. */
-int probe_access_flags(CPUArchState *env, uint64_t address, int size, enum mmu_access access,
-		       int mmu_index, bool no_fault, void **host, uintptr_t return_address);
+int probe_access_flags(CPUArchState *env, uint64_t address, int size,
+		       enum mmu_access access, int mmu_index, bool no_fault,
+		       void **host, uintptr_t return_address);
 
 uint64_t helper_read_eflags(CPUArchState *env);
 void helper_write_eflags(CPUArchState *env, uint64_t flags, uint32_t mask);
 void helper_rdtsc(CPUArchState *env);
 uint64_t helper_rdpid(CPUArchState *env);
 void helper_cpuid(CPUArchState *env);
-void raise_exception_err(CPUArchState *env, int vector, int code) __attribute__((noreturn));
+void raise_exception_err(CPUArchState *env, int vector, int code)
+	__attribute__((noreturn));
 
 #endif

@@ -11,7 +11,8 @@ static void advance(struct vcpu *vcpu, unsigned int reg, unsigned int size)
 }
 
 /* One step. `op` is the opcode without its lowest bit. */
-static void step(struct vcpu *vcpu, const struct instruction *in, unsigned int op, unsigned int size)
+static void step(struct vcpu *vcpu, const struct instruction *in,
+		 unsigned int op, unsigned int size)
 {
 	struct registers *now = &vcpu->transaction.now;
 	uint64_t source = now->gpr[RSI] + in->segment, target = now->gpr[RDI];
@@ -21,7 +22,8 @@ static void step(struct vcpu *vcpu, const struct instruction *in, unsigned int o
 		store(vcpu, target, size, load(vcpu, source, size));
 		break;
 	case 0xa6:
-		alu_binary(ALU_CMP, load(vcpu, source, size), load(vcpu, target, size), size, &now->flags);
+		alu_binary(ALU_CMP, load(vcpu, source, size),
+			   load(vcpu, target, size), size, &now->flags);
 		break;
 	case 0xaa:
 		store(vcpu, target, size, now->gpr[RAX]);
@@ -30,7 +32,8 @@ static void step(struct vcpu *vcpu, const struct instruction *in, unsigned int o
 		reg_set(vcpu, in, RAX, size, load(vcpu, source, size));
 		break;
 	case 0xae:
-		alu_binary(ALU_CMP, now->gpr[RAX], load(vcpu, target, size), size, &now->flags);
+		alu_binary(ALU_CMP, now->gpr[RAX], load(vcpu, target, size),
+			   size, &now->flags);
 		break;
 	}
 	if (op == 0xa4 || op == 0xa6 || op == 0xac)
@@ -42,7 +45,8 @@ static void step(struct vcpu *vcpu, const struct instruction *in, unsigned int o
 bool execute_string(struct vcpu *vcpu, const struct instruction *in)
 {
 	struct registers *now = &vcpu->transaction.now;
-	unsigned int op = in->opcode & ~1u, size = in->opcode & 1 ? in->size : 1;
+	unsigned int op = in->opcode & ~1u,
+		     size = in->opcode & 1 ? in->size : 1;
 	bool compares = op == 0xa6 || op == 0xae;
 
 	if (op != 0xa4 && op != 0xa6 && op != 0xaa && op != 0xac && op != 0xae)

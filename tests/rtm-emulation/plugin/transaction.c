@@ -28,7 +28,8 @@ void transaction_init(struct transaction *transaction)
 	guard_register(&transaction->guard);
 }
 
-void transaction_abort(struct transaction *transaction, enum rtm_counter cause, uint32_t status)
+void transaction_abort(struct transaction *transaction, enum rtm_counter cause,
+		       uint32_t status)
 {
 	if (transaction->aborted)
 		return;
@@ -41,7 +42,8 @@ void transaction_abort(struct transaction *transaction, enum rtm_counter cause, 
 
 static void conflict(struct transaction *transaction)
 {
-	transaction_abort(transaction, RTM_ABORTED_CONFLICT, STATUS_CONFLICT | STATUS_RETRY);
+	transaction_abort(transaction, RTM_ABORTED_CONFLICT,
+			  STATUS_CONFLICT | STATUS_RETRY);
 }
 
 /*
@@ -72,7 +74,8 @@ static void check(struct transaction *transaction)
 
 	if (options.broken.validate)
 		return;
-	if (atomic_load_explicit(&transaction->guard.hit, memory_order_relaxed)) {
+	if (atomic_load_explicit(&transaction->guard.hit,
+				 memory_order_relaxed)) {
 		count(RTM_WATCHED);
 		conflict(transaction);
 	}
@@ -81,7 +84,8 @@ static void check(struct transaction *transaction)
 	if (transaction->compare >= lines->count)
 		transaction->compare = 0;
 	line = &lines->all[transaction->compare++];
-	if (!guard_holds(&transaction->guard, line->host) && !memory_unchanged(line))
+	if (!guard_holds(&transaction->guard, line->host) &&
+	    !memory_unchanged(line))
 		conflict(transaction);
 }
 
@@ -180,7 +184,8 @@ static void inject(struct vcpu *vcpu, uint64_t at)
 	if (injection->delay && injection->delay_at == at)
 		hold_up(vcpu, injection->delay_ns);
 	if (injection->abort && injection->abort_at == at)
-		transaction_abort(transaction, RTM_ABORTED_INJECTED, injection->status);
+		transaction_abort(transaction, RTM_ABORTED_INJECTED,
+				  injection->status);
 }
 
 static void interpret(struct vcpu *vcpu)
@@ -234,14 +239,16 @@ static void begin(struct vcpu *vcpu, unsigned int length, int64_t target)
 	transaction->now.rip += length;
 	transaction->fallback = transaction->now.rip + target;
 	transaction->depth = 1;
-	transaction->ended = transaction->aborted = transaction->xmm_read = false;
+	transaction->ended = transaction->aborted = transaction->xmm_read =
+		false;
 	transaction->executed = 0;
 	transaction->compare = 0;
 	transaction->began_ns = now_ns();
 	lines_clear(&transaction->lines);
 	atomic_store(&transaction->guard.hit, false);
 	if (++transaction->generation == 0) {
-		memset(transaction->translations, 0, sizeof(transaction->translations));
+		memset(transaction->translations, 0,
+		       sizeof(transaction->translations));
 		transaction->generation = 1;
 	}
 }

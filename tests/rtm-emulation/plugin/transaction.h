@@ -16,8 +16,14 @@
 #include <stdint.h>
 
 /* The status in EAX after an abort. */
-enum { STATUS_EXPLICIT = 1, STATUS_RETRY = 2, STATUS_CONFLICT = 4, STATUS_CAPACITY = 8,
-       STATUS_DEBUG = 16, STATUS_NESTED = 32 };
+enum {
+	STATUS_EXPLICIT = 1,
+	STATUS_RETRY = 2,
+	STATUS_CONFLICT = 4,
+	STATUS_CAPACITY = 8,
+	STATUS_DEBUG = 16,
+	STATUS_NESTED = 32
+};
 
 #define MAX_NESTING 7
 
@@ -69,6 +75,7 @@ void transaction_init(struct transaction *transaction);
 void transaction_run(struct vcpu *vcpu, unsigned int length, int64_t target)
 	__attribute__((noreturn));
 /* The first cause counts. */
-void transaction_abort(struct transaction *transaction, enum rtm_counter cause, uint32_t status);
+void transaction_abort(struct transaction *transaction, enum rtm_counter cause,
+		       uint32_t status);
 
 #endif

@@ -11,12 +11,43 @@
 static struct vcpu *vcpus[MAX_VCPUS];
 
 static const char *const names[NAME_NAMES] = {
-	"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-	"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-	[NAME_RIP] = "rip", [NAME_CS] = "cs", [NAME_CR4] = "cr4",
-	[NAME_FS_BASE] = "fs_base", [NAME_GS_BASE] = "gs_base",
-	[NAME_XMM] = "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
-	"xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+	"rax",
+	"rcx",
+	"rdx",
+	"rbx",
+	"rsp",
+	"rbp",
+	"rsi",
+	"rdi",
+	"r8",
+	"r9",
+	"r10",
+	"r11",
+	"r12",
+	"r13",
+	"r14",
+	"r15",
+	[NAME_RIP] = "rip",
+	[NAME_CS] = "cs",
+	[NAME_CR4] = "cr4",
+	[NAME_FS_BASE] = "fs_base",
+	[NAME_GS_BASE] = "gs_base",
+	[NAME_XMM] = "xmm0",
+	"xmm1",
+	"xmm2",
+	"xmm3",
+	"xmm4",
+	"xmm5",
+	"xmm6",
+	"xmm7",
+	"xmm8",
+	"xmm9",
+	"xmm10",
+	"xmm11",
+	"xmm12",
+	"xmm13",
+	"xmm14",
+	"xmm15",
 };
 
 #define CR4_TSD 4
@@ -42,7 +73,8 @@ static void find_handles(struct vcpu *vcpu)
 	const qemu_plugin_reg_descriptor *each = (const void *)known->data;
 
 	for (int name = 0; name < NAME_NAMES; name++) {
-		for (unsigned int n = 0; n < known->len && !vcpu->handles[name]; n++)
+		for (unsigned int n = 0; n < known->len && !vcpu->handles[name];
+		     n++)
 			if (strcmp(each[n].name, names[name]) == 0)
 				vcpu->handles[name] = each[n].handle;
 		if (!vcpu->handles[name])
@@ -71,16 +103,19 @@ struct vcpu *vcpu_current(unsigned int number)
 	return vcpu;
 }
 
-static void read_bytes(struct vcpu *vcpu, enum reg_name name, void *to, size_t size)
+static void read_bytes(struct vcpu *vcpu, enum reg_name name, void *to,
+		       size_t size)
 {
 	g_byte_array_set_size(vcpu->buffer, 0);
 	if (!qemu_plugin_read_register(vcpu->handles[name], vcpu->buffer))
 		die("QEMU can not read register %s", names[name]);
 	memset(to, 0, size);
-	memcpy(to, vcpu->buffer->data, vcpu->buffer->len < size ? vcpu->buffer->len : size);
+	memcpy(to, vcpu->buffer->data,
+	       vcpu->buffer->len < size ? vcpu->buffer->len : size);
 }
 
-static void write_bytes(struct vcpu *vcpu, enum reg_name name, const void *from, size_t size)
+static void write_bytes(struct vcpu *vcpu, enum reg_name name, const void *from,
+			size_t size)
 {
 	g_byte_array_set_size(vcpu->buffer, size);
 	memcpy(vcpu->buffer->data, from, size);

@@ -60,6 +60,7 @@ void vcpu_read_xmm(struct vcpu *vcpu, uint64_t xmm[16][2]);
 void vcpu_write_xmm(struct vcpu *vcpu, unsigned int n, const uint64_t value[2]);
 
 /* The guest can not go on: end QEMU and say why. */
-void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void die(const char *format, ...)
+	__attribute__((noreturn, format(printf, 1, 2)));
 
 #endif

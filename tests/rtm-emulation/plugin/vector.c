@@ -20,7 +20,8 @@ static uint64_t *xmm(struct vcpu *vcpu, unsigned int n, bool write)
 }
 
 /* From the operand of the ModRM byte, `size` bytes. */
-static void get(struct vcpu *vcpu, const struct instruction *in, uint64_t value[2], unsigned int size)
+static void get(struct vcpu *vcpu, const struct instruction *in,
+		uint64_t value[2], unsigned int size)
 {
 	memset(value, 0, 16);
 	if (in->mod == 3)
@@ -29,8 +30,8 @@ static void get(struct vcpu *vcpu, const struct instruction *in, uint64_t value[
 		memory_read(vcpu, in->address, value, size);
 }
 
-static void put(struct vcpu *vcpu, const struct instruction *in, const uint64_t value[2],
-		unsigned int size)
+static void put(struct vcpu *vcpu, const struct instruction *in,
+		const uint64_t value[2], unsigned int size)
 {
 	if (in->mod == 3)
 		memcpy(xmm(vcpu, in->rm, true), value, size);
@@ -46,7 +47,8 @@ static bool is_aligned(struct vcpu *vcpu, const struct instruction *in)
 	return false;
 }
 
-static bool move(struct vcpu *vcpu, const struct instruction *in, bool aligned, bool to_memory)
+static bool move(struct vcpu *vcpu, const struct instruction *in, bool aligned,
+		 bool to_memory)
 {
 	uint64_t value[2];
 
@@ -74,7 +76,8 @@ static bool exclusive_or(struct vcpu *vcpu, const struct instruction *in)
 }
 
 /* MOVD and MOVQ between a general and an XMM register. */
-static bool move_general(struct vcpu *vcpu, const struct instruction *in, bool to_general)
+static bool move_general(struct vcpu *vcpu, const struct instruction *in,
+			 bool to_general)
 {
 	unsigned int size = in->wide ? 8 : 4;
 	uint64_t *at = xmm(vcpu, in->reg, !to_general);
@@ -89,7 +92,8 @@ static bool move_general(struct vcpu *vcpu, const struct instruction *in, bool t
 }
 
 /* MOVQ: the lower half. */
-static bool move_half(struct vcpu *vcpu, const struct instruction *in, bool to_memory)
+static bool move_half(struct vcpu *vcpu, const struct instruction *in,
+		      bool to_memory)
 {
 	uint64_t value[2] = { 0 };
 
@@ -108,14 +112,18 @@ bool execute_vector(struct vcpu *vcpu, const struct instruction *in)
 	bool single = in->repeat == 0xf3, plain = !in->repeat;
 
 	switch (in->opcode) {
-	case TWO + 0x10: case TWO + 0x11:
+	case TWO + 0x10:
+	case TWO + 0x11:
 		return plain && move(vcpu, in, false, in->opcode & 1);
-	case TWO + 0x28: case TWO + 0x29:
+	case TWO + 0x28:
+	case TWO + 0x29:
 		return plain && move(vcpu, in, true, in->opcode & 1);
 	case TWO + 0x6f:
-		return (single || (plain && in->prefix66)) && move(vcpu, in, plain, false);
+		return (single || (plain && in->prefix66)) &&
+		       move(vcpu, in, plain, false);
 	case TWO + 0x7f:
-		return (single || (plain && in->prefix66)) && move(vcpu, in, plain, true);
+		return (single || (plain && in->prefix66)) &&
+		       move(vcpu, in, plain, true);
 	case TWO + 0x57:
 		return plain && exclusive_or(vcpu, in);
 	case TWO + 0xef:
@@ -128,6 +136,7 @@ bool execute_vector(struct vcpu *vcpu, const struct instruction *in)
 		return plain && in->prefix66 && move_general(vcpu, in, true);
 	case TWO + 0xd6:
 		return plain && in->prefix66 && move_half(vcpu, in, true);
-	default: return false;
+	default:
+		return false;
 	}
 }

@@ -59,8 +59,9 @@ static struct dentry *file;
  * has 512 entries a table, with the physical address in bits 51:12. */
 static u64 *entry(unsigned int n)
 {
-	struct pt_common *common = &container_of(domain, struct pt_iommu_x86_64,
-						 iommu.domain)->x86_64_pt.common;
+	struct pt_common *common =
+		&container_of(domain, struct pt_iommu_x86_64, iommu.domain)
+			 ->x86_64_pt.common;
 	uintptr_t top = READ_ONCE(common->top_of_table);
 	u64 *table = (u64 *)(top & ~(uintptr_t)PT_TOP_LEVEL_MASK);
 	u64 address = iovas[n];
@@ -73,7 +74,9 @@ static u64 *entry(unsigned int n)
 		table = phys_to_virt(value & GENMASK_ULL(51, 12));
 	}
 	table += address >> 12 & 511;
-	return (*table & GENMASK_ULL(51, 12)) == page_to_phys(pages[n]) ? table : NULL;
+	return (*table & GENMASK_ULL(51, 12)) == page_to_phys(pages[n]) ?
+		       table :
+		       NULL;
 }
 
 /* The transaction. Returns its status. */
@@ -108,7 +111,8 @@ static void transfer(unsigned int n, bool to_memory)
 	writeq(to_memory ? DMA_BUFFER : address, registers + DMA_SOURCE);
 	writeq(to_memory ? address : DMA_BUFFER, registers + DMA_TARGET);
 	writeq(DMA_BYTES, registers + DMA_COUNT);
-	writeq(DMA_START | (to_memory ? DMA_TO_MEMORY : 0), registers + DMA_COMMAND);
+	writeq(DMA_START | (to_memory ? DMA_TO_MEMORY : 0),
+	       registers + DMA_COMMAND);
 }
 
 static void idle(void)
@@ -160,20 +164,22 @@ static unsigned int number;
 static bool good;
 
 /* One test: whether attempts end with a commit, or with a conflict. */
-static void test(struct seq_file *out, const char *text, bool commits, enum access access,
-		 unsigned int n, bool has_ad, u64 ad)
+static void test(struct seq_file *out, const char *text, bool commits,
+		 enum access access, unsigned int n, bool has_ad, u64 ad)
 {
 	u32 status = 0;
 
 	/* Anything can abort a transaction: the first end that says something counts. */
-	for (int try = 0; try < TRIES && status != COMMITTED && !(status & CONFLICT); try++)
+	for (int try = 0;
+	     try < TRIES && status != COMMITTED && !(status & CONFLICT); try++)
 		status = attempt(access, n, has_ad, ad);
 	if ((status == COMMITTED) == commits && status) {
 		seq_printf(out, "ok %u - walks: %s\n", ++number, text);
 		return;
 	}
 	good = false;
-	seq_printf(out, "not ok %u - walks: %s\n# status %#x\n", ++number, text, status);
+	seq_printf(out, "not ok %u - walks: %s\n# status %#x\n", ++number, text,
+		   status);
 }
 
 static int walks_show(struct seq_file *out, void *unused)
@@ -183,16 +189,19 @@ static int walks_show(struct seq_file *out, void *unused)
 	number = 0;
 	good = true;
 	seq_printf(out, "TAP version 13\n1..%d\n", has_ad ? 6 : 4);
-	test(out, "nobody accesses the page: it commits", true, NO_ACCESS, 0, has_ad, 0);
-	test(out, "a page with its entry in another line: it commits", true, DEVICE_WRITE, neighbour(),
-	     has_ad, ACCESSED | DIRTY);
-	test(out, "a read by the device, A and D are set already: conflict", false, DEVICE_READ, 0,
-	     has_ad, ACCESSED | DIRTY);
-	test(out, "a write by the device, A and D are set already: conflict", false, DEVICE_WRITE, 0,
-	     has_ad, ACCESSED | DIRTY);
+	test(out, "nobody accesses the page: it commits", true, NO_ACCESS, 0,
+	     has_ad, 0);
+	test(out, "a page with its entry in another line: it commits", true,
+	     DEVICE_WRITE, neighbour(), has_ad, ACCESSED | DIRTY);
+	test(out, "a read by the device, A and D are set already: conflict",
+	     false, DEVICE_READ, 0, has_ad, ACCESSED | DIRTY);
+	test(out, "a write by the device, A and D are set already: conflict",
+	     false, DEVICE_WRITE, 0, has_ad, ACCESSED | DIRTY);
 	if (has_ad) {
-		test(out, "a read by the device, A and D are clear: conflict", false, DEVICE_READ, 0, true, 0);
-		test(out, "a write by the device, A and D are clear: conflict", false, DEVICE_WRITE, 0, true, 0);
+		test(out, "a read by the device, A and D are clear: conflict",
+		     false, DEVICE_READ, 0, true, 0);
+		test(out, "a write by the device, A and D are clear: conflict",
+		     false, DEVICE_WRITE, 0, true, 0);
 	}
 	seq_printf(out, "# %s\n", good ? "good" : "bad");
 	return 0;
@@ -203,7 +212,8 @@ static void unmap_pages(void)
 {
 	for (unsigned int n = 0; n < PAGES && pages[n]; n++) {
 		if (iovas[n])
-			dma_unmap_page(&device->dev, iovas[n], PAGE_SIZE, DMA_BIDIRECTIONAL);
+			dma_unmap_page(&device->dev, iovas[n], PAGE_SIZE,
+				       DMA_BIDIRECTIONAL);
 		__free_page(pages[n]);
 	}
 }
@@ -214,13 +224,15 @@ static int map_pages(void)
 		pages[n] = alloc_page(GFP_KERNEL | __GFP_ZERO);
 		if (!pages[n])
 			return -ENOMEM;
-		iovas[n] = dma_map_page(&device->dev, pages[n], 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
+		iovas[n] = dma_map_page(&device->dev, pages[n], 0, PAGE_SIZE,
+					DMA_BIDIRECTIONAL);
 		if (dma_mapping_error(&device->dev, iovas[n])) {
 			iovas[n] = 0;
 			return -ENOMEM;
 		}
 		if (!entry(n)) {
-			dev_err(&device->dev, "no entry for page %u at %pad\n", n, &iovas[n]);
+			dev_err(&device->dev, "no entry for page %u at %pad\n",
+				n, &iovas[n]);
 			return -ENXIO;
 		}
 	}
@@ -276,6 +288,7 @@ static void __exit teardown(void)
 
 module_init(setup);
 module_exit(teardown);
-MODULE_DESCRIPTION("Tests of emulated hardware transactions against walks of an IOMMU");
+MODULE_DESCRIPTION(
+	"Tests of emulated hardware transactions against walks of an IOMMU");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("GENERIC_PT_IOMMU");

@@ -60,11 +60,13 @@ typedef int spinlock_t;
 #define pr_err_ratelimited(...) ((void)0)
 
 #define READ_ONCE(place) (*(const volatile __typeof__(place) *)&(place))
-#define WRITE_ONCE(place, value) (*(volatile __typeof__(place) *)&(place) = (value))
+#define WRITE_ONCE(place, value) \
+	(*(volatile __typeof__(place) *)&(place) = (value))
 #define smp_mb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define dma_wmb() smp_mb()
-#define try_cmpxchg64(place, old, new) \
-	__atomic_compare_exchange_n(place, old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#define try_cmpxchg64(place, old, new)                                        \
+	__atomic_compare_exchange_n(place, old, new, false, __ATOMIC_SEQ_CST, \
+				    __ATOMIC_SEQ_CST)
 #define try_cmpxchg64_release try_cmpxchg64
 #define try_cmpxchg_release try_cmpxchg64
 

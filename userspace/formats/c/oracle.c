@@ -52,8 +52,8 @@ static void tell_entry(unsigned int level, u64 entry)
 	case PT_ENTRY_OA:
 		lg2 = pt_entry_oa_lg2sz(&pts);
 		possible = lg2 < 64 && (pt_possible_sizes(&pts) >> lg2 & 1);
-		printf("2 %llx %x %x %x\n", (u64)pt_entry_oa(&pts), lg2, possible,
-		       possible && pt_entry_is_write_dirty(&pts));
+		printf("2 %llx %x %x %x\n", (u64)pt_entry_oa(&pts), lg2,
+		       possible, possible && pt_entry_is_write_dirty(&pts));
 	}
 }
 
@@ -108,7 +108,8 @@ int main(void)
 
 		if (sscanf(line, "e %x %llx", &level, &word) == 2)
 			tell_entry(level, word);
-		else if (sscanf(line, "l %x %llx %x %x", &level, &word, &lg2, &protection) == 4)
+		else if (sscanf(line, "l %x %llx %x %x", &level, &word, &lg2,
+				&protection) == 4)
 			tell_leaf(level, word, lg2, protection);
 		else if (sscanf(line, "t %x %llx", &level, &word) == 2)
 			tell_table(level, word);
