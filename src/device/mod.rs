@@ -14,7 +14,7 @@
 //! Pinning and unpinning need VFIO's `iommu->lock`, which a second unmap, or the opening of
 //! another device, may hold while it waits for `device_list_lock`, which VFIO holds during the
 //! first one's callback. So the callback may wait for them
-//! only for a while; VFIO calls again, 11 times at most, then BUG_ON (FACTS 9).
+//! only for a while; VFIO calls again, 11 times at most, then BUG_ON (facts.md F17).
 //! For the same reason it unpins nothing itself, although VFIO's comment there asks for it:
 //! a work item does, and the callback waits for that, for a while.
 //! A hold is listed before its pages are pinned, so that no callback of our pins

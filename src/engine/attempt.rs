@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The engine `adbit`: one attempt at a batch, as a machine of single steps.
 //!
-//! DESIGN section 4.2. A walk of the IOMMU sets A before the access goes on, and
+//! A walk of the IOMMU sets A before the access goes on, and
 //! D before a write (VT-d 3.6.3). With A and D clear and nothing cached, an entry
 //! that is still clear at the commit proves that no device has looked at the page
 //! since, so that the copy is exact. Each call of [`Attempt::step`] does one

@@ -10,7 +10,7 @@ use engine::{Format, PageSpan, PhysAddr, Top};
 use kernel::prelude::*;
 
 /// A domain that can't go away while its device is open: VFIO detaches the group
-/// after `close_device`, and that waits for every hold (FACTS 9).
+/// after `close_device`, and that waits for every hold (facts.md F19).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Domain(*mut ffi::iommu_domain);
 

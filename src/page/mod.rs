@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pages that pagemove owns: reserved, tagged with the region they belong to.
 //!
-//! PG_reserved makes VFIO map them without taking pins (FACTS 5), and makes its
+//! PG_reserved makes VFIO map them without taking pins (facts.md F15), and makes its
 //! unpinning a no-op. So such a page may be freed only when no `vfio_dma` can
-//! name it any more: see `reclaim.rs`.
+//! name it any more (F21): see `region/reclaim.rs`.
 
 use crate::host::ffi;
 use crate::host::memcg::Memcg;

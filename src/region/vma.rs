@@ -2,7 +2,7 @@
 //! User mappings of a region.
 //!
 //! VM_PFNMAP with reserved pages: VFIO maps them without pins, and nothing else in
-//! the kernel can take a reference (FACTS 5).
+//! the kernel can take a reference (facts.md F15, F28).
 
 use crate::host::ffi;
 use crate::region::mms;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The engine `rtm`: the entry is changed inside a hardware transaction on one
-//! CPU, while another invalidates and copies (DESIGN section 4.1; US 11,928,496
+//! CPU, while another invalidates and copies (Documentation/rtm.md; US 11,928,496
 //! B2, FIG. 2).
 
 #[cfg(target_arch = "x86_64")]

@@ -3,7 +3,7 @@
 //!
 //! It is as unhelpful as hardware may be: a translation stays in the IOTLB until
 //! an invalidation, and one that a read brought in serves later writes without a
-//! new walk (FACTS 3).
+//! new walk (facts.md F42).
 
 use crate::*;
 
