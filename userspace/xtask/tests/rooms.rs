@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The rooms of `src/`: who may import whom, and how much goes into one.
+//!
+//! Looks at paths that begin with `crate::`, `super::` or the name of a submodule, which is how
+//! the module's files name each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// From the top down: a file imports from its own room and from those below.
+const LADDER: [&[&str]; 10] = [
+    &["file"],
+    &["mover"],
+    &["session"],
+    &["machine"],
+    &["device"],
+    &["region"],
+    &["aperture", "window"],
+    &["page", "iommu"],
+    &["host"],
+    LEAVES,
+];
+const LEAVES: &[&str] = &[
+    "abi.rs",
+    "args.rs",
+    "errno.rs",
+    "params.rs",
+    "refusal.rs",
+    "stats.rs",
+];
+/// What anybody may import: the one door to what only builds for tests have.
+const DOOR: &str = "testing/sabotage.rs";
+/// It wires everything, and nobody imports it.
+const TOP: &str = "main.rs";
+
+const MOST_FILES: usize = 14;
+const MOST_LINES: usize = 500;
+/// A table: it may be longer.
+const TABLE: &str = "abi.rs";
+
+/// What is not so yet.
+const EXCEPTIONS: &[&str] = &[
+    "aperture/mod.rs has more than 500 lines",
+    "aperture/mod.rs imports testing/posted.rs, which leads back",
+    "aperture/mod.rs may not import testing/posted.rs",
+    "device/mod.rs has more than 500 lines",
+    "device/mod.rs imports iommu/domain.rs, which leads back",
+    "device/mod.rs imports registry.rs, which leads back",
+    "device/mod.rs imports stats.rs, which leads back",
+    "device/mod.rs may not import registry.rs",
+    "device/vfio.rs may not import registry.rs",
+    "fault/wrappers.c has more than 500 lines",
+    "file/calls.rs imports file/experiment.rs, which leads back",
+    "file/calls.rs imports file/mod.rs, which leads back",
+    "file/calls.rs imports file/offers.rs, which leads back",
+    "file/calls.rs imports file/used.rs, which leads back",
+    "file/calls.rs may not import registry.rs",
+    "file/calls.rs may not import testing/arenas.rs",
+    "file/experiment.rs imports file/calls.rs, which leads back",
+    "file/mod.rs imports file/calls.rs, which leads back",
+    "file/mod.rs may not import registry.rs",
+    "file/offers.rs imports file/calls.rs, which leads back",
+    "file/offers.rs may not import registry.rs",
+    "file/used.rs imports file/calls.rs, which leads back",
+    "iommu/domain.rs imports iommu/quarantine.rs, which leads back",
+    "iommu/domain.rs imports session/order.rs, which leads back",
+    "iommu/domain.rs may not import session/order.rs",
+    "iommu/quarantine.rs imports device/mod.rs, which leads back",
+    "iommu/quarantine.rs may not import device/mod.rs",
+    "lists.rs may not import aperture/mod.rs",
+    "lists.rs may not import iommu/quarantine.rs",
+    "lists.rs may not import iommu/verdict.rs",
+    "lists.rs may not import region/mms.rs",
+    "lists.rs may not import registry.rs",
+    "lists.rs may not import testing/arenas.rs",
+    "lists.rs may not import testing/posted.rs",
+    "lists.rs may not import window/mod.rs",
+    "machine/mod.rs imports device/mod.rs, which leads back",
+    "machine/mod.rs imports region/claim.rs, which leads back",
+    "machine/mod.rs imports stats.rs, which leads back",
+    "machine/mod.rs may not import testing/marker.rs",
+    "machine/mod.rs may not import testing/posted.rs",
+    "mover/batch.rs imports mover/mod.rs, which leads back",
+    "mover/mod.rs imports mover/batch.rs, which leads back",
+    "mover/mod.rs may not import registry.rs",
+    "page/mod.rs imports window/mod.rs, which leads back",
+    "page/mod.rs may not import window/mod.rs",
+    "params.rs may not import host/ffi.rs",
+    "region/backing.rs imports aperture/mod.rs, which leads back",
+    "region/claim.rs imports region/mod.rs, which leads back",
+    "region/claim.rs imports registry.rs, which leads back",
+    "region/claim.rs may not import registry.rs",
+    "region/mod.rs has more than 500 lines",
+    "region/mod.rs imports region/offers.rs, which leads back",
+    "region/mod.rs imports region/vma.rs, which leads back",
+    "region/mod.rs imports stats.rs, which leads back",
+    "region/offers.rs imports region/mod.rs, which leads back",
+    "region/offers.rs imports stats.rs, which leads back",
+    "region/reclaim.rs may not import registry.rs",
+    "region/vma.rs imports region/mod.rs, which leads back",
+    "registry.rs imports device/mod.rs, which leads back",
+    "registry.rs imports region/mod.rs, which leads back",
+    "registry.rs may not import abi.rs",
+    "registry.rs may not import device/mod.rs",
+    "registry.rs may not import region/mod.rs",
+    "session/counters.rs imports stats.rs, which leads back",
+    "session/editor.rs imports device/mod.rs, which leads back",
+    "session/editor.rs imports machine/mod.rs, which leads back",
+    "session/editor.rs imports session/order.rs, which leads back",
+    "session/editor.rs imports session/pair.rs, which leads back",
+    "session/editor.rs imports session/transaction.rs, which leads back",
+    "session/editor.rs imports stats.rs, which leads back",
+    "session/order.rs imports device/mod.rs, which leads back",
+    "session/order.rs imports machine/mod.rs, which leads back",
+    "session/order.rs imports region/claim.rs, which leads back",
+    "session/order.rs imports session/counters.rs, which leads back",
+    "session/order.rs imports session/editor.rs, which leads back",
+    "session/order.rs imports session/pair.rs, which leads back",
+    "session/pair.rs imports device/mod.rs, which leads back",
+    "session/transaction.rs imports session/counters.rs, which leads back",
+    "src/engine has more than 14 files",
+    "src/engine/rtm has more than 14 files",
+    "src/engine/tests has more than 14 files",
+    "stats.rs imports registry.rs, which leads back",
+    "stats.rs may not import page/mod.rs",
+    "stats.rs may not import registry.rs",
+    "testing/posted.rs imports region/backing.rs, which leads back",
+    "window/mod.rs has more than 500 lines",
+    "window/mod.rs imports page/mod.rs, which leads back",
+];
+
+/// The files of `src/` by their paths there.
+type Tree = BTreeMap<String, String>;
+
+fn read_tree() -> Tree {
+    fn visit(dir: &Path, prefix: &str, tree: &mut Tree) {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            let is_source = [".rs", ".c", ".h", ".toml", "Kbuild"]
+                .iter()
+                .any(|end| name.ends_with(end));
+            if entry.path().is_dir() {
+                visit(&entry.path(), &format!("{name}/"), tree);
+            } else if is_source && !name.ends_with(".mod.c") {
+                tree.insert(name, fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut tree = Tree::new();
+    visit(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src"),
+        "",
+        &mut tree,
+    );
+    tree
+}
+
+/// The module path of a file of the module's own crate: `region/mod.rs` is [region].
+fn module_of(file: &str) -> Vec<&str> {
+    let path = file.trim_end_matches(".rs");
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    path.split('/').filter(|part| *part != "main").collect()
+}
+
+/// The words of a file without its comments: names and single signs.
+fn words(text: &str) -> Vec<&str> {
+    let code = text.lines().map(|line| line.split("//").next().unwrap());
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.flat_map(|line| {
+        let cut = |c: char| !is_name(c);
+        line.split_inclusive(cut).flat_map(move |part| {
+            let name = part.trim_end_matches(cut);
+            [name, &part[name.len()..]]
+        })
+    })
+    .filter(|word| !word.trim().is_empty())
+    .collect()
+}
+
+/// Adds to `found` what a path or tree of paths names that goes on with `words` after `begin`.
+/// Returns how many words it has.
+fn expand<'a>(words: &[&'a str], begin: &[&'a str], found: &mut Vec<Vec<&'a str>>) -> usize {
+    let mut path = begin.to_vec();
+    let mut at = 0;
+    while words.get(at..at + 2) == Some(&[":", ":"]) {
+        at += 2;
+        match words.get(at) {
+            Some(&"{") => {
+                at += 1;
+                while words.get(at).is_some_and(|word| *word != "}") {
+                    let mut one = path.clone();
+                    one.push(words[at]);
+                    at += 1 + expand(&words[at + 1..], &one, found);
+                    while words.get(at).is_some_and(|word| !["}", ","].contains(word)) {
+                        at += 1;
+                    }
+                    at += usize::from(words.get(at) == Some(&","));
+                }
+                return at + 1;
+            }
+            Some(word) => path.push(word),
+            None => break,
+        }
+        at += 1;
+    }
+    found.push(path);
+    at
+}
+
+/// The files that each file of the module's own crate imports.
+fn imports(tree: &Tree) -> BTreeMap<&str, BTreeSet<&str>> {
+    let own = |file: &&String| file.ends_with(".rs") && !file.starts_with("engine/");
+    let modules: BTreeMap<Vec<&str>, &str> = tree
+        .keys()
+        .filter(own)
+        .map(|file| (module_of(file), file.as_str()))
+        .collect();
+    let mut imports = BTreeMap::new();
+    for (here, file) in &modules {
+        let children: Vec<&str> = modules
+            .keys()
+            .filter(|other| other.len() == here.len() + 1 && other.starts_with(here))
+            .map(|other| other[here.len()])
+            .collect();
+        let mut paths = Vec::new();
+        let words = words(&tree[*file]);
+        let mut at = 0;
+        while at < words.len() {
+            let parent = &here[..here.len().saturating_sub(1)];
+            let inside = at >= 2 && words[at - 1] == ":" && words[at - 2] == ":";
+            let begin = match words[at] {
+                _ if inside => None,
+                "crate" => Some(Vec::new()),
+                "super" => Some(parent.to_vec()),
+                "self" => Some(here.clone()),
+                name if children.contains(&name) => Some([here.as_slice(), &[name]].concat()),
+                _ => None,
+            };
+            at += 1;
+            if let Some(begin) = begin.filter(|_| words.get(at..at + 2) == Some(&[":", ":"])) {
+                at += expand(&words[at..], &begin, &mut paths);
+            }
+        }
+        let of = |path: &Vec<&str>| {
+            // What the macro `module!` makes is in no file.
+            let made = matches!(path.first(), Some(&"THIS_MODULE" | &"module_parameters"));
+            let known = (0..=path.len())
+                .rev()
+                .find_map(|n| modules.get(&path[..n]).copied());
+            known.filter(|other| !made && other != file)
+        };
+        imports.insert(*file, paths.iter().filter_map(of).collect::<BTreeSet<_>>());
+    }
+    imports
+}
+
+fn room_of(file: &str) -> &str {
+    file.split('/').next().unwrap()
+}
+
+fn rung_of(file: &str) -> Option<usize> {
+    LADDER.iter().position(|rung| rung.contains(&room_of(file)))
+}
+
+fn may_import(from: &str, to: &str) -> bool {
+    if from == TOP || to == DOOR {
+        return true;
+    }
+    if from == DOOR {
+        return LEAVES.contains(&to) || room_of(to) == "host";
+    }
+    if room_of(from) == "testing" {
+        return to != TOP;
+    }
+    match (rung_of(from), rung_of(to)) {
+        (Some(from_rung), Some(to_rung)) if from_rung == to_rung => {
+            room_of(from) == room_of(to) || LEAVES.contains(&from)
+        }
+        (Some(from_rung), Some(to_rung)) => from_rung < to_rung,
+        _ => false,
+    }
+}
+
+/// What can be reached from a file, itself only by a circle.
+fn reach<'a>(from: &'a str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut next: Vec<&str> = imports[from].iter().copied().collect();
+    while let Some(file) = next.pop() {
+        if seen.insert(file) {
+            next.extend(&imports[file]);
+        }
+    }
+    seen
+}
+
+/// What is wrong in a tree, one line each.
+fn findings(tree: &Tree) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let imports = imports(tree);
+    for (from, others) in &imports {
+        for to in others {
+            if !may_import(from, to) {
+                found.insert(format!("{from} may not import {to}"));
+            }
+            if reach(to, &imports).contains(from) {
+                found.insert(format!("{from} imports {to}, which leads back"));
+            }
+        }
+    }
+    let mut counts = BTreeMap::new();
+    for (file, text) in tree {
+        let dir = file.rsplit_once('/').map_or("", |(dir, _)| dir);
+        *counts.entry(dir).or_insert(0) += 1;
+        if text.lines().count() > MOST_LINES && file != TABLE {
+            found.insert(format!("{file} has more than {MOST_LINES} lines"));
+        }
+    }
+    let crowded = counts.iter().filter(|(_, count)| **count > MOST_FILES);
+    found.extend(crowded.map(|(dir, _)| format!("src/{dir} has more than {MOST_FILES} files")));
+    found
+}
+
+#[test]
+fn every_file_is_in_its_room() {
+    let found = findings(&read_tree());
+    let expected = EXCEPTIONS.iter().map(|line| line.to_string()).collect();
+    let list = |lines: &BTreeSet<String>, others: &BTreeSet<String>| {
+        lines
+            .difference(others)
+            .map(|line| format!("\n    {line:?},"))
+            .collect::<String>()
+    };
+    let (new, gone) = (list(&found, &expected), list(&expected, &found));
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "new:{new}\nnot so any more:{gone}"
+    );
+}
+
+#[test]
+fn one_spoiled_line_is_found() {
+    let tree: Tree = [
+        ("main.rs", "mod page; use crate::testing::marker;"),
+        ("abi.rs", ""),
+        ("refusal.rs", "use crate::abi; // use crate::page"),
+        ("host/mod.rs", "mod spin;"),
+        ("host/spin.rs", "use crate::testing::sabotage;"),
+        ("iommu/verdict.rs", "use crate::{abi, host::{self, spin}};"),
+        ("page/mod.rs", "mod arena; fn f() { arena::f() }"),
+        ("page/arena.rs", "use crate::module_parameters;"),
+        (
+            "file/calls.rs",
+            "use crate::page::{arena, Tag}; use engine::file;",
+        ),
+        ("testing/marker.rs", "use crate::page;"),
+        ("testing/sabotage.rs", ""),
+    ]
+    .map(|(file, text)| (file.to_owned(), text.to_owned()))
+    .into();
+    assert_eq!(findings(&tree), BTreeSet::new());
+    let long = "\n".repeat(MOST_LINES + 1);
+    for line in [
+        "host/spin.rs may not import page/mod.rs: use crate::page;",
+        "page/arena.rs may not import file/calls.rs: use crate::{abi, file::calls};",
+        "page/mod.rs may not import iommu/verdict.rs: use crate::host; use crate::iommu::verdict;",
+        "abi.rs may not import page/arena.rs: fn f() { super::page::arena::g() }",
+        "abi.rs imports refusal.rs, which leads back: use crate::refusal::Refusal;",
+        "page/arena.rs imports page/mod.rs, which leads back: use super::Tag;",
+        "page/mod.rs may not import testing/marker.rs: use crate::testing::{marker, sabotage};",
+        "testing/sabotage.rs may not import testing/marker.rs: super::marker::mark();",
+        &format!("iommu/verdict.rs has more than 500 lines: {long}"),
+    ] {
+        let (finding, line) = line.split_once(": ").unwrap();
+        let mut spoiled = tree.clone();
+        let file = finding.split(' ').next().unwrap();
+        spoiled
+            .get_mut(file)
+            .unwrap()
+            .push_str(&format!("\n{line}"));
+        assert!(findings(&spoiled).contains(finding), "{file}: {line}");
+    }
+    let mut spoiled = tree.clone();
+    spoiled.extend((0..=MOST_FILES).map(|n| (format!("window/{n}.rs"), String::new())));
+    assert!(findings(&spoiled).contains("src/window has more than 14 files"));
+}
