@@ -6,47 +6,28 @@
 //! trait [`Machine`], which the module implements on the real machine and the
 //! tests on a simulated one. It imports `core` and the four vendored crates
 //! only; it allocates nothing, and its only unsafe code is the hardware
-//! transaction, `rtm/block.rs`.
+//! transaction, `rtm/transaction/block.rs`.
 
 #![no_std]
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 
+mod adbit;
 mod addr;
-mod amdv1;
-mod attempt;
 mod batch;
 mod checksum;
-mod finish;
 mod format;
-mod job;
-mod machine;
-mod page;
-mod policy;
+mod port;
 pub mod rtm;
-mod run;
-mod scan;
-mod step;
-mod table;
-mod vtdss;
-mod walk;
-mod x86_64;
 
+pub use adbit::{Attempt, Phase};
 pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
-pub use attempt::{Attempt, Phase};
-pub use batch::{sharing_table, BatchSizer};
+pub use batch::{reopen, run, Engine, Progress, Run, Stage};
+pub use batch::{sharing_table, BatchSizer, Finish, Job, Policy, Round, Steps};
+pub use batch::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use checksum::Checksum;
-pub use finish::{Finish, Round};
-pub use format::Format;
-pub use job::Job;
-pub use machine::{ApertureError, InvalidateError, Machine, Stop, Transfer};
-pub use page::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
-pub use policy::Policy;
-pub use run::{reopen, run, Engine, Progress, Run, Stage};
-pub use scan::scan;
-pub use step::Steps;
-pub use walk::{walk, Leaf, Top, WalkError};
-pub use x86_64::PteFlags;
+pub use format::{scan, walk, Format, Leaf, PteFlags, Top, WalkError};
+pub use port::{ApertureError, InvalidateError, Machine, Stop, Transfer};
 
 #[cfg(test)]
 extern crate std;

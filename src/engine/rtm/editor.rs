@@ -2,18 +2,17 @@
 //! The editor of the engine `rtm` (CPU 0): it plans the transaction, agrees on a
 //! schedule with the helper, runs the transaction, and finds out what became of it.
 
-use super::plan::Edit;
 use super::port::{Editing, End, Measured, Report, Request};
-use super::schedule::Schedule;
-use super::status::{Code, Status};
-use crate::attempt::entry_for_end;
-use crate::finish::{give_back, Finish};
-use crate::job::Job;
-use crate::machine::InvalidateError;
-use crate::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
-use crate::policy::Policy;
-use crate::run::{Engine, Progress};
-use crate::step::Steps;
+use super::times::Schedule;
+use super::transaction::{Code, Edit, Status};
+use crate::adbit::entry_for_end;
+use crate::batch::finish::{give_back, Finish};
+use crate::batch::job::Job;
+use crate::batch::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
+use crate::batch::policy::Policy;
+use crate::batch::run::{Engine, Progress};
+use crate::batch::step::Steps;
+use crate::port::InvalidateError;
 
 /// What the next step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -331,7 +330,7 @@ fn clears(policy: &Policy) -> bool {
 
 /// A and D, where a walk notices the transaction by a store alone: with both set in
 /// the new entry no walk has a reason to store what it has read of the old one a
-/// second time (as in [`crate::attempt`]).
+/// second time (as in [`crate::adbit`]).
 fn shown(policy: &Policy, page: &PageMove) -> u64 {
     if policy.clear_accessed && !policy.without.leaves_out(Steps::SET_AD) {
         page.format.accessed() | page.format.dirty()

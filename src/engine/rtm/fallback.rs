@@ -3,11 +3,11 @@
 
 use super::editor::Editor;
 use super::port::Editing;
-use crate::attempt::Attempt;
-use crate::job::Job;
-use crate::page::PageMove;
-use crate::policy::Policy;
-use crate::run::{Engine, Progress};
+use crate::adbit::Attempt;
+use crate::batch::job::Job;
+use crate::batch::page::PageMove;
+use crate::batch::policy::Policy;
+use crate::batch::run::{Engine, Progress};
 
 /// An attempt by `rtm`, or by `adbit` after too many of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,10 +3,10 @@
 //! editor waits in its transaction, then says so through the slots.
 
 use super::port::{End, Helping, Report, Request};
+use crate::batch::run::Progress;
+use crate::batch::step::Steps;
 use crate::checksum::Checksum;
-use crate::machine::InvalidateError;
-use crate::run::Progress;
-use crate::step::Steps;
+use crate::port::InvalidateError;
 
 /// What the next step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

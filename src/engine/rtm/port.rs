@@ -2,16 +2,12 @@
 //! What the two threads of the engine `rtm` need besides memory: the clock, the
 //! mailbox between them, the slots, and the transaction.
 
-use super::bounds::Times;
-use super::controller::Sample;
-use super::plan::Edit;
-use super::schedule::Schedule;
-use super::status::Status;
-use super::transaction::Committed;
+use super::times::{Sample, Schedule, Times};
+use super::transaction::{Committed, Edit, Status};
 use crate::addr::{PageSpan, PhysAddr, PteAddr};
+use crate::batch::page::Abort;
 use crate::checksum::Checksum;
-use crate::machine::{InvalidateError, Machine, Transfer};
-use crate::page::Abort;
+use crate::port::{InvalidateError, Machine, Transfer};
 
 /// What the editor asks of the helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

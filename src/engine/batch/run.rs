@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Attempts, one after another, until a batch is done or given up.
 
-use crate::attempt::Attempt;
-use crate::job::Job;
-use crate::machine::Machine;
-use crate::page::{PageMove, PageState};
-use crate::policy::Policy;
-use crate::step::Steps;
+use crate::adbit::Attempt;
+use crate::batch::job::Job;
+use crate::batch::page::{PageMove, PageState};
+use crate::batch::policy::Policy;
+use crate::batch::step::Steps;
+use crate::port::Machine;
 
 /// Whether a machine of steps goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

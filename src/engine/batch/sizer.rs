@@ -2,7 +2,7 @@
 //! How many pages to move at once.
 
 use crate::addr::PAGE_SIZE;
-use crate::page::PageMove;
+use crate::batch::page::PageMove;
 
 /// How many of the first pages have their entries in one page of the table: these
 /// can be changed by one transaction that touches few cache lines (eight entries

@@ -2,9 +2,9 @@
 //! From an I/O virtual address to the entry that maps it.
 
 use crate::addr::{Iova, PhysAddr, PteAddr, PAGE_SIZE};
+use crate::format::table::{entry_offset, last_address};
 use crate::format::Format;
-use crate::machine::Machine;
-use crate::table::{entry_offset, last_address};
+use crate::port::Machine;
 
 /// Where a page table begins: `pt_common.top_of_table`, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use super::plan::{Edit, Plan};
 use super::status::{Code, Status};
-use crate::step::Steps;
+use crate::batch::step::Steps;
 
 /// A CPU that is in a transaction. Each call is one action; `Err` says that the
 /// transaction was aborted, and that nothing of it has happened.

@@ -2,7 +2,7 @@
 //! What became of a transaction: EAX at the abort target (Intel SDM volume 1,
 //! 17.3.5, "RTM abort status definition").
 
-use crate::page::Abort;
+use crate::batch::page::Abort;
 use bitflags::bitflags;
 
 bitflags! {

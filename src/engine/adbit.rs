@@ -7,14 +7,14 @@
 //! since, so that the copy is exact. Each call of [`Attempt::step`] does one
 //! observable action; `Documentation/protocol.md` has the table of states.
 
+use crate::batch::finish::{give_back, Finish};
+use crate::batch::job::Job;
+use crate::batch::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
+use crate::batch::policy::Policy;
+use crate::batch::run::{Engine, Progress};
+use crate::batch::step::Steps;
 use crate::checksum::Checksum;
-use crate::finish::{give_back, Finish};
-use crate::job::Job;
-use crate::machine::{InvalidateError, Machine};
-use crate::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
-use crate::policy::Policy;
-use crate::run::{Engine, Progress};
-use crate::step::Steps;
+use crate::port::{InvalidateError, Machine};
 
 /// What the next step does. The first number is the page it does it to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

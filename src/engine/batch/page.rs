@@ -2,10 +2,10 @@
 //! One page on its way.
 
 use crate::addr::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
+use crate::batch::policy::Policy;
+use crate::batch::step::Steps;
 use crate::checksum::Checksum;
 use crate::format::Format;
-use crate::policy::Policy;
-use crate::step::Steps;
 
 /// Why an attempt at one page was aborted. The numbers are those of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How hard to try.
 
-use crate::step::Steps;
+use crate::batch::step::Steps;
 
 /// How hard to try, and what to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

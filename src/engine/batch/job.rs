@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an attempt works on, and how.
 
-use crate::page::{AbortCounts, PageMove};
-use crate::policy::Policy;
+use crate::batch::page::{AbortCounts, PageMove};
+use crate::batch::policy::Policy;
 
 /// A batch of pages, how hard to try, and where aborts are counted. The steps of an
 /// attempt get it each time, so that an attempt has only its own state.

@@ -22,13 +22,13 @@
 //! nothing but EAX says anything after an abort. The abort target is the next
 //! instruction because objtool follows no other edge of XBEGIN.
 //!
-//! [`Transaction`]: super::transaction::Transaction
+//! [`Transaction`]: super::Transaction
 #![allow(unsafe_code)]
 
-use super::bounds::MAX_SLOTS;
+use super::instruction::Committed;
 use super::plan::{Edit, Plan};
 use super::status::{Code, Status};
-use super::transaction::Committed;
+use crate::rtm::times::MAX_SLOTS;
 use core::arch::asm;
 use core::marker::PhantomData;
 use core::mem::{offset_of, size_of};
@@ -48,7 +48,7 @@ const_assert_eq!(LINE * LINES, crate::addr::PAGE_SIZE as usize);
 pub struct Block<'a> {
     /// The first edit, and the one past the last.
     edits: (*const Edit, *const Edit),
-    /// TSC ticks, as in [`super::Schedule`].
+    /// TSC ticks, as in [`crate::rtm::Schedule`].
     late: u64,
     deadline: u64,
     start: u64,
@@ -63,7 +63,7 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The block for `plan`, whose schedule comes from [`super::Schedule::plan`].
+    /// The block for `plan`, whose schedule comes from [`crate::rtm::Schedule::plan`].
     /// Slot `n` is the u64 at `slots + offsets[n]` bytes. What [`Plan::without`]
     /// says is not looked at: the block leaves out no step.
     pub fn new(plan: &Plan<'a>, slots: *const u8, offsets: &'a [u32; MAX_SLOTS as usize]) -> Self {

@@ -6,8 +6,18 @@
 //! Entries are numbers as read from memory. Levels count from 0, the table whose
 //! entries map 4 KiB, in every format.
 
+mod amdv1;
+mod scan;
+pub(crate) mod table;
+mod vtdss;
+pub(crate) mod walk;
+mod x86_64;
+
 use crate::addr::PhysAddr;
-use crate::{amdv1, vtdss, x86_64};
+
+pub use scan::scan;
+pub use walk::{walk, Leaf, Top, WalkError};
+pub use x86_64::PteFlags;
 
 /// A page-table format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,8 +2,8 @@
 //! From a table to every leaf in it.
 
 use crate::addr::{Iova, PageSpan, PhysAddr, PteAddr};
-use crate::table::{entries, entry_bytes, entry_index, last_address, LEVELS};
-use crate::walk::Top;
+use crate::format::table::{entries, entry_bytes, entry_index, last_address, LEVELS};
+use crate::format::walk::Top;
 
 /// A table on the way down.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The transaction as plain data.
 
-use super::schedule::Schedule;
-use crate::step::Steps;
+use crate::batch::step::Steps;
+use crate::rtm::times::Schedule;
 
 /// One entry to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

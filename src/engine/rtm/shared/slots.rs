@@ -27,9 +27,9 @@
 //! The table of offsets is read instead, which nobody writes. It holds offsets, not
 //! addresses, so that nothing in it looks like a pointer to be followed.
 
-use super::bounds::MAX_SLOTS;
 use super::generation::Generation;
 use super::sync::{AtomicU64, Orderings, Shipped};
+use crate::rtm::times::MAX_SLOTS;
 use core::marker::PhantomData;
 
 /// A cache line, in bytes.

@@ -2,8 +2,8 @@
 //! The port: all that the engine asks of the world.
 
 use crate::addr::{PageSpan, PhysAddr, PteAddr};
+use crate::batch::page::PageMove;
 use crate::checksum::Checksum;
-use crate::page::PageMove;
 
 /// Why a move should end before its next commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

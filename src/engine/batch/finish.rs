@@ -3,12 +3,12 @@
 //! hardware kept its promises. Both engines end with it.
 
 use crate::addr::PhysAddr;
+use crate::batch::job::Job;
+use crate::batch::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
+use crate::batch::policy::Policy;
+use crate::batch::step::Steps;
 use crate::checksum::Checksum;
-use crate::job::Job;
-use crate::machine::Machine;
-use crate::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
-use crate::policy::Policy;
-use crate::step::Steps;
+use crate::port::Machine;
 
 /// Which pages it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
