@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_harness::pci::{PciBus, PciId};
+use pagemove_devices::pci::{PciBus, PciId};
 use pagemove_uapi::machine::Machine as Cpu;
 use pagemove_uapi::{raw_ioctl, Control, PciAddress, DEVICE, IOC_TYPE};
 use std::os::fd::AsFd;

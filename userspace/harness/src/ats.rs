@@ -16,8 +16,8 @@ use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use crate::campaign::{with_tap, Campaign};
 use crate::guest::Layout;
 use crate::mover::Range;
-use crate::pci::PciBus;
 use crate::tap::{claim, note, Tap};
+use pagemove_devices::pci::PciBus;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

@@ -15,8 +15,8 @@ use crate::account::Status;
 use crate::child::GuestProcess;
 use crate::guest::Layout;
 use crate::mover::{Mover, PageLine, Range, Report, Running};
-use crate::pci::{PciBus, PciId};
 use crate::tap::Tap;
+use pagemove_devices::pci::{PciBus, PciId};
 
 /// Seconds, where nothing is said.
 const TIME_LIMIT: u64 = 600;

@@ -18,17 +18,17 @@ use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
-use crate::device::{DmaDevice, Kind, Setup};
 use crate::ledger::Ledger;
 use crate::medium::Medium;
-use crate::memory::{Memory, Slice, Source};
 use crate::payload::{digest, WORDS};
-use crate::pci::PciBus;
 use crate::readback;
 use crate::removal::{Reaction, Removal};
 use crate::storm::{Settings, Storm};
-use crate::vfio::{Assigned, MAP_PIECE};
 use crate::writers::Writers;
+use pagemove_devices::device::{DmaDevice, Kind, Setup};
+use pagemove_devices::memory::{Memory, Slice, Source};
+use pagemove_devices::pci::PciBus;
+use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 
 /// Steps of the storm between two random checks.
 const SCRUB_EVERY: u64 = 16;

@@ -5,9 +5,9 @@
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::account::Account;
-use crate::memory::Slice;
 use crate::payload::{digest, judge, Content, Page, Verdict, WORDS};
 use crate::random::Random;
+use pagemove_devices::memory::Slice;
 
 /// One page.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +174,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::{Memory, Source};
+    use pagemove_devices::memory::{Memory, Source};
 
     fn ledger(pages: usize) -> (Ledger, Slice) {
         let memory = Memory::new(Source::Memfd, pages * PAGE_SIZE, 0, None).unwrap();

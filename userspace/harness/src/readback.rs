@@ -10,11 +10,11 @@ use anyhow::{bail, ensure, Result};
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::account::Account;
-use crate::device::{Direction, DmaDevice, Kind, Setup, Transfer};
 use crate::medium::Medium;
-use crate::memory::{Memory, Slice, Source};
 use crate::payload::WORDS;
-use crate::vfio::{Assigned, MAP_PIECE};
+use pagemove_devices::device::{Direction, DmaDevice, Kind, Setup, Transfer};
+use pagemove_devices::memory::{Memory, Slice, Source};
+use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 
 /// Commands in flight.
 const DEPTH: u16 = 16;

@@ -2,8 +2,8 @@
 //! The read-back against a disk in memory.
 
 use super::*;
-use crate::device::{Completion, Limits};
 use crate::payload::Content;
+use pagemove_devices::device::{Completion, Limits};
 use std::collections::VecDeque;
 
 const BLOCKS: usize = 100;

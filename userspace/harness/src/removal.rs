@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::account::Account;
-use crate::vfio::Assigned;
+use pagemove_devices::vfio::Assigned;
 
 /// What a guest does when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

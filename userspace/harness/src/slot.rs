@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use pagemove_uapi::PciAddress;
 
-use crate::pci::PciBus;
+use pagemove_devices::pci::PciBus;
 
 const CAPABILITIES: u64 = 0x34;
 const EXPRESS: u8 = 0x10;

@@ -9,9 +9,9 @@ use anyhow::Result;
 
 use crate::account::Status;
 use crate::campaign::{describe_windows, with_tap, Campaign};
-use crate::device::Kind;
 use crate::slowness::slowness;
 use crate::tap::{note, Tap};
+use pagemove_devices::device::Kind;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

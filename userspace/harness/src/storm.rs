@@ -23,11 +23,11 @@ use anyhow::{ensure, Result};
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::account::Account;
-use crate::device::{Completion, Direction, DmaDevice, Transfer};
 use crate::ledger::Ledger;
 use crate::medium::Medium;
 use crate::payload::Content;
 use crate::random::Random;
+use pagemove_devices::device::{Completion, Direction, DmaDevice, Transfer};
 
 /// Out of so many transfers one is longer than a page.
 const LONG_ONE_IN: usize = 8;

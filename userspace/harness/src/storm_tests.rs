@@ -3,9 +3,9 @@
 //! wrong once: each wrong has to be found and named rightly.
 
 use super::*;
-use crate::device::Limits;
-use crate::memory::{Memory, Slice, Source};
 use crate::payload::{Page, WORDS};
+use pagemove_devices::device::Limits;
+use pagemove_devices::memory::{Memory, Slice, Source};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

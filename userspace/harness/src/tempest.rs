@@ -14,13 +14,13 @@ use pagemove_uapi::{PciAddress, Stats};
 
 use crate::account::Status;
 use crate::campaign::{describe_windows, Campaign};
-use crate::device::Kind;
 use crate::display::{bar, print, Display};
 use crate::figures::Figures;
 use crate::hand::{Hand, Work};
 use crate::mover::Range;
-use crate::pci::PciBus;
 use crate::tap::{note, Tap};
+use pagemove_devices::device::Kind;
+use pagemove_devices::pci::PciBus;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

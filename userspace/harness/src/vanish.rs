@@ -11,9 +11,9 @@ use pagemove_uapi::{Control, PciAddress};
 
 use crate::campaign::{with_tap, Campaign};
 use crate::mover::{Failure, Running};
-use crate::pci::PciBus;
 use crate::slot::Slot;
 use crate::tap::{note, to_runner, Tap};
+use pagemove_devices::pci::PciBus;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum How {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::account::Account;
-use crate::memory::Slice;
 use crate::random::Random;
+use pagemove_devices::memory::Slice;
 
 /// Words of one page that a writer visits in one burst.
 const BURST: usize = 64;
@@ -133,7 +133,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::{Memory, Source};
+    use pagemove_devices::memory::{Memory, Source};
 
     fn area() -> Slice {
         Slice::whole(&Memory::new(Source::Memfd, 2 * PAGE_SIZE, 0, None).unwrap())

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_harness::device::{Direction, DmaDevice, Kind, Setup, Transfer};
-use pagemove_harness::memory::{Memory, Slice, Source};
-use pagemove_harness::pci::PciBus;
-use pagemove_harness::vfio::{Assigned, MAP_PIECE};
+use pagemove_devices::device::{Direction, DmaDevice, Kind, Setup, Transfer};
+use pagemove_devices::memory::{Memory, Slice, Source};
+use pagemove_devices::pci::PciBus;
+use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 use pagemove_uapi::{
     raw_ioctl, Control, Move, MoveReport, MoveRequest, PageResult, PciAddress, Place, ENGINE_AUTO,
     IOC_MOVE, MOVE_EVEN_IF_THERE, PAGE_SIZE,

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_harness::device::{Direction, DmaDevice, Transfer};
-use pagemove_harness::memory::Slice;
+use pagemove_devices::device::{Direction, DmaDevice, Transfer};
+use pagemove_devices::memory::Slice;
 use pagemove_uapi::PAGE_SIZE;
 
 /// Transfers in flight at most; those that no page has are the ballast's.

@@ -3,8 +3,8 @@
 //! noticed.
 
 use super::*;
-use pagemove_harness::device::{Completion, Limits};
-use pagemove_harness::memory::{Memory, Source};
+use pagemove_devices::device::{Completion, Limits};
+use pagemove_devices::memory::{Memory, Source};
 use std::collections::VecDeque;
 
 const PAGES: usize = 4;

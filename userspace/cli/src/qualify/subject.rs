@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_harness::device::{Direction, DmaDevice, Kind, Setup, Transfer, SINK_PAGES};
-use pagemove_harness::memory::{Memory, Slice, Source};
-use pagemove_harness::pci::PciBus;
-use pagemove_harness::vfio::{Assigned, MAP_PIECE};
+use pagemove_devices::device::{Direction, DmaDevice, Kind, Setup, Transfer, SINK_PAGES};
+use pagemove_devices::memory::{Memory, Slice, Source};
+use pagemove_devices::pci::PciBus;
+use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 use pagemove_uapi::{
     Control, Device, Error, ExperimentReport, ExperimentRequest, MoveReport, MoveRequest,
     PageResult, PciAddress, DEVICE_OPEN, DRIVER, MOVE_EVEN_IF_THERE, MOVE_SCRATCH, PAGE_SIZE,

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use pagemove_harness::pci::PciBus;
+use pagemove_devices::pci::PciBus;
 use pagemove_uapi::PciAddress;
 use vfio_bindings::bindings::vfio as sys;
 
