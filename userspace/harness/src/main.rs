@@ -4,8 +4,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pagemove_harness::hosts::{self, crashes, far, post_copy, scene};
-use pagemove_harness::{ats, campaign, demo, guest, sabotage, soak, tempest, vanish};
+use pagemove_harness::programs::hosts::{self, crashes, far, post_copy, scene};
+use pagemove_harness::programs::{ats, demo, sabotage, soak, storm, vanish};
+use pagemove_harness::{campaign, guest};
 
 #[derive(Parser)]
 #[command(
@@ -29,7 +30,7 @@ enum Program {
     Edu(campaign::Options),
     /// Devices with deep queues work on blocks that each have a version, while all pages
     /// are moved the whole time (TAP).
-    Storm(tempest::Options),
+    Storm(storm::Options),
     /// Memory goes to another node and back, to be looked at.
     Demo(demo::Options),
     /// Pages of a device with ATS are moved; the runner compares QEMU's trace (TAP).
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
         Program::Guest(options) => guest::run(&options),
         Program::Soak(options) => soak::run(&options),
         Program::Edu(options) => soak::run(&soak::Options::for_edu(options)),
-        Program::Storm(options) => tempest::run(&options),
+        Program::Storm(options) => storm::run(&options),
         Program::Demo(options) => demo::run(&options),
         Program::Ats(options) => ats::run(&options),
         Program::Vanish(options) => vanish::run(&options),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Random numbers that a seed repeats.
 
-use crate::payload::mix;
+use crate::ledger::payload::mix;
 
 /// A counter, mixed (SplitMix64's construction).
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The line with the figures of one (userspace/harness/src/figures.rs) begins so.
+/// The line with the figures of one (userspace/harness/src/programs/figures.rs) begins so.
 const MARK: &str = "storm-figures ";
 
 /// Blocks that there have to be in all.

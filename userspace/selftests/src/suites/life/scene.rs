@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_harness::account::Status;
-use pagemove_harness::child::GuestProcess;
+use pagemove_harness::guest::process::GuestProcess;
+use pagemove_harness::ledger::account::Status;
 use pagemove_uapi::{
     text, Control, MoveReport, MoveRequest, PciAddress, Stats, ENGINE_ADBIT, ENGINE_AUTO,
     ENGINE_RTM, MOVE_EVEN_IF_THERE, PAGE_SIZE,

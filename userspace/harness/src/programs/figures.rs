@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::account::{DeviceStatus, Status};
+use crate::campaign::mover::Work;
 use crate::campaign::{describe_counts, Sums};
-use crate::hand::Work;
+use crate::ledger::account::{DeviceStatus, Status};
 
 /// The line for the runner begins so.
 pub const MARK: &str = "storm-figures ";

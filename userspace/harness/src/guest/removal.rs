@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
-use crate::account::Account;
+use crate::ledger::account::Account;
 use pagemove_devices::vfio::Assigned;
 
 /// What a guest does when it is asked.

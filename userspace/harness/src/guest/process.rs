@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
-use crate::account::Status;
 use crate::guest::Layout;
+use crate::ledger::account::Status;
 
 /// A running guest. Dropping it kills it.
 pub struct GuestProcess {

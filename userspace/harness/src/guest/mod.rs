@@ -7,6 +7,11 @@
 //! hold, once no DMA is in flight, until `go`; after `stop`, or the end of standard
 //! input, a last status. Exit code 0: nothing was lost; 1: something was.
 
+pub mod process;
+pub mod removal;
+pub mod traffic;
+pub mod writers;
+
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +22,14 @@ use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use serde::{Deserialize, Serialize};
 
-use crate::account::Account;
+use crate::guest::removal::{Reaction, Removal};
+use crate::guest::traffic::{Settings, Storm};
+use crate::guest::writers::Writers;
+use crate::ledger::account::Account;
+use crate::ledger::medium::Medium;
+use crate::ledger::payload::{digest, WORDS};
+use crate::ledger::readback;
 use crate::ledger::Ledger;
-use crate::medium::Medium;
-use crate::payload::{digest, WORDS};
-use crate::readback;
-use crate::removal::{Reaction, Removal};
-use crate::storm::{Settings, Storm};
-use crate::writers::Writers;
 use pagemove_devices::device::{DmaDevice, Kind, Setup};
 use pagemove_devices::memory::{Memory, Slice, Source};
 use pagemove_devices::pci::PciBus;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Result};
 use pagemove_uapi::Control;
 
+use crate::campaign::tool::{Mover, Range, Report};
 use crate::campaign::{misplaced, places, Sums};
 use crate::guest::Layout;
-use crate::mover::{Mover, Range, Report};
 
 /// What one hand has done.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +114,7 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mover::{Failure, PageLine};
+    use crate::campaign::tool::{Failure, PageLine};
 
     fn report(outcomes: &[&str]) -> Report {
         let line = |outcome: &&str| PageLine {

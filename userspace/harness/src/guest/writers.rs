@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::account::Account;
+use crate::ledger::account::Account;
 use crate::random::Random;
 use pagemove_devices::memory::Slice;
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Result};
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::account::Account;
-use crate::medium::Medium;
-use crate::payload::WORDS;
+use crate::ledger::account::Account;
+use crate::ledger::medium::Medium;
+use crate::ledger::payload::WORDS;
 use pagemove_devices::device::{Direction, DmaDevice, Kind, Setup, Transfer};
 use pagemove_devices::memory::{Memory, Slice, Source};
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::{ensure, Result};
 use pagemove_uapi::Control;
 
+use crate::campaign::tool::Range;
 use crate::campaign::Campaign;
-use crate::mover::Range;
 use crate::tap::{note, skip_all, Tap};
 
 #[derive(Clone, Debug, clap::Args)]

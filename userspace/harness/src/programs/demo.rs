@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
-use crate::account::Status;
 use crate::campaign::{describe_counts, describe_windows, Campaign};
-use crate::display::{bar, print, Display};
+use crate::ledger::account::Status;
+use crate::programs::display::{bar, print, Display};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

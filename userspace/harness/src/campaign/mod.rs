@@ -2,6 +2,9 @@
 //! A campaign: a guest whose memory is moved from node to node, again and
 //! again, and what came of it. Soak, demo and sabotage are campaigns.
 
+pub mod mover;
+pub mod tool;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,10 +14,10 @@ use pagemove_uapi::text::{self, name_or_number};
 use pagemove_uapi::window::Windows;
 use pagemove_uapi::{Control, Stats, ABORT_NR, PLACE_APERTURE, PLACE_NODE};
 
-use crate::account::Status;
-use crate::child::GuestProcess;
+use crate::campaign::tool::{Mover, PageLine, Range, Report, Running};
+use crate::guest::process::GuestProcess;
 use crate::guest::Layout;
-use crate::mover::{Mover, PageLine, Range, Report, Running};
+use crate::ledger::account::Status;
 use crate::tap::Tap;
 use pagemove_devices::pci::{PciBus, PciId};
 

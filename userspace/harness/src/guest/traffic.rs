@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::account::Account;
+use crate::ledger::account::Account;
+use crate::ledger::medium::Medium;
+use crate::ledger::payload::Content;
 use crate::ledger::Ledger;
-use crate::medium::Medium;
-use crate::payload::Content;
 use crate::random::Random;
 use pagemove_devices::device::{Completion, Direction, DmaDevice, Transfer};
 
@@ -517,5 +517,5 @@ fn check_pages(pages: usize, lanes: usize, longest: usize) -> Result<()> {
 }
 
 #[cfg(test)]
-#[path = "storm_tests.rs"]
+#[path = "traffic_tests.rs"]
 mod tests;

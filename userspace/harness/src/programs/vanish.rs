@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Control, PciAddress};
 
+use crate::campaign::tool::{Failure, Running};
 use crate::campaign::{with_tap, Campaign};
-use crate::mover::{Failure, Running};
-use crate::slot::Slot;
+use crate::programs::slot::Slot;
 use crate::tap::{note, to_runner, Tap};
 use pagemove_devices::pci::PciBus;
 

@@ -3,7 +3,7 @@
 //! wrong once: each wrong has to be found and named rightly.
 
 use super::*;
-use crate::payload::{Page, WORDS};
+use crate::ledger::payload::{Page, WORDS};
 use pagemove_devices::device::Limits;
 use pagemove_devices::memory::{Memory, Slice, Source};
 use std::collections::VecDeque;
@@ -134,13 +134,13 @@ impl DmaDevice for Copier {
     }
 }
 
-fn run(wrong: Wrong) -> crate::account::Status {
+fn run(wrong: Wrong) -> crate::ledger::account::Status {
     go(wrong, 0).0
 }
 
 /// A storm that roams over 40 blocks, or does not (0). Returns the account, and what was
 /// in the store at last, with what has to be there.
-fn go(wrong: Wrong, roam: usize) -> (crate::account::Status, Medium, Store) {
+fn go(wrong: Wrong, roam: usize) -> (crate::ledger::account::Status, Medium, Store) {
     let memory = Memory::new(Source::Memfd, PAGES * PAGE_SIZE, 0, None).unwrap();
     let slice = Slice::whole(&memory);
     let store = Store::new(Mutex::new(vec![0; 1 << 17]));
@@ -170,7 +170,7 @@ fn go(wrong: Wrong, roam: usize) -> (crate::account::Status, Medium, Store) {
 }
 
 /// The store as a last look at every block finds it.
-fn look_at(medium: &Medium, store: &Store) -> crate::account::Status {
+fn look_at(medium: &Medium, store: &Store) -> crate::ledger::account::Status {
     let account = Account::default();
     let words = store.lock().unwrap();
     for block in 0..medium.blocks() {

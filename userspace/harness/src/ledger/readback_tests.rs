@@ -2,7 +2,7 @@
 //! The read-back against a disk in memory.
 
 use super::*;
-use crate::payload::Content;
+use crate::ledger::payload::Content;
 use pagemove_devices::device::{Completion, Limits};
 use std::collections::VecDeque;
 
@@ -55,7 +55,7 @@ impl DmaDevice for Disk {
 }
 
 /// A disk whose blocks were all written twice, but for the last.
-fn run(change: impl Fn(&mut Disk, &Medium)) -> (Result<()>, crate::account::Status) {
+fn run(change: impl Fn(&mut Disk, &Medium)) -> (Result<()>, crate::ledger::account::Status) {
     let pages = usize::from(DEPTH) * LONGEST;
     let memory = Memory::new(Source::Memfd, pages * PAGE_SIZE, 0, None).unwrap();
     let mut medium = Medium::new(0, BLOCKS, SEED);

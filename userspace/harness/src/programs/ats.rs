@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure, Result};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 
+use crate::campaign::tool::Range;
 use crate::campaign::{with_tap, Campaign};
 use crate::guest::Layout;
-use crate::mover::Range;
 use crate::tap::{claim, note, Tap};
 use pagemove_devices::pci::PciBus;
 

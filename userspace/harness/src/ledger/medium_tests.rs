@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
-use crate::payload::WORDS;
+use crate::ledger::payload::WORDS;
 
 const SEED: u64 = 5;
 

@@ -2,10 +2,15 @@
 //! What every page of the data area has to hold at this moment, and which of
 //! them belong to a transfer.
 
+pub mod account;
+pub mod medium;
+pub mod payload;
+pub mod readback;
+
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::account::Account;
-use crate::payload::{digest, judge, Content, Page, Verdict, WORDS};
+use crate::ledger::account::Account;
+use crate::ledger::payload::{digest, judge, Content, Page, Verdict, WORDS};
 use crate::random::Random;
 use pagemove_devices::memory::Slice;
 

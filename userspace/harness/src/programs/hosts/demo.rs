@@ -10,7 +10,7 @@ use anyhow::{bail, Result};
 use super::agent::Agent;
 use super::scene::{Copy, Options, Scene};
 use crate::campaign::describe_windows;
-use crate::display::{bar, print, Display};
+use crate::programs::display::{bar, print, Display};
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut demo = Demo {

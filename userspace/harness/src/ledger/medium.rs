@@ -5,8 +5,8 @@
 
 use pagemove_uapi::PAGE_SIZE;
 
-use crate::account::Account;
-use crate::payload::{judge, Content, Page, Verdict};
+use crate::ledger::account::Account;
+use crate::ledger::payload::{judge, Content, Page, Verdict};
 use crate::random::Random;
 
 /// Places that are looked at before [`Medium::take`] gives up.

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use pagemove_uapi::{PciAddress, Stats};
 
-use crate::account::Status;
+use crate::campaign::mover::{Hand, Work};
+use crate::campaign::tool::Range;
 use crate::campaign::{describe_windows, Campaign};
-use crate::display::{bar, print, Display};
-use crate::figures::Figures;
-use crate::hand::{Hand, Work};
-use crate::mover::Range;
+use crate::ledger::account::Status;
+use crate::programs::display::{bar, print, Display};
+use crate::programs::figures::Figures;
 use crate::tap::{note, Tap};
 use pagemove_devices::device::Kind;
 use pagemove_devices::pci::PciBus;
@@ -454,7 +454,7 @@ impl Outcome {
     fn is_deep(&self, options: &Options) -> bool {
         let devices = &self.figures.devices;
         let deep_enough =
-            |(kind, (_, device)): (&Kind, &(String, crate::account::DeviceStatus))| {
+            |(kind, (_, device)): (&Kind, &(String, crate::ledger::account::DeviceStatus))| {
                 device.deepest >= deep(*kind) && device.blocks > 0
             };
         devices.len() == options.devices.len()

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::account::Status;
 use crate::campaign::{describe_windows, with_tap, Campaign};
+use crate::ledger::account::Status;
 use crate::slowness::slowness;
 use crate::tap::{note, Tap};
 use pagemove_devices::device::Kind;
