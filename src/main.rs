@@ -10,7 +10,6 @@ mod abi;
 mod aperture;
 mod args;
 mod device;
-mod errno;
 mod file;
 mod host;
 mod iommu;

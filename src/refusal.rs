@@ -2,8 +2,9 @@
 //! Why a call can't go on: a reason for the user, and the errno that the header
 //! gives it. The only place that maps one to the other.
 
-use crate::{abi, errno};
-use kernel::prelude::*;
+use crate::abi;
+use kernel::bindings;
+use kernel::error::Error;
 
 /// A reason to refuse or to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,83 +69,62 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// PAGEMOVE_REASON_*.
+    /// Returns the PAGEMOVE_REASON_* and the number of the errno that the header gives it.
+    const fn answer(self) -> (u32, u32) {
+        match self {
+            Self::Format => (abi::REASON_FORMAT, bindings::EOPNOTSUPP),
+            Self::Iommu => (abi::REASON_IOMMU, bindings::EOPNOTSUPP),
+            Self::Incoherent => (abi::REASON_INCOHERENT, bindings::EOPNOTSUPP),
+            Self::LargeLeaf => (abi::REASON_LARGE_LEAF, bindings::EOPNOTSUPP),
+            Self::SharedDomain => (abi::REASON_SHARED_DOMAIN, bindings::EXDEV),
+            Self::SharedPage => (abi::REASON_SHARED_DOMAIN, bindings::EXDEV),
+            Self::Aliased => (abi::REASON_ALIASED, bindings::EOPNOTSUPP),
+            Self::Disabled => (abi::REASON_DISABLED, bindings::EIO),
+            Self::NotMapped => (abi::REASON_NOT_MAPPED, bindings::ENOENT),
+            Self::NotRegion => (abi::REASON_NOT_REGION, bindings::EADDRNOTAVAIL),
+            Self::ClosedRegion => (abi::REASON_CLOSED_REGION, bindings::ESTALE),
+            Self::Busy => (abi::REASON_BUSY, bindings::EBUSY),
+            Self::Unmapping => (abi::REASON_UNMAPPING, bindings::EAGAIN),
+            Self::Deadline => (abi::REASON_DEADLINE, bindings::ETIME),
+            Self::Signal => (abi::REASON_SIGNAL, bindings::EINTR),
+            Self::NoMemory => (abi::REASON_NO_MEMORY, bindings::ENOMEM),
+            Self::LostWrite => (abi::REASON_LOST_WRITE, bindings::EIO),
+            Self::NoVaddr => (abi::REASON_NO_VADDR, bindings::ENOENT),
+            Self::NoDomain => (abi::REASON_NO_DOMAIN, bindings::EOPNOTSUPP),
+            Self::Unqualified => (abi::REASON_UNQUALIFIED, bindings::EOPNOTSUPP),
+            Self::NoRtm => (abi::REASON_NO_RTM, bindings::EOPNOTSUPP),
+            Self::Tsc => (abi::REASON_TSC, bindings::EOPNOTSUPP),
+            Self::Cpus => (abi::REASON_CPUS, bindings::EINVAL),
+            Self::Encrypted => (abi::REASON_ENCRYPTED, bindings::EOPNOTSUPP),
+            Self::Stuck => (abi::REASON_STUCK, bindings::EBUSY),
+            Self::NotScratch => (abi::REASON_NOT_SCRATCH, bindings::EACCES),
+            Self::NoAperture => (abi::REASON_NO_APERTURE, bindings::EINVAL),
+            Self::NoSlot => (abi::REASON_NO_SLOT, bindings::EINVAL),
+            Self::SlotTaken => (abi::REASON_SLOT_TAKEN, bindings::EBUSY),
+            Self::NoPin => (abi::REASON_NO_PIN, bindings::EOPNOTSUPP),
+            Self::Offered => (abi::REASON_OFFERED, bindings::EBUSY),
+            Self::Elsewhere => (abi::REASON_ELSEWHERE, bindings::EADDRNOTAVAIL),
+            Self::OtherPage => (abi::REASON_OTHER_PAGE, bindings::EADDRNOTAVAIL),
+            Self::NoWindow => (abi::REASON_NO_WINDOW, bindings::EINVAL),
+            Self::NotInWindow => (abi::REASON_NOT_IN_WINDOW, bindings::EADDRNOTAVAIL),
+            Self::NoDevice => (abi::REASON_NONE, bindings::ENODEV),
+            Self::NotBound => (abi::REASON_NONE, bindings::ENXIO),
+            Self::NotOpen => (abi::REASON_NONE, bindings::ENOTCONN),
+            Self::BadPointer => (abi::REASON_NONE, bindings::EFAULT),
+        }
+    }
+
+    /// Returns the PAGEMOVE_REASON_* that the caller is told.
     pub(crate) const fn reason(self) -> u32 {
-        match self {
-            Self::Format => abi::REASON_FORMAT,
-            Self::Iommu => abi::REASON_IOMMU,
-            Self::Incoherent => abi::REASON_INCOHERENT,
-            Self::LargeLeaf => abi::REASON_LARGE_LEAF,
-            Self::SharedDomain | Self::SharedPage => abi::REASON_SHARED_DOMAIN,
-            Self::Aliased => abi::REASON_ALIASED,
-            Self::Disabled => abi::REASON_DISABLED,
-            Self::NotMapped => abi::REASON_NOT_MAPPED,
-            Self::NotRegion => abi::REASON_NOT_REGION,
-            Self::ClosedRegion => abi::REASON_CLOSED_REGION,
-            Self::Busy => abi::REASON_BUSY,
-            Self::Unmapping => abi::REASON_UNMAPPING,
-            Self::Deadline => abi::REASON_DEADLINE,
-            Self::Signal => abi::REASON_SIGNAL,
-            Self::NoMemory => abi::REASON_NO_MEMORY,
-            Self::LostWrite => abi::REASON_LOST_WRITE,
-            Self::NoVaddr => abi::REASON_NO_VADDR,
-            Self::NoDomain => abi::REASON_NO_DOMAIN,
-            Self::Unqualified => abi::REASON_UNQUALIFIED,
-            Self::NoRtm => abi::REASON_NO_RTM,
-            Self::Tsc => abi::REASON_TSC,
-            Self::Cpus => abi::REASON_CPUS,
-            Self::Encrypted => abi::REASON_ENCRYPTED,
-            Self::Stuck => abi::REASON_STUCK,
-            Self::NotScratch => abi::REASON_NOT_SCRATCH,
-            Self::NoAperture => abi::REASON_NO_APERTURE,
-            Self::NoSlot => abi::REASON_NO_SLOT,
-            Self::SlotTaken => abi::REASON_SLOT_TAKEN,
-            Self::NoPin => abi::REASON_NO_PIN,
-            Self::Offered => abi::REASON_OFFERED,
-            Self::Elsewhere => abi::REASON_ELSEWHERE,
-            Self::OtherPage => abi::REASON_OTHER_PAGE,
-            Self::NoWindow => abi::REASON_NO_WINDOW,
-            Self::NotInWindow => abi::REASON_NOT_IN_WINDOW,
-            Self::NoDevice | Self::NotBound | Self::NotOpen | Self::BadPointer => abi::REASON_NONE,
-        }
+        self.answer().0
     }
 
-    /// The errno that the header gives this reason.
+    /// Returns the errno that the call fails with.
     pub(crate) fn error(self) -> Error {
-        match self {
-            Self::Format
-            | Self::Iommu
-            | Self::Incoherent
-            | Self::LargeLeaf
-            | Self::Aliased
-            | Self::NoDomain
-            | Self::Unqualified
-            | Self::NoRtm
-            | Self::Tsc
-            | Self::NoPin
-            | Self::Encrypted => errno::eopnotsupp(),
-            Self::Cpus | Self::NoAperture | Self::NoSlot | Self::NoWindow => EINVAL,
-            Self::NotScratch => EACCES,
-            Self::SharedDomain | Self::SharedPage => EXDEV,
-            Self::Disabled | Self::LostWrite => EIO,
-            Self::NotMapped | Self::NoVaddr => ENOENT,
-            Self::NotRegion | Self::Elsewhere | Self::NotInWindow | Self::OtherPage => {
-                errno::eaddrnotavail()
-            }
-            Self::ClosedRegion => errno::estale(),
-            Self::Busy | Self::Offered | Self::Stuck | Self::SlotTaken => EBUSY,
-            Self::Unmapping => EAGAIN,
-            Self::Deadline => errno::etime(),
-            Self::Signal => EINTR,
-            Self::NoMemory => ENOMEM,
-            Self::NoDevice => ENODEV,
-            Self::NotBound => ENXIO,
-            Self::NotOpen => errno::enotconn(),
-            Self::BadPointer => EFAULT,
-        }
+        errno(self.answer().1)
     }
 
-    /// Whether it is about one page, not the device or the call.
+    /// Tells whether it is about one page, not the device or the call.
     pub(crate) const fn is_of_page(self) -> bool {
         matches!(
             self,
@@ -164,4 +144,14 @@ impl Refusal {
                 | Self::NoVaddr
         )
     }
+}
+
+/// Returns the error of a flag or a kind that this module does not know, or has no support for;
+/// `kernel::error::code` does not name it.
+pub(crate) fn eopnotsupp() -> Error {
+    errno(bindings::EOPNOTSUPP)
+}
+
+fn errno(number: u32) -> Error {
+    Error::from_errno(-(number as i32))
 }

@@ -9,9 +9,9 @@ use crate::host::ffi;
 use crate::iommu::domain::Engines;
 use crate::iommu::{domain, sharing, verdict};
 use crate::mover::{self, Destination, Request, Results, Tally};
-use crate::refusal::Refusal;
+use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::{Ending, Region};
-use crate::{abi, aperture, errno, file, page, registry, session, stats, window};
+use crate::{abi, aperture, file, page, registry, session, stats, window};
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::bindings;
 use kernel::prelude::*;
@@ -77,7 +77,7 @@ pub(super) fn no_flags(flags: u32) -> Result {
     if flags == 0 {
         Ok(())
     } else {
-        Err(errno::eopnotsupp())
+        Err(eopnotsupp())
     }
 }
 
@@ -361,10 +361,10 @@ fn move_pages(region: &Arc<Region>, argument: usize) -> Result {
 
 fn start_move(region: &Region, args: &mut abi::Move) -> Result {
     if args.flags & !MOVE_FLAGS != 0 {
-        return Err(errno::eopnotsupp());
+        return Err(eopnotsupp());
     }
     if args.engine > abi::ENGINE_RTM {
-        return Err(errno::eopnotsupp());
+        return Err(eopnotsupp());
     }
     let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
     if span.pages() > u64::from(abi::MAX_MOVE_PAGES) || args.retries > abi::MAX_RETRIES {

@@ -11,7 +11,7 @@ use crate::host::ffi;
 use crate::iommu::sharing;
 use crate::machine::{entry_at, leaf_of};
 use crate::mover::aliases::Aliases;
-use crate::refusal::Refusal;
+use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::claim::Claim;
 use crate::region::Region;
 use crate::{abi, page, params, session};
@@ -56,7 +56,7 @@ fn check(args: &abi::Experiment) -> Result {
         abi::EXPERIMENT_USED | abi::EXPERIMENT_CLEAR | abi::EXPERIMENT_SET => 0,
         abi::EXPERIMENT_WATCH => abi::MAX_WATCH_NS,
         abi::EXPERIMENT_RACE => abi::MAX_EXPERIMENT_NS,
-        _ => return Err(crate::errno::eopnotsupp()),
+        _ => return Err(eopnotsupp()),
     };
     if args.ns > longest || (longest != 0 && args.ns == 0) {
         return Err(EINVAL);

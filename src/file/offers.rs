@@ -4,9 +4,9 @@
 use super::calls::{check_entries, may_move, no_flags};
 use crate::args::{self, UserArray};
 use crate::host::ffi;
-use crate::refusal::Refusal;
+use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::{Ending, Region};
-use crate::{abi, errno, registry};
+use crate::{abi, registry};
 use engine::{Iova, PageSpan, PAGE_SHIFT};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) fn offer(argument: usize) -> Result {
 
 fn offer_span(args: &mut abi::Offer) -> Result {
     if args.flags & !abi::OFFER_AWAIT != 0 {
-        return Err(errno::eopnotsupp());
+        return Err(eopnotsupp());
     }
     if args.reserved != 0 {
         return Err(EINVAL);

@@ -6,7 +6,7 @@ use crate::device::{Device, Hold};
 use crate::file::calls::device_at;
 use crate::host::ffi;
 use crate::machine::{entry_at, leaf_of};
-use crate::refusal::Refusal;
+use crate::refusal::{eopnotsupp, Refusal};
 use crate::{abi, params};
 use core::sync::atomic::Ordering;
 use engine::{Iova, PageSpan, PAGE_SIZE};
@@ -19,7 +19,7 @@ const CHUNK: u64 = 64;
 /// Does what `args` asks for; counts the pages that have an answer.
 pub(crate) fn run(args: &mut abi::Used) -> Result {
     if args.flags & !abi::USED_CLEAR != 0 {
-        return Err(crate::errno::eopnotsupp());
+        return Err(eopnotsupp());
     }
     let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
     if span.pages() > u64::from(abi::MAX_MOVE_PAGES) {
