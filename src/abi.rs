@@ -636,6 +636,71 @@ pub struct Stats {
     pub irqs_off: [u64; WINDOW_BUCKETS],
 }
 
+/// A part of the ABI that may be read and written as bytes.
+///
+/// # Safety
+///
+/// Any bytes are a value, and every byte belongs to a member: there is no padding.
+pub unsafe trait Plain: Copy {}
+
+/// The structure of an ioctl: its first member is its size.
+///
+/// # Safety
+///
+/// It begins with `size: u32`.
+pub unsafe trait Argument: Plain {
+    /// Bytes of its first published version.
+    const V0: usize;
+}
+
+macro_rules! plain {
+    ($($type:ty),* $(,)?) => { $(
+        // SAFETY: integers, or repr(C) and integers only; what is asserted at the end of this
+        // file, and the test that compares it with the header, show that there is no padding.
+        unsafe impl Plain for $type {}
+    )* };
+}
+
+macro_rules! arguments {
+    ($($type:ident $v0:ident,)*) => {
+        plain!($($type),*);
+        $(
+            // SAFETY: the first member is the size.
+            unsafe impl Argument for $type {
+                const V0: usize = $v0;
+            }
+            const_assert_eq!(offset_of!($type, size), 0);
+        )*
+    };
+}
+
+// What arrays in user memory consist of.
+plain!(
+    u8, u64, Region, Place, Device, PageResult, Session, Verdict, Aperture, PageDetail, Want,
+    Window
+);
+
+arguments! {
+    Info INFO_SIZE_V0,
+    RegionSetup REGION_SETUP_SIZE_V0,
+    RegionList REGION_LIST_SIZE_V0,
+    RegionQuery REGION_QUERY_SIZE_V0,
+    DeviceList DEVICE_LIST_SIZE_V0,
+    Move MOVE_SIZE_V0,
+    Stats STATS_SIZE_V0,
+    SessionList SESSION_LIST_SIZE_V0,
+    Experiment EXPERIMENT_SIZE_V0,
+    VerdictSet VERDICT_SET_SIZE_V0,
+    VerdictList VERDICT_LIST_SIZE_V0,
+    ApertureList APERTURE_LIST_SIZE_V0,
+    Used USED_SIZE_V0,
+    Offer OFFER_SIZE_V0,
+    Offered OFFERED_SIZE_V0,
+    Wanted WANTED_SIZE_V0,
+    WindowList WINDOW_LIST_SIZE_V0,
+    WindowSet WINDOW_SET_SIZE_V0,
+}
+
 /// Lower bound, in ns, of bucket `b` of a window histogram.
 pub const fn window_bucket_lower(b: usize) -> u64 {
     if b == 0 || b >= WINDOW_BUCKETS {

@@ -1,69 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Extensible structures: the rules at the head of the UAPI header.
 
-use crate::abi;
+use crate::abi::{self, Argument, Plain};
 use crate::params::{self, Bug};
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice, UserSliceReader};
 
-/// A structure of the ABI whose first member is its size.
-///
-/// # Safety
-///
-/// Any bytes are a value, and there is no padding.
-pub(crate) unsafe trait Args: Copy {
-    /// Bytes of its first published version.
-    const V0: usize;
-}
-
-macro_rules! args {
-    ($($type:ident $v0:ident,)*) => { $(
-        // SAFETY: repr(C) and integers only; the assertions in abi.rs show that no
-        // padding is there (each size is the sum of its members).
-        unsafe impl Args for abi::$type {
-            const V0: usize = abi::$v0;
-        }
-    )* };
-}
-
-args! {
-    Info INFO_SIZE_V0,
-    RegionSetup REGION_SETUP_SIZE_V0,
-    RegionList REGION_LIST_SIZE_V0,
-    RegionQuery REGION_QUERY_SIZE_V0,
-    DeviceList DEVICE_LIST_SIZE_V0,
-    Move MOVE_SIZE_V0,
-    Stats STATS_SIZE_V0,
-    SessionList SESSION_LIST_SIZE_V0,
-    Experiment EXPERIMENT_SIZE_V0,
-    VerdictSet VERDICT_SET_SIZE_V0,
-    VerdictList VERDICT_LIST_SIZE_V0,
-    ApertureList APERTURE_LIST_SIZE_V0,
-    Used USED_SIZE_V0,
-    Offer OFFER_SIZE_V0,
-    Offered OFFERED_SIZE_V0,
-    Wanted WANTED_SIZE_V0,
-    WindowList WINDOW_LIST_SIZE_V0,
-    WindowSet WINDOW_SET_SIZE_V0,
-}
-
 /// Longer structures than this are nonsense.
 const LONGEST: usize = abi::PAGE_SIZE;
 
-fn bytes_of<T: Args>(value: &T) -> &[u8] {
-    // SAFETY: `Args` has no padding.
-    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
+fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: `Plain` has no padding.
+    unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-fn bytes_of_mut<T: Args>(value: &mut T) -> &mut [u8] {
-    // SAFETY: `Args` has no padding and takes any bytes.
+fn bytes_of_mut<T: Plain>(value: &mut T) -> &mut [u8] {
+    // SAFETY: `Plain` has no padding and takes any bytes.
     unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>()) }
 }
 
 /// Reads a structure. Also tells how many bytes the caller's has.
-pub(crate) fn read<T: Args>(address: usize) -> Result<(T, usize)> {
+pub(crate) fn read<T: Argument>(address: usize) -> Result<(T, usize)> {
     let size = size_at(address, T::V0)?;
-    // SAFETY: `Args` takes any bytes.
+    // SAFETY: `Plain` takes any bytes.
     let mut value: T = unsafe { core::mem::zeroed() };
     let mut reader = UserSlice::new(UserPtr::from_addr(address), size).reader();
     let known = size.min(size_of::<T>());
@@ -101,9 +60,14 @@ fn is_nothing(reader: &mut UserSliceReader) -> Result {
 }
 
 /// Writes a structure back, as much of it as the caller knows.
-pub(crate) fn write<T: Args>(address: usize, value: &T, size: usize) -> Result {
+pub(crate) fn write<T: Argument>(address: usize, value: &T, size: usize) -> Result {
     let known = size.min(size_of::<T>());
-    write_bytes(address, bytes_of(value).get(..known).ok_or(EINVAL)?)?;
+    write_bytes(
+        address,
+        bytes_of(core::slice::from_ref(value))
+            .get(..known)
+            .ok_or(EINVAL)?,
+    )?;
     if params::has_bug(Bug::Overrun) {
         overrun(address.wrapping_add(size));
     }
@@ -122,38 +86,6 @@ fn overrun(address: usize) {
         let _ = write_bytes(address, &[0; 4]);
     }
 }
-
-/// An element of an array in user memory.
-///
-/// # Safety
-///
-/// No padding.
-pub(crate) unsafe trait Element: Copy {}
-
-// SAFETY: repr(C), integers only, no padding (abi.rs asserts the sizes).
-unsafe impl Element for abi::Region {}
-// SAFETY: as above.
-unsafe impl Element for abi::Place {}
-// SAFETY: as above.
-unsafe impl Element for abi::Device {}
-// SAFETY: as above.
-unsafe impl Element for abi::PageResult {}
-// SAFETY: as above.
-unsafe impl Element for abi::Session {}
-// SAFETY: as above.
-unsafe impl Element for abi::Verdict {}
-// SAFETY: as above.
-unsafe impl Element for abi::Aperture {}
-// SAFETY: as above.
-unsafe impl Element for abi::PageDetail {}
-// SAFETY: as above.
-unsafe impl Element for abi::Want {}
-// SAFETY: an integer.
-unsafe impl Element for u64 {}
-// SAFETY: an integer.
-unsafe impl Element for u8 {}
-// SAFETY: as for the structures above.
-unsafe impl Element for abi::Window {}
 
 /// An array in user memory, checked for overflow.
 #[derive(Clone, Copy)]
@@ -180,33 +112,28 @@ impl UserArray {
     }
 
     /// Writes `values` from element `first` on.
-    pub(crate) fn write<T: Element>(self, first: u64, values: &[T]) -> Result {
+    pub(crate) fn write<T: Plain>(self, first: u64, values: &[T]) -> Result {
         self.write_as(first, values, size_of::<T>())
     }
 
     /// The same for an array whose elements have `size` bytes: those of a caller who
     /// knows only the first members.
-    pub(crate) fn write_as<T: Element>(self, first: u64, values: &[T], size: usize) -> Result {
+    pub(crate) fn write_as<T: Plain>(self, first: u64, values: &[T], size: usize) -> Result {
         let mut offset = usize::try_from(first)
             .ok()
             .and_then(|n| n.checked_mul(size))
             .and_then(|offset| self.address.checked_add(offset))
             .ok_or(EFAULT)?;
         if size == size_of::<T>() {
-            return write_bytes(offset, bytes_of_slice(values));
+            return write_bytes(offset, bytes_of(values));
         }
         for value in values {
-            let bytes = bytes_of_slice(core::slice::from_ref(value));
+            let bytes = bytes_of(core::slice::from_ref(value));
             write_bytes(offset, bytes.get(..size).ok_or(EFAULT)?)?;
             offset = offset.checked_add(size).ok_or(EFAULT)?;
         }
         Ok(())
     }
-}
-
-fn bytes_of_slice<T: Element>(values: &[T]) -> &[u8] {
-    // SAFETY: `Element` has no padding.
-    unsafe { core::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
 }
 
 fn write_bytes(address: usize, bytes: &[u8]) -> Result {

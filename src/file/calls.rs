@@ -2,7 +2,7 @@
 //! The ioctls, one function each. Checks come in the order structure, flags,
 //! values, objects, so that a call with one mistake gets the errno of that one.
 
-use crate::args::{self, Args, UserArray};
+use crate::args::{self, UserArray};
 use crate::file::offers;
 use crate::file::{experiment, used};
 use crate::host::ffi;
@@ -53,7 +53,10 @@ pub(crate) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
     }
 }
 
-pub(super) fn with_args<T: Args>(argument: usize, f: impl FnOnce(&mut T) -> Result) -> Result {
+pub(super) fn with_args<T: abi::Argument>(
+    argument: usize,
+    f: impl FnOnce(&mut T) -> Result,
+) -> Result {
     let (mut value, size) = args::read::<T>(argument)?;
     f(&mut value)?;
     args::write(argument, &value, size)
@@ -61,7 +64,7 @@ pub(super) fn with_args<T: Args>(argument: usize, f: impl FnOnce(&mut T) -> Resu
 
 /// The same for a change of which nothing is told but what is known before: the structure is
 /// written back first, so that EFAULT says that nothing was done.
-pub(super) fn with_args_told<T: Args>(
+pub(super) fn with_args_told<T: abi::Argument>(
     argument: usize,
     tell: impl FnOnce(&mut T),
     change: impl FnOnce(&T) -> Result,

@@ -4,7 +4,7 @@
 
 use std::os::fd::AsFd;
 
-use pagemove_uapi::{self as uapi, raw_ioctl, Control, PAGE_SIZE};
+use pagemove_uapi::{raw_ioctl, Control, Plain, PAGE_SIZE};
 
 use crate::region::Mapping;
 
@@ -20,37 +20,6 @@ pub struct Call {
     /// Whether there is a flags member, at byte 4.
     pub has_flags: bool,
 }
-
-/// The structures of the ABI: plain integers without padding.
-///
-/// # Safety
-///
-/// Implement only for such structures.
-pub unsafe trait Plain: Copy {}
-// SAFETY: checked against the header, where every byte belongs to a member.
-unsafe impl Plain for uapi::Info {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::RegionSetup {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::RegionList {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::RegionQuery {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::DeviceList {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::Move {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::VerdictSet {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::Experiment {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::Used {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::Offer {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::Offered {}
-// SAFETY: as above.
-unsafe impl Plain for uapi::Wanted {}
 
 impl Call {
     pub fn new<T: Plain>(name: &'static str, request: u32, argument: T, v0: usize) -> Self {

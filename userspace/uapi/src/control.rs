@@ -48,51 +48,6 @@ pub unsafe fn raw_ioctl(
     Ok(())
 }
 
-/// The structures of the ABI that are ioctl arguments.
-///
-/// # Safety
-///
-/// Implement only for `repr(C)` structures that begin with their size in bytes
-/// and whose every bit pattern is valid: the kernel writes into them.
-unsafe trait Argument: Sized {}
-// SAFETY: plain integers and arrays of them, size first (checked against the
-// header by tests/header.rs).
-unsafe impl Argument for Info {}
-// SAFETY: as above.
-unsafe impl Argument for RegionSetup {}
-// SAFETY: as above.
-unsafe impl Argument for RegionList {}
-// SAFETY: as above.
-unsafe impl Argument for RegionQuery {}
-// SAFETY: as above.
-unsafe impl Argument for DeviceList {}
-// SAFETY: as above.
-unsafe impl Argument for Move {}
-// SAFETY: as above.
-unsafe impl Argument for Stats {}
-// SAFETY: as above.
-unsafe impl Argument for SessionList {}
-// SAFETY: as above.
-unsafe impl Argument for Experiment {}
-// SAFETY: as above.
-unsafe impl Argument for VerdictSet {}
-// SAFETY: as above.
-unsafe impl Argument for VerdictList {}
-// SAFETY: as above.
-unsafe impl Argument for ApertureList {}
-// SAFETY: as above.
-unsafe impl Argument for Used {}
-// SAFETY: as above.
-unsafe impl Argument for Offer {}
-// SAFETY: as above.
-unsafe impl Argument for Offered {}
-// SAFETY: as above.
-unsafe impl Argument for Wanted {}
-// SAFETY: as above.
-unsafe impl Argument for WindowList {}
-// SAFETY: as above.
-unsafe impl Argument for WindowSet {}
-
 impl Control {
     /// Opens `/dev/pagemove`.
     pub fn open() -> Result<Self, Error> {

@@ -2,7 +2,8 @@
 //! The ABI of `/dev/pagemove` for user space: the mirror of the header, safe
 //! wrappers for every ioctl, and words for every number the kernel answers.
 //!
-//! `unsafe` is confined to [`control`]: everything else is plain data.
+//! `unsafe` is confined to [`control`], and to the words of the mirror that say which structures
+//! are plain bytes.
 
 #[path = "../../../src/abi.rs"]
 mod abi;

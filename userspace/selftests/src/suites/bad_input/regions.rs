@@ -240,7 +240,7 @@ fn lists() -> Vec<Case<State>> {
     cases
 }
 
-fn issue<T: crate::call::Plain>(
+fn issue<T: uapi::Plain>(
     name: &'static str,
     request: u32,
     argument: T,

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{self as uapi, Control, MoveRequest, MOVE_EVEN_IF_THERE, PAGE_SIZE};
+use pagemove_uapi::{self as uapi, Control, MoveRequest, Plain, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use crate::bench::Bench;
-use crate::call::{Call, Plain};
+use crate::call::Call;
 use crate::region::Region;
 use crate::slow_page::SlowPage;
 use crate::tap::{Case, Outcome, Pass};
