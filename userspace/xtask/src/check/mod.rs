@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The tests: which there are, how each is run, and what is said about it.
 
-mod cargo;
 pub mod command;
 pub mod guest_qemu;
-mod host;
-mod module;
-mod panics;
+mod kinds;
 mod print;
 pub mod programs;
 mod runner;
 mod setup;
 mod storm;
 pub mod suite;
-mod tap;

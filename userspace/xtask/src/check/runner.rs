@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Run one test.
 
+use super::kinds::{cargo, host, module_file, tap};
 use super::setup::Setup;
 use super::suite::{Guest, Test};
-use super::{cargo, host, module as module_file, tap};
 use crate::judge::devtlb::{self, Claims};
 use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict, SKIPPED};

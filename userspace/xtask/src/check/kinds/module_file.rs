@@ -3,7 +3,7 @@
 //! of the kernel.
 
 use super::panics;
-use super::setup::Setup;
+use crate::check::setup::Setup;
 use crate::judge::tap::Status;
 use crate::judge::verdict::Verdict;
 use crate::module::Variant;
