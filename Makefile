@@ -13,7 +13,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/{workspace-path-hash}
 
 .DEFAULT_GOAL := module
-.PHONY: module build-root programs sign check check-list check-deep check-debug check-kcsan sabotage \
+.PHONY: module build-root programs sign fmt check check-list check-deep check-debug check-kcsan sabotage \
 	model mutants bench plot demo storm clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
@@ -28,6 +28,9 @@ programs: cargo ## the command line tool `pagemove` and the test programs, stati
 sign: cargo ## sign build/pagemove.ko, or KO=FILE, with KEY=FILE CERT=FILE
 	@$(if $(and $(KEY),$(CERT)),,echo "usage: make sign KEY=key.pem CERT=cert.pem [KO=file.ko]" >&2; exit 1)
 	@$(XTASK) sign --key "$(KEY)" --cert "$(CERT)" $(if $(KO),--ko "$(KO)")
+
+fmt: cargo ## format every source file, with the build root's rustfmt and clang-format
+	@$(XTASK) fmt
 
 check: cargo ## every test but the long ones; T=PATTERN: those alone whose name matches; JOBS=N
 	@$(XTASK) check $(if $(JOBS),--jobs $(JOBS)) $(if $(T),"$(T)")

@@ -2,6 +2,7 @@
 //! What the Makefile runs: the build root, the module, VMs and the checks.
 
 mod check;
+mod format;
 mod judge;
 mod module;
 mod place;
@@ -57,6 +58,8 @@ enum Task {
         #[arg(long)]
         ko: Option<PathBuf>,
     },
+    /// Format every source file
+    Fmt,
     /// Run the tests
     Check(check::command::CheckArguments),
     /// Leave out one step at a time and see whether that is noticed
@@ -134,6 +137,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let root = root::BuildRoot::open(&place.root())?;
             let ko = ko.unwrap_or_else(|| module::Variant::Ship.output(&place));
             module::sign::sign(&root, &key, &cert, &ko)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Fmt => {
+            let root = root::make::ensure(&place, None)?;
+            format::rewrite(&place, &root)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Check(arguments) => check::command::check(&place, arguments),

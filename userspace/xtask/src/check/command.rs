@@ -5,7 +5,7 @@ use super::print::{self, Totals};
 use super::runner::{self, Finished};
 use super::setup::Setup;
 use super::storm::{Figures, Sums};
-use super::suite::{Group, Guest, Suite, Test};
+use super::suite::{Group, Guest, Own, Suite, Test};
 use crate::module::Variant;
 use crate::place::Place;
 use crate::root::image::Flavour;
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
     }
 
     fn needs_root(&self) -> bool {
-        self.test.kernel_source || self.test.binary
+        self.test.kernel_source || self.test.own.is_some()
     }
 }
 
@@ -253,10 +253,10 @@ fn prepare(setup: &Setup, runs: &[Run]) {
             .guests()
             .for_each(|guest| prepare_vm(setup, guest, run.kernel));
     }
-    if runs.iter().any(|run| run.test.kernel_source) {
+    if runs.iter().any(Run::needs_root) {
         let _ = setup.root();
     }
-    if runs.iter().any(|run| run.test.binary) {
+    if runs.iter().any(|run| run.test.own == Some(Own::ModuleFile)) {
         let both = [Variant::Ship, Variant::Test];
         let _ = both.map(|variant| setup.module(Flavour::Stock, variant).is_ok());
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Run one test.
 
-use super::kinds::{cargo, host, module_file, tap};
+use super::kinds::{cargo, format, host, module_file, tap};
 use super::setup::Setup;
-use super::suite::{Guest, Test};
+use super::suite::{Guest, Own, Test};
 use crate::judge::devtlb::{self, Claims};
 use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict, SKIPPED};
@@ -16,7 +16,7 @@ use crate::vm::machine::{self, End, Outcome, Vm};
 use crate::vm::pair;
 use crate::vm::profile::Profile;
 use crate::vm::rtm::{self, Rtm};
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -80,17 +80,19 @@ fn attempt(
         return in_vm(setup, test, guest, flavour, live, logs);
     }
     fs::create_dir_all(logs)?;
-    let (verdict, text) = match (&test.cargo, &test.host, &test.tap) {
-        (Some(arguments), _, _) => {
+    let (verdict, text) = match (&test.cargo, &test.host, &test.tap, test.own) {
+        (Some(arguments), ..) => {
             let kernel = test
                 .kernel_source
                 .then(|| setup.kernel_source())
                 .transpose()?;
             cargo::run(&test.name, arguments, setup.place, kernel.as_deref())?
         }
-        (_, Some(argv), _) => host::run(&test.name, argv, setup.place)?,
-        (_, _, Some(argv)) => tap::run(&test.name, argv, setup.place)?,
-        _ => (module_file::run(setup)?, String::new()),
+        (_, Some(argv), ..) => host::run(&test.name, argv, setup.place)?,
+        (_, _, Some(argv), _) => tap::run(&test.name, argv, setup.place)?,
+        (.., Some(Own::ModuleFile)) => (module_file::run(setup)?, String::new()),
+        (.., Some(Own::Format)) => (format::run(setup)?, String::new()),
+        (None, None, None, None) => bail!("test {} does nothing", test.name),
     };
     fs::write(logs.join("output.log"), &text)?;
     Ok((verdict, vec![("output", text)]))

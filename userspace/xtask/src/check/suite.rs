@@ -26,6 +26,16 @@ pub enum Group {
     Storm,
 }
 
+/// A check that this program does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Own {
+    /// Of the built modules as files.
+    ModuleFile,
+    /// Whether every source file is formatted.
+    Format,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Test {
@@ -45,9 +55,8 @@ pub struct Test {
     /// A program of the host that speaks TAP, started in the workspace; each of its
     /// results counts.
     pub tap: Option<Vec<String>>,
-    /// Checks of the built module files, done by this program.
-    #[serde(default)]
-    pub binary: bool,
+    /// What this program checks by itself, in the build root or with its tools.
+    pub own: Option<Own>,
     /// A program run in a VM.
     pub vm: Option<Guest>,
 }
@@ -201,10 +210,10 @@ impl Suite {
                 bail!("two tests are named {}", test.name);
             }
             let commands = [&test.cargo, &test.host, &test.tap].map(|command| command.is_some());
-            let kinds = [&commands[..], &[test.binary, test.vm.is_some()]].concat();
+            let kinds = [&commands[..], &[test.own.is_some(), test.vm.is_some()]].concat();
             if kinds.iter().filter(|kind| **kind).count() != 1 {
                 bail!(
-                    "test {} has to be one of cargo, host, tap, binary and vm",
+                    "test {} has to be one of cargo, host, tap, own and vm",
                     test.name
                 );
             }

@@ -67,7 +67,8 @@ fn a_test_is_of_one_kind_and_named_once() {
     assert!(Suite::parse(&TWO.replace("vm-b", "host-a")).is_err());
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\n").is_err());
     assert!(
-        Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\nhost = []\nbinary = true\n").is_err()
+        Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\nhost = []\nown = \"format\"\n")
+            .is_err()
     );
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\ntap = []\nhost = []\n").is_err());
     assert!(Suite::parse("[[test]]\nname = \"a\"\nabout = \"x\"\ntap = []\n").is_ok());
@@ -88,9 +89,10 @@ fn the_kernel_source_is_for_cargo_only() {
             .collect::<Vec<_>>(),
         [true, false]
     );
-    assert!(Suite::parse(
-        &TWO.replace("cargo = [\"test\"]", "binary = true\nkernel_source = true")
-    )
+    assert!(Suite::parse(&TWO.replace(
+        "cargo = [\"test\"]",
+        "own = \"format\"\nkernel_source = true"
+    ))
     .is_err());
 }
 
