@@ -11,7 +11,7 @@ use crate::batch::finish::{give_back, Finish};
 use crate::batch::job::Job;
 use crate::batch::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
 use crate::batch::policy::Policy;
-use crate::batch::run::{Engine, Progress};
+use crate::batch::run::{Engine, Progress, Run};
 use crate::batch::step::Steps;
 use crate::checksum::Checksum;
 use crate::port::{InvalidateError, Machine};
@@ -194,6 +194,12 @@ impl Attempt {
         };
         page.abort(cause, aborts);
     }
+}
+
+/// Moves a batch with the engine `adbit`.
+pub fn run<M: Machine>(machine: &mut M, job: &mut Job<'_>) {
+    let mut run = Run::<Attempt>::new::<M>(job.policy, job.pages);
+    while run.step(machine, job) != Progress::Done {}
 }
 
 impl Default for Attempt {

@@ -20,13 +20,15 @@ mod format;
 mod port;
 pub mod rtm;
 
-pub use adbit::{Attempt, Phase};
+pub use adbit::{run, Attempt, Phase};
 pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
-pub use batch::{reopen, run, Engine, Progress, Run, Stage};
+pub use batch::{reopen, Engine, Progress, Run, Stage};
 pub use batch::{sharing_table, BatchSizer, Finish, Job, Policy, Round, Steps};
 pub use batch::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use checksum::Checksum;
-pub use format::{scan, walk, Format, Leaf, PteFlags, Top, WalkError};
+pub use format::scan::scan;
+pub use format::walk::{walk, Leaf, Top, WalkError};
+pub use format::{Format, PteFlags};
 pub use port::{ApertureError, InvalidateError, Machine, Stop, Transfer};
 
 #[cfg(test)]

@@ -14,6 +14,6 @@ pub use finish::{Finish, Round};
 pub use job::Job;
 pub use page::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use policy::Policy;
-pub use run::{reopen, run, Engine, Progress, Run, Stage};
+pub use run::{reopen, Engine, Progress, Run, Stage};
 pub use sizer::{sharing_table, BatchSizer};
 pub use step::Steps;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Attempts, one after another, until a batch is done or given up.
 
-use crate::adbit::Attempt;
 use crate::batch::job::Job;
 use crate::batch::page::{PageMove, PageState};
 use crate::batch::policy::Policy;
@@ -120,12 +119,6 @@ impl<E> Run<E> {
         self.stage = Stage::Hold;
         Progress::More
     }
-}
-
-/// Moves a batch with the engine `adbit`.
-pub fn run<M: Machine>(machine: &mut M, job: &mut Job<'_>) {
-    let mut run = Run::<Attempt>::new::<M>(job.policy, job.pages);
-    while run.step(machine, job) != Progress::Done {}
 }
 
 /// Makes pages that are worth another attempt ready for it.

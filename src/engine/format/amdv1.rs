@@ -27,8 +27,7 @@
 //! encrypted (SME) Linux sets the encryption bit among those of the address.
 
 use crate::addr::{PhysAddr, PAGE_SHIFT};
-use crate::format::table::entry_bytes;
-use crate::format::Kind;
+use crate::format::table::{entry_bytes, Kind};
 use bitflags::bitflags;
 use static_assertions::const_assert_eq;
 

@@ -7,16 +7,15 @@
 //! entries map 4 KiB, in every format.
 
 mod amdv1;
-mod scan;
-pub(crate) mod table;
+pub(crate) mod scan;
+mod table;
 mod vtdss;
 pub(crate) mod walk;
 mod x86_64;
 
 use crate::addr::PhysAddr;
+use table::Kind;
 
-pub use scan::scan;
-pub use walk::{walk, Leaf, Top, WalkError};
 pub use x86_64::PteFlags;
 
 /// A page-table format.
@@ -29,16 +28,6 @@ pub enum Format {
     VtdSs,
     /// AMD v1 (AMD IOMMU 2.2.3): A and D only with host-dirty support.
     AmdV1,
-}
-
-/// What an entry is.
-pub(crate) enum Kind {
-    /// It maps this many bytes.
-    Leaf(u64),
-    /// It points to a table of the level below.
-    Table,
-    /// Neither: not present, or none that the format has at that level.
-    Nothing,
 }
 
 impl Format {

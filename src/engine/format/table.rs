@@ -6,12 +6,22 @@
 use crate::addr::PAGE_SHIFT;
 
 /// Levels that a table of any format may have.
-pub(crate) const LEVELS: usize = 6;
+pub(super) const LEVELS: usize = 6;
 
 /// Bits of the address that select an entry of one table.
 const INDEX_BITS: u32 = 9;
 const TOP_LEVEL: u32 = LEVELS as u32 - 1;
 const ADDRESS_BITS: u32 = 64;
+
+/// What an entry is.
+pub(super) enum Kind {
+    /// It maps this many bytes.
+    Leaf(u64),
+    /// It points to a table of the level below.
+    Table,
+    /// Neither: not present, or none that the format has at that level.
+    Nothing,
+}
 
 /// Bits of the address below those that select an entry at `level`.
 const fn shift(level: u32) -> u32 {
@@ -20,13 +30,13 @@ const fn shift(level: u32) -> u32 {
 }
 
 /// Bytes that an entry at `level` stands for.
-pub(crate) const fn entry_bytes(level: u32) -> u64 {
+pub(super) const fn entry_bytes(level: u32) -> u64 {
     1 << shift(level)
 }
 
 /// Entries of a table at `level` that some address selects. At level 5 only seven
 /// bits of the address are left.
-pub(crate) const fn entries(level: u32) -> u64 {
+pub(super) const fn entries(level: u32) -> u64 {
     if level >= TOP_LEVEL {
         1 << (ADDRESS_BITS - shift(TOP_LEVEL))
     } else {
@@ -35,17 +45,17 @@ pub(crate) const fn entries(level: u32) -> u64 {
 }
 
 /// The index of the entry for `iova` in its table at `level`.
-pub(crate) const fn entry_index(iova: u64, level: u32) -> u64 {
+pub(super) const fn entry_index(iova: u64, level: u32) -> u64 {
     (iova >> shift(level)) & (entries(level) - 1)
 }
 
 /// The offset, in bytes, of the entry for `iova` in its table at `level`.
-pub(crate) const fn entry_offset(iova: u64, level: u32) -> u64 {
+pub(super) const fn entry_offset(iova: u64, level: u32) -> u64 {
     entry_index(iova, level) * 8
 }
 
 /// The last address (inclusive) that a table at `level` reaches.
-pub(crate) const fn last_address(level: u32) -> u64 {
+pub(super) const fn last_address(level: u32) -> u64 {
     let bits = shift(level) + INDEX_BITS;
     if bits >= ADDRESS_BITS {
         u64::MAX

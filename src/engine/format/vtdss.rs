@@ -27,8 +27,7 @@
 //! | PML5, SS-PML5E | 4 |
 
 use crate::addr::PhysAddr;
-use crate::format::table::entry_bytes;
-use crate::format::Kind;
+use crate::format::table::{entry_bytes, Kind};
 use bitflags::bitflags;
 use static_assertions::const_assert_eq;
 

@@ -24,8 +24,7 @@
 //! | PML5, PML5E | 4 |
 
 use crate::addr::PhysAddr;
-use crate::format::table::entry_bytes;
-use crate::format::Kind;
+use crate::format::table::{entry_bytes, Kind};
 use bitflags::bitflags;
 use static_assertions::const_assert_eq;
 
