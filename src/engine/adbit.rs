@@ -312,7 +312,7 @@ fn commit(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
         return;
     }
     if swap_to_end(machine, policy, page, entry, used) {
-        page.window_ns = machine.now().saturating_sub(since);
+        page.exposure_ns = machine.now().saturating_sub(since);
         page.moved_by = Some(Method::AdBit);
         page.maps_end = true;
         page.state = PageState::Committed { used, sum };

@@ -23,7 +23,7 @@ pub enum InvalidateError {
     DeviceGone,
 }
 
-/// The window to END does not answer: its link is down, or its device is gone.
+/// The aperture that END is behind does not answer: its link is down, or its device is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApertureError;
 
@@ -46,7 +46,7 @@ pub trait Transfer {
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum;
 
     /// Waits until everything that was copied to the page is visible to devices:
-    /// written back, and read back through the window if END is behind one.
+    /// written back, and read back through the aperture if END is behind one.
     fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError>;
 }
 
@@ -85,7 +85,7 @@ pub trait Machine: Transfer {
     fn sum(&mut self, page: PhysAddr) -> Checksum;
 
     /// Asked when a page has another sum than this, that of the copy: whether what was read is
-    /// not what is there, because the window that it is behind does not answer.
+    /// not what is there, because the aperture that it is behind does not answer.
     fn is_unreachable(&mut self, _page: PhysAddr, _sum: Checksum) -> bool {
         false
     }

@@ -293,7 +293,7 @@ fn result_of(page: &PageMove) -> abi::PageResult {
         Outcome::NotTried => abi::PAGE_NOT_TRIED,
         Outcome::Moved => {
             stats::add(Counter::Moved, 1);
-            stats::add_window(page.window_ns);
+            stats::add_window(page.exposure_ns);
             abi::PAGE_MOVED
         }
         Outcome::Aborted(_) => {
@@ -309,7 +309,7 @@ fn result_of(page: &PageMove) -> abi::PageResult {
         outcome,
         abort: page.last_abort.map_or(abi::ABORT_NONE, |cause| cause as u8),
         attempts: page.attempts,
-        window_ns: u32::try_from(page.window_ns).unwrap_or(u32::MAX),
+        window_ns: u32::try_from(page.exposure_ns).unwrap_or(u32::MAX),
         engine: match (page.outcome(), page.moved_by) {
             (Outcome::Moved | Outcome::LostWrite, Some(Method::Rtm)) => abi::ENGINE_RTM,
             (Outcome::Moved | Outcome::LostWrite, Some(Method::AdBit)) => abi::ENGINE_ADBIT,

@@ -14,8 +14,8 @@ use crate::{page, params};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{
-    self, Committed, Controller, Edit, Editing, End, Generation, Measured, Plan, Report, Request,
-    Schedule, Status, Times,
+    self, Committed, Controller, Edit, Editing, Ending, Generation, Measured, Plan, Report,
+    Request, Schedule, Status, Times,
 };
 use engine::{
     ApertureError, BatchSizer, Checksum, InvalidateError, Machine, PageMove, PageSpan, PhysAddr,
@@ -227,9 +227,9 @@ impl Editing for EditorMachine<'_> {
         cpu::ticks_of(SKEW_NS)
     }
 
-    fn learn(&mut self, end: Result<(), Status>, measured: Measured) {
-        self.seat.counters.add_end(end);
-        self.memory.controller.learn(measured.sample(end));
+    fn learn(&mut self, result: Result<(), Status>, measured: Measured) {
+        self.seat.counters.add_end(result);
+        self.memory.controller.learn(measured.sample(result));
         self.seat.counters.set_times(self.memory.controller.times());
     }
 
@@ -304,7 +304,7 @@ impl Editing for EditorMachine<'_> {
         // The helper will touch neither END nor START any more.
         self.stuck = true;
         Some(Report {
-            end: End::Invalidation(self.failure()),
+            ending: Ending::Invalidation(self.failure()),
             phase2: 0,
         })
     }

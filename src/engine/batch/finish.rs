@@ -167,7 +167,7 @@ fn verify(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
     };
 }
 
-/// Whether START lost nothing. Behind a window whose link went down after the copy that can
+/// Whether START lost nothing. Behind an aperture whose link went down after the copy that can
 /// not be seen, and is no loss that was found.
 fn is_as_copied(machine: &mut impl Machine, start: PhysAddr, sum: Checksum) -> bool {
     machine.sum(start) == sum || machine.is_unreachable(start, sum)

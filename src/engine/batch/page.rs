@@ -183,9 +183,10 @@ pub struct PageMove {
     pub attempts: u16,
     /// Why the last aborted attempt failed.
     pub last_abort: Option<Abort>,
-    /// Of the attempt that committed, in ns: from the first step (`adbit`) or from
-    /// the beginning of the transaction (`rtm`) to the commit.
-    pub window_ns: u64,
+    /// How long a DMA would have aborted the attempt that committed, in ns: from the
+    /// first step (`adbit`) or from the beginning of the transaction (`rtm`) to the
+    /// commit. The ABI calls it a window.
+    pub exposure_ns: u64,
     /// The engine that committed it.
     pub moved_by: Option<Method>,
     pub(crate) state: PageState,
@@ -210,7 +211,7 @@ impl PageMove {
             end,
             attempts: 0,
             last_abort: None,
-            window_ns: 0,
+            exposure_ns: 0,
             moved_by: None,
             state: PageState::Start,
             maps_end: false,
@@ -223,7 +224,7 @@ impl PageMove {
         self.last_abort = Some(cause);
         // Those of a commit that was undone.
         self.moved_by = None;
-        self.window_ns = 0;
+        self.exposure_ns = 0;
         aborts.count(cause);
     }
 

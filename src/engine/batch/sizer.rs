@@ -18,7 +18,7 @@ pub fn sharing_table(pages: &[PageMove]) -> usize {
 }
 
 /// Follows the abort rate: a larger batch shares one invalidation among more
-/// pages but keeps each page's window open for longer.
+/// pages but exposes each page for longer.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchSizer {
     size: usize,

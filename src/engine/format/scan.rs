@@ -49,7 +49,8 @@ impl Place {
         self.index = (self.index.saturating_sub(1) | others).saturating_add(1);
     }
 
-    fn end(&mut self, level: u32) {
+    /// Passes over all that is left.
+    fn pass_rest(&mut self, level: u32) {
         self.index = entries(level);
     }
 }
@@ -88,7 +89,7 @@ pub fn scan(
         }
         let Some(entry) = read(pte) else {
             // No memory: neither is the rest of this table.
-            place.end(level);
+            place.pass_rest(level);
             continue;
         };
         if let Some(bytes) = format.leaf_bytes_of(entry, level) {

@@ -2,7 +2,7 @@
 //! The editor of the engine `rtm` (CPU 0): it plans the transaction, agrees on a
 //! schedule with the helper, runs the transaction, and finds out what became of it.
 
-use super::port::{Editing, End, Measured, Report, Request};
+use super::port::{Editing, Ending, Measured, Report, Request};
 use super::times::Schedule;
 use super::transaction::{Code, Edit, Status};
 use crate::adbit::entry_for_end;
@@ -46,11 +46,11 @@ pub struct Editor {
     schedule: Option<Schedule>,
     edits: u16,
     /// What the transaction said, or why there was none.
-    end: Option<Result<(), Abort>>,
+    result: Option<Result<(), Abort>>,
     status: Status,
     phase1: Option<u64>,
     /// When the transaction was begun, in ns; once it has committed, how long it took.
-    window: u64,
+    exposure: u64,
 }
 
 impl<M: Editing> Engine<M> for Editor {
@@ -79,10 +79,10 @@ impl Editor {
             posted: 0,
             schedule: None,
             edits: 0,
-            end: None,
+            result: None,
             status: Status(0),
             phase1: None,
-            window: 0,
+            exposure: 0,
         }
     }
 
@@ -184,13 +184,13 @@ impl Editor {
                 return Phase::AwaitReady;
             }
         };
-        self.end = Some(Err(cause));
+        self.result = Some(Err(cause));
         Phase::Restore(0)
     }
 
     /// Takes a page that was not committed back to where it began.
     fn restore<M: Editing>(&self, machine: &mut M, job: &mut Job<'_>, n: u16) -> Phase {
-        let cause = match self.end {
+        let cause = match self.result {
             Some(Err(cause)) => cause,
             _ => Abort::Interrupt,
         };
@@ -232,7 +232,7 @@ impl Editor {
     /// phase 1 can still be in time.
     fn await_ready<M: Editing>(&mut self, machine: &mut M) -> Phase {
         if machine.is_ready() {
-            self.window = machine.now();
+            self.exposure = machine.now();
             return Phase::Transact;
         }
         let late = self.schedule.map_or(0, |schedule| schedule.late);
@@ -248,7 +248,7 @@ impl Editor {
             self.phase1 = Some(machine.ticks().saturating_sub(self.posted));
         }
         self.status = status;
-        self.end = Some(Err(status.cause()));
+        self.result = Some(Err(status.cause()));
     }
 
     fn transact<M: Editing>(&mut self, machine: &mut M, policy: &Policy) -> Phase {
@@ -258,13 +258,13 @@ impl Editor {
         match machine.transact(self.edits, &schedule) {
             None => Phase::Transact,
             Some(Ok(committed)) => {
-                self.window = machine.now().saturating_sub(self.window);
+                self.exposure = machine.now().saturating_sub(self.exposure);
                 self.phase1 = Some(committed.phase1.saturating_sub(self.posted));
-                self.end = Some(Ok(()));
+                self.result = Some(Ok(()));
                 Phase::AwaitReport
             }
             Some(Err(Status(0))) if policy.without.leaves_out(Steps::STATUS_ZERO) => {
-                self.end = Some(Ok(()));
+                self.result = Some(Ok(()));
                 Phase::AwaitReport
             }
             Some(Err(status)) => {
@@ -286,19 +286,19 @@ impl Editor {
         job: &mut Job<'_>,
         report: Option<Report>,
     ) -> Phase {
-        let end = self.end.unwrap_or(Err(Abort::Interrupt));
+        let result = self.result.unwrap_or(Err(Abort::Interrupt));
         machine.learn(
-            end.map_err(|_| self.status),
+            result.map_err(|_| self.status),
             Measured {
                 phase1: self.phase1,
                 phase2: report
                     .map(|report| report.phase2)
                     .filter(|ticks| *ticks != 0),
-                signalled: report.is_some_and(|report| report.end == End::Signalled),
+                signalled: report.is_some_and(|report| report.ending == Ending::Signalled),
             },
         );
-        if let Err(cause) = end {
-            self.end = Some(Err(refined(cause, report)));
+        if let Err(cause) = result {
+            self.result = Some(Err(refined(cause, report)));
             return Phase::Restore(0);
         }
         // Planned pages have the numbers of their edits.
@@ -308,7 +308,7 @@ impl Editor {
                 continue;
             };
             let sum = machine.sum_of(n);
-            page.window_ns = self.window;
+            page.exposure_ns = self.exposure;
             page.moved_by = Some(Method::Rtm);
             page.maps_end = true;
             page.state = PageState::Committed { used, sum };
@@ -345,10 +345,12 @@ fn is_planned(page: &PageMove) -> bool {
 
 /// A timeout has a cause of its own when the helper gave up.
 fn refined(cause: Abort, report: Option<Report>) -> Abort {
-    match (cause, report.map(|report| report.end)) {
-        (Abort::Timeout, Some(End::Invalidation(InvalidateError::DeviceGone))) => Abort::DeviceGone,
-        (Abort::Timeout, Some(End::Invalidation(InvalidateError::Failed))) => Abort::Invalidate,
-        (Abort::Timeout, Some(End::Aperture)) => Abort::Aperture,
+    match (cause, report.map(|report| report.ending)) {
+        (Abort::Timeout, Some(Ending::Invalidation(InvalidateError::DeviceGone))) => {
+            Abort::DeviceGone
+        }
+        (Abort::Timeout, Some(Ending::Invalidation(InvalidateError::Failed))) => Abort::Invalidate,
+        (Abort::Timeout, Some(Ending::Aperture)) => Abort::Aperture,
         _ => cause,
     }
 }

@@ -2,7 +2,7 @@
 //! The helper of the engine `rtm` (CPU 1): it invalidates and copies while the
 //! editor waits in its transaction, then says so through the slots.
 
-use super::port::{End, Helping, Report, Request};
+use super::port::{Ending, Helping, Report, Request};
 use crate::batch::run::Progress;
 use crate::batch::step::Steps;
 use crate::checksum::Checksum;
@@ -44,7 +44,7 @@ pub enum Duty {
         slot: u64,
     },
     /// Answer.
-    Report(End),
+    Report(Ending),
 }
 
 /// The helper.
@@ -123,15 +123,15 @@ impl Helper {
                 let (_, end) = machine.page(n);
                 let result = machine.publish(end);
                 if result.is_err() && !without.leaves_out(Steps::FAILED_APERTURE) {
-                    return Duty::Report(End::Aperture);
+                    return Duty::Report(Ending::Aperture);
                 }
                 after_page(machine, request, n)
             }
             Duty::Clock => self.clock(machine, request, without),
             Duty::Signal { from, slot } => signal(machine, request, without, (from, slot)),
-            Duty::Report(end) => {
+            Duty::Report(ending) => {
                 machine.report(Report {
-                    end,
+                    ending,
                     phase2: self.phase2,
                 });
                 self.request = None;
@@ -151,10 +151,10 @@ impl Helper {
             from = from.saturating_sub(1);
         }
         let Some(last) = schedule.slots.checked_sub(1) else {
-            return Duty::Report(End::TooLate);
+            return Duty::Report(Ending::TooLate);
         };
         if from > last || now > schedule.deadline && !without.leaves_out(Steps::DEADLINE) {
-            return Duty::Report(End::TooLate);
+            return Duty::Report(Ending::TooLate);
         }
         let slot = if without.leaves_out(Steps::ASCENDING) {
             last
@@ -176,7 +176,7 @@ fn await_signal1<M: Helping>(machine: &mut M, request: &Request) -> Duty {
         return Duty::Invalidate;
     }
     if machine.is_cancelled() {
-        return Duty::Report(End::Cancelled);
+        return Duty::Report(Ending::Cancelled);
     }
     Duty::AwaitSignal1
 }
@@ -185,11 +185,11 @@ fn await_invalidation<M: Helping>(machine: &mut M, request: &Request, without: S
     match machine.invalidated() {
         Some(Ok(())) => first_part(0),
         Some(Err(_)) if without.leaves_out(Steps::FAILED_INVALIDATION) => first_part(0),
-        Some(Err(error)) => Duty::Report(End::Invalidation(error)),
+        Some(Err(error)) => Duty::Report(Ending::Invalidation(error)),
         None if without.leaves_out(Steps::COMPLETION) => first_part(0),
         None if without.leaves_out(Steps::PATIENCE) => Duty::AwaitInvalidation,
         None if machine.ticks() > request.schedule.deadline => {
-            Duty::Report(End::Invalidation(InvalidateError::Failed))
+            Duty::Report(Ending::Invalidation(InvalidateError::Failed))
         }
         None => Duty::AwaitInvalidation,
     }
@@ -226,7 +226,7 @@ fn after_page<M: Helping>(machine: &mut M, request: &Request, n: u16) -> Duty {
         return Duty::Clock;
     }
     if machine.is_cancelled() {
-        return Duty::Report(End::Cancelled);
+        return Duty::Report(Ending::Cancelled);
     }
     first_part(next)
 }
@@ -246,6 +246,6 @@ fn signal<M: Helping>(
     };
     match next {
         Some(slot) => Duty::Signal { from, slot },
-        None => Duty::Report(End::Signalled),
+        None => Duty::Report(Ending::Signalled),
     }
 }

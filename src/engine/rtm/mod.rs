@@ -14,7 +14,7 @@ mod transaction;
 pub use editor::{Editor, Phase};
 pub use fallback::Either;
 pub use helper::{Duty, Helper};
-pub use port::{Editing, End, Helping, Measured, Report, Request};
+pub use port::{Editing, Ending, Helping, Measured, Report, Request};
 pub use shared::{Command, Generation, Mailbox, Orderings, Shipped, Slots, OFFSETS};
 pub use times::{Bounds, Controller, Sample, Schedule, Times, MAX_SLOTS};
 #[cfg(target_arch = "x86_64")]

@@ -22,7 +22,7 @@ pub struct Request {
 
 /// How the helper's part ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
+pub enum Ending {
     /// It set the slots.
     Signalled,
     /// It was done too late for any slot.
@@ -39,7 +39,7 @@ pub enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// How it ended.
-    pub end: End,
+    pub ending: Ending,
     /// From signal 1 to the last copy, in TSC ticks.
     pub phase2: u64,
 }
@@ -58,9 +58,9 @@ pub struct Measured {
 impl Measured {
     /// What the controller learns from it. A conflict in an attempt whose helper
     /// set slots is taken for one of those slots: a DMA looks the same.
-    pub fn sample(&self, end: Result<(), Status>) -> Sample {
+    pub fn sample(&self, result: Result<(), Status>) -> Sample {
         let (phase1, signalled) = (self.phase1, self.signalled);
-        match (end.map_err(Status::cause), phase1, self.phase2) {
+        match (result.map_err(Status::cause), phase1, self.phase2) {
             (Ok(()), phase1, Some(phase2)) => Sample::Committed { phase1, phase2 },
             (Err(Abort::Late), Some(phase1), _) => Sample::Late { phase1 },
             (Err(Abort::Timeout), _, Some(phase2)) => Sample::Timeout { phase2 },
@@ -84,8 +84,8 @@ pub trait Editing: Machine {
     /// By how many ticks the clocks of the two CPUs may differ.
     fn skew(&mut self) -> u64;
 
-    /// An attempt has ended so: for the controller. `Ok`: committed.
-    fn learn(&mut self, end: Result<(), Status>, measured: Measured);
+    /// Learns how an attempt has ended: for the controller. `Ok`: committed.
+    fn learn(&mut self, result: Result<(), Status>, measured: Measured);
 
     /// Where the transaction finds an entry.
     fn entry_address(&mut self, pte: PteAddr) -> u64;

@@ -148,9 +148,9 @@ fn transaction(before: &State, after: &State) -> String {
         Instruction::LateCheck => format!("late check at {}", world.clock),
         Instruction::Poll(_) => format!("polls the clock: {}", world.clock),
         Instruction::Read(n) => format!("reads slot {n}: {}", world.slots[n as usize]),
-        Instruction::End => "XEND: committed".into(),
+        Instruction::Commit => "XEND: committed".into(),
     };
-    let aborts = after.world.tx.is_none() && next != Instruction::End;
+    let aborts = after.world.tx.is_none() && next != Instruction::Commit;
     text + if aborts { ", XABORT" } else { "" }
 }
 

@@ -17,7 +17,7 @@ pub enum Event {
     Ticks(u64),
     /// A slot was read: its number and its value.
     Slot(u64, u64),
-    End,
+    Commit,
     /// XABORT with this argument.
     Abort(u8),
 }

@@ -63,8 +63,8 @@ impl TransactionCpu for Cpu<'_> {
         Ok(value)
     }
 
-    fn end(&mut self) -> Result<(), Status> {
-        self.events.push(Event::End);
+    fn commit(&mut self) -> Result<(), Status> {
+        self.events.push(Event::Commit);
         for (entry, new) in &self.written {
             self.scene.entries.store(self.word(*entry), *new);
         }

@@ -182,7 +182,7 @@ impl TransactionCpu for World {
         Ok(u64::from(self.slots[n]))
     }
 
-    fn end(&mut self) -> Result<(), Status> {
+    fn commit(&mut self) -> Result<(), Status> {
         let tx = *self.tx()?;
         for page in 0..PAGES {
             if let Some(new) = tx.buffered[page].or(tx.written[page]) {

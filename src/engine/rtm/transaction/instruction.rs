@@ -28,7 +28,7 @@ pub trait TransactionCpu {
     /// Reads a slot into the read set.
     fn slot(&mut self, n: u64) -> Result<u64, Status>;
     /// XEND.
-    fn end(&mut self) -> Result<(), Status>;
+    fn commit(&mut self) -> Result<(), Status>;
     /// XABORT.
     fn abort(&mut self, code: Code) -> Status;
 }
@@ -54,7 +54,7 @@ pub enum Instruction {
     /// Read a slot.
     Read(u64),
     /// XEND.
-    End,
+    Commit,
 }
 
 /// A transaction that is being run.
@@ -145,8 +145,8 @@ impl Transaction {
             Instruction::LateCheck => self.late_check(plan, cpu)?,
             Instruction::Poll(from) => poll(plan, from, cpu)?,
             Instruction::Read(n) => read(plan, n, cpu)?,
-            Instruction::End => {
-                cpu.end()?;
+            Instruction::Commit => {
+                cpu.commit()?;
                 return Ok(None);
             }
         }))
@@ -203,7 +203,7 @@ fn poll(plan: &Plan<'_>, from: u64, cpu: &mut impl TransactionCpu) -> Result<Ins
     Ok(match plan.schedule.slot_at(now) {
         Some(n) if n >= plan.schedule.slots => {
             if plan.without.leaves_out(Steps::TIMEOUT) {
-                return Ok(Instruction::End);
+                return Ok(Instruction::Commit);
             }
             return Err(cpu.abort(Code::Timeout));
         }
@@ -216,7 +216,7 @@ fn read(plan: &Plan<'_>, n: u64, cpu: &mut impl TransactionCpu) -> Result<Instru
     let value = cpu.slot(n)?;
     let any = plan.without.leaves_out(Steps::GENERATION) && value != 0;
     if value == plan.generation || any {
-        return Ok(Instruction::End);
+        return Ok(Instruction::Commit);
     }
     if plan.without.leaves_out(Steps::SLOT_ONCE) {
         return Ok(Instruction::Poll(n));

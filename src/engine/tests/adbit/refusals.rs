@@ -27,7 +27,7 @@ fn a_quiet_page_moves_and_keeps_accessed_dirty_and_unknown_bits() {
     assert_eq!(sim.pte, before - START.0 + END.0);
     assert_ne!(sim.pte & UNKNOWN, 0);
     assert_eq!((page.attempts, aborts.total()), (1, 0));
-    assert!(page.window_ns > 0);
+    assert!(page.exposure_ns > 0);
 }
 
 #[test]

@@ -12,12 +12,12 @@ const CONFLICT: Status = Status(AbortBits::CONFLICT.bits());
 
 /// One attempt at a page, with this change to the machine: why it was aborted, and
 /// how the helper's part ended.
-fn attempt(change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<End>) {
+fn attempt(change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<Ending>) {
     attempt_at(rtm::Phase::Read(0), change)
 }
 
 /// The same; the change comes before the editor's step `at`.
-fn attempt_at(at: rtm::Phase, change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<End>) {
+fn attempt_at(at: rtm::Phase, change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<Ending>) {
     let (mut bench, pages) = one();
     let before = bench.entries.clone();
     let mut change = Some(change);
@@ -35,7 +35,7 @@ fn attempt_at(at: rtm::Phase, change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<
     }
     (
         outcome,
-        bench.reports.iter().map(|report| report.end).collect(),
+        bench.reports.iter().map(|report| report.ending).collect(),
     )
 }
 
@@ -48,31 +48,31 @@ fn each_end_of_the_helper_has_its_cause() {
     let failed = |error| move |bench: &mut Bench| bench.results.push_back(error);
     let gone = InvalidateError::DeviceGone;
     let table = [
-        (attempt(|_| ()), Outcome::Moved, End::Signalled),
+        (attempt(|_| ()), Outcome::Moved, Ending::Signalled),
         (
             attempt(|bench| (bench.times.first_slot, bench.times.interval) = (0, 1)),
             aborted(Abort::Timeout),
-            End::TooLate,
+            Ending::TooLate,
         ),
         (
             attempt(|bench| bench.aborts = vec![(Instruction::Compare(0), CONFLICT)]),
             aborted(Abort::Conflict),
-            End::Cancelled,
+            Ending::Cancelled,
         ),
         (
             attempt(failed(Some(InvalidateError::Failed))),
             aborted(Abort::Invalidate),
-            End::Invalidation(InvalidateError::Failed),
+            Ending::Invalidation(InvalidateError::Failed),
         ),
         (
             attempt(failed(Some(gone))),
             aborted(Abort::DeviceGone),
-            End::Invalidation(gone),
+            Ending::Invalidation(gone),
         ),
         (
             attempt(|bench| bench.unreachable = true),
             aborted(Abort::Aperture),
-            End::Aperture,
+            Ending::Aperture,
         ),
     ];
     for (n, ((outcome, ends), wanted, end)) in table.into_iter().enumerate() {
@@ -90,7 +90,7 @@ fn an_abort_that_came_first_keeps_its_cause() {
     });
     assert_eq!(
         (outcome, ends),
-        (aborted(Abort::Conflict), vec![End::Aperture])
+        (aborted(Abort::Conflict), vec![Ending::Aperture])
     );
 }
 
@@ -130,11 +130,11 @@ fn each_status_has_its_cause() {
 /// A commit is a commit, whatever the helper says after it.
 #[test]
 fn twin_a_commit_is_never_taken_for_an_abort() {
-    for end in [End::Cancelled, End::TooLate, End::Aperture] {
+    for ending in [Ending::Cancelled, Ending::TooLate, Ending::Aperture] {
         let (mut bench, pages) = one();
         let moved = drive(&mut bench, &Policy::new(0), pages, |bench, attempt| {
             if editor_of(attempt) == Some(rtm::Phase::AwaitReport) {
-                Helping::report(bench, Report { end, phase2: 0 });
+                Helping::report(bench, Report { ending, phase2: 0 });
             }
         });
         assert_eq!(moved.outcomes(), [Outcome::Moved]);

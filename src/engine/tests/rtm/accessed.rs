@@ -121,7 +121,7 @@ const FAILURES: [(Change, Abort); 11] = [
         Abort::Conflict,
     ),
     (
-        |bench| bench.aborts = vec![(Instruction::End, Status(0))],
+        |bench| bench.aborts = vec![(Instruction::Commit, Status(0))],
         Abort::Interrupt,
     ),
     (

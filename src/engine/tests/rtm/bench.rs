@@ -50,7 +50,7 @@ pub(super) struct Bench {
     pub(super) clock: u64,
     pub(super) times: Times,
     pub(super) stop: Option<Stop>,
-    /// What is behind a window can't be reached.
+    /// What is behind an aperture can't be reached.
     pub(super) unreachable: bool,
     /// How the next invalidations end, `None` never; all others well.
     pub(super) results: VecDeque<Option<InvalidateError>>,
@@ -252,8 +252,8 @@ impl Editing for Bench {
         SKEW
     }
 
-    fn learn(&mut self, end: Result<(), Status>, measured: Measured) {
-        self.learned.push((end, measured));
+    fn learn(&mut self, result: Result<(), Status>, measured: Measured) {
+        self.learned.push((result, measured));
     }
 
     fn entry_address(&mut self, pte: PteAddr) -> u64 {
@@ -307,15 +307,15 @@ impl Editing for Bench {
             without: Steps::empty(),
         };
         let aborts = self.aborts.iter().position(|(at, _)| *at == steps.next());
-        let end = match aborts {
+        let result = match aborts {
             Some(n) => Some(Err(self.aborts.remove(n).1)),
             None => steps.step(&plan, self),
         };
-        match (&end, &mut self.tx) {
+        match (&result, &mut self.tx) {
             (None, Some(tx)) => tx.steps = steps,
             _ => self.tx = None,
         }
-        end
+        result
     }
 }
 
@@ -363,7 +363,7 @@ impl TransactionCpu for Bench {
         Ok(self.slots[n as usize])
     }
 
-    fn end(&mut self) -> Result<(), Status> {
+    fn commit(&mut self) -> Result<(), Status> {
         let stores = self.tx.take().map_or(Vec::new(), |tx| tx.stores);
         for (entry, new) in stores {
             self.entries[entry_number(entry)] = new;

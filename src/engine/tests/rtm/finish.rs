@@ -87,7 +87,11 @@ fn an_entry_that_maps_start_again_is_an_abort_after_a_third_invalidation() {
             .iter()
             .map(|page| page.moved_by.is_some())
             .collect();
-        let took: Vec<_> = moved.pages.iter().map(|page| page.window_ns > 0).collect();
+        let took: Vec<_> = moved
+            .pages
+            .iter()
+            .map(|page| page.exposure_ns > 0)
+            .collect();
         assert_eq!((by, took), (vec![false, true], vec![false, true]));
     }
 }
@@ -136,7 +140,7 @@ fn a_write_that_reached_end_before_is_a_loss() {
     }
 }
 
-/// START reads differently after the commit, and its window does not answer or does.
+/// START reads differently after the commit, and its aperture does not answer or does.
 fn reads_differently(policy: &Policy, unreachable: bool) -> Moved {
     let (_, moved) = moved(policy, SECOND, |bench| {
         bench.words(start(0))[0] = 99;
@@ -146,7 +150,7 @@ fn reads_differently(policy: &Policy, unreachable: bool) -> Moved {
 }
 
 #[test]
-fn a_window_that_does_not_answer_is_no_loss() {
+fn an_aperture_that_does_not_answer_is_no_loss() {
     for policy in policies() {
         assert_eq!(
             reads_differently(&policy, true).outcomes(),
@@ -157,7 +161,7 @@ fn a_window_that_does_not_answer_is_no_loss() {
 
 /// Twin: it answers, so it is one.
 #[test]
-fn twin_a_window_that_answers_shows_a_loss() {
+fn twin_an_aperture_that_answers_shows_a_loss() {
     for policy in policies() {
         assert_eq!(
             reads_differently(&policy, false).outcomes(),

@@ -57,10 +57,10 @@ impl Work {
     }
 
     /// Goes on until it has answered.
-    fn end(&mut self) -> End {
+    fn ending(&mut self) -> Ending {
         self.step();
         self.until(|duty| duty == Duty::Idle);
-        self.bench.reports[0].end
+        self.bench.reports[0].ending
     }
 
     fn is_at(&self, clock: u64) -> bool {
@@ -84,7 +84,7 @@ fn it_takes_a_request_once() {
     assert_eq!(work.step(), Progress::More);
     assert_eq!(work.helper.duty(), Duty::Take);
     work.bench.clock = SIGNAL_1;
-    assert_eq!(work.end(), End::Signalled);
+    assert_eq!(work.ending(), Ending::Signalled);
     assert_eq!(work.step(), Progress::Waiting);
     assert_eq!(work.bench.reports.len(), 1);
 }
@@ -123,7 +123,7 @@ fn it_copies_when_the_invalidation_is_complete() {
     }
     assert!(work.bench.copies.is_empty());
     work.bench.results.clear();
-    assert_eq!(work.end(), End::Signalled);
+    assert_eq!(work.ending(), Ending::Signalled);
     let parts: Vec<_> = [0, 1]
         .iter()
         .flat_map(|n| [(end(*n), 0), (end(*n), 1)])
@@ -143,7 +143,7 @@ fn twin_left_out_it_does_not_wait() {
         work.without = without;
         work.bench.clock = SIGNAL_1;
         work.bench.results.push_back(None);
-        assert_eq!(work.end(), End::Signalled);
+        assert_eq!(work.ending(), Ending::Signalled);
     }
 }
 
@@ -160,7 +160,7 @@ fn it_sets_those_slots_that_are_not_due_yet() {
     for (clock, slots) in table {
         let mut work = Work::asked();
         work.bench.clock = clock;
-        assert_eq!(work.end(), End::Signalled, "{clock}");
+        assert_eq!(work.ending(), Ending::Signalled, "{clock}");
         assert_eq!(work.bench.set, slots, "{clock}");
         assert_eq!(work.bench.reports[0].phase2, clock - SIGNAL_1);
     }
@@ -172,7 +172,7 @@ fn twin_left_out_it_sets_one_that_is_due_or_the_last_first() {
         let mut work = Work::asked();
         work.without = without;
         work.bench.clock = 1131;
-        work.end();
+        work.ending();
         work.bench.set
     };
     assert_eq!(set(Steps::NEXT_SLOT), [1, 2, 3]);
@@ -184,7 +184,7 @@ fn a_helper_that_is_too_late_sets_nothing_and_says_so() {
     for clock in [1147, 1155, 1_000_000] {
         let mut work = Work::asked();
         work.bench.clock = clock;
-        assert_eq!(work.end(), End::TooLate, "{clock}");
+        assert_eq!(work.ending(), Ending::TooLate, "{clock}");
         assert!(work.bench.set.is_empty());
         assert_eq!(work.bench.reports[0].phase2, clock - SIGNAL_1);
     }
@@ -210,11 +210,11 @@ fn after_the_deadline_nothing_is_set() {
         let mut work = Work::new(request(2, 1135));
         work.without = without;
         work.bench.clock = clock;
-        (work.end(), work.bench.set)
+        (work.ending(), work.bench.set)
     };
-    assert_eq!(set(Steps::empty(), 1136), (End::TooLate, Vec::new()));
+    assert_eq!(set(Steps::empty(), 1136), (Ending::TooLate, Vec::new()));
     // Slots that are due after it were left out of the schedule.
-    assert_eq!(set(Steps::empty(), 1125), (End::Signalled, [1].to_vec()));
+    assert_eq!(set(Steps::empty(), 1125), (Ending::Signalled, [1].to_vec()));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_request_without_slots_is_too_late() {
     request.schedule.slots = 0;
     let mut work = Work::new(request);
     work.bench.clock = SIGNAL_1;
-    assert_eq!(work.end(), End::TooLate);
+    assert_eq!(work.ending(), Ending::TooLate);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn it_waits_for_an_invalidation_until_the_deadline() {
     work.bench.clock = 2000;
     assert_eq!(work.step(), Progress::Waiting);
     work.bench.clock = 2001;
-    assert_eq!(work.end(), End::Invalidation(InvalidateError::Failed));
+    assert_eq!(work.ending(), Ending::Invalidation(InvalidateError::Failed));
     assert!(work.bench.copies.is_empty());
 }
 
@@ -257,13 +257,13 @@ fn a_failed_invalidation_or_an_unreachable_end_is_the_end() {
         let mut work = Work::asked();
         work.bench.clock = SIGNAL_1;
         work.bench.results.push_back(Some(error));
-        assert_eq!(work.end(), End::Invalidation(error));
+        assert_eq!(work.ending(), Ending::Invalidation(error));
         assert!(work.bench.copies.is_empty() && work.bench.set.is_empty());
     }
     let mut work = Work::asked();
     work.bench.clock = SIGNAL_1;
     work.bench.unreachable = true;
-    assert_eq!(work.end(), End::Aperture);
+    assert_eq!(work.ending(), Ending::Aperture);
     // The first page was copied, and no more.
     assert_eq!((work.bench.copies.len(), work.bench.set.len()), (2, 0));
 }
@@ -275,7 +275,7 @@ fn twin_left_out_they_are_ignored() {
     work.bench.clock = SIGNAL_1;
     work.bench.results.push_back(Some(InvalidateError::Failed));
     work.bench.unreachable = true;
-    assert_eq!(work.end(), End::Signalled);
+    assert_eq!(work.ending(), Ending::Signalled);
 }
 
 #[test]
@@ -283,14 +283,14 @@ fn it_can_be_cancelled_before_signal_1_and_between_two_pages() {
     let mut early = Work::asked();
     early.until(|duty| duty == Duty::AwaitSignal1);
     early.bench.cancel_now();
-    assert_eq!(early.end(), End::Cancelled);
+    assert_eq!(early.ending(), Ending::Cancelled);
     assert!(early.bench.spans.is_empty());
 
     let mut between = Work::asked();
     between.bench.clock = SIGNAL_1;
     between.until(|duty| duty == Duty::Publish(0));
     between.bench.cancel_now();
-    assert_eq!(between.end(), End::Cancelled);
+    assert_eq!(between.ending(), Ending::Cancelled);
     assert_eq!(
         (between.bench.copies.len(), between.bench.set.len()),
         (2, 0)
@@ -304,7 +304,7 @@ fn twin_after_the_last_page_it_is_not_cancelled_any_more() {
     work.bench.clock = SIGNAL_1;
     work.until(|duty| duty == Duty::Publish(1));
     work.bench.cancel_now();
-    assert_eq!(work.end(), End::Signalled);
+    assert_eq!(work.ending(), Ending::Signalled);
 }
 
 #[test]
@@ -312,11 +312,11 @@ fn left_out_the_last_part_or_the_read_back_are_missing() {
     let mut work = Work::asked();
     work.without = Steps::LAST_PART;
     work.bench.clock = SIGNAL_1;
-    assert_eq!(work.end(), End::Signalled);
+    assert_eq!(work.ending(), Ending::Signalled);
     assert_eq!(work.bench.copies, [(end(0), 0), (end(1), 0)]);
     let mut work = Work::asked();
     work.without = Steps::READ_BACK;
     work.bench.clock = SIGNAL_1;
     work.bench.unreachable = true;
-    assert_eq!(work.end(), End::Signalled);
+    assert_eq!(work.ending(), Ending::Signalled);
 }

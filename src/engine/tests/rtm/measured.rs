@@ -61,11 +61,11 @@ fn a_timeout_does_not_cancel_the_helper() {
 }
 
 #[test]
-fn the_window_of_a_page_is_the_time_of_its_transaction() {
+fn the_exposure_of_a_page_is_the_time_of_its_transaction() {
     let (mut bench, pages) = one();
     let moved = move_all(&mut bench, &Policy::new(0), pages);
     let schedule = bench.posts[0].schedule;
-    let window = moved.pages[0].window_ns;
-    assert!(window >= schedule.start - schedule.signal1, "{window}");
-    assert!(window <= bench.clock, "{window}");
+    let exposure = moved.pages[0].exposure_ns;
+    assert!(exposure >= schedule.start - schedule.signal1, "{exposure}");
+    assert!(exposure <= bench.clock, "{exposure}");
 }

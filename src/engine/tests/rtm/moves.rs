@@ -325,7 +325,7 @@ fn a_late_phase_2_tells_how_late_it_was() {
     ) = (0, 1, 2);
     let moved = move_all(&mut bench, &by_rtm(), pages);
     assert_eq!(moved.outcomes(), [Outcome::Aborted(Abort::Timeout)]);
-    assert_eq!(bench.reports[0].end, End::TooLate);
+    assert_eq!(bench.reports[0].ending, Ending::TooLate);
     let (end, measured) = bench.learned[0];
     assert_eq!(end, Err(Status::explicit(Code::Timeout)));
     assert!(measured.phase2 > Some(2), "{measured:?}");

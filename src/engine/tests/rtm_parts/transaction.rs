@@ -19,7 +19,7 @@ enum Call {
     Fence,
     Ticks,
     Slot(u64),
-    End,
+    Commit,
     Abort(Code),
 }
 use Call::*;
@@ -84,8 +84,8 @@ impl TransactionCpu for Cpu {
         Ok(self.slots[n as usize])
     }
 
-    fn end(&mut self) -> Result<(), Status> {
-        self.call(End)
+    fn commit(&mut self) -> Result<(), Status> {
+        self.call(Commit)
     }
 
     fn abort(&mut self, code: Code) -> Status {
@@ -179,7 +179,7 @@ fn a_straight_run() {
         Ticks,
         Ticks,
         Slot(0),
-        End,
+        Commit,
     ];
     assert_eq!(cpu.calls, calls);
 }
@@ -209,7 +209,7 @@ fn slots_whose_time_is_over_are_skipped() {
     let mut cpu = cpu(&[0, 65]);
     cpu.slots = [GENERATION; 64];
     assert!(run(&mut cpu, &[edit(0)]).is_ok());
-    assert_eq!(cpu.calls[5..], [Ticks, Slot(2), End]);
+    assert_eq!(cpu.calls[5..], [Ticks, Slot(2), Commit]);
 }
 
 #[test]
@@ -217,7 +217,10 @@ fn it_polls_the_clock_and_reads_nothing_until_the_first_slot_is_due() {
     let mut cpu = cpu(&[0, 1, 39, 40]);
     cpu.slots[0] = GENERATION;
     assert!(run(&mut cpu, &[edit(0)]).is_ok());
-    assert_eq!(cpu.calls[4..], [Ticks, Ticks, Ticks, Ticks, Slot(0), End]);
+    assert_eq!(
+        cpu.calls[4..],
+        [Ticks, Ticks, Ticks, Ticks, Slot(0), Commit]
+    );
 }
 
 #[test]
@@ -225,7 +228,7 @@ fn a_slot_is_read_once() {
     let mut cpu = cpu(&[0, 40, 41, 45, 49, 50]);
     cpu.slots[1] = GENERATION;
     assert!(run(&mut cpu, &[edit(0)]).is_ok());
-    let polls = [Ticks, Slot(0), Ticks, Ticks, Ticks, Ticks, Slot(1), End];
+    let polls = [Ticks, Slot(0), Ticks, Ticks, Ticks, Ticks, Slot(1), Commit];
     assert_eq!(cpu.calls[5..], polls);
 }
 
@@ -236,7 +239,7 @@ fn twin_left_out_it_is_read_again() {
     assert!(without(&mut cpu, Steps::SLOT_ONCE).is_ok());
     assert_eq!(
         cpu.calls[5..],
-        [Ticks, Slot(0), Ticks, Slot(0), Ticks, Slot(1), End]
+        [Ticks, Slot(0), Ticks, Slot(0), Ticks, Slot(1), Commit]
     );
 }
 

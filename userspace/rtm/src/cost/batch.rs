@@ -3,7 +3,7 @@
 //! plan a batch, and to account for it.
 
 use engine::rtm::{
-    Code, Committed, Edit, Editing, Editor, End, Measured, Phase, Report, Request, Schedule,
+    Code, Committed, Edit, Editing, Editor, Ending, Measured, Phase, Report, Request, Schedule,
     Status, Times,
 };
 use engine::{
@@ -194,7 +194,7 @@ impl Editing for Memory {
 
     fn report(&mut self) -> Option<Report> {
         Some(Report {
-            end: End::Signalled,
+            ending: Ending::Signalled,
             phase2: 100,
         })
     }

@@ -151,7 +151,7 @@ impl Cpu {
             self.note(Event::Abort(argument));
             self.roll_back(registers, xabort(argument));
         } else if self.at(registers, XEND) {
-            self.note(Event::End);
+            self.note(Event::Commit);
             self.compare_stack(registers);
             self.kept = None;
             registers[RIP] += 3;

@@ -51,7 +51,7 @@ fn writes_are_counted() {
 #[test]
 fn a_cpu_writes_through_its_own_mapping() {
     let mut state = with_cpu();
-    state.world.commit(0);
+    state.world.commit_page(0);
     state.apply(WRITE);
     assert_eq!(state.world.memory.start[0], [1, 2]);
     state.world.cpu_maps[0] = Place::End;

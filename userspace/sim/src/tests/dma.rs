@@ -8,7 +8,7 @@ use crate::*;
 fn a_write_lands_where_it_was_translated_to() {
     let mut world = world(|_| ());
     world.writes(PLAIN);
-    world.commit(0);
+    world.commit_page(0);
     world.invalidates();
     world.lands(PLAIN);
     assert_eq!(world.memory.start[0][0], 2);
@@ -21,7 +21,7 @@ fn twin_a_write_that_landed_before_is_copied() {
     let mut world = world(|_| ());
     world.writes(PLAIN);
     world.lands(PLAIN);
-    world.commit(0);
+    world.commit_page(0);
     assert_eq!(world.memory.end[0][0], 2);
     assert_eq!(world.broken, Broken::empty());
 }

@@ -13,7 +13,7 @@ use engine::{Checksum, Machine, Transfer};
 fn g1_a_device_reaches_the_page_that_is_not_mapped() {
     for write in [false, true] {
         let mut world = world(|_| ());
-        world.commit(0);
+        world.commit_page(0);
         world.begin(PLAIN, 0, write, false);
         assert_eq!(world.broken, Broken::empty());
         world.lands(PLAIN);
@@ -25,7 +25,7 @@ fn g1_a_device_reaches_the_page_that_is_not_mapped() {
 fn twin_g1_it_reaches_the_page_that_is() {
     for write in [false, true] {
         let mut world = world(|_| ());
-        world.commit(0);
+        world.commit_page(0);
         world.invalidates();
         world.begin(PLAIN, 0, write, false);
         world.lands(PLAIN);
@@ -86,7 +86,7 @@ fn g2_a_transaction_commits_what_is_no_copy() {
         TransactionCpu::begin(&mut world).unwrap();
         TransactionCpu::store(&mut world, entry_of(0).0, new).unwrap();
         assert_eq!(world.broken, Broken::empty());
-        TransactionCpu::end(&mut world).unwrap();
+        TransactionCpu::commit(&mut world).unwrap();
         assert_eq!(world.broken, seen);
     }
 }
@@ -108,7 +108,7 @@ fn deadline_a_commit_after_it_was_seen_to_pass() {
         let mut world = world(|config| config.policy.deadline = Some(4));
         world.clock = clock;
         world.now();
-        world.commit(0);
+        world.commit_page(0);
         assert_eq!(world.broken, seen);
     }
 }
@@ -118,7 +118,7 @@ fn deadline_a_commit_after_it_was_seen_to_pass() {
 fn twin_deadline_a_commit_after_it_passed_unseen() {
     let mut world = world(|config| config.policy.deadline = Some(4));
     world.clock = 5;
-    world.commit(0);
+    world.commit_page(0);
     assert_eq!(world.broken, Broken::empty());
 }
 
@@ -158,7 +158,7 @@ fn freed_the_engine_copies_to_a_page_that_was_given_back() {
 /// A device that holds START reads from it, after END was written.
 fn reads_old(reads_allowed: bool, freed: bool) -> Broken {
     let mut world = world(|config| config.policy.reads_allowed = reads_allowed);
-    world.commit(0);
+    world.commit_page(0);
     world.queue_invalidation(span(0));
     world.evict();
     world.writes(PLAIN);
@@ -189,7 +189,7 @@ fn twin_tolerated_is_no_reader_of_a_page_that_was_given_back() {
         (Some(Place::Start), Broken::G1 | Broken::FREED),
     ] {
         let mut world = world(|config| config.policy.reads_allowed = true);
-        world.commit(0);
+        world.commit_page(0);
         world.freed[0] = freed;
         world.reads(PLAIN);
         world.lands(PLAIN);
@@ -201,7 +201,7 @@ fn twin_tolerated_is_no_reader_of_a_page_that_was_given_back() {
 #[test]
 fn twin_tolerated_is_no_write() {
     let mut world = world(|config| config.policy.reads_allowed = true);
-    world.commit(0);
+    world.commit_page(0);
     world.writes(PLAIN);
     world.lands(PLAIN);
     assert_eq!(world.broken, Broken::G1);

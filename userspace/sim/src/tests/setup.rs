@@ -77,7 +77,7 @@ pub fn span(page: usize) -> PageSpan {
 
 impl World {
     /// Someone makes the entry map END, in one atomic step; END is a copy.
-    pub fn commit(&mut self, page: usize) {
+    pub fn commit_page(&mut self, page: usize) {
         self.memory.end[page] = self.memory.start[page];
         let old = self.entries[page];
         let new = FORMAT.redirected(old, address(Place::End, page));

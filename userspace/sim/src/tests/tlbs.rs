@@ -7,7 +7,7 @@ use crate::*;
 #[test]
 fn the_iotlb_is_used_after_the_entry_changed() {
     let mut world = world(|_| ());
-    world.commit(0);
+    world.commit_page(0);
     world.writes(PLAIN);
     assert_eq!(world.flies_to(PLAIN), Some(Place::Start));
     world.lands(PLAIN);
@@ -18,7 +18,7 @@ fn the_iotlb_is_used_after_the_entry_changed() {
 #[test]
 fn twin_what_was_evicted_is_walked_for() {
     let mut world = world(|_| ());
-    world.commit(0);
+    world.commit_page(0);
     world.invalidates();
     assert_eq!(world.iotlb[0], None);
     world.writes(PLAIN);
@@ -31,7 +31,7 @@ fn twin_what_was_evicted_is_walked_for() {
 #[test]
 fn twin_what_was_never_cached_is_walked_for() {
     let mut world = world(cold);
-    world.commit(0);
+    world.commit_page(0);
     world.reads(PLAIN);
     assert_eq!(world.flies_to(PLAIN), None);
     world.proceed(PLAIN);
@@ -69,7 +69,7 @@ fn only_pages_of_the_span_are_evicted() {
 #[test]
 fn a_device_uses_its_tlb_after_the_iommu_forgot() {
     let mut world = world(|_| ());
-    world.commit(0);
+    world.commit_page(0);
     world.invalidates();
     world.writes(ATS);
     assert_eq!(world.flies_to(ATS), Some(Place::Start));
@@ -78,7 +78,7 @@ fn a_device_uses_its_tlb_after_the_iommu_forgot() {
 #[test]
 fn twin_a_device_that_took_the_invalidation_asks_again() {
     let mut world = world(|_| ());
-    world.commit(0);
+    world.commit_page(0);
     world.invalidates();
     world.evict_device(ATS);
     assert_eq!(world.devices[ATS].tlb[0], None);
@@ -142,7 +142,7 @@ fn a_request_moves_no_bytes() {
 fn a_device_tlb_is_filled_from_the_iotlb() {
     let mut world = world(|_| ());
     world.devices[ATS].tlb = [None; PAGES];
-    world.commit(0);
+    world.commit_page(0);
     world.reads(ATS);
     assert_eq!(world.flies_to(ATS), Some(Place::Start));
     assert_eq!(world.devices[ATS].tlb[0], cached(Place::Start, false));

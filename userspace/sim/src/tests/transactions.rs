@@ -77,7 +77,7 @@ fn a_walk_of_a_written_line_aborts_and_reads_the_old_entry() {
     assert_eq!(state.world.flies_to(PLAIN), Some(Place::Start));
     assert!(is_aborted(&mut state, Why::Walk));
     assert_eq!(state.world.maps(0), Some(Place::Start));
-    assert_eq!(state.world.end(), Err(CONFLICT));
+    assert_eq!(state.world.commit(), Err(CONFLICT));
     assert_eq!(state.world.maps(0), Some(Place::Start));
 }
 
@@ -87,7 +87,7 @@ fn twin_a_walk_of_a_line_in_the_store_buffer_does_not() {
     walks(&mut state, false);
     assert_eq!(state.world.flies_to(PLAIN), Some(Place::Start));
     assert!(!is_aborted(&mut state, Why::Walk));
-    assert_eq!(state.world.end(), Ok(()));
+    assert_eq!(state.world.commit(), Ok(()));
     assert_eq!(state.world.maps(0), Some(Place::End));
 }
 
@@ -144,7 +144,7 @@ fn twin_a_walk_that_has_not_set_its_bit_yet_is_not_noticed() {
         let mut state = silent(ad, true);
         state.world.reads(PLAIN);
         state.world.proceed(PLAIN);
-        assert_eq!(state.world.end(), Ok(()), "{ad:?}");
+        assert_eq!(state.world.commit(), Ok(()), "{ad:?}");
         assert_eq!(state.world.maps(0), Some(Place::End));
         state.world.proceed(PLAIN);
         assert_eq!(state.world.flies_to(PLAIN), Some(Place::Start));
@@ -239,7 +239,7 @@ fn an_interrupt_leaves_no_cause() {
     assert!(possible(&state).contains(&Action::Interrupt));
     state.apply(Action::Interrupt);
     assert_eq!(state.world.why, Why::Interrupt);
-    assert_eq!(state.world.end(), Err(Status(0)));
+    assert_eq!(state.world.commit(), Err(Status(0)));
     assert_eq!(state.world.maps(0), Some(Place::Start));
     assert!(!possible(&state).contains(&Action::Interrupt));
 }
@@ -261,7 +261,10 @@ fn only_what_watches_can_be_too_large() {
     assert!(possible(&state).contains(&Action::Capacity));
     state.apply(Action::Capacity);
     assert_eq!(state.world.why, Why::Capacity);
-    assert_eq!(state.world.end(), Err(Status(AbortBits::CAPACITY.bits())));
+    assert_eq!(
+        state.world.commit(),
+        Err(Status(AbortBits::CAPACITY.bits()))
+    );
     // Twins: it does not watch; the cache is large enough.
     assert!(!possible(&written(small)).contains(&Action::Capacity));
     assert!(!possible(&watched(|_| ())).contains(&Action::Capacity));
@@ -272,7 +275,7 @@ fn an_abort_by_the_transaction_itself_undoes_it() {
     let mut state = written(|_| ());
     let status = state.world.abort(Code::Late);
     assert_eq!(status, Status::explicit(Code::Late));
-    assert_eq!(state.world.end(), Err(status));
+    assert_eq!(state.world.commit(), Err(status));
     assert_eq!(state.world.maps(0), Some(Place::Start));
 }
 
@@ -281,6 +284,6 @@ fn the_first_cause_counts() {
     let mut state = written(|_| ());
     state.apply(Action::Interrupt);
     walks(&mut state, false);
-    assert_eq!(state.world.end(), Err(Status(0)));
+    assert_eq!(state.world.commit(), Err(Status(0)));
     assert_eq!(state.world.why, Why::Interrupt);
 }

@@ -119,6 +119,6 @@ fn a_link_that_is_down_loses_what_was_posted() {
 fn twin_the_link_stays_up_once_devices_use_end() {
     let mut state = posted();
     assert_eq!(state.world.publish(end()), Ok(()));
-    state.world.commit(0);
+    state.world.commit_page(0);
     assert!(!possible(&state).contains(&Action::LinkDown));
 }

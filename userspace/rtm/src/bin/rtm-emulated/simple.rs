@@ -42,7 +42,7 @@ fn probe(bench: &mut Bench) -> Outcome {
         format!("{result:?} {trace:?}"),
     )?;
     check(
-        trace.events == [Event::Begin, Event::End],
+        trace.events == [Event::Begin, Event::Commit],
         format!("{trace:?}"),
     )?;
     for status in [0, 2, 0xff00_0001] {
