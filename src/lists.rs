@@ -7,7 +7,8 @@ pub(crate) struct Lists;
 
 impl Drop for Lists {
     fn drop(&mut self) {
-        crate::registry::end();
+        crate::region::list::end();
+        crate::device::list::end();
         crate::region::mms::end();
         crate::iommu::quarantine::end();
         crate::aperture::end();

@@ -20,7 +20,6 @@ mod page;
 mod params;
 mod refusal;
 mod region;
-mod registry;
 mod session;
 mod stats;
 mod testing;
@@ -144,7 +143,8 @@ impl kernel::InPlaceModule for Pagemove {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: init runs once, before anything of this module is reachable.
         unsafe {
-            registry::init();
+            region::list::init();
+            device::list::init();
             region::mms::init();
             iommu::quarantine::init();
             session::init();
@@ -164,7 +164,7 @@ impl kernel::InPlaceModule for Pagemove {
             let driver = device::vfio::Driver::register()?;
             let apertures = aperture::Driver::register()?;
             Ok(try_pin_init!(Self {
-                counters <- directory.read_callback_file(c"stats", (), &|_, f| stats::print(f)),
+                counters <- directory.read_callback_file(c"stats", (), &|_, f| stats::print(&region::list::sums(), f)),
                 sessions_file <- directory.read_callback_file(c"sessions", (), &|_, f| session::print(f)),
                 file <- file::DeviceFile::register(),
                 _driver: driver,

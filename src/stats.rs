@@ -96,9 +96,17 @@ fn add_time(ns: u64, buckets: &[AtomicU64; abi::WINDOW_BUCKETS], longest: Counte
     }
 }
 
-/// The counters as they stand, for PAGEMOVE_IOC_STATS and debugfs.
-pub(crate) fn snapshot() -> abi::Stats {
-    let regions = crate::registry::region_sums();
+/// What is not counted as it happens, but summed up when somebody asks.
+pub(crate) struct Sums {
+    pub(crate) regions: u64,
+    /// Pages that closed regions still have.
+    pub(crate) closed_pages: u64,
+    /// Pages that were allocated and not freed yet.
+    pub(crate) owned_pages: u64,
+}
+
+/// Takes the counters as they stand, for PAGEMOVE_IOC_STATS and debugfs.
+pub(crate) fn snapshot(sums: &Sums) -> abi::Stats {
     let mut stats = abi::Stats {
         size: 0,
         flags: 0,
@@ -111,15 +119,15 @@ pub(crate) fn snapshot() -> abi::Stats {
         pages_premapped: get(Counter::Premapped),
         faults_held: get(Counter::FaultsHeld),
         unmaps_held: get(Counter::UnmapsHeld),
-        regions: regions.count,
+        regions: sums.regions,
         region_pages: get(Counter::RegionPages),
-        closed_pages: regions.closed_pages,
+        closed_pages: sums.closed_pages,
         window_max_ns: get(Counter::WindowMax),
         aborts: [0; abi::ABORT_SLOTS],
         windows: [0; abi::WINDOW_BUCKETS],
         offered_pages: get(Counter::OfferedPages),
         faults_awaited: get(Counter::FaultsAwaited),
-        owned_pages: crate::page::owned(),
+        owned_pages: sums.owned_pages,
         irqs_off_max_ns: get(Counter::IrqsOffMax),
         irqs_off: [0; abi::WINDOW_BUCKETS],
     };
@@ -137,8 +145,8 @@ pub(crate) fn snapshot() -> abi::Stats {
 
 /// Prints the counters, for the debugfs file `pagemove/stats`: a name and a
 /// number on each line; histogram lines name the lower bound of their bucket.
-pub(crate) fn print(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let s = snapshot();
+pub(crate) fn print(sums: &Sums, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let s = snapshot(sums);
     for (name, value) in [
         ("calls", s.calls),
         ("pages_moved", s.pages_moved),

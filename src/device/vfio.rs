@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What VFIO tells us, by way of the tables in `shim/vfio.c`.
 
-use crate::device::Device;
+use crate::device::{list, Device, Phase};
 use crate::host::ffi;
 use crate::iommu::domain::Domain;
-use crate::registry;
+use crate::stats::{self, Counter};
+use core::sync::atomic::Ordering;
 use engine::{Iova, PageSpan};
 use kernel::prelude::*;
 use kernel::sync::Arc;
+
+/// How long a callback waits for a hold that pins or unpins, and between two looks.
+const PIN_PATIENCE_NS: u64 = 50_000_000;
+const POLL_NS: u64 = 500_000;
 
 /// The driver, registered with PCI while this lives.
 pub(crate) struct Driver(());
@@ -28,6 +33,74 @@ impl Drop for Driver {
     }
 }
 
+impl Device {
+    fn opened(&self, domain: Option<Domain>) {
+        let mut state = self.state.lock();
+        state.domain = domain;
+        state.open = true;
+        state.left_alone.clear();
+        state.all_left_alone_until = 0;
+    }
+
+    /// No hold begins from here on; returns when the last has ended. Nobody who
+    /// waits for this lets go of a lock that unpinning needs: VFIO calls
+    /// `close_device` without `iommu->lock`.
+    fn closing(&self) {
+        let mut state = self.state.lock();
+        state.open = false;
+        for hold in state.holds.iter() {
+            hold.cancel.store(true, Ordering::Release);
+        }
+        while !state.holds.is_empty() {
+            self.changed.wait(&mut state);
+        }
+        state.domain = None;
+        drop(state);
+        self.unpin_kept(None);
+    }
+
+    /// VFIO is about to unmap `span`. Returns when no hold is in its way, or after
+    /// 50 ms of pinning or unpinning: see the head of `hold.rs`.
+    fn unmapping(&self, span: PageSpan) {
+        let mut state = self.state.lock();
+        let mut patience = PIN_PATIENCE_NS / POLL_NS;
+        let mut waited = false;
+        loop {
+            let mut moving = false;
+            let mut pinning = false;
+            for hold in state.holds.iter().filter(|h| h.span.overlaps(span)) {
+                hold.cancel.store(true, Ordering::Release);
+                match hold.phase {
+                    Phase::Moving => moving = true,
+                    Phase::Pinning | Phase::Unpinning => pinning = true,
+                }
+            }
+            if (moving || pinning) && !waited {
+                waited = true;
+                stats::add(Counter::UnmapsHeld, 1);
+                state.leave_alone(span);
+            }
+            if moving {
+                self.changed.wait(&mut state);
+            } else if pinning && patience > 0 {
+                patience -= 1;
+                drop(state);
+                // Not a wait for the condition: that can't be timed without
+                // returning early for a signal, and a VMM is often unmapping
+                // because it was killed.
+                ffi::sleep(POLL_NS);
+                state = self.state.lock();
+            } else {
+                drop(state);
+                if !pinning {
+                    self.unpin_by_work(span);
+                }
+                return;
+            }
+        }
+    }
+}
+
 /// # Safety
 ///
 /// `owner` came from [`pagemove_vfio_probed`] and was not removed.
@@ -45,7 +118,7 @@ extern "C" fn pagemove_vfio_probed(
     let Ok(device) = (unsafe { Device::new(pdev, vdev) }) else {
         return core::ptr::null_mut();
     };
-    if registry::add_device(device.clone()).is_err() {
+    if list::add(device.clone()).is_err() {
         return core::ptr::null_mut();
     }
     Arc::into_raw(device).cast_mut().cast()
@@ -56,7 +129,7 @@ extern "C" fn pagemove_vfio_probed(
 /// `owner` came from [`pagemove_vfio_probed`]; it is not used afterwards.
 #[no_mangle]
 unsafe extern "C" fn pagemove_vfio_removed(owner: *mut core::ffi::c_void) {
-    registry::remove_device(owner.cast_const().cast());
+    list::remove(owner.cast_const().cast());
     // SAFETY: takes back what `probed` gave away.
     drop(unsafe { Arc::<Device>::from_raw(owner.cast_const().cast()) });
 }

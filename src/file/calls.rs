@@ -11,9 +11,8 @@ use crate::iommu::{domain, sharing, verdict};
 use crate::mover::{self, Destination, Request, Results, Tally};
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::{Ending, Region};
-use crate::{abi, aperture, file, page, registry, session, stats, window};
+use crate::{abi, aperture, device, file, page, region, session, stats, window};
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
-use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -123,7 +122,7 @@ fn region_list(args: &mut abi::RegionList) -> Result {
     check_entries(u64::from(args.capacity))?;
     let entries = UserArray::new(args.entries)?;
     let mut count: u32 = 0;
-    while let Some(region) = registry::nth_region(count as usize) {
+    while let Some(region) = region::list::nth(count as usize) {
         if count < args.capacity {
             entries.write(u64::from(count), &[region.describe()])?;
         }
@@ -140,7 +139,7 @@ fn region_query(args: &mut abi::RegionQuery) -> Result {
     }
     let span = PageSpan::new(Iova(args.offset), args.length).ok_or(EINVAL)?;
     check_entries(span.pages())?;
-    let region = registry::region(args.id).ok_or(ENOENT)?;
+    let region = region::list::by_id(args.id).ok_or(ENOENT)?;
     let entries = UserArray::new(args.entries)?;
     let details = match args.details {
         0 => None,
@@ -173,7 +172,7 @@ fn device_list(args: &mut abi::DeviceList) -> Result {
     check_entries(u64::from(args.capacity))?;
     let entries = UserArray::new(args.entries)?;
     let mut count: u32 = 0;
-    while let Some(device) = registry::nth_device(count as usize) {
+    while let Some(device) = device::list::nth(count as usize) {
         if count < args.capacity {
             entries.write(u64::from(count), &[describe(&device)])?;
         }
@@ -221,7 +220,7 @@ fn describe(device: &crate::device::Device) -> abi::Device {
 fn get_stats(args: &mut abi::Stats) -> Result {
     no_flags(args.flags)?;
     let size = args.size;
-    *args = stats::snapshot();
+    *args = stats::snapshot(&region::list::sums());
     args.size = size;
     Ok(())
 }
@@ -375,7 +374,8 @@ fn start_move(region: &Region, args: &mut abi::Move) -> Result {
     }
     let to = destination(args, span.pages())?;
     let of = pages_of(args)?;
-    let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
+    let device =
+        device::list::open_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
     let size = result_size(args)?;
     let results = match args.results {
         0 => None,
@@ -476,27 +476,4 @@ fn clear_results(results: Results, pages: u64) -> Result {
         at = at.saturating_add(n);
     }
     Ok(())
-}
-
-/// The device at a PCI address, which a VMM has open.
-pub(crate) fn device_at(
-    segment: u16,
-    bus: u8,
-    devfn: u8,
-) -> Result<Arc<crate::device::Device>, Refusal> {
-    // SAFETY: looks a function up and takes a reference.
-    let pdev = unsafe {
-        bindings::pci_get_domain_bus_and_slot(i32::from(segment), u32::from(bus), u32::from(devfn))
-    };
-    if pdev.is_null() {
-        return Err(Refusal::NoDevice);
-    }
-    // SAFETY: drops that reference; only the address is needed below.
-    unsafe { bindings::pci_dev_put(pdev) };
-    let address = u32::from(segment) << 16 | u32::from(bus) << 8 | u32::from(devfn);
-    let device = registry::device_at(address).ok_or(Refusal::NotBound)?;
-    if device.open_domain().is_none() {
-        return Err(Refusal::NotOpen);
-    }
-    Ok(device)
 }

@@ -4,8 +4,8 @@
 //! The page belongs to the region of the file that asks, so that whatever the machine
 //! does harms nobody else.
 
-use crate::device::Hold;
-use crate::file::calls::device_at;
+use crate::device::hold::Hold;
+use crate::device::list;
 use crate::host::cpu::{self, CpuPair};
 use crate::host::ffi;
 use crate::iommu::sharing;
@@ -68,7 +68,7 @@ fn check(args: &abi::Experiment) -> Result {
 
 impl Subject {
     fn new(region: &Region, args: &abi::Experiment) -> Result<Self, Refusal> {
-        let device = device_at(args.segment, args.bus, args.devfn)?;
+        let device = list::open_at(args.segment, args.bus, args.devfn)?;
         let span = PageSpan::new(Iova(args.iova), PAGE_SIZE).ok_or(Refusal::NotMapped)?;
         let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
         if domain.is_incoherent() && !params::allow_incoherent() {

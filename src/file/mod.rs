@@ -9,8 +9,7 @@ pub(crate) mod used;
 
 use crate::host::ffi;
 use crate::region::Region;
-use crate::region::{reclaim, vma};
-use crate::registry;
+use crate::region::{list as regions, reclaim, vma};
 use kernel::bindings;
 use kernel::error::from_result;
 use kernel::ffi::{c_int, c_long, c_uint, c_ulong};
@@ -113,7 +112,7 @@ pub(crate) fn list(region: &Arc<Region>) -> Result<bool> {
     if !region.list_now() {
         return Ok(false);
     }
-    if let Err(error) = registry::add_region(region.clone()) {
+    if let Err(error) = regions::add(region.clone()) {
         region.unlist();
         return Err(error);
     }
@@ -124,7 +123,7 @@ pub(crate) fn list(region: &Arc<Region>) -> Result<bool> {
 
 /// Takes it off the list again: it has not become one.
 pub(crate) fn unlist(region: &Region) {
-    registry::remove_region(region.id);
+    regions::remove(region.id);
     region.unlist();
     // SAFETY: the reference that `list` took; the open file holds the module, too.
     unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
@@ -132,7 +131,7 @@ pub(crate) fn unlist(region: &Region) {
 
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
     from_result(|| {
-        let region = Region::new(registry::new_region_id()?)?;
+        let region = Region::new(regions::new_id()?)?;
         // SAFETY: the file is being opened, so that it is ours. Its pages are found
         // by `unmap_mapping_range` in an address_space of their own: that of the
         // device node would mix the regions.

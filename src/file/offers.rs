@@ -2,11 +2,11 @@
 //! OFFER, ARRIVE, RETRACT and WANTED.
 
 use super::calls::{check_entries, may_move, no_flags};
+use crate::abi;
 use crate::args::{self, UserArray};
 use crate::host::ffi;
 use crate::refusal::{eopnotsupp, Refusal};
-use crate::region::{Ending, Region};
-use crate::{abi, registry};
+use crate::region::{list, Ending, Region};
 use engine::{Iova, PageSpan, PAGE_SHIFT};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -97,7 +97,7 @@ pub(super) fn wanted(argument: usize) -> Result {
         }
         check_entries(u64::from(args.capacity))?;
         let entries = UserArray::new(args.entries)?;
-        let region = registry::region(args.region).ok_or(ENOENT)?;
+        let region = list::by_id(args.region).ok_or(ENOENT)?;
         let wants = region
             .wants(args.seen, args.timeout_ns)
             .map_err(Refusal::error)?;
@@ -117,7 +117,7 @@ fn span_of(offset: u64, length: u64) -> Result<(u64, u64)> {
 
 /// The region of this number, if it has these pages.
 fn region_with(id: u32, first: u64, pages: u64) -> Result<Arc<Region>> {
-    let region = registry::region(id).ok_or(ENOENT)?;
+    let region = list::by_id(id).ok_or(ENOENT)?;
     if first.saturating_add(pages) > region.length_in_pages() {
         return Err(EINVAL);
     }

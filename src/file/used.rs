@@ -2,8 +2,8 @@
 //! PAGEMOVE_IOC_USED: which pages a device has used, by A and D of the IOMMU's entries.
 
 use crate::args::UserArray;
-use crate::device::{Device, Hold};
-use crate::file::calls::device_at;
+use crate::device::hold::Hold;
+use crate::device::{list, Device};
 use crate::host::ffi;
 use crate::machine::{entry_at, leaf_of};
 use crate::refusal::{eopnotsupp, Refusal};
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &mut abi::Used) -> Result {
         return Err(EINVAL);
     }
     let entries = UserArray::new(args.entries)?;
-    let device = device_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
+    let device = list::open_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
     while args.pages < span.pages() {
         let first = span
             .first()

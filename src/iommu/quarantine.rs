@@ -2,7 +2,7 @@
 //! IOMMUs on which verification found a lost write. Nothing is moved there again
 //! until the module is loaded anew.
 
-use crate::device::IommuName;
+use crate::iommu::name::IommuName;
 use kernel::prelude::*;
 
 kernel::sync::global_lock! {

@@ -2,7 +2,7 @@
 //! The real machine, as the engine asks for it.
 
 use crate::aperture;
-use crate::device::Hold;
+use crate::device::hold::Hold;
 use crate::host::ffi;
 use crate::refusal::Refusal;
 use crate::region::backing::words;

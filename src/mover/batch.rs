@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The pages of one batch: found, claimed, moved, and freed.
 
-use crate::device::{Hold, RoomToKeep};
+use crate::device::hold::Hold;
+use crate::device::kept::RoomToKeep;
 use crate::host::ffi;
 use crate::iommu::domain::Choice;
 use crate::machine::{leaf_of, KernelMachine};

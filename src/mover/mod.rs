@@ -8,22 +8,23 @@ pub(crate) mod retired;
 
 use crate::aperture::Aperture;
 use crate::args::UserArray;
-use crate::device::{Device, IommuName};
+use crate::device::Device;
 use crate::host::cpu::CpuPair;
 use crate::host::ffi;
 use crate::iommu::domain::{Choice, Engines};
+use crate::iommu::name::IommuName;
 use crate::iommu::{quarantine, sharing};
 use crate::mover::aliases::Aliases;
 use crate::mover::batch::Batch;
 use crate::mover::retired::Retired;
 use crate::page::Tag;
 use crate::refusal::Refusal;
-use crate::region::backing;
 use crate::region::backing::Backing;
 use crate::region::claim::Claim;
+use crate::region::{backing, list};
 use crate::session::order::Methods;
 use crate::stats::{self, Counter};
-use crate::{abi, page, registry};
+use crate::{abi, page};
 use engine::{AbortCounts, BatchSizer, Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -264,7 +265,7 @@ fn explain(request: &Request, span: PageSpan, refusal: Refusal) -> Refusal {
     let Some(page) = aliases::glance(&request.device, span.first()) else {
         return refusal;
     };
-    let region = backing::tag_of(page).and_then(|tag| registry::region(tag.region));
+    let region = backing::tag_of(page).and_then(|tag| list::by_id(tag.region));
     match (refusal, region) {
         (Refusal::NoVaddr, Some(region)) if region.is_closed() => Refusal::ClosedRegion,
         (Refusal::NotMapped, Some(_)) if !page::is_memory(page) => Refusal::NoPin,

@@ -3,9 +3,7 @@
 
 use crate::page::Tag;
 use crate::refusal::Refusal;
-use crate::region::backing;
-use crate::region::Region;
-use crate::registry;
+use crate::region::{backing, list, Region};
 use engine::PhysAddr;
 use kernel::sync::Arc;
 
@@ -20,7 +18,7 @@ impl Claim {
     /// which, and that region has to agree.
     pub(crate) fn take(page: PhysAddr) -> Result<Self, Refusal> {
         let tag = backing::tag_of(page).ok_or(Refusal::NotRegion)?;
-        let region = registry::region(tag.region).ok_or(Refusal::NotRegion)?;
+        let region = list::by_id(tag.region).ok_or(Refusal::NotRegion)?;
         region.claim(tag.index, page)?;
         Ok(Self {
             region,

@@ -22,6 +22,7 @@
 
 pub(crate) mod backing;
 pub(crate) mod claim;
+pub(crate) mod list;
 pub(crate) mod map;
 pub(crate) mod mms;
 mod offers;
@@ -84,7 +85,7 @@ struct Inner {
     /// Pages that exist.
     pages: u64,
     closed: bool,
-    /// It is in the registry.
+    /// It is in [`list`].
     listed: bool,
     /// A process maps it that is not in `mms`.
     untracked: bool,

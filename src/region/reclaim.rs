@@ -6,8 +6,8 @@
 //! refused while one waits.
 
 use crate::host::ffi;
+use crate::region::list;
 use crate::region::mms::Look;
-use crate::registry;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::bindings;
 
@@ -52,9 +52,9 @@ extern "C" fn pagemove_reclaim() -> u32 {
         true => Look::Stopped,
         false => Look::FromHere,
     };
-    while let Some(region) = registry::nth_region(n) {
+    while let Some(region) = list::nth(n) {
         if region.try_free(look) {
-            registry::remove_region(region.id);
+            list::remove(region.id);
             drop(region);
             // SAFETY: the reference of the region, taken when it was listed. The
             // module's exit waits for this work item, so that its code stays.

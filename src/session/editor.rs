@@ -2,7 +2,7 @@
 //! The editor's CPU, as the engine asks for it: what it has besides the memory of
 //! the machine are the clock, the helper, and transactions.
 
-use crate::device::Hold;
+use crate::device::hold::Hold;
 use crate::host::cpu::{self, Online};
 use crate::host::ffi;
 use crate::machine::{entry_at, KernelMachine};

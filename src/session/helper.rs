@@ -2,7 +2,7 @@
 //! The helper's thread: it invalidates and copies while the editor waits in its
 //! transaction.
 
-use crate::device::Hold;
+use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::thread::Work;
 use crate::machine::copy_page;

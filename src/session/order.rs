@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A batch that a session moves, and how the editor's thread does it.
 
-use crate::device::Hold;
+use crate::device::hold::Hold;
 use crate::host::cpu::{self, CpuPair, Online};
 use crate::host::ffi;
 use crate::host::spin::Spin;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the editor and the helper of a session share.
 
-use crate::device::Hold;
+use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::{cpu, ffi};
 use core::cell::UnsafeCell;

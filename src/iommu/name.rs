@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What an IOMMU is called.
+
+use crate::host::ffi;
+use kernel::prelude::*;
+use kernel::str::CStr;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IommuName(pub(crate) [u8; 16]);
+
+impl IommuName {
+    /// Asks for the name of the IOMMU that a PCI function is behind.
+    ///
+    /// # Safety
+    ///
+    /// `pdev` is bound to a driver, so that its IOMMU does not change.
+    pub(crate) unsafe fn of(pdev: *mut ffi::pci_dev) -> Self {
+        let mut name = [0; 16];
+        // SAFETY: the caller's contract.
+        let raw = unsafe { ffi::pagemove_pci_iommu_name(pdev) };
+        if !raw.is_null() {
+            // SAFETY: a NUL-terminated string, as the driver core makes them.
+            let text = unsafe { CStr::from_char_ptr(raw) };
+            // The last byte stays NUL.
+            for (to, from) in name.iter_mut().take(15).zip(text.to_bytes()) {
+                *to = *from;
+            }
+        }
+        Self(name)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
+        self.0.get(..end).unwrap_or(&[])
+    }
+}
