@@ -3,6 +3,7 @@
 
 use crate::abi::{self, Argument, Plain};
 use crate::params::{self, Bug};
+use crate::refusal::eopnotsupp;
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice, UserSliceReader};
 
@@ -19,7 +20,7 @@ fn bytes_of_mut<T: Plain>(value: &mut T) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>()) }
 }
 
-/// Reads a structure. Also tells how many bytes the caller's has.
+/// Reads a structure, and tells how many bytes the caller's has.
 pub(crate) fn read<T: Argument>(address: usize) -> Result<(T, usize)> {
     let size = size_at(address, T::V0)?;
     // SAFETY: `Plain` takes any bytes.
@@ -33,9 +34,48 @@ pub(crate) fn read<T: Argument>(address: usize) -> Result<(T, usize)> {
     Ok((value, size))
 }
 
-// These two are the same for all structures, and not repeated for each.
+/// Calls `f` with the structure at `argument`, and writes it back when that went well.
+pub(crate) fn with<T: Argument>(argument: usize, f: impl FnOnce(&mut T) -> Result) -> Result {
+    let (mut value, size) = read::<T>(argument)?;
+    f(&mut value)?;
+    write(argument, &value, size)
+}
 
-/// The first member of a structure whose first version has `least` bytes.
+/// Calls `change` with the structure at `argument` after it was written back with what `tell`
+/// puts in, so that EFAULT says that nothing was done: for a change of which nothing is told
+/// but what is known before.
+pub(crate) fn with_told<T: Argument>(
+    argument: usize,
+    tell: impl FnOnce(&mut T),
+    change: impl FnOnce(&T) -> Result,
+) -> Result {
+    let (mut value, size) = read::<T>(argument)?;
+    let asked = value;
+    tell(&mut value);
+    write(argument, &value, size)?;
+    change(&asked)
+}
+
+/// Refuses any flag, for calls that have none yet.
+pub(crate) fn no_flags(flags: u32) -> Result {
+    if flags == 0 {
+        Ok(())
+    } else {
+        Err(eopnotsupp())
+    }
+}
+
+/// Refuses arrays with more entries than the ABI allows.
+pub(crate) fn check_entries(n: u64) -> Result {
+    if n > u64::from(abi::MAX_ENTRIES) {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+// These two do not depend on the structure, and are not repeated for each.
+
+/// Reads the first member, its size, of a structure whose first version has `least` bytes.
 #[inline(never)]
 fn size_at(address: usize, least: usize) -> Result<usize> {
     let size = UserSlice::new(UserPtr::from_addr(address), 4)
@@ -48,7 +88,7 @@ fn size_at(address: usize, least: usize) -> Result<usize> {
     }
 }
 
-/// What the caller has and this module does not know has to be zero.
+/// Refuses members that this module does not know unless they are zero.
 #[inline(never)]
 fn is_nothing(reader: &mut UserSliceReader) -> Result {
     while !reader.is_empty() {
@@ -116,8 +156,8 @@ impl UserArray {
         self.write_as(first, values, size_of::<T>())
     }
 
-    /// The same for an array whose elements have `size` bytes: those of a caller who
-    /// knows only the first members.
+    /// Writes `values` from element `first` on where elements have `size` bytes: those of a
+    /// caller who knows only the first members.
     pub(crate) fn write_as<T: Plain>(self, first: u64, values: &[T], size: usize) -> Result {
         let mut offset = usize::try_from(first)
             .ok()

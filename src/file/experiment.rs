@@ -4,8 +4,10 @@
 //! The page belongs to the region of the file that asks, so that whatever the machine
 //! does harms nobody else.
 
+use crate::args;
 use crate::device::hold::Hold;
 use crate::device::list;
+use crate::file::rights::may_move;
 use crate::host::cpu::{self, CpuPair};
 use crate::host::ffi;
 use crate::iommu::sharing;
@@ -41,8 +43,19 @@ struct Subject {
     node: i32,
 }
 
-/// Does what `args` asks for.
-pub(crate) fn run(region: &Region, args: &mut abi::Experiment) -> Result {
+/// Tries something. Unlike most calls it writes its structure back whatever happens, for the
+/// reason.
+pub(super) fn call(region: &Region, argument: usize) -> Result {
+    may_move()?;
+    let (mut args, size) = args::read::<abi::Experiment>(argument)?;
+    args.reason = abi::REASON_NONE;
+    (args.found, args.lost, args.updates) = (0, 0, 0);
+    let done = run(region, &mut args);
+    args::write(argument, &args, size)?;
+    done
+}
+
+fn run(region: &Region, args: &mut abi::Experiment) -> Result {
     check(args)?;
     let done = Subject::new(region, args).and_then(|subject| subject.try_out(args));
     done.map_err(|refusal| {

@@ -2,14 +2,16 @@
 //! `/dev/pagemove`: an open file is the handle for ioctls and, once it is mapped
 //! or set up, one region.
 
-pub(crate) mod calls;
-pub(crate) mod experiment;
-pub(crate) mod offers;
-pub(crate) mod used;
+mod calls;
+mod experiment;
+mod lists;
+mod moves;
+mod offers;
+mod rights;
+mod used;
 
 use crate::host::ffi;
-use crate::region::Region;
-use crate::region::{list as regions, reclaim, vma};
+use crate::region::{list, reclaim, vma, Region};
 use kernel::bindings;
 use kernel::error::from_result;
 use kernel::ffi::{c_int, c_long, c_uint, c_ulong};
@@ -17,7 +19,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::types::Opaque;
 
-/// `file_operations` may be read by any thread.
+/// Makes `file_operations` something that any thread may read.
 struct Operations(bindings::file_operations);
 
 // SAFETY: it is never written after it was made, and holds function pointers and
@@ -85,6 +87,8 @@ impl PinnedDrop for DeviceFile {
     }
 }
 
+/// Borrows the region of an open file.
+///
 /// # Safety
 ///
 /// `file` was opened by [`open`] and not released yet.
@@ -93,10 +97,12 @@ unsafe fn region_of<'a>(file: *mut ffi::file) -> &'a Region {
     unsafe { &*ffi::pagemove_private(file).cast::<Region>() }
 }
 
+/// Returns a reference of its own to the region of an open file.
+///
 /// # Safety
 ///
-/// As [`region_of`].
-pub(crate) unsafe fn region(file: *mut ffi::file) -> Arc<Region> {
+/// As for [`region_of`].
+unsafe fn region(file: *mut ffi::file) -> Arc<Region> {
     // SAFETY: the pointer came from `Arc::into_raw`; its own count is kept.
     unsafe {
         let borrowed = core::mem::ManuallyDrop::new(Arc::<Region>::from_raw(
@@ -106,32 +112,9 @@ pub(crate) unsafe fn region(file: *mut ffi::file) -> Arc<Region> {
     }
 }
 
-/// Lists the region of a file that begins to be one, and keeps the module for it. Says whether
-/// that is new.
-pub(crate) fn list(region: &Arc<Region>) -> Result<bool> {
-    if !region.list_now() {
-        return Ok(false);
-    }
-    if let Err(error) = regions::add(region.clone()) {
-        region.unlist();
-        return Err(error);
-    }
-    // SAFETY: the open file holds the module already.
-    unsafe { bindings::__module_get(crate::THIS_MODULE.as_ptr()) };
-    Ok(true)
-}
-
-/// Takes it off the list again: it has not become one.
-pub(crate) fn unlist(region: &Region) {
-    regions::remove(region.id);
-    region.unlist();
-    // SAFETY: the reference that `list` took; the open file holds the module, too.
-    unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
-}
-
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
     from_result(|| {
-        let region = Region::new(regions::new_id()?)?;
+        let region = Region::new(list::new_id()?)?;
         // SAFETY: the file is being opened, so that it is ours. Its pages are found
         // by `unmap_mapping_range` in an address_space of their own: that of the
         // device node would mix the regions.
@@ -159,11 +142,11 @@ unsafe extern "C" fn mmap(file: *mut ffi::file, area: *mut ffi::vm_area_struct) 
     from_result(|| {
         // SAFETY: `file` is open, and outlives the mapping that is being made.
         let region = unsafe { region(file) };
-        let new = list(&region)?;
+        let new = list::enter(&region)?;
         // SAFETY: as above.
         unsafe { vma::map(area, &region) }.inspect_err(|_| {
             if new {
-                unlist(&region);
+                list::take_back(&region);
             }
         })?;
         Ok(0)

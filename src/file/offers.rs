@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! OFFER, ARRIVE, RETRACT and WANTED.
 
-use super::calls::{check_entries, may_move, no_flags};
 use crate::abi;
-use crate::args::{self, UserArray};
+use crate::args::{self, check_entries, no_flags, UserArray};
+use crate::file::rights::may_move;
 use crate::host::ffi;
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::{list, Ending, Region};
@@ -11,7 +11,8 @@ use engine::{Iova, PageSpan, PAGE_SHIFT};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// Writes its structure back whatever happens, since pages before a refusal are offered.
+/// Offers pages. Unlike most calls it writes its structure back whatever happens, since pages
+/// before a refusal are offered.
 pub(super) fn offer(argument: usize) -> Result {
     may_move()?;
     let (mut args, size) = args::read::<abi::Offer>(argument)?;
@@ -76,7 +77,7 @@ fn offer_page(region: &Region, index: u64, awaited: bool, args: &mut abi::Offer)
 
 pub(super) fn end(argument: usize, what: Ending) -> Result {
     may_move()?;
-    super::calls::with_args(argument, |args: &mut abi::Offered| {
+    args::with(argument, |args: &mut abi::Offered| {
         no_flags(args.flags)?;
         if args.reserved != 0 {
             return Err(EINVAL);
@@ -90,7 +91,7 @@ pub(super) fn end(argument: usize, what: Ending) -> Result {
 
 pub(super) fn wanted(argument: usize) -> Result {
     may_move()?;
-    super::calls::with_args(argument, |args: &mut abi::Wanted| {
+    args::with(argument, |args: &mut abi::Wanted| {
         no_flags(args.flags)?;
         if args.reserved != 0 {
             return Err(EINVAL);
@@ -109,13 +110,13 @@ pub(super) fn wanted(argument: usize) -> Result {
     })
 }
 
-/// First page and number of pages of a span of bytes.
+/// Returns first page and number of pages of a span of bytes.
 fn span_of(offset: u64, length: u64) -> Result<(u64, u64)> {
     let span = PageSpan::new(Iova(offset), length).ok_or(EINVAL)?;
     Ok((span.first().0 >> PAGE_SHIFT, span.pages()))
 }
 
-/// The region of this number, if it has these pages.
+/// Returns the region of this number, if it has these pages.
 fn region_with(id: u32, first: u64, pages: u64) -> Result<Arc<Region>> {
     let region = list::by_id(id).ok_or(ENOENT)?;
     if first.saturating_add(pages) > region.length_in_pages() {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! PAGEMOVE_IOC_USED: which pages a device has used, by A and D of the IOMMU's entries.
 
-use crate::args::UserArray;
+use crate::args::{self, UserArray};
 use crate::device::hold::Hold;
 use crate::device::{list, Device};
+use crate::file::rights::may_move;
 use crate::host::ffi;
 use crate::machine::{entry_at, leaf_of};
 use crate::refusal::{eopnotsupp, Refusal};
@@ -16,8 +17,20 @@ use kernel::sync::Arc;
 /// Pages that are held at a time: VFIO's unmap of any of them waits for all.
 const CHUNK: u64 = 64;
 
+/// Tells which pages were used. Unlike most calls it writes its structure back whatever happens,
+/// for the pages before a refusal.
+pub(super) fn call(argument: usize) -> Result {
+    may_move()?;
+    let (mut args, size) = args::read::<abi::Used>(argument)?;
+    args.reason = abi::REASON_NONE;
+    args.pages = 0;
+    let done = run(&mut args);
+    args::write(argument, &args, size)?;
+    done
+}
+
 /// Does what `args` asks for; counts the pages that have an answer.
-pub(crate) fn run(args: &mut abi::Used) -> Result {
+fn run(args: &mut abi::Used) -> Result {
     if args.flags & !abi::USED_CLEAR != 0 {
         return Err(eopnotsupp());
     }
@@ -66,7 +79,7 @@ fn look(
     let mut hold = device.hold(span)?;
     hold.pin(&mut KVec::new())?;
     let mut cleared = false;
-    let mut end = Ok(());
+    let mut done = Ok(());
     for n in 0..span.pages() {
         let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
         match look_at_page(&hold, iova, clear) {
@@ -77,7 +90,7 @@ fn look(
                     .map_err(|_| Refusal::NoMemory)?;
             }
             Err(refusal) => {
-                end = Err(refusal);
+                done = Err(refusal);
                 break;
             }
         }
@@ -85,10 +98,10 @@ fn look(
     if clear && cleared {
         hold.domain.flush(span);
     }
-    end
+    done
 }
 
-/// PAGEMOVE_USED_* of one page.
+/// Reads the PAGEMOVE_USED_* of one page.
 fn look_at_page(hold: &Hold, iova: Iova, clear: bool) -> Result<u64, Refusal> {
     let leaf = leaf_of(hold, iova)?;
     if !leaf.format.has_ad_bits() {

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The IOMMU domain of an open device.
 
-use crate::host::{cpu, ffi};
-use crate::iommu::verdict::{self, Terms};
-use crate::refusal::Refusal;
-use crate::session::order::Methods;
-use crate::{abi, params};
+use crate::abi;
+use crate::host::ffi;
 use engine::{Format, PageSpan, PhysAddr, Top};
 use kernel::prelude::*;
 
@@ -70,87 +67,7 @@ impl Domain {
     }
 }
 
-/// Which engines can move the pages of a domain, or why not.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Engines {
-    pub(crate) adbit: Result<Terms, Refusal>,
-    pub(crate) rtm: Result<Terms, Refusal>,
-}
-
-impl Engines {
-    /// Of an open device's domain. `free`: an experiment, which needs no verdict.
-    pub(crate) fn of(domain: Option<Domain>, iommu: &[u8], free: bool) -> Self {
-        Self {
-            adbit: check_adbit(domain, iommu, free),
-            rtm: check_rtm(domain, iommu, free),
-        }
-    }
-
-    /// Of those that work here, the numbers as a mask.
-    pub(crate) fn mask(&self) -> u32 {
-        u32::from(self.adbit.is_ok()) << abi::ENGINE_ADBIT
-            | u32::from(self.rtm.is_ok()) << abi::ENGINE_RTM
-    }
-
-    /// Those that `engine` of the ABI asks for.
-    pub(crate) fn choose(&self, engine: u32) -> Result<Choice, Refusal> {
-        let one = |methods, terms| Choice { methods, terms };
-        match (engine, self.rtm, self.adbit) {
-            (abi::ENGINE_RTM, rtm, _) => Ok(one(Methods::Rtm, rtm?)),
-            (abi::ENGINE_ADBIT, _, adbit) => Ok(one(Methods::AdBit, adbit?)),
-            (_, Ok(rtm), Ok(adbit)) => Ok(one(Methods::Both, rtm.and(adbit))),
-            (_, Ok(rtm), Err(_)) => Ok(one(Methods::Rtm, rtm)),
-            (_, Err(_), adbit) => Ok(one(Methods::AdBit, adbit?)),
-        }
-    }
-}
-
-/// How a batch is moved.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Choice {
-    pub(crate) methods: Methods,
-    pub(crate) terms: Terms,
-}
-
-/// What both engines need.
-fn check_both(domain: Domain, iommu: &[u8], free: bool) -> Result<(), Refusal> {
-    if domain.is_incoherent() && !params::allow_incoherent() {
-        return Err(Refusal::Incoherent);
-    }
-    if crate::iommu::quarantine::contains(iommu) && !free {
-        return Err(Refusal::Disabled);
-    }
-    Ok(())
-}
-
-fn check_adbit(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms, Refusal> {
-    let domain = domain.ok_or(Refusal::NoDomain)?;
-    let format = domain.format().ok_or(Refusal::Iommu)?;
-    if !format.has_ad_bits() {
-        return Err(Refusal::Format);
-    }
-    // AMD's v2 tables have this format too, but whether its A/D updates are on is
-    // not known here.
-    if !iommu.starts_with(b"dmar") {
-        return Err(Refusal::Iommu);
-    }
-    check_both(domain, iommu, free)?;
-    verdict::terms(iommu, number_of(format), abi::ENGINE_ADBIT, free)
-}
-
-fn check_rtm(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms, Refusal> {
-    cpu::check_rtm()?;
-    let domain = domain.ok_or(Refusal::NoDomain)?;
-    let format = domain.format().ok_or(Refusal::Iommu)?;
-    // With SME the addresses in AMD's tables carry a bit that is no part of them.
-    if cpu::encrypts_memory() && !iommu.starts_with(b"dmar") {
-        return Err(Refusal::Encrypted);
-    }
-    check_both(domain, iommu, free)?;
-    verdict::terms(iommu, number_of(format), abi::ENGINE_RTM, free)
-}
-
-/// PAGEMOVE_FORMAT_*.
+/// Returns the PAGEMOVE_FORMAT_* of a format.
 pub(crate) const fn number_of(format: Format) -> u32 {
     match format {
         Format::X86_64 => abi::FORMAT_X86_64,

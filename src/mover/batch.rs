@@ -4,11 +4,11 @@
 use crate::device::hold::Hold;
 use crate::device::kept::RoomToKeep;
 use crate::host::ffi;
-use crate::iommu::domain::Choice;
 use crate::machine::{leaf_of, KernelMachine};
 use crate::mover::aliases::Aliases;
+use crate::mover::choice::Choice;
+use crate::mover::request::Request;
 use crate::mover::retired::Retired;
-use crate::mover::{Request, NOT_TRIED};
 use crate::page::{self, Tag};
 use crate::refusal::Refusal;
 use crate::region::backing::{self, Backing};
@@ -22,6 +22,22 @@ use engine::{
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
+
+/// The result of a page of which nothing was tried.
+pub(crate) const NOT_TRIED: abi::PageResult = abi::PageResult {
+    outcome: abi::PAGE_NOT_TRIED,
+    abort: abi::ABORT_NONE,
+    attempts: 0,
+    window_ns: 0,
+    engine: abi::ENGINE_AUTO,
+    reserved: 0,
+};
+
+/// The result of a page that ends the call.
+pub(crate) const REFUSED: abi::PageResult = abi::PageResult {
+    outcome: abi::PAGE_REFUSED,
+    ..NOT_TRIED
+};
 
 /// The pages of a batch.
 pub(crate) struct Batch {
@@ -56,7 +72,7 @@ impl Batch {
             let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
             let leaf = leaf_of(hold, iova)?;
             let claim = Claim::take(leaf.page)?;
-            if request.scratch.is_some_and(|id| id != claim.region.id) {
+            if request.experiment.is_some_and(|id| id != claim.region.id) {
                 return Err(Refusal::NotScratch);
             }
             if !request.names(claim.tag(), iova) {
@@ -65,27 +81,24 @@ impl Batch {
             if let Some(refusal) = aliases.refusal(leaf.page) {
                 return Err(refusal);
             }
-            if request.to.is_at(backing::place_of(leaf.page)) && !request.even_if_there {
-                self.goes
-                    .push_within_capacity(false)
-                    .map_err(|_| Refusal::NoMemory)?;
-                continue;
+            let stays = request.to.is_at(backing::place_of(leaf.page)) && !request.even_if_there;
+            if !stays {
+                let end = request.to.end_for(&claim, first.saturating_add(n))?;
+                let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
+                self.add(page, claim, end).map_err(|_| Refusal::NoMemory)?;
             }
-            let end = request.to.end_for(&claim, first.saturating_add(n))?;
-            let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
-            self.moves
-                .push_within_capacity(page)
-                .map_err(|_| Refusal::NoMemory)?;
-            self.claims
-                .push_within_capacity(claim)
-                .map_err(|_| Refusal::NoMemory)?;
-            self.ends
-                .push_within_capacity(end)
-                .map_err(|_| Refusal::NoMemory)?;
             self.goes
-                .push_within_capacity(true)
+                .push_within_capacity(!stays)
                 .map_err(|_| Refusal::NoMemory)?;
         }
+        Ok(())
+    }
+
+    /// Adds a page that goes. There is room for every page of the span.
+    fn add(&mut self, page: PageMove, claim: Claim, end: Backing) -> Result {
+        self.moves.push_within_capacity(page)?;
+        self.claims.push_within_capacity(claim)?;
+        self.ends.push_within_capacity(end)?;
         Ok(())
     }
 
@@ -101,30 +114,11 @@ impl Batch {
         if self.moves.is_empty() {
             return Ok(());
         }
-        let policy = Policy {
-            deadline: request.deadline,
-            verify: request.verify,
-            watch: request.watch,
-            clear_accessed: request.clear_accessed || choice.terms.clear_accessed,
-            without: params::left_out(),
-            ..Policy::new(request.retries)
-        };
-        let incoherent = hold.domain.is_incoherent();
+        let policy = policy(request, choice);
         // Without a TLB in the device the invalidation ends soon: no other thread is
         // needed to give up waiting for it.
         if choice.methods == Methods::AdBit && !request.ats {
-            let mut machine = KernelMachine {
-                hold,
-                claims: &self.claims,
-                incoherent,
-                signal: None,
-            };
-            let mut job = Job {
-                policy: &policy,
-                pages: &mut self.moves,
-                aborts,
-            };
-            engine::run(&mut machine, &mut job);
+            self.run_here(&policy, hold, aborts);
             return Ok(());
         }
         let (signal, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -136,7 +130,7 @@ impl Batch {
             policy,
             methods: choice.methods,
             ats: request.ats,
-            incoherent,
+            incoherent: hold.domain.is_incoherent(),
             signal: &signal,
             hurry: &hurry,
             stuck: false,
@@ -155,20 +149,36 @@ impl Batch {
         }
     }
 
-    /// How many pages were found.
-    /// In a build for tests that shall leak, nothing frees the pages that were to be moved to.
+    /// Moves the pages with the engine `adbit` on this thread.
+    fn run_here(&mut self, policy: &Policy, hold: &Hold, aborts: &mut AbortCounts) {
+        let mut machine = KernelMachine {
+            hold,
+            claims: &self.claims,
+            incoherent: hold.domain.is_incoherent(),
+            signal: None,
+        };
+        let mut job = Job {
+            policy,
+            pages: &mut self.moves,
+            aborts,
+        };
+        engine::run(&mut machine, &mut job);
+    }
+
+    /// Forgets the pages that were to be moved to, in a build for tests that shall leak.
     pub(crate) fn plant_leak(&mut self) {
         if params::leaks() {
             self.ends.drain_all().for_each(core::mem::forget);
         }
     }
 
+    /// Returns how many pages were found that go.
     pub(crate) fn len(&self) -> usize {
         self.moves.len()
     }
 
-    /// Pages that have gone to an aperture keep their pins in VFIO, those that came home
-    /// give theirs up with the hold, which is not over yet.
+    /// Keeps the pins in VFIO of pages that have gone to an aperture; those that came home give
+    /// theirs up with the hold, which is not over yet.
     pub(crate) fn keep_pins(&self, room: &RoomToKeep<'_>) {
         for page in self.moves.iter().filter(|page| page.maps_end()) {
             match (page::is_memory(page.start), page::is_memory(page.end)) {
@@ -187,7 +197,7 @@ impl Batch {
         retired: &mut Retired,
         stuck: bool,
     ) -> Result<(), Refusal> {
-        let mut end = Ok(());
+        let mut outcome = Ok(());
         let mut moved = self.moves.iter().zip(self.ends).zip(self.claims);
         for goes in self.goes {
             let result = if !goes {
@@ -195,15 +205,15 @@ impl Batch {
                     outcome: abi::PAGE_ALREADY_THERE,
                     ..NOT_TRIED
                 }
-            } else if let Some(((page, end_page), claim)) = moved.next() {
-                free_other(page, claim.tag(), end_page, retired, stuck);
+            } else if let Some(((page, end), claim)) = moved.next() {
+                free_other(page, claim.tag(), end, retired, stuck);
                 let maps_end = page.maps_end();
                 let (region, index) = (claim.region.clone(), claim.index);
                 drop(claim);
                 if maps_end {
                     region.premap(index);
                 }
-                end = end.and(ending(page));
+                outcome = outcome.and(outcome_for_call(page));
                 result_of(page)
             } else {
                 break;
@@ -211,7 +221,19 @@ impl Batch {
             // There is room: `batch` reserved it.
             let _ = results.push_within_capacity(result);
         }
-        end
+        outcome
+    }
+}
+
+/// Returns how hard to try.
+fn policy(request: &Request, choice: Choice) -> Policy {
+    Policy {
+        deadline: request.deadline,
+        verify: request.verify,
+        watch: request.watch,
+        clear_accessed: request.clear_accessed || choice.terms.clear_accessed,
+        without: params::left_out(),
+        ..Policy::new(request.retries)
     }
 }
 
@@ -262,17 +284,17 @@ fn free_other(page: &PageMove, tag: Tag, end: Backing, retired: &mut Retired, st
     }
 }
 
-/// From one aperture to another: the frame goes along.
+/// Hands the frame at home over when a page goes from one aperture to another.
 fn hand_over_home(start: &Backing, end: PhysAddr, tag: Tag) {
-    if let (Backing::Window(slot), false) = (start, page::is_memory(end)) {
+    if let (Backing::Slot(slot), false) = (start, page::is_memory(end)) {
         if let Some(home) = slot.take_home() {
             aperture::keep_home(end, tag, home);
         }
     }
 }
 
-/// Why the call ends with this page, if it does.
-fn ending(page: &PageMove) -> Result<(), Refusal> {
+/// Tells why the call goes on no further than this page, if it does not.
+fn outcome_for_call(page: &PageMove) -> Result<(), Refusal> {
     match page.outcome() {
         Outcome::LostWrite => Err(Refusal::LostWrite),
         Outcome::Aborted(Abort::Deadline) => Err(Refusal::Deadline),

@@ -10,14 +10,14 @@ use engine::PhysAddr;
 /// A page that nothing maps yet, or nothing any more. Dropping it frees it.
 pub(crate) enum Backing {
     Memory(OwnedPage),
-    Window(Slot),
+    Slot(Slot),
 }
 
 impl Backing {
     pub(crate) fn phys(&self) -> PhysAddr {
         match self {
             Self::Memory(page) => page.phys(),
-            Self::Window(slot) => slot.phys(),
+            Self::Slot(slot) => slot.phys(),
         }
     }
 
@@ -25,7 +25,7 @@ impl Backing {
     pub(crate) fn into_phys(self) -> PhysAddr {
         match self {
             Self::Memory(page) => page.into_phys(),
-            Self::Window(slot) => slot.into_phys(),
+            Self::Slot(slot) => slot.into_phys(),
         }
     }
 
@@ -40,7 +40,7 @@ impl Backing {
             unsafe { OwnedPage::from_phys(phys) }.map(Self::Memory)
         } else {
             // SAFETY: as above.
-            unsafe { Slot::from_phys(phys) }.map(Self::Window)
+            unsafe { Slot::from_phys(phys) }.map(Self::Slot)
         }
     }
 }

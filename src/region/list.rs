@@ -6,6 +6,7 @@
 use crate::region::Region;
 use crate::stats::Sums;
 use crate::{abi, page};
+use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -45,9 +46,27 @@ pub(crate) fn new_id() -> Result<u32> {
     Ok(id)
 }
 
-/// Adds a region that begins to be of use.
-pub(crate) fn add(region: Arc<Region>) -> Result {
-    Ok(REGIONS.lock().regions.push(region, GFP_KERNEL)?)
+/// Adds a region that begins to be of use, and keeps the module for it. Returns whether it was
+/// not there before.
+pub(crate) fn enter(region: &Arc<Region>) -> Result<bool> {
+    if !region.list_now() {
+        return Ok(false);
+    }
+    if let Err(error) = REGIONS.lock().regions.push(region.clone(), GFP_KERNEL) {
+        region.unlist();
+        return Err(error.into());
+    }
+    // SAFETY: the open file holds the module already.
+    unsafe { bindings::__module_get(crate::THIS_MODULE.as_ptr()) };
+    Ok(true)
+}
+
+/// Takes back what [`enter`] has just done, for a region that is of no use after all.
+pub(crate) fn take_back(region: &Region) {
+    remove(region.id);
+    region.unlist();
+    // SAFETY: the reference that `enter` took; the open file holds the module, too.
+    unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
 }
 
 /// Takes a region off the list.

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a call asks for, checked.
+
+use crate::abi;
+use crate::aperture::Aperture;
+use crate::device::Device;
+use crate::host::cpu::CpuPair;
+use crate::host::ffi;
+use crate::page::Tag;
+use crate::refusal::Refusal;
+use crate::region::backing::Backing;
+use crate::region::claim::Claim;
+use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// Where to move the pages.
+pub(crate) enum Destination {
+    Node(i32),
+    /// To these offsets in the aperture, one for each page of the call.
+    Aperture(Arc<Aperture>, KVVec<u64>),
+}
+
+impl Destination {
+    /// Tells whether a page in this place is there.
+    pub(crate) fn is_at(&self, place: abi::Place) -> bool {
+        match self {
+            Self::Node(node) => place.kind == abi::PLACE_NODE && place.number == *node,
+            Self::Aperture(aperture, _) => {
+                place.kind == abi::PLACE_APERTURE && place.number as u32 == aperture.id
+            }
+        }
+    }
+
+    /// Takes END for page `n` of the call, which is the page of `claim`.
+    pub(crate) fn end_for(&self, claim: &Claim, n: u64) -> Result<Backing, Refusal> {
+        match self {
+            Self::Node(node) => claim
+                .region
+                .new_end(claim.index, *node)
+                .map(Backing::Memory)
+                .map_err(|_| Refusal::NoMemory),
+            Self::Aperture(aperture, offsets) => {
+                let offset = offsets.get(n as usize).ok_or(Refusal::NoSlot)?;
+                aperture.take(*offset, claim.tag()).map(Backing::Slot)
+            }
+        }
+    }
+}
+
+/// What to move, checked.
+pub(crate) struct Request {
+    pub(crate) device: Arc<Device>,
+    pub(crate) span: PageSpan,
+    pub(crate) to: Destination,
+    pub(crate) retries: u32,
+    /// In ns, as [`ffi::now`] tells time.
+    pub(crate) deadline: Option<u64>,
+    pub(crate) verify: bool,
+    pub(crate) even_if_there: bool,
+    /// PAGEMOVE_ENGINE_*.
+    pub(crate) engine: u32,
+    pub(crate) watch: bool,
+    pub(crate) clear_accessed: bool,
+    /// An experiment with pages of this region alone.
+    pub(crate) experiment: Option<u32>,
+    /// The region and the index that the first page has to be of; the others follow it.
+    pub(crate) of: Option<(u32, u64)>,
+    pub(crate) editor_cpu: Option<u32>,
+    pub(crate) helper_cpu: Option<u32>,
+    /// A device of the domain has a TLB of its own.
+    pub(crate) ats: bool,
+}
+
+impl Request {
+    /// Tells whether the page with this tag may be what `iova` maps, as far as the caller says.
+    pub(crate) fn names(&self, tag: Tag, iova: Iova) -> bool {
+        self.of.is_none_or(|(region, first)| {
+            let n = iova.0.saturating_sub(self.span.first().0) >> PAGE_SHIFT;
+            let index = first.saturating_add(n);
+            tag == Tag { region, index }
+        })
+    }
+
+    /// Returns the CPUs of the session.
+    pub(crate) fn cpus(&self) -> Result<CpuPair, Refusal> {
+        CpuPair::new(self.editor_cpu, self.helper_cpu, self.device.node)
+    }
+
+    /// Returns `pages` pages of the span from number `first` on.
+    pub(crate) fn part(&self, first: u64, pages: u64) -> Result<PageSpan, Refusal> {
+        let offset = first.saturating_mul(PAGE_SIZE);
+        let first = Iova(self.span.first().0.saturating_add(offset));
+        PageSpan::new(first, pages.saturating_mul(PAGE_SIZE)).ok_or(Refusal::NotMapped)
+    }
+
+    /// Refuses to go on when the caller has a signal or the deadline has passed. Lets a suspend
+    /// have its way first: no batch may be under way.
+    #[inline(never)]
+    pub(crate) fn check_time(&self) -> Result<(), Refusal> {
+        // SAFETY: no batch is under way, so that nobody waits for this thread, and it holds no lock.
+        unsafe { ffi::pagemove_pause() };
+        // SAFETY: reads the current task's flags.
+        if unsafe { ffi::pagemove_signal_pending() } {
+            return Err(Refusal::Signal);
+        }
+        match self.deadline {
+            Some(at) if ffi::now() > at => Err(Refusal::Deadline),
+            _ => Ok(()),
+        }
+    }
+}
