@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_harness::random::Random;
-use pagemove_harness::slowness::slowness;
-use pagemove_harness::tap::{note, Tap};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::slowness::slowness;
+use pagemove_testkit::tap::{note, Tap};
 use pagemove_uapi::Control;
 
 use crate::kernel_log::KernelLog;

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use anyhow::{bail, Context, Result};
-use pagemove_harness::random::Random;
+use pagemove_testkit::random::Random;
 
 use crate::op::{Op, OPS};
 use crate::value::Value;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use pagemove_harness::tap::note;
+use pagemove_testkit::tap::note;
 
 use crate::op::OPS;
 use crate::program::Program;

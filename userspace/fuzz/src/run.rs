@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use pagemove_harness::random::Random;
+use pagemove_testkit::random::Random;
 
 use crate::calls::{devices, ioctls};
 use crate::cover::Cover;

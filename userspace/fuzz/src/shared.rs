@@ -139,7 +139,7 @@ impl Shared {
 
     /// Notes something that a program reached. Whether that is new.
     pub fn reach(&self, hash: u64) -> bool {
-        let hash = pagemove_harness::ledger::payload::mix(hash);
+        let hash = pagemove_testkit::random::mix(hash);
         self.features[hash as usize % FEATURES].swap(1, Relaxed) == 0
     }
 }

@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use pagemove_harness::random::Random;
+use pagemove_testkit::random::Random;
 use pagemove_uapi::PAGE_SIZE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

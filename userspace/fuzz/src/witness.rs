@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_harness::ledger::payload::mix;
+use pagemove_testkit::random::mix;
 use pagemove_uapi::Control;
 
 use crate::calls::devices::Assigned;

@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Result;
-use pagemove_harness::random::Random;
+use pagemove_testkit::random::Random;
 
 use crate::calls::{devices, maps};
 use crate::corpus;

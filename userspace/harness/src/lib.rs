@@ -6,8 +6,5 @@ pub mod campaign;
 pub mod guest;
 pub mod ledger;
 pub mod programs;
-pub mod random;
 #[cfg(test)]
 mod script;
-pub mod slowness;
-pub mod tap;

@@ -6,8 +6,8 @@ mod cases;
 mod cpus;
 mod outside;
 
-use pagemove_harness::tap::{self, Tap};
 use pagemove_rtm_emulation::Control;
+use pagemove_testkit::tap::{self, Tap};
 use std::process::ExitCode;
 
 type Test = (&'static str, fn(Control) -> Result<(), String>);

@@ -4,7 +4,7 @@
 
 use crate::scene::Scene;
 use engine::rtm::{Edit, Schedule, Times, MAX_SLOTS};
-use pagemove_harness::random::Random;
+use pagemove_testkit::random::Random;
 
 #[derive(Clone, Debug)]
 pub struct Case {

@@ -8,14 +8,12 @@ mod eater;
 mod kernel_log;
 mod module;
 mod pci;
-mod random;
 mod region;
 mod rig;
 mod signals;
 mod slow_page;
 mod suites;
 mod system;
-mod tap;
 mod vfio;
 mod victim;
 

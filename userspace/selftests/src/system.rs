@@ -5,8 +5,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_harness::slowness;
-pub use pagemove_harness::slowness::slowness;
+use pagemove_testkit::slowness;
+pub use pagemove_testkit::slowness::slowness;
 use pagemove_uapi::PAGE_SIZE;
 
 /// Bytes that can be had: MemAvailable and the free pages that CPUs keep for

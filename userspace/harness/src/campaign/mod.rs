@@ -18,8 +18,8 @@ use crate::campaign::tool::{Mover, PageLine, Range, Report, Running};
 use crate::guest::process::GuestProcess;
 use crate::guest::Layout;
 use crate::ledger::account::Status;
-use crate::tap::Tap;
 use pagemove_devices::pci::{PciBus, PciId};
+use pagemove_testkit::tap::Tap;
 
 /// Seconds, where nothing is said.
 const TIME_LIMIT: u64 = 600;

@@ -26,8 +26,8 @@ use crate::ledger::account::Account;
 use crate::ledger::medium::Medium;
 use crate::ledger::payload::Content;
 use crate::ledger::Ledger;
-use crate::random::Random;
 use pagemove_devices::device::{Completion, Direction, DmaDevice, Transfer};
+use pagemove_testkit::random::Random;
 
 /// Out of so many transfers one is longer than a page.
 const LONG_ONE_IN: usize = 8;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::ledger::account::Account;
-use crate::random::Random;
 use pagemove_devices::memory::Slice;
+use pagemove_testkit::random::Random;
 
 /// Words of one page that a writer visits in one burst.
 const BURST: usize = 64;

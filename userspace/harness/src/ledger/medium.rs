@@ -7,7 +7,7 @@ use pagemove_uapi::PAGE_SIZE;
 
 use crate::ledger::account::Account;
 use crate::ledger::payload::{judge, Content, Page, Verdict};
-use crate::random::Random;
+use pagemove_testkit::random::Random;
 
 /// Places that are looked at before [`Medium::take`] gives up.
 const TRIES: usize = 16;

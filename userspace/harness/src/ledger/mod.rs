@@ -11,8 +11,8 @@ use pagemove_uapi::PAGE_SIZE;
 
 use crate::ledger::account::Account;
 use crate::ledger::payload::{digest, judge, Content, Page, Verdict, WORDS};
-use crate::random::Random;
 use pagemove_devices::memory::Slice;
+use pagemove_testkit::random::Random;
 
 /// One page.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! can be rendered again from a few numbers, and what is found in one says
 //! where it came from.
 
+use pagemove_testkit::random::mix;
 use pagemove_uapi::PAGE_SIZE;
 
 pub const WORDS: usize = PAGE_SIZE / 8;
@@ -137,15 +138,6 @@ fn are_equal(one: &Page, other: &Page) -> bool {
         .zip(other)
         .fold(0, |differs, (a, b)| differs | (a ^ b))
         == 0
-}
-
-/// Spreads the bits of a number over all 64 (the finalizer of MurmurHash 3).
-pub fn mix(mut value: u64) -> u64 {
-    value ^= value >> 33;
-    value = value.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    value ^= value >> 33;
-    value = value.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    value ^ value >> 33
 }
 
 /// What a page was found to hold, in bytes.

@@ -16,8 +16,8 @@ use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use crate::campaign::tool::Range;
 use crate::campaign::{with_tap, Campaign};
 use crate::guest::Layout;
-use crate::tap::{claim, note, Tap};
 use pagemove_devices::pci::PciBus;
+use pagemove_testkit::tap::{claim, note, Tap};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

@@ -12,7 +12,7 @@ use pagemove_uapi::Control;
 
 use crate::campaign::tool::Range;
 use crate::campaign::Campaign;
-use crate::tap::{note, skip_all, Tap};
+use pagemove_testkit::tap::{note, skip_all, Tap};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

@@ -9,9 +9,9 @@ use anyhow::Result;
 
 use crate::campaign::{describe_windows, with_tap, Campaign};
 use crate::ledger::account::Status;
-use crate::slowness::slowness;
-use crate::tap::{note, Tap};
 use pagemove_devices::device::Kind;
+use pagemove_testkit::slowness::slowness;
+use pagemove_testkit::tap::{note, Tap};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

@@ -18,9 +18,9 @@ use crate::campaign::{describe_windows, Campaign};
 use crate::ledger::account::Status;
 use crate::programs::display::{bar, print, Display};
 use crate::programs::figures::Figures;
-use crate::tap::{note, Tap};
 use pagemove_devices::device::Kind;
 use pagemove_devices::pci::PciBus;
+use pagemove_testkit::tap::{note, Tap};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

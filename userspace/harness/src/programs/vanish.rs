@@ -12,8 +12,8 @@ use pagemove_uapi::{Control, PciAddress};
 use crate::campaign::tool::{Failure, Running};
 use crate::campaign::{with_tap, Campaign};
 use crate::programs::slot::Slot;
-use crate::tap::{note, to_runner, Tap};
 use pagemove_devices::pci::PciBus;
+use pagemove_testkit::tap::{note, to_runner, Tap};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum How {

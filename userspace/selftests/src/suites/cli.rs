@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::bench::{self, Bench, IOVA};
 use crate::module;
-use crate::tap::{self, Case, Outcome, Pass};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const PROGRAM: &str = "pagemove";
 const PAGES: usize = 8192;

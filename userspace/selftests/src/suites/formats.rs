@@ -10,8 +10,8 @@ use pagemove_uapi::{self as uapi, Control, Device, PciAddress, PAGE_SIZE};
 
 use crate::bench::{self, Bench};
 use crate::rig::Rig;
-use crate::tap::{self, Case, Outcome, Pass};
 use crate::{module, pci};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const USAGE: &str = "formats wants one of: x86_64 vtdss amdv1 none";
 

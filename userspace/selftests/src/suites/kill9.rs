@@ -13,9 +13,9 @@ use pagemove_uapi::{Control, PciAddress, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use crate::bench::{self, Nodes};
 use crate::kernel_log::KernelLog;
-use crate::random::Random;
-use crate::tap::{self, Case, Outcome, Pass};
 use crate::{module, pci, system, victim};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const ROUNDS: u64 = 50;
 
@@ -65,7 +65,7 @@ pub fn main(_: &[String]) -> ExitCode {
     cases.push(Case::new(
         "moves were under way in these rounds",
         |state: &mut State| {
-            tap::diagnostic(&format!(
+            tap::note(&format!(
                 "{} calls moved {} pages",
                 state.calls, state.moved
             ));
@@ -91,7 +91,7 @@ fn set_up() -> Result<State> {
     pci::bind(device, pci::PAGEMOVE)?;
     let has_harness = Path::new(HARNESS).exists() && pci::find(pci::NVME)?.contains(&device);
     if !has_harness {
-        tap::diagnostic("no NVMe device or no harness: these guests do no DMA");
+        tap::note("no NVMe device or no harness: these guests do no DMA");
     }
     Ok(State {
         device,
@@ -168,7 +168,7 @@ fn round(state: &mut State, number: u64) -> Result<()> {
             wait_ready(&mut child)
         };
         let most = if early { 400_000 } else { 120_000 };
-        thread::sleep(Duration::from_micros(state.random.clone().below(most)));
+        thread::sleep(state.random.clone().microseconds(most));
         let killed = child.kill();
         let waited = child.wait();
         // Some calls more, at a device that is closing or closed.
@@ -180,7 +180,7 @@ fn round(state: &mut State, number: u64) -> Result<()> {
             .and(waited.context("wait"))
             .and(moving)
     });
-    state.random.next();
+    state.random.draw();
     state.moved += moved.into_inner();
     state.calls += calls.into_inner();
     killed?;
@@ -238,7 +238,7 @@ fn settled_memory() -> Result<u64> {
 
 fn leaked(state: &mut State) -> Outcome {
     let now = settled_memory()?;
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} bytes could be had before, {now} after, {PAGES} pages of {PAGE_SIZE} a round",
         state.available
     ));

@@ -13,9 +13,9 @@ use pagemove_uapi::{Control, DEVICE, PAGE_SIZE};
 use crate::bench::{self, Bench};
 use crate::kernel_log::KernelLog;
 use crate::region::Mapping;
-use crate::tap::{self, Case, Outcome, Pass};
 use crate::vfio::READ_WRITE;
 use crate::{module, pci};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::bench::{self, Bench};
 use crate::module;
-use crate::tap::{self, Case, Outcome, Pass};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const USAGE: &str = "probe wants one of: x86_64 vtdss amdv1 none";
 const NOBODY: u32 = 65534;

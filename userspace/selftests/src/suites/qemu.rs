@@ -12,8 +12,8 @@ use pagemove_uapi::PciAddress;
 
 use crate::bench::{self, Nodes};
 use crate::kernel_log::KernelLog;
-use crate::tap::{self, Case, Outcome, Pass};
 use crate::{module, pci};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const PROGRAM: &str = "/bin/qemu-system-x86_64";
 const MESSAGES: &str = "/tmp/bios.log";
@@ -217,13 +217,13 @@ fn boots(state: &mut State) -> Outcome {
             said.lines().last()
         );
     }
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{before_done} pages moved while the BIOS ran, {} s",
         start.elapsed().as_secs()
     ));
     let said = messages();
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "the BIOS: {}; {}",
         said.lines().next().unwrap_or_default(),
         last.unwrap_or_default()
@@ -252,7 +252,7 @@ fn moves_on(state: &mut State) -> Outcome {
         );
     }
     let stats = pagemove_uapi::Control::open()?.stats()?;
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} pages moved, {} lost writes",
         state.moved, stats.lost_writes
     ));

@@ -14,8 +14,8 @@ use pagemove_uapi::{self as uapi, PciAddress};
 use serde_json::Value;
 
 use crate::bench::{self, Bench};
-use crate::tap::{self, Case, Outcome, Pass, Verdict};
 use crate::{module, pci};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass, Verdict};
 
 const PROGRAM: &str = "pagemove";
 const FILE: &str = "/lib/firmware/pagemove/verdicts";
@@ -253,7 +253,7 @@ fn qualify(options: &str, code: i32) -> Result<Value> {
 fn tell(json: &Value) {
     for question in json["questions"].as_array().into_iter().flatten() {
         let (answer, why) = (&question["answer"], &question["why"]);
-        tap::diagnostic(&format!("{}: {answer}: {why}", question["question"]));
+        tap::note(&format!("{}: {answer}: {why}", question["question"]));
     }
 }
 
@@ -413,7 +413,7 @@ fn unverified(_: &mut ()) -> Outcome {
         .as_array()
         .context("no verdict")?;
     let cas = findings.iter().any(|finding| finding == "ad-cas");
-    tap::diagnostic(&format!("ad-cas was found: {cas}"));
+    tap::note(&format!("ad-cas was found: {cas}"));
     let report = attempt(uapi::MOVE_NO_VERIFY)?;
     let reason = report.error.map_or(uapi::REASON_NONE, |error| error.reason);
     let wanted = if cas {

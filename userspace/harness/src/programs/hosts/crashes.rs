@@ -11,8 +11,8 @@ use super::agent::Agent;
 use super::proxy::Proxy;
 use super::scene::{self, Copy, Scene, PATIENCE};
 use super::with_hosts;
-use crate::random::Random;
-use crate::tap::Tap;
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::Tap;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

@@ -16,8 +16,8 @@ use pagemove_uapi::{Control, DETAIL_AWAITED, DETAIL_OFFERED, PAGE_SIZE};
 
 use super::orders::{self, Answer, FarPage, Order, Walk};
 use crate::guest::digest_of;
-use crate::tap::{note, Tap};
 use pagemove_devices::memory::{Memory, Slice, Source};
+use pagemove_testkit::tap::{note, Tap};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {

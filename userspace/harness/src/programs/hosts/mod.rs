@@ -15,7 +15,7 @@ pub mod post_copy;
 pub mod proxy;
 pub mod scene;
 
-use crate::tap::{note, Tap};
+use pagemove_testkit::tap::{note, Tap};
 use scene::{Copy, Options, Scene};
 
 /// A program of so many tests with two hosts. What ends it early fails those that are left.

@@ -9,8 +9,8 @@ use anyhow::{ensure, Result};
 
 use super::scene::{Copy, Options, Scene};
 use super::with_hosts;
-use crate::random::Random;
-use crate::tap::{note, Tap};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{note, Tap};
 
 const TESTS: usize = 7;
 

@@ -6,11 +6,11 @@ use crate::compare::{draw, emulated, repeat, stepped, Seen};
 use crate::{Bench, Outcome, Test};
 use engine::rtm::{AbortBits, Status};
 use engine::Steps;
-use pagemove_harness::random::Random;
-use pagemove_harness::tap;
 use pagemove_rtm::case::Case;
 use pagemove_rtm::emulator::Conditions;
 use pagemove_rtm::event::Event;
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap;
 
 /// What hardware may say: also nothing at all.
 fn statuses() -> Vec<Status> {

@@ -4,12 +4,12 @@
 use crate::{Bench, Outcome, Test};
 use engine::rtm::{transact, Committed, Status};
 use engine::Steps;
-use pagemove_harness::random::Random;
-use pagemove_harness::tap;
 use pagemove_rtm::case::Case;
 use pagemove_rtm::emulator::{Conditions, Trace};
 use pagemove_rtm::event::Event;
 use pagemove_rtm::reference;
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap;
 use std::fmt::Write;
 
 pub type End = Result<Committed, Status>;

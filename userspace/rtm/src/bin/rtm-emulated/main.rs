@@ -9,10 +9,10 @@ mod simple;
 #[cfg(feature = "mutants")]
 mod twins;
 
-use pagemove_harness::tap::{self, Tap};
 use pagemove_rtm::cpu::{rtm, Rtm};
 use pagemove_rtm::emulator::Emulator;
 use pagemove_rtm::scene::Scene;
+use pagemove_testkit::tap::{self, Tap};
 use std::process::ExitCode;
 
 /// Seconds after which the program is in a loop, and ends itself.

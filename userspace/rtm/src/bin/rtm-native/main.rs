@@ -15,9 +15,9 @@ mod simple;
 
 use attempt::Bench;
 use engine::rtm::trial;
-use pagemove_harness::tap::{self, Tap};
 use pagemove_rtm::cpu::{rtm, Rtm};
 use pagemove_rtm::emulator::Emulator;
+use pagemove_testkit::tap::{self, Tap};
 use std::process::ExitCode;
 
 /// Seconds after which the program is in a loop, and ends itself.

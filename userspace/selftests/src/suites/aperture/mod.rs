@@ -18,8 +18,8 @@ use pagemove_uapi::{
 use crate::bench;
 use crate::region::Mapping;
 use crate::rig::{content, Rig};
-use crate::tap::{self, Case, Pass};
 use crate::{module, pci};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
 const DRIVER: &str = "pagemove_aperture";

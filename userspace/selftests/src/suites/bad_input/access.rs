@@ -12,7 +12,7 @@ use pagemove_uapi::{self as uapi, Control, DEVICE};
 use super::{refused, skip, State};
 use crate::bench::{self, Bench};
 use crate::system::in_child;
-use crate::tap::{Case, Outcome, Pass};
+use pagemove_testkit::tap::{Case, Outcome, Pass};
 
 const NOBODY: libc::uid_t = 65534;
 const CAP_SYS_ADMIN: u32 = 21;

@@ -10,7 +10,7 @@ use pagemove_uapi::{
 use super::{argument, State};
 use crate::bench::{expect_errno, Bench};
 use crate::call::Call;
-use crate::tap::{Case, Pass};
+use pagemove_testkit::tap::{Case, Pass};
 
 /// Where the kernel maps all memory.
 const KERNEL: usize = 0xffff_8880_0000_0000;

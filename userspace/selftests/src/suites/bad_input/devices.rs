@@ -6,9 +6,9 @@ use pagemove_uapi::{self as uapi, PciAddress, PAGE_SIZE};
 
 use super::{skip, State};
 use crate::bench::{self, Bench, IOVA};
-use crate::tap::{Case, Pass};
 use crate::vfio::{Assigned, Group, READ_WRITE};
 use crate::{module, pci};
+use pagemove_testkit::tap::{Case, Pass};
 
 const NO_DEVICE: (i32, u32) = (libc::ENODEV, uapi::REASON_NONE);
 const NOT_BOUND: (i32, u32) = (libc::ENXIO, uapi::REASON_NONE);

@@ -7,7 +7,7 @@ use pagemove_uapi::{self as uapi, errno, Control, Error, Experiment, ExperimentR
 use super::State;
 use crate::bench::{expect_errno, IOVA};
 use crate::call::Call;
-use crate::tap::{Case, Pass};
+use pagemove_testkit::tap::{Case, Pass};
 
 /// What is asked for, and the answer.
 type Wrong = (&'static str, fn(&mut ExperimentRequest), (i32, u32));

@@ -11,9 +11,9 @@ use super::{refused, State};
 use crate::bench::{self, Bench};
 use crate::eater::MemoryEater;
 use crate::region::{Mapping, Region};
-use crate::tap::{self, Case, Pass};
 use crate::vfio::{READ_ONLY, READ_WRITE};
 use crate::{signals, system};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 /// For second mappings, far from the bench's.
 const IOVA: u64 = 0x4000_0000;

@@ -6,7 +6,7 @@ use pagemove_uapi::{Control, MAX_REGION_BYTES, PAGE_SIZE};
 
 use super::State;
 use crate::region::Mapping;
-use crate::tap::{Case, Pass};
+use pagemove_testkit::tap::{Case, Pass};
 
 type Map = fn(&Control) -> Result<Mapping, i32>;
 

@@ -20,7 +20,7 @@ use pagemove_uapi::{errno, Move, MoveReport, MoveRequest, PageResult};
 
 use crate::bench::{self, Bench};
 use crate::module;
-use crate::tap::{self, Case, Pass, Skip};
+use pagemove_testkit::tap::{self, Case, Pass, Skip};
 
 /// Pages of the region that wrong calls are tried on.
 const PAGES: usize = 64;

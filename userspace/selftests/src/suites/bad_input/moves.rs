@@ -9,7 +9,7 @@ use pagemove_uapi::{
 
 use super::{argument, refused, State};
 use crate::bench::{self, IOVA};
-use crate::tap::{Case, Pass};
+use pagemove_testkit::tap::{Case, Pass};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 

@@ -11,7 +11,7 @@ use super::State;
 use crate::bench::expect_errno;
 use crate::call::Call;
 use crate::region::Mapping;
-use crate::tap::{Case, Pass};
+use pagemove_testkit::tap::{Case, Pass};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const KERNEL: u64 = 0xffff_8880_0000_0000;

@@ -7,7 +7,7 @@ use pagemove_uapi::{self as uapi, Control, Verdict, MAX_VERDICTS};
 
 use super::State;
 use crate::bench::expect_errno;
-use crate::tap::{Case, Pass};
+use pagemove_testkit::tap::{Case, Pass};
 
 /// What is wrong with it.
 const WRONG: &[(&str, fn(&mut Verdict))] = &[

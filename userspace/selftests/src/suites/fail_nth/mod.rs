@@ -24,7 +24,7 @@ use std::rc::Rc;
 
 use anyhow::{ensure, Result};
 
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::tap::{self, Case, Pass};
 use source::Source;
 use sweep::{Path, Table};
 use world::World;
@@ -89,7 +89,7 @@ pub fn main(args: &[String]) -> ExitCode {
         cases.extend(first::firsts().into_iter().map(|first| {
             Case::new(first.name, move |world: &mut World| {
                 let points = first::sweep(&first, &mut world.table)?;
-                tap::diagnostic(&format!("{}: {points} points", first.name));
+                tap::note(&format!("{}: {points} points", first.name));
                 Ok(Pass)
             })
         }));
@@ -97,7 +97,7 @@ pub fn main(args: &[String]) -> ExitCode {
             "the module is loaded, or it is not there",
             |world: &mut World| {
                 let points = load::sweep(&mut world.table)?;
-                tap::diagnostic(&format!("insmod: {points} points"));
+                tap::note(&format!("insmod: {points} points"));
                 Ok(Pass)
             },
         ));
@@ -111,13 +111,9 @@ pub fn main(args: &[String]) -> ExitCode {
     }
     let status = tap::run(&mut world, cases);
     if source.knows_names() {
-        world
-            .table
-            .lines()
-            .iter()
-            .for_each(|line| tap::diagnostic(line));
+        world.table.lines().iter().for_each(|line| tap::note(line));
     }
-    tap::diagnostic(&format!("{} points swept", world.table.points));
+    tap::note(&format!("{} points swept", world.table.points));
     status
 }
 
@@ -131,7 +127,7 @@ fn case(path: Path<World>, source: Rc<Source>) -> Case<World> {
             points > 0 || !source.knows_names(),
             "no call on this way can fail"
         );
-        tap::diagnostic(&format!("{}: {points} points", path.name));
+        tap::note(&format!("{}: {points} points", path.name));
         Ok(Pass)
     })
 }
@@ -164,7 +160,7 @@ fn is_complete(table: &Table) -> Result<()> {
     let sites = sites::of_module()?;
     let mut missed = sites.missed(table.places());
     for (call, count) in sites.by_function() {
-        tap::diagnostic(&format!("{call}: called from {count} places"));
+        tap::note(&format!("{call}: called from {count} places"));
     }
     missed.retain(|place| {
         !OUT_OF_REACH
@@ -178,7 +174,7 @@ fn is_complete(table: &Table) -> Result<()> {
         sites.count(),
         missed.join("\n")
     );
-    tap::diagnostic(&format!("{} places", sites.count()));
+    tap::note(&format!("{} places", sites.count()));
     Ok(())
 }
 

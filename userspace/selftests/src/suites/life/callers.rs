@@ -15,9 +15,9 @@ use super::child::{self, End};
 use super::play::Play;
 use super::scene::Scene;
 use crate::bench;
-use crate::random::Random;
 use crate::region::Mapping;
-use crate::tap::{self, Case, Pass, Verdict};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 const CALLERS: usize = 8;
 const TIME: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ fn one_page(play: &mut Play, span: usize) -> Result<Verdict> {
         .map(|pid| child::wait(pid).map(|(_, end)| end))
         .collect::<Result<_>>()?;
     let sum = |word: usize| (0..CALLERS).map(|n| numbers.read(n, word)).sum::<u64>();
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} calls: {} pages moved, {} calls met another, {} pages given up; {:?}",
         sum(CALLS),
         sum(MOVED),
@@ -161,13 +161,13 @@ fn caller(
     let add =
         |word: usize, count: u64| numbers.write(number, word, numbers.read(number, word) + count);
     while start.elapsed() < TIME {
-        request.node = nodes[random.below(2) as usize];
+        request.node = nodes[random.below(2)];
         request.flags = [
             0,
             MOVE_EVEN_IF_THERE,
             MOVE_NO_VERIFY,
             MOVE_EVEN_IF_THERE | MOVE_NO_VERIFY,
-        ][random.below(4) as usize];
+        ][random.below(4)];
         let report = control.move_pages(&request, Some(&mut results));
         let count = |outcome: u8| {
             results

@@ -14,8 +14,8 @@ use pagemove_uapi::{MoveRequest, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, REASON_C
 use super::play::Play;
 use super::scene::{Callers, Scene};
 use crate::bench;
-use crate::random::Random;
-use crate::tap::{self, Case, Pass, Skip};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass, Skip};
 
 /// How often a CPU goes.
 const ROUNDS: usize = 8;
@@ -140,7 +140,7 @@ fn one_by_one(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap
                 }
             };
             let cpu = used[round % used.len()];
-            thread::sleep(Duration::from_micros(random.below(20_000)));
+            thread::sleep(random.microseconds(20_000));
             set_online(cpu, false)?;
             gone.push(cpu);
             moves.go_on(SOME, &format!("after CPU {cpu} has gone"))?;
@@ -149,7 +149,7 @@ fn one_by_one(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap
         }
         Ok(())
     })?;
-    tap::diagnostic(&format!("gone during moves, in this order: {gone:?}"));
+    tap::note(&format!("gone during moves, in this order: {gone:?}"));
     Ok(Pass)
 }
 
@@ -165,7 +165,7 @@ fn both(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<tap::Verd
     scene.during(&Callers::one(engine), |_, moves| {
         for _ in 0..ROUNDS / 2 {
             moves.go_on(SOME, "before both have gone")?;
-            thread::sleep(Duration::from_micros(random.below(20_000)));
+            thread::sleep(random.microseconds(20_000));
             let gone = thread::scope(|scope| {
                 let all: Vec<_> = pair
                     .iter()
@@ -197,8 +197,8 @@ fn all_the_time(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<t
     scene.during(&callers, |_, moves| {
         let before = moves.moved();
         while changes < 24 || moves.moved() < before + SOME {
-            let cpu = all[random.below(all.len() as u64) as usize];
-            thread::sleep(Duration::from_micros(random.below(10_000)));
+            let cpu = all[random.below(all.len())];
+            thread::sleep(random.microseconds(10_000));
             // It may be in that state already: nothing happens then.
             set_online(cpu, random.below(2) == 0)?;
             changes += 1;
@@ -210,7 +210,7 @@ fn all_the_time(scene: &mut Scene, engine: u32, random: &mut Random) -> Result<t
         all_online()?;
         moves.go_on(SOME, "at the end")
     })?;
-    tap::diagnostic(&format!("{changes} changes"));
+    tap::note(&format!("{changes} changes"));
     Ok(Pass)
 }
 
@@ -341,7 +341,7 @@ fn bound_again(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Ve
             ensure!(allowed == cpu.to_string(), "{name} may run on {allowed}");
         }
     }
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} sessions; {lost} threads had lost their CPU before they worked",
         sessions.len()
     ));

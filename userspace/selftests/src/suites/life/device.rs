@@ -14,10 +14,10 @@ use pagemove_uapi::{
 
 use super::play::Watch;
 use super::scene::{gauges_are_zero, Callers, Moves, Scene};
-use crate::random::Random;
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass, Skip, Verdict};
 use crate::{bench, module, pci};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass, Skip, Verdict};
 
 const PAGES: usize = 32;
 const RESETS: usize = 12;
@@ -101,14 +101,11 @@ fn one_reset(
     round: u64,
 ) -> Result<()> {
     moves.go_on(SOME, "before a reset")?;
-    let (written, under_way) = (
-        random.below(PAGES as u64) as usize,
-        random.below(PAGES as u64) as usize,
-    );
+    let (written, under_way) = (random.below(PAGES), random.below(PAGES));
     rig.write_by_device(written, round)?;
     // The device's store holds the content of that page now.
     rig.begin_write(under_way)?;
-    thread::sleep(Duration::from_micros(random.below(3000)));
+    thread::sleep(random.microseconds(3000));
     reset(rig).context("the reset")?;
     let before = moves.moved();
     rig.restart().context("after the reset")?;
@@ -151,7 +148,7 @@ fn unbound(random: &mut Random) -> Result<Verdict> {
             &Callers::one(ENGINE_AUTO).allowing(&ENDS),
             |guest, moves| {
                 moves.go_on(SOME, "before it is unbound")?;
-                thread::sleep(Duration::from_micros(random.below(20_000)));
+                thread::sleep(random.microseconds(20_000));
                 let unbinding = thread::spawn(move || pci::unbind(device));
                 if late {
                     // The VMM closes it seconds later; until then moves go on.

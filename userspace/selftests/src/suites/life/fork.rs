@@ -15,7 +15,7 @@ use crate::bench::{self, Bench};
 use crate::kernel_log::KernelLog;
 use crate::region::Mapping;
 use crate::rig::{content, Rig};
-use crate::tap::{self, Case, Pass, Verdict};
+use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 const PAGES: usize = 64;
 const CHILDREN: usize = 60;
@@ -170,7 +170,7 @@ fn inheriting() -> Result<Verdict> {
     let vmm = child::fork(|| match vmm_that_dies() {
         Ok(()) => 0,
         Err(error) => {
-            tap::diagnostic(&format!("the VMM: {error:#}"));
+            tap::note(&format!("the VMM: {error:#}"));
             1
         }
     })?;
@@ -203,7 +203,7 @@ fn vmm_that_dies() -> Result<()> {
     child::fork(move || match heir(rig, me) {
         Ok(()) => 0,
         Err(error) => {
-            tap::diagnostic(&format!("the child: {error:#}"));
+            tap::note(&format!("the child: {error:#}"));
             1
         }
     })?;
@@ -274,7 +274,7 @@ fn heir(mut rig: Rig, vmm: libc::pid_t) -> Result<()> {
         moved += report.pages_moved;
         (0..PAGES).try_for_each(|page| both(&mut rig, page))?;
     }
-    tap::diagnostic(&format!("{moved} pages moved for the child of a dead VMM"));
+    tap::note(&format!("{moved} pages moved for the child of a dead VMM"));
     ensure!(
         moved == 6 * PAGES as u64,
         "{moved} pages moved for the child"

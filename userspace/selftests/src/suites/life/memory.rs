@@ -14,7 +14,7 @@ use super::play::Play;
 use super::scene::{Callers, Scene};
 use crate::bench;
 use crate::eater::MemoryEater;
-use crate::tap::{self, Case, Pass, Skip, Verdict};
+use pagemove_testkit::tap::{self, Case, Pass, Skip, Verdict};
 
 const SOME: u64 = 64;
 const FULL: (i32, u32) = (libc::ENOMEM, REASON_NO_MEMORY);
@@ -57,7 +57,7 @@ fn full(scene: &mut Scene) -> Result<Verdict> {
             moves.answered(REASON_NO_MEMORY) > before,
             "no call was told that the node is full"
         );
-        tap::diagnostic(&format!(
+        tap::note(&format!(
             "{} pages moved within the other node meanwhile",
             moves.moved() - moved
         ));
@@ -163,7 +163,7 @@ fn offlined(scene: &mut Scene) -> Result<Verdict> {
     });
     bring_back(&blocks, &movable)?;
     result?;
-    tap::diagnostic(&format!("{} blocks of node {there}: {gone} times taken offline, {refused} times refused (EBUSY: a page of the region, or of the kernel, was there)", blocks.len()));
+    tap::note(&format!("{} blocks of node {there}: {gone} times taken offline, {refused} times refused (EBUSY: a page of the region, or of the kernel, was there)", blocks.len()));
     ensure!(gone + refused == 2 * blocks.len(), "not all were tried");
     ensure!(
         gone > 0 || !movable.contains(&true),
@@ -219,7 +219,7 @@ fn refused_there(scene: &mut Scene, there: i32) -> Result<()> {
         "to movable memory: {}",
         bench::describe(&report)
     );
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} MiB of movable memory were free at that time",
         free >> 20
     ));

@@ -15,7 +15,7 @@ mod unload;
 
 use std::process::ExitCode;
 
-use crate::tap;
+use pagemove_testkit::tap;
 
 pub fn main(args: &[String]) -> ExitCode {
     let Some((part, rest)) = args.split_first() else {

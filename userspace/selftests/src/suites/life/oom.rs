@@ -17,8 +17,8 @@ use pagemove_uapi::{
 use super::child;
 use super::scene::{gauges_are_zero, Callers, Scene};
 use crate::region::Mapping;
-use crate::tap::{self, Case, Pass, Verdict};
 use crate::{bench, module, system};
+use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 const SOME: u64 = 64;
 const ROUNDS: usize = 3;
@@ -118,7 +118,7 @@ fn killed_in_the_middle(
     })?;
     let kills = oom_kills()? - before;
     ensure!(kills > 0, "the OOM killer did not come");
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} pages had moved; {kills} processes killed",
         scene.moved()?
     ));

@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 
 use super::scene::{engine_of, Scene};
 use crate::kernel_log::KernelLog;
-use crate::random::Random;
-use crate::tap::{Case, Pass};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{Case, Pass};
 
 /// Chances, and what the kernel says meanwhile.
 pub struct Watch {

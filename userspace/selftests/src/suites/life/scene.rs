@@ -18,7 +18,8 @@ use pagemove_uapi::{
 };
 
 use crate::bench::{self, Nodes};
-use crate::{system, tap};
+use crate::system;
+use pagemove_testkit::tap;
 
 /// What makes the DMA.
 pub const HARNESS: &str = "/bin/pagemove-harness";
@@ -134,7 +135,7 @@ impl Scene {
     /// Ends the guest, which compares every page; nothing of it is left afterwards.
     pub fn end(self) -> Result<()> {
         let last = self.guest.stop()?;
-        tap::diagnostic(&format!(
+        tap::note(&format!(
             "{} DMAs, {} pages compared, {} CPU writes: {}",
             last.dmas(),
             last.checked,
@@ -202,7 +203,7 @@ impl Moves {
             moves.end();
             result
         });
-        tap::diagnostic(&moves.describe());
+        tap::note(&moves.describe());
         if let Some(failure) = moves.failure() {
             bail!("{failure}");
         }

@@ -14,7 +14,7 @@ use super::scene::Callers;
 use pagemove_uapi::{errno, Control, MoveRequest};
 
 use crate::system;
-use crate::tap::{self, Case, Pass, Verdict};
+use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 /// Pages that show that moves go on.
 const SOME: u64 = 64;
@@ -91,10 +91,10 @@ fn suspend_times(play: &mut Play, word: &str, times: usize) -> Result<()> {
         |_, moves| {
             for _ in 0..times {
                 moves.go_on(SOME, "before the suspend")?;
-                thread::sleep(Duration::from_micros(random.below(20_000)));
+                thread::sleep(random.microseconds(20_000));
                 let start = Instant::now();
                 write("/sys/power/state", word)?;
-                tap::diagnostic(&format!("away for {:.2} s", start.elapsed().as_secs_f64()));
+                tap::note(&format!("away for {:.2} s", start.elapsed().as_secs_f64()));
                 moves.go_on(SOME, "after the suspend")?;
             }
             Ok(())
@@ -162,7 +162,7 @@ fn interrupted(play: &mut Play) -> Result<Verdict> {
                 write("/sys/power/pm_test", "none")?;
                 return Ok(Pass);
             }
-            MISSED => tap::diagnostic("the signal missed the suspend"),
+            MISSED => tap::note("the signal missed the suspend"),
             TOO_EARLY => bail!("a call ended with EINTR before there was a signal"),
             WRONG => bail!("the child could not begin"),
             status => bail!(

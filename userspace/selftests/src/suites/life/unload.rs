@@ -14,9 +14,9 @@ use pagemove_uapi::{Control, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 use super::play::Watch;
 use crate::bench::{self, Bench};
 use crate::module;
-use crate::random::Random;
 use crate::region::Mapping;
-use crate::tap::{self, Case, Pass, Verdict};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 const TIME: Duration = Duration::from_secs(25);
 const ENOUGH_UNLOADED: u64 = 5;
@@ -97,7 +97,7 @@ impl Storm {
                 }
                 Err(error) => return self.fail(format!("{error:#}")),
             };
-            thread::sleep(Duration::from_micros(random.below(40_000)));
+            thread::sleep(random.microseconds(40_000));
         }
     }
 
@@ -151,12 +151,12 @@ fn storm(random: &mut Random) -> Result<Verdict> {
             if start.elapsed() > 4 * TIME {
                 storm.fail("not enough has happened".to_string());
             }
-            thread::sleep(Duration::from_micros(random.below(20_000)));
+            thread::sleep(random.microseconds(20_000));
         }
         storm.stop.store(true, Ordering::Relaxed);
     });
     let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "unloaded {} times, refused {} times; {} rounds of users, {} without the module; {} pages moved",
         count(&storm.unloaded), count(&storm.refused), count(&storm.rounds), count(&storm.without), count(&storm.moved)
     ));
@@ -169,7 +169,7 @@ fn storm(random: &mut Random) -> Result<Verdict> {
 fn use_file(random: &mut Random) -> Result<()> {
     let control = Control::open()?;
     control.info()?;
-    thread::sleep(Duration::from_micros(random.below(5_000)));
+    thread::sleep(random.microseconds(5_000));
     control.stats()?;
     Ok(())
 }
@@ -180,7 +180,7 @@ fn use_region(random: &mut Random) -> Result<()> {
         .map_err(std::io::Error::from_raw_os_error)?;
     map.fill(3);
     drop(control);
-    thread::sleep(Duration::from_micros(random.below(5_000)));
+    thread::sleep(random.microseconds(5_000));
     map.check(3)
 }
 

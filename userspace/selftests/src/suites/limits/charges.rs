@@ -12,7 +12,7 @@ use crate::bench::{self, Bench, IOVA};
 use crate::cgroup::Cgroup;
 use crate::region::{Mapping, Region};
 use crate::system;
-use crate::tap::{self, Outcome, Pass, Skip};
+use pagemove_testkit::tap::{self, Outcome, Pass, Skip};
 
 const PAGES: usize = 4096;
 const BYTES: u64 = (PAGES * PAGE_SIZE) as u64;
@@ -49,7 +49,7 @@ fn region_of(cgroup: &Cgroup, node: i32, pages: usize) -> Result<Region> {
 }
 
 fn is_about(what: &str, found: u64, expected: u64) -> Result<()> {
-    tap::diagnostic(&format!("{what}: {found} bytes, expected {expected}"));
+    tap::note(&format!("{what}: {found} bytes, expected {expected}"));
     ensure!(
         found.abs_diff(expected) <= SLACK,
         "{what}: {found} bytes instead of about {expected}"
@@ -150,7 +150,7 @@ pub fn refused(bench: &mut Option<Bench>) -> Outcome {
     mapped(bench, &region, |iova| {
         let request = bench::request(bench.device, iova, PAGES, bench.nodes.there);
         let report = bench.control.move_pages(&request, None);
-        tap::diagnostic(&format!(
+        tap::note(&format!(
             "{} pages moved: {}",
             report.pages_moved,
             bench::describe(&report)
@@ -188,7 +188,7 @@ pub fn killed(_: &mut Option<Bench>) -> Outcome {
     let status = eater(&cgroup, 4 * PAGES)?;
     ensure!(!status.success(), "it touched all its pages: {status}");
     let kills = cgroup.kills()?;
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "the VMM ended with {status}; {kills} processes of its cgroup were killed"
     ));
     ensure!(

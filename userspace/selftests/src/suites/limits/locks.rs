@@ -13,7 +13,7 @@ use crate::bench::Bench;
 use crate::call::Call;
 use crate::region::Region;
 use crate::slow_page::SlowPage;
-use crate::tap::{Case, Outcome, Pass};
+use pagemove_testkit::tap::{Case, Outcome, Pass};
 
 /// For everything that others do meanwhile. What they do takes 20 ms under TCG.
 const MOST: Duration = Duration::from_secs(10);

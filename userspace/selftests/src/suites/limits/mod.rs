@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub use charges::{eat, EATER};
 
 use crate::bench::Bench;
-use crate::tap::{self, Case};
+use pagemove_testkit::tap::{self, Case};
 
 const PAGES: usize = 256;
 

@@ -9,7 +9,7 @@ use pagemove_uapi::PAGE_SIZE;
 use crate::bench::Bench;
 use crate::region::{Mapping, Region};
 use crate::system;
-use crate::tap::{self, Outcome, Pass};
+use pagemove_testkit::tap::{self, Outcome, Pass};
 
 const CHILDREN: u64 = 400;
 /// Kept until the list grows, and what the rest of the machine begins meanwhile.
@@ -52,7 +52,7 @@ pub fn ended(bench: &mut Option<Bench>) -> Outcome {
     );
     system::visit_every_cpu()?;
     let after = address_spaces()?;
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "address spaces: {before}, {after} after {CHILDREN} processes"
     ));
     ensure!(

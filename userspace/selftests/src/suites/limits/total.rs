@@ -10,7 +10,7 @@ use pagemove_uapi::{text, Control, PAGE_SIZE, REASON_NO_MEMORY};
 use crate::bench::{self, Bench};
 use crate::module;
 use crate::region::Region;
-use crate::tap::{self, Outcome, Pass};
+use pagemove_testkit::tap::{self, Outcome, Pass};
 
 const LIMIT_MIB: usize = 4;
 const LIMIT: usize = (LIMIT_MIB << 20) / PAGE_SIZE;
@@ -65,7 +65,7 @@ pub fn of_moves(bench: &mut Option<Bench>) -> Outcome {
         text::name_or_number(text::REASONS, REASON_NO_MEMORY)
     );
     opened.region.map.check(0)?;
-    tap::diagnostic(&format!("{} pages of {LIMIT} moved", report.pages_moved));
+    tap::note(&format!("{} pages of {LIMIT} moved", report.pages_moved));
     reload(bench, "")?;
     Ok(Pass)
 }

@@ -12,7 +12,7 @@ use anyhow::{ensure, Context, Result};
 
 use super::{case, finish, Hosts, Migrated, Nothing, Receiver, PAGES};
 use crate::region::Region;
-use crate::tap::Case;
+use pagemove_testkit::tap::Case;
 
 pub fn cases() -> Vec<Case<Nothing>> {
     vec![
@@ -214,7 +214,7 @@ fn kill_b() -> Result<()> {
             .check_home(1)
             .with_context(|| format!("home after {time:?}"))?;
     }
-    crate::tap::diagnostic(&format!("{partial} of 24 ended in the middle"));
+    pagemove_testkit::tap::note(&format!("{partial} of 24 ended in the middle"));
     Ok(())
 }
 
@@ -283,7 +283,7 @@ fn little_time() -> Result<()> {
         receiver.end()?;
         runs += 1;
     }
-    crate::tap::diagnostic(&format!("{runs} runs"));
+    pagemove_testkit::tap::note(&format!("{runs} runs"));
     hosts.migrate(&[], &[])?.0.expect(0)?;
     hosts.check_out(1)?;
     hosts.migrate(&["--back"], &[])?.0.expect(0)?;

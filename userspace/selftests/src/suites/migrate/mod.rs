@@ -19,7 +19,7 @@ use crate::bench::IOVA;
 use crate::pci;
 use crate::region::Region;
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 mod ends;
 mod ways;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{case, Hosts, Nothing, Receiver, LONG, PAGES};
 use crate::rig::content;
-use crate::tap::Case;
+use pagemove_testkit::tap::Case;
 
 pub fn cases() -> Vec<Case<Nothing>> {
     vec![

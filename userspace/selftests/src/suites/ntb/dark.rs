@@ -12,7 +12,8 @@ use pagemove_uapi::{
 
 use super::bridge::{cut_cable, notice_after};
 use super::{case, Case, State, PAGE};
-use crate::{bench, tap};
+use crate::bench;
+use pagemove_testkit::tap;
 
 const SOON: Duration = Duration::from_millis(20);
 /// Longer than a case takes.
@@ -173,7 +174,7 @@ fn storm(state: &mut State) -> Result<()> {
     join(state)?;
     bounced?;
     let moved = moved?;
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{bounces:?} bounces, {} pages out, {} home",
         moved[0], moved[1]
     ));

@@ -76,7 +76,7 @@ fn cut_in_between(state: &mut State) -> Result<()> {
         longest.map(|longest| (tried, (longest, took)))
     })?;
     let (report, results) = tried?;
-    crate::tap::diagnostic(&format!(
+    pagemove_testkit::tap::note(&format!(
         "{} of {PAGES} pages moved, {} aborted attempts; the call took {:?}, the longest other call {:?}",
         report.pages_moved,
         report.aborts.iter().sum::<u64>(),

@@ -21,9 +21,9 @@ use pagemove_uapi::{
 };
 
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
 use crate::{bench, system};
 use bridge::Bridge;
+use pagemove_testkit::tap::{self, Case, Pass};
 
 /// Enough for a link that goes down in the middle of a batch.
 const PAGES: usize = 512;
@@ -86,7 +86,7 @@ impl State {
         self.rig = None;
         if let Some(bridge) = self.bridge.take() {
             if let Err(error) = close_when_empty(bridge) {
-                tap::diagnostic(&format!("closing the bridge: {error:#}"));
+                tap::note(&format!("closing the bridge: {error:#}"));
             }
         }
     }

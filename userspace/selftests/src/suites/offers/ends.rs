@@ -12,7 +12,7 @@ use pagemove_uapi::{
 
 use super::{case, offer, region, waiting, wanted, State, LONG, PAGE};
 use crate::rig::Rig;
-use crate::tap::Case;
+use pagemove_testkit::tap::Case;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![

@@ -13,7 +13,7 @@ use pagemove_uapi::{
 
 use crate::pci;
 use crate::region::{Mapping, Region};
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 mod ends;
 mod refusals;

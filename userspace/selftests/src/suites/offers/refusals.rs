@@ -11,7 +11,7 @@ use pagemove_uapi::{
 use super::{case, flags_of, region, State, PAGE};
 use crate::bench::expect_errno;
 use crate::region::Region;
-use crate::tap::Case;
+use pagemove_testkit::tap::Case;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![

@@ -15,7 +15,7 @@ use pagemove_uapi::{OFFER_AWAIT, PAGE_SIZE};
 use super::{case, flags_of, offer, region, retract, wanted, State, LONG, PAGE};
 use crate::region::{Mapping, Region};
 use crate::signals;
-use crate::tap::Case;
+use pagemove_testkit::tap::Case;
 
 /// How long a CPU that should wait is watched.
 const WATCHED: Duration = Duration::from_millis(300);

@@ -10,8 +10,8 @@ use pagemove_uapi::{Control, MoveRequest, MOVE_EVEN_IF_THERE};
 
 use super::State;
 use crate::bench::{self, Bench};
-use crate::random::Random;
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass};
 
 const PAGES: usize = 512;
 const ORDERS: usize = 36;
@@ -69,7 +69,7 @@ fn order(number: usize, random: &mut Random) -> Vec<Part> {
 }
 
 fn close(order: &[Part], random: &mut Random) -> Result<()> {
-    tap::diagnostic(&format!("{order:?}"));
+    tap::note(&format!("{order:?}"));
     let Bench {
         assigned,
         region,
@@ -96,7 +96,7 @@ fn close(order: &[Part], random: &mut Random) -> Result<()> {
             thread::sleep(Duration::from_millis(1));
         }
         for part in order {
-            thread::sleep(Duration::from_micros(random.below(30_000)));
+            thread::sleep(random.microseconds(30_000));
             match part {
                 Part::Device => drop(device_file.take()),
                 Part::Group => drop(group.take()),

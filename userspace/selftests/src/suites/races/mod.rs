@@ -14,8 +14,8 @@ use anyhow::Result;
 use crate::bench;
 use crate::kernel_log::KernelLog;
 use crate::module;
-use crate::random::Random;
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass};
 
 pub struct State {
     random: Random,

@@ -13,11 +13,11 @@ use pagemove_uapi::{
 
 use super::State;
 use crate::bench::{self, Bench, IOVA};
-use crate::random::Random;
 use crate::region::Mapping;
-use crate::tap::{self, Case, Pass, Skip};
 use crate::vfio::{Group, READ_WRITE};
 use crate::{module, pci, system};
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass, Skip};
 
 const PAGES: usize = 256;
 const TIME: Duration = Duration::from_secs(4);
@@ -101,7 +101,7 @@ fn beside(
     });
     result?;
     let (moved, refused) = counts?;
-    tap::diagnostic(&format!("{moved} pages moved, {refused} calls refused"));
+    tap::note(&format!("{moved} pages moved, {refused} calls refused"));
     ensure!(moved > 0, "no page was moved");
     bench.region.map.check(0)?;
     Ok((moved, refused))
@@ -121,15 +121,15 @@ fn aliases(bench: &Bench, random: &mut Random) -> Result<Option<&'static str>> {
     let container = &bench.assigned.container;
     let (iova, length) = (IOVA + 0x800_0000, 16 * PAGE_SIZE);
     let (_, refused) = beside(bench, &[ALIASED, SHARED, AGAIN], || {
-        let first = random.below(PAGES as u64 - 16) as usize;
+        let first = random.below(PAGES - 16);
         vfio(
             "MAP_DMA",
             container.map(iova, bench.region.map.page(first), length, READ_WRITE),
         )?;
-        thread::sleep(Duration::from_micros(random.below(3000)));
+        thread::sleep(random.microseconds(3000));
         vfio("UNMAP_DMA", container.unmap(iova, length))?;
         // The movers' turn, sometimes.
-        thread::sleep(Duration::from_micros(random.below(10_000)));
+        thread::sleep(random.microseconds(10_000));
         Ok(())
     })?;
     ensure!(refused > 0, "no move met a second mapping");
@@ -151,9 +151,9 @@ fn joins(bench: &Bench, random: &mut Random) -> Result<Option<&'static str>> {
     let (_, refused) = beside(bench, &[SHARED, AGAIN], || {
         let group = Group::open(other)?;
         group.join(&bench.assigned.container)?;
-        thread::sleep(Duration::from_micros(random.below(5000)));
+        thread::sleep(random.microseconds(5000));
         drop(group);
-        thread::sleep(Duration::from_micros(random.below(20_000)));
+        thread::sleep(random.microseconds(20_000));
         Ok(())
     })?;
     pci::unbind(other)?;
@@ -183,7 +183,7 @@ fn rebinds(bench: &Bench, random: &mut Random) -> Result<Option<&'static str>> {
         });
         let result = beside(bench, &[], || {
             pci::bind(other, pci::PAGEMOVE)?;
-            thread::sleep(Duration::from_micros(random.below(3000)));
+            thread::sleep(random.microseconds(3000));
             pci::unbind(other)
         });
         stop.store(true, Ordering::Relaxed);
@@ -212,7 +212,7 @@ fn writes(bench: &Bench, _: &mut Random) -> Result<Option<&'static str>> {
         status? == 0,
         "the other process found another number than it had written"
     );
-    tap::diagnostic(&format!("{moved} pages moved"));
+    tap::note(&format!("{moved} pages moved"));
     ensure!(moved > PAGES as u64, "{moved} pages were moved");
     let map = &bench.region.map;
     for page in 0..PAGES {

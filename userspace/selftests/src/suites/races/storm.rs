@@ -12,10 +12,10 @@ use pagemove_uapi::{errno, Control, MoveRequest, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use super::State;
 use crate::bench::{self, Bench, IOVA};
-use crate::random::Random;
 use crate::region::Mapping;
-use crate::tap::{self, Case, Pass};
 use crate::vfio::READ_WRITE;
+use pagemove_testkit::random::Random;
+use pagemove_testkit::tap::{self, Case, Pass};
 
 /// Memory is mapped for DMA in slots of this many pages.
 const SLOT: usize = 16;
@@ -182,7 +182,7 @@ impl Storm {
     fn choose(&self, random: &mut Random) -> usize {
         // Few slots, so that threads meet; not fewer, since a span whose unmap has
         // waited for a move is not moved for a second.
-        random.below(if self.mix.near { 12 } else { SLOTS as u64 }) as usize
+        random.below(if self.mix.near { 12 } else { SLOTS })
     }
 }
 
@@ -203,11 +203,7 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
                 n if n < mix.dma + mix.movers + mix.cpu => {
                     storm.repeat(n, || map_cpu(storm, &mut random))
                 }
-                n => storm.repeat(n, || {
-                    storm
-                        .truth
-                        .check_page(SEED, random.below(PAGES as u64) as usize)
-                }),
+                n => storm.repeat(n, || storm.truth.check_page(SEED, random.below(PAGES))),
             });
         }
         watch(storm);
@@ -221,7 +217,7 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
         after.unmaps_held - before.unmaps_held,
         after.faults_held - before.faults_held,
     );
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{unmaps} unmaps and {faults} CPU faults waited for a move"
     ));
     ensure!(
@@ -235,7 +231,7 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
     );
     let answers = storm.answers.into_inner().expect("no thread panics");
     let moved = storm.moved.into_inner();
-    tap::diagnostic(&format!("{moved} pages moved; {answers:?}"));
+    tap::note(&format!("{moved} pages moved; {answers:?}"));
     ensure!(moved > 0, "no page was moved");
     Ok(())
 }
@@ -276,13 +272,13 @@ fn watch(storm: &Storm) {
 }
 
 fn hung(thread: usize) -> ! {
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "thread {thread} of the storm hangs; the kernel's stacks:"
     ));
     if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
         for task in tasks.flatten() {
             let stack = std::fs::read_to_string(task.path().join("stack")).unwrap_or_default();
-            tap::diagnostic(&format!("{}\n{stack}", task.path().display()));
+            tap::note(&format!("{}\n{stack}", task.path().display()));
         }
     }
     println!("Bail out! a thread hangs in the kernel");
@@ -313,7 +309,7 @@ fn map_dma(storm: &Storm, random: &mut Random) -> Result<()> {
         Err(errno) => bail!("UNMAP_DMA: {}", errno::name(errno)),
     }
     // The others' turn.
-    thread::sleep(Duration::from_micros(random.below(2_000)));
+    thread::sleep(random.microseconds(2_000));
     for slot in slot..slot + slots {
         let address = storm.bench.region.map.page(slot * SLOT);
         match container.map(iova(slot), address, SLOT_BYTES, READ_WRITE) {
@@ -333,12 +329,12 @@ fn map_dma(storm: &Storm, random: &mut Random) -> Result<()> {
 /// Unmaps some pages in this process, and maps them again.
 fn map_cpu(storm: &Storm, random: &mut Random) -> Result<()> {
     let (map, file) = (&storm.bench.region.map, storm.bench.region.control.file());
-    let first = storm.choose(random) * SLOT + random.below(SLOT as u64) as usize;
-    let pages = 1 + random.below(SLOT.min(PAGES - first) as u64) as usize;
+    let first = storm.choose(random) * SLOT + random.below(SLOT);
+    let pages = 1 + random.below(SLOT.min(PAGES - first));
     map.punch(first, pages)
         .map_err(std::io::Error::from_raw_os_error)
         .context("munmap")?;
-    thread::sleep(Duration::from_micros(random.below(300)));
+    thread::sleep(random.microseconds(300));
     map.mend(file, first, pages)
         .map_err(std::io::Error::from_raw_os_error)
         .context("mmap")?;
@@ -353,9 +349,9 @@ fn mover(storm: &Storm, thread: usize, random: &mut Random) {
     };
     let nodes = [storm.bench.nodes.here, storm.bench.nodes.there];
     storm.repeat(thread, || {
-        let first = storm.choose(random) * SLOT + random.below(SLOT as u64) as usize;
-        let pages = 1 + random.below((4 * SLOT).min(PAGES - first) as u64) as usize;
-        let node = nodes[random.below(2) as usize];
+        let first = storm.choose(random) * SLOT + random.below(SLOT);
+        let pages = 1 + random.below((4 * SLOT).min(PAGES - first));
+        let node = nodes[random.below(2)];
         let request = MoveRequest {
             flags: MOVE_EVEN_IF_THERE,
             ..storm.bench.request(first, pages, node)

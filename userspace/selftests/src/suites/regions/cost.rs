@@ -10,9 +10,9 @@ use super::{map, newest, MIB};
 use crate::bench::{self, Nodes, IOVA};
 use crate::eater::MemoryEater;
 use crate::region::{Mapping, Region};
-use crate::tap::{self, Outcome, Pass, Skip};
 use crate::vfio::{Assigned, READ_WRITE};
 use crate::{pci, system};
+use pagemove_testkit::tap::{self, Outcome, Pass, Skip};
 
 /// Bytes that one page in each of 64 GiB/1024 may cost beside itself: tables.
 const SPARSE_COST: u64 = 24 << 10;
@@ -38,7 +38,7 @@ pub fn sparse(_: &mut Nodes) -> Outcome {
     );
     let cost = before.saturating_sub(system::available_memory()?);
     let most = TOUCHED as u64 * (PAGE_SIZE as u64 + SPARSE_COST) + (8 << 20);
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{TOUCHED} pages spread over 64 GiB cost {cost} bytes"
     ));
     ensure!(cost <= most, "{cost} bytes, more than {most}");
@@ -61,7 +61,7 @@ pub fn closing_frees(nodes: &mut Nodes) -> Outcome {
     ensure!(pages == 1024, "{pages} pages are counted");
     drop(region);
     let time = bench::wait_for_no_pages(Duration::from_secs(20))?;
-    tap::diagnostic(&format!("after {} ms", time.as_millis()));
+    tap::note(&format!("after {} ms", time.as_millis()));
     let regions = Control::open()?.region_list()?;
     ensure!(regions.is_empty(), "{regions:?} are left");
     Ok(Pass)

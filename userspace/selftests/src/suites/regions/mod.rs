@@ -14,7 +14,7 @@ use pagemove_uapi::{
 use crate::bench::Nodes;
 use crate::region::{Mapping, Region};
 use crate::system;
-use crate::tap::{self, Case, Outcome, Pass};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const MIB: usize = 1 << 20;
 

@@ -15,8 +15,8 @@ use pagemove_uapi::{
 
 use super::{cause, is_intact, move_over};
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
 use crate::{bench, module};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 const PARAMETERS: &str = "allow_incoherent=1 allow_unqualified=1 longest_us=3000";
 /// Calls until one is aborted for the cause that was brought about: it may be for another.

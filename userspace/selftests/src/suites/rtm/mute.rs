@@ -12,8 +12,8 @@ use pagemove_uapi::{
 
 use super::{cause, is_intact, move_over, session};
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
 use crate::{bench, module, system};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 /// What a busy machine may add to it.
@@ -40,7 +40,7 @@ fn mute() -> Result<()> {
     request.deadline_ns = DEADLINE.as_nanos() as u64;
     let (report, results) = rig.move_pages(&request);
     let took = begin.elapsed();
-    tap::diagnostic(&format!("{} after {took:?}", bench::describe(&report)));
+    tap::note(&format!("{} after {took:?}", bench::describe(&report)));
     ensure!(took < DEADLINE + SLACK, "it took {took:?}");
     let result = results.first().context("no result")?;
     ensure!(

@@ -11,7 +11,7 @@ use pagemove_uapi::{
 use super::move_over;
 use crate::bench;
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 const PAGES: usize = 48;
 /// Rounds over all pages, to the other node and back.
@@ -28,7 +28,7 @@ pub fn main(format: &str) -> ExitCode {
         Ok(rig) => rig,
         Err(error) => return tap::fail_all(&error),
     };
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{format}: the device makes no DMA while pages are moved; rtm-soak is about that"
     ));
     let cases = vec![
@@ -62,7 +62,7 @@ fn without_interrupts(rig: &mut Rig) -> Result<()> {
     let sessions = rig.control.session_list()?;
     let transactions: u64 = sessions.iter().map(|session| session.transactions).sum();
     let counted: u64 = stats.irqs_off.iter().sum();
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{transactions} transactions, interrupts off for {} ns at most",
         stats.irqs_off_max_ns
     ));
@@ -156,7 +156,7 @@ fn describe(report: &uapi::MoveReport, commits: u64) {
         .filter(|(_, n)| *n != 0)
         .map(|(text, n)| format!("{} {n}", text.name))
         .collect();
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} pages in {commits} transactions; aborts: {}",
         report.pages_moved,
         aborts.join(", ")

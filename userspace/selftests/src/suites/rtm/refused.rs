@@ -8,7 +8,7 @@ use pagemove_uapi::{ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, REASON_NO_RTM};
 
 use crate::bench;
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 const PAGES: usize = 4;
 

@@ -14,8 +14,8 @@ use pagemove_uapi::{
 
 use super::{cause, is_intact, move_over, session};
 use crate::rig::Rig;
-use crate::tap::{self, Case, Outcome, Pass, Skip};
 use crate::{bench, module};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass, Skip};
 
 /// Each step of the helper with its number in the module's parameter `stall_step`.
 const STEPS: [(u32, &str); 10] = [
@@ -129,7 +129,7 @@ fn stalled(step: u32) -> Outcome {
         move_over(&mut rig, OTHER, 0)?;
     }
     let after = session(&rig)?;
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{}; signal 1 to last slot {:?} before the stall, {:?} after it, {:?} after {AFTERWARDS} moves",
         shown.as_ref().map_or("nothing".to_string(), cause),
         wait(&before),

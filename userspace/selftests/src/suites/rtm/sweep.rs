@@ -10,7 +10,7 @@ use pagemove_uapi::{ENGINE_RTM, PAGE_ABORTED};
 use super::{is_intact, move_over};
 use crate::bench;
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 /// Pages of the batch that is aborted: more entries, more instructions.
 const TOGETHER: usize = 4;
@@ -59,7 +59,7 @@ fn sweep(rig: &mut Rig, control: Control, pages: usize) -> Result<()> {
         let status = *statuses.next().unwrap_or(&0);
         attempts += aborted_at(rig, control, pages, at, status)?;
     }
-    tap::diagnostic(&format!(
+    tap::note(&format!(
         "{} instructions, {attempts} attempts by calls without retries",
         DEPTH + 1
     ));

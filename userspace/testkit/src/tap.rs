@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! TAP 13 on standard output.
+//! TAP 13 on standard output, which the runner reads. The plan comes first, so that a program
+//! that dies in the middle can not pass.
 
 use std::io::Write;
 use std::process::ExitCode;
+
+use anyhow::Result;
+
+/// The exit status that says that the whole program was skipped.
+const SKIPPED: u8 = 4;
 
 /// A test program's results; the plan is printed when it is made.
 #[derive(Debug)]
@@ -23,14 +29,14 @@ impl Tap {
         }
     }
 
-    /// One result.
+    /// Prints one result.
     pub fn test(&mut self, passed: bool, text: &str) {
         self.done += 1;
         self.failed += usize::from(!passed);
         say(&result_line(self.done, passed, text));
     }
 
-    /// One test that can not run.
+    /// Prints the result of a test that can not run.
     pub fn skip(&mut self, text: &str, why: &str) {
         self.done += 1;
         say(&format!(
@@ -48,7 +54,7 @@ impl Tap {
         }
     }
 
-    /// 0 if all of the plan passed.
+    /// Returns 0 if all of the plan passed.
     pub fn exit_code(&self) -> ExitCode {
         if self.failed == 0 && self.done == self.planned {
             ExitCode::SUCCESS
@@ -58,28 +64,81 @@ impl Tap {
     }
 }
 
-/// A comment.
+/// Prints a comment.
 pub fn note(text: &str) {
     for line in text.lines() {
         say(&format!("# {line}"));
     }
 }
 
-/// A line for the runner, which takes it out of the results: xtask, vm/machine.rs.
+/// Prints a line for the runner, which takes it out of the results: xtask, vm/machine.rs.
 pub fn to_runner(text: &str) {
     say(&format!("@pagemove-vm {text}"));
 }
 
-/// Something that the runner compares with what QEMU traced.
+/// Prints a claim, which the runner compares with what QEMU traced.
 pub fn claim(text: &str) {
     to_runner(&format!("claim {text}"));
 }
 
-/// The whole program can not run here.
+/// Skips a whole program that can not run here.
 pub fn skip_all(why: &str) -> ExitCode {
     say("TAP version 13");
     say(&format!("1..0 # SKIP {why}"));
-    ExitCode::from(4)
+    ExitCode::from(SKIPPED)
+}
+
+/// Fails a program that can not begin although nothing excuses it.
+pub fn fail_all(error: &anyhow::Error) -> ExitCode {
+    let mut tap = Tap::plan(1);
+    tap.test(false, "set up");
+    note(&format!("{error:#}"));
+    tap.exit_code()
+}
+
+/// What became of a case that did not fail.
+pub enum Verdict {
+    Pass,
+    /// It can not run here; why.
+    Skip(String),
+}
+
+pub use Verdict::{Pass, Skip};
+
+pub type Outcome = Result<Verdict>;
+
+/// One test, with what it shows as its name.
+pub struct Case<T> {
+    name: String,
+    run: Box<dyn FnOnce(&mut T) -> Outcome>,
+}
+
+impl<T> Case<T> {
+    pub fn new(name: impl Into<String>, run: impl FnOnce(&mut T) -> Outcome + 'static) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// Runs the cases in their order; a failed one does not end the program.
+pub fn run<T>(bench: &mut T, cases: Vec<Case<T>>) -> ExitCode {
+    let mut tap = Tap::plan(cases.len());
+    for case in cases {
+        match (case.run)(bench) {
+            Ok(Pass) => tap.test(true, &case.name),
+            Ok(Skip(reason)) => tap.skip(&case.name, &reason),
+            Err(error) => {
+                tap.test(false, &case.name);
+                note(&format!("{error:#}"));
+            }
+        }
+    }
+    if tap.failed > 0 {
+        note(&format!("{} failed", tap.failed));
+    }
+    tap.exit_code()
 }
 
 fn result_line(number: usize, passed: bool, text: &str) -> String {
@@ -101,6 +160,21 @@ fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn code_of(outcomes: Vec<Outcome>) -> String {
+        let case = |outcome| Case::new("a", move |_: &mut ()| outcome);
+        format!(
+            "{:?}",
+            run(&mut (), outcomes.into_iter().map(case).collect())
+        )
+    }
+
+    #[test]
+    fn a_failed_case_fails_the_program_and_a_skipped_one_does_not() {
+        let success = format!("{:?}", ExitCode::SUCCESS);
+        assert_eq!(code_of(vec![Ok(Pass), Ok(Skip("no".into()))]), success);
+        assert_ne!(code_of(vec![Err(anyhow::anyhow!("no")), Ok(Pass)]), success);
+    }
 
     fn code(tap: &Tap) -> String {
         format!("{:?}", tap.exit_code())
