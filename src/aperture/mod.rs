@@ -21,7 +21,8 @@
 //! [`Aperture::link`], under which the link's driver is asked, and [`Aperture::slots`], under
 //! which nothing is called; below everything else, and neither under the other.
 
-use crate::host::ffi;
+use crate::host::pci::Function;
+use crate::host::{ffi, task};
 use crate::page::{OwnedPage, Tag};
 use crate::refusal::Refusal;
 use crate::{abi, page, params};
@@ -49,7 +50,7 @@ enum Link {
 }
 
 /// A window, while its PCI function is bound.
-#[pin_data(PinnedDrop)]
+#[pin_data]
 pub(crate) struct Aperture {
     pub(crate) id: u32,
     /// segment << 16 | bus << 8 | devfn.
@@ -57,8 +58,7 @@ pub(crate) struct Aperture {
     /// Of the BAR, or of the memory window of a link.
     number: u32,
     has_link: bool,
-    /// A counted reference.
-    pdev: *mut ffi::pci_dev,
+    function: Function,
     first: PhysAddr,
     length: u64,
     /// Where CPUs reach it, write-combining.
@@ -71,7 +71,7 @@ pub(crate) struct Aperture {
     slots: Mutex<Slots>,
 }
 
-// SAFETY: `pdev` is a counted reference and `window` lives until `remove` has seen the last slot
+// SAFETY: `window` lives until `remove` has seen the last slot
 // freed; the rest is constant, atomic or behind a lock. The link's context may be used by any
 // thread (`shim/link.h`).
 unsafe impl Send for Aperture {}
@@ -273,8 +273,7 @@ impl Aperture {
             Link::Asked { is_up, context } => unsafe { is_up(*context) },
             Link::Gone => false,
         };
-        // SAFETY: the reference keeps the structure, whatever becomes of the function.
-        is_up && unsafe { ffi::pagemove_pci_is_present(self.pdev) } && !params::pretends_down()
+        is_up && self.function.is_present() && !params::pretends_down()
     }
 
     /// Whether the link was down since the page in this slot was copied, or the slot was
@@ -355,14 +354,6 @@ impl Aperture {
             length: self.length,
             pages: self.slots.lock().taken,
         }
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for Aperture {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: the reference taken in `add`.
-        unsafe { kernel::bindings::pci_dev_put(self.pdev) };
     }
 }
 
@@ -474,6 +465,8 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
             context: setup.context,
         },
     };
+    // SAFETY: the function is being bound to its driver.
+    let function = unsafe { Function::new(setup.pdev) };
     let mut list = APERTURES.lock();
     list.apertures.reserve(1, GFP_KERNEL)?;
     let id = list.next_id;
@@ -481,12 +474,10 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
     let aperture = Arc::pin_init(
         pin_init!(Aperture {
             id,
-            // SAFETY: the function is bound to its driver.
-            address: unsafe { ffi::pagemove_pci_address(setup.pdev) },
+            address: function.address(),
             number: setup.number,
             has_link: setup.is_up.is_some(),
-            // SAFETY: as above.
-            pdev: unsafe { kernel::bindings::pci_dev_get(setup.pdev) },
+            function,
             first: PhysAddr(setup.first),
             length: setup.length,
             window: setup.window.cast(),
@@ -566,7 +557,7 @@ unsafe extern "C" fn pagemove_aperture_emptied(owner: *mut core::ffi::c_void) {
             );
         }
         looks = looks.wrapping_add(1);
-        ffi::sleep(POLL_NS);
+        task::sleep(POLL_NS);
     }
 }
 

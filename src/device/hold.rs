@@ -22,7 +22,7 @@
 //! # Lock order
 
 use crate::device::{list, Device, Listed, Phase};
-use crate::host::ffi;
+use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
 use crate::params;
 use crate::refusal::Refusal;
@@ -43,7 +43,7 @@ impl Device {
                 if !state.open {
                     return Err(Refusal::NotOpen);
                 }
-                if state.is_left_alone(span, ffi::now()) {
+                if state.is_left_alone(span, task::now()) {
                     return Err(Refusal::Unmapping);
                 }
                 state.domain.ok_or(Refusal::NoDomain)?
@@ -163,8 +163,7 @@ impl Hold {
 
     /// Whether the device still answers configuration requests.
     pub(crate) fn device_is_present(&self) -> bool {
-        // SAFETY: the hold keeps the device open, and so bound.
-        unsafe { ffi::pagemove_pci_is_present(self.device.pdev) && !params::pretends_gone() }
+        self.device.function.is_present() && !params::pretends_gone()
     }
 }
 

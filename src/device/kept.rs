@@ -2,7 +2,7 @@
 //! Pins that outlive the move that took them: those of pages that live in an aperture.
 
 use crate::device::{covers, Device, Kept, Unpin};
-use crate::host::ffi;
+use crate::host::{ffi, task};
 use crate::params::{self, Bug};
 use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
@@ -48,7 +48,7 @@ impl Device {
             if waited >= patience {
                 return;
             }
-            ffi::sleep(POLL_NS);
+            task::sleep(POLL_NS);
             waited = waited.saturating_add(POLL_NS);
         }
     }

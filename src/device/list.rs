@@ -2,8 +2,8 @@
 //! Every device that is bound to our driver.
 
 use crate::device::Device;
+use crate::host::pci::Function;
 use crate::refusal::Refusal;
-use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -50,15 +50,8 @@ pub(crate) fn nth(n: usize) -> Option<Arc<Device>> {
 
 /// Returns the device at a PCI address, which a VMM has open.
 pub(crate) fn open_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, Refusal> {
-    // SAFETY: looks a function up and takes a reference.
-    let pdev = unsafe {
-        bindings::pci_get_domain_bus_and_slot(i32::from(segment), u32::from(bus), u32::from(devfn))
-    };
-    if pdev.is_null() {
-        return Err(Refusal::NoDevice);
-    }
-    // SAFETY: drops that reference; only the address is needed below.
-    unsafe { bindings::pci_dev_put(pdev) };
+    // Only whether it is there; the address is enough below.
+    drop(Function::at(segment, bus, devfn).ok_or(Refusal::NoDevice)?);
     let address = u32::from(segment) << 16 | u32::from(bus) << 8 | u32::from(devfn);
     let device = with_all(|devices| devices.iter().find(|d| d.address == address).cloned());
     let device = device.ok_or(Refusal::NotBound)?;

@@ -10,7 +10,8 @@ pub(crate) mod kept;
 pub(crate) mod list;
 pub(crate) mod vfio;
 
-use crate::host::ffi;
+use crate::host::pci::Function;
+use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
 use crate::iommu::name::IommuName;
 use core::sync::atomic::AtomicBool;
@@ -75,7 +76,7 @@ pub(crate) struct Device {
     pub(crate) address: u32,
     pub(crate) node: i32,
     pub(crate) iommu: IommuName,
-    pdev: *mut ffi::pci_dev,
+    function: Function,
     vdev: *mut ffi::VfioDevice,
     #[pin]
     state: Mutex<State>,
@@ -84,8 +85,8 @@ pub(crate) struct Device {
     changed: CondVar,
 }
 
-// SAFETY: `vdev` and `pdev` are used under a hold only, which keeps the device open and
-// bound, and so the pointers valid; or while the state says that it is open.
+// SAFETY: `vdev` is used under a hold only, which keeps the device open and bound, and so the
+// pointer valid; or while the state says that it is open. The rest may be used by any thread.
 unsafe impl Send for Device {}
 // SAFETY: as above.
 unsafe impl Sync for Device {}
@@ -102,15 +103,15 @@ impl Device {
         pdev: *mut ffi::pci_dev,
         vdev: *mut ffi::VfioDevice,
     ) -> Result<Arc<Self>> {
+        // SAFETY: the caller's contract.
+        let function = unsafe { Function::new(pdev) };
         Arc::pin_init(
             pin_init!(Self {
-                // SAFETY: the caller's contract, here and below.
-                address: unsafe { ffi::pagemove_pci_address(pdev) },
-                // SAFETY: as above.
-                node: unsafe { ffi::pagemove_pci_node(pdev) },
-                // SAFETY: as above.
+                address: function.address(),
+                node: function.node(),
+                // SAFETY: the device is being bound.
                 iommu: unsafe { IommuName::of(pdev) },
-                pdev,
+                function,
                 vdev,
                 state <- new_mutex!(State {
                     domain: None,
@@ -131,8 +132,7 @@ impl Device {
     /// Whether it has a TLB of its own that is in use.
     pub(crate) fn has_ats(&self) -> bool {
         let state = self.state.lock();
-        // SAFETY: an open device is bound.
-        state.open && unsafe { ffi::pagemove_pci_has_ats(self.pdev) }
+        state.open && self.function.has_ats()
     }
 
     /// The domain, while a VMM has the device open.
@@ -154,7 +154,7 @@ impl Device {
 impl State {
     #[inline(never)]
     fn leave_alone(&mut self, span: PageSpan) {
-        let now = ffi::now();
+        let now = task::now();
         let until = now.saturating_add(LEFT_ALONE_NS);
         self.left_alone.retain(|old| old.until > now);
         let room = self.left_alone.len() < LEFT_ALONE_MAX;

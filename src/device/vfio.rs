@@ -2,7 +2,7 @@
 //! What VFIO tells us, by way of the tables in `shim/vfio.c`.
 
 use crate::device::{list, Device, Phase};
-use crate::host::ffi;
+use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
 use crate::stats::{self, Counter};
 use core::sync::atomic::Ordering;
@@ -88,7 +88,7 @@ impl Device {
                 // Not a wait for the condition: that can't be timed without
                 // returning early for a signal, and a VMM is often unmapping
                 // because it was killed.
-                ffi::sleep(POLL_NS);
+                task::sleep(POLL_NS);
                 state = self.state.lock();
             } else {
                 drop(state);

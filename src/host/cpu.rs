@@ -159,6 +159,16 @@ impl Drop for Online {
     }
 }
 
+/// Runs `f` without interrupts on this CPU.
+pub(crate) fn without_irqs<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: they are turned back on below.
+    let flags = unsafe { ffi::pagemove_irqs_off() };
+    let result = f();
+    // SAFETY: the flags from above.
+    unsafe { ffi::pagemove_irqs_back(flags) };
+    result
+}
+
 /// Takes the calling thread, one of a session, to its CPU again if it has lost it.
 pub(crate) fn go_to(cpu: u32) {
     // SAFETY: a thread of ours, which nobody else binds; any number of a CPU that exists.

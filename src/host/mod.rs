@@ -4,5 +4,8 @@
 pub(crate) mod cpu;
 pub(crate) mod ffi;
 pub(crate) mod memcg;
+pub(crate) mod memory;
+pub(crate) mod pci;
 pub(crate) mod spin;
+pub(crate) mod task;
 pub(crate) mod thread;

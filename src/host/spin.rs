@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Waiting without sleep.
 
-use crate::host::ffi;
+use crate::host::{ffi, task};
 
 /// Rounds between two PAUSEs. The two threads that wait for each other here are on
 /// cores of their own, and what they wait for is near: PAUSE would take longer than that
@@ -25,7 +25,7 @@ impl Spin {
             unsafe { ffi::pagemove_relax() };
         }
         if self.rounds % BETWEEN_YIELDS == 0 {
-            ffi::yield_cpu();
+            task::yield_cpu();
         }
     }
 }

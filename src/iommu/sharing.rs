@@ -2,51 +2,23 @@
 //! Who else uses a domain.
 
 use crate::host::ffi;
+use crate::host::pci::Function;
 use crate::iommu::domain::Domain;
-use kernel::bindings;
-use kernel::prelude::*;
-use kernel::str::CStr;
 
 /// Drivers that hold a device of a group without DMA of its own, as VFIO lets
 /// them (vfio_main.c, iommu group ownership).
 const HARMLESS: [&[u8]; 2] = [b"pcieport", b"pci-stub"];
 
-/// Calls `f` with each PCI function until it says that this is enough.
-fn any_function(mut f: impl FnMut(*mut ffi::pci_dev) -> bool) -> bool {
-    let mut pdev = core::ptr::null_mut();
-    loop {
-        // SAFETY: takes a reference to the next device and drops the one to `pdev`.
-        pdev = unsafe { bindings::pci_get_device(!0, !0, pdev) };
-        if pdev.is_null() {
-            return false;
-        }
-        if f(pdev) {
-            // SAFETY: drops the reference from pci_get_device.
-            unsafe { bindings::pci_dev_put(pdev) };
-            return true;
-        }
-    }
-}
-
-/// Whether a device that we do not drive is attached to `domain`. It would go on
+/// Returns whether a device that we do not drive is attached to `domain`. It would go on
 /// with its DMA when ours was closed, and VFIO would keep its mappings.
 pub(crate) fn has_foreign_device(domain: Domain) -> bool {
-    any_function(|pdev| {
-        // SAFETY: `pdev` is referenced; only the pointer is compared.
-        let shares = unsafe { ffi::pagemove_pci_domain(pdev) } == domain.as_ptr();
-        shares && is_foreign(pdev)
-    })
+    Function::any(|function| function.domain() == domain.as_ptr() && is_foreign(function))
 }
 
-/// Whether a device of the domain has a TLB of its own (ATS), which an invalidation
+/// Returns whether a device of the domain has a TLB of its own (ATS), which an invalidation
 /// has to wait for.
 pub(crate) fn has_ats(domain: Domain) -> bool {
-    any_function(|pdev| {
-        // SAFETY: `pdev` is referenced; only the pointer is compared.
-        let shares = unsafe { ffi::pagemove_pci_domain(pdev) } == domain.as_ptr();
-        // SAFETY: `pdev` is referenced.
-        shares && unsafe { ffi::pagemove_pci_has_ats(pdev) }
-    })
+    Function::any(|function| function.domain() == domain.as_ptr() && function.has_ats())
 }
 
 /// Calls `f` with each domain that a user of VFIO has attached, whoever drives the
@@ -62,26 +34,14 @@ pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) {
             f(domain);
         }
     }
-    any_function(|pdev| {
+    Function::any(|function| {
         let context = core::ptr::from_mut(&mut f).cast();
-        // SAFETY: `pdev` is referenced, and `context` is what `visit` takes it for.
-        unsafe { ffi::pagemove_pci_with_domain(pdev, visit::<F>, context) };
+        // SAFETY: the function is referenced, and `context` is what `visit` takes it for.
+        unsafe { ffi::pagemove_pci_with_domain(function.as_ptr(), visit::<F>, context) };
         false
     });
 }
 
-fn is_foreign(pdev: *mut ffi::pci_dev) -> bool {
-    // SAFETY: the caller holds a reference.
-    if unsafe { ffi::pagemove_pci_is_ours(pdev) } {
-        return false;
-    }
-    // SAFETY: the caller holds a reference.
-    let name = unsafe { ffi::pagemove_pci_driver_name(pdev) };
-    if name.is_null() {
-        return false;
-    }
-    // SAFETY: a driver's name is a NUL-terminated string that lives as long as the
-    // driver; one that is unloaded this instant has no device attached.
-    let name = unsafe { CStr::from_char_ptr(name) }.to_bytes();
-    !HARMLESS.contains(&name)
+fn is_foreign(function: &Function) -> bool {
+    !function.is_ours() && function.driver_is_one_of(&HARMLESS) == Some(false)
 }

@@ -5,9 +5,10 @@
 //! unpinning a no-op. So such a page may be freed only when no `vfio_dma` can
 //! name it any more (F21): see `region/reclaim.rs`.
 
-use crate::host::ffi;
 use crate::host::memcg::Memcg;
+use crate::host::{ffi, memory};
 use crate::{params, window};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::PhysAddr;
 use kernel::prelude::*;
@@ -111,8 +112,10 @@ impl OwnedPage {
     ///
     /// `phys` is memory of an arena that nobody else has.
     pub(crate) unsafe fn of_arena(phys: PhysAddr, tag: Tag) -> Result<Self> {
-        // SAFETY: only translates the number.
-        Self::adopt(unsafe { ffi::pagemove_phys_page(phys.0) }, tag)
+        Self::adopt(
+            frame(phys).map_or(core::ptr::null_mut(), NonNull::as_ptr),
+            tag,
+        )
     }
 
     pub(crate) fn phys(&self) -> PhysAddr {
@@ -135,13 +138,7 @@ impl OwnedPage {
     /// nothing reaches it any more: no CPU mapping, no IOMMU entry (after an
     /// invalidation that completed), no `vfio_dma` and no pinned pfn of VFIO.
     pub(crate) unsafe fn from_phys(phys: PhysAddr) -> Option<Self> {
-        // SAFETY: only translates the number.
-        let page = unsafe { ffi::pagemove_phys_page(phys.0) };
-        if page.is_null() {
-            None
-        } else {
-            Some(Self(page))
-        }
+        frame(phys).map(|page| Self(page.as_ptr()))
     }
 }
 
@@ -164,72 +161,61 @@ pub(crate) fn owned() -> u64 {
     OWNED.load(Ordering::Relaxed)
 }
 
+fn frame(phys: PhysAddr) -> Option<NonNull<ffi::page>> {
+    memory::frame(phys.0)
+}
+
+/// What a page that is reserved has in `private`; 0 for others.
+fn raw_tag(page: NonNull<ffi::page>) -> u64 {
+    // SAFETY: `page` is the struct page of a valid frame, which never goes away
+    // for memory that is not hot-removed; reserved pages can't be.
+    unsafe { ffi::pagemove_page_tag(page.as_ptr()) as u64 }
+}
+
+/// For a page that is END of the caller's move, so that nobody else changes its tag.
+fn set_raw_tag(page: NonNull<ffi::page>, raw: u64) {
+    // SAFETY: as above.
+    unsafe { ffi::pagemove_page_own(page.as_ptr(), raw as _) };
+}
+
 /// The tag of the page at `phys`, if it is one of ours. The answer is a hint
 /// until the region confirms that its map names this page: any reserved page of
 /// the machine may hold any number in `private`.
 pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
-    // SAFETY: only translates the number; the result is checked.
-    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
-    if page.is_null() {
-        return None;
-    }
-    // SAFETY: `page` is the struct page of a valid frame, which never goes away
-    // for memory that is not hot-removed; reserved pages can't be.
-    let raw = unsafe { ffi::pagemove_page_tag(page) } as u64;
-    if raw == 0 {
-        None
-    } else {
-        Some(Tag::unpack(raw))
-    }
+    let raw = raw_tag(frame(phys)?);
+    (raw != 0).then(|| Tag::unpack(raw))
 }
 
 /// What was copied to this page of ours, which is not mapped yet, may be wrong.
 pub(crate) fn doubt(phys: PhysAddr) {
-    // SAFETY: only translates the number; the result is checked.
-    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
-    if !page.is_null() {
-        // SAFETY: the page is END of the caller's move, so that nobody else changes its tag.
-        unsafe {
-            ffi::pagemove_page_own(
-                page,
-                ffi::pagemove_page_tag(page) | DOUBT as kernel::ffi::c_ulong,
-            )
-        };
+    if let Some(page) = frame(phys) {
+        set_raw_tag(page, raw_tag(page) | DOUBT);
     }
 }
 
 /// Whether that is so. It is not any more: the page will be copied again.
 pub(crate) fn take_doubt(phys: PhysAddr) -> bool {
-    // SAFETY: only translates the number; the result is checked.
-    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
-    if page.is_null() {
+    let Some(page) = frame(phys) else {
         return false;
-    }
-    // SAFETY: as above.
-    let raw = unsafe { ffi::pagemove_page_tag(page) } as u64;
+    };
+    let raw = raw_tag(page);
     if raw & DOUBT == 0 {
         return false;
     }
-    // SAFETY: as above.
-    unsafe { ffi::pagemove_page_own(page, (raw & !DOUBT) as _) };
+    set_raw_tag(page, raw & !DOUBT);
     true
 }
 
 /// Whether `phys` is memory of this host, rather than of a device.
 pub(crate) fn is_memory(phys: PhysAddr) -> bool {
-    // SAFETY: only translates the number.
-    !unsafe { ffi::pagemove_phys_page(phys.0) }.is_null()
+    frame(phys).is_some()
 }
 
 /// The NUMA node of the frame at `phys`.
 pub(crate) fn node_of(phys: PhysAddr) -> Option<i32> {
-    // SAFETY: only translates the number; the result is checked.
-    let page = unsafe { ffi::pagemove_phys_page(phys.0) };
-    if page.is_null() {
-        return None;
-    }
+    let page = frame(phys)?;
     // SAFETY: reads a field of a valid struct page that never changes.
-    Some(unsafe { ffi::pagemove_page_node(page) })
+    Some(unsafe { ffi::pagemove_page_node(page.as_ptr()) })
 }
 
 /// Whether pages can be allocated at `node`.

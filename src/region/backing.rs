@@ -3,7 +3,7 @@
 
 use crate::abi;
 use crate::aperture::{self, Slot};
-use crate::host::ffi;
+use crate::host::memory;
 use crate::page::{self, OwnedPage, Tag};
 use engine::PhysAddr;
 
@@ -54,8 +54,7 @@ pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
 pub(crate) fn words(phys: PhysAddr) -> *mut u64 {
     match aperture::window_of(phys) {
         Some(words) => words,
-        // SAFETY: only translates the number.
-        None => unsafe { ffi::pagemove_phys_virt(phys.0).cast() },
+        None => memory::virt(phys.0).cast(),
     }
 }
 

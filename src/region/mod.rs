@@ -30,8 +30,8 @@ pub(crate) mod reclaim;
 pub(crate) mod vma;
 
 use crate::abi;
-use crate::host::ffi;
 use crate::host::memcg::Memcg;
+use crate::host::{ffi, task};
 use crate::page::{OwnedPage, Tag};
 use crate::params::{self, Bug};
 use crate::refusal::Refusal;
@@ -124,8 +124,7 @@ impl Region {
         let region = Arc::pin_init(
             pin_init!(Self {
                 id,
-                // SAFETY: reads the current task.
-                pid: unsafe { ffi::pagemove_current_pid() },
+                pid: task::pid(),
                 anchor,
                 inner <- new_mutex!(Inner {
                     map: PageMap::new(),
@@ -201,8 +200,8 @@ impl Region {
     /// A process maps pages `first..first + pages` at `address`.
     pub(crate) fn map(&self, first: u64, pages: u64, address: usize) -> Result {
         let end = first.checked_add(pages).ok_or(EINVAL)?;
-        // SAFETY: reads the current task; an mmap call always has an mm.
-        let mm = mms::Handle::new(unsafe { ffi::pagemove_current_mm() })?;
+        // An mmap call always has an mm.
+        let mm = mms::Handle::new(task::mm())?;
         let mut inner = self.inner.lock();
         let limit = if inner.fixed {
             inner.length
@@ -460,7 +459,7 @@ impl Region {
             // page and waited for the invalidation.
             drop(unsafe { Backing::from_phys(page) });
             if n % 512 == 511 {
-                ffi::yield_cpu();
+                task::yield_cpu();
             }
         }
         // Whoever waits for this finds the memory free.

@@ -13,7 +13,7 @@
 //! can map and unmap meanwhile; it holds the file, and with it the region and the module.
 
 use super::{continues, Inner, Region};
-use crate::host::ffi;
+use crate::host::{ffi, task};
 use crate::page::{self, OwnedPage, Tag};
 use crate::refusal::Refusal;
 use crate::region::backing;
@@ -156,7 +156,7 @@ impl Region {
         if inner.wants.iter().any(|want| want.index == index) {
             return Ok(());
         }
-        let since = ffi::now();
+        let since = task::now();
         inner.wants.push(Want { index, since }, GFP_KERNEL)?;
         inner.wants_ever = inner.wants_ever.saturating_add(1);
         self.wanted.notify_all();

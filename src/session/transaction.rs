@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The transaction on the current CPU, with nothing that could disturb it.
 
-use crate::host::ffi;
+use crate::host::cpu;
 use crate::session::counters::Counters;
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{self, Block, Committed, Edit, Plan, Slots, Status, OFFSETS};
@@ -19,18 +19,16 @@ pub(crate) fn run(
 ) -> Result<Committed, Status> {
     let block = Block::new(plan, core::ptr::from_ref(slots).cast(), &OFFSETS);
     warm(plan.edits);
-    // SAFETY: they are turned back on below.
-    let flags = unsafe { ffi::pagemove_irqs_off() };
-    let begin = rtm::ticks();
-    // SAFETY: The CPU has RTM (the caller). Entries are those of table pages in the
-    // direct map, which are not freed while the hold pins the pages they map, and
-    // which other code reaches as atomics; watched pages are pages of regions, whole
-    // and in the direct map. All of it is write-back memory. The slots are atomics of
-    // this session. The plan is borrowed.
-    let end = unsafe { rtm::transact(&block) };
-    let ticks = rtm::ticks().wrapping_sub(begin);
-    // SAFETY: the flags from above.
-    unsafe { ffi::pagemove_irqs_back(flags) };
+    let (end, ticks) = cpu::without_irqs(|| {
+        let begin = rtm::ticks();
+        // SAFETY: The CPU has RTM (the caller). Entries are those of table pages in the
+        // direct map, which are not freed while the hold pins the pages they map, and
+        // which other code reaches as atomics; watched pages are pages of regions, whole
+        // and in the direct map. All of it is write-back memory. The slots are atomics of
+        // this session. The plan is borrowed.
+        let end = unsafe { rtm::transact(&block) };
+        (end, rtm::ticks().wrapping_sub(begin))
+    });
     counters.add_transaction(end.is_ok(), ticks);
     end
 }

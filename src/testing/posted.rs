@@ -3,7 +3,7 @@
 //! there when it is read back, or when others have been copied for some time after it. Bridges
 //! and links may do that, emulators do not.
 
-use crate::host::ffi;
+use crate::host::task;
 use crate::region::backing::words;
 use crate::{page, params};
 use engine::{Checksum, PhysAddr, PAGE_SIZE};
@@ -56,7 +56,7 @@ pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(C
         copy.push_within_capacity(word).ok()?;
         last = word;
     }
-    let now = ffi::now();
+    let now = task::now();
     let mut posted = POSTED.lock();
     arrive(&mut posted, now);
     let due = now.saturating_add(DELAY_NS);

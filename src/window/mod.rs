@@ -22,7 +22,8 @@
 //! [`Window::state`], [`ARENAS`], [`Arena::pages`].
 
 use crate::abi;
-use crate::host::ffi;
+use crate::host::pci::Function;
+use crate::host::{ffi, task};
 use crate::page::{OwnedPage, Tag};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
@@ -487,8 +488,8 @@ fn add(setup: &ffi::WindowSetup) -> Result<Arc<Window>> {
     let window = Arc::pin_init(
         pin_init!(Window {
             id,
-            // SAFETY: the function is bound to its driver.
-            address: unsafe { ffi::pagemove_pci_address(setup.pdev) },
+            // SAFETY: the function is being bound to its driver.
+            address: unsafe { Function::new(setup.pdev) }.address(),
             number: setup.number,
             largest: setup.largest,
             align: setup.align,
@@ -529,7 +530,7 @@ unsafe extern "C" fn pagemove_window_removed(owner: *mut core::ffi::c_void) {
             );
         }
         looks = looks.wrapping_add(1);
-        ffi::sleep(POLL_NS);
+        task::sleep(POLL_NS);
     }
     let mut list = WINDOWS.lock();
     list.windows.retain(|other| other.id != window.id);

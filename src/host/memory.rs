@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where CPUs and the kernel's own tables find a physical address.
+
+use crate::host::ffi;
+use core::ptr::NonNull;
+use kernel::ffi::c_void;
+
+/// Returns where CPUs reach this address, if it is memory; else the result is good for nothing.
+pub(crate) fn virt(phys: u64) -> *mut c_void {
+    // SAFETY: only translates the number.
+    unsafe { ffi::pagemove_phys_virt(phys) }
+}
+
+/// Returns the structure of the frame at this address, if it is memory of this host: it stays as
+/// long as the memory is not unplugged.
+pub(crate) fn frame(phys: u64) -> Option<NonNull<ffi::page>> {
+    // SAFETY: only translates the number.
+    NonNull::new(unsafe { ffi::pagemove_phys_page(phys) })
+}
+
+/// Reads a word that may have been freed, or may be none.
+pub(crate) fn read_word(phys: u64) -> Option<u64> {
+    let mut value = 0;
+    // SAFETY: writes to `value` only; any address is checked before it is read.
+    unsafe { ffi::pagemove_read_word(phys, &mut value) }.then_some(value)
+}

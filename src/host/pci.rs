@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+//! PCI functions.
+
+use crate::host::ffi;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::str::CStr;
+
+/// A PCI function, by a counted reference: its structure stays, whatever becomes of the device.
+pub(crate) struct Function(NonNull<ffi::pci_dev>);
+
+// SAFETY: a counted reference, which any thread may use and give up.
+unsafe impl Send for Function {}
+// SAFETY: as above; what is asked for is read, or has the kernel's own locks.
+unsafe impl Sync for Function {}
+
+impl Function {
+    /// Takes a reference.
+    ///
+    /// # Safety
+    ///
+    /// `pdev` is a function that is there.
+    pub(crate) unsafe fn new(pdev: *mut ffi::pci_dev) -> Self {
+        // SAFETY: the caller's contract.
+        unsafe { Self(NonNull::new_unchecked(bindings::pci_dev_get(pdev))) }
+    }
+
+    /// Finds the function at an address.
+    pub(crate) fn at(segment: u16, bus: u8, devfn: u8) -> Option<Self> {
+        let (segment, bus, devfn) = (i32::from(segment), u32::from(bus), u32::from(devfn));
+        // SAFETY: any address may be asked for; the reference that it takes is ours.
+        let pdev = unsafe { bindings::pci_get_domain_bus_and_slot(segment, bus, devfn) };
+        NonNull::new(pdev).map(Self)
+    }
+
+    /// Calls `f` with each function until it says that this is enough. Returns whether it did.
+    pub(crate) fn any(mut f: impl FnMut(&Self) -> bool) -> bool {
+        let mut last = core::ptr::null_mut();
+        loop {
+            // SAFETY: takes a reference to the next function and drops the one to `last`.
+            last = unsafe { bindings::pci_get_device(!0, !0, last) };
+            let Some(pdev) = NonNull::new(last) else {
+                return false;
+            };
+            // The reference is handed on to the next call, or dropped by the last one.
+            let function = ManuallyDrop::new(Self(pdev));
+            if f(&function) {
+                drop(ManuallyDrop::into_inner(function));
+                return true;
+            }
+        }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut ffi::pci_dev {
+        self.0.as_ptr()
+    }
+
+    /// Returns segment << 16 | bus << 8 | devfn.
+    pub(crate) fn address(&self) -> u32 {
+        // SAFETY: a referenced function, here and below.
+        unsafe { ffi::pagemove_pci_address(self.as_ptr()) }
+    }
+
+    /// Returns the NUMA node that it is near to, or -1.
+    pub(crate) fn node(&self) -> i32 {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_pci_node(self.as_ptr()) }
+    }
+
+    /// Returns whether it still answers configuration requests.
+    pub(crate) fn is_present(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_pci_is_present(self.as_ptr()) }
+    }
+
+    /// Returns whether it has a TLB of its own that is in use.
+    pub(crate) fn has_ats(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_pci_has_ats(self.as_ptr()) }
+    }
+
+    /// Returns whether it is bound to our own driver.
+    pub(crate) fn is_ours(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_pci_is_ours(self.as_ptr()) }
+    }
+
+    /// Returns the domain that it is attached to: a number to compare, which may be that of none.
+    pub(crate) fn domain(&self) -> *mut ffi::iommu_domain {
+        // SAFETY: as above; nothing is done with the domain.
+        unsafe { ffi::pagemove_pci_domain(self.as_ptr()) }
+    }
+
+    /// Returns whether its driver has one of these names, if it has a driver.
+    pub(crate) fn driver_is_one_of(&self, names: &[&[u8]]) -> Option<bool> {
+        // SAFETY: as above.
+        let name = unsafe { ffi::pagemove_pci_driver_name(self.as_ptr()) };
+        if name.is_null() {
+            return None;
+        }
+        // SAFETY: a driver's name is a NUL-terminated string that lives as long as the
+        // driver; one that is unloaded this instant has no device attached.
+        let name = unsafe { CStr::from_char_ptr(name) }.to_bytes();
+        Some(names.contains(&name))
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // SAFETY: the reference that `self` is.
+        unsafe { bindings::pci_dev_put(self.as_ptr()) };
+    }
+}
