@@ -25,7 +25,7 @@ impl Mutant {
         case
     }
 
-    /// The same, with nothing left out: nothing must be found in it.
+    /// The configuration with nothing left out: nothing must be found in it.
     pub fn unmutated(&self) -> Case {
         Case {
             name: self.name,

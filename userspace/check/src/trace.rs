@@ -60,7 +60,7 @@ impl Trace {
         self.told(&self.case()?)
     }
 
-    /// The same, in this case.
+    /// Tells the steps in words, in this case.
     pub fn told(&self, case: &Case) -> Result<String> {
         let always = properties::always(case.promises);
         let mut all = always.into_iter().chain([&properties::ENDS]);

@@ -112,7 +112,7 @@ fn a_property_that_holds_is_of_another_version() {
     assert!(message.contains("holds in the end"), "{message}");
 }
 
-/// The same steps, with nothing left out: the compare finds what changed.
+/// The steps of a mutation, with nothing left out: the compare finds what changed.
 #[test]
 fn a_trace_of_a_mutation_breaks_nothing_without_it() {
     let mut trace = found();

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 /// Entries and leaves of each kind to compare.
 const MANY: usize = 100_000;
-/// The same for a twin.
+/// Entries and leaves of each kind to compare for a twin.
 const FEW: usize = 2_000;
 
 fn compare(format: Format, edit: Option<Edit>, count: usize) -> Comparison {

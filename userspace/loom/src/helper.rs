@@ -23,7 +23,7 @@ pub fn help<O: Orderings>(desk: &Desk<O>, weakened: Weakened) -> u64 {
     }
 }
 
-/// Says how it ended.
+/// Makes one attempt, and returns how it ended.
 fn attempt<O: Orderings>(desk: &Desk<O>, weakened: Weakened, generation: Generation) -> u64 {
     let count = desk.count.get();
     desk.watching.set(generation.get());

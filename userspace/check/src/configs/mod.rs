@@ -51,7 +51,7 @@ pub const RTM: Config = Config {
     margin: 0,
 };
 
-/// The same by `adbit`.
+/// [`RTM`] by the engine `adbit`.
 pub const ADBIT: Config = adbit(RTM);
 
 /// A configuration with the engine `adbit`.
@@ -105,7 +105,7 @@ pub const TWO_PAGES: Config = Config {
     ..RTM
 };
 
-/// END is behind a window.
+/// [`RTM`] with END behind an aperture.
 pub const APERTURE: Config = Config {
     hardware: Hardware {
         aperture: true,
@@ -114,7 +114,7 @@ pub const APERTURE: Config = Config {
     ..RTM
 };
 
-/// The same, with a link that can go down.
+/// [`APERTURE`], with a link that can go down.
 pub const APERTURE_FAULTS: Config = Config {
     workload: Workload {
         link_fails: true,
@@ -296,10 +296,10 @@ const fn cleared(config: Config, ad: AdUpdate) -> Config {
 /// `rtm` with A cleared first, on hardware where only a store of the walk is noticed.
 pub const CLEARED: Config = cleared(RTM, AdUpdate::CompareAndSwap);
 
-/// The same with A and D clear in the beginning.
+/// [`CLEARED`] with A and D clear in the beginning.
 pub const CLEARED_COLD: Config = cleared(RTM_COLD, AdUpdate::CompareAndSwap);
 
-/// The same with nothing cached in the beginning, so that a device can walk before the
+/// [`CLEARED`] with nothing cached in the beginning, so that a device can walk before the
 /// helper invalidates.
 pub const CLEARED_UNCACHED: Config = Config {
     workload: Workload {
@@ -309,10 +309,10 @@ pub const CLEARED_UNCACHED: Config = Config {
     ..CLEARED
 };
 
-/// The same on an IOMMU that sets A and D in whatever the entry is by now.
+/// [`CLEARED`] on an IOMMU that sets A and D in whatever the entry is by now.
 pub const CLEARED_BLIND_OR: Config = cleared(RTM, AdUpdate::BlindOr);
 
-/// On one that stores the entry that it has read, with A and D; two devices, as for
+/// [`CLEARED`] on an IOMMU that stores the entry that it has read, with A and D; two devices, as for
 /// [`STORE_OLD`], and no interrupts: those abort as conflicts do.
 pub const CLEARED_STORE_OLD: Config = Config {
     workload: Workload {

@@ -53,7 +53,7 @@ pub struct Watches {
     pub late: u64,
 }
 
-/// The same with and without a device that writes the page.
+/// Transactions that waited, with and without a device that writes the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Watch {
     pub loaded: Watches,
@@ -86,7 +86,7 @@ impl Attempts {
     }
 }
 
-/// The same with and without DMA to the pages.
+/// Calls by transactions, with and without DMA to the pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Windows {
     pub loaded: Attempts,

@@ -24,7 +24,7 @@ pub struct Queue {
     /// Failed attempts at a page.
     tries: HashMap<u32, u32>,
     urgent: VecDeque<u32>,
-    /// The same pages, so that one is found at once.
+    /// The pages of `urgent`, so that one is found at once.
     is_urgent: RoaringBitmap,
     /// Tried before others.
     preferred: RoaringBitmap,

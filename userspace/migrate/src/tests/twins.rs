@@ -16,7 +16,7 @@ use crate::message::Mode;
 use crate::sim::{KernelA, KernelB, Side, World};
 use crate::span::Run;
 
-/// Says that pages have moved, and moves them in the next call.
+/// A source that tells of pages as moved, and moves them in the next call.
 struct Late<'a> {
     kernel: KernelA<'a>,
     owed: RefCell<Vec<(Run, Vec<u64>)>>,
@@ -78,7 +78,7 @@ enum Haste {
     ArriveAll,
     /// Ends offers before pages are home.
     Retract,
-    /// Says that every page is awaited, or has come.
+    /// Reports every page as awaited or come.
     Blind,
     /// Lets no CPU go on.
     NeverArrive,
@@ -173,7 +173,8 @@ fn moved_before_the_move() {
     assert!(found.contains("arrived before it had moved"), "{found}");
 }
 
-/// The same where nobody looks before the end: only a death in between shows it.
+/// A page that is told of too early, where nobody looks before the end: only a death in between
+/// shows it.
 #[test]
 fn moved_before_the_move_is_found_by_deaths() {
     let rig = Rig::new(Mode::Out, false);

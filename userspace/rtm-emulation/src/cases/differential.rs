@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same instructions with and without a transaction do the same.
+//! Instructions do with a transaction around them what they do without.
 
 use super::check;
 use crate::Test;

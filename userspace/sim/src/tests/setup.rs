@@ -41,7 +41,7 @@ pub fn world(change: impl FnOnce(&mut Config)) -> World {
     state(change).world
 }
 
-/// The same, with the engine.
+/// [`BASE`] with a change, and the engine that runs in it.
 pub fn state(change: impl FnOnce(&mut Config)) -> State {
     let mut config = BASE;
     change(&mut config);

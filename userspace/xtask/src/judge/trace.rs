@@ -62,7 +62,7 @@ impl fmt::Display for Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tlb {
     Iotlb,
-    /// That of the device with this source id.
+    /// The TLB of the device with this source id.
     Device(u16),
 }
 
