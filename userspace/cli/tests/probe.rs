@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output};
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the unit tests, whose it is, use more of it")]
 #[path = "../src/probe/tests/fake.rs"]
 mod fake;
 

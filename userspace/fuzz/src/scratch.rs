@@ -69,10 +69,8 @@ impl Area {
         // SAFETY: as above; the descriptor is ours.
         let file = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: a file of ours.
-        ensure!(
-            unsafe { libc::ftruncate(fd, AREA as i64) } == 0,
-            "ftruncate"
-        );
+        let resized = unsafe { libc::ftruncate(fd, AREA as i64) };
+        ensure!(resized == 0, "ftruncate");
         Ok(Self {
             base: map(&file, AREA, libc::PROT_READ | libc::PROT_WRITE)?,
             read_only: map(&file, AREA, libc::PROT_READ)?,

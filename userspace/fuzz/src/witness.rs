@@ -70,10 +70,8 @@ impl Witness {
                     "a fresh page has {old:x?} in word {word}"
                 );
                 // SAFETY: in the mapping, where no Rust value lives.
-                ensure!(
-                    unsafe { touch::store(at, content(self.seed, page, word)) }.is_ok(),
-                    "a store to the witness"
-                );
+                let stored = unsafe { touch::store(at, content(self.seed, page, word)) };
+                ensure!(stored.is_ok(), "a store to the witness");
             }
         }
         Ok(())

@@ -75,7 +75,7 @@ pub fn work(
         if task.log {
             eprintln!("# process {}:\n{program}", task.worker);
         }
-        let burst = (task.burst > 0).then(|| Burst {
+        let burst = (task.burst > 0).then_some(Burst {
             most: task.burst,
             random: &mut random,
         });

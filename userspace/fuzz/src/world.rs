@@ -123,7 +123,7 @@ impl World {
 
     /// Gives a child memory of its own for arguments: its parent's is shared with it.
     pub fn leave_shared_memory(&mut self) -> bool {
-        let areas = [const { () }; 4].map(|()| Area::new());
+        let areas = [(); 4].map(|()| Area::new());
         let Ok(areas) = areas.into_iter().collect::<Result<Vec<_>>>() else {
             return false;
         };

@@ -58,8 +58,10 @@ pub struct Control(());
 
 impl Control {
     pub fn find() -> Result<Self, Absent> {
-        // On some toolchains these are unsafe: every x86-64 CPU has CPUID.
-        #[allow(unused_unsafe)]
+        #[allow(
+            unused_unsafe,
+            reason = "newer toolchains know that every x86-64 CPU has CPUID"
+        )]
         // SAFETY: CPUID exists and changes nothing but registers.
         let rtm = unsafe { __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 << 11 != 0 };
         if !rtm {

@@ -19,8 +19,10 @@ pub enum Rtm {
 }
 
 pub fn rtm() -> Rtm {
-    // On some toolchains these are unsafe: every x86-64 CPU has CPUID.
-    #[allow(unused_unsafe)]
+    #[allow(
+        unused_unsafe,
+        reason = "newer toolchains know that every x86-64 CPU has CPUID"
+    )]
     // SAFETY: CPUID exists and changes nothing but registers.
     let (highest, leaf) = unsafe { (__cpuid(0).eax, __cpuid_count(7, 0)) };
     if highest < 7 {

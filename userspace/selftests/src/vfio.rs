@@ -163,8 +163,8 @@ impl Group {
         let fd = checked("VFIO_GROUP_GET_DEVICE_FD", unsafe {
             ioctl(&self.file, GROUP_GET_DEVICE_FD, name.as_ptr())
         })?;
-        // SAFETY: a descriptor that VFIO just made for us.
         Ok(Device {
+            // SAFETY: a descriptor that VFIO just made for us.
             _file: unsafe { File::from_raw_fd(fd) },
         })
     }

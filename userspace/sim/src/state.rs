@@ -122,10 +122,9 @@ impl State {
             }
         }
         let waiting = world.invalidation.stage == InvalidationStage::Evicted;
-        if it.kind.ats && it.kind.answers && waiting && !world.invalidation.devices[device] {
-            if world.iommu_is_clean() {
-                actions.push(Action::EvictDevice { device });
-            }
+        let asked = it.kind.ats && it.kind.answers && waiting;
+        if asked && !world.invalidation.devices[device] && world.iommu_is_clean() {
+            actions.push(Action::EvictDevice { device });
         }
         if it.kind.vanishes {
             actions.push(Action::Vanish { device });

@@ -163,7 +163,10 @@ impl Hash for World {
 }
 
 impl World {
-    #[allow(clippy::type_complexity)]
+    #[allow(
+        clippy::type_complexity,
+        reason = "clippy counts the tuples behind the impl"
+    )]
     fn parts(&self) -> impl Hash + PartialEq + '_ {
         let flags = [
             self.upper_cached,

@@ -92,7 +92,10 @@ pub struct Slots<O: Orderings = Shipped> {
 impl<O: Orderings> Slots<O> {
     /// With none set.
     #[cfg(not(feature = "loom"))]
-    #[allow(clippy::new_without_default)] // It is too large to be had by value in passing.
+    #[allow(
+        clippy::new_without_default,
+        reason = "it is too large to be had by value in passing"
+    )]
     pub const fn new() -> Self {
         Self {
             lines: [const { Line::new() }; LAST / UNIT + 1],
@@ -102,7 +105,10 @@ impl<O: Orderings> Slots<O> {
 
     /// With none set.
     #[cfg(feature = "loom")]
-    #[allow(clippy::new_without_default)]
+    #[allow(
+        clippy::new_without_default,
+        reason = "it is too large to be had by value in passing"
+    )]
     pub fn new() -> Self {
         Self {
             lines: core::array::from_fn(|_| Line::new()),

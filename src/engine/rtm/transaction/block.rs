@@ -23,7 +23,7 @@
 //! instruction because objtool follows no other edge of XBEGIN.
 //!
 //! [`Transaction`]: super::Transaction
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "a transaction is written in assembly")]
 
 use super::instruction::Committed;
 use super::plan::{Edit, Plan};

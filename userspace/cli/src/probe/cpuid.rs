@@ -20,8 +20,10 @@ pub struct Cpuid {
 
 impl Cpuid {
     pub fn read() -> Self {
-        // On some toolchains these are unsafe: every x86-64 CPU has CPUID.
-        #[allow(unused_unsafe)]
+        #[allow(
+            unused_unsafe,
+            reason = "newer toolchains know that every x86-64 CPU has CPUID"
+        )]
         // SAFETY: CPUID exists and changes nothing but registers.
         let (highest, leaf7) = unsafe { (__cpuid(0).eax, __cpuid_count(7, 0)) };
         let has = |register: u32, bit: u32| highest >= 7 && register & bit != 0;

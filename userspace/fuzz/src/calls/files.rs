@@ -19,8 +19,8 @@ pub fn open(world: &mut World, values: &[Value]) -> Outcome {
     let fd = unsafe { libc::open(c"/dev/pagemove".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
     let outcome = Outcome::of(fd.into());
     if outcome.errno == 0 {
-        // SAFETY: a descriptor that is ours.
         let file = File {
+            // SAFETY: a descriptor that is ours.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
             region: None,
         };

@@ -124,8 +124,8 @@ pub fn touch(_: &mut World, values: &[Value]) -> Outcome {
     let _hurry = touch::Hurry::new();
     for page in first..first + pages.min(64) {
         let at = address(map) + page * PAGE + (page % 512) * 8;
-        // SAFETY: in a slot's room, where no Rust value lives.
         let done = if write == 1 {
+            // SAFETY: in a slot's room, where no Rust value lives.
             unsafe { touch::store(at, page) }
         } else {
             touch::load(at).map(drop)

@@ -72,8 +72,7 @@ impl Medium {
         for _ in 0..TRIES {
             let first = random.below(places);
             let wanted = &mut self.blocks[first..first + count];
-            let fits =
-                |block: &Block| !block.taken && !(to_read && block.holds == Content::Unknown);
+            let fits = |block: &Block| !(block.taken || to_read && block.holds == Content::Unknown);
             if wanted.iter().all(fits) {
                 wanted.iter_mut().for_each(|block| block.taken = true);
                 return Some(first);

@@ -83,10 +83,10 @@ fn read_all(
     let mut reads: Vec<Option<(usize, usize)>> = vec![None; limits.depth.into()];
     let mut seen = Instant::now();
     while next < medium.blocks() || reads.iter().any(Option::is_some) {
-        for tag in 0..reads.len() {
-            if reads[tag].is_none() && next < medium.blocks() {
+        for (tag, read) in reads.iter_mut().enumerate() {
+            if read.is_none() && next < medium.blocks() {
                 let count = longest.min(medium.blocks() - next);
-                reads[tag] = Some((next, count));
+                *read = Some((next, count));
                 device.submit(&Transfer {
                     tag: tag as u16,
                     direction: Direction::WritesMemory,

@@ -151,7 +151,6 @@ impl ModInfo {
             .map(|entry| entry.1.as_str())
     }
 
-    #[allow(dead_code)]
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.entries
             .iter()

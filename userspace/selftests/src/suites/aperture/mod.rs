@@ -324,7 +324,8 @@ fn refused(state: &mut State) -> Result<()> {
     state.out(0, &[0x9000])?;
     let id = state.id;
     let rig = state.rig()?;
-    let wrong: &[(&str, u32, &[u64], (i32, u32))] = &[
+    type Wrong = (&'static str, u32, &'static [u64], (i32, u32));
+    let wrong: &[Wrong] = &[
         (
             "an unknown aperture",
             id + 1,

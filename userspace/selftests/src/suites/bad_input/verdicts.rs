@@ -9,8 +9,10 @@ use super::State;
 use crate::bench::expect_errno;
 use pagemove_testkit::tap::{Case, Pass};
 
-/// What is wrong with it.
-const WRONG: &[(&str, fn(&mut Verdict))] = &[
+/// What is wrong with a verdict, and what makes it so.
+type Wrong = (&'static str, fn(&mut Verdict));
+
+const WRONG: &[Wrong] = &[
     ("another CPU", |v| v.cpu ^= 1),
     ("another microcode", |v| v.microcode ^= 1),
     ("format 0", |v| v.format = uapi::FORMAT_UNKNOWN),
@@ -88,16 +90,16 @@ fn too_many(right: Verdict) -> Result<()> {
         verdict
     };
     let there = control.verdict_list()?.len();
-    for n in there..MAX_VERDICTS as usize {
+    for n in there..MAX_VERDICTS {
         control.verdict_set(&numbered(n))?;
     }
-    let one_more = numbered(MAX_VERDICTS as usize);
+    let one_more = numbered(MAX_VERDICTS);
     expect_errno("one more", set(&control, &one_more), libc::ENOSPC)?;
     // One that is known is replaced.
-    control.verdict_set(&numbered(MAX_VERDICTS as usize - 1))?;
+    control.verdict_set(&numbered(MAX_VERDICTS - 1))?;
     let known = control.verdict_list()?;
     ensure!(
-        known.len() == MAX_VERDICTS as usize && !known.contains(&one_more),
+        known.len() == MAX_VERDICTS && !known.contains(&one_more),
         "{} are known",
         known.len()
     );

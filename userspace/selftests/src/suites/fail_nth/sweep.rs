@@ -60,6 +60,9 @@ const OVERCOME: &[(&str, &str)] = &[
     (Fired::IN_THE_KERNEL, ""),
 ];
 
+/// Looks at what was done, and at which call failed, if any did; undoes it.
+type Settle<W> = fn(&mut W, &Result<(), i32>, Option<&Fired>) -> Result<()>;
+
 /// A way into the module.
 pub struct Path<W> {
     pub name: &'static str,
@@ -72,7 +75,7 @@ pub struct Path<W> {
     /// After an error all has to be as it was. (A move may end in the middle.)
     pub exact: bool,
     /// Checks what was done, and undoes it.
-    pub settle: fn(&mut W, &Result<(), i32>, Option<&Fired>) -> Result<()>,
+    pub settle: Settle<W>,
     /// It can be gone again at once: the next call works. Otherwise it makes something that
     /// stays, once for all.
     pub again: bool,

@@ -156,7 +156,7 @@ fn wrong(state: &mut State) -> Result<()> {
     let calls = [
         ("twice what it can show", id, 2 * WINDOW_BYTES, 0),
         ("the greatest length", id, u64::MAX, 0),
-        ("no power of two", id, 3 * 64 << 10, 0),
+        ("no power of two", id, (3 * 64) << 10, 0),
         ("less than the bridge can align", id, PAGE, 0),
         ("half a page", id, PAGE / 2, 0),
         ("an unknown window", 1000, WINDOW_BYTES, 0),

@@ -241,11 +241,8 @@ fn kernel_waits(state: &mut State) -> Result<()> {
 fn pipe() -> Result<(File, File)> {
     let mut fds = [0; 2];
     // SAFETY: room for two descriptors.
-    ensure!(
-        unsafe { libc::pipe(fds.as_mut_ptr()) } == 0,
-        "pipe: {}",
-        std::io::Error::last_os_error()
-    );
+    let made = unsafe { libc::pipe(fds.as_mut_ptr()) };
+    ensure!(made == 0, "pipe: {}", std::io::Error::last_os_error());
     // SAFETY: both were just made, and nobody else owns them.
     Ok(unsafe { (File::from_raw_fd(fds[0]), File::from_raw_fd(fds[1])) })
 }
