@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The real machine, as the engine asks for it.
+//! The real machine, as the engine asks for it. It decides nothing.
+
+pub(crate) mod copy;
 
 use crate::aperture;
 use crate::device::hold::Hold;
 use crate::host::ffi;
+use crate::machine::copy::{copy_page, sum_page};
 use crate::refusal::Refusal;
-use crate::region::backing::words;
 use crate::region::claim::Claim;
 use crate::stats::{self, Counter};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{
     ApertureError, Checksum, InvalidateError, Iova, Leaf, Machine, PageMove, PageSpan, PageState,
-    PhysAddr, PteAddr, Stop, Transfer, WalkError, PAGE_SIZE,
+    PhysAddr, PteAddr, Stop, Transfer, WalkError,
 };
 
 /// The machine during one batch. `claims` are in the order of the engine's pages.
@@ -24,7 +26,7 @@ pub(crate) struct KernelMachine<'a> {
     pub(crate) signal: Option<&'a AtomicBool>,
 }
 
-/// The leaf that `iova` is mapped by. The hold has pinned the page, so that the tables stay.
+/// Finds the leaf that `iova` is mapped by. The hold has pinned the page, so that the tables stay.
 pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
     let top = hold.domain.top().ok_or(Refusal::Iommu)?;
     let mut machine = KernelMachine {
@@ -40,55 +42,13 @@ pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
     })
 }
 
+/// Returns the entry at an address that a walk has found.
 pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // SAFETY: `pte` comes from a walk of the domain's table, so that it is an
     // aligned entry of a table page in the direct map. Tables on the way are not
     // freed while the hold pins the page (see `device.rs`). Other CPUs and the
     // IOMMU change the entry concurrently, which an atomic allows.
     unsafe { AtomicU64::from_ptr(ffi::pagemove_phys_virt(pte.0).cast()) }
-}
-
-const WORDS: usize = (PAGE_SIZE / 8) as usize;
-
-/// Copies a page of ours to another, and adds its words to `sum`. What went through a window
-/// whose link was down meanwhile is not published (`aperture::publish`).
-pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
-    let ways = [from, to].map(aperture::way_to);
-    let (sum, last) = copy_words(from, to, sum);
-    aperture::stored(to, last);
-    if ways.iter().flatten().any(aperture::Way::was_cut) {
-        aperture::doubt(to);
-    }
-    sum
-}
-
-/// Says also what the last word was.
-fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> (Checksum, u64) {
-    #[cfg(pagemove_test)]
-    let _mark = crate::testing::marker::Mark::copy_of(from);
-    #[cfg(pagemove_test)]
-    if let Some(copied) = crate::testing::posted::copy(from, to, sum) {
-        return copied;
-    }
-    let (from, to) = (words(from), words(to));
-    let mut last = 0;
-    for n in 0..WORDS {
-        // SAFETY: both are whole pages of ours, in the direct map or in the window of an
-        // aperture, which stays while their slots are taken. START may be written by a
-        // device this instant: a volatile read of an aligned word sees it before or after,
-        // and the commit then fails. END is known to nobody else.
-        last = unsafe {
-            let word = from.add(n).read_volatile();
-            to.add(n).write_volatile(word);
-            word
-        };
-        sum = sum.add(last);
-    }
-    if crate::params::has_bug(crate::params::Bug::Damage) {
-        // SAFETY: as above.
-        unsafe { to.add(WORDS / 2).write_volatile(!0) };
-    }
-    (sum, last)
 }
 
 impl KernelMachine<'_> {
@@ -107,7 +67,8 @@ impl KernelMachine<'_> {
         }
     }
 
-    fn for_runs(&self, pages: &[PageMove], wanted: fn(&PageMove) -> bool) {
+    /// Takes the wanted pages out of every CPU's page tables, a run of neighbours at a time.
+    fn zap(&self, pages: &[PageMove], wanted: fn(&PageMove) -> bool) {
         let mut run: Option<(&Claim, u64)> = None;
         for (claim, page) in self.claims.iter().zip(pages) {
             if !wanted(page) {
@@ -176,7 +137,7 @@ impl Machine for KernelMachine<'_> {
                 claim.region.hold(claim.index);
             }
         }
-        self.for_runs(pages, |page| page.state() == PageState::Start);
+        self.zap(pages, |page| page.state() == PageState::Start);
     }
 
     fn release_cpus(&mut self, pages: &[PageMove]) {
@@ -192,7 +153,7 @@ impl Machine for KernelMachine<'_> {
         }
         if unheld {
             // A build for tests that left the hold out: CPUs still map START.
-            self.for_runs(pages, PageMove::maps_end);
+            self.zap(pages, PageMove::maps_end);
         }
     }
 
@@ -215,13 +176,7 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn sum(&mut self, page: PhysAddr) -> Checksum {
-        let words = words(page);
-        let mut sum = Checksum::new();
-        for n in 0..WORDS {
-            // SAFETY: as in `copy`.
-            sum = sum.add(unsafe { words.add(n).read_volatile() });
-        }
-        sum
+        sum_page(page)
     }
 
     fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {

@@ -5,7 +5,7 @@
 use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::thread::Work;
-use crate::machine::copy_page;
+use crate::machine::copy::copy_page;
 use crate::session::pair::Pair;
 use crate::stats::{self, Counter};
 use crate::{aperture, params};

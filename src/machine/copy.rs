@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What happens to the words of a page.
+
+use crate::aperture;
+use crate::params::{self, Bug};
+use crate::region::backing::words;
+use engine::{Checksum, PhysAddr, PAGE_SIZE};
+
+const WORDS: usize = (PAGE_SIZE / 8) as usize;
+
+/// Copies a page of ours to another, and adds its words to `sum`. What went through an aperture
+/// whose link was down meanwhile is not published (`aperture::publish`).
+pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
+    let ways = [from, to].map(aperture::way_to);
+    let (sum, last) = copy_words(from, to, sum);
+    aperture::stored(to, last);
+    if ways.iter().flatten().any(aperture::Way::was_cut) {
+        aperture::doubt(to);
+    }
+    sum
+}
+
+/// Copies the words, and tells what the last one was.
+fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> (Checksum, u64) {
+    #[cfg(pagemove_test)]
+    let _mark = crate::testing::marker::Mark::copy_of(from);
+    #[cfg(pagemove_test)]
+    if let Some(copied) = crate::testing::posted::copy(from, to, sum) {
+        return copied;
+    }
+    let (from, to) = (words(from), words(to));
+    let mut last = 0;
+    for n in 0..WORDS {
+        // SAFETY: both are whole pages of ours, in the direct map or mapped from an
+        // aperture, whose mapping stays while their slots are taken. START may be written by a
+        // device this instant: a volatile read of an aligned word sees it before or after,
+        // and the commit then fails. END is known to nobody else.
+        last = unsafe {
+            let word = from.add(n).read_volatile();
+            to.add(n).write_volatile(word);
+            word
+        };
+        sum = sum.add(last);
+    }
+    if params::has_bug(Bug::Damage) {
+        // SAFETY: as above.
+        unsafe { to.add(WORDS / 2).write_volatile(!0) };
+    }
+    (sum, last)
+}
+
+/// Sums up a page, in the order in which it is copied.
+pub(super) fn sum_page(page: PhysAddr) -> Checksum {
+    let words = words(page);
+    let mut sum = Checksum::new();
+    for n in 0..WORDS {
+        // SAFETY: as in `copy_words`.
+        sum = sum.add(unsafe { words.add(n).read_volatile() });
+    }
+    sum
+}
