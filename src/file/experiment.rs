@@ -9,7 +9,7 @@ use crate::device::hold::Hold;
 use crate::device::list;
 use crate::file::rights::may_move;
 use crate::host::cpu::{self, CpuPair};
-use crate::host::ffi;
+use crate::host::{memory, task};
 use crate::iommu::sharing;
 use crate::machine::{entry_at, leaf_of};
 use crate::mover::aliases::Aliases;
@@ -160,8 +160,7 @@ impl Subject {
         cpu::check_rtm()?;
         let entry = self.entry();
         let now = entry.load(Ordering::Acquire);
-        // SAFETY: only translates the number.
-        let page = unsafe { ffi::pagemove_phys_virt(self.leaf.page.0) as u64 };
+        let page = memory::virt(self.leaf.page.0) as u64;
         let edits = [Edit {
             entry: core::ptr::from_ref(entry) as u64,
             expected: now,
@@ -196,13 +195,13 @@ impl Subject {
     /// Swaps to and fro against the A and D updates of the IOMMU.
     fn race(&self, args: &mut abi::Experiment) -> Result<(), Refusal> {
         let both = self.both()?;
-        let until = ffi::now().saturating_add(args.ns);
+        let until = task::now().saturating_add(args.ns);
         let entry = self.entry();
-        while ffi::now() < until {
+        while task::now() < until {
             self.swaps(both, args);
             entry.fetch_and(!both, Ordering::SeqCst);
             self.hold.domain.flush(self.span);
-            ffi::yield_cpu();
+            task::yield_cpu();
         }
         entry.fetch_and(!IGNORED, Ordering::SeqCst);
         self.hold.domain.flush(self.span);

@@ -4,7 +4,7 @@
 use crate::args::{self, UserArray};
 use crate::device;
 use crate::file::rights::may_move;
-use crate::host::ffi;
+use crate::host::task;
 use crate::iommu::sharing;
 use crate::mover::batch::NOT_TRIED;
 use crate::mover::request::{Destination, Request};
@@ -90,7 +90,7 @@ fn request(region: &Region, args: &mut abi::Move) -> Result<Request> {
         retries: args.retries,
         deadline: match args.deadline_ns {
             0 => None,
-            ns => Some(ffi::now().saturating_add(ns)),
+            ns => Some(task::now().saturating_add(ns)),
         },
         verify: !has(abi::MOVE_NO_VERIFY),
         even_if_there: has(abi::MOVE_EVEN_IF_THERE),

@@ -4,7 +4,7 @@
 use crate::abi;
 use crate::args::{self, check_entries, no_flags, UserArray};
 use crate::file::rights::may_move;
-use crate::host::ffi;
+use crate::host::task;
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::{list, Ending, Region};
 use engine::{Iova, PageSpan, PAGE_SHIFT};
@@ -48,8 +48,7 @@ fn offer_span(args: &mut abi::Offer) -> Result {
         if done.is_err() {
             break;
         }
-        // SAFETY: asks about the current task.
-        if n % 512 == 511 && unsafe { ffi::pagemove_signal_pending() } {
+        if n % 512 == 511 && task::has_signal() {
             args.reason = abi::REASON_SIGNAL;
             done = Err(EINTR);
             break;

@@ -5,7 +5,7 @@ use crate::args::{self, UserArray};
 use crate::device::hold::Hold;
 use crate::device::{list, Device};
 use crate::file::rights::may_move;
-use crate::host::ffi;
+use crate::host::task;
 use crate::machine::{entry_at, leaf_of};
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::{abi, params};
@@ -55,8 +55,7 @@ fn run(args: &mut abi::Used) -> Result {
             args.reason = refusal.reason();
             refusal.error()
         })?;
-        // SAFETY: asks about the current task.
-        if unsafe { ffi::pagemove_signal_pending() } {
+        if task::has_signal() {
             args.reason = abi::REASON_SIGNAL;
             return Err(EINTR);
         }

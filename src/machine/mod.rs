@@ -5,7 +5,7 @@ pub(crate) mod copy;
 
 use crate::aperture;
 use crate::device::hold::Hold;
-use crate::host::ffi;
+use crate::host::{memory, task};
 use crate::machine::copy::{copy_page, sum_page};
 use crate::refusal::Refusal;
 use crate::region::claim::Claim;
@@ -48,22 +48,21 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // aligned entry of a table page in the direct map. Tables on the way are not
     // freed while the hold pins the page (see `device.rs`). Other CPUs and the
     // IOMMU change the entry concurrently, which an atomic allows.
-    unsafe { AtomicU64::from_ptr(ffi::pagemove_phys_virt(pte.0).cast()) }
+    unsafe { AtomicU64::from_ptr(memory::virt(pte.0).cast()) }
 }
 
 impl KernelMachine<'_> {
     fn has_signal(&self) -> bool {
         match self.signal {
             Some(signal) => signal.load(Ordering::Relaxed),
-            // SAFETY: reads the current task's flags.
-            None => unsafe { ffi::pagemove_signal_pending() },
+            None => task::has_signal(),
         }
     }
 
     fn write_back(&self, pte: PteAddr) {
         if self.incoherent {
             // SAFETY: the entry is mapped, as in `entry_at`.
-            unsafe { kernel::bindings::clflush_cache_range(ffi::pagemove_phys_virt(pte.0), 8) };
+            unsafe { kernel::bindings::clflush_cache_range(memory::virt(pte.0), 8) };
         }
     }
 
@@ -118,7 +117,7 @@ impl Transfer for KernelMachine<'_> {
 
 impl Machine for KernelMachine<'_> {
     fn now(&mut self) -> u64 {
-        ffi::now()
+        task::now()
     }
 
     fn stop(&mut self) -> Option<Stop> {
@@ -188,10 +187,9 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn back_off(&mut self, ns: u64) {
-        // SAFETY: reads the current task's flags.
-        let hurry = unsafe { ffi::pagemove_is_freezing() };
+        let hurry = task::is_freezing();
         if self.stop().is_none() && !hurry {
-            ffi::sleep(ns);
+            task::sleep(ns);
         }
     }
 }

@@ -8,7 +8,7 @@
 //! before it frees what it moved away from (`retired.rs`).
 
 use crate::device::Device;
-use crate::host::ffi;
+use crate::host::{memory, task};
 use crate::iommu::domain::Domain;
 use crate::iommu::sharing;
 use crate::mover::frames::{frame_of, FrameSet};
@@ -137,11 +137,9 @@ fn for_each_leaf(domain: Domain, span: PageSpan, visit: impl FnMut(Iova, PhysAdd
     let read = |pte: PteAddr| {
         reads = reads.wrapping_add(1);
         if reads % 65536 == 0 {
-            ffi::yield_cpu();
+            task::yield_cpu();
         }
-        let mut value = 0;
-        // SAFETY: writes to `value` only; any address is checked before it is read.
-        unsafe { ffi::pagemove_read_word(pte.0, &mut value) }.then_some(value)
+        memory::read_word(pte.0)
     };
     engine::scan(top, span, read, visit);
 }

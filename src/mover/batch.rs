@@ -3,7 +3,7 @@
 
 use crate::device::hold::Hold;
 use crate::device::kept::RoomToKeep;
-use crate::host::ffi;
+use crate::host::task;
 use crate::machine::{leaf_of, KernelMachine};
 use crate::mover::aliases::Aliases;
 use crate::mover::choice::Choice;
@@ -299,8 +299,7 @@ fn outcome_for_call(page: &PageMove) -> Result<(), Refusal> {
         Outcome::LostWrite => Err(Refusal::LostWrite),
         Outcome::Aborted(Abort::Deadline) => Err(Refusal::Deadline),
         Outcome::Aborted(Abort::Cancelled) => {
-            // SAFETY: reads the current task's flags.
-            if unsafe { ffi::pagemove_signal_pending() } {
+            if task::has_signal() {
                 Err(Refusal::Signal)
             } else {
                 Err(Refusal::Unmapping)

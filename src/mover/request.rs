@@ -5,7 +5,7 @@ use crate::abi;
 use crate::aperture::Aperture;
 use crate::device::Device;
 use crate::host::cpu::CpuPair;
-use crate::host::ffi;
+use crate::host::task;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Backing;
@@ -54,7 +54,7 @@ pub(crate) struct Request {
     pub(crate) span: PageSpan,
     pub(crate) to: Destination,
     pub(crate) retries: u32,
-    /// In ns, as [`ffi::now`] tells time.
+    /// In ns, as [`task::now`] tells time.
     pub(crate) deadline: Option<u64>,
     pub(crate) verify: bool,
     pub(crate) even_if_there: bool,
@@ -98,14 +98,13 @@ impl Request {
     /// have its way first: no batch may be under way.
     #[inline(never)]
     pub(crate) fn check_time(&self) -> Result<(), Refusal> {
-        // SAFETY: no batch is under way, so that nobody waits for this thread, and it holds no lock.
-        unsafe { ffi::pagemove_pause() };
-        // SAFETY: reads the current task's flags.
-        if unsafe { ffi::pagemove_signal_pending() } {
+        // Nobody waits for this thread, which holds no lock.
+        task::pause();
+        if task::has_signal() {
             return Err(Refusal::Signal);
         }
         match self.deadline {
-            Some(at) if ffi::now() > at => Err(Refusal::Deadline),
+            Some(at) if task::now() > at => Err(Refusal::Deadline),
             _ => Ok(()),
         }
     }
