@@ -6,6 +6,7 @@
 //! prefix `PAGEMOVE_`; what a member means is written there. A test compiles
 //! the header and compares every constant, size and offset with this file.
 
+use engine::{Format, Method};
 use memoffset::offset_of;
 use static_assertions::const_assert_eq;
 
@@ -699,6 +700,40 @@ arguments! {
     Wanted WANTED_SIZE_V0,
     WindowList WINDOW_LIST_SIZE_V0,
     WindowSet WINDOW_SET_SIZE_V0,
+}
+
+/// Returns the PAGEMOVE_FORMAT_* of a table format.
+pub const fn format_number(format: Format) -> u32 {
+    match format {
+        Format::X86_64 => FORMAT_X86_64,
+        Format::VtdSs => FORMAT_VTDSS,
+        Format::AmdV1 => FORMAT_AMDV1,
+    }
+}
+
+/// Returns the table format with this PAGEMOVE_FORMAT_*, if there is one.
+pub fn format_of(number: u32) -> Option<Format> {
+    let mut all = Format::ALL.iter().copied();
+    all.find(|format| format_number(*format) == number)
+}
+
+/// Returns the PAGEMOVE_ENGINE_* of the engine that commits so.
+pub const fn engine_number(method: Method) -> u32 {
+    match method {
+        Method::AdBit => ENGINE_ADBIT,
+        Method::Rtm => ENGINE_RTM,
+    }
+}
+
+/// Returns the engine with this PAGEMOVE_ENGINE_*, if there is one.
+pub fn engine_of(number: u32) -> Option<Method> {
+    let mut all = Method::ALL.iter().copied();
+    all.find(|method| engine_number(*method) == number)
+}
+
+/// Returns a mask with the bits of these numbers.
+pub fn mask_of(numbers: impl Iterator<Item = u32>) -> u32 {
+    numbers.fold(0, |mask, number| mask | 1u32.wrapping_shl(number))
 }
 
 /// Lower bound, in ns, of bucket `b` of a window histogram.

@@ -17,6 +17,7 @@ mod addr;
 mod batch;
 mod checksum;
 mod format;
+mod listed;
 mod port;
 pub mod rtm;
 

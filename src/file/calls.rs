@@ -9,7 +9,7 @@ use crate::file::{experiment, lists, moves, offers, used};
 use crate::iommu::verdict;
 use crate::region::{Ending, Region};
 use crate::{abi, page, region, stats, window};
-use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use engine::{Format, Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -48,8 +48,8 @@ fn info(info: &mut abi::Info) -> Result {
     *info = abi::Info {
         size: info.size,
         abi_version: abi::ABI_VERSION,
-        engines: 1 << abi::ENGINE_ADBIT | 1 << abi::ENGINE_RTM,
-        formats: 1 << abi::FORMAT_X86_64 | 1 << abi::FORMAT_VTDSS | 1 << abi::FORMAT_AMDV1,
+        engines: abi::mask_of(Method::ALL.iter().copied().map(abi::engine_number)),
+        formats: abi::mask_of(Format::ALL.iter().copied().map(abi::format_number)),
         move_flags: moves::FLAGS,
         test_build: u32::from(cfg!(pagemove_test)),
         max_region_bytes: abi::MAX_REGION_BYTES,

@@ -4,7 +4,7 @@
 use crate::abi::{self, Argument, Plain};
 use crate::args::{self, check_entries, no_flags, UserArray};
 use crate::device::{self, Device};
-use crate::iommu::{domain, sharing, verdict};
+use crate::iommu::{sharing, verdict};
 use crate::mover::choice::Engines;
 use crate::{aperture, region, session, window};
 use kernel::prelude::*;
@@ -115,7 +115,7 @@ fn describe(device: &Device) -> abi::Device {
     };
     entry.flags |= abi::DEVICE_OPEN;
     if let Some(format) = domain.and_then(|d| d.format()) {
-        entry.format = domain::number_of(format);
+        entry.format = abi::format_number(format);
         if domain.is_some_and(|d| d.is_incoherent()) {
             entry.flags |= abi::DEVICE_INCOHERENT;
         }

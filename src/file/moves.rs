@@ -62,9 +62,13 @@ fn start(region: &Region, args: &mut abi::Move) -> Result {
 
 /// Checks what the caller asks for.
 fn request(region: &Region, args: &mut abi::Move) -> Result<Request> {
-    if args.flags & !FLAGS != 0 || args.engine > abi::ENGINE_RTM {
+    if args.flags & !FLAGS != 0 {
         return Err(eopnotsupp());
     }
+    let engine = match args.engine {
+        abi::ENGINE_AUTO => None,
+        number => Some(abi::engine_of(number).ok_or_else(eopnotsupp)?),
+    };
     let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
     if span.pages() > u64::from(abi::MAX_MOVE_PAGES) || args.retries > abi::MAX_RETRIES {
         return Err(EINVAL);
@@ -77,7 +81,7 @@ fn request(region: &Region, args: &mut abi::Move) -> Result<Request> {
     let has = |flag| args.flags & flag != 0;
     Ok(Request {
         ats: open.is_some_and(sharing::has_ats),
-        engine: args.engine,
+        engine,
         watch: has(abi::MOVE_WATCH),
         clear_accessed: has(abi::MOVE_CLEAR_ACCESSED),
         experiment: has(abi::MOVE_SCRATCH).then_some(region.id),

@@ -31,12 +31,7 @@ impl Domain {
 
     pub(crate) fn format(self) -> Option<Format> {
         // SAFETY: the domain is alive, see the type.
-        match unsafe { ffi::pagemove_domain_format(self.0) } {
-            1 => Some(Format::X86_64),
-            2 => Some(Format::VtdSs),
-            3 => Some(Format::AmdV1),
-            _ => None,
-        }
+        abi::format_of(unsafe { ffi::pagemove_domain_format(self.0) })
     }
 
     /// Whether the IOMMU reads the table around the CPU caches. Only for domains
@@ -64,14 +59,5 @@ impl Domain {
     pub(crate) fn flush(self, span: PageSpan) {
         // SAFETY: the domain is alive; we are in process context.
         unsafe { ffi::pagemove_domain_flush(self.0, span.first().0, span.last().0) };
-    }
-}
-
-/// Returns the PAGEMOVE_FORMAT_* of a format.
-pub(crate) const fn number_of(format: Format) -> u32 {
-    match format {
-        Format::X86_64 => abi::FORMAT_X86_64,
-        Format::VtdSs => abi::FORMAT_VTDSS,
-        Format::AmdV1 => abi::FORMAT_AMDV1,
     }
 }

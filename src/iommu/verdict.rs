@@ -4,6 +4,7 @@
 use crate::host::{cpu, ffi};
 use crate::refusal::Refusal;
 use crate::{abi, params};
+use engine::{Format, Method};
 use kernel::prelude::*;
 
 kernel::sync::global_lock! {
@@ -82,17 +83,21 @@ fn is_of_this_machine(verdict: &abi::Verdict) -> bool {
 
 /// Whether the findings support the engines.
 fn is_consistent(verdict: &abi::Verdict) -> bool {
-    let has = |findings| verdict.findings & findings == findings;
-    let adbit = has(abi::FINDING_AD_SET | abi::FINDING_VALID_CHANGE);
-    let seen = has(abi::FINDING_WALK_SEEN) || has(abi::FINDING_A_SEEN);
-    let rtm = seen && has(abi::FINDING_VALID_CHANGE);
-    let supported = u32::from(adbit) << abi::ENGINE_ADBIT | u32::from(rtm) << abi::ENGINE_RTM;
-    verdict.engines & !supported == 0
+    let all = Method::ALL.iter().copied();
+    let supported = all.filter(|method| supports(verdict.findings, *method));
+    verdict.engines & !abi::mask_of(supported.map(abi::engine_number)) == 0
         && verdict.reserved == 0
-        && matches!(
-            verdict.format,
-            abi::FORMAT_X86_64 | abi::FORMAT_VTDSS | abi::FORMAT_AMDV1
-        )
+        && abi::format_of(verdict.format).is_some()
+}
+
+/// Whether an engine that commits so may be used where this was found.
+fn supports(findings: u32, method: Method) -> bool {
+    let has = |needed| findings & needed == needed;
+    has(abi::FINDING_VALID_CHANGE)
+        && match method {
+            Method::AdBit => has(abi::FINDING_AD_SET),
+            Method::Rtm => has(abi::FINDING_WALK_SEEN) || has(abi::FINDING_A_SEEN),
+        }
 }
 
 /// Replaces the verdict on this IOMMU and format.
@@ -152,25 +157,31 @@ impl Terms {
 /// only the verification finds (`proof.rst`). Who overrides the verdicts may leave that
 /// out, too; A is cleared in any case. `free`: an experiment, which is done as it was asked for, or
 /// it could not show what happens without.
-pub(crate) fn terms(iommu: &[u8], format: u32, engine: u32, free: bool) -> Result<Terms, Refusal> {
-    let by_rtm = engine == abi::ENGINE_RTM;
+pub(crate) fn terms(
+    iommu: &[u8],
+    format: Format,
+    method: Method,
+    free: bool,
+) -> Result<Terms, Refusal> {
     if free {
         return Ok(Terms {
             clear_accessed: false,
             verify: false,
         });
     }
-    let needs = match by_rtm {
-        true => abi::FINDING_AD_CAS | abi::FINDING_WALK_SEEN,
-        false => abi::FINDING_AD_CAS,
+    // Whether a walk may go unnoticed that does not store to the entry.
+    let (misses_walks, needs) = match method {
+        Method::AdBit => (false, abi::FINDING_AD_CAS),
+        Method::Rtm => (true, abi::FINDING_AD_CAS | abi::FINDING_WALK_SEEN),
     };
-    match find(iommu, format) {
-        Some(verdict) if verdict.engines & 1 << engine != 0 => Ok(Terms {
-            clear_accessed: by_rtm && verdict.findings & abi::FINDING_WALK_SEEN == 0,
+    let engine = abi::mask_of([abi::engine_number(method)].into_iter());
+    match find(iommu, abi::format_number(format)) {
+        Some(verdict) if verdict.engines & engine != 0 => Ok(Terms {
+            clear_accessed: misses_walks && verdict.findings & abi::FINDING_WALK_SEEN == 0,
             verify: verdict.findings & needs == 0,
         }),
         _ if params::allow_unqualified() => Ok(Terms {
-            clear_accessed: by_rtm,
+            clear_accessed: misses_walks,
             verify: false,
         }),
         _ => Err(Refusal::Unqualified),

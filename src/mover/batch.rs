@@ -117,7 +117,7 @@ impl Batch {
         let policy = policy(request, choice);
         // Without a TLB in the device the invalidation ends soon: no other thread is
         // needed to give up waiting for it.
-        if choice.methods == Methods::AdBit && !request.ats {
+        if choice.methods == Methods::Only(Method::AdBit) && !request.ats {
             self.run_here(&policy, hold, aborts);
             return Ok(());
         }
@@ -333,8 +333,7 @@ fn result_of(page: &PageMove) -> abi::PageResult {
         attempts: page.attempts,
         window_ns: u32::try_from(page.exposure_ns).unwrap_or(u32::MAX),
         engine: match (page.outcome(), page.moved_by) {
-            (Outcome::Moved | Outcome::LostWrite, Some(Method::Rtm)) => abi::ENGINE_RTM,
-            (Outcome::Moved | Outcome::LostWrite, Some(Method::AdBit)) => abi::ENGINE_ADBIT,
+            (Outcome::Moved | Outcome::LostWrite, Some(method)) => abi::engine_number(method),
             _ => abi::ENGINE_AUTO,
         },
         reserved: 0,

@@ -2,13 +2,14 @@
 //! Which engines may move the pages of a request, and how.
 
 use crate::host::cpu;
-use crate::iommu::domain::{number_of, Domain};
+use crate::iommu::domain::Domain;
 use crate::iommu::quarantine;
 use crate::iommu::verdict::{self, Terms};
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
 use crate::session::order::Methods;
 use crate::{abi, params};
+use engine::Method;
 use kernel::prelude::*;
 
 /// Which engines can move the pages of a domain, or why not.
@@ -27,21 +28,29 @@ impl Engines {
         }
     }
 
-    /// Returns the numbers of those that work here as a mask.
-    pub(crate) fn mask(&self) -> u32 {
-        u32::from(self.adbit.is_ok()) << abi::ENGINE_ADBIT
-            | u32::from(self.rtm.is_ok()) << abi::ENGINE_RTM
+    /// Returns what is known of the engine that commits so.
+    pub(crate) const fn terms(&self, method: Method) -> Result<Terms, Refusal> {
+        match method {
+            Method::AdBit => self.adbit,
+            Method::Rtm => self.rtm,
+        }
     }
 
-    /// Chooses those that `engine` of the ABI asks for.
-    fn choose(&self, engine: u32) -> Result<Choice, Refusal> {
+    /// Returns the numbers of those that work here as a mask.
+    pub(crate) fn mask(&self) -> u32 {
+        let all = Method::ALL.iter().copied();
+        let working = all.filter(|method| self.terms(*method).is_ok());
+        abi::mask_of(working.map(abi::engine_number))
+    }
+
+    /// Chooses the one that is asked for, or the best that work.
+    fn choose(&self, engine: Option<Method>) -> Result<Choice, Refusal> {
         let one = |methods, terms| Choice { methods, terms };
         match (engine, self.rtm, self.adbit) {
-            (abi::ENGINE_RTM, rtm, _) => Ok(one(Methods::Rtm, rtm?)),
-            (abi::ENGINE_ADBIT, _, adbit) => Ok(one(Methods::AdBit, adbit?)),
-            (_, Ok(rtm), Ok(adbit)) => Ok(one(Methods::Both, rtm.and(adbit))),
-            (_, Ok(rtm), Err(_)) => Ok(one(Methods::Rtm, rtm)),
-            (_, Err(_), adbit) => Ok(one(Methods::AdBit, adbit?)),
+            (Some(method), _, _) => Ok(one(Methods::Only(method), self.terms(method)?)),
+            (None, Ok(rtm), Ok(adbit)) => Ok(one(Methods::RtmThenAdBit, rtm.and(adbit))),
+            (None, Ok(rtm), Err(_)) => Ok(one(Methods::Only(Method::Rtm), rtm)),
+            (None, Err(_), adbit) => Ok(one(Methods::Only(Method::AdBit), adbit?)),
         }
     }
 }
@@ -61,9 +70,9 @@ impl Choice {
         let engines = Engines::of(open, request.device.iommu.as_bytes(), free);
         let mut choice = engines.choose(request.engine)?;
         let named = request.editor_cpu.or(request.helper_cpu).is_some();
-        if choice.methods == Methods::Both && !named && request.cpus().is_err() {
+        if choice.methods == Methods::RtmThenAdBit && !named && request.cpus().is_err() {
             // The best that works here, with the CPUs that are left.
-            choice = engines.choose(abi::ENGINE_ADBIT)?;
+            choice = engines.choose(Some(Method::AdBit))?;
         }
         if choice.terms.verify && !request.verify {
             return Err(Refusal::Unqualified);
@@ -73,10 +82,7 @@ impl Choice {
 
     /// Returns the PAGEMOVE_ENGINE_* of the first attempts.
     pub(crate) const fn first_engine(&self) -> u32 {
-        match self.methods {
-            Methods::AdBit => abi::ENGINE_ADBIT,
-            Methods::Rtm | Methods::Both => abi::ENGINE_RTM,
-        }
+        abi::engine_number(self.methods.first())
     }
 }
 
@@ -103,7 +109,7 @@ fn check_adbit(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms
         return Err(Refusal::Iommu);
     }
     check_both(domain, iommu, free)?;
-    verdict::terms(iommu, number_of(format), abi::ENGINE_ADBIT, free)
+    verdict::terms(iommu, format, Method::AdBit, free)
 }
 
 fn check_rtm(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms, Refusal> {
@@ -115,5 +121,5 @@ fn check_rtm(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms, 
         return Err(Refusal::Encrypted);
     }
     check_both(domain, iommu, free)?;
-    verdict::terms(iommu, number_of(format), abi::ENGINE_RTM, free)
+    verdict::terms(iommu, format, Method::Rtm, free)
 }

@@ -18,10 +18,9 @@ use crate::mover::request::Request;
 use crate::mover::retired::Retired;
 use crate::refusal::Refusal;
 use crate::region::{backing, list};
-use crate::session::order::Methods;
 use crate::stats::{self, Counter};
 use crate::{abi, page};
-use engine::{AbortCounts, BatchSizer, PageSpan};
+use engine::{AbortCounts, BatchSizer, Method, PageSpan};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -84,9 +83,9 @@ fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal
     request
         .cpus()
         .map(drop)
-        .or_else(|refusal| match choice.methods {
-            Methods::AdBit => Ok(()),
-            _ => Err(refusal),
+        .or_else(|refusal| match choice.methods.first() {
+            Method::AdBit => Ok(()),
+            Method::Rtm => Err(refusal),
         })?;
     Aliases::find(&request.device, request.span)
 }

@@ -10,7 +10,7 @@ use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Backing;
 use crate::region::claim::Claim;
-use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use engine::{Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -58,8 +58,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Option<u64>,
     pub(crate) verify: bool,
     pub(crate) even_if_there: bool,
-    /// PAGEMOVE_ENGINE_*.
-    pub(crate) engine: u32,
+    /// The engine that is asked for; none: the best that works.
+    pub(crate) engine: Option<Method>,
     pub(crate) watch: bool,
     pub(crate) clear_accessed: bool,
     /// An experiment with pages of this region alone.

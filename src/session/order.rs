@@ -13,7 +13,8 @@ use crate::session::pair::Pair;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{Editor, Either};
 use engine::{
-    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, PageMove, Policy, Progress, Run,
+    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, Method, PageMove, Policy, Progress,
+    Run,
 };
 use kernel::sync::Arc;
 
@@ -25,10 +26,19 @@ const BEFORE_FALLBACK: u32 = 8;
 /// Which engines a batch may be moved by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Methods {
-    AdBit,
-    Rtm,
-    /// `rtm` at first.
-    Both,
+    Only(Method),
+    /// After some attempts by `rtm` that were aborted, `adbit`.
+    RtmThenAdBit,
+}
+
+impl Methods {
+    /// Returns that of the first attempts.
+    pub(crate) const fn first(self) -> Method {
+        match self {
+            Self::Only(method) => method,
+            Self::RtmThenAdBit => Method::Rtm,
+        }
+    }
 }
 
 /// A batch. Its owner waits while the editor's thread has it.
@@ -77,9 +87,9 @@ impl Order<'_> {
         let mut at = 0;
         while at < self.pages.len() && !self.stuck && !self.offline {
             let rest = self.pages.get(at..).unwrap_or(&[]);
-            let most = match self.methods {
-                Methods::AdBit => rest.len(),
-                _ => sharing_table(rest).min(memory.sizer.size()),
+            let most = match self.methods.first() {
+                Method::AdBit => rest.len(),
+                Method::Rtm => sharing_table(rest).min(memory.sizer.size()),
             };
             let n = most.max(1).min(rest.len());
             if self.piece(at, n, seat, memory) {
@@ -100,7 +110,7 @@ impl Order<'_> {
             self.offline = true;
             return false;
         }
-        let by_rtm = self.methods != Methods::AdBit;
+        let by_rtm = self.methods.first() == Method::Rtm;
         let together = by_rtm && n > 1;
         let mut policy = self.policy;
         if together {
@@ -109,7 +119,7 @@ impl Order<'_> {
         if self.hurry.load(Ordering::Relaxed) {
             policy.retries = 0;
         }
-        if self.methods == Methods::Both && !together {
+        if self.methods == Methods::RtmThenAdBit && !together {
             policy.fall_back_after = Some(BEFORE_FALLBACK.min(policy.retries / 2 + 1));
         }
         let (attempts, aborts) = (attempts_of(pages), self.aborts.total());
@@ -139,9 +149,9 @@ impl Order<'_> {
             aborts: self.aborts,
         };
         match self.methods {
-            Methods::AdBit => drive::<Attempt>(&mut machine, &mut job),
-            Methods::Rtm => drive::<Editor>(&mut machine, &mut job),
-            Methods::Both => drive::<Either>(&mut machine, &mut job),
+            Methods::Only(Method::AdBit) => drive::<Attempt>(&mut machine, &mut job),
+            Methods::Only(Method::Rtm) => drive::<Editor>(&mut machine, &mut job),
+            Methods::RtmThenAdBit => drive::<Either>(&mut machine, &mut job),
         }
         self.stuck = machine.stuck;
         self.offline = machine.online.is_none();

@@ -3,21 +3,23 @@
 #include <linux/generic_pt/iommu.h>
 #include <linux/iommu.h>
 #include <asm/cacheflush.h>
+#include "../../include/uapi/linux/pagemove.h"
 
+/* PAGEMOVE_FORMAT_* */
 u32 pagemove_domain_format(const struct iommu_domain *domain)
 {
 	if (!domain->is_iommupt)
-		return 0;
+		return PAGEMOVE_FORMAT_UNKNOWN;
 	if (IS_ENABLED(CONFIG_IOMMU_PT_X86_64) &&
 	    domain->ops->iova_to_phys == pt_iommu_x86_64_iova_to_phys)
-		return 1;
+		return PAGEMOVE_FORMAT_X86_64;
 	if (IS_ENABLED(CONFIG_IOMMU_PT_VTDSS) &&
 	    domain->ops->iova_to_phys == pt_iommu_vtdss_iova_to_phys)
-		return 2;
+		return PAGEMOVE_FORMAT_VTDSS;
 	if (IS_ENABLED(CONFIG_IOMMU_PT_AMDV1) &&
 	    domain->ops->iova_to_phys == pt_iommu_amdv1_iova_to_phys)
-		return 3;
-	return 0;
+		return PAGEMOVE_FORMAT_AMDV1;
+	return PAGEMOVE_FORMAT_UNKNOWN;
 }
 
 static struct pt_common *common_of(struct iommu_domain *domain)

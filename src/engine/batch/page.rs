@@ -144,13 +144,15 @@ pub enum PageState {
     LostWrite,
 }
 
-/// How a page was committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// By compare-and-swap, with A and D as witnesses.
-    AdBit,
-    /// In a transaction.
-    Rtm,
+crate::listed::listed! {
+    /// A way to commit a page: each engine has one.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Method {
+        /// By compare-and-swap, with A and D as witnesses.
+        AdBit,
+        /// In a transaction.
+        Rtm,
+    }
 }
 
 /// What became of a page.

@@ -18,23 +18,28 @@ use table::Kind;
 
 pub use x86_64::PteFlags;
 
-/// A page-table format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// VT-d first stage (VT-d 9.7), also AMD v2: see [`crate::PteFlags`].
-    X86_64,
-    /// VT-d second stage (VT-d 9.8): A and D only with SSADE, which Linux does
-    /// not turn on for VFIO.
-    VtdSs,
-    /// AMD v1 (AMD IOMMU 2.2.3): A and D only with host-dirty support.
-    AmdV1,
+crate::listed::listed! {
+    /// A page-table format.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Format {
+        /// VT-d first stage (VT-d 9.7), also AMD v2: see [`crate::PteFlags`].
+        X86_64,
+        /// VT-d second stage (VT-d 9.8): A and D only with SSADE, which Linux does
+        /// not turn on for VFIO.
+        VtdSs,
+        /// AMD v1 (AMD IOMMU 2.2.3): A and D only with host-dirty support.
+        AmdV1,
+    }
 }
 
 impl Format {
     /// Whether the IOMMU sets accessed and dirty bits in this format without
     /// being asked to, which the engine `adbit` lives by.
     pub const fn has_ad_bits(self) -> bool {
-        matches!(self, Self::X86_64)
+        match self {
+            Self::X86_64 => true,
+            Self::VtdSs | Self::AmdV1 => false,
+        }
     }
 
     /// The highest level that a table may have.
