@@ -78,5 +78,5 @@ help: ## this list
 
 cargo:
 	@command -v cargo >/dev/null || { \
-		echo "cargo is missing: install Rust 1.89 or newer, with rustup or from your distribution" >&2; exit 1; }
+		echo "cargo is missing: install Rust 1.85 or newer, with rustup or from your distribution" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "cc is missing: install gcc" >&2; exit 1; }

@@ -41,7 +41,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// Bytes that begin a page.
 pub fn parse_page_offset(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
-    if !bytes.is_multiple_of(PAGE) {
+    if bytes % PAGE != 0 {
         return Err(format!(
             "{text} is not the start of a page: give a multiple of {PAGE}"
         ));
@@ -52,7 +52,7 @@ pub fn parse_page_offset(text: &str) -> Result<u64, String> {
 /// Bytes that fill one page or more.
 pub fn parse_page_length(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
-    if bytes == 0 || !bytes.is_multiple_of(PAGE) {
+    if bytes == 0 || bytes % PAGE != 0 {
         return Err(format!(
             "{text} is not whole pages: give a multiple of {PAGE} that is not zero"
         ));

@@ -47,11 +47,11 @@ impl Memory {
     /// Makes guest memory of `length` bytes; `node` is where a region begins.
     pub fn new(source: Source, length: usize, iova: u64, node: Option<i32>) -> Result<Arc<Self>> {
         ensure!(
-            length > 0 && length.is_multiple_of(PAGE_SIZE),
+            length > 0 && length % PAGE_SIZE == 0,
             "{length} bytes are no whole pages"
         );
         ensure!(
-            iova.is_multiple_of(PAGE_SIZE as u64),
+            iova % PAGE_SIZE as u64 == 0,
             "IOVA {iova:#x} is not aligned to a page"
         );
         match source {
@@ -115,7 +115,7 @@ impl Memory {
     fn at<T>(&self, offset: usize) -> *mut T {
         let size = size_of::<T>();
         assert!(
-            offset.is_multiple_of(size) && offset + size <= self.length,
+            offset % size == 0 && offset + size <= self.length,
             "offset {offset:#x} is outside"
         );
         // SAFETY: in bounds, as just checked.
@@ -244,7 +244,7 @@ impl Slice {
     /// The address of `count` words, for volatile accesses.
     fn words(&self, offset: usize, count: usize) -> *mut u64 {
         assert!(
-            offset.is_multiple_of(8) && offset + count * 8 <= self.length,
+            offset % 8 == 0 && offset + count * 8 <= self.length,
             "{offset:#x}: {count} words"
         );
         // SAFETY: a slice is inside its memory's mapping, and this inside it.

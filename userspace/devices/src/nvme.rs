@@ -170,7 +170,7 @@ impl DmaDevice for Nvme {
             "{transfer:?} is too much"
         );
         ensure!(
-            transfer.length.is_multiple_of(PAGE_SIZE) && transfer.length > 0,
+            transfer.length % PAGE_SIZE == 0 && transfer.length > 0,
             "{transfer:?}: no whole pages"
         );
         let opcode = match transfer.direction {

@@ -76,7 +76,7 @@ impl Assigned {
     /// Maps memory for the device's DMA, in pieces of `piece` bytes.
     pub fn map(&mut self, memory: &Arc<Memory>, piece: usize) -> Result<()> {
         ensure!(
-            piece > 0 && piece.is_multiple_of(PAGE_SIZE),
+            piece > 0 && piece % PAGE_SIZE == 0,
             "a piece of {piece} bytes is no whole pages"
         );
         for offset in (0..memory.length()).step_by(piece) {
@@ -260,7 +260,7 @@ impl Bar {
     fn register<T>(&self, offset: usize) -> *mut T {
         let size = size_of::<T>();
         assert!(
-            offset.is_multiple_of(size) && offset + size <= self.length,
+            offset % size == 0 && offset + size <= self.length,
             "register {offset:#x} is outside"
         );
         // SAFETY: in bounds, as just checked.

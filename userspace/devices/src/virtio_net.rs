@@ -165,7 +165,7 @@ impl DmaDevice for VirtioNet {
     fn submit(&mut self, transfer: &Transfer) -> Result<()> {
         ensure!(
             transfer.tag < self.depth
-                && transfer.length.is_multiple_of(PAGE_SIZE)
+                && transfer.length % PAGE_SIZE == 0
                 && (1..=MAX_PAGES).contains(&(transfer.length / PAGE_SIZE)),
             "{transfer:?} is no frame"
         );

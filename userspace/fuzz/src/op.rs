@@ -111,7 +111,10 @@ const fn last(path: &'static str) -> &'static str {
         }
         at += 1;
     }
-    path.split_at(from).1
+    match std::str::from_utf8(bytes.split_at(from).1) {
+        Ok(part) => part,
+        Err(_) => path,
+    }
 }
 
 macro_rules! list {

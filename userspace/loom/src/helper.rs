@@ -36,7 +36,7 @@ fn attempt<O: Orderings>(desk: &Desk<O>, weakened: Weakened, generation: Generat
     }
     if weakened
         .pause
-        .is_some_and(|every| generation.get().is_multiple_of(every))
+        .is_some_and(|every| generation.get() % every == 0)
     {
         yield_now();
     }

@@ -111,7 +111,7 @@ impl Pages {
     /// the result is used.
     pub unsafe fn as_slice<T>(&self, offset: usize, count: usize) -> &[T] {
         assert!(offset + count * size_of::<T>() <= self.length);
-        assert!(offset.is_multiple_of(align_of::<T>()));
+        assert!(offset % align_of::<T>() == 0);
         // SAFETY: within the mapping and aligned, by the assertions; the rest is
         // promised by the caller.
         unsafe { slice::from_raw_parts(self.base.add(offset).cast(), count) }

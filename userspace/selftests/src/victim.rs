@@ -36,7 +36,7 @@ fn run(args: &[String]) -> Result<()> {
     let device: PciAddress = device.parse()?;
     // The region's file is opened before VFIO in every second process, after it
     // in the others: at the end they are closed in the order of descriptors.
-    let early = std::process::id().is_multiple_of(2);
+    let early = std::process::id() % 2 == 0;
     let region = || Region::on_node(pages.parse()?, node.parse()?);
     let first = if early { Some(region()?) } else { None };
     let assigned = Assigned::open(device)?;

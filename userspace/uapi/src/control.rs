@@ -128,7 +128,7 @@ impl Control {
     /// Where each page of a part of a region is. At most MAX_ENTRIES pages.
     pub fn region_query(&self, id: u32, offset: u64, length: u64) -> Result<Vec<Place>, Error> {
         let pages = length / PAGE_SIZE as u64;
-        if !length.is_multiple_of(PAGE_SIZE as u64) || pages > MAX_ENTRIES.into() {
+        if length % PAGE_SIZE as u64 != 0 || pages > MAX_ENTRIES.into() {
             return Err(Error::new(Call::RegionQuery, libc::EINVAL));
         }
         let mut places = vec![Place::default(); pages as usize];

@@ -2,6 +2,7 @@
 //! What a verdict is about besides the IOMMU: the CPU and its microcode, as the module
 //! asks the kernel for them.
 
+use std::arch::x86_64::__cpuid;
 use std::io::{Error, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,12 @@ pub struct Machine {
 impl Machine {
     pub fn here() -> Result<Self> {
         let text = std::fs::read_to_string("/proc/cpuinfo")?;
+        // On some toolchains this is unsafe: every x86-64 CPU has CPUID.
+        #[allow(unused_unsafe)]
+        // SAFETY: CPUID exists and changes nothing but registers.
+        let leaf = unsafe { __cpuid(1) };
         Ok(Self {
-            cpu: std::arch::x86_64::__cpuid(1).eax,
+            cpu: leaf.eax,
             microcode: microcode_in(&text)?,
         })
     }

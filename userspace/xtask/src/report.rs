@@ -4,6 +4,8 @@
 
 use anyhow::{bail, Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal, Write};
@@ -95,7 +97,7 @@ impl Report {
     /// As `run`, and return what it printed.
     pub fn capture(&mut self, command: &mut Command) -> Result<String> {
         writeln!(self.log, "$ {command:?}")?;
-        let (output, input) = std::io::pipe()?;
+        let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
         let name = command.get_program().to_string_lossy().into_owned();
         command
             .stdin(Stdio::null())
@@ -108,7 +110,7 @@ impl Report {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut text = String::new();
         let mut tail = VecDeque::new();
-        for line in BufReader::new(output).split(b'\n') {
+        for line in BufReader::new(File::from(output)).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             writeln!(self.log, "{line}")?;
             if let Some(bar) = &self.bar {

@@ -360,7 +360,7 @@ fn keep_going(
             std::thread::yield_now();
         }
         steps += 1;
-        if steps.is_multiple_of(SCRUB_EVERY) {
+        if steps % SCRUB_EVERY == 0 {
             storm.scrub();
             if removal
                 .as_mut()

@@ -111,7 +111,7 @@ impl DmaDevice for Copier {
             self.wrong = Wrong::Nothing;
             self.memory.write_words(0, &self.snapshot);
         }
-        if self.countdown > 0 && self.countdown.is_multiple_of(50) {
+        if self.countdown > 0 && self.countdown % 50 == 0 {
             self.memory.read_words(0, &mut self.snapshot);
         }
         if self.goes_wrong(Wrong::ForgetCompletion, transfer.direction, transfer) {

@@ -76,7 +76,7 @@ impl Offers {
 
     fn check(&self, offer: &Offer) -> Result<(), Wrong> {
         let Offer { run, target } = offer;
-        if !target.is_multiple_of(PAGE) {
+        if target % PAGE != 0 {
             return Err(Wrong::new(format!(
                 "page {} was offered the offset {target:#x}, which is not that of a page",
                 run.first

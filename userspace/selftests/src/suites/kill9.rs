@@ -116,7 +116,7 @@ fn start(state: &State, number: u64) -> Result<Child> {
         PAGES.to_string(),
         state.nodes.here.to_string(),
     );
-    let mut command = if state.has_harness && number.is_multiple_of(2) {
+    let mut command = if state.has_harness && number % 2 == 0 {
         let iova = format!("{:#x}", bench::IOVA);
         let mut command = Command::new(HARNESS);
         command.args([

@@ -147,6 +147,6 @@ impl Control {
 /// Pages of a length that one call takes.
 fn pages_of(length: u64) -> Option<usize> {
     let pages = length / PAGE_SIZE as u64;
-    let whole = length.is_multiple_of(PAGE_SIZE as u64);
+    let whole = length % PAGE_SIZE as u64 == 0;
     (whole && pages <= MAX_ENTRIES.into()).then_some(pages as usize)
 }

@@ -5,7 +5,7 @@
 
 use super::image::{Flavour, Image};
 use super::wipe::remove_tree;
-use super::{chroot, make, BuildRoot};
+use super::{chroot, lock, make, BuildRoot};
 use crate::place::Place;
 use crate::report::Report;
 use anyhow::{bail, Context, Result};
@@ -41,11 +41,11 @@ pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image
     let stamp = root.dir().join(tree(flavour)).join(".pagemove");
     let is_made = || fs::read_to_string(&stamp).is_ok_and(|text| text == recipe);
     // Whoever has what it needs does not wait for who builds another one.
-    let lock = File::create(place.cache().join("lock-debug"))?;
-    if !is_made() {
-        lock.lock()
-            .context("waiting for who builds a debug kernel")?;
-    }
+    let file = File::create(place.cache().join("lock-debug"))?;
+    let _lock = match is_made() {
+        true => None,
+        false => Some(lock::alone(file).context("waiting for who builds a debug kernel")?),
+    };
     if !is_made() {
         chroot::need_root("building a debug kernel")?;
         let log = place.cache().join(format!("build-{}.log", flavour.name()));

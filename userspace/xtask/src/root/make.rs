@@ -6,7 +6,7 @@
 use super::kernel::{self, Kernel};
 use super::mirror::Mirror;
 use super::wipe::remove_tree;
-use super::{chroot, lock_file, pin, BuildRoot, KERNEL};
+use super::{chroot, lock, lock_file, pin, BuildRoot, KERNEL};
 use crate::place::Place;
 use crate::report::Report;
 use anyhow::{bail, Context, Result};
@@ -83,8 +83,8 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
     }
     chroot::need_root("making the build root")?;
     fs::create_dir_all(&stamps).with_context(|| format!("making {}", stamps.display()))?;
-    let lock = File::create(lock_file(&place.root()))?;
-    lock.lock().context("waiting for who uses the build root")?;
+    let file = File::create(lock_file(&place.root()))?;
+    let lock = lock::alone(file).context("waiting for who uses the build root")?;
     let mut maker = Maker {
         dir: place.root(),
         stamps,

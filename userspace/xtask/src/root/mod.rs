@@ -7,12 +7,14 @@ pub mod chroot;
 mod debug;
 pub mod image;
 mod kernel;
+mod lock;
 pub mod make;
 mod mirror;
 mod pin;
 mod wipe;
 
 use anyhow::{bail, Context, Result};
+use lock::Lock;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +27,7 @@ pub struct BuildRoot {
     dir: PathBuf,
     release: String,
     /// Held as long as the root is used: it is not made anew meanwhile.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 /// The file that is locked, shared by who uses the root, alone by who makes it.
@@ -36,14 +38,14 @@ fn lock_file(dir: &Path) -> PathBuf {
 impl BuildRoot {
     /// The root at `dir`; waits while it is being made.
     pub fn open(dir: &Path) -> Result<Self> {
-        let lock = match File::open(lock_file(dir)) {
+        let file = match File::open(lock_file(dir)) {
             Ok(file) => file,
             Err(_) => bail!(
                 "no build root in {}: `make build-root` makes one",
                 dir.display()
             ),
         };
-        lock.lock_shared()
+        let lock = lock::shared(file)
             .with_context(|| format!("waiting for the build root in {}", dir.display()))?;
         Ok(Self {
             _lock: Some(lock),

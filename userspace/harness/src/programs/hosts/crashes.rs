@@ -105,7 +105,7 @@ impl<'a> Rounds<'a> {
         let on_b = copies.iter().filter(|copy| **copy == Copy::B).count();
         self.seen.in_the_middle += usize::from(on_b > 0 && on_b < copies.len());
         self.seen.rounds += 1;
-        let back = self.seen.rounds.is_multiple_of(2);
+        let back = self.seen.rounds % 2 == 0;
         self.scene.receive(&[])?;
         let agent = match back {
             true => self.scene.migration.back()?,

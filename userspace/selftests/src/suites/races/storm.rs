@@ -301,7 +301,7 @@ fn map_dma(storm: &Storm, random: &mut Random) -> Result<()> {
         // counted, again.
         Ok(bytes) => {
             ensure!(
-                bytes.is_multiple_of(SLOT_BYTES as u64),
+                bytes % SLOT_BYTES as u64 == 0,
                 "{bytes:#x} bytes were unmapped, no whole slots"
             );
             storm.count("unmap", 0);
