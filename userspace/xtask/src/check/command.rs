@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
     }
 
     fn needs_root(&self) -> bool {
-        self.test.kernel_source || self.test.own.is_some()
+        self.test.kernel_source || self.test.own.is_some() || self.test.debian_cargo.is_some()
     }
 }
 

@@ -92,7 +92,10 @@ fn attempt(
         (_, _, Some(argv), _) => tap::run(&test.name, argv, setup.place)?,
         (.., Some(Own::ModuleFile)) => (module_file::run(setup)?, String::new()),
         (.., Some(Own::Format)) => (format::run(setup)?, String::new()),
-        (None, None, None, None) => bail!("test {} does nothing", test.name),
+        (None, None, None, None) => match &test.debian_cargo {
+            Some(arguments) => host::debian(&test.name, arguments, setup)?,
+            None => bail!("test {} does nothing", test.name),
+        },
     };
     fs::write(logs.join("output.log"), &text)?;
     Ok((verdict, vec![("output", text)]))

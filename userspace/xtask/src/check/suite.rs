@@ -50,6 +50,8 @@ pub struct Test {
     /// the environment, PAGEMOVE_KERNEL_SOURCE.
     #[serde(default)]
     pub kernel_source: bool,
+    /// Arguments of the build root's cargo, which users of Debian have; counts as one.
+    pub debian_cargo: Option<Vec<String>>,
     /// A command of the host; counts as one.
     pub host: Option<Vec<String>>,
     /// A program of the host that speaks TAP, started in the workspace; each of its
@@ -209,11 +211,12 @@ impl Suite {
             if !names.insert(&test.name) {
                 bail!("two tests are named {}", test.name);
             }
-            let commands = [&test.cargo, &test.host, &test.tap].map(|command| command.is_some());
+            let commands = [&test.cargo, &test.debian_cargo, &test.host, &test.tap]
+                .map(|command| command.is_some());
             let kinds = [&commands[..], &[test.own.is_some(), test.vm.is_some()]].concat();
             if kinds.iter().filter(|kind| **kind).count() != 1 {
                 bail!(
-                    "test {} has to be one of cargo, host, tap, own and vm",
+                    "test {} has to be one of cargo, debian_cargo, host, tap, own and vm",
                     test.name
                 );
             }

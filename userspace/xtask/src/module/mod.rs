@@ -103,7 +103,7 @@ fn make_parent(file: &Path) -> Result<()> {
 }
 
 /// Checkouts share the cache, each with a directory of its own in it.
-fn checkout_id(place: &Place) -> String {
+pub fn checkout_id(place: &Place) -> String {
     let mut hasher = DefaultHasher::new();
     place.checkout().hash(&mut hasher);
     format!("{:08x}", hasher.finish() as u32)

@@ -23,18 +23,17 @@ const KEPT: [&str; 6] = [
 
 /// `program` of the build root at `dir`, to be run in it.
 pub fn command(dir: &Path, program: &str) -> Command {
+    let mut command = shell(dir, ENTER);
+    command.arg(program);
+    command
+}
+
+/// A shell of this machine that runs `script`, which is to enter the build root at `dir`, its $1.
+/// What it mounts is there for what it starts and for nobody else.
+pub fn shell(dir: &Path, script: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-        "sh",
-        "-c",
-        ENTER,
-        "sh",
-    ]);
-    command.arg(dir).arg(program);
+    command.args(["--mount", "--propagation", "private", "--"]);
+    command.args(["sh", "-c", script, "sh"]).arg(dir);
     command.env_clear();
     command.envs(
         KEPT.iter()

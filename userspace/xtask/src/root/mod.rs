@@ -3,6 +3,7 @@
 //! stock kernel, that kernel's source tree with Rust metadata, the kernel and
 //! its modules, and QEMU.
 
+pub mod cargo;
 pub mod chroot;
 mod debug;
 pub mod image;
