@@ -13,14 +13,14 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// Name of the thread; `%u` becomes the number of its CPU.
     const NAME: &'static CStr;
 
-    /// Returns some time after [`Self::end`].
+    /// Works; returns some time after [`Self::stop`].
     fn run(&self);
 
     /// Tells [`Self::run`], wherever it waits, to return.
-    fn end(&self);
+    fn stop(&self);
 }
 
-/// A thread that runs. It ends, and is waited for, when this is dropped.
+/// A thread that runs. It is stopped, and waited for, when this is dropped.
 pub(crate) struct Thread<W: Work> {
     task: NonNull<ffi::task_struct>,
     /// The thread's reference.
@@ -65,7 +65,7 @@ impl<W: Work> Drop for Thread<W> {
         // SAFETY: the reference that `start` took; afterwards the thread has ended, and
         // nobody uses it. The task's structure stays until `stop` puts it.
         unsafe {
-            (*self.work).end();
+            (*self.work).stop();
             ffi::pagemove_thread_stop(self.task.as_ptr());
             drop(Arc::from_raw(self.work));
         }

@@ -6,7 +6,7 @@ use crate::{abi, stats};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use engine::rtm::{Status, Times};
 
-/// See the file's head.
+/// What a session has done, and its schedule.
 pub(crate) struct Counters {
     transactions: AtomicU64,
     commits: AtomicU64,
@@ -28,7 +28,7 @@ impl Counters {
         }
     }
 
-    /// One that ended after so many ticks.
+    /// Counts a transaction that took so many ticks.
     pub(crate) fn add_transaction(&self, committed: bool, ticks: u64) {
         self.transactions.fetch_add(1, Relaxed);
         self.commits.fetch_add(u64::from(committed), Relaxed);
@@ -36,16 +36,16 @@ impl Counters {
         stats::add_irqs_off(cpu::ns_of(ticks));
     }
 
-    /// An attempt that ended so, with or without a transaction.
-    pub(crate) fn add_end(&self, end: Result<(), Status>) {
-        if let Err(status) = end {
+    /// Counts an attempt, with or without a transaction, by its outcome.
+    pub(crate) fn add_outcome(&self, outcome: Result<(), Status>) {
+        if let Err(status) = outcome {
             if let Some(n) = self.aborts.get(status.cause() as usize) {
                 n.fetch_add(1, Relaxed);
             }
         }
     }
 
-    /// The schedule of the next attempt.
+    /// Notes the schedule of the next attempt.
     pub(crate) fn set_times(&self, times: Times) {
         let now = [
             times.lead,

@@ -79,7 +79,7 @@ pub(crate) struct EditorMachine<'a> {
 }
 
 impl EditorMachine<'_> {
-    /// Waits from now on.
+    /// Begins to wait, with patience for so long as is reasonable.
     fn begin_patience(&mut self) {
         let now = ffi::now();
         // Without a TLB in a device the invalidation ends: what takes long is a CPU that
@@ -94,7 +94,7 @@ impl EditorMachine<'_> {
         ffi::now() <= self.patience_until
     }
 
-    /// Why an invalidation did not end.
+    /// Tells why an invalidation did not end.
     fn failure(&self) -> InvalidateError {
         if self.ats && !self.hold.device_is_present() {
             InvalidateError::DeviceGone
@@ -228,7 +228,7 @@ impl Editing for EditorMachine<'_> {
     }
 
     fn learn(&mut self, result: Result<(), Status>, measured: Measured) {
-        self.seat.counters.add_end(result);
+        self.seat.counters.add_outcome(result);
         self.memory.controller.learn(measured.sample(result));
         self.seat.counters.set_times(self.memory.controller.times());
     }
@@ -328,12 +328,12 @@ impl Editing for EditorMachine<'_> {
             generation: generation.get(),
             without: self.without,
         };
-        let end = transaction::run(&plan, &self.seat.pair.slots, self.seat.counters);
+        let outcome = transaction::run(&plan, &self.seat.pair.slots, self.seat.counters);
         #[cfg(pagemove_test)]
-        if end.is_ok() {
+        if outcome.is_ok() {
             self.spoil(usize::from(count));
         }
-        Some(end)
+        Some(outcome)
     }
 }
 

@@ -16,7 +16,7 @@ use engine::{
 use kernel::str::CStr;
 use kernel::sync::Arc;
 
-/// Its thread's work.
+/// The work of a helper's thread.
 pub(crate) struct HelperSide {
     pub(crate) pair: Arc<Pair>,
     pub(crate) cpu: u32,
@@ -31,14 +31,14 @@ impl Work for HelperSide {
             pair: &self.pair,
             generation: Generation::FIRST,
             hold: None,
-            end: Ok(()),
+            flushed: Ok(()),
             without: Steps::empty(),
             first: Iova(0),
         };
         let mut spin = Spin::default();
         loop {
             let idle = helper.duty() == Duty::Idle;
-            if idle && self.pair.is_ending() {
+            if idle && self.pair.is_stopping() {
                 return;
             }
             params::stall(helper.duty(), machine.first);
@@ -57,8 +57,8 @@ impl Work for HelperSide {
         }
     }
 
-    fn end(&self) {
-        self.pair.end();
+    fn stop(&self) {
+        self.pair.stop();
     }
 }
 
@@ -68,8 +68,8 @@ struct HelperMachine<'a> {
     /// Of the attempt whose data are the helper's; see `request`.
     generation: Generation,
     hold: Option<Arc<Hold>>,
-    /// How the invalidation ended.
-    end: Result<(), InvalidateError>,
+    /// How the invalidation went.
+    flushed: Result<(), InvalidateError>,
     without: Steps,
     /// The first page of the attempt.
     first: Iova,
@@ -79,7 +79,7 @@ impl Transfer for HelperMachine<'_> {
     /// Linux waits for the completion in here, as long as that takes.
     fn invalidate(&mut self, span: PageSpan) {
         stats::add(Counter::Invalidations, 1);
-        self.end = match &self.hold {
+        self.flushed = match &self.hold {
             Some(hold) => {
                 hold.domain.flush(span);
                 Ok(())
@@ -101,7 +101,7 @@ impl Transfer for HelperMachine<'_> {
         if gone {
             return Some(Err(InvalidateError::DeviceGone));
         }
-        Some(self.end)
+        Some(self.flushed)
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
@@ -116,7 +116,8 @@ impl Transfer for HelperMachine<'_> {
 }
 
 impl HelperMachine<'_> {
-    /// The editor counts on its own reference being the last once it has the report.
+    /// Drops its reference to the hold: the editor counts on its own being the last once it has
+    /// the report.
     fn let_go(&mut self) {
         self.hold = None;
     }

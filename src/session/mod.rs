@@ -13,7 +13,7 @@ pub(crate) mod pair;
 pub(crate) mod transaction;
 
 use crate::host::cpu::CpuPair;
-use crate::host::ffi;
+use crate::host::task;
 use crate::host::thread::{Thread, Work};
 use crate::refusal::Refusal;
 use crate::session::counters::Counters;
@@ -48,7 +48,7 @@ pub(crate) unsafe fn init() {
     unsafe { SESSIONS.init() };
 }
 
-/// Ends all sessions when it is dropped: nobody can have an order then.
+/// Stops all sessions when it is dropped: nobody can have an order then.
 pub(crate) struct Sessions;
 
 impl Drop for Sessions {
@@ -77,14 +77,14 @@ enum Desk {
     Lent,
 }
 
-/// The editor's side of a session.
+/// The editor's side of a session, and its thread's work.
 #[pin_data]
 struct EditorSide {
     cpus: CpuPair,
     pair: Arc<Pair>,
     counters: Counters,
     /// No more orders will come. Set under the lock of `desk`.
-    ending: AtomicBool,
+    stopping: AtomicBool,
     #[pin]
     desk: Mutex<Desk>,
     #[pin]
@@ -93,7 +93,7 @@ struct EditorSide {
     memory: Mutex<Memory>,
 }
 
-/// One pair of threads. They end when the last reference is dropped, the editor first:
+/// One pair of threads. They are stopped when the last reference is dropped, the editor first:
 /// a helper may have to answer it.
 pub(crate) struct Session {
     pub(crate) cpus: CpuPair,
@@ -102,7 +102,7 @@ pub(crate) struct Session {
     _helper: Thread<HelperSide>,
 }
 
-/// The session of these CPUs.
+/// Returns the session of these CPUs.
 pub(crate) fn of(cpus: CpuPair) -> Result<Arc<Session>, Refusal> {
     let mut sessions = SESSIONS.lock();
     if let Some(session) = sessions.iter().find(|session| session.cpus == cpus) {
@@ -118,7 +118,7 @@ pub(crate) fn of(cpus: CpuPair) -> Result<Arc<Session>, Refusal> {
     Ok(session)
 }
 
-/// The `n`-th session.
+/// Returns the `n`-th session.
 pub(crate) fn nth(n: usize) -> Option<Arc<Session>> {
     SESSIONS.lock().get(n).cloned()
 }
@@ -167,7 +167,7 @@ impl Session {
                 cpus,
                 pair,
                 counters,
-                ending: AtomicBool::new(false),
+                stopping: AtomicBool::new(false),
                 desk <- new_mutex!(Desk::Empty),
                 changed <- new_condvar!(),
                 memory <- new_mutex!(memory),
@@ -197,7 +197,8 @@ impl Session {
                 self.side.changed.wait(&mut desk);
             } else if self.side.changed.wait_interruptible(&mut desk) {
                 woken = true;
-                let has_signal = has_signal();
+                // Else it was a suspend, which has to wait for the batch.
+                let has_signal = task::has_signal();
                 signal.store(has_signal, Ordering::Relaxed);
                 hurry.store(!has_signal, Ordering::Relaxed);
             }
@@ -215,10 +216,10 @@ impl Session {
         plan: &Plan<'_>,
     ) -> Result<Result<Committed, Status>, Refusal> {
         drop(self.side.take_desk(Desk::Lent)?);
-        let end = transaction::run(plan, &self.side.pair.slots, &self.side.counters);
+        let outcome = transaction::run(plan, &self.side.pair.slots, &self.side.counters);
         *self.side.desk.lock() = Desk::Empty;
         self.side.changed.notify_all();
-        Ok(end)
+        Ok(outcome)
     }
 
     pub(crate) fn describe(&self) -> abi::Session {
@@ -237,12 +238,6 @@ impl Session {
     }
 }
 
-/// Whether the caller was woken by a signal, or by a suspend: that has to wait for the batch.
-fn has_signal() -> bool {
-    // SAFETY: reads the current task's flags.
-    unsafe { ffi::pagemove_signal_pending() }
-}
-
 impl EditorSide {
     /// Puts something on the desk once it is empty.
     fn take_desk(
@@ -257,7 +252,7 @@ impl EditorSide {
                 self.changed.wait(&mut desk);
             } else if self.changed.wait_interruptible(&mut desk) {
                 woken = true;
-                if has_signal() {
+                if task::has_signal() {
                     return Err(Refusal::Signal);
                 }
             }
@@ -270,13 +265,13 @@ impl EditorSide {
         Ok(desk)
     }
 
-    /// Whether the helper has not come back. Only while the desk is empty.
+    /// Tells whether the helper has not come back. Only while the desk is empty.
     fn is_stuck(&self) -> bool {
         let last = self.memory.lock().last;
         self.pair.is_stuck(last)
     }
 
-    /// The next order, or none if the thread shall end.
+    /// Waits for the next order, or returns none if the thread shall stop.
     fn next(&self) -> Option<Posted> {
         let mut desk = self.desk.lock();
         loop {
@@ -284,7 +279,7 @@ impl EditorSide {
                 *desk = Desk::Working;
                 return Some(order);
             }
-            if self.ending.load(Ordering::Relaxed) {
+            if self.stopping.load(Ordering::Relaxed) {
                 return None;
             }
             // Kernel threads get no signals: see `Pair::sleep`.
@@ -313,9 +308,9 @@ impl Work for EditorSide {
         }
     }
 
-    fn end(&self) {
+    fn stop(&self) {
         let desk = self.desk.lock();
-        self.ending.store(true, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Relaxed);
         drop(desk);
         self.changed.notify_all();
     }

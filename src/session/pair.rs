@@ -69,15 +69,15 @@ pub(crate) struct Pair {
     /// An order is under way: attempts will come. Set under the lock of `flush`.
     active: AtomicBool,
     /// No more will come. Set under the lock of `flush`.
-    ending: AtomicBool,
+    stopping: AtomicBool,
     #[pin]
     flush: Mutex<Option<Flush>>,
     #[pin]
     changed: CondVar,
 }
 
-// SAFETY: `data` is used through `editors` and `helpers` only, which ask for the
-// mailbox's word that it is theirs; the rest may be shared.
+// SAFETY: `data` is used through `Pair::data` only, whose callers have the mailbox's word that
+// it is theirs; the rest may be shared.
 unsafe impl Sync for Pair {}
 // SAFETY: as above; nothing in it belongs to a thread.
 unsafe impl Send for Pair {}
@@ -114,7 +114,7 @@ impl Pair {
                 flushed: AtomicU64::new(0),
                 data: UnsafeCell::new(data),
                 active: AtomicBool::new(false),
-                ending: AtomicBool::new(false),
+                stopping: AtomicBool::new(false),
                 flush <- new_mutex!(None),
                 changed <- new_condvar!(),
             }),
@@ -122,7 +122,7 @@ impl Pair {
         )
     }
 
-    /// The data.
+    /// Returns the data of an attempt.
     ///
     /// # Safety
     ///
@@ -136,7 +136,7 @@ impl Pair {
 
 /// The editor's side.
 impl Pair {
-    /// Attempts will come, or none for now: the helper wakes up, or may sleep.
+    /// Says that attempts will come, or none for now: the helper wakes up, or may sleep.
     pub(crate) fn set_active(&self, active: bool) {
         let guard = self.flush.lock();
         self.active.store(active, Ordering::Relaxed);
@@ -144,7 +144,8 @@ impl Pair {
         self.changed.notify_all();
     }
 
-    /// Attempts will come: waits until the helper looks out for them, but not for long.
+    /// Says that attempts will come, and waits until the helper looks out for them, but not for
+    /// long.
     pub(crate) fn wake_helper(&self) {
         self.set_active(true);
         let until = ffi::now().saturating_add(WAKE_NS);
@@ -175,7 +176,7 @@ impl Pair {
         }
     }
 
-    /// Before an attempt is posted.
+    /// Makes a new attempt one of which nobody has decided: before it is posted.
     pub(crate) fn begin_flight(&self, generation: Generation) {
         self.flight
             .store(flight(generation, FLYING), Ordering::Release);
@@ -199,12 +200,12 @@ impl Pair {
         number
     }
 
-    /// Whether that invalidation is complete.
+    /// Tells whether that invalidation is complete.
     pub(crate) fn is_flushed(&self, number: u64) -> bool {
         self.flushed.load(Ordering::Acquire) == number
     }
 
-    /// Whether the helper has not come back from something the editor gave up.
+    /// Tells whether the helper has not come back from something the editor gave up.
     pub(crate) fn is_stuck(&self, last: Option<Generation>) -> bool {
         let reported = last.is_none_or(|last| self.mailbox.is_reported(last));
         !reported || !self.is_flushed(self.flushes.load(Ordering::Relaxed))
@@ -213,8 +214,8 @@ impl Pair {
 
 /// The helper's side.
 impl Pair {
-    /// The invalidation is complete; the rest of the attempt follows, unless the
-    /// editor has given up.
+    /// Says that the invalidation is complete. The rest of the attempt follows, unless this
+    /// returns false: the editor has given up.
     pub(crate) fn land(&self, generation: Generation) -> bool {
         self.decide(generation, LANDED)
     }
@@ -254,12 +255,12 @@ impl Pair {
         true
     }
 
-    /// Sleeps until there is something to do, or the thread shall end. It is on its CPU
+    /// Sleeps until there is something to do, or the thread shall stop. It is on its CPU
     /// afterwards: asleep it may have lost it.
     pub(crate) fn sleep(&self, cpu: u32) {
         let mut guard = self.flush.lock();
         self.awake.store(false, Ordering::Relaxed);
-        while !self.is_active() && guard.is_none() && !self.is_ending() {
+        while !self.is_active() && guard.is_none() && !self.is_stopping() {
             // Kernel threads get no signals: an interruptible sleep is one that is
             // no load.
             let _ = self.changed.wait_interruptible(&mut guard);
@@ -269,20 +270,20 @@ impl Pair {
         self.awake.store(true, Ordering::Release);
     }
 
-    /// Tells the helper to end.
-    pub(crate) fn end(&self) {
+    /// Tells the helper to stop.
+    pub(crate) fn stop(&self) {
         let guard = self.flush.lock();
-        self.ending.store(true, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Relaxed);
         drop(guard);
         self.changed.notify_all();
     }
 
-    /// Whether the helper shall end.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Relaxed)
+    /// Tells whether the helper shall stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Whether attempts are to come.
+    /// Tells whether attempts are to come.
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
     }

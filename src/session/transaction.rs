@@ -10,7 +10,7 @@ use engine::PAGE_SIZE;
 /// Bytes of a cache line.
 const LINE: u64 = 64;
 
-/// Runs it with interrupts off. The caller has seen that the CPU has RTM, and has the
+/// Runs a transaction with interrupts off. The caller has seen that the CPU has RTM, and has the
 /// entries and pages of `plan` from the tables of a domain that is held.
 pub(crate) fn run(
     plan: &Plan<'_>,
@@ -19,18 +19,18 @@ pub(crate) fn run(
 ) -> Result<Committed, Status> {
     let block = Block::new(plan, core::ptr::from_ref(slots).cast(), &OFFSETS);
     warm(plan.edits);
-    let (end, ticks) = cpu::without_irqs(|| {
+    let (outcome, ticks) = cpu::without_irqs(|| {
         let begin = rtm::ticks();
         // SAFETY: The CPU has RTM (the caller). Entries are those of table pages in the
         // direct map, which are not freed while the hold pins the pages they map, and
         // which other code reaches as atomics; watched pages are pages of regions, whole
         // and in the direct map. All of it is write-back memory. The slots are atomics of
         // this session. The plan is borrowed.
-        let end = unsafe { rtm::transact(&block) };
-        (end, rtm::ticks().wrapping_sub(begin))
+        let outcome = unsafe { rtm::transact(&block) };
+        (outcome, rtm::ticks().wrapping_sub(begin))
     });
-    counters.add_transaction(end.is_ok(), ticks);
-    end
+    counters.add_transaction(outcome.is_ok(), ticks);
+    outcome
 }
 
 /// Reads everything that the transaction will access, so that no page walk and no miss
