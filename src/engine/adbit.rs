@@ -27,11 +27,11 @@ pub enum Phase {
     AwaitInvalidation,
     /// Copy a part of a page.
     Copy {
-        /// Which page.
+        /// The number of the page.
         page: u16,
-        /// Which part.
+        /// The number of the part.
         part: u32,
-        /// Of the parts before it.
+        /// The sum of the parts before it.
         sum: Checksum,
     },
     /// Make the copy visible to devices.

@@ -10,12 +10,12 @@ use crate::batch::step::Steps;
 use crate::checksum::Checksum;
 use crate::port::Machine;
 
-/// Which pages it is about.
+/// The pages that a step is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Round {
-    /// Those that were committed.
+    /// Pages that were committed.
     Committed,
-    /// Of these, those whose entry maps START again.
+    /// Pages that were committed and whose entry maps START again.
     Reverted,
 }
 

@@ -108,32 +108,32 @@ pub enum PageState {
         entry: u64,
         /// A and D that were set before, to be given back.
         used: u64,
-        /// When, in ns.
+        /// When they were cleared, in ns.
         since: u64,
     },
     /// END holds a copy.
     Copied {
-        /// As in `Cleared`.
+        /// What the PTE should still be.
         entry: u64,
-        /// As in `Cleared`.
+        /// A and D that were set before, to be given back.
         used: u64,
-        /// As in `Cleared`.
+        /// When A and D were cleared, in ns.
         since: u64,
-        /// Of the copy.
+        /// The checksum of the copy.
         sum: Checksum,
     },
     /// The PTE maps END; not verified yet.
     Committed {
         /// A and D that START's entry had, for a way back.
         used: u64,
-        /// Of the copy.
+        /// The checksum of the copy.
         sum: Checksum,
     },
     /// The PTE was committed and maps START again; not verified yet.
     Reverted {
-        /// As in `Committed`.
+        /// A and D that START's entry had, to be given back.
         used: u64,
-        /// Of the copy.
+        /// The checksum of the copy.
         sum: Checksum,
     },
     /// The PTE maps END.

@@ -7,14 +7,14 @@ use crate::batch::policy::Policy;
 use crate::batch::step::Steps;
 use crate::port::Machine;
 
-/// Whether a machine of steps goes on.
+/// Whether a machine of steps goes on, and how soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Call it again.
     More,
-    /// It waits for somebody else: call it again, but there is no hurry.
+    /// Call it again, but without hurry: it waits for somebody else.
     Waiting,
-    /// It has ended.
+    /// Nothing is left to do.
     Done,
 }
 
@@ -23,7 +23,7 @@ pub trait Engine<M>: Sized {
     /// An attempt of which no step was done, after `tried` others.
     fn begin(tried: u32, policy: &Policy, pages: &[PageMove]) -> Self;
 
-    /// Does one observable action. When it says [`Progress::Done`] every page is
+    /// Does one observable action. After [`Progress::Done`] every page is
     /// in a final state of this attempt.
     fn step(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress;
 }

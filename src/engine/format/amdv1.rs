@@ -78,7 +78,7 @@ pub(crate) const fn is_present(entry: u64) -> bool {
     entry & V1Flags::PR.bits() != 0
 }
 
-/// Of a present entry of a table at `level`.
+/// Tells what a present entry of a table at `level` is.
 pub(crate) const fn kind(entry: u64, level: u32) -> Kind {
     let may_be_leaf = level <= LAST_LEVEL_WITH_LEAVES;
     match next_level(entry) {

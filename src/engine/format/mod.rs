@@ -113,7 +113,7 @@ impl Format {
         }
     }
 
-    /// The same entry for another page: permissions and unknown bits stay.
+    /// Returns the entry with another page: permissions and unknown bits stay.
     pub const fn redirected(self, entry: u64, page: PhysAddr) -> u64 {
         let address = match self {
             Self::X86_64 => x86_64::ADDRESS,

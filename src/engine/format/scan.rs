@@ -11,7 +11,7 @@ struct Place {
     table: PhysAddr,
     /// The address that its first entry stands for.
     base: u64,
-    /// Of the entry to look at next.
+    /// The index of the entry to look at next.
     index: u64,
 }
 

@@ -13,11 +13,11 @@ const INDEX_BITS: u32 = 9;
 const TOP_LEVEL: u32 = LEVELS as u32 - 1;
 const ADDRESS_BITS: u32 = 64;
 
-/// What an entry is.
+/// What an entry of a table may be.
 pub(super) enum Kind {
-    /// It maps this many bytes.
+    /// Maps this many bytes.
     Leaf(u64),
-    /// It points to a table of the level below.
+    /// Points to a table of the level below.
     Table,
     /// Neither: not present, or none that the format has at that level.
     Nothing,

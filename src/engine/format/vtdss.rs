@@ -60,7 +60,7 @@ pub(crate) const fn is_present(entry: u64) -> bool {
     has(entry, SsFlags::R.union(SsFlags::W))
 }
 
-/// Of a present entry of a table at `level`.
+/// Tells what a present entry of a table at `level` is.
 pub(crate) const fn kind(entry: u64, level: u32) -> Kind {
     let may_be_leaf = level <= LAST_LEVEL_WITH_LEAVES;
     if level == 0 || (may_be_leaf && has(entry, SsFlags::PS)) {

@@ -36,8 +36,8 @@ pub enum WalkError {
     /// Nothing is mapped there.
     NotMapped,
     /// A leaf of this many bytes maps it. The IOMMU caches such a leaf as one
-    /// translation, so one page of it can't be moved alone, and the pages for
-    /// splitting the table belong to an allocator that is not exported.
+    /// translation, so one page of it can't be moved alone. It is not split: regions
+    /// are allocated so that no such leaf forms.
     LargeLeaf(u64),
     /// An entry on the way is neither leaf nor table as the format has them at its
     /// level: it is refused, not guessed.
@@ -46,8 +46,9 @@ pub enum WalkError {
 
 /// Finds the leaf for `iova`.
 ///
-/// The caller holds the mapping (an anchor in VFIO), so that no table on the
-/// way can be freed meanwhile.
+/// The caller has pinned the page (a hold, in the module): VFIO asks before it
+/// unmaps what is pinned and waits for the answer, so that no table on the way can
+/// be freed meanwhile.
 pub fn walk(machine: &mut impl Machine, top: Top, iova: Iova) -> Result<Leaf, WalkError> {
     let format = top.format;
     // An address that the table does not reach would alias a lower one.

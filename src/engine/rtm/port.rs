@@ -12,7 +12,7 @@ use crate::port::{InvalidateError, Machine, Transfer};
 /// What the editor asks of the helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// When.
+    /// When to do what.
     pub schedule: Schedule,
     /// What to invalidate.
     pub span: PageSpan,
@@ -23,9 +23,9 @@ pub struct Request {
 /// How the helper's part ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// It set the slots.
+    /// The slots were set.
     Signalled,
-    /// It was done too late for any slot.
+    /// The copy was ready too late for any slot.
     TooLate,
     /// The editor cancelled it.
     Cancelled,

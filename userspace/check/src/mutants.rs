@@ -18,7 +18,7 @@ pub struct Mutant {
 }
 
 impl Mutant {
-    /// As a configuration to explore.
+    /// Returns the configuration to explore.
     pub fn case(&self) -> Case {
         let mut case = self.unmutated();
         case.config.policy.without = self.step;

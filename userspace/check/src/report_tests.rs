@@ -171,7 +171,7 @@ fn mutant(step: Steps, config: Config) -> Mutant {
     }
 }
 
-/// Those with few states, each without its mutation and with it. `check mutants` does
+/// Runs the mutations with few states, each without its mutation and with it. `check mutants` does
 /// so with all.
 #[test]
 fn small_mutants_are_killed_and_are_sound_without_the_mutation() {

@@ -87,13 +87,13 @@ impl Oracle {
         Ok(Self { folder, program })
     }
 
-    /// Of each level and entry, what it is.
+    /// Asks for each level and entry what it is.
     pub fn kinds(&self, entries: &[(u32, u64)]) -> Result<Vec<Kind>> {
         let lines = self.ask(entries, |(level, entry)| format!("e {level:x} {entry:x}"))?;
         lines.iter().map(|words| kind(words)).collect()
     }
 
-    /// Of each leaf, the entry, and in how many places of the table it is.
+    /// Asks for each leaf its entry, and in how many places of the table it is.
     pub fn leaves(&self, leaves: &[Leaf]) -> Result<Vec<(u64, u64)>> {
         let lines = self.ask(leaves, |leaf| {
             // IOMMU_READ, IOMMU_WRITE.
@@ -109,7 +109,7 @@ impl Oracle {
             .collect()
     }
 
-    /// Of each level and address of a table, the entry that points to it.
+    /// Asks for each level and address of a table the entry that points to it.
     pub fn tables(&self, tables: &[(u32, u64)]) -> Result<Vec<u64>> {
         let lines = self.ask(tables, |(level, table)| format!("t {level:x} {table:x}"))?;
         lines.iter().map(|words| word(words, 0)).collect()

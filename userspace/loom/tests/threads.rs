@@ -13,7 +13,7 @@ use std::time::Instant;
 
 const ATTEMPTS: u32 = 200_000;
 
-/// As shipped; with pauses, so that what goes wrong without a step does so on any machine.
+/// Leaves nothing out; has pauses, so that what goes wrong without a step does so on any machine.
 const WHOLE: Weakened = Weakened {
     no_wait: None,
     stale: false,

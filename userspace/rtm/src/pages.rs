@@ -7,7 +7,7 @@ use std::slice;
 
 pub const PAGE: usize = 4096;
 
-/// Which accesses are allowed.
+/// The accesses that are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     None,

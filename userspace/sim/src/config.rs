@@ -125,9 +125,9 @@ pub struct Workload {
     pub invalidation_fails: bool,
     /// The caller can be told to stop.
     pub stops: bool,
-    /// A and D of the entries in the beginning.
+    /// A is set in the entries in the beginning.
     pub accessed: bool,
-    /// As `accessed`.
+    /// D is set in the entries in the beginning.
     pub dirty: bool,
     /// START's translations are in the TLBs in the beginning.
     pub warm: bool,

@@ -4,7 +4,7 @@
 use crate::{PAGES, WORDS};
 use engine::{Iova, PhysAddr, PteAddr};
 
-/// Which of its two pages backs an address.
+/// One of the two pages that may back an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// START.
@@ -89,7 +89,7 @@ pub fn page_of_entry(entry: u64) -> usize {
     ((entry - ENTRIES) / 8) as usize
 }
 
-/// Which page this address is.
+/// Tells which page this address is.
 pub fn locate(address: PhysAddr) -> (Place, usize) {
     let (place, base) = match address.0 {
         STARTS..ENDS => (Place::Start, STARTS),

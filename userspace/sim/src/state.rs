@@ -231,7 +231,7 @@ impl State {
         }
     }
 
-    /// Which of its pages backs address `n`, for a device.
+    /// Tells which of its pages backs address `n`, for a device.
     pub fn mapped(&self, n: usize) -> Option<Place> {
         place_of(self.world.entries[n], n)
     }

@@ -61,7 +61,7 @@ pub struct World {
     pub edits: [Edit; PAGES],
     pub mail: Mail,
     pub slots: [u8; SLOTS],
-    /// Which page of the two was given back.
+    /// The page of the two that was given back.
     pub freed: [Option<Place>; PAGES],
     pub broken: Broken,
 }

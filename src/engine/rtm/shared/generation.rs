@@ -16,7 +16,7 @@
 pub struct Generation(u64);
 
 impl Generation {
-    /// That of a first attempt.
+    /// The generation of a first attempt.
     pub const FIRST: Self = Self(1);
 
     /// The one that [`Generation::FIRST`] follows.
@@ -36,7 +36,7 @@ impl Generation {
         self.0
     }
 
-    /// That of the attempt after this.
+    /// Returns the generation of the attempt after this.
     #[must_use]
     pub const fn next(self) -> Self {
         match Self::new(self.0.wrapping_add(1)) {

@@ -191,7 +191,7 @@ impl<O: Orderings> Mailbox<O> {
         Some(Command::Attempt(attempt))
     }
 
-    /// Says that the helper watches the clock (release). Without effect on any attempt but
+    /// Tells the editor that the helper watches the clock (release). Without effect on any attempt but
     /// this.
     pub fn ready(&self, generation: Generation) {
         self.ready.0.store(generation.get(), O::READY);

@@ -13,7 +13,7 @@ pub(super) const LONGEST: u64 = (1 << 32) - 1;
 ///
 /// # Invariants
 ///
-/// Those a [`crate::rtm::Controller`] gives: `interval` is at least 1, `slots` is
+/// A [`crate::rtm::Controller`] keeps them: `interval` is at least 1, `slots` is
 /// 1 to [`MAX_SLOTS`], and no sum of them overflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Times {

@@ -64,7 +64,7 @@ pub struct Transaction {
     phase1: u64,
 }
 
-/// It has committed.
+/// A transaction that has committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Committed {
     /// When phase 1 was over, as the late check read it. TSC ticks.

@@ -35,7 +35,7 @@ impl Edit {
 pub struct Plan<'a> {
     /// The entries, at least one.
     pub edits: &'a [Edit],
-    /// When.
+    /// When to do what.
     pub schedule: &'a Schedule,
     /// The value of a slot that is set. Slots keep those of earlier attempts.
     pub generation: u64,

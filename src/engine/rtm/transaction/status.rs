@@ -47,7 +47,7 @@ impl Status {
     /// is this, since bits 23:6 of one are zero.
     pub const STARTED: u32 = u32::MAX;
 
-    /// That of XABORT with this argument.
+    /// Returns the status that XABORT with this argument leaves.
     pub const fn explicit(code: Code) -> Self {
         Self(((code as u32) << 24) | AbortBits::EXPLICIT.bits())
     }

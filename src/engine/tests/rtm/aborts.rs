@@ -16,7 +16,7 @@ fn attempt(change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<Ending>) {
     attempt_at(rtm::Phase::Read(0), change)
 }
 
-/// The same; the change comes before the editor's step `at`.
+/// Makes an attempt like [`attempt`]; the change comes before the editor's step `at`.
 fn attempt_at(at: rtm::Phase, change: impl FnOnce(&mut Bench)) -> (Outcome, Vec<Ending>) {
     let (mut bench, pages) = one();
     let before = bench.entries.clone();

@@ -134,7 +134,7 @@ impl Bench {
         self.memory.entry(page.0).or_default()
     }
 
-    /// As if the editor had posted this, for page 0.
+    /// Posts this as the editor would, for page 0.
     pub(super) fn request_of(&mut self, request: Request) {
         for n in 0..usize::from(request.pages) {
             self.put_page(n as u16, start(n), end(n));

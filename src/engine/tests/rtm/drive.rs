@@ -70,7 +70,7 @@ pub(super) fn drive(
     panic!("it never ends: {:?}, {:?}", run.stage(), helper.duty());
 }
 
-/// The same, left alone.
+/// Moves the pages and changes nothing meanwhile.
 pub(super) fn move_all(bench: &mut Bench, policy: &Policy, pages: Vec<PageMove>) -> Moved {
     drive(bench, policy, pages, |_, _| ())
 }

@@ -4,7 +4,7 @@
 
 use super::*;
 
-/// Those that `make check-deep` explores besides.
+/// Lists the configurations that only `make check-deep` explores.
 pub fn deep() -> Vec<Case> {
     let plain_and_ats = [DeviceKind::plain(2), DeviceKind::ats(1, 1)];
     let one_each = [DeviceKind::plain(1), DeviceKind::ats(1, 1)];

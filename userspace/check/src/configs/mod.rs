@@ -12,7 +12,7 @@ use engine::rtm::Times;
 use engine::Policy;
 use sim::{AdUpdate, Config, DeviceKind, Hardware, Workload};
 
-/// Which promises the hardware keeps, and with that what has to hold.
+/// The promises that the hardware keeps, and with that what has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promises {
     /// All: every guarantee holds.

@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// Those of `make model`.
+/// Lists the configurations of `make model`.
 pub fn standard() -> Vec<Case> {
     let mut all = standard_rtm();
     all.extend(standard_cleared());

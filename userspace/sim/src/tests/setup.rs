@@ -48,7 +48,7 @@ pub fn state(change: impl FnOnce(&mut Config)) -> State {
     State::new(&Arc::new(config))
 }
 
-/// Nothing is cached, A and D are clear.
+/// Begins with nothing cached, A and D clear.
 pub fn cold(config: &mut Config) {
     config.workload.warm = false;
     config.workload.accessed = false;
@@ -62,7 +62,7 @@ pub fn possible(state: &State) -> Vec<Action> {
     actions
 }
 
-/// As a [`Request`] of the editor, for those that ask the mailbox.
+/// Returns a request of the editor for tests that ask the mailbox.
 pub fn request(now: u64) -> Request {
     Request {
         schedule: Schedule::plan(now, TIMES, 0, u64::MAX).expect("the times fit"),
@@ -89,7 +89,7 @@ impl World {
         self.begin(device, 0, false, false);
     }
 
-    /// As [`World::reads`].
+    /// A device begins a write to page 0.
     pub fn writes(&mut self, device: usize) {
         self.begin(device, 0, true, false);
     }
