@@ -133,7 +133,7 @@ struct Pagemove {
     sessions_file: debugfs::File<()>,
     _directory: debugfs::Dir,
     _driver: device::vfio::Driver,
-    _apertures: aperture::Driver,
+    _apertures: aperture::link::Driver,
     _reclaimer: region::reclaim::Reclaimer,
     _sessions: session::Sessions,
     _lists: lists::Lists,
@@ -162,7 +162,7 @@ impl kernel::InPlaceModule for Pagemove {
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
             let driver = device::vfio::Driver::register()?;
-            let apertures = aperture::Driver::register()?;
+            let apertures = aperture::link::Driver::register()?;
             Ok(try_pin_init!(Self {
                 counters <- directory.read_callback_file(c"stats", (), &|_, f| stats::print(&region::list::sums(), f)),
                 sessions_file <- directory.read_callback_file(c"sessions", (), &|_, f| session::print(f)),

@@ -152,7 +152,7 @@ pub(crate) fn stall(duty: Duty, first: Iova) {
     if *module_parameters::stall_step.value() != step || (iova != 0 && iova != first.0) {
         return;
     }
-    let now = crate::host::ffi::now();
+    let now = crate::host::task::now();
     let span = u64::from(*module_parameters::stall_for_ms.value()).saturating_mul(1_000_000);
     let _ = UNTIL.compare_exchange(
         0,
@@ -161,7 +161,7 @@ pub(crate) fn stall(duty: Duty, first: Iova) {
         Ordering::Relaxed,
     );
     if now < UNTIL.load(Ordering::Relaxed) {
-        crate::host::ffi::sleep(
+        crate::host::task::sleep(
             u64::from(*module_parameters::stall_us.value()).saturating_mul(1000),
         );
     }

@@ -198,16 +198,3 @@ pub(crate) fn now() -> u64 {
     // SAFETY: reads the clock; no preconditions.
     unsafe { pagemove_now() }
 }
-
-/// Sleeps for about `ns`.
-pub(crate) fn sleep(ns: u64) {
-    // SAFETY: the callers are in process context without spinlocks (each is an
-    // ioctl, a VFIO callback or a work item).
-    unsafe { pagemove_sleep(ns) }
-}
-
-/// Lets other tasks run, within long work.
-pub(crate) fn yield_cpu() {
-    // SAFETY: as for `sleep`.
-    unsafe { pagemove_yield() }
-}

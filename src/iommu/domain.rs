@@ -4,7 +4,6 @@
 use crate::abi;
 use crate::host::ffi;
 use engine::{Format, PageSpan, PhysAddr, Top};
-use kernel::prelude::*;
 
 /// A domain that can't go away while its device is open: VFIO detaches the group
 /// after `close_device`, and that waits for every hold (facts.md F19).

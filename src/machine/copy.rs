@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What happens to the words of a page.
 
-use crate::aperture;
+use crate::aperture::link::Way;
 use crate::params::{self, Bug};
-use crate::region::backing::words;
+use crate::region::backing::Site;
 use engine::{Checksum, PhysAddr, PAGE_SIZE};
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
 /// Copies a page of ours to another, and adds its words to `sum`. What went through an aperture
-/// whose link was down meanwhile is not published (`aperture::publish`).
+/// whose link was down meanwhile is not published (`Site::publish`).
 pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
-    let ways = [from, to].map(aperture::way_to);
-    let (sum, last) = copy_words(from, to, sum);
-    aperture::stored(to, last);
-    if ways.iter().flatten().any(aperture::Way::was_cut) {
-        aperture::doubt(to);
+    let (from, to) = (Site::of(from), Site::of(to));
+    let ways = [from.way(), to.way()];
+    let (sum, last) = copy_words(&from, &to, sum);
+    to.stored(last);
+    if ways.iter().flatten().any(Way::was_cut) {
+        to.doubt();
     }
     sum
 }
 
 /// Copies the words, and tells what the last one was.
-fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> (Checksum, u64) {
+fn copy_words(from: &Site, to: &Site, mut sum: Checksum) -> (Checksum, u64) {
     #[cfg(pagemove_test)]
     let _mark = crate::testing::marker::Mark::copy_of(from);
     #[cfg(pagemove_test)]
     if let Some(copied) = crate::testing::posted::copy(from, to, sum) {
         return copied;
     }
-    let (from, to) = (words(from), words(to));
+    let (from, to) = (from.words(), to.words());
     let mut last = 0;
     for n in 0..WORDS {
         // SAFETY: both are whole pages of ours, in the direct map or mapped from an
@@ -51,7 +52,7 @@ fn copy_words(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> (Checksum, u64
 
 /// Sums up a page, in the order in which it is copied.
 pub(super) fn sum_page(page: PhysAddr) -> Checksum {
-    let words = words(page);
+    let words = Site::of(page).words();
     let mut sum = Checksum::new();
     for n in 0..WORDS {
         // SAFETY: as in `copy_words`.

@@ -3,11 +3,11 @@
 
 pub(crate) mod copy;
 
-use crate::aperture;
 use crate::device::hold::Hold;
 use crate::host::{memory, task};
 use crate::machine::copy::{copy_page, sum_page};
 use crate::refusal::Refusal;
+use crate::region::backing::Site;
 use crate::region::claim::Claim;
 use crate::stats::{self, Counter};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -111,7 +111,7 @@ impl Transfer for KernelMachine<'_> {
     /// Where END is memory of this host, the locked compare-and-swap of the commit orders
     /// the stores of the copy before the entry, and devices see them in that order.
     fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        aperture::publish(page)
+        Site::of(page).publish()
     }
 }
 
@@ -179,7 +179,7 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
-        match aperture::way_to(page) {
+        match Site::of(page).way() {
             // A link that is up again shows what is there.
             Some(way) => self.sum(page) == sum || way.was_cut(),
             None => false,

@@ -11,14 +11,14 @@ use crate::mover::request::Request;
 use crate::mover::retired::Retired;
 use crate::page::{self, Tag};
 use crate::refusal::Refusal;
-use crate::region::backing::{self, Backing};
+use crate::region::backing::{Backing, Site};
 use crate::region::claim::Claim;
 use crate::session::order::{Methods, Order};
 use crate::stats::{self, Counter};
-use crate::{abi, aperture, params, session};
+use crate::{abi, params, session};
 use core::sync::atomic::AtomicBool;
 use engine::{
-    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
+    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, PAGE_SIZE,
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -81,7 +81,7 @@ impl Batch {
             if let Some(refusal) = aliases.refusal(leaf.page) {
                 return Err(refusal);
             }
-            let stays = request.to.is_at(backing::place_of(leaf.page)) && !request.even_if_there;
+            let stays = request.to.is_at(claim.start.place()) && !request.even_if_there;
             if !stays {
                 let end = request.to.end_for(&claim, first.saturating_add(n))?;
                 let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
@@ -206,7 +206,7 @@ impl Batch {
                     ..NOT_TRIED
                 }
             } else if let Some(((page, end), claim)) = moved.next() {
-                free_other(page, claim.tag(), end, retired, stuck);
+                free_other(page, &claim, end, retired, stuck);
                 let maps_end = page.maps_end();
                 let (region, index) = (claim.region.clone(), claim.index);
                 drop(claim);
@@ -238,22 +238,22 @@ fn policy(request: &Request, choice: Choice) -> Policy {
 }
 
 /// Frees START of a page that was moved, or END of one that was not.
-fn free_other(page: &PageMove, tag: Tag, end: Backing, retired: &mut Retired, stuck: bool) {
+fn free_other(page: &PageMove, claim: &Claim, end: Backing, retired: &mut Retired, stuck: bool) {
     if !page.is_settled() {
         // An invalidation after the commit did not complete: a device may still
         // use the page that is not mapped. It is never used again.
-        let _ = end.into_phys();
+        let _ = end.give();
         return;
     }
     match (page.outcome(), page.maps_end()) {
         (Outcome::Moved, _) => {
-            let end = end.into_phys();
+            let end = end.give();
             if stuck {
                 // VFIO remembers its frame as pinned as long as the helper does not
                 // come back. It is never used again.
                 return;
             }
-            if !params::left_out().is_empty() && page::is_memory(page.start) {
+            if !params::left_out().is_empty() && matches!(claim.start, Site::Memory(_)) {
                 // A build for tests that skips a step: whoever still writes to START
                 // shall show in the test, not in somebody else's memory.
                 return;
@@ -261,22 +261,23 @@ fn free_other(page: &PageMove, tag: Tag, end: Backing, retired: &mut Retired, st
             // SAFETY: no CPU maps START (the hold took it out, and the region names
             // END since); no entry maps it, and the invalidations that followed are
             // complete; VFIO's pin on its frame ended with the hold.
-            match unsafe { Backing::from_phys(page.start) } {
+            let start = unsafe { Backing::take_back(claim.start.clone()) };
+            match (start, end) {
                 // It is kept: VFIO's pin on it goes on.
-                Some(Backing::Memory(start)) if !page::is_memory(end) => {
-                    retired.add_home(start, end, tag);
+                (Some(Backing::Memory(start)), Site::Slot(end)) => {
+                    retired.add_home(start, end, claim.tag());
                 }
-                Some(start) => {
-                    hand_over_home(&start, end, tag);
+                (Some(start), end) => {
+                    hand_over_home(&start, &end, claim.tag());
                     retired.add(start);
                 }
-                None => {}
+                (None, _) => {}
             }
         }
         // Hardware broke its promise: whoever writes to the other page may still
         // do so. It is never used again.
         (Outcome::LostWrite, _) => {
-            let _ = end.into_phys();
+            let _ = end.give();
         }
         // Nothing ever mapped END, or for an instant only (an entry that was
         // overwritten), and the invalidation after that is complete.
@@ -285,10 +286,10 @@ fn free_other(page: &PageMove, tag: Tag, end: Backing, retired: &mut Retired, st
 }
 
 /// Hands the frame at home over when a page goes from one aperture to another.
-fn hand_over_home(start: &Backing, end: PhysAddr, tag: Tag) {
-    if let (Backing::Slot(slot), false) = (start, page::is_memory(end)) {
-        if let Some(home) = slot.take_home() {
-            aperture::keep_home(end, tag, home);
+fn hand_over_home(start: &Backing, end: &Site, tag: Tag) {
+    if let (Backing::Slot(start), Site::Slot(end)) = (start, end) {
+        if let Some(home) = start.take_home() {
+            end.keep_home(tag, home);
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::mover::choice::Choice;
 use crate::mover::request::Request;
 use crate::mover::retired::Retired;
 use crate::refusal::Refusal;
-use crate::region::{backing, list};
+use crate::region::backing::Site;
+use crate::region::list;
 use crate::stats::{self, Counter};
 use crate::{abi, page};
 use engine::{AbortCounts, BatchSizer, Method, PageSpan};
@@ -167,7 +168,7 @@ impl Call<'_> {
         let Some(page) = aliases::glance(&self.request.device, span.first()) else {
             return refusal;
         };
-        let region = backing::tag_of(page).and_then(|tag| list::by_id(tag.region));
+        let region = Site::of(page).tag().and_then(|tag| list::by_id(tag.region));
         match (refusal, region) {
             (Refusal::NoVaddr, Some(region)) if region.is_closed() => Refusal::ClosedRegion,
             (Refusal::NotMapped, Some(_)) if !page::is_memory(page) => Refusal::NoPin,

@@ -7,7 +7,7 @@
 //! unpinning the batch took VFIO's `iommu->lock`, which such a mapping holds from
 //! look-up to installation. So one more search finds it.
 
-use crate::aperture;
+use crate::aperture::slot::Slot;
 use crate::mover::aliases;
 use crate::mover::frames::{frame_of, FrameSet};
 use crate::page::{OwnedPage, Tag};
@@ -28,7 +28,7 @@ pub(crate) struct Retired {
 struct Old {
     page: Backing,
     /// The slot that it is the home of, from now on, and the page there.
-    home_of: Option<(PhysAddr, Tag)>,
+    home_of: Option<(Slot, Tag)>,
     /// An entry maps it: see [`mark_mapped`].
     is_mapped: bool,
 }
@@ -37,7 +37,7 @@ impl Old {
     /// It is mapped by nothing.
     fn let_go(self) {
         match (self.page, self.home_of) {
-            (Backing::Memory(home), Some((slot, tag))) => aperture::keep_home(slot, tag, home),
+            (Backing::Memory(home), Some((slot, tag))) => slot.keep_home(tag, home),
             (page, _) => drop(page),
         }
     }
@@ -59,8 +59,8 @@ impl Retired {
         });
     }
 
-    /// Takes the frame of a page that has gone to the slot at `slot`.
-    pub(crate) fn add_home(&mut self, home: OwnedPage, slot: PhysAddr, tag: Tag) {
+    /// Takes the frame of a page that has gone to `slot`.
+    pub(crate) fn add_home(&mut self, home: OwnedPage, slot: Slot, tag: Tag) {
         self.put(Old {
             page: Backing::Memory(home),
             home_of: Some((slot, tag)),

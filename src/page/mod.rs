@@ -38,7 +38,7 @@ impl Tag {
 }
 
 /// A page that nothing maps yet, or nothing any more. Dropping it frees it, or gives it back to
-/// its arena (`window.rs`).
+/// its arena (`window/mod.rs`).
 pub(crate) struct OwnedPage(*mut ffi::page);
 
 // SAFETY: the pointer is the only reference to the page; pages may be freed by

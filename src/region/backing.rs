@@ -2,18 +2,20 @@
 //! What can back a page of a region: memory of this host, or a slot of an aperture.
 
 use crate::abi;
-use crate::aperture::{self, Slot};
+use crate::aperture::link::Way;
+use crate::aperture::slot::{OwnedSlot, Slot};
 use crate::host::memory;
 use crate::page::{self, OwnedPage, Tag};
-use engine::PhysAddr;
+use engine::{ApertureError, PhysAddr};
 
 /// A page that nothing maps yet, or nothing any more. Dropping it frees it.
 pub(crate) enum Backing {
     Memory(OwnedPage),
-    Slot(Slot),
+    Slot(OwnedSlot),
 }
 
 impl Backing {
+    /// Returns its address.
     pub(crate) fn phys(&self) -> PhysAddr {
         match self {
             Self::Memory(page) => page.phys(),
@@ -22,10 +24,10 @@ impl Backing {
     }
 
     /// Gives it to a page table or a region's map.
-    pub(crate) fn into_phys(self) -> PhysAddr {
+    pub(crate) fn give(self) -> Site {
         match self {
-            Self::Memory(page) => page.into_phys(),
-            Self::Slot(slot) => slot.into_phys(),
+            Self::Memory(page) => Site::Memory(page.into_phys()),
+            Self::Slot(slot) => Site::Slot(slot.give()),
         }
     }
 
@@ -34,48 +36,103 @@ impl Backing {
     /// # Safety
     ///
     /// As for [`OwnedPage::from_phys`].
-    pub(crate) unsafe fn from_phys(phys: PhysAddr) -> Option<Self> {
-        if page::is_memory(phys) {
+    pub(crate) unsafe fn take_back(site: Site) -> Option<Self> {
+        match site {
             // SAFETY: the caller's contract.
-            unsafe { OwnedPage::from_phys(phys) }.map(Self::Memory)
-        } else {
+            Site::Memory(phys) => unsafe { OwnedPage::from_phys(phys) }.map(Self::Memory),
             // SAFETY: as above.
-            unsafe { Slot::from_phys(phys) }.map(Self::Slot)
+            Site::Slot(slot) => Some(Self::Slot(unsafe { OwnedSlot::take_back(slot) })),
         }
     }
 }
 
-/// The tag of the page at `phys`, if it may be one of ours: a hint, as [`page::tag_of`].
-pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
-    page::tag_of(phys).or_else(|| aperture::tag_of(phys))
+/// Where a page of ours is, whoever owns it.
+#[derive(Clone)]
+pub(crate) enum Site {
+    Memory(PhysAddr),
+    Slot(Slot),
 }
 
-/// Where CPUs reach a page of ours.
-pub(crate) fn words(phys: PhysAddr) -> *mut u64 {
-    match aperture::window_of(phys) {
-        Some(words) => words,
-        None => memory::virt(phys.0).cast(),
+impl Site {
+    /// Finds out what is at an address. For slots this is a search: who goes on with the page
+    /// keeps the result.
+    pub(crate) fn of(phys: PhysAddr) -> Self {
+        if page::is_memory(phys) {
+            return Self::Memory(phys);
+        }
+        Slot::find(phys).map_or(Self::Memory(phys), Self::Slot)
     }
-}
 
-/// Its offset in its aperture; 0 for memory of this host.
-pub(crate) fn offset_of(phys: PhysAddr) -> u64 {
-    aperture::offset_of(phys).unwrap_or(0)
-}
-
-/// Where a page of ours is.
-pub(crate) fn place_of(phys: PhysAddr) -> abi::Place {
-    if let Some(node) = page::node_of(phys) {
-        return abi::Place {
-            kind: abi::PLACE_NODE,
-            number: node,
-        };
+    /// Returns where CPUs reach it.
+    pub(crate) fn words(&self) -> *mut u64 {
+        match self {
+            Self::Memory(phys) => memory::virt(phys.0).cast(),
+            Self::Slot(slot) => slot.words(),
+        }
     }
-    match aperture::id_of(phys) {
-        Some(id) => abi::Place {
-            kind: abi::PLACE_APERTURE,
-            number: id as i32,
-        },
-        None => abi::Place::default(),
+
+    /// Returns the tag of the page there, if it may be one of ours: a hint, as [`page::tag_of`].
+    pub(crate) fn tag(&self) -> Option<Tag> {
+        match self {
+            Self::Memory(phys) => page::tag_of(*phys),
+            Self::Slot(slot) => slot.tag(),
+        }
+    }
+
+    /// Describes where it is.
+    pub(crate) fn place(&self) -> abi::Place {
+        match self {
+            Self::Memory(phys) => {
+                page::node_of(*phys).map_or(abi::Place::default(), |node| abi::Place {
+                    kind: abi::PLACE_NODE,
+                    number: node,
+                })
+            }
+            Self::Slot(slot) => abi::Place {
+                kind: abi::PLACE_APERTURE,
+                number: slot.aperture_id() as i32,
+            },
+        }
+    }
+
+    /// Returns its offset in its aperture; 0 for memory of this host.
+    pub(crate) fn offset(&self) -> u64 {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Slot(slot) => slot.offset(),
+        }
+    }
+
+    /// Looks at the way to it, if it is behind an aperture.
+    pub(crate) fn way(&self) -> Option<Way> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Slot(slot) => Some(slot.way()),
+        }
+    }
+
+    /// Notes that a page was copied to it, of which this is the last word.
+    pub(crate) fn stored(&self, last: u64) {
+        if let Self::Slot(slot) = self {
+            slot.stored(last);
+        }
+    }
+
+    /// Notes that what was copied to it may not be what was to be copied: it is not published.
+    pub(crate) fn doubt(&self) {
+        match self {
+            Self::Memory(phys) => page::doubt(*phys),
+            Self::Slot(slot) => slot.doubt(),
+        }
+    }
+
+    /// Makes what was copied to it visible to whoever reads the memory there, and shows that it
+    /// arrived. Memory of this host needs nothing of that: the commit orders it.
+    pub(crate) fn publish(&self) -> Result<(), ApertureError> {
+        match self {
+            Self::Memory(phys) if page::take_doubt(*phys) => Err(ApertureError),
+            Self::Memory(_) => Ok(()),
+            Self::Slot(slot) => slot.publish(),
+        }
     }
 }

@@ -35,7 +35,7 @@ use crate::host::{ffi, task};
 use crate::page::{OwnedPage, Tag};
 use crate::params::{self, Bug};
 use crate::refusal::Refusal;
-use crate::region::backing::Backing;
+use crate::region::backing::{Backing, Site};
 use crate::region::map::{Entry, PageMap};
 use crate::stats::{self, Counter};
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
@@ -457,7 +457,7 @@ impl Region {
             // has a claim; and no `vfio_dma` of any process that ever mapped it
             // is left (`mms::Handle::is_quiet`), so that VFIO has unmapped every
             // page and waited for the invalidation.
-            drop(unsafe { Backing::from_phys(page) });
+            drop(unsafe { Backing::take_back(Site::of(page)) });
             if n % 512 == 511 {
                 task::yield_cpu();
             }
@@ -508,9 +508,9 @@ impl Region {
             return None;
         }
         let entry = inner.map.get(index);
-        let page = entry.page();
+        let site = entry.page().map(Site::of);
         let mut detail = abi::PageDetail {
-            offset: page.map_or(0, backing::offset_of),
+            offset: site.as_ref().map_or(0, Site::offset),
             ..abi::PageDetail::default()
         };
         if entry.is_offered() {
@@ -520,7 +520,7 @@ impl Region {
             detail.flags |= abi::DETAIL_AWAITED;
         }
         Some((
-            page.map_or(abi::Place::default(), backing::place_of),
+            site.map_or(abi::Place::default(), |site| site.place()),
             detail,
         ))
     }

@@ -16,7 +16,6 @@ use super::{continues, Inner, Region};
 use crate::host::{ffi, task};
 use crate::page::{self, OwnedPage, Tag};
 use crate::refusal::Refusal;
-use crate::region::backing;
 use crate::region::map::Entry;
 use crate::stats::{self, Counter};
 use crate::{abi, window};
@@ -219,7 +218,7 @@ impl Inner {
         if entry.is_claimed() {
             return Err(Refusal::Busy);
         }
-        if !page::is_memory(page) || backing::tag_of(page).is_none() {
+        if !page::is_memory(page) || page::tag_of(page).is_none() {
             return Err(Refusal::Elsewhere);
         }
         self.map.set(index, entry.offered(true).awaited(awaited));

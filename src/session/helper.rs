@@ -6,9 +6,10 @@ use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::thread::Work;
 use crate::machine::copy::copy_page;
+use crate::params;
+use crate::region::backing::Site;
 use crate::session::pair::Pair;
 use crate::stats::{self, Counter};
-use crate::{aperture, params};
 use engine::rtm::{Command, Duty, Generation, Helper, Helping, Report, Request};
 use engine::{
     ApertureError, Checksum, InvalidateError, Iova, PageSpan, PhysAddr, Progress, Steps, Transfer,
@@ -111,7 +112,7 @@ impl Transfer for HelperMachine<'_> {
     /// Where END is memory of this host, a slot that is set (release) and XEND, which
     /// orders as a locked instruction does, come after the stores of the copy.
     fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        aperture::publish(page)
+        Site::of(page).publish()
     }
 }
 

@@ -6,9 +6,9 @@
 //! A mark is the selection of an item of QEMU's firmware configuration that does not
 //! exist (QEMU, docs/specs/fw_cfg): it changes nothing, and is traced with its number.
 
-use crate::{page, params};
+use crate::params;
+use crate::region::backing::Site;
 use core::arch::asm;
-use engine::PhysAddr;
 
 /// The port that selects an item, on a PC.
 const SELECTOR: u16 = 0x510;
@@ -23,10 +23,8 @@ pub(crate) struct Mark(Option<u16>);
 
 impl Mark {
     /// Marks the begin. The low bits are those of START's place in its region.
-    pub(crate) fn copy_of(start: PhysAddr) -> Self {
-        let wanted = params::marks_copies()
-            .then(|| page::tag_of(start))
-            .flatten();
+    pub(crate) fn copy_of(start: &Site) -> Self {
+        let wanted = params::marks_copies().then(|| start.tag()).flatten();
         let mark = Self(wanted.map(|tag| MARK | (tag.index as u16 & (MARK - 1))));
         mark.write(0);
         mark

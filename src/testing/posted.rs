@@ -4,9 +4,9 @@
 //! and links may do that, emulators do not.
 
 use crate::host::task;
-use crate::region::backing::words;
-use crate::{page, params};
-use engine::{Checksum, PhysAddr, PAGE_SIZE};
+use crate::params;
+use crate::region::backing::Site;
+use engine::{Checksum, PAGE_SIZE};
 use kernel::prelude::*;
 
 /// How long a copy is under way, if nobody asks for it.
@@ -15,10 +15,13 @@ const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
 /// A copy that has not arrived.
 struct Posted {
-    to: PhysAddr,
+    to: *mut u64,
     words: KVec<u64>,
     due: u64,
 }
+
+// SAFETY: the address is that of an aperture, which any CPU reaches.
+unsafe impl Send for Posted {}
 
 kernel::sync::global_lock! {
     // SAFETY: initialised in `init`, before anything is copied.
@@ -42,16 +45,16 @@ pub(crate) fn end() {
 
 /// Copies a page, if that shall be delayed: its sum and its last word, or none.
 #[inline(never)]
-pub(crate) fn copy(from: PhysAddr, to: PhysAddr, mut sum: Checksum) -> Option<(Checksum, u64)> {
-    if !params::delays_stores() || page::is_memory(to) {
+pub(crate) fn copy(from: &Site, to: &Site, mut sum: Checksum) -> Option<(Checksum, u64)> {
+    if !params::delays_stores() || !matches!(to, Site::Slot(_)) {
         return None;
     }
-    let source = words(from);
+    let (from, to) = (from.words(), to.words());
     let mut last = 0;
     let mut copy = KVec::with_capacity(WORDS, GFP_KERNEL).ok()?;
     for n in 0..WORDS {
         // SAFETY: a whole page of ours, as in `copy_page`.
-        let word = unsafe { source.add(n).read_volatile() };
+        let word = unsafe { from.add(n).read_volatile() };
         sum = sum.add(word);
         copy.push_within_capacity(word).ok()?;
         last = word;
@@ -81,11 +84,10 @@ fn arrive(posted: &mut KVec<Posted>, now: u64) {
         if copy.due > now {
             return true;
         }
-        let to = words(copy.to);
         for (n, word) in copy.words.iter().enumerate() {
-            // SAFETY: the window lives as long as a region of the test does; a slot that was
+            // SAFETY: the aperture lives as long as a region of the test does; a slot that was
             // freed meanwhile is written late, which is what posted writes do.
-            unsafe { to.add(n).write_volatile(*word) };
+            unsafe { copy.to.add(n).write_volatile(*word) };
         }
         false
     });

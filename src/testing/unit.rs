@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(page::owned(), before + 1);
         assert!(page::tag_of(phys) == Some(tag));
         assert!(page::is_memory(phys));
-        let words = crate::region::backing::words(phys);
+        let words = crate::region::backing::Site::of(phys).words();
         // SAFETY: the page is this test's, and in the direct map.
         assert!((0..512).all(|n| unsafe { words.add(n).read_volatile() } == 0));
         page::doubt(phys);

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the drivers of apertures tell us (`shim/link.c`), and the links behind apertures.
+//!
+//! The memory window of an NTB is there while its driver is, but what is stored to it is lost
+//! while the link is down, and a short while is over before anybody looks. So each time is
+//! counted, and a page that was copied before it is copied again.
+
+use crate::aperture::{Aperture, Link, Slots, APERTURES};
+use crate::host::pci::Function;
+use crate::host::{ffi, task};
+use core::sync::atomic::{AtomicU32, Ordering};
+use engine::{PhysAddr, PAGE_SHIFT};
+use kernel::prelude::*;
+use kernel::sync::{new_mutex, Arc};
+
+/// Between two looks whether the last page has gone, in ns.
+const POLL_NS: u64 = 10_000_000;
+/// How often that is said, in looks.
+const SAY_EVERY: u32 = 1000;
+
+/// The driver, registered with PCI while this lives.
+pub(crate) struct Driver(());
+
+impl Driver {
+    pub(crate) fn register() -> Result<Self> {
+        // SAFETY: called once, from the module's init.
+        kernel::error::to_result(unsafe { ffi::pagemove_register_aperture() })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // SAFETY: it was registered; this unbinds every function, and no region is left that
+        // could have a page in one.
+        unsafe { ffi::pagemove_unregister_aperture() };
+    }
+}
+
+/// The way to the memory that an aperture shows, as it was at one time.
+pub(crate) struct Way {
+    aperture: Arc<Aperture>,
+    was_up: bool,
+    downs: u32,
+}
+
+impl Way {
+    /// Looks at the way now.
+    pub(crate) fn now(aperture: &Arc<Aperture>) -> Self {
+        let downs = aperture.downs.load(Ordering::SeqCst);
+        Self {
+            was_up: aperture.is_present(),
+            downs,
+            aperture: aperture.clone(),
+        }
+    }
+
+    /// Returns whether something that was read or stored since then may not be what is there: the
+    /// link has to be up at both ends of that time and in between.
+    pub(crate) fn was_cut(&self) -> bool {
+        let is_up = self.was_up && self.aperture.is_present();
+        !is_up || self.aperture.downs.load(Ordering::SeqCst) != self.downs
+    }
+}
+
+/// Adds an aperture whose function is being bound.
+///
+/// # Safety
+///
+/// `setup` is as `shim/link.h` says.
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_probed(
+    setup: *const ffi::ApertureSetup,
+) -> *mut core::ffi::c_void {
+    // SAFETY: the caller's contract.
+    match add(unsafe { &*setup }) {
+        Ok(aperture) => Arc::into_raw(aperture).cast_mut().cast(),
+        Err(_) => core::ptr::null_mut(),
+    }
+}
+
+/// One for each page.
+fn zeroes<T: Default>(count: usize) -> Result<KVVec<T>> {
+    let mut zeroes = KVVec::with_capacity(count, GFP_KERNEL)?;
+    for _ in 0..count {
+        zeroes.push_within_capacity(T::default())?;
+    }
+    Ok(zeroes)
+}
+
+fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
+    let count = (setup.length >> PAGE_SHIFT) as usize;
+    let slots = Slots {
+        tags: zeroes(count)?,
+        homes: zeroes(count)?,
+        downs: zeroes(count)?,
+        lasts: zeroes(count)?,
+        taken: 0,
+        ending: false,
+    };
+    let link = match setup.is_up {
+        None => Link::None,
+        Some(is_up) => Link::Asked {
+            is_up,
+            context: setup.context,
+        },
+    };
+    // SAFETY: the function is being bound to its driver.
+    let function = unsafe { Function::new(setup.pdev) };
+    let mut list = APERTURES.lock();
+    list.apertures.reserve(1, GFP_KERNEL)?;
+    let id = list.next_id;
+    let next_id = id.checked_add(1).ok_or(ENOSPC)?;
+    let aperture = Arc::pin_init(
+        pin_init!(Aperture {
+            id,
+            address: function.address(),
+            number: setup.number,
+            has_link: setup.is_up.is_some(),
+            function,
+            first: PhysAddr(setup.first),
+            length: setup.length,
+            virt: setup.window.cast(),
+            downs: AtomicU32::new(0),
+            link <- new_mutex!(link),
+            slots <- new_mutex!(slots),
+        }),
+        GFP_KERNEL,
+    )?;
+    list.next_id = next_id;
+    list.apertures.push_within_capacity(aperture.clone())?;
+    pr_info!(
+        "aperture {}: {} KiB at {:#x}\n",
+        id,
+        setup.length >> 10,
+        setup.first
+    );
+    Ok(aperture)
+}
+
+/// Borrows what [`pagemove_aperture_probed`] gave away.
+///
+/// # Safety
+///
+/// `owner` came from there and was not given to [`pagemove_aperture_removed`].
+unsafe fn borrowed<'a>(owner: *const core::ffi::c_void) -> &'a Aperture {
+    // SAFETY: the reference that `probed` gave away keeps it.
+    unsafe { &*owner.cast() }
+}
+
+/// Notes that the link went down. From any context.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_was_down(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    let aperture = unsafe { borrowed(owner) };
+    aperture.downs.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Returns whether no page is there; then none will come.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_is_vacant(owner: *mut core::ffi::c_void) -> bool {
+    // SAFETY: the caller's contract.
+    let mut slots = unsafe { borrowed(owner) }.slots.lock();
+    slots.ending |= slots.taken == 0;
+    slots.taken == 0
+}
+
+/// Returns when no page is there, and none will come: without the aperture they would be gone.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_emptied(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    let aperture = unsafe { borrowed(owner) };
+    aperture.slots.lock().ending = true;
+    let mut looks: u32 = 0;
+    loop {
+        let taken = aperture.slots.lock().taken;
+        if taken == 0 {
+            return;
+        }
+        if looks % SAY_EVERY == 0 {
+            pr_warn!(
+                "aperture {}: it can go when its {} pages are home\n",
+                aperture.id,
+                taken
+            );
+        }
+        looks = looks.wrapping_add(1);
+        task::sleep(POLL_NS);
+    }
+}
+
+/// Takes it off the list when no page is there: an unbind waits.
+///
+/// # Safety
+///
+/// As for [`borrowed`]; `owner` is not used afterwards.
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_removed(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    unsafe { pagemove_aperture_emptied(owner) };
+    // SAFETY: takes back what `probed` gave away.
+    let aperture = unsafe { Arc::<Aperture>::from_raw(owner.cast_const().cast()) };
+    *aperture.link.lock() = Link::Gone;
+    let mut list = APERTURES.lock();
+    list.apertures.retain(|other| other.id != aperture.id);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Slots of apertures, in each of which a page may live.
+//!
+//! # Life of a slot
+//!
+//! *free* -> *taken* (END of a move, or the page of a region) -> *free*.
+//!
+//! A page that went from memory of this host to a slot leaves its frame with the slot, its
+//! *home*: VFIO pinned that frame for the move and keeps the pin until the page comes back
+//! (`device/kept.rs`), so nobody else may have it until then. (The page comes home to another
+//! frame.)
+
+use crate::aperture::link::Way;
+use crate::aperture::{Aperture, APERTURES};
+use crate::host::ffi;
+use crate::page::{OwnedPage, Tag};
+use crate::params;
+use crate::refusal::Refusal;
+use core::ops::Deref;
+use core::sync::atomic::Ordering;
+use engine::{ApertureError, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// A slot, whoever has it.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    aperture: Arc<Aperture>,
+    at: usize,
+}
+
+impl Slot {
+    /// Finds the slot at an address, which is not memory of this host. This is a search: who
+    /// goes on with the slot keeps it.
+    pub(crate) fn find(phys: PhysAddr) -> Option<Self> {
+        let list = APERTURES.lock();
+        let found = list.apertures.iter().find_map(|aperture| {
+            let offset = phys.0.checked_sub(aperture.first.0)?;
+            (offset < aperture.length).then(|| Self {
+                aperture: aperture.clone(),
+                at: (offset >> PAGE_SHIFT) as usize,
+            })
+        });
+        found
+    }
+
+    /// Returns its address.
+    pub(crate) fn phys(&self) -> PhysAddr {
+        PhysAddr(self.aperture.first.0.wrapping_add(self.offset()))
+    }
+
+    /// Returns its offset in its aperture.
+    pub(crate) fn offset(&self) -> u64 {
+        (self.at as u64) << PAGE_SHIFT
+    }
+
+    /// Returns which aperture it is in.
+    pub(crate) fn aperture_id(&self) -> u32 {
+        self.aperture.id
+    }
+
+    /// Returns where CPUs reach it. It stays there while the slot is taken.
+    pub(crate) fn words(&self) -> *mut u64 {
+        self.aperture
+            .virt
+            .wrapping_add(self.at << PAGE_SHIFT)
+            .cast()
+    }
+
+    /// Returns the tag of the page in it.
+    pub(crate) fn tag(&self) -> Option<Tag> {
+        let raw = self.aperture.slots.lock().tags.get(self.at).copied()?;
+        (raw != 0).then(|| Tag::unpack(raw))
+    }
+
+    /// Looks at the way to it.
+    pub(crate) fn way(&self) -> Way {
+        Way::now(&self.aperture)
+    }
+
+    /// Notes that a page was copied to it, of which this is the last word.
+    pub(crate) fn stored(&self, last: u64) {
+        if let Some(word) = self.aperture.slots.lock().lasts.get_mut(self.at) {
+            *word = last;
+        }
+    }
+
+    /// Notes that what was copied to it may not be what was to be copied: it is not published.
+    pub(crate) fn doubt(&self) {
+        let downs = self.aperture.downs.load(Ordering::SeqCst);
+        if let Some(seen) = self.aperture.slots.lock().downs.get_mut(self.at) {
+            *seen = downs.wrapping_sub(1);
+        }
+    }
+
+    /// Makes what was copied to it visible to whoever reads the memory behind it, and shows that
+    /// it arrived: a read through the same aperture comes back after the stores.
+    pub(crate) fn publish(&self) -> Result<(), ApertureError> {
+        #[cfg(pagemove_test)]
+        crate::testing::posted::flush();
+        let aperture = &self.aperture;
+        let last = self.words().wrapping_add((PAGE_SIZE / 8 - 1) as usize);
+        // SAFETY: an aligned word of the aperture, mapped while the slot is taken.
+        let word = unsafe { ffi::pagemove_window_read_back(last.cast()) };
+        // A link that is down takes stores and forgets them. All ones is what it answers, or what
+        // the page holds.
+        let arrived = aperture.slots.lock().lasts.get(self.at) == Some(&word);
+        let doubtful = word == u64::MAX || aperture.has_link || params::pretends_down();
+        if !arrived || (doubtful && !aperture.is_present()) || self.was_down() {
+            return Err(ApertureError);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the link was down since the page in this slot was copied, or the slot was
+    /// taken. The next copy counts from now on.
+    fn was_down(&self) -> bool {
+        let downs = self.aperture.downs.load(Ordering::SeqCst);
+        match self.aperture.slots.lock().downs.get_mut(self.at) {
+            Some(seen) => core::mem::replace(seen, downs) != downs,
+            None => true,
+        }
+    }
+
+    /// Leaves the frame of the page with this tag with the slot. If the page has left it
+    /// meanwhile, its pin has ended, and so the frame is free.
+    pub(crate) fn keep_home(&self, tag: Tag, home: OwnedPage) {
+        if self.tag() != Some(tag) {
+            return;
+        }
+        let old = self.swap_home(home.into_phys().0);
+        if old != 0 {
+            pr_err!("slot {:#x} had a home; that frame is lost\n", self.phys().0);
+        }
+    }
+
+    fn swap_home(&self, home: u64) -> u64 {
+        match self.aperture.slots.lock().homes.get_mut(self.at) {
+            Some(old) => core::mem::replace(old, home),
+            None => 0,
+        }
+    }
+}
+
+/// A slot that nothing maps yet, or nothing any more. Dropping it frees it, and its home.
+pub(crate) struct OwnedSlot(Slot);
+
+impl Deref for OwnedSlot {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        &self.0
+    }
+}
+
+impl OwnedSlot {
+    /// Gives it to a page table or a region's map.
+    pub(crate) fn give(self) -> Slot {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: read once; `this` is never dropped.
+        unsafe { core::ptr::read(&this.0) }
+    }
+
+    /// Takes a slot back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`OwnedPage::from_phys`].
+    pub(crate) unsafe fn take_back(slot: Slot) -> Self {
+        Self(slot)
+    }
+
+    /// Takes the frame that its page had in this host.
+    pub(crate) fn take_home(&self) -> Option<OwnedPage> {
+        let home = self.swap_home(0);
+        if home == 0 {
+            return None;
+        }
+        // SAFETY: it was given by `keep_home`, whose callers own it, and is given back once.
+        unsafe { OwnedPage::from_phys(PhysAddr(home)) }
+    }
+}
+
+impl Drop for OwnedSlot {
+    fn drop(&mut self) {
+        drop(self.take_home());
+        let mut slots = self.aperture.slots.lock();
+        if let Some(tag) = slots.tags.get_mut(self.at) {
+            *tag = 0;
+        }
+        slots.taken = slots.taken.saturating_sub(1);
+    }
+}
+
+impl Aperture {
+    /// Takes the slot at this offset for a page.
+    pub(crate) fn take(self: &Arc<Self>, offset: u64, tag: Tag) -> Result<OwnedSlot, Refusal> {
+        if offset % PAGE_SIZE != 0 || offset >= self.length {
+            return Err(Refusal::NoSlot);
+        }
+        let at = (offset >> PAGE_SHIFT) as usize;
+        let mut slots = self.slots.lock();
+        if slots.ending {
+            return Err(Refusal::NoAperture);
+        }
+        match slots.tags.get_mut(at) {
+            Some(free) if *free == 0 => *free = tag.pack(),
+            Some(_) => return Err(Refusal::SlotTaken),
+            None => return Err(Refusal::NoSlot),
+        }
+        if let Some(downs) = slots.downs.get_mut(at) {
+            *downs = self.downs.load(Ordering::SeqCst);
+        }
+        slots.taken = slots.taken.saturating_add(1);
+        Ok(OwnedSlot(Slot {
+            aperture: self.clone(),
+            at,
+        }))
+    }
+}
