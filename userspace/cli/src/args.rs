@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use pagemove_uapi::{
-    PciAddress, DEVICE, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, MAX_MOVE_PAGES, MAX_RETRIES,
+    engine_number, Method, PciAddress, DEVICE, ENGINE_AUTO, MAX_MOVE_PAGES, MAX_RETRIES,
     MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY, MOVE_WATCH, PAGE_SIZE,
 };
 
@@ -249,8 +249,17 @@ impl Engine {
     pub fn number(self) -> u32 {
         match self {
             Engine::Auto => ENGINE_AUTO,
-            Engine::Adbit => ENGINE_ADBIT,
-            Engine::Rtm => ENGINE_RTM,
+            Engine::Adbit => engine_number(Method::AdBit),
+            Engine::Rtm => engine_number(Method::Rtm),
+        }
+    }
+}
+
+impl From<Method> for Engine {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::AdBit => Engine::Adbit,
+            Method::Rtm => Engine::Rtm,
         }
     }
 }
@@ -290,6 +299,8 @@ pub fn is_probe(words: impl IntoIterator<Item = OsString>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pagemove_uapi::text;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
@@ -300,6 +311,16 @@ mod tests {
         match parse(line).expect("the line is right").command {
             Command::Move(args) => args,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_engine_of_the_module_has_its_name_here() {
+        for method in Method::ALL {
+            let engine = Engine::from(*method);
+            assert_eq!(engine.number(), engine_number(*method));
+            let value = engine.to_possible_value().expect("it is not hidden");
+            assert_eq!(value.get_name(), text::of_engine(*method).name);
         }
     }
 
@@ -325,7 +346,7 @@ mod tests {
         );
         assert_eq!(
             (args.engine.number(), args.retries, args.chunk()),
-            (ENGINE_ADBIT, 7, 64)
+            (engine_number(Method::AdBit), 7, 64)
         );
         assert_eq!(args.deadline, Some(Duration::from_millis(10)));
         assert_eq!(args.flags(), MOVE_NO_VERIFY | MOVE_EVEN_IF_THERE);
@@ -361,7 +382,7 @@ mod tests {
             "pagemove move --device 3:0.1 --iova 0 --length 4096 --to-node 0 --engine rtm \
              --editor-cpu 0 --helper-cpu 2 --watch --clear-accessed",
         );
-        assert_eq!(args.engine.number(), ENGINE_RTM);
+        assert_eq!(args.engine, Engine::Rtm);
         assert_eq!((args.editor_cpu, args.helper_cpu), (Some(0), Some(2)));
         assert_eq!(args.flags(), MOVE_WATCH | MOVE_CLEAR_ACCESSED);
     }

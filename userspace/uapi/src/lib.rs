@@ -21,4 +21,5 @@ pub use address::PciAddress;
 pub use control::{
     raw_ioctl, Control, ExperimentReport, ExperimentRequest, MoveReport, MoveRequest, OfferReport,
 };
+pub use engine::{Format, Method};
 pub use error::{Call, Error};

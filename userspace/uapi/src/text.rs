@@ -5,6 +5,7 @@
 //! Numbers of a newer module have no entry; callers print the number then.
 
 use crate::abi::*;
+use engine::{Format, Method};
 
 mod aborts;
 mod reasons;
@@ -50,46 +51,75 @@ pub const OUTCOMES: &[Text] = &[
     ),
 ];
 
-pub const ENGINES: &[Text] = &[
+pub const ENGINES: &[Text] = &{
+    let mut all = [const { of_no_engine() }; 1 + Method::ALL.len()];
+    let mut n = 0;
+    while n < Method::ALL.len() {
+        all[n + 1] = of_engine(Method::ALL[n]);
+        n += 1;
+    }
+    all
+};
+
+const fn of_no_engine() -> Text {
     text(
         ENGINE_AUTO,
         "auto",
         "the best engine that works here: the usual choice",
-    ),
-    text(
-        ENGINE_ADBIT,
-        "adbit",
-        "accessed and dirty bits with compare-and-swap: needs an IOMMU that sets them",
-    ),
-    text(
-        ENGINE_RTM,
-        "rtm",
-        "a hardware transaction: needs an Intel CPU with RTM, and a machine that is qualified for it",
-    ),
-];
+    )
+}
 
-pub const FORMATS: &[Text] = &[
+/// Returns the words for an engine.
+pub const fn of_engine(method: Method) -> Text {
+    let (name, help) = match method {
+        Method::AdBit => (
+            "adbit",
+            "accessed and dirty bits with compare-and-swap: needs an IOMMU that sets them",
+        ),
+        Method::Rtm => (
+            "rtm",
+            "a hardware transaction: needs an Intel CPU with RTM, and a machine that is qualified for it",
+        ),
+    };
+    text(engine_number(method), name, help)
+}
+
+pub const FORMATS: &[Text] = &{
+    let mut all = [const { of_no_format() }; 1 + Format::ALL.len()];
+    let mut n = 0;
+    while n < Format::ALL.len() {
+        all[n + 1] = of_format(Format::ALL[n]);
+        n += 1;
+    }
+    all
+};
+
+const fn of_no_format() -> Text {
     text(
         FORMAT_UNKNOWN,
         "unknown",
         "no format that pagemove knows, or the device is not open: open it first",
-    ),
-    text(
-        FORMAT_X86_64,
-        "x86_64",
-        "VT-d first stage or AMD v2: pages can be moved by adbit, and by rtm where it is qualified",
-    ),
-    text(
-        FORMAT_VTDSS,
-        "vtdss",
-        "VT-d second stage: pages can be moved by rtm where it is qualified, by no other engine",
-    ),
-    text(
-        FORMAT_AMDV1,
-        "amdv1",
-        "AMD v1: pages can be moved by rtm where it is qualified, by no other engine",
-    ),
-];
+    )
+}
+
+/// Returns the words for a table format.
+pub const fn of_format(format: Format) -> Text {
+    let (name, help) = match format {
+        Format::X86_64 => (
+            "x86_64",
+            "VT-d first stage or AMD v2: pages can be moved by adbit, and by rtm where it is qualified",
+        ),
+        Format::VtdSs => (
+            "vtdss",
+            "VT-d second stage: pages can be moved by rtm where it is qualified, by no other engine",
+        ),
+        Format::AmdV1 => (
+            "amdv1",
+            "AMD v1: pages can be moved by rtm where it is qualified, by no other engine",
+        ),
+    };
+    text(format_number(format), name, help)
+}
 
 pub const PLACES: &[Text] = &[
     text(
@@ -203,6 +233,12 @@ pub fn format(number: u32) -> Option<&'static Text> {
 
 pub fn place(number: u32) -> Option<&'static Text> {
     find(PLACES, number)
+}
+
+/// Returns the number with this name.
+pub fn number(table: &'static [Text], name: &str) -> Option<u32> {
+    let named = table.iter().find(|text| text.name == name);
+    named.map(|text| text.number)
 }
 
 /// The name in a table, or the number of one that is newer than this program.

@@ -5,8 +5,10 @@
 //! has no v1; K drivers/iommu/amd/init.c, iommu.c. Linux never flushes these tables
 //! from CPU caches: walks of all of them snoop.
 
+use pagemove_uapi::Format;
+
 use super::fact::{Fact, Known};
-use super::iommu::{Details, Format};
+use super::iommu::{Details, Tables};
 use super::kernel::CommandLine;
 use super::registers::{self as reg, decode};
 use super::tree::{self, Tree};
@@ -35,7 +37,7 @@ pub fn read(tree: &Tree, command_line: &Fact<CommandLine>, directory: &str) -> D
     }
 }
 
-fn choose(efr: &Fact<u64>, command_line: &Fact<CommandLine>) -> (Fact<Format>, String) {
+fn choose(efr: &Fact<u64>, command_line: &Fact<CommandLine>) -> (Fact<Tables>, String) {
     let (efr, line) = match (efr, command_line) {
         (Known(efr), Known(line)) => (*efr, line),
         (Fact::Unknown(unknown), _) | (_, Fact::Unknown(unknown)) => {
@@ -53,19 +55,19 @@ fn choose(efr: &Fact<u64>, command_line: &Fact<CommandLine>) -> (Fact<Format>, S
     let asks_for_v2 = line.parts("amd_iommu").filter_map(asked).last() == Some(true);
     let (format, why) = match (reg::HATS.of(efr) == NO_HOST_TABLES, asks_for_v2, has_v2) {
         (true, _, true) => (
-            Known(Format::X86_64),
+            Known(Tables(Format::X86_64)),
             "EFR.HATS is 3: there are no v1 tables",
         ),
         (true, _, false) => {
             let why = "EFR.HATS is 3, and there are no v2 tables: it does not translate";
             (Fact::unknown(why), why)
         }
-        (false, true, true) => (Known(Format::X86_64), "amd_iommu=pgtbl_v2"),
+        (false, true, true) => (Known(Tables(Format::X86_64)), "amd_iommu=pgtbl_v2"),
         (false, true, false) => (
-            Known(Format::Amdv1),
+            Known(Tables(Format::AmdV1)),
             "amd_iommu=pgtbl_v2, but EFR.GTSup or EFR.GIoSup is 0",
         ),
-        (false, false, _) => (Known(Format::Amdv1), "v1 tables are the default"),
+        (false, false, _) => (Known(Tables(Format::AmdV1)), "v1 tables are the default"),
     };
     (format, why.to_string())
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The IOMMUs, and which page tables Linux gives a VFIO domain behind each.
 
-use serde::{Deserialize, Serialize};
+use pagemove_uapi::{text, Format};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fact::{Fact, Known};
 use super::kernel::CommandLine;
@@ -17,23 +19,28 @@ pub enum Vendor {
     Other,
 }
 
-/// Named as the module names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    #[serde(rename = "x86_64")]
-    X86_64,
-    Vtdss,
-    Amdv1,
+/// The format of tables, in JSON by the name that the module has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables(pub Format);
+
+impl Tables {
+    pub fn name(self) -> &'static str {
+        text::of_format(self.0).name
+    }
 }
 
-impl Format {
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::X86_64 => "x86_64",
-            Format::Vtdss => "vtdss",
-            Format::Amdv1 => "amdv1",
-        }
+impl Serialize for Tables {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Tables {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let mut all = Format::ALL.iter().map(|format| Tables(*format));
+        let named = all.find(|tables| tables.name() == name);
+        named.ok_or_else(|| D::Error::custom(format!("no table format {name}")))
     }
 }
 
@@ -45,7 +52,7 @@ pub struct Iommu {
     pub version: Fact<Option<String>>,
     pub fields: Fact<Vec<Field>>,
     /// The tables that a VFIO domain would have.
-    pub format: Fact<Format>,
+    pub format: Fact<Tables>,
     /// What decides it.
     pub format_why: String,
     /// What would make it x86_64 tables with A/D bits.
@@ -65,7 +72,7 @@ pub struct Iommu {
 pub struct Details {
     pub version: Fact<Option<String>>,
     pub fields: Fact<Vec<Field>>,
-    pub format: Fact<Format>,
+    pub format: Fact<Tables>,
     pub format_why: String,
     pub format_fix: String,
     pub coherent: Fact<bool>,

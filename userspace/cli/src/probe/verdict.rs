@@ -2,18 +2,15 @@
 //! Which engine can work with which device: everything that was found out, put
 //! together.
 
+use pagemove_uapi::{text, Format, Method};
 use serde::{Deserialize, Serialize};
 
 use super::device::{self, Device, Possible};
 use super::fact::{Fact, Known};
 use super::finding::{Finding, Verdict, RUN_AS_ROOT};
-use super::iommu::{Format, Iommu, Vendor};
+use super::iommu::{Iommu, Tables, Vendor};
 use super::report::Report;
 use super::{cores, cpu, module, tsc, vfio};
-
-pub const ADBIT: &str = "adbit";
-pub const RTM: &str = "rtm";
-pub const ENGINES: [&str; 2] = [ADBIT, RTM];
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Engine {
@@ -27,16 +24,18 @@ pub struct Engine {
 
 /// Fills in the verdicts of a report.
 pub fn judge(report: &mut Report) {
-    report.engines = ENGINES.iter().map(|name| engine(report, name)).collect();
+    let all = Method::ALL.iter();
+    report.engines = all.map(|method| engine(report, *method)).collect();
     let verdicts = report.engines.iter().map(|engine| engine.verdict);
     report.verdict = verdicts.max().unwrap_or(Verdict::NotPossible);
 }
 
-fn engine(report: &mut Report, name: &str) -> Engine {
-    let mut findings = of_host(report, name);
+fn engine(report: &mut Report, method: Method) -> Engine {
+    let name = text::of_engine(method).name;
+    let mut findings = of_host(report, method);
     let of_host = Verdict::of(&findings);
     let possible = |device: &Device| {
-        let mut findings = of_iommu(report, device, name);
+        let mut findings = of_iommu(report, device, method);
         findings.extend(device::findings(device));
         findings.sort_by_key(|finding| finding.kind);
         Possible {
@@ -71,12 +70,15 @@ fn engine(report: &mut Report, name: &str) -> Engine {
     }
 }
 
-fn of_host(report: &Report, engine: &str) -> Vec<Finding> {
-    let mut findings = module::findings(&report.module, engine);
-    if engine == RTM {
-        findings.extend(cpu::findings(&report.cpu));
-        findings.extend(tsc::findings(&report.tsc));
-        findings.extend(cores::findings(&report.sockets));
+fn of_host(report: &Report, method: Method) -> Vec<Finding> {
+    let mut findings = module::findings(&report.module, text::of_engine(method).name);
+    match method {
+        Method::AdBit => {}
+        Method::Rtm => {
+            findings.extend(cpu::findings(&report.cpu));
+            findings.extend(tsc::findings(&report.tsc));
+            findings.extend(cores::findings(&report.sockets));
+        }
     }
     findings.extend(no_iommu(report));
     findings.extend(lockdown(&report.kernel.lockdown));
@@ -138,7 +140,8 @@ fn lockdown(state: &Fact<String>) -> Option<Finding> {
 
 /// What the IOMMU of a device makes of an engine: what the module says where it
 /// has seen the tables, else what is to be expected.
-fn of_iommu(report: &Report, device: &Device, engine: &str) -> Vec<Finding> {
+fn of_iommu(report: &Report, device: &Device, method: Method) -> Vec<Finding> {
+    let engine = text::of_engine(method).name;
     let opened = device.module.as_ref().filter(|listed| listed.open);
     if let Some(listed) = opened {
         if listed.engines.iter().any(|name| name == engine) {
@@ -157,7 +160,7 @@ fn of_iommu(report: &Report, device: &Device, engine: &str) -> Vec<Finding> {
     let iommus = report.iommus.known().map_or(&[][..], Vec::as_slice);
     let behind = |iommu: &&Iommu| Some(&iommu.name) == device.iommu.as_ref();
     match iommus.iter().find(behind) {
-        Some(iommu) => expected(report, iommu, engine),
+        Some(iommu) => expected(report, iommu, method),
         // Said already, for the host or the device.
         None if iommus.is_empty() || device.group.is_none() => Vec::new(),
         None => vec![Finding::unknown(
@@ -168,7 +171,15 @@ fn of_iommu(report: &Report, device: &Device, engine: &str) -> Vec<Finding> {
     }
 }
 
-fn expected(report: &Report, iommu: &Iommu, engine: &str) -> Vec<Finding> {
+/// Whether an engine lives by accessed and dirty bits that the IOMMU sets.
+fn needs_ad_bits(method: Method) -> bool {
+    match method {
+        Method::AdBit => true,
+        Method::Rtm => false,
+    }
+}
+
+fn expected(report: &Report, iommu: &Iommu, method: Method) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = &iommu.name;
     match (&iommu.format, iommu.vendor) {
@@ -180,9 +191,9 @@ fn expected(report: &Report, iommu: &Iommu, engine: &str) -> Vec<Finding> {
             ),
             &iommu.format_fix,
         )),
-        (Known(_), _) if engine == RTM => {}
-        (Known(Format::X86_64), Vendor::VtD) => {}
-        (Known(Format::X86_64), _) => findings.push(Finding::blocker(
+        (Known(_), _) if !needs_ad_bits(method) => {}
+        (Known(Tables(Format::X86_64)), Vendor::VtD) => {}
+        (Known(Tables(Format::X86_64)), _) => findings.push(Finding::blocker(
             "iommu",
             format!(
                 "{name} has x86_64 tables, but pagemove does not know if it sets A and D there"

@@ -4,8 +4,10 @@
 //! A VFIO domain gets first-stage tables where scalable mode is on and the IOMMU
 //! has them, else second-stage ones; K drivers/iommu/intel/iommu.c.
 
+use pagemove_uapi::Format;
+
 use super::fact::{Fact, Known};
-use super::iommu::{Details, Format};
+use super::iommu::{Details, Tables};
 use super::kernel::{self, CommandLine};
 use super::registers::{self as reg, decode};
 use super::tree::{self, Tree};
@@ -88,7 +90,7 @@ impl Scalable {
 }
 
 struct Choice {
-    format: Fact<Format>,
+    format: Fact<Tables>,
     coherent: Fact<bool>,
     why: String,
     fix: &'static str,
@@ -111,7 +113,7 @@ fn choose(ecap: &Fact<u64>, scalable: impl FnOnce() -> Scalable) -> Choice {
         }
     };
     let legacy = |why: String, fix| Choice {
-        format: Known(Format::Vtdss),
+        format: Known(Tables(Format::VtdSs)),
         coherent: Known(reg::C.is_set(ecap)),
         why,
         fix,
@@ -145,7 +147,7 @@ fn in_scalable_mode(ecap: u64, on_by: &str) -> Choice {
     let coherent = Known(reg::SMPWC.is_set(ecap));
     if reg::FSTS.is_set(ecap) {
         return Choice {
-            format: Known(Format::X86_64),
+            format: Known(Tables(Format::X86_64)),
             coherent,
             why: format!("scalable mode is on by {on_by}, and ECAP.FSTS is 1"),
             fix: "nothing has to be changed",
@@ -154,7 +156,7 @@ fn in_scalable_mode(ecap: u64, on_by: &str) -> Choice {
     let none = || Fact::unknown("scalable mode without first-stage and second-stage tables");
     Choice {
         format: if reg::SSTS.is_set(ecap) {
-            Known(Format::Vtdss)
+            Known(Tables(Format::VtdSs))
         } else {
             none()
         },

@@ -3,7 +3,7 @@
 //! answer without evidence: what was not seen permits nothing.
 
 use pagemove_uapi::{
-    text, ENGINE_ADBIT, ENGINE_RTM, FINDING_AD_CAS, FINDING_AD_SET, FINDING_A_SEEN,
+    engine_number, mask_of, text, Method, FINDING_AD_CAS, FINDING_AD_SET, FINDING_A_SEEN,
     FINDING_CLEAN_WALKS, FINDING_VALID_CHANGE, FINDING_WALK_SEEN, FINDING_WATCH_SEEN,
     REASON_FORMAT,
 };
@@ -51,8 +51,7 @@ pub struct Reply {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruling {
-    /// PAGEMOVE_ENGINE_*
-    pub engine: u32,
+    pub engine: Method,
     pub allowed: bool,
     pub why: Vec<String>,
 }
@@ -98,11 +97,13 @@ pub fn judge(evidence: &Evidence) -> Judgement {
         .iter()
         .filter(|(question, _)| is_yes(&replies, question))
         .fold(0, |found, (_, finding)| found | finding);
-    let rulings = vec![rule_adbit(&replies), rule_rtm(&replies)];
-    let engines = rulings
-        .iter()
-        .filter(|ruling| ruling.allowed)
-        .fold(0, |engines, ruling| engines | 1 << ruling.engine);
+    let rule = |method: &Method| match method {
+        Method::AdBit => rule_adbit(&replies),
+        Method::Rtm => rule_rtm(&replies),
+    };
+    let rulings: Vec<Ruling> = Method::ALL.iter().map(rule).collect();
+    let allowed = rulings.iter().filter(|ruling| ruling.allowed);
+    let engines = mask_of(allowed.map(|ruling| engine_number(ruling.engine)));
     Judgement {
         replies,
         rulings,
@@ -339,7 +340,7 @@ fn rule_adbit(replies: &[Reply]) -> Ruling {
         "every move has to be verified: ad-cas is not yes"
     };
     Ruling {
-        engine: ENGINE_ADBIT,
+        engine: Method::AdBit,
         allowed,
         why: if allowed {
             vec![terms.to_string()]
@@ -365,7 +366,7 @@ fn rule_rtm(replies: &[Reply]) -> Ruling {
         "A is cleared before each move: walk-seen is not yes, a-seen is"
     };
     Ruling {
-        engine: ENGINE_RTM,
+        engine: Method::Rtm,
         allowed,
         why: if allowed {
             vec![terms.to_string()]

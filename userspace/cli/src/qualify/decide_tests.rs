@@ -6,8 +6,8 @@ use super::*;
 use pagemove_uapi::REASON_NO_RTM;
 
 const NOTHING: u32 = 0;
-const ADBIT: u32 = 1 << ENGINE_ADBIT;
-const RTM: u32 = 1 << ENGINE_RTM;
+const ADBIT: u32 = 1 << pagemove_uapi::ENGINE_ADBIT;
+const RTM: u32 = 1 << pagemove_uapi::ENGINE_RTM;
 
 const QUIET: Attempts = Attempts {
     tried: 100,
@@ -115,7 +115,7 @@ fn answers(evidence: &Evidence) -> Vec<&'static str> {
         .collect()
 }
 
-fn why(evidence: &Evidence, engine: u32) -> String {
+fn why(evidence: &Evidence, engine: Method) -> String {
     let rulings = judge(evidence).rulings;
     let ruling = rulings.iter().find(|ruling| ruling.engine == engine);
     ruling.expect("every engine has a ruling").why.join("; ")
@@ -142,7 +142,7 @@ fn without_rtm_its_questions_can_not_be_tried() {
         ]
     );
     assert_eq!(judge(&no_rtm()).engines, ADBIT);
-    assert!(why(&no_rtm(), ENGINE_RTM).contains("tsx=on"));
+    assert!(why(&no_rtm(), Method::Rtm).contains("tsx=on"));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn one_lost_write_forbids() {
             ..good()
         };
         assert_eq!(judge(&adbit).engines, RTM);
-        assert!(why(&adbit, ENGINE_ADBIT).starts_with("valid-change-adbit is no:"));
+        assert!(why(&adbit, Method::AdBit).starts_with("valid-change-adbit is no:"));
         let rtm = Evidence {
             moves_rtm: Trial::Seen(spoiled),
             ..good()
@@ -209,7 +209,7 @@ fn a_walk_that_is_seen_only_when_it_stores_is_enough() {
     assert_eq!(judgement.engines, ADBIT | RTM);
     assert_eq!(judgement.findings & FINDING_WALK_SEEN, 0);
     assert_ne!(judgement.findings & FINDING_A_SEEN, 0);
-    assert!(why(&evidence, ENGINE_RTM).contains("A is cleared"));
+    assert!(why(&evidence, Method::Rtm).contains("A is cleared"));
     assert!(notices_walks(&evidence.marked_walks) && !notices_walks(&evidence.walks));
 }
 
@@ -343,8 +343,8 @@ fn an_overwritten_swap_asks_for_verification_and_no_more() {
         judgement.findings & (FINDING_AD_CAS | FINDING_CLEAN_WALKS),
         0
     );
-    assert!(why(&evidence, ENGINE_ADBIT).contains("verified"));
-    assert!(why(&good(), ENGINE_ADBIT).contains("without verification"));
+    assert!(why(&evidence, Method::AdBit).contains("verified"));
+    assert!(why(&good(), Method::AdBit).contains("without verification"));
 }
 
 /// The rule of the module: src/verdict.rs refuses a verdict that breaks it.

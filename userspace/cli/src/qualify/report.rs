@@ -110,7 +110,7 @@ impl Outcome {
 }
 
 fn engine(ruling: &Ruling) -> String {
-    text::name_or_number(text::ENGINES, ruling.engine)
+    text::of_engine(ruling.engine).name.to_string()
 }
 
 /// Null where nothing could be tried.

@@ -5,7 +5,8 @@ use super::fake::{CAP, ECAP, EFR, NVME};
 use super::*;
 use crate::probe::fact::Known;
 use crate::probe::finding::Kind;
-use crate::probe::iommu::{Format, Iommu, Vendor};
+use crate::probe::iommu::{Iommu, Tables, Vendor};
+use pagemove_uapi::Format;
 
 const ADBIT: &str = "adbit";
 const SMPWC: u64 = 1 << 48;
@@ -29,20 +30,20 @@ fn probe_intel_formats() {
             true,
         ),
         (ECAP & !SMPWC, "intel_iommu=sm_on", Format::X86_64, false),
-        (ECAP, "intel_iommu=on,sm_off", Format::Vtdss, true),
-        (ECAP & !1, "intel_iommu=on,sm_off", Format::Vtdss, false),
-        (ECAP & !SMTS, "intel_iommu=sm_on", Format::Vtdss, true),
-        (ECAP & !FSTS, "intel_iommu=sm_on", Format::Vtdss, true),
+        (ECAP, "intel_iommu=on,sm_off", Format::VtdSs, true),
+        (ECAP & !1, "intel_iommu=on,sm_off", Format::VtdSs, false),
+        (ECAP & !SMTS, "intel_iommu=sm_on", Format::VtdSs, true),
+        (ECAP & !FSTS, "intel_iommu=sm_on", Format::VtdSs, true),
         (
             ECAP & !FSTS & !SMPWC,
             "intel_iommu=sm_on",
-            Format::Vtdss,
+            Format::VtdSs,
             false,
         ),
     ] {
         let report = report(&Fake::intel_with(CAP, ecap, line));
         let iommu = iommu(&report);
-        assert_eq!(iommu.format, Known(format), "{ecap:#x} {line}");
+        assert_eq!(iommu.format, Known(Tables(format)), "{ecap:#x} {line}");
         assert_eq!(iommu.coherent, Known(coherent), "{ecap:#x} {line}");
         let good = format == Format::X86_64 && coherent;
         let expected = if good {
@@ -72,10 +73,10 @@ fn probe_intel_default_of_scalable_mode() {
     );
     let option = "CONFIG_INTEL_IOMMU_SCALABLE_MODE_DEFAULT_ON";
     fake.file("boot/config-7.2.0", &format!("CONFIG_A=y\n{option}=y\n"));
-    assert_eq!(iommu(&report(&fake)).format, Known(Format::X86_64));
+    assert_eq!(iommu(&report(&fake)).format, Known(Tables(Format::X86_64)));
     fake.file("boot/config-7.2.0", &format!("# {option} is not set\n"));
     let report = report(&fake);
-    assert_eq!(iommu(&report).format, Known(Format::Vtdss));
+    assert_eq!(iommu(&report).format, Known(Tables(Format::VtdSs)));
     let finding = has(&report, ADBIT, "format");
     assert!(
         finding.fix.contains("intel_iommu=on,sm_on"),
@@ -161,17 +162,17 @@ fn probe_amd_formats() {
     let v2 = format!("{EFR:x}:a2fa77\n");
     let old = format!("{EFR:x}\n");
     for (features, line, format) in [
-        (&*v2, "", Format::Amdv1),
-        (&old, "", Format::Amdv1),
-        (&v2, "amd_iommu=pgtbl_v1", Format::Amdv1),
+        (&*v2, "", Format::AmdV1),
+        (&old, "", Format::AmdV1),
+        (&v2, "amd_iommu=pgtbl_v1", Format::AmdV1),
         (&v2, "amd_iommu=fullflush,pgtbl_v2", Format::X86_64),
-        (&v2, "amd_iommu=pgtbl_v2 amd_iommu=pgtbl_v1", Format::Amdv1),
-        ("0:0", "amd_iommu=pgtbl_v2", Format::Amdv1),
+        (&v2, "amd_iommu=pgtbl_v2 amd_iommu=pgtbl_v1", Format::AmdV1),
+        ("0:0", "amd_iommu=pgtbl_v2", Format::AmdV1),
         ("1000000000c10:0", "", Format::X86_64),
     ] {
         let report = report(&Fake::amd_with(features, line));
         let iommu = iommu(&report);
-        assert_eq!(iommu.format, Known(format), "{features} {line}");
+        assert_eq!(iommu.format, Known(Tables(format)), "{features} {line}");
         assert_eq!(iommu.vendor, Vendor::AmdVi);
         assert_eq!(iommu.coherent, Known(true));
         let code = if format == Format::X86_64 {

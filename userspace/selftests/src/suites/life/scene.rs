@@ -13,8 +13,8 @@ use anyhow::{bail, ensure, Context, Result};
 use pagemove_harness::guest::process::GuestProcess;
 use pagemove_harness::ledger::account::Status;
 use pagemove_uapi::{
-    text, Control, MoveReport, MoveRequest, PciAddress, Stats, ENGINE_ADBIT, ENGINE_AUTO,
-    ENGINE_RTM, MOVE_EVEN_IF_THERE, PAGE_SIZE,
+    text, Control, MoveReport, MoveRequest, PciAddress, Stats, ENGINE_AUTO, MOVE_EVEN_IF_THERE,
+    PAGE_SIZE,
 };
 
 use crate::bench::{self, Nodes};
@@ -69,12 +69,10 @@ impl Callers {
 
 /// The engine that an argument names.
 pub fn engine_of(name: Option<&String>) -> Result<u32> {
-    match name.map(String::as_str) {
-        None | Some("auto") => Ok(ENGINE_AUTO),
-        Some("adbit") => Ok(ENGINE_ADBIT),
-        Some("rtm") => Ok(ENGINE_RTM),
-        Some(name) => bail!("no engine {name}"),
-    }
+    let Some(name) = name else {
+        return Ok(ENGINE_AUTO);
+    };
+    text::number(text::ENGINES, name).with_context(|| format!("no engine {name}"))
 }
 
 impl Scene {

@@ -4,9 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_uapi::{
-    self as uapi, text, ENGINE_RTM, FORMAT_AMDV1, FORMAT_VTDSS, FORMAT_X86_64, PAGE_MOVED,
-};
+use pagemove_uapi::{self as uapi, text, ENGINE_RTM, PAGE_MOVED};
 
 use super::move_over;
 use crate::bench;
@@ -18,11 +16,8 @@ const PAGES: usize = 48;
 const ROUNDS: u64 = 4;
 
 pub fn main(format: &str) -> ExitCode {
-    let number = match format {
-        "x86_64" => FORMAT_X86_64,
-        "vtdss" => FORMAT_VTDSS,
-        "amdv1" => FORMAT_AMDV1,
-        _ => return tap::fail_all(&anyhow::anyhow!("no format {format}")),
+    let Some(number) = text::number(text::FORMATS, format) else {
+        return tap::fail_all(&anyhow::anyhow!("no format {format}"));
     };
     let mut rig = match Rig::open(PAGES) {
         Ok(rig) => rig,
