@@ -38,7 +38,7 @@ check: cargo ## every test but the long ones; T=PATTERN: those alone whose name 
 check-list: cargo ## every test, with one line on what it shows
 	@$(XTASK) check --list
 
-check-deep: cargo ## every test
+check-deep: cargo ## the long ones, too (the storm and what needs other kernels apart)
 	@$(XTASK) check --deep
 
 check-debug: cargo ## tests in a VM on a kernel with KASAN, lockdep, kmemleak, fault injection; T=PATTERN; JOBS=N
