@@ -10,7 +10,7 @@ pub(crate) struct Memcg(*mut ffi::mem_cgroup);
 unsafe impl Send for Memcg {}
 
 impl Memcg {
-    /// That of the process that is running.
+    /// Returns the cgroup of the process that is running.
     pub(crate) fn of_current() -> Self {
         // SAFETY: no preconditions.
         Self(unsafe { ffi::pagemove_memcg_of_current() })

@@ -22,7 +22,7 @@ pub(crate) struct KernelMachine<'a> {
     pub(crate) claims: &'a [Claim],
     /// Entries have to be written back from the CPU cache.
     pub(crate) incoherent: bool,
-    /// Says that the caller has a signal, where that is another thread.
+    /// Set while the caller has a signal, where that is another thread.
     pub(crate) signal: Option<&'a AtomicBool>,
 }
 

@@ -86,7 +86,7 @@ impl Entry {
         Self(if yes { self.0 | HELD } else { self.0 & !HELD })
     }
 
-    /// The same flags, another page.
+    /// Returns the entry with its flags, backed by another page.
     pub(crate) const fn backed_by(self, page: PhysAddr) -> Self {
         Self((page.0 & !(PAGE_SIZE - 1)) | (self.0 & (PAGE_SIZE - 1)))
     }

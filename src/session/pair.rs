@@ -136,7 +136,7 @@ impl Pair {
 
 /// The editor's side.
 impl Pair {
-    /// Says that attempts will come, or none for now: the helper wakes up, or may sleep.
+    /// Announces that attempts will come, or none for now: the helper wakes up, or may sleep.
     pub(crate) fn set_active(&self, active: bool) {
         let guard = self.flush.lock();
         self.active.store(active, Ordering::Relaxed);
@@ -144,8 +144,7 @@ impl Pair {
         self.changed.notify_all();
     }
 
-    /// Says that attempts will come, and waits until the helper looks out for them, but not for
-    /// long.
+    /// Announces attempts, and waits until the helper looks out for them, but not for long.
     pub(crate) fn wake_helper(&self) {
         self.set_active(true);
         let until = ffi::now().saturating_add(WAKE_NS);
@@ -214,7 +213,7 @@ impl Pair {
 
 /// The helper's side.
 impl Pair {
-    /// Says that the invalidation is complete. The rest of the attempt follows, unless this
+    /// Reports that the invalidation is complete. The rest of the attempt follows, unless this
     /// returns false: the editor has given up.
     pub(crate) fn land(&self, generation: Generation) -> bool {
         self.decide(generation, LANDED)

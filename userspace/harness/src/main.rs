@@ -26,7 +26,7 @@ enum Program {
     Guest(guest::Options),
     /// Thousands of page moves under continuous DMA (TAP).
     Soak(soak::Options),
-    /// The same in small, with the slow device edu (TAP).
+    /// Page moves under the DMA of the slow device edu, fewer than `soak` (TAP).
     Edu(campaign::Options),
     /// Devices with deep queues work on blocks that each have a version, while all pages
     /// are moved the whole time (TAP).
@@ -39,7 +39,7 @@ enum Program {
     Vanish(vanish::Options),
     /// Host A of two: a guest's memory goes to the other host and comes back (TAP).
     Hosts(scene::Options),
-    /// The same, to be looked at.
+    /// Host A of two: `hosts`, to be looked at.
     DemoHosts(scene::Options),
     /// Host A of two: agents and connections end at random points (TAP).
     Crashes(crashes::Options),

@@ -224,7 +224,7 @@ impl Rig {
         self.out(first, aperture, targets, 0)
     }
 
-    /// The same for pages that are there already.
+    /// Moves pages that are in the aperture already to other places there.
     pub fn move_out_again(
         &self,
         first: usize,

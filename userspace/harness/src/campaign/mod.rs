@@ -269,7 +269,7 @@ impl Campaign {
         places(&self.control, &self.guest.layout, &self.range, &self.mover)
     }
 
-    /// The same; a page that is there already goes to another place of the node.
+    /// Moves the range to a node; a page that is there already goes to another place of it.
     pub fn move_even_if_there(&mut self, node: i32) -> Result<Report> {
         let running = self.start_even_if_there(node);
         self.finish_even_if_there(running, node)

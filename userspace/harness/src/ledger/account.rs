@@ -43,7 +43,7 @@ pub struct DeviceCounters {
     pub depth_samples: Counter,
 }
 
-/// The same at one moment.
+/// What was counted for a device, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceStatus {
     pub dmas: u64,

@@ -137,7 +137,7 @@ fn no_windows(_: &mut Option<Rig>) -> Result<()> {
     Ok(())
 }
 
-/// Says how many calls have failed. Nobody may use the module.
+/// Sweeps it, and returns how many calls have failed. Nobody may use the module.
 pub fn sweep(first: &First, table: &mut Table) -> Result<u64> {
     for n in 1..=MOST {
         // That it can be unloaded says that nothing of the round before holds it.

@@ -80,7 +80,7 @@ pub fn quietly<T>(result: Result<T, Error>) -> Result<(), i32> {
     result.map(drop).map_err(|error| error.errno)
 }
 
-/// The same lists with a device open and pages moved: there is something to write.
+/// The ways of the list calls with a device open and pages moved: there is something to write.
 pub fn of_something() -> Vec<Path<World>> {
     let path = |name, go| path(name, ASKING, go);
     vec![

@@ -15,7 +15,7 @@ use crate::module;
 const MOST: u64 = 100;
 const SAID: &str = "fault at load: ";
 
-/// Says how many calls have failed. Nobody may use the module.
+/// Sweeps loading, and returns how many calls have failed. Nobody may use the module.
 pub fn sweep(table: &mut Table) -> Result<u64> {
     for n in 1..=MOST {
         unload()?;

@@ -125,14 +125,14 @@ fn filled(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// The same with an aperture to go to.
+/// Makes an aperture to go to, and writes what the pages have to hold.
 fn shown(world: &mut World) -> Result<()> {
     super::windows::show_one(world)?;
     world.made.number = world.bridge.as_ref().context("no bridge")?.aperture(0)?.id;
     filled(world)
 }
 
-/// The same, and the pages are there.
+/// Moves the pages to an aperture.
 fn away(world: &mut World) -> Result<()> {
     shown(world)?;
     out(world)
