@@ -2,8 +2,8 @@
 //! Extensible structures: the rules at the head of the UAPI header.
 
 use crate::abi::{self, Argument, Plain};
-use crate::params::{self, Bug};
 use crate::refusal::eopnotsupp;
+use crate::testing::sabotage;
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice, UserSliceReader};
 
@@ -28,7 +28,7 @@ pub(crate) fn read<T: Argument>(address: usize) -> Result<(T, usize)> {
     let mut reader = UserSlice::new(UserPtr::from_addr(address), size).reader();
     let known = size.min(size_of::<T>());
     let bytes = bytes_of_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
-    params::may_copy()?;
+    sabotage::may_copy()?;
     reader.read_slice(bytes)?;
     is_nothing(&mut reader)?;
     Ok((value, size))
@@ -108,23 +108,8 @@ pub(crate) fn write<T: Argument>(address: usize, value: &T, size: usize) -> Resu
             .get(..known)
             .ok_or(EINVAL)?,
     )?;
-    if params::has_bug(Bug::Overrun) {
-        overrun(address.wrapping_add(size));
-    }
+    sabotage::overrun(address.wrapping_add(size));
     Ok(())
-}
-
-/// Writes where nothing is to be written, but only over a guard of the fuzzer's: its other
-/// processes have to live to tell.
-#[inline(never)]
-fn overrun(address: usize) {
-    const GUARD: u32 = 0xa5a5_a5a5;
-    let there = UserSlice::new(UserPtr::from_addr(address), 4)
-        .reader()
-        .read::<u32>();
-    if there == Ok(GUARD) {
-        let _ = write_bytes(address, &[0; 4]);
-    }
 }
 
 /// An array in user memory, checked for overflow.
@@ -177,11 +162,9 @@ impl UserArray {
 }
 
 fn write_bytes(address: usize, bytes: &[u8]) -> Result {
-    match params::may_copy() {
-        Err(_) if params::forgets_errors() => return Ok(()),
-        may => may?,
-    }
-    UserSlice::new(UserPtr::from_addr(address), bytes.len())
-        .writer()
-        .write_slice(bytes)
+    sabotage::copy_out(|| {
+        UserSlice::new(UserPtr::from_addr(address), bytes.len())
+            .writer()
+            .write_slice(bytes)
+    })
 }

@@ -4,6 +4,13 @@
 //! The crate `engine` decides; this crate is the glue that lets it act. See
 //! `Documentation/design.md`.
 
+/// Reads a module parameter.
+macro_rules! parameter {
+    ($name:ident) => {
+        *crate::module_parameters::$name.value()
+    };
+}
+
 // One file for module and user space: each uses a part.
 #[allow(dead_code, unreachable_pub)]
 mod abi;
@@ -13,7 +20,6 @@ mod device;
 mod file;
 mod host;
 mod iommu;
-mod lists;
 mod machine;
 mod mover;
 mod page;
@@ -28,96 +34,128 @@ mod window;
 use kernel::debugfs;
 use kernel::prelude::*;
 
+/// Emits what the kernel knows of the module: with this description, and these parameters after
+/// those that every build has.
+macro_rules! module_with {
+    ($description:tt, $($test_parameters:tt)*) => {
+        module! {
+            type: Pagemove,
+            name: "pagemove",
+            authors: ["The pagemove authors"],
+            description: $description,
+            license: "GPL",
+            imports_ns: ["GENERIC_PT_IOMMU"],
+            params: {
+                allow_incoherent: u8 {
+                    default: 0,
+                    description: "1: move pages behind an IOMMU whose walker does not snoop (emulators only)",
+                },
+                allow_unqualified: u8 {
+                    default: 0,
+                    description: "1: use engines that no verdict of pagemove qualify allows on this machine",
+                },
+                longest_us: u32 {
+                    default: 100,
+                    description: "longest time of a transaction, in us: interrupts are off on its CPU",
+                },
+                limit_mib: u64 {
+                    default: 0,
+                    description: "most memory that the pages of all regions may have together, in MiB; 0: no limit but cgroups",
+                },
+                patience_ms: u32 {
+                    default: 1000,
+                    description: "how long to wait for a device that does not answer an invalidation, in ms",
+                },
+                $($test_parameters)*
+            },
+        }
+    };
+}
+
 #[cfg(not(pagemove_test))]
-module! {
-    type: Pagemove,
-    name: "pagemove",
-    authors: ["The pagemove authors"],
-    description: "Moves pinned DMA pages while the device keeps running",
-    license: "GPL",
-    imports_ns: ["GENERIC_PT_IOMMU"],
-    params: {
-        allow_incoherent: u8 {
-            default: 0,
-            description: "1: move pages behind an IOMMU whose walker does not snoop (emulators only)",
-        },
-        allow_unqualified: u8 {
-            default: 0,
-            description: "1: use engines that no verdict of pagemove qualify allows on this machine",
-        },
-        longest_us: u32 {
-            default: 100,
-            description: "longest time of a transaction, in us: interrupts are off on its CPU",
-        },
-        limit_mib: u64 {
-            default: 0,
-            description: "most memory that the pages of all regions may have together, in MiB; 0: no limit but cgroups",
-        },
-        patience_ms: u32 {
-            default: 1000,
-            description: "how long to wait for a device that does not answer an invalidation, in ms",
-        },
-    },
+module_with! {
+    "Moves pinned DMA pages while the device keeps running",
 }
 
 #[cfg(pagemove_test)]
-module! {
-    type: Pagemove,
-    name: "pagemove",
-    authors: ["The pagemove authors"],
-    description: "Moves pinned DMA pages while the device keeps running (TEST BUILD)",
-    license: "GPL",
-    imports_ns: ["GENERIC_PT_IOMMU"],
-    params: {
-        allow_incoherent: u8 {
-            default: 0,
-            description: "1: move pages behind an IOMMU whose walker does not snoop (emulators only)",
-        },
-        allow_unqualified: u8 {
-            default: 0,
-            description: "1: use engines that no verdict of pagemove qualify allows on this machine",
-        },
-        longest_us: u32 {
-            default: 100,
-            description: "longest time of a transaction, in us: interrupts are off on its CPU",
-        },
-        limit_mib: u64 {
-            default: 0,
-            description: "most memory that the pages of all regions may have together, in MiB; 0: no limit but cgroups",
-        },
-        patience_ms: u32 {
-            default: 1000,
-            description: "how long to wait for a device that does not answer an invalidation, in ms",
-        },
-        sabotage: u8 {
-            default: 0,
-            description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used",
-        },
-        inject: u8 {
-            default: 0,
-            description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, 24 limit_mib limits nothing, 25 remember processes that have ended",
-        },
-        stall_step: u8 {
-            default: 0,
-            description: "step before which the helper stalls: 1 take the request ... 10 report; 0: none",
-        },
-        stall_us: u32 {
-            default: 10000,
-            description: "for how long, in us",
-        },
-        stall_for_ms: u32 {
-            default: 1000,
-            description: "from the first stall on for so many ms",
-        },
-        stall_iova: u64 {
-            default: 0,
-            description: "only when the page at this IOVA is the first that is moved; 0: any",
-        },
-        mark: u8 {
-            default: 0,
-            description: "1: mark begin and end of each copy in QEMU's trace (QEMU only)",
-        },
+module_with! {
+    "Moves pinned DMA pages while the device keeps running (TEST BUILD)",
+    sabotage: u8 {
+        default: 0,
+        description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used",
     },
+    inject: u8 {
+        default: 0,
+        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, 24 limit_mib limits nothing, 25 remember processes that have ended",
+    },
+    stall_step: u8 {
+        default: 0,
+        description: "step before which the helper stalls: 1 take the request ... 10 report; 0: none",
+    },
+    stall_us: u32 {
+        default: 10000,
+        description: "for how long, in us",
+    },
+    stall_for_ms: u32 {
+        default: 1000,
+        description: "from the first stall on for so many ms",
+    },
+    stall_iova: u64 {
+        default: 0,
+        description: "only when the page at this IOVA is the first that is moved; 0: any",
+    },
+    mark: u8 {
+        default: 0,
+        description: "1: mark begin and end of each copy in QEMU's trace (QEMU only)",
+    },
+}
+
+/// Lists that are there for as long as the module is: each is made usable before anything is
+/// reachable, in this order, and frees its room at the end. (They are empty then, but keep the
+/// room that they once needed, and a `static` is never dropped.)
+macro_rules! lists {
+    ($($(#[$build:meta])? $($part:ident)::+,)*) => {
+        /// The lists, usable while this lives.
+        struct Lists(());
+
+        impl Lists {
+            /// Makes them usable.
+            ///
+            /// # Safety
+            ///
+            /// Called once, before anything of this module is reachable.
+            unsafe fn new() -> Self {
+                $(
+                    $(#[$build])?
+                    // SAFETY: the caller's contract.
+                    unsafe { $($part)::+::init() };
+                )*
+                Self(())
+            }
+        }
+
+        impl Drop for Lists {
+            fn drop(&mut self) {
+                $($(#[$build])? $($part)::+::end();)*
+            }
+        }
+    };
+}
+
+lists! {
+    // Its threads end with it.
+    session,
+    region::list,
+    region::mms,
+    device::list,
+    aperture,
+    window,
+    iommu::quarantine,
+    iommu::verdict,
+    #[cfg(pagemove_test)]
+    testing::posted,
+    #[cfg(pagemove_test)]
+    testing::arenas,
 }
 
 /// The module. Fields are dropped in this order: nobody can open a device any
@@ -135,29 +173,15 @@ struct Pagemove {
     _driver: device::vfio::Driver,
     _apertures: aperture::link::Driver,
     _reclaimer: region::reclaim::Reclaimer,
-    _sessions: session::Sessions,
-    _lists: lists::Lists,
+    _lists: Lists,
 }
 
 impl kernel::InPlaceModule for Pagemove {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: init runs once, before anything of this module is reachable.
-        unsafe {
-            region::list::init();
-            device::list::init();
-            region::mms::init();
-            iommu::quarantine::init();
-            session::init();
-            aperture::init();
-            window::init();
-            #[cfg(pagemove_test)]
-            {
-                testing::posted::init();
-                testing::arenas::init();
-            }
-            iommu::verdict::init();
-        }
-        let lists = lists::Lists;
+        let lists = unsafe { Lists::new() };
+        #[cfg(pagemove_test)]
+        testing::sabotage::OTHER_CALLS.call_once(|| testing::arenas::command);
         host::cpu::try_at_load();
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
@@ -170,8 +194,7 @@ impl kernel::InPlaceModule for Pagemove {
                 _driver: driver,
                 _apertures: apertures,
                 _reclaimer: region::reclaim::Reclaimer,
-                _sessions: session::Sessions,
-                _lists: lists,
+                            _lists: lists,
                 _directory: directory,
             }))
         })

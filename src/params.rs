@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Module parameters, as the rest of the module asks for them.
 
-use crate::module_parameters;
-#[cfg(pagemove_test)]
-use core::sync::atomic::{AtomicU64, Ordering};
-use engine::rtm::{Bounds, Duty};
-use engine::{Iova, Steps, PAGE_SIZE};
+use crate::testing::sabotage::{self, Bug};
+use engine::rtm::Bounds;
+use engine::PAGE_SIZE;
 
-/// Whether an IOMMU is used whose walker does not snoop: emulators report that
+/// Returns whether an IOMMU is used whose walker does not snoop: emulators report that
 /// although their memory is coherent.
 pub(crate) fn allow_incoherent() -> bool {
-    *module_parameters::allow_incoherent.value() != 0
+    parameter!(allow_incoherent) != 0
 }
 
-/// Whether engines are used that no verdict allows.
+/// Returns whether engines are used that no verdict allows.
 pub(crate) fn allow_unqualified() -> bool {
-    *module_parameters::allow_unqualified.value() != 0
+    parameter!(allow_unqualified) != 0
 }
 
-/// Between which limits the schedule of a transaction is chosen: a fifth of the
+/// Returns between which limits the schedule of a transaction is chosen: a fifth of the
 /// longest time for phase 1, the rest for phase 2.
 pub(crate) fn bounds(khz: u64) -> Bounds {
-    let longest = u64::from(*module_parameters::longest_us.value()).clamp(5, 100_000);
+    let longest = u64::from(parameter!(longest_us)).clamp(5, 100_000);
     let ticks = |ns: u64| (ns.saturating_mul(khz) / 1_000_000).max(1);
     let lead = longest.saturating_mul(1000) / 5;
     let wait = longest.saturating_mul(1000).saturating_sub(lead);
@@ -35,171 +33,18 @@ pub(crate) fn bounds(khz: u64) -> Bounds {
     .unwrap_or(Bounds::for_tsc(khz))
 }
 
-/// How many pages there may be, of all regions.
+/// Returns how many pages there may be, of all regions.
 pub(crate) fn most_pages() -> u64 {
-    match *module_parameters::limit_mib.value() {
-        _ if has_bug(Bug::NoLimit) => u64::MAX,
+    match parameter!(limit_mib) {
+        _ if sabotage::has_bug(Bug::NoLimit) => u64::MAX,
         0 => u64::MAX,
         mib => mib.saturating_mul((1 << 20) / PAGE_SIZE),
     }
 }
 
-/// How long to wait for a device that does not answer an invalidation, in ns.
+/// Returns how long to wait for a device that does not answer an invalidation, in ns.
 pub(crate) fn patience_ns() -> u64 {
-    u64::from(*module_parameters::patience_ms.value())
+    u64::from(parameter!(patience_ms))
         .max(1)
         .saturating_mul(1_000_000)
-}
-
-/// Steps that this build leaves out.
-#[cfg(pagemove_test)]
-pub(crate) fn left_out() -> Steps {
-    match *module_parameters::sabotage.value() {
-        1 => Steps::FIRST_INVALIDATION,
-        2 => Steps::AD_CLEAR,
-        3 => Steps::CPU_HOLD,
-        4 => Steps::COMPARE,
-        5 => Steps::VERIFICATION,
-        6 => Steps::READ_BACK,
-        _ => Steps::empty(),
-    }
-}
-
-/// Steps that this build leaves out: none.
-#[cfg(not(pagemove_test))]
-pub(crate) fn left_out() -> Steps {
-    Steps::empty()
-}
-
-/// Whether to put the old entry back after this commit, as a blind update of A
-/// by an IOMMU would: every seventh, if asked to.
-#[cfg(pagemove_test)]
-pub(crate) fn spoils_now() -> bool {
-    static COMMITS: AtomicU64 = AtomicU64::new(0);
-    *module_parameters::inject.value() == 1 && COMMITS.fetch_add(1, Ordering::Relaxed) % 7 == 6
-}
-
-/// Whether to say that a device is gone which is there.
-pub(crate) fn pretends_gone() -> bool {
-    #[cfg(pagemove_test)]
-    return *module_parameters::inject.value() == 2;
-    #[cfg(not(pagemove_test))]
-    false
-}
-
-/// Whether to say that the links of apertures are down which are up.
-pub(crate) fn pretends_down() -> bool {
-    #[cfg(pagemove_test)]
-    return *module_parameters::inject.value() == 4;
-    #[cfg(not(pagemove_test))]
-    false
-}
-
-/// A bug for the fuzzer to find.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(pagemove_test), allow(dead_code))]
-pub(crate) enum Bug {
-    /// Memory behind the caller's structure is written.
-    Overrun = 20,
-    /// A word of a page changes when the page is moved.
-    Damage = 21,
-    /// Closed regions are kept.
-    Leak = 22,
-    /// VFIO's callback unpins by itself.
-    UnpinInCallback = 23,
-    /// The limit for all regions is none.
-    NoLimit = 24,
-    /// Processes that have ended are remembered.
-    KeepEnded = 25,
-}
-
-/// Whether this bug is planted. It never is in what is shipped.
-pub(crate) fn has_bug(bug: Bug) -> bool {
-    #[cfg(pagemove_test)]
-    return *module_parameters::inject.value() == bug as u8;
-    #[cfg(not(pagemove_test))]
-    {
-        let _ = bug;
-        false
-    }
-}
-
-/// Whether stores to an aperture stay under way until they are asked for.
-#[cfg(pagemove_test)]
-pub(crate) fn delays_stores() -> bool {
-    *module_parameters::inject.value() == 3
-}
-
-/// Lets the helper stall before one of its steps, if asked to: so long each time, from
-/// the first time on for so many ms. `first`: of what is moved.
-#[cfg(pagemove_test)]
-pub(crate) fn stall(duty: Duty, first: Iova) {
-    static UNTIL: AtomicU64 = AtomicU64::new(0);
-    let step = match duty {
-        Duty::Idle => return,
-        Duty::Take => 1,
-        Duty::AwaitSignal1 => 2,
-        Duty::Invalidate => 3,
-        Duty::AwaitInvalidation => 4,
-        Duty::Copy { .. } => 5,
-        Duty::PutSum(..) => 6,
-        Duty::Publish(_) => 7,
-        Duty::Clock => 8,
-        Duty::Signal { .. } => 9,
-        Duty::Report(_) => 10,
-    };
-    let iova = *module_parameters::stall_iova.value();
-    if *module_parameters::stall_step.value() != step || (iova != 0 && iova != first.0) {
-        return;
-    }
-    let now = crate::host::task::now();
-    let span = u64::from(*module_parameters::stall_for_ms.value()).saturating_mul(1_000_000);
-    let _ = UNTIL.compare_exchange(
-        0,
-        now.saturating_add(span),
-        Ordering::Relaxed,
-        Ordering::Relaxed,
-    );
-    if now < UNTIL.load(Ordering::Relaxed) {
-        crate::host::task::sleep(
-            u64::from(*module_parameters::stall_us.value()).saturating_mul(1000),
-        );
-    }
-}
-
-/// The shipped helper never stalls.
-#[cfg(not(pagemove_test))]
-pub(crate) fn stall(_duty: Duty, _first: Iova) {}
-
-/// Whether to mark copies in the emulator's trace.
-#[cfg(pagemove_test)]
-pub(crate) fn marks_copies() -> bool {
-    *module_parameters::mark.value() == 1
-}
-
-/// EFAULT, if the copy from or to user memory that follows shall fail.
-pub(crate) fn may_copy() -> kernel::error::Result {
-    #[cfg(pagemove_test)]
-    // SAFETY: asks whether a test wants this call to fail.
-    if unsafe { crate::host::ffi::pagemove_fault_copy() } {
-        return Err(kernel::error::code::EFAULT);
-    }
-    Ok(())
-}
-
-/// Whether errors of copies to user memory are forgotten: what a test that lets calls fail
-/// has to find.
-pub(crate) fn forgets_errors() -> bool {
-    #[cfg(pagemove_test)]
-    return *module_parameters::sabotage.value() == 7;
-    #[cfg(not(pagemove_test))]
-    false
-}
-
-/// Whether END is never freed where memory is short, for the same.
-pub(crate) fn leaks() -> bool {
-    #[cfg(pagemove_test)]
-    return *module_parameters::sabotage.value() == 8;
-    #[cfg(not(pagemove_test))]
-    false
 }

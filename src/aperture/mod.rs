@@ -10,9 +10,10 @@
 pub(crate) mod link;
 pub(crate) mod slot;
 
+use crate::abi;
 use crate::host::ffi;
 use crate::host::pci::Function;
-use crate::{abi, params};
+use crate::testing::sabotage;
 use core::sync::atomic::AtomicU32;
 use engine::PhysAddr;
 use kernel::prelude::*;
@@ -96,7 +97,7 @@ pub(crate) unsafe fn init() {
     unsafe { APERTURES.init() };
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut APERTURES.lock().apertures));
 }
@@ -122,7 +123,7 @@ impl Aperture {
             Link::Asked { is_up, context } => unsafe { is_up(*context) },
             Link::Gone => false,
         };
-        is_up && self.function.is_present() && !params::pretends_down()
+        is_up && self.function.is_present() && !sabotage::pretends_down()
     }
 
     /// Describes it for APERTURE_LIST.

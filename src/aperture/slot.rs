@@ -14,8 +14,8 @@ use crate::aperture::link::Way;
 use crate::aperture::{Aperture, APERTURES};
 use crate::host::ffi;
 use crate::page::{OwnedPage, Tag};
-use crate::params;
 use crate::refusal::Refusal;
+use crate::testing::sabotage;
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
 use engine::{ApertureError, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
@@ -96,8 +96,7 @@ impl Slot {
     /// Makes what was copied to it visible to whoever reads the memory behind it, and shows that
     /// it arrived: a read through the same aperture comes back after the stores.
     pub(crate) fn publish(&self) -> Result<(), ApertureError> {
-        #[cfg(pagemove_test)]
-        crate::testing::posted::flush();
+        sabotage::arrive();
         let aperture = &self.aperture;
         let last = self.words().wrapping_add((PAGE_SIZE / 8 - 1) as usize);
         // SAFETY: an aligned word of the aperture, mapped while the slot is taken.
@@ -105,7 +104,7 @@ impl Slot {
         // A link that is down takes stores and forgets them. All ones is what it answers, or what
         // the page holds.
         let arrived = aperture.slots.lock().lasts.get(self.at) == Some(&word);
-        let doubtful = word == u64::MAX || aperture.has_link || params::pretends_down();
+        let doubtful = word == u64::MAX || aperture.has_link || sabotage::pretends_down();
         if !arrived || (doubtful && !aperture.is_present()) || self.was_down() {
             return Err(ApertureError);
         }

@@ -24,8 +24,8 @@
 use crate::device::{list, Device, Listed, Phase};
 use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
-use crate::params;
 use crate::refusal::Refusal;
+use crate::testing::sabotage;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
@@ -163,7 +163,7 @@ impl Hold {
 
     /// Whether the device still answers configuration requests.
     pub(crate) fn device_is_present(&self) -> bool {
-        self.device.function.is_present() && !params::pretends_gone()
+        self.device.function.is_present() && !sabotage::pretends_gone()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::device::{covers, Device, Kept, Unpin};
 use crate::host::{ffi, task};
-use crate::params::{self, Bug};
+use crate::testing::sabotage::{self, Bug};
 use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 
@@ -17,7 +17,7 @@ impl Device {
     /// Has the pins that were kept in the span given up. Returns when they are, or after a
     /// while: see the head of `hold.rs`.
     pub(super) fn unpin_by_work(&self, span: PageSpan) {
-        if params::has_bug(Bug::UnpinInCallback) {
+        if sabotage::has_bug(Bug::UnpinInCallback) {
             return self.unpin_kept(Some(span));
         }
         let mut waited = 0;

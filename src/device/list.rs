@@ -22,7 +22,7 @@ pub(crate) unsafe fn init() {
     unsafe { DEVICES.init() };
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut *DEVICES.lock()));
 }

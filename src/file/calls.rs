@@ -8,6 +8,7 @@ use crate::file::rights::may_move;
 use crate::file::{experiment, lists, moves, offers, used};
 use crate::iommu::verdict;
 use crate::region::{Ending, Region};
+use crate::testing::sabotage;
 use crate::{abi, page, region, stats, window};
 use engine::{Format, Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
@@ -38,9 +39,7 @@ pub(super) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_USED => used::call(argument),
         abi::IOC_WINDOW_LIST => lists::windows(argument),
         abi::IOC_WINDOW_SET => window_set(argument),
-        #[cfg(pagemove_test)]
-        crate::testing::arenas::COMMAND => crate::testing::arenas::command(argument),
-        _ => Err(ENOTTY),
+        _ => sabotage::other_call(command, argument),
     }
 }
 
@@ -51,7 +50,7 @@ fn info(info: &mut abi::Info) -> Result {
         engines: abi::mask_of(Method::ALL.iter().copied().map(abi::engine_number)),
         formats: abi::mask_of(Format::ALL.iter().copied().map(abi::format_number)),
         move_flags: moves::FLAGS,
-        test_build: u32::from(cfg!(pagemove_test)),
+        test_build: u32::from(sabotage::IS_POSSIBLE),
         max_region_bytes: abi::MAX_REGION_BYTES,
         max_move_pages: u64::from(abi::MAX_MOVE_PAGES),
         max_entries: u64::from(abi::MAX_ENTRIES),

@@ -20,7 +20,7 @@ pub(crate) unsafe fn init() {
     unsafe { DISABLED.init() };
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut *DISABLED.lock()));
 }

@@ -25,7 +25,7 @@ pub(crate) unsafe fn init() {
     }
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut *VERDICTS.lock()));
 }

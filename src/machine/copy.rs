@@ -2,8 +2,8 @@
 //! What happens to the words of a page.
 
 use crate::aperture::link::Way;
-use crate::params::{self, Bug};
 use crate::region::backing::Site;
+use crate::testing::sabotage::{self, Bug};
 use engine::{Checksum, PhysAddr, PAGE_SIZE};
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
@@ -23,13 +23,16 @@ pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum
 
 /// Copies the words, and tells what the last one was.
 fn copy_words(from: &Site, to: &Site, mut sum: Checksum) -> (Checksum, u64) {
-    #[cfg(pagemove_test)]
-    let _mark = crate::testing::marker::Mark::copy_of(from);
-    #[cfg(pagemove_test)]
-    if let Some(copied) = crate::testing::posted::copy(from, to, sum) {
+    let _mark = sabotage::mark_copy(|| from.tag().map(|tag| tag.index));
+    let is_far = matches!(to, Site::Slot(_));
+    let (from, to) = (from.words(), to.words());
+    // SAFETY: as below.
+    if let Some(copied) = is_far
+        .then(|| unsafe { sabotage::copy_late(from, to, sum) })
+        .flatten()
+    {
         return copied;
     }
-    let (from, to) = (from.words(), to.words());
     let mut last = 0;
     for n in 0..WORDS {
         // SAFETY: both are whole pages of ours, in the direct map or mapped from an
@@ -43,7 +46,7 @@ fn copy_words(from: &Site, to: &Site, mut sum: Checksum) -> (Checksum, u64) {
         };
         sum = sum.add(last);
     }
-    if params::has_bug(Bug::Damage) {
+    if sabotage::has_bug(Bug::Damage) {
         // SAFETY: as above.
         unsafe { to.add(WORDS / 2).write_volatile(!0) };
     }

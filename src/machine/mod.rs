@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::claim::Claim;
 use crate::stats::{self, Counter};
+use crate::testing::sabotage;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{
     ApertureError, Checksum, InvalidateError, Iova, Leaf, Machine, PageMove, PageSpan, PageState,
@@ -148,7 +149,7 @@ impl Machine for KernelMachine<'_> {
                 page.start
             };
             let held = claim.region.release(claim.index, now);
-            unheld |= !held && cfg!(pagemove_test);
+            unheld |= !held && sabotage::IS_POSSIBLE;
         }
         if unheld {
             // A build for tests that left the hold out: CPUs still map START.
@@ -168,7 +169,7 @@ impl Machine for KernelMachine<'_> {
 
     #[cfg(pagemove_test)]
     fn after_commit(&mut self, pte: PteAddr, old: u64) {
-        if crate::params::spoils_now() {
+        if sabotage::spoils_now() {
             entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);
             self.write_back(pte);
         }

@@ -15,7 +15,8 @@ use crate::region::backing::{Backing, Site};
 use crate::region::claim::Claim;
 use crate::session::order::{Methods, Order};
 use crate::stats::{self, Counter};
-use crate::{abi, params, session};
+use crate::testing::sabotage;
+use crate::{abi, session};
 use core::sync::atomic::AtomicBool;
 use engine::{
     Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, PAGE_SIZE,
@@ -167,9 +168,7 @@ impl Batch {
 
     /// Forgets the pages that were to be moved to, in a build for tests that shall leak.
     pub(crate) fn plant_leak(&mut self) {
-        if params::leaks() {
-            self.ends.drain_all().for_each(core::mem::forget);
-        }
+        sabotage::leak(&mut self.ends);
     }
 
     /// Returns how many pages were found that go.
@@ -232,7 +231,7 @@ fn policy(request: &Request, choice: Choice) -> Policy {
         verify: request.verify,
         watch: request.watch,
         clear_accessed: request.clear_accessed || choice.terms.clear_accessed,
-        without: params::left_out(),
+        without: sabotage::left_out(),
         ..Policy::new(request.retries)
     }
 }
@@ -253,7 +252,7 @@ fn free_other(page: &PageMove, claim: &Claim, end: Backing, retired: &mut Retire
                 // come back. It is never used again.
                 return;
             }
-            if !params::left_out().is_empty() && matches!(claim.start, Site::Memory(_)) {
+            if !sabotage::left_out().is_empty() && matches!(claim.start, Site::Memory(_)) {
                 // A build for tests that skips a step: whoever still writes to START
                 // shall show in the test, not in somebody else's memory.
                 return;

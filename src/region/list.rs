@@ -33,7 +33,7 @@ pub(crate) unsafe fn init() {
     unsafe { REGIONS.init() };
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut REGIONS.lock().regions));
 }

@@ -45,7 +45,7 @@ pub(crate) unsafe fn init() {
     unsafe { KNOWN.init() };
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut *KNOWN.lock()));
 }

@@ -33,11 +33,11 @@ use crate::abi;
 use crate::host::memcg::Memcg;
 use crate::host::{ffi, task};
 use crate::page::{OwnedPage, Tag};
-use crate::params::{self, Bug};
 use crate::refusal::Refusal;
 use crate::region::backing::{Backing, Site};
 use crate::region::map::{Entry, PageMap};
 use crate::stats::{self, Counter};
+use crate::testing::sabotage::{self, Bug};
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
@@ -441,7 +441,7 @@ impl Region {
 
     /// Frees every page of a closed region, if nothing can reach them any more.
     pub(crate) fn try_free(&self, look: mms::Look) -> bool {
-        if params::has_bug(Bug::Leak) || !self.is_quiet(look) {
+        if sabotage::has_bug(Bug::Leak) || !self.is_quiet(look) {
             return false;
         }
         let mut inner = self.inner.lock();
@@ -589,7 +589,7 @@ impl Inner {
             return Ok(());
         }
         // Before it grows: whoever maps it once and ends is not kept until it is closed.
-        if self.mms.len() == self.mms.capacity() && !params::has_bug(Bug::KeepEnded) {
+        if self.mms.len() == self.mms.capacity() && !sabotage::has_bug(Bug::KeepEnded) {
             self.mms.retain(|known| !known.is_gone());
         }
         Ok(self.mms.push(mm, GFP_KERNEL)?)

@@ -9,6 +9,8 @@ use crate::machine::{entry_at, KernelMachine};
 use crate::session::order::Seat;
 use crate::session::pair::{Flush, MOST_PAGES};
 use crate::session::transaction;
+#[cfg(pagemove_test)]
+use crate::testing::sabotage;
 use crate::{page, params};
 #[cfg(pagemove_test)]
 use core::sync::atomic::AtomicU64;
@@ -344,7 +346,7 @@ impl EditorMachine<'_> {
         for edit in self.memory.edits.iter().take(edits) {
             // SAFETY: the entry was part of the transaction.
             let entry = unsafe { AtomicU64::from_ptr(edit.entry as *mut u64) };
-            if params::spoils_now() {
+            if sabotage::spoils_now() {
                 entry.store(edit.expected | 1 << 5, Ordering::SeqCst);
             }
         }

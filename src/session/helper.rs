@@ -6,10 +6,10 @@ use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::thread::Work;
 use crate::machine::copy::copy_page;
-use crate::params;
 use crate::region::backing::Site;
 use crate::session::pair::Pair;
 use crate::stats::{self, Counter};
+use crate::testing::sabotage;
 use engine::rtm::{Command, Duty, Generation, Helper, Helping, Report, Request};
 use engine::{
     ApertureError, Checksum, InvalidateError, Iova, PageSpan, PhysAddr, Progress, Steps, Transfer,
@@ -42,7 +42,7 @@ impl Work for HelperSide {
             if idle && self.pair.is_stopping() {
                 return;
             }
-            params::stall(helper.duty(), machine.first);
+            sabotage::stall(helper.duty(), machine.first);
             let without = machine.without;
             let progress = helper.step(&mut machine, without);
             if progress != Progress::Waiting {

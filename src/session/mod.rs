@@ -48,14 +48,10 @@ pub(crate) unsafe fn init() {
     unsafe { SESSIONS.init() };
 }
 
-/// Stops all sessions when it is dropped: nobody can have an order then.
-pub(crate) struct Sessions;
-
-impl Drop for Sessions {
-    fn drop(&mut self) {
-        let sessions = core::mem::take(&mut *SESSIONS.lock());
-        drop(sessions);
-    }
+/// Stops all sessions: nobody can have an order any more.
+pub(crate) fn end() {
+    let sessions = core::mem::take(&mut *SESSIONS.lock());
+    drop(sessions);
 }
 
 /// An order on its way to the editor's thread. The owner of what it points to waits

@@ -7,7 +7,7 @@ use crate::window;
 use kernel::prelude::*;
 
 /// An ioctl whose argument is a number: TAKE with the window's id above it, KEEP or DROP.
-pub(crate) const COMMAND: u32 = (crate::abi::IOC_TYPE << 8) | 0x3e;
+const COMMAND: u32 = (crate::abi::IOC_TYPE << 8) | 0x3e;
 const TAKE: usize = 1;
 const KEEP: usize = 2;
 const DROP: usize = 3;
@@ -27,14 +27,17 @@ pub(crate) unsafe fn init() {
     unsafe { OFFERS.init() };
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut *OFFERS.lock()));
 }
 
 /// Takes a page, keeps all that were taken, or gives all back.
 #[inline(never)]
-pub(crate) fn command(argument: usize) -> Result {
+pub(crate) fn command(command: u32, argument: usize) -> Result {
+    if command != COMMAND {
+        return Err(ENOTTY);
+    }
     let mut offers = OFFERS.lock();
     match argument & 0xff {
         TAKE => {

@@ -6,8 +6,6 @@
 //! A mark is the selection of an item of QEMU's firmware configuration that does not
 //! exist (QEMU, docs/specs/fw_cfg): it changes nothing, and is traced with its number.
 
-use crate::params;
-use crate::region::backing::Site;
 use core::arch::asm;
 
 /// The port that selects an item, on a PC.
@@ -22,10 +20,9 @@ const END: u16 = 1 << 15;
 pub(crate) struct Mark(Option<u16>);
 
 impl Mark {
-    /// Marks the begin. The low bits are those of START's place in its region.
-    pub(crate) fn copy_of(start: &Site) -> Self {
-        let wanted = params::marks_copies().then(|| start.tag()).flatten();
-        let mark = Self(wanted.map(|tag| MARK | (tag.index as u16 & (MARK - 1))));
+    /// Marks the begin. The low bits are those of START's place in its region; none: no mark.
+    pub(super) fn copy_of(index: Option<u64>) -> Self {
+        let mark = Self(index.map(|index| MARK | (index as u16 & (MARK - 1))));
         mark.write(0);
         mark
     }

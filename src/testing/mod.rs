@@ -7,4 +7,5 @@ pub(crate) mod arenas;
 pub(crate) mod marker;
 #[cfg(pagemove_test)]
 pub(crate) mod posted;
+pub(crate) mod sabotage;
 mod unit;

@@ -4,8 +4,6 @@
 //! and links may do that, emulators do not.
 
 use crate::host::task;
-use crate::params;
-use crate::region::backing::Site;
 use engine::{Checksum, PAGE_SIZE};
 use kernel::prelude::*;
 
@@ -38,18 +36,22 @@ pub(crate) unsafe fn init() {
     unsafe { POSTED.init() };
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut *POSTED.lock()));
 }
 
-/// Copies a page, if that shall be delayed: its sum and its last word, or none.
+/// Copies a page later. Returns its sum and its last word, or none if it has to be now.
+///
+/// # Safety
+///
+/// Both are whole pages of ours, and `to` may be written late.
 #[inline(never)]
-pub(crate) fn copy(from: &Site, to: &Site, mut sum: Checksum) -> Option<(Checksum, u64)> {
-    if !params::delays_stores() || !matches!(to, Site::Slot(_)) {
-        return None;
-    }
-    let (from, to) = (from.words(), to.words());
+pub(super) unsafe fn copy(
+    from: *const u64,
+    to: *mut u64,
+    mut sum: Checksum,
+) -> Option<(Checksum, u64)> {
     let mut last = 0;
     let mut copy = KVec::with_capacity(WORDS, GFP_KERNEL).ok()?;
     for n in 0..WORDS {
@@ -72,11 +74,9 @@ pub(crate) fn copy(from: &Site, to: &Site, mut sum: Checksum) -> Option<(Checksu
     Some((sum, last))
 }
 
-/// All that is under way arrives.
-pub(crate) fn flush() {
-    if params::delays_stores() {
-        arrive(&mut POSTED.lock(), u64::MAX);
-    }
+/// Lets all that is under way arrive.
+pub(super) fn flush() {
+    arrive(&mut POSTED.lock(), u64::MAX);
 }
 
 fn arrive(posted: &mut KVec<Posted>, now: u64) {

@@ -136,7 +136,7 @@ pub(crate) unsafe fn init() {
     }
 }
 
-/// See [`crate::lists`].
+/// Frees its room, at the end.
 pub(crate) fn end() {
     drop(core::mem::take(&mut WINDOWS.lock().windows));
     drop(core::mem::take(&mut *ARENAS.lock()));

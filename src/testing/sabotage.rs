@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What builds for tests do wrong, or look at, on their way: steps that are left out, bugs for
+//! tests to find, calls that fail.
+//!
+//! The rest of the module calls these functions and nothing else of this room. What is shipped
+//! has none of the parameters that ask for it: there each is 0, and nothing is left of the calls.
+
+#[cfg(pagemove_test)]
+use crate::host::ffi;
+use crate::host::task;
+#[cfg(pagemove_test)]
+use crate::testing::{marker, posted};
+use core::sync::atomic::{AtomicU64, Ordering};
+use engine::rtm::Duty;
+use engine::{Checksum, Iova, Steps};
+use kernel::prelude::*;
+use kernel::uaccess::{UserPtr, UserSlice};
+
+/// Whether this build can do any of it.
+pub(crate) const IS_POSSIBLE: bool = cfg!(pagemove_test);
+
+/// Reads a parameter that only builds for tests have.
+macro_rules! test_parameter {
+    ($name:ident) => {{
+        #[cfg(pagemove_test)]
+        {
+            u64::from(parameter!($name))
+        }
+        #[cfg(not(pagemove_test))]
+        {
+            0u64
+        }
+    }};
+}
+
+/// Returns the steps that are left out.
+pub(crate) fn left_out() -> Steps {
+    match test_parameter!(sabotage) {
+        1 => Steps::FIRST_INVALIDATION,
+        2 => Steps::AD_CLEAR,
+        3 => Steps::CPU_HOLD,
+        4 => Steps::COMPARE,
+        5 => Steps::VERIFICATION,
+        6 => Steps::READ_BACK,
+        _ => Steps::empty(),
+    }
+}
+
+/// Returns whether to put the old entry back after this commit, as a blind update of A
+/// by an IOMMU would: every seventh, if asked to.
+#[cfg(pagemove_test)]
+pub(crate) fn spoils_now() -> bool {
+    static COMMITS: AtomicU64 = AtomicU64::new(0);
+    test_parameter!(inject) == 1 && COMMITS.fetch_add(1, Ordering::Relaxed) % 7 == 6
+}
+
+/// Returns whether to say that a device is gone which is there.
+pub(crate) fn pretends_gone() -> bool {
+    test_parameter!(inject) == 2
+}
+
+/// Returns whether to say that the links of apertures are down which are up.
+pub(crate) fn pretends_down() -> bool {
+    test_parameter!(inject) == 4
+}
+
+/// A bug for the fuzzer to find.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Memory behind the caller's structure is written.
+    Overrun = 20,
+    /// A word of a page changes when the page is moved.
+    Damage = 21,
+    /// Closed regions are kept.
+    Leak = 22,
+    /// VFIO's callback unpins by itself.
+    UnpinInCallback = 23,
+    /// The limit for all regions is none.
+    NoLimit = 24,
+    /// Processes that have ended are remembered.
+    KeepEnded = 25,
+}
+
+/// Returns whether this bug is planted.
+pub(crate) fn has_bug(bug: Bug) -> bool {
+    test_parameter!(inject) == bug as u64
+}
+
+/// Copies a page to an aperture, if stores there shall stay under way until they are asked for.
+/// Returns its sum and its last word, or none.
+///
+/// # Safety
+///
+/// Both are whole pages of ours, and `to` may be written late.
+pub(crate) unsafe fn copy_late(
+    from: *const u64,
+    to: *mut u64,
+    sum: Checksum,
+) -> Option<(Checksum, u64)> {
+    #[cfg(pagemove_test)]
+    if test_parameter!(inject) == 3 {
+        // SAFETY: the caller's contract.
+        return unsafe { posted::copy(from, to, sum) };
+    }
+    let _ = (from, to, sum);
+    None
+}
+
+/// Lets the stores arrive that are under way.
+pub(crate) fn arrive() {
+    #[cfg(pagemove_test)]
+    if test_parameter!(inject) == 3 {
+        posted::flush();
+    }
+}
+
+/// Marks begin and end of a copy in the emulator's trace, if asked to: the end is when the result
+/// is dropped. `index`: the place of the page in its region.
+pub(crate) fn mark_copy(index: impl FnOnce() -> Option<u64>) -> impl Sized {
+    #[cfg(pagemove_test)]
+    return marker::Mark::copy_of((test_parameter!(mark) == 1).then(index).flatten());
+    #[cfg(not(pagemove_test))]
+    drop(index);
+}
+
+/// Lets the helper stall before one of its steps, if asked to: so long each time, from
+/// the first time on for so many ms. `first`: of what is moved.
+pub(crate) fn stall(duty: Duty, first: Iova) {
+    static UNTIL: AtomicU64 = AtomicU64::new(0);
+    let (wanted, iova) = (test_parameter!(stall_step), test_parameter!(stall_iova));
+    if wanted == 0 {
+        return;
+    }
+    let step = match duty {
+        Duty::Idle => return,
+        Duty::Take => 1,
+        Duty::AwaitSignal1 => 2,
+        Duty::Invalidate => 3,
+        Duty::AwaitInvalidation => 4,
+        Duty::Copy { .. } => 5,
+        Duty::PutSum(..) => 6,
+        Duty::Publish(_) => 7,
+        Duty::Clock => 8,
+        Duty::Signal { .. } => 9,
+        Duty::Report(_) => 10,
+    };
+    if wanted != step || (iova != 0 && iova != first.0) {
+        return;
+    }
+    let now = task::now();
+    let until = now.saturating_add(test_parameter!(stall_for_ms).saturating_mul(1_000_000));
+    let _ = UNTIL.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed);
+    if now < UNTIL.load(Ordering::Relaxed) {
+        task::sleep(test_parameter!(stall_us).saturating_mul(1000));
+    }
+}
+
+/// Returns EFAULT, if the copy from or to user memory that follows shall fail.
+pub(crate) fn may_copy() -> Result {
+    #[cfg(pagemove_test)]
+    // SAFETY: asks whether a test wants this call to fail.
+    if unsafe { ffi::pagemove_fault_copy() } {
+        return Err(EFAULT);
+    }
+    Ok(())
+}
+
+/// Copies to user memory by `copy`, if that shall not fail. A test that lets calls fail has to
+/// find a module that forgets such errors.
+pub(crate) fn copy_out(copy: impl FnOnce() -> Result) -> Result {
+    match may_copy() {
+        Err(_) if test_parameter!(sabotage) == 7 => Ok(()),
+        may => may.and_then(|()| copy()),
+    }
+}
+
+/// Loses END of pages where memory is short, for the same.
+pub(crate) fn leak<T>(ends: &mut KVec<T>) {
+    if test_parameter!(sabotage) == 8 {
+        ends.drain_all().for_each(core::mem::forget);
+    }
+}
+
+/// Writes where nothing is to be written, but only over a guard of the fuzzer's: its other
+/// processes have to live to tell.
+pub(crate) fn overrun(address: usize) {
+    const GUARD: u32 = 0xa5a5_a5a5;
+    if !has_bug(Bug::Overrun) {
+        return;
+    }
+    let slice = || UserSlice::new(UserPtr::from_addr(address), 4);
+    if slice().reader().read::<u32>() == Ok(GUARD) {
+        let _ = slice().writer().write_slice(&[0; 4]);
+    }
+}
+
+/// The calls that only builds for tests have: a command and its argument.
+#[cfg(pagemove_test)]
+pub(crate) static OTHER_CALLS: spin::Once<fn(u32, usize) -> Result> = spin::Once::new();
+
+/// Does what an ioctl asks for that is none of the interface.
+pub(crate) fn other_call(command: u32, argument: usize) -> Result {
+    #[cfg(pagemove_test)]
+    if let Some(call) = OTHER_CALLS.get() {
+        return call(command, argument);
+    }
+    let _ = (command, argument);
+    Err(ENOTTY)
+}
