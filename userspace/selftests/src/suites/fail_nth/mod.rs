@@ -151,9 +151,9 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     ("krealloc", "quarantine::add", "only after an IOMMU has lost a write: `overwritten`"),
     ("krealloc", "leave_alone", "only where VFIO unmaps in the middle of a move: `races`"),
     // Of builds for tests.
-    ("", "main::args::overrun", "planted, for the fuzzer"),
-    ("", "main::posted::", "a bridge that is slow: `aperture-delayed`"),
-    ("", "main::offers::command", "for `ntb-arenas`"),
+    ("", "sabotage::overrun", "planted, for the fuzzer"),
+    ("", "testing::posted::", "a bridge that is slow: `aperture-delayed`"),
+    ("", "arenas::command", "for `ntb-arenas`"),
 ];
 
 fn is_complete(table: &Table) -> Result<()> {
