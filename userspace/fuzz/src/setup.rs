@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_devices::pci::{PciBus, PciId};
-use pagemove_uapi::machine::Machine as Cpu;
+use pagemove_uapi::cpu::Cpu;
 use pagemove_uapi::{raw_ioctl, Control, PciAddress, DEVICE, IOC_TYPE};
 use std::os::fd::AsFd;
 
@@ -146,7 +146,7 @@ pub fn begin(changes: &str) -> Result<Machine> {
     let test_build = control.info()?.test_build == 1;
     Ok(Machine {
         devices,
-        cpu: (cpu.cpu, cpu.microcode),
+        cpu: (cpu.signature, cpu.microcode),
         test_build,
     })
 }

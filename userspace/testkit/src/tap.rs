@@ -71,7 +71,7 @@ pub fn note(text: &str) {
     }
 }
 
-/// Prints a line for the runner, which takes it out of the results: xtask, vm/machine.rs.
+/// Prints a line for the runner, which takes it out of the results: xtask, vm/run.rs.
 pub fn to_runner(text: &str) {
     say(&format!("@pagemove-vm {text}"));
 }

@@ -10,9 +10,9 @@ mod abi;
 
 pub mod address;
 pub mod control;
+pub mod cpu;
 pub mod errno;
 pub mod error;
-pub mod machine;
 pub mod text;
 pub mod window;
 

@@ -16,7 +16,7 @@ use super::subject::{self, Subject};
 use super::trials;
 use crate::exit::Exit;
 use crate::report;
-use pagemove_uapi::machine::Machine;
+use pagemove_uapi::cpu::Cpu;
 
 pub fn run(control: &Control, args: &QualifyArgs, as_json: bool) -> Exit {
     let done = match args.device {
@@ -49,14 +49,14 @@ fn qualify(
         eprintln!("pagemove: {}", subject::no_driver(address));
         return Ok(Exit::Unsupported);
     };
-    let machine = Machine::here()?;
+    let cpu = Cpu::here()?;
     // Before anything is tried: a file that can not be read can not be kept.
     let file = store::path(&args.firmware);
     let mut store = Store::read(&file)?;
     let mut subject = Subject::open(control, address, kind)?;
     let evidence = trials::run(&mut subject, Duration::from_secs(args.seconds))?;
     let judgement = decide::judge(&evidence);
-    let verdict = verdict_of(&subject, machine, &judgement);
+    let verdict = verdict_of(&subject, cpu, &judgement);
     drop(subject);
 
     let known = verdict.format != FORMAT_UNKNOWN;
@@ -82,12 +82,12 @@ fn qualify(
     Ok(Exit::of_verdict(verdict.engines))
 }
 
-fn verdict_of(subject: &Subject, machine: Machine, judgement: &Judgement) -> Verdict {
+fn verdict_of(subject: &Subject, cpu: Cpu, judgement: &Judgement) -> Verdict {
     Verdict {
         iommu: subject.listed.iommu,
         format: subject.listed.format,
-        cpu: machine.cpu,
-        microcode: machine.microcode,
+        cpu: cpu.signature,
+        microcode: cpu.microcode,
         engines: judgement.engines,
         findings: judgement.findings,
         reserved: 0,
@@ -98,7 +98,7 @@ fn verdict_of(subject: &Subject, machine: Machine, judgement: &Judgement) -> Ver
 fn restore(control: &Control, firmware: &Path, as_json: bool) -> Result<Exit> {
     let file = store::path(firmware);
     let store = Store::read(&file)?;
-    for verdict in store.of(Machine::here()?) {
+    for verdict in store.of(Cpu::here()?) {
         control
             .verdict_set(verdict)
             .with_context(|| format!("a verdict in {}", file.display()))?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Verdict, MAX_VERDICTS, VERDICT_FILE, VERDICT_MAGIC};
 
-use pagemove_uapi::machine::Machine;
+use pagemove_uapi::cpu::Cpu;
 
 const HEADER: usize = 8;
 const EACH: usize = size_of::<Verdict>();
@@ -86,9 +86,9 @@ impl Store {
     }
 
     /// Those that count on a machine.
-    pub fn of(&self, machine: Machine) -> impl Iterator<Item = &Verdict> {
+    pub fn of(&self, cpu: Cpu) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(move |verdict| {
-            (verdict.cpu, verdict.microcode) == (machine.cpu, machine.microcode)
+            (verdict.cpu, verdict.microcode) == (cpu.signature, cpu.microcode)
         })
     }
 

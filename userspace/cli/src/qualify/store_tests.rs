@@ -69,14 +69,14 @@ fn merging_replaces_what_is_about_the_same_and_keeps_the_rest() {
     assert_eq!(store.verdicts.len(), 4);
     assert_eq!(store.verdicts[0], newer);
     assert_eq!(store.verdicts[1..], filled().verdicts[1..]);
-    let machine = Machine {
-        cpu: 2,
+    let cpu = Cpu {
+        signature: 2,
         microcode: 7,
     };
-    assert_eq!(store.of(machine).count(), 1);
-    let updated = Machine {
+    assert_eq!(store.of(cpu).count(), 1);
+    let updated = Cpu {
         microcode: 8,
-        ..machine
+        ..cpu
     };
     assert_eq!(store.of(updated).count(), 0, "another microcode");
 }

@@ -4,14 +4,14 @@ mod aborts;
 mod basics;
 mod differential;
 mod injection;
-mod machine;
+mod kernel;
 mod nesting;
 mod threads;
 
 use crate::Test;
 
 pub const ALL: [&[Test]; 7] = [
-    machine::TESTS,
+    kernel::TESTS,
     basics::TESTS,
     differential::TESTS,
     nesting::TESTS,

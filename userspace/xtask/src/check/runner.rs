@@ -12,10 +12,10 @@ use crate::root::image::{Flavour, Image};
 use crate::root::BuildRoot;
 use crate::vm::accel::Accel;
 use crate::vm::job::{Job, Terminal};
-use crate::vm::machine::{self, End, Outcome, Vm};
 use crate::vm::pair;
 use crate::vm::profile::Profile;
 use crate::vm::rtm::{self, Rtm};
+use crate::vm::run::{self, End, Outcome, Vm};
 use anyhow::{bail, Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ fn in_vm(
     let host = Host::new(setup, guest, flavour, live)?;
     let (mut verdict, texts) = match &guest.peer {
         None => {
-            let outcome = machine::run(&host.vm(), logs)?;
+            let outcome = run::run(&host.vm(), logs)?;
             let verdict = judge(&test.name, guest, &outcome);
             (
                 verdict,

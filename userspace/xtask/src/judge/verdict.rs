@@ -4,7 +4,7 @@
 use super::dmesg;
 use super::tap::{self, Point, Status, Tap};
 use crate::vm::console::ANSWER;
-use crate::vm::machine::{End, Outcome};
+use crate::vm::run::{End, Outcome};
 
 /// The exit status of a program that could not run.
 pub const SKIPPED: i32 = 4;

@@ -2,8 +2,8 @@
 //! How QEMU runs the guest's CPUs: KVM where it works, else TCG.
 
 use super::job::Job;
-use super::machine::{self, End, Vm};
 use super::profile::Profile;
+use super::run::{self, End, Vm};
 use crate::place::Place;
 use crate::root::image::Image;
 use crate::root::BuildRoot;
@@ -78,5 +78,5 @@ fn boots(root: &BuildRoot, place: &Place) -> Result<bool> {
         job: &job,
         unpacked,
     };
-    Ok(machine::run(&vm, &logs)?.end == End::Status(0))
+    Ok(run::run(&vm, &logs)?.end == End::Status(0))
 }

@@ -3,9 +3,9 @@
 
 use super::accel::Accel;
 use super::job::{Job, Terminal};
-use super::machine::{self, End, Vm};
 use super::profile::Profiles;
 use super::rtm::{self, Rtm};
+use super::run::{self, End, Vm};
 use crate::check::guest_qemu;
 use crate::module;
 use crate::place::Place;
@@ -133,7 +133,7 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
         job: &job,
         unpacked,
     };
-    let outcome = machine::run(&vm, &logs)?;
+    let outcome = run::run(&vm, &logs)?;
     let (seconds, dmesg) = (outcome.wall.as_secs_f64(), logs.join("dmesg.log"));
     eprintln!(
         "# {:?} after {seconds:.1} s; dmesg: {}",

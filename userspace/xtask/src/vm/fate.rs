@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Two VMs that need each other: when one has failed, the other is not left waiting.
 
-use super::machine::{End, Outcome};
+use super::run::{End, Outcome};
 use anyhow::Result;
 use std::fmt;
 use std::sync::Mutex;

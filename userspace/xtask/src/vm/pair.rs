@@ -3,8 +3,8 @@
 //! second.
 
 use super::fate::Fate;
-use super::machine::{self, Beside, Outcome, Vm};
 use super::profile::Profile;
+use super::run::{self, Beside, Outcome, Vm};
 use anyhow::{ensure, Context, Result};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -44,15 +44,15 @@ pub fn check(first: &Profile, second: &Profile) -> Result<()> {
 /// Run both to their ends. When one has failed the other is ended, too.
 pub fn run(first: &Vm, second: &Vm, logs: &Path) -> Result<[Outcome; 2]> {
     check(first.profile, second.profile)?;
-    let logs = machine::fresh(logs)?;
-    let peer_logs = machine::fresh(&logs.join(PEER))?;
+    let logs = run::fresh(logs)?;
+    let peer_logs = run::fresh(&logs.join(PEER))?;
     // In the directory for temporary files: the path of a socket has to be short.
     let dir = tempfile::Builder::new()
         .prefix("pagemove-pair-")
         .tempdir()?;
     let socket = dir.path().join("link");
     let (listen, connect) = (Socket::Listen(socket.clone()), Socket::Connect(socket));
-    let (ram, peer_ram) = (machine::ram(first.profile)?, machine::ram(second.profile)?);
+    let (ram, peer_ram) = (run::ram(first.profile)?, run::ram(second.profile)?);
     let fate = &Fate::default();
     let one = Beside {
         ram: ram.as_ref(),
@@ -67,8 +67,8 @@ pub fn run(first: &Vm, second: &Vm, logs: &Path) -> Result<[Outcome; 2]> {
         fate: Some(fate),
     };
     let (one, other) = thread::scope(|scope| {
-        let peer = scope.spawn(|| noted(fate, machine::boot(second, &other, &peer_logs)));
-        let one = noted(fate, machine::boot(first, &one, &logs));
+        let peer = scope.spawn(|| noted(fate, run::boot(second, &other, &peer_logs)));
+        let one = noted(fate, run::boot(first, &one, &logs));
         (one, peer.join().expect("the thread of the peer panicked"))
     });
     match (one, other) {

@@ -2,7 +2,7 @@
 //! Verdicts that can't be right.
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::machine::Machine;
+use pagemove_uapi::cpu::Cpu;
 use pagemove_uapi::{self as uapi, Control, Verdict, MAX_VERDICTS};
 
 use super::State;
@@ -39,12 +39,12 @@ const WRONG: &[Wrong] = &[
 
 /// One of this machine that allows nothing, of an IOMMU that it does not have.
 pub fn harmless() -> Result<Verdict> {
-    let machine = Machine::here().context("/proc/cpuinfo")?;
+    let cpu = Cpu::here().context("/proc/cpuinfo")?;
     Ok(Verdict {
         iommu: *b"made-up\0\0\0\0\0\0\0\0\0",
         format: uapi::FORMAT_X86_64,
-        cpu: machine.cpu,
-        microcode: machine.microcode,
+        cpu: cpu.signature,
+        microcode: cpu.microcode,
         ..Default::default()
     })
 }

@@ -118,13 +118,13 @@ fn query(world: &mut World) -> Result<(), i32> {
 
 /// On an IOMMU that is not there.
 fn verdict(world: &mut World) -> Result<(), i32> {
-    let here = pagemove_uapi::machine::Machine::here().map_err(|_| libc::EIO)?;
+    let here = pagemove_uapi::cpu::Cpu::here().map_err(|_| libc::EIO)?;
     let mut iommu = [0; 16];
     iommu[..5].copy_from_slice(b"dmar9");
     quietly(world.control().verdict_set(&Verdict {
         iommu,
         format: FORMAT_VTDSS,
-        cpu: here.cpu,
+        cpu: here.signature,
         microcode: here.microcode,
         engines: 0,
         findings: FINDING_AD_SET | FINDING_VALID_CHANGE,

@@ -4,7 +4,7 @@
 
 use crate::judge::verdict::{self, Verdict};
 use crate::place::Place;
-use crate::vm::machine::End;
+use crate::vm::run::End;
 use anyhow::{bail, Context, Result};
 use std::process::{Command, Stdio};
 

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a verdict is about besides the IOMMU: the CPU and its microcode, as the module
+//! The CPU and its microcode, which a verdict is about besides the IOMMU: as the module
 //! asks the kernel for them.
 
 use std::arch::x86_64::__cpuid;
 use std::io::{Error, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct Cpu {
     /// Leaf 1, EAX of CPUID.
-    pub cpu: u32,
+    pub signature: u32,
     pub microcode: u32,
 }
 
-impl Machine {
+impl Cpu {
     pub fn here() -> Result<Self> {
         let text = std::fs::read_to_string("/proc/cpuinfo")?;
         // On some toolchains this is unsafe: every x86-64 CPU has CPUID.
@@ -20,7 +20,7 @@ impl Machine {
         // SAFETY: CPUID exists and changes nothing but registers.
         let leaf = unsafe { __cpuid(1) };
         Ok(Self {
-            cpu: leaf.eax,
+            signature: leaf.eax,
             microcode: microcode_in(&text)?,
         })
     }
