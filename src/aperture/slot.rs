@@ -34,14 +34,21 @@ impl Slot {
     /// goes on with the slot keeps it.
     pub(crate) fn find(phys: PhysAddr) -> Option<Self> {
         let list = APERTURES.lock();
-        let found = list.apertures.iter().find_map(|aperture| {
-            let offset = phys.0.checked_sub(aperture.first.0)?;
-            (offset < aperture.length).then(|| Self {
-                aperture: aperture.clone(),
-                at: (offset >> PAGE_SHIFT) as usize,
-            })
-        });
-        found
+        let mut apertures = list.apertures.iter();
+        apertures.find_map(|aperture| Self::find_in(aperture, phys))
+    }
+
+    /// Finds the slot at an address, if it is in the same aperture as this one.
+    pub(crate) fn find_near(&self, phys: PhysAddr) -> Option<Self> {
+        Self::find_in(&self.aperture, phys)
+    }
+
+    fn find_in(aperture: &Arc<Aperture>, phys: PhysAddr) -> Option<Self> {
+        let offset = phys.0.checked_sub(aperture.first.0)?;
+        (offset < aperture.length).then(|| Self {
+            aperture: aperture.clone(),
+            at: (offset >> PAGE_SHIFT) as usize,
+        })
     }
 
     /// Returns its address.

@@ -4,16 +4,15 @@
 use crate::aperture::link::Way;
 use crate::region::backing::Site;
 use crate::testing::sabotage::{self, Bug};
-use engine::{Checksum, PhysAddr, PAGE_SIZE};
+use engine::{Checksum, PAGE_SIZE};
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
 /// Copies a page of ours to another, and adds its words to `sum`. What went through an aperture
 /// whose link was down meanwhile is not published (`Site::publish`).
-pub(crate) fn copy_page(from: PhysAddr, to: PhysAddr, sum: Checksum) -> Checksum {
-    let (from, to) = (Site::of(from), Site::of(to));
+pub(crate) fn copy_page(from: &Site, to: &Site, sum: Checksum) -> Checksum {
     let ways = [from.way(), to.way()];
-    let (sum, last) = copy_words(&from, &to, sum);
+    let (sum, last) = copy_words(from, to, sum);
     to.stored(last);
     if ways.iter().flatten().any(Way::was_cut) {
         to.doubt();
@@ -54,8 +53,8 @@ fn copy_words(from: &Site, to: &Site, mut sum: Checksum) -> (Checksum, u64) {
 }
 
 /// Sums up a page, in the order in which it is copied.
-pub(super) fn sum_page(page: PhysAddr) -> Checksum {
-    let words = Site::of(page).words();
+pub(super) fn sum_page(page: &Site) -> Checksum {
+    let words = page.words();
     let mut sum = Checksum::new();
     for n in 0..WORDS {
         // SAFETY: as in `copy_words`.

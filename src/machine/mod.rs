@@ -7,7 +7,7 @@ use crate::device::hold::Hold;
 use crate::host::{memory, task};
 use crate::machine::copy::{copy_page, sum_page};
 use crate::refusal::Refusal;
-use crate::region::backing::Site;
+use crate::region::backing::Sites;
 use crate::region::claim::Claim;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
@@ -21,6 +21,7 @@ use engine::{
 pub(crate) struct KernelMachine<'a> {
     pub(crate) hold: &'a Hold,
     pub(crate) claims: &'a [Claim],
+    pub(crate) sites: &'a Sites,
     /// Entries have to be written back from the CPU cache.
     pub(crate) incoherent: bool,
     /// Set while the caller has a signal, where that is another thread.
@@ -33,6 +34,7 @@ pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
     let mut machine = KernelMachine {
         hold,
         claims: &[],
+        sites: &Sites::default(),
         incoherent: false,
         signal: None,
     };
@@ -47,7 +49,7 @@ pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
 pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // SAFETY: `pte` comes from a walk of the domain's table, so that it is an
     // aligned entry of a table page in the direct map. Tables on the way are not
-    // freed while the hold pins the page (see `device.rs`). Other CPUs and the
+    // freed while the hold pins the page (see `device/mod.rs`). Other CPUs and the
     // IOMMU change the entry concurrently, which an atomic allows.
     unsafe { AtomicU64::from_ptr(memory::virt(pte.0).cast()) }
 }
@@ -106,13 +108,13 @@ impl Transfer for KernelMachine<'_> {
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
-        copy_page(from, to, sum)
+        copy_page(&self.sites.of(from), &self.sites.of(to), sum)
     }
 
     /// Where END is memory of this host, the locked compare-and-swap of the commit orders
     /// the stores of the copy before the entry, and devices see them in that order.
     fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        Site::of(page).publish()
+        self.sites.of(page).publish()
     }
 }
 
@@ -176,11 +178,11 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn sum(&mut self, page: PhysAddr) -> Checksum {
-        sum_page(page)
+        sum_page(&self.sites.of(page))
     }
 
     fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
-        match Site::of(page).way() {
+        match self.sites.of(page).way() {
             // A link that is up again shows what is there.
             Some(way) => self.sum(page) == sum || way.was_cut(),
             None => false,

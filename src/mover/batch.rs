@@ -11,7 +11,7 @@ use crate::mover::request::Request;
 use crate::mover::retired::Retired;
 use crate::page::{self, Tag};
 use crate::refusal::Refusal;
-use crate::region::backing::{Backing, Site};
+use crate::region::backing::{Backing, Site, Sites};
 use crate::region::claim::Claim;
 use crate::session::order::{Methods, Order};
 use crate::stats::{self, Counter};
@@ -47,6 +47,7 @@ pub(crate) struct Batch {
     moves: KVec<PageMove>,
     claims: KVec<Claim>,
     ends: KVec<Backing>,
+    sites: Sites,
 }
 
 impl Batch {
@@ -56,6 +57,7 @@ impl Batch {
             moves: KVec::with_capacity(pages, GFP_KERNEL)?,
             claims: KVec::with_capacity(pages, GFP_KERNEL)?,
             ends: KVec::with_capacity(pages, GFP_KERNEL)?,
+            sites: Sites::default(),
         })
     }
 
@@ -97,6 +99,8 @@ impl Batch {
 
     /// Adds a page that goes. There is room for every page of the span.
     fn add(&mut self, page: PageMove, claim: Claim, end: Backing) -> Result {
+        self.sites.add(&claim.start);
+        self.sites.add(&end.site());
         self.moves.push_within_capacity(page)?;
         self.claims.push_within_capacity(claim)?;
         self.ends.push_within_capacity(end)?;
@@ -126,6 +130,7 @@ impl Batch {
         let mut order = Order {
             pages: &mut self.moves,
             claims: &self.claims,
+            sites: &self.sites,
             aborts,
             hold,
             policy,
@@ -155,6 +160,7 @@ impl Batch {
         let mut machine = KernelMachine {
             hold,
             claims: &self.claims,
+            sites: &self.sites,
             incoherent: hold.domain.is_incoherent(),
             signal: None,
         };

@@ -23,6 +23,14 @@ impl Backing {
         }
     }
 
+    /// Returns where it is.
+    pub(crate) fn site(&self) -> Site {
+        match self {
+            Self::Memory(page) => Site::Memory(page.phys()),
+            Self::Slot(slot) => Site::Slot(Slot::clone(slot)),
+        }
+    }
+
     /// Gives it to a page table or a region's map.
     pub(crate) fn give(self) -> Site {
         match self {
@@ -133,6 +141,40 @@ impl Site {
             Self::Memory(phys) if page::take_doubt(*phys) => Err(ApertureError),
             Self::Memory(_) => Ok(()),
             Self::Slot(slot) => slot.publish(),
+        }
+    }
+}
+
+/// Where the pages of a batch are: the apertures that they are in were looked for once, and are
+/// not again each time that something is done with one of the pages.
+#[derive(Clone, Default)]
+pub(crate) struct Sites {
+    /// A slot of each aperture. There are two at most, unless pages of one batch come from many.
+    slots: [Option<Slot>; 4],
+}
+
+impl Sites {
+    /// Remembers where a page is.
+    pub(crate) fn add(&mut self, site: &Site) {
+        let Site::Slot(slot) = site else { return };
+        for place in &mut self.slots {
+            match place {
+                Some(known) if known.aperture_id() != slot.aperture_id() => {}
+                Some(_) => return,
+                None => {
+                    *place = Some(slot.clone());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns where the page at an address is.
+    pub(crate) fn of(&self, phys: PhysAddr) -> Site {
+        let mut known = self.slots.iter().flatten();
+        match known.find_map(|slot| slot.find_near(phys)) {
+            Some(slot) => Site::Slot(slot),
+            None => Site::of(phys),
         }
     }
 }

@@ -4,10 +4,10 @@
 
 use crate::device::hold::Hold;
 use crate::host::cpu::{self, Online};
-use crate::host::ffi;
+use crate::host::{memory, task};
 use crate::machine::{entry_at, KernelMachine};
-use crate::session::order::Seat;
 use crate::session::pair::{Flush, MOST_PAGES};
+use crate::session::seat::Seat;
 use crate::session::transaction;
 #[cfg(pagemove_test)]
 use crate::testing::sabotage;
@@ -83,7 +83,7 @@ pub(crate) struct EditorMachine<'a> {
 impl EditorMachine<'_> {
     /// Begins to wait, with patience for so long as is reasonable.
     fn begin_patience(&mut self) {
-        let now = ffi::now();
+        let now = task::now();
         // Without a TLB in a device the invalidation ends: what takes long is a CPU that
         // the helper does not get.
         let times = if self.ats { 1 } else { 10 };
@@ -93,7 +93,7 @@ impl EditorMachine<'_> {
     }
 
     fn is_patient(&self) -> bool {
-        ffi::now() <= self.patience_until
+        task::now() <= self.patience_until
     }
 
     /// Tells why an invalidation did not end.
@@ -215,7 +215,7 @@ impl Editing for EditorMachine<'_> {
     }
 
     fn ticks_at(&mut self, ns: u64) -> u64 {
-        let left = ns.saturating_sub(ffi::now());
+        let left = ns.saturating_sub(task::now());
         rtm::ticks().saturating_add(cpu::ticks_of(left))
     }
 
@@ -244,8 +244,7 @@ impl Editing for EditorMachine<'_> {
         if !page::is_memory(page) {
             return 0;
         }
-        // SAFETY: only translates the number.
-        unsafe { ffi::pagemove_phys_virt(page.0) as u64 }
+        memory::virt(page.0) as u64
     }
 
     fn put_edit(&mut self, n: u16, edit: Edit) {
@@ -275,6 +274,7 @@ impl Editing for EditorMachine<'_> {
         let data = unsafe { self.seat.pair.data() };
         data.request = Some(request);
         data.hold = Some(self.hold.clone());
+        data.sites = self.base.sites.clone();
         data.without = self.without;
         data.report = None;
         if !self.seat.pair.mailbox.post(generation) {

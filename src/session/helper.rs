@@ -6,7 +6,7 @@ use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::thread::Work;
 use crate::machine::copy::copy_page;
-use crate::region::backing::Site;
+use crate::region::backing::Sites;
 use crate::session::pair::Pair;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
@@ -32,6 +32,7 @@ impl Work for HelperSide {
             pair: &self.pair,
             generation: Generation::FIRST,
             hold: None,
+            sites: Sites::default(),
             flushed: Ok(()),
             without: Steps::empty(),
             first: Iova(0),
@@ -69,6 +70,7 @@ struct HelperMachine<'a> {
     /// Of the attempt whose data are the helper's; see `request`.
     generation: Generation,
     hold: Option<Arc<Hold>>,
+    sites: Sites,
     /// How the invalidation went.
     flushed: Result<(), InvalidateError>,
     without: Steps,
@@ -106,13 +108,13 @@ impl Transfer for HelperMachine<'_> {
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
-        copy_page(from, to, sum)
+        copy_page(&self.sites.of(from), &self.sites.of(to), sum)
     }
 
     /// Where END is memory of this host, a slot that is set (release) and XEND, which
     /// orders as a locked instruction does, come after the stores of the copy.
     fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        Site::of(page).publish()
+        self.sites.of(page).publish()
     }
 }
 
@@ -138,6 +140,7 @@ impl Helping for HelperMachine<'_> {
         // only helper, and keeps no reference.
         let data = unsafe { self.pair.data() };
         self.hold = data.hold.take();
+        self.sites = core::mem::take(&mut data.sites);
         self.without = data.without;
         self.first = data.request.map_or(Iova(0), |request| request.span.first());
         data.request
@@ -173,6 +176,7 @@ impl Helping for HelperMachine<'_> {
 
     fn report(&mut self, report: Report) {
         self.let_go();
+        self.sites = Sites::default();
         // SAFETY: as in `page`.
         unsafe { self.pair.data() }.report = Some(report);
         self.pair.mailbox.report(self.generation);

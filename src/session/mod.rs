@@ -10,6 +10,7 @@ pub(crate) mod editor;
 pub(crate) mod helper;
 pub(crate) mod order;
 pub(crate) mod pair;
+pub(crate) mod seat;
 pub(crate) mod transaction;
 
 use crate::host::cpu::CpuPair;
@@ -19,8 +20,9 @@ use crate::refusal::Refusal;
 use crate::session::counters::Counters;
 use crate::session::editor::Memory;
 use crate::session::helper::HelperSide;
-use crate::session::order::{Order, Seat};
+use crate::session::order::Order;
 use crate::session::pair::Pair;
+use crate::session::seat::Seat;
 use crate::{abi, stats};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -2,14 +2,13 @@
 //! A batch that a session moves, and how the editor's thread does it.
 
 use crate::device::hold::Hold;
-use crate::host::cpu::{self, CpuPair, Online};
-use crate::host::ffi;
 use crate::host::spin::Spin;
+use crate::host::task;
 use crate::machine::KernelMachine;
+use crate::region::backing::Sites;
 use crate::region::claim::Claim;
-use crate::session::counters::Counters;
 use crate::session::editor::{EditorMachine, Memory};
-use crate::session::pair::Pair;
+use crate::session::seat::Seat;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{Editor, Either};
 use engine::{
@@ -45,6 +44,7 @@ impl Methods {
 pub(crate) struct Order<'a> {
     pub(crate) pages: &'a mut [PageMove],
     pub(crate) claims: &'a [Claim],
+    pub(crate) sites: &'a Sites,
     pub(crate) aborts: &'a mut AbortCounts,
     pub(crate) hold: &'a Arc<Hold>,
     pub(crate) policy: Policy,
@@ -61,24 +61,6 @@ pub(crate) struct Order<'a> {
     /// Out: a CPU of the session has gone. Pages that are left were not tried, or map START
     /// between two attempts.
     pub(crate) offline: bool,
-}
-
-/// What an editor's thread works with.
-pub(crate) struct Seat<'a> {
-    pub(crate) cpus: CpuPair,
-    pub(crate) pair: &'a Pair,
-    pub(crate) counters: &'a Counters,
-}
-
-impl Seat<'_> {
-    /// Begins to work: editor and helper are on their CPUs, which stay online; none if they
-    /// are not.
-    pub(crate) fn take(&self) -> Option<Online> {
-        let online = self.cpus.keep_online()?;
-        cpu::go_to(self.cpus.editor);
-        self.pair.wake_helper();
-        Some(online)
-    }
 }
 
 impl Order<'_> {
@@ -98,10 +80,11 @@ impl Order<'_> {
         }
     }
 
-    /// One piece. False: it has to be tried in smaller ones.
+    /// Moves one piece. False: it has to be tried in smaller ones.
     fn piece(&mut self, at: usize, n: usize, seat: &Seat<'_>, memory: &mut Memory) -> bool {
-        let end = at.saturating_add(n);
-        let (Some(pages), Some(claims)) = (self.pages.get_mut(at..end), self.claims.get(at..end))
+        let range = at..at.saturating_add(n);
+        let (Some(pages), Some(claims)) =
+            (self.pages.get_mut(range.clone()), self.claims.get(range))
         else {
             return true;
         };
@@ -127,6 +110,7 @@ impl Order<'_> {
             base: KernelMachine {
                 hold: self.hold,
                 claims,
+                sites: self.sites,
                 incoherent: self.incoherent,
                 signal: Some(self.signal),
             },
@@ -164,7 +148,7 @@ impl Order<'_> {
             );
         }
         // A piece that aborts as a whole may be too much for the schedule or the cache.
-        over || self.offline || !together || policy.is_late(ffi::now()) || !reopen(pages)
+        over || self.offline || !together || policy.is_late(task::now()) || !reopen(pages)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use crate::device::hold::Hold;
 use crate::host::spin::Spin;
-use crate::host::{cpu, ffi};
+use crate::host::{cpu, task};
+use crate::region::backing::Sites;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::rtm::{Generation, Mailbox, Report, Request, Slots};
@@ -26,6 +27,7 @@ pub(crate) struct Data {
     pub(crate) request: Option<Request>,
     /// Keeps the domain while the helper invalidates.
     pub(crate) hold: Option<Arc<Hold>>,
+    pub(crate) sites: Sites,
     /// START and END of each page.
     pub(crate) pages: KVec<(PhysAddr, PhysAddr)>,
     pub(crate) sums: KVec<Checksum>,
@@ -96,6 +98,7 @@ impl Pair {
         let data = Data {
             request: None,
             hold: None,
+            sites: Sites::default(),
             pages: KVec::from_elem((PhysAddr(0), PhysAddr(0)), MOST_PAGES, GFP_KERNEL)?,
             sums: KVec::from_elem(Checksum::new(), MOST_PAGES, GFP_KERNEL)?,
             report: None,
@@ -147,9 +150,9 @@ impl Pair {
     /// Announces attempts, and waits until the helper looks out for them, but not for long.
     pub(crate) fn wake_helper(&self) {
         self.set_active(true);
-        let until = ffi::now().saturating_add(WAKE_NS);
+        let until = task::now().saturating_add(WAKE_NS);
         let mut spin = Spin::default();
-        while !self.awake.load(Ordering::Acquire) && ffi::now() < until {
+        while !self.awake.load(Ordering::Acquire) && task::now() < until {
             spin.turn();
         }
     }
@@ -157,8 +160,8 @@ impl Pair {
     /// Waits until both threads run at this moment, but not for long: an attempt whose
     /// helper has just lost its CPU (to an interrupt, to a hypervisor) can only be late.
     pub(crate) fn meet(&self) {
-        let until = ffi::now().saturating_add(MEET_NS);
-        let mut begin = ffi::now();
+        let until = task::now().saturating_add(MEET_NS);
+        let mut begin = task::now();
         let mut spin = Spin::default();
         while begin < until {
             let number = self.called.load(Ordering::Relaxed).wrapping_add(1);
@@ -166,12 +169,12 @@ impl Pair {
             let mut now = begin;
             while self.answered.load(Ordering::Acquire) != number && now < until {
                 spin.turn();
-                now = ffi::now();
+                now = task::now();
             }
             if now.saturating_sub(begin) < PROMPT_NS {
                 return;
             }
-            begin = ffi::now();
+            begin = task::now();
         }
     }
 
