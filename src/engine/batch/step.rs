@@ -72,6 +72,8 @@ bitflags! {
         const SET_AD = 1 << 31;
         /// Ending the wait for an invalidation at the deadline.
         const PATIENCE = 1 << 32;
+        /// `rtm`: posting nothing while the helper is not there.
+        const MEETING = 1 << 33;
         /// Giving up when END could not be reached.
         const FAILED_APERTURE = 1 << 29;
     }

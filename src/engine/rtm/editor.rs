@@ -175,17 +175,32 @@ impl Editor {
     }
 
     fn post<M: Editing>(&mut self, machine: &mut M, job: &mut Job<'_>) -> Phase {
-        let cause = match (machine.stop(), self.agree(machine, job.policy, job.pages)) {
-            (Some(_), _) => Abort::Cancelled,
-            (None, None) => Abort::Deadline,
-            (None, Some(request)) => {
+        match self.request(machine, job) {
+            Ok(request) => {
                 self.schedule = Some(request.schedule);
                 machine.post(request);
-                return Phase::AwaitReady;
+                Phase::AwaitReady
             }
-        };
-        self.result = Some(Err(cause));
-        Phase::Restore(0)
+            Err(cause) => {
+                self.result = Some(Err(cause));
+                Phase::Restore(0)
+            }
+        }
+    }
+
+    /// The request, or why none is posted. The helper is there at the last moment before
+    /// the clock is read.
+    fn request<M: Editing>(&mut self, machine: &mut M, job: &Job<'_>) -> Result<Request, Abort> {
+        let policy = job.policy;
+        let met = machine.meet() || policy.without.leaves_out(Steps::MEETING);
+        if machine.stop().is_some() {
+            return Err(Abort::Cancelled);
+        }
+        if !met && !policy.is_late(machine.now()) {
+            return Err(Abort::Late);
+        }
+        let request = self.agree(machine, policy, job.pages);
+        request.filter(|_| met).ok_or(Abort::Deadline)
     }
 
     /// Takes a page that was not committed back to where it began.

@@ -3,6 +3,7 @@
 //! CPU, while another invalidates and copies (Documentation/rtm.md; US 11,928,496
 //! B2, FIG. 2).
 
+mod absence;
 mod editor;
 mod fallback;
 mod helper;
@@ -11,6 +12,7 @@ mod shared;
 mod times;
 mod transaction;
 
+pub use absence::Absence;
 pub use editor::{Editor, Phase};
 pub use fallback::Either;
 pub use helper::{Duty, Helper};

@@ -78,6 +78,12 @@ pub trait Editing: Machine {
     /// A time of [`Machine::now`] in TSC ticks.
     fn ticks_at(&mut self, ns: u64) -> u64;
 
+    /// Whether the helper is there at this moment; waits for it, but not for long. An
+    /// attempt that is posted to a helper whose CPU does something else can only be late.
+    fn meet(&mut self) -> bool {
+        true
+    }
+
     /// The times of the next attempt: from the controller.
     fn times(&mut self) -> Times;
 

@@ -35,6 +35,8 @@ pub(super) const TIMES: Times = Times {
     slots: 4,
 };
 pub(super) const SKEW: u64 = 2;
+/// How long the editor waits for a helper that misses a meeting.
+pub(super) const MEETING: u64 = 500;
 
 /// What the editor's CPU has in a transaction.
 #[derive(Default)]
@@ -62,6 +64,8 @@ pub(super) struct Bench {
     pub(super) walk: Option<u64>,
     /// The helper's CPU is busy with something else.
     pub(super) helper_sleeps: bool,
+    /// How many meetings the helper misses; each keeps the editor waiting for [`MEETING`].
+    pub(super) missed: u32,
 
     // What was done.
     pub(super) spans: Vec<PageSpan>,
@@ -106,6 +110,7 @@ impl Bench {
             aborts: Vec::new(),
             walk: None,
             helper_sleeps: false,
+            missed: 0,
             spans: Vec::new(),
             posts: Vec::new(),
             learned: Vec::new(),
@@ -242,6 +247,15 @@ impl Editing for Bench {
 
     fn ticks_at(&mut self, ns: u64) -> u64 {
         ns
+    }
+
+    fn meet(&mut self) -> bool {
+        let met = self.missed == 0;
+        if !met {
+            self.missed -= 1;
+            self.clock += MEETING;
+        }
+        met
     }
 
     fn times(&mut self) -> Times {

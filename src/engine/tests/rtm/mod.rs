@@ -2,6 +2,7 @@
 //! The engine `rtm`, editor and helper together, on a bench that goes wrong on order.
 
 mod aborts;
+mod absence;
 mod accessed;
 mod bench;
 mod drive;
