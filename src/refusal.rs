@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     Encrypted,
     /// A helper waits for a device that does not answer.
     Stuck,
+    /// The helper did not get its CPU in time, again and again.
+    Absent,
     /// An experiment with somebody else's page.
     NotScratch,
     /// No aperture has the number, or it is going.
@@ -97,6 +99,7 @@ impl Refusal {
             Self::Cpus => (abi::REASON_CPUS, bindings::EINVAL),
             Self::Encrypted => (abi::REASON_ENCRYPTED, bindings::EOPNOTSUPP),
             Self::Stuck => (abi::REASON_STUCK, bindings::EBUSY),
+            Self::Absent => (abi::REASON_CPUS, bindings::EBUSY),
             Self::NotScratch => (abi::REASON_NOT_SCRATCH, bindings::EACCES),
             Self::NoAperture => (abi::REASON_NO_APERTURE, bindings::EINVAL),
             Self::NoSlot => (abi::REASON_NO_SLOT, bindings::EINVAL),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Waiting without sleep.
+//! Waiting without sleep, or with as little as possible.
 
 use crate::host::{ffi, task};
 
@@ -9,11 +9,17 @@ use crate::host::{ffi, task};
 const BETWEEN_PAUSES: u32 = 256;
 /// Rounds between two that let others run on this CPU.
 const BETWEEN_YIELDS: u32 = 16 * BETWEEN_PAUSES;
+/// After so long whoever is waited for has lost its CPU, in ns.
+const SHORT_NS: u64 = 1_000_000;
+/// How long to sleep at a time from then on, in ns.
+const NAP_NS: u64 = 100_000;
 
 /// One wait, or several.
 #[derive(Default)]
 pub(crate) struct Spin {
     rounds: u32,
+    /// When [`Self::turn_or_nap`] has first looked at the clock.
+    since: Option<u64>,
 }
 
 impl Spin {
@@ -26,6 +32,20 @@ impl Spin {
         }
         if self.rounds % BETWEEN_YIELDS == 0 {
             task::yield_cpu();
+        }
+    }
+
+    /// Another round in vain of a wait that sleeps when it gets long: whoever is waited for
+    /// may need this CPU, or the one below it that a hypervisor gives to both.
+    pub(crate) fn turn_or_nap(&mut self) {
+        self.turn();
+        if self.rounds % BETWEEN_PAUSES != 0 {
+            return;
+        }
+        let now = ffi::now();
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_sub(since) > SHORT_NS {
+            ffi::sleep(NAP_NS);
         }
     }
 }

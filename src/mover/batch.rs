@@ -18,6 +18,7 @@ use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use crate::{abi, session};
 use core::sync::atomic::AtomicBool;
+use engine::rtm::Absence;
 use engine::{
     Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, PAGE_SIZE,
 };
@@ -115,6 +116,7 @@ impl Batch {
         choice: Choice,
         hold: &Arc<Hold>,
         aborts: &mut AbortCounts,
+        absence: &mut Absence,
     ) -> Result<(), Refusal> {
         if self.moves.is_empty() {
             return Ok(());
@@ -139,13 +141,18 @@ impl Batch {
             incoherent: hold.domain.is_incoherent(),
             signal: &signal,
             hurry: &hurry,
+            absence,
             stuck: false,
             offline: false,
+            absent: false,
         };
         loop {
             session::of(request.cpus()?)?.run(&mut order)?;
             if order.stuck {
                 return Err(Refusal::Stuck);
+            }
+            if order.absent {
+                return Err(Refusal::Absent);
             }
             if !order.offline {
                 return Ok(());

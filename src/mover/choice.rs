@@ -9,6 +9,7 @@ use crate::mover::request::Request;
 use crate::refusal::Refusal;
 use crate::session::order::Methods;
 use crate::{abi, params};
+use engine::rtm::Absence;
 use engine::Method;
 use kernel::prelude::*;
 
@@ -63,16 +64,22 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Chooses for a request; refuses one that no engine may do now.
-    pub(crate) fn of(request: &Request) -> Result<Self, Refusal> {
+    /// Chooses for a request; refuses one that no engine may do now. `rtm` may not, once its
+    /// helper's absence is lasting.
+    pub(crate) fn of(request: &Request, absence: Absence) -> Result<Self, Refusal> {
         let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
         let free = request.experiment.is_some();
         let engines = Engines::of(open, request.device.iommu.as_bytes(), free);
         let mut choice = engines.choose(request.engine)?;
         let named = request.editor_cpu.or(request.helper_cpu).is_some();
-        if choice.methods == Methods::RtmThenAdBit && !named && request.cpus().is_err() {
+        let absent = absence.is_lasting();
+        let alone = absent || !named && request.cpus().is_err();
+        if choice.methods == Methods::RtmThenAdBit && alone {
             // The best that works here, with the CPUs that are left.
             choice = engines.choose(Some(Method::AdBit))?;
+        }
+        if choice.methods.first() == Method::Rtm && absent {
+            return Err(Refusal::Absent);
         }
         if choice.terms.verify && !request.verify {
             return Err(Refusal::Unqualified);

@@ -21,6 +21,7 @@ use crate::region::backing::Site;
 use crate::region::list;
 use crate::stats::{self, Counter};
 use crate::{abi, page};
+use engine::rtm::Absence;
 use engine::{AbortCounts, BatchSizer, Method, PageSpan};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -53,6 +54,7 @@ struct Call<'a> {
     // What every batch uses again.
     pinned: KVec<*mut ffi::page>,
     results: KVec<abi::PageResult>,
+    absence: Absence,
 }
 
 /// Moves the pages of `request`, and tells what became of them as far as they were tried. What
@@ -67,6 +69,7 @@ pub(crate) fn run(request: &Request, tally: &mut Tally, tell: &Tell<'_>) -> Resu
         retired: Retired::new(),
         pinned: KVec::new(),
         results: KVec::new(),
+        absence: Absence::new(),
     };
     let done = call.batches();
     if call.retired.free() {
@@ -78,7 +81,7 @@ pub(crate) fn run(request: &Request, tally: &mut Tally, tell: &Tell<'_>) -> Resu
 
 fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal> {
     request.check_time()?;
-    let choice = Choice::of(request)?;
+    let choice = Choice::of(request, Absence::new())?;
     tally.engine = choice.first_engine();
     // Named CPUs that can not be used are found before anything moves.
     request
@@ -180,7 +183,7 @@ impl Call<'_> {
     /// there may be some, or none.
     fn batch(&mut self, span: PageSpan) -> Result<(), Refusal> {
         let request = self.request;
-        let choice = Choice::of(request)?;
+        let choice = Choice::of(request, self.absence)?;
         let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;
         self.results
             .reserve(span.pages() as usize, GFP_KERNEL)
@@ -208,7 +211,7 @@ impl Call<'_> {
             .inspect_err(|_| batch.plant_leak())?;
         let mut aborts = AbortCounts::default();
         let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
-        let run = batch.run(request, choice, &hold, &mut aborts);
+        let run = batch.run(request, choice, &hold, &mut aborts, &mut self.absence);
         batch.keep_pins(&room);
         // START stays reserved until here: VFIO remembers its frame as pinned. A helper that
         // did not come back keeps the hold; then START is kept as well.

@@ -16,8 +16,8 @@ use crate::{page, params};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{
-    self, Committed, Controller, Edit, Editing, Ending, Generation, Measured, Plan, Report,
-    Request, Schedule, Status, Times,
+    self, Absence, Code, Committed, Controller, Edit, Editing, Ending, Generation, Measured, Plan,
+    Report, Request, Schedule, Status, Times,
 };
 use engine::{
     ApertureError, BatchSizer, Checksum, InvalidateError, Machine, PageMove, PageSpan, PhysAddr,
@@ -72,12 +72,19 @@ pub(crate) struct EditorMachine<'a> {
     pub(crate) patience_until: u64,
     /// No more retries are wanted.
     pub(crate) hurry: &'a AtomicBool,
-    /// One was left out for that: pages that are left map START between two attempts.
+    /// One was left out for that, or for a helper that never comes: pages that are left map
+    /// START between two attempts.
     pub(crate) cut: bool,
     /// The invalidation that is under way at the helper.
     pub(crate) flush: Option<u64>,
     /// The helper does not come back.
     pub(crate) stuck: bool,
+    /// How often the helper did not come in time.
+    pub(crate) absence: &'a mut Absence,
+    /// It has not come in time now: how long to sleep before the next attempt, in ns.
+    pub(crate) pause: u64,
+    /// The helper has taken the request of the attempt that was posted last.
+    pub(crate) taken: bool,
 }
 
 impl EditorMachine<'_> {
@@ -94,6 +101,14 @@ impl EditorMachine<'_> {
 
     fn is_patient(&self) -> bool {
         task::now() <= self.patience_until
+    }
+
+    /// Counts that the helper did not come in time.
+    fn missed(&mut self) {
+        if !self.without.leaves_out(Steps::MEETING) {
+            self.absence.missed();
+            self.pause = self.absence.pause();
+        }
     }
 
     /// Tells why an invalidation did not end.
@@ -198,13 +213,15 @@ impl Machine for EditorMachine<'_> {
         if self.stop().is_some() {
             return;
         }
-        if self.hurry.load(Ordering::Relaxed) {
+        let pause = core::mem::take(&mut self.pause);
+        let given_up = pause != 0 && self.absence.is_lasting();
+        if self.hurry.load(Ordering::Relaxed) || given_up {
             self.cut = true;
             return;
         }
         self.seat.pair.set_active(false);
         self.online = None;
-        self.base.back_off(ns);
+        self.base.back_off(ns.max(pause));
         self.online = self.seat.take();
     }
 }
@@ -219,9 +236,18 @@ impl Editing for EditorMachine<'_> {
         rtm::ticks().saturating_add(cpu::ticks_of(left))
     }
 
-    /// The last moment before the clock is read and the request is posted.
+    /// An attempt that is not posted counts as late, too.
+    fn meet(&mut self) -> bool {
+        let met = self.seat.pair.meet();
+        if !met {
+            let late = Status::explicit(Code::Late);
+            self.seat.counters.add_outcome(Err(late));
+            self.missed();
+        }
+        met
+    }
+
     fn times(&mut self) -> Times {
-        self.seat.pair.meet();
         self.memory.controller.times()
     }
 
@@ -230,6 +256,11 @@ impl Editing for EditorMachine<'_> {
     }
 
     fn learn(&mut self, result: Result<(), Status>, measured: Measured) {
+        if self.taken {
+            self.absence.came();
+        } else {
+            self.missed();
+        }
         self.seat.counters.add_outcome(result);
         self.memory.controller.learn(measured.sample(result));
         self.seat.counters.set_times(self.memory.controller.times());
@@ -268,6 +299,7 @@ impl Editing for EditorMachine<'_> {
     fn post(&mut self, request: Request) {
         let generation = self.memory.last.map_or(Generation::FIRST, Generation::next);
         self.memory.last = Some(generation);
+        self.taken = false;
         self.begin_patience();
         self.seat.pair.begin_flight(generation);
         // SAFETY: as in `put_page`.
@@ -283,9 +315,9 @@ impl Editing for EditorMachine<'_> {
     }
 
     fn is_ready(&mut self) -> bool {
-        self.memory
-            .last
-            .is_some_and(|last| self.seat.pair.mailbox.is_ready(last))
+        let last = self.memory.last;
+        self.taken = last.is_some_and(|last| self.seat.pair.mailbox.is_ready(last));
+        self.taken
     }
 
     fn cancel(&mut self) {

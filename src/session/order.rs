@@ -10,10 +10,10 @@ use crate::region::claim::Claim;
 use crate::session::editor::{EditorMachine, Memory};
 use crate::session::seat::Seat;
 use core::sync::atomic::{AtomicBool, Ordering};
-use engine::rtm::{Editor, Either};
+use engine::rtm::{Absence, Editor, Either};
 use engine::{
-    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, Method, PageMove, Policy, Progress,
-    Run,
+    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, Method, PageMove, PageState, Policy,
+    Progress, Run,
 };
 use kernel::sync::Arc;
 
@@ -56,11 +56,15 @@ pub(crate) struct Order<'a> {
     pub(crate) signal: &'a AtomicBool,
     /// The owner is to be frozen: no more retries.
     pub(crate) hurry: &'a AtomicBool,
+    /// Of the call: where it is lasting, `rtm` is not tried any more.
+    pub(crate) absence: &'a mut Absence,
     /// Out: the helper does not come back.
     pub(crate) stuck: bool,
     /// Out: a CPU of the session has gone. Pages that are left were not tried, or map START
     /// between two attempts.
     pub(crate) offline: bool,
+    /// Out: `rtm` was given up, and nothing else may move the pages that are left.
+    pub(crate) absent: bool,
 }
 
 impl Order<'_> {
@@ -68,6 +72,9 @@ impl Order<'_> {
     pub(crate) fn run(&mut self, seat: &Seat<'_>, memory: &mut Memory) {
         let mut at = 0;
         while at < self.pages.len() && !self.stuck && !self.offline {
+            if self.absence.is_lasting() && !self.give_rtm_up() {
+                return;
+            }
             let rest = self.pages.get(at..).unwrap_or(&[]);
             let most = match self.methods.first() {
                 Method::AdBit => rest.len(),
@@ -80,7 +87,21 @@ impl Order<'_> {
         }
     }
 
+<<<<<<< HEAD
     /// Moves one piece. False: it has to be tried in smaller ones.
+=======
+    /// Goes on without a helper. False: that is not possible.
+    fn give_rtm_up(&mut self) -> bool {
+        match self.methods {
+            Methods::Only(Method::AdBit) => {}
+            Methods::RtmThenAdBit => self.methods = Methods::Only(Method::AdBit),
+            Methods::Only(Method::Rtm) => self.absent = true,
+        }
+        !self.absent
+    }
+
+    /// One piece. False: it has to be tried again, in smaller ones or by another engine.
+>>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
     fn piece(&mut self, at: usize, n: usize, seat: &Seat<'_>, memory: &mut Memory) -> bool {
         let range = at..at.saturating_add(n);
         let (Some(pages), Some(claims)) =
@@ -126,6 +147,9 @@ impl Order<'_> {
             cut: false,
             flush: None,
             stuck: false,
+            absence: &mut *self.absence,
+            pause: 0,
+            taken: false,
         };
         let mut job = Job {
             policy: &policy,
@@ -147,9 +171,26 @@ impl Order<'_> {
                 self.aborts.total().saturating_sub(aborts),
             );
         }
+        if over || self.offline || policy.is_late(ffi::now()) {
+            return true;
+        }
+        if by_rtm && self.absence.is_lasting() {
+            // Retries that are over are those of `rtm`, or of the piece as a whole.
+            let others = together || self.methods == Methods::RtmThenAdBit;
+            return !(others && reopen(pages)) && !has_open(pages);
+        }
         // A piece that aborts as a whole may be too much for the schedule or the cache.
+<<<<<<< HEAD
         over || self.offline || !together || policy.is_late(task::now()) || !reopen(pages)
+=======
+        !together || !reopen(pages)
+>>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
     }
+}
+
+/// Whether some are between two attempts.
+fn has_open(pages: &[PageMove]) -> bool {
+    pages.iter().any(|page| page.state() == PageState::Start)
 }
 
 fn attempts_of(pages: &[PageMove]) -> u64 {
@@ -164,8 +205,8 @@ fn drive<'a, E: Engine<EditorMachine<'a>>>(machine: &mut EditorMachine<'a>, job:
         match run.step(machine, job) {
             Progress::Done => return,
             Progress::More if machine.online.is_none() || machine.cut => return,
-            Progress::More => {}
-            Progress::Waiting => spin.turn(),
+            Progress::More => spin = Spin::default(),
+            Progress::Waiting => spin.turn_or_nap(),
         }
     }
 }

@@ -3,8 +3,13 @@
 
 use crate::device::hold::Hold;
 use crate::host::spin::Spin;
+<<<<<<< HEAD
 use crate::host::{cpu, task};
 use crate::region::backing::Sites;
+=======
+use crate::host::{cpu, ffi};
+use crate::params;
+>>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::rtm::{Generation, Mailbox, Report, Request, Slots};
@@ -152,30 +157,49 @@ impl Pair {
         self.set_active(true);
         let until = task::now().saturating_add(WAKE_NS);
         let mut spin = Spin::default();
+<<<<<<< HEAD
         while !self.awake.load(Ordering::Acquire) && task::now() < until {
             spin.turn();
+=======
+        while !self.awake.load(Ordering::Acquire) && ffi::now() < until {
+            spin.turn_or_nap();
+>>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
         }
     }
 
     /// Waits until both threads run at this moment, but not for long: an attempt whose
     /// helper has just lost its CPU (to an interrupt, to a hypervisor) can only be late.
+<<<<<<< HEAD
     pub(crate) fn meet(&self) {
         let until = task::now().saturating_add(MEET_NS);
         let mut begin = task::now();
+=======
+    /// False: they did not meet.
+    pub(crate) fn meet(&self) -> bool {
+        let until = ffi::now().saturating_add(MEET_NS);
+        let mut begin = ffi::now();
+>>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
         let mut spin = Spin::default();
         while begin < until {
             let number = self.called.load(Ordering::Relaxed).wrapping_add(1);
             self.called.store(number, Ordering::Release);
             let mut now = begin;
             while self.answered.load(Ordering::Acquire) != number && now < until {
+<<<<<<< HEAD
                 spin.turn();
                 now = task::now();
+=======
+                spin.turn_or_nap();
+                now = ffi::now();
+>>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
             }
-            if now.saturating_sub(begin) < PROMPT_NS {
-                return;
+            let answered = self.answered.load(Ordering::Acquire) == number;
+            if answered && now.saturating_sub(begin) < PROMPT_NS {
+                return true;
             }
             begin = task::now();
         }
+        false
     }
 
     /// Makes a new attempt one of which nobody has decided: before it is posted.
@@ -234,10 +258,12 @@ impl Pair {
 
     /// Tells the editor that the helper runs, if it has asked.
     pub(crate) fn answer(&self) {
-        let number = self.called.load(Ordering::Acquire);
-        if self.answered.load(Ordering::Relaxed) != number {
-            self.answered.store(number, Ordering::Release);
+        if self.answered.load(Ordering::Relaxed) == self.called.load(Ordering::Acquire) {
+            return;
         }
+        params::stall_meeting();
+        let number = self.called.load(Ordering::Acquire);
+        self.answered.store(number, Ordering::Release);
     }
 
     /// Does an invalidation that the editor has posted, if there is one.

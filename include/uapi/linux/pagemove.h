@@ -47,8 +47,9 @@
  *  ESTALE         the IOVA maps a page of a region that was closed
  *  EBUSY          another call is moving this page, the page is offered to a
  *                 peer, the region was set up before, a helper still waits for a
- *                 device that did not answer, another page is at this offset of
- *                 the aperture, or pages are offered in the window, or are there
+ *                 device that did not answer or does not get its CPU, another page
+ *                 is at this offset of the aperture, or pages are offered in the
+ *                 window, or are there
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
  *                 device is being closed: ask again
  *  ETIME          the deadline passed before every page was moved
@@ -147,7 +148,7 @@
 #define PAGEMOVE_REASON_UNQUALIFIED	20 /* no verdict allows the engine on this machine and IOMMU, or one allows it only with verification: run pagemove qualify, or load with allow_unqualified=1 */
 #define PAGEMOVE_REASON_NO_RTM		21 /* the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on */
 #define PAGEMOVE_REASON_TSC		22 /* the TSC is not invariant, or the kernel found it unstable */
-#define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online, and stay so if the call names them */
+#define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online, and stay so if the call names them (EINVAL); or the helper did not get its CPU in time, again and again, and no other engine may move the pages (EBUSY: ask again, or name other CPUs) */
 #define PAGEMOVE_REASON_ENCRYPTED	24 /* table addresses carry an encryption bit (SME) that pagemove does not handle: boot with mem_encrypt=off */
 #define PAGEMOVE_REASON_STUCK		25 /* a helper still waits for a device that did not answer an invalidation */
 #define PAGEMOVE_REASON_NOT_SCRATCH	26 /* the page is not one of the caller's own region, which an experiment needs */
@@ -169,7 +170,7 @@
 #define PAGEMOVE_ABORT_DEADLINE		4 /* the deadline passed before the commit */
 #define PAGEMOVE_ABORT_CANCELLED	5 /* signal, unmap or close before the commit */
 #define PAGEMOVE_ABORT_INVALIDATE	6 /* the invalidation did not complete */
-#define PAGEMOVE_ABORT_LATE		7 /* rtm: the entry was in the write set after signal 1 */
+#define PAGEMOVE_ABORT_LATE		7 /* rtm: the entry was in the write set after signal 1, or the helper's CPU was busy with something else and nothing was begun */
 #define PAGEMOVE_ABORT_TIMEOUT		8 /* rtm: the helper was not done in time for any slot */
 #define PAGEMOVE_ABORT_CONFLICT		9 /* rtm: a device or CPU touched a cache line of the transaction */
 #define PAGEMOVE_ABORT_CAPACITY		10 /* rtm: the transaction did not fit into the cache */
