@@ -3,6 +3,7 @@
 //! with a device that is quiet while pages are moved. What happens under live DMA is
 //! the harness's part.
 
+mod absent;
 mod causes;
 mod mute;
 mod quiet;
@@ -18,7 +19,7 @@ use pagemove_uapi::{text, PageResult, Session, ENGINE_RTM, PAGE_MOVED};
 use crate::bench;
 use crate::rig::Rig;
 
-const USAGE: &str = "rtm wants one of: quiet FORMAT, causes, sweep, stall, mute, refused";
+const USAGE: &str = "rtm wants one of: quiet FORMAT, causes, sweep, stall, mute, absent, refused";
 
 pub fn main(args: &[String]) -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -28,6 +29,8 @@ pub fn main(args: &[String]) -> ExitCode {
         ["sweep"] => sweep::main(),
         ["stall"] => stall::main(),
         ["mute"] => mute::main(),
+        ["absent"] => absent::main(""),
+        ["absent", parameters] => absent::main(parameters),
         ["refused"] => refused::main(),
         _ => {
             eprintln!("{USAGE}");
