@@ -4,6 +4,7 @@
 pub mod accel;
 pub mod command;
 pub mod console;
+pub mod cpus;
 pub mod fate;
 pub mod initramfs;
 pub mod job;

@@ -3,6 +3,7 @@
 
 use super::accel::Accel;
 use super::console::Console;
+use super::cpus;
 use super::fate::{Fate, Why};
 use super::job::Job;
 use super::pair::Socket;
@@ -141,6 +142,13 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
         console: console.clone(),
     };
     let reader = thread::spawn(move || reader.read(output));
+    if rtm.is_some() {
+        if let Err(error) = cpus::keep_apart(child.id(), profile.cpus) {
+            child.kill()?;
+            child.wait()?;
+            return Err(error);
+        }
+    }
     let ended = wait(&mut child, start + job.timeout, beside.fate, &console)?;
     let heard = reader
         .join()
