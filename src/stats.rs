@@ -40,7 +40,7 @@ pub(crate) enum Counter {
     RegionPages,
     OfferedPages,
     FaultsAwaited,
-    WindowMax,
+    ExposureMax,
     IrqsOffMax,
 }
 
@@ -48,7 +48,7 @@ const COUNTER_COUNT: usize = Counter::IrqsOffMax as usize + 1;
 
 static COUNTERS: [AtomicU64; COUNTER_COUNT] = [const { AtomicU64::new(0) }; COUNTER_COUNT];
 static ABORTS: [AtomicU64; abi::ABORT_SLOTS] = [const { AtomicU64::new(0) }; abi::ABORT_SLOTS];
-static WINDOWS: [AtomicU64; abi::WINDOW_BUCKETS] =
+static EXPOSURES: [AtomicU64; abi::WINDOW_BUCKETS] =
     [const { AtomicU64::new(0) }; abi::WINDOW_BUCKETS];
 static IRQS_OFF: [AtomicU64; abi::WINDOW_BUCKETS] =
     [const { AtomicU64::new(0) }; abi::WINDOW_BUCKETS];
@@ -72,17 +72,19 @@ fn get(counter: Counter) -> u64 {
         .map_or(0, |value| value.load(Relaxed))
 }
 
+/// Adds the aborted attempts of a batch.
 pub(crate) fn add_aborts(aborts: &AbortCounts) {
     for (sum, n) in ABORTS.iter().zip(aborts.iter()) {
         sum.fetch_add(n, Relaxed);
     }
 }
 
-pub(crate) fn add_window(ns: u64) {
-    add_time(ns, &WINDOWS, Counter::WindowMax);
+/// Counts a page that was moved, by the time in which an access would have aborted it.
+pub(crate) fn add_exposure(ns: u64) {
+    add_time(ns, &EXPOSURES, Counter::ExposureMax);
 }
 
-/// A transaction kept interrupts off for so long.
+/// Counts a transaction, by the time for which it kept interrupts off.
 pub(crate) fn add_irqs_off(ns: u64) {
     add_time(ns, &IRQS_OFF, Counter::IrqsOffMax);
 }
@@ -122,7 +124,7 @@ pub(crate) fn snapshot(sums: &Sums) -> abi::Stats {
         regions: sums.regions,
         region_pages: get(Counter::RegionPages),
         closed_pages: sums.closed_pages,
-        window_max_ns: get(Counter::WindowMax),
+        window_max_ns: get(Counter::ExposureMax),
         aborts: [0; abi::ABORT_SLOTS],
         windows: [0; abi::WINDOW_BUCKETS],
         offered_pages: get(Counter::OfferedPages),
@@ -134,7 +136,7 @@ pub(crate) fn snapshot(sums: &Sums) -> abi::Stats {
     for (to, from) in stats.aborts.iter_mut().zip(ABORTS.iter()) {
         *to = from.load(Relaxed);
     }
-    for (to, from) in stats.windows.iter_mut().zip(WINDOWS.iter()) {
+    for (to, from) in stats.windows.iter_mut().zip(EXPOSURES.iter()) {
         *to = from.load(Relaxed);
     }
     for (to, from) in stats.irqs_off.iter_mut().zip(IRQS_OFF.iter()) {

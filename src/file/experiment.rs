@@ -185,8 +185,8 @@ impl Subject {
             generation: Generation::LAST.get(),
             without: engine::Steps::empty(),
         };
-        let end = session.try_transaction(&plan)?;
-        let status = end.map_or_else(|status| status, |_| Status(0));
+        let outcome = session.try_transaction(&plan)?;
+        let status = outcome.map_or_else(|status| status, |_| Status(0));
         args.found = u64::from(status.0);
         args.lost = u64::from(status.cause() != engine::Abort::Timeout);
         Ok(())

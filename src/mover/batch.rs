@@ -328,7 +328,7 @@ fn result_of(page: &PageMove) -> abi::PageResult {
         Outcome::NotTried => abi::PAGE_NOT_TRIED,
         Outcome::Moved => {
             stats::add(Counter::Moved, 1);
-            stats::add_window(page.exposure_ns);
+            stats::add_exposure(page.exposure_ns);
             abi::PAGE_MOVED
         }
         Outcome::Aborted(_) => {
