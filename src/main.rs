@@ -206,6 +206,7 @@ lists! {
     session,
     region::list,
     region::mms,
+    page::arena,
     device::list,
     aperture,
     window,

@@ -13,7 +13,8 @@
 use crate::aperture::link::Way;
 use crate::aperture::{Aperture, APERTURES};
 use crate::host::ffi;
-use crate::page::{OwnedPage, Tag};
+use crate::page::owned::OwnedPage;
+use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
 use core::ops::Deref;

@@ -10,7 +10,8 @@
 use crate::aperture::slot::Slot;
 use crate::mover::aliases;
 use crate::mover::frames::{frame_of, FrameSet};
-use crate::page::{OwnedPage, Tag};
+use crate::page::owned::OwnedPage;
+use crate::page::Tag;
 use crate::region::backing::Backing;
 use engine::PhysAddr;
 use kernel::alloc::kvec::PushError;

@@ -5,7 +5,8 @@ use crate::abi;
 use crate::aperture::link::Way;
 use crate::aperture::slot::{OwnedSlot, Slot};
 use crate::host::memory;
-use crate::page::{self, OwnedPage, Tag};
+use crate::page::owned::OwnedPage;
+use crate::page::{self, Tag};
 use engine::{ApertureError, PhysAddr};
 
 /// A page that nothing maps yet, or nothing any more. Dropping it frees it.

@@ -102,6 +102,6 @@ pub(crate) fn sums() -> Sums {
     Sums {
         regions: list.regions.len() as u64,
         closed_pages,
-        owned_pages: page::owned(),
+        owned_pages: page::owned::count(),
     }
 }

@@ -14,7 +14,9 @@
 
 use super::{continues, Inner, Region};
 use crate::host::{ffi, task};
-use crate::page::{self, OwnedPage, Tag};
+use crate::page::arena;
+use crate::page::owned::OwnedPage;
+use crate::page::{self, Tag};
 use crate::refusal::Refusal;
 use crate::region::map::Entry;
 use crate::stats::{self, Counter};
@@ -103,7 +105,7 @@ impl Region {
                 };
                 let offered = inner.offer(index, entry, page, awaited);
                 if offered.is_err() && window.is_some() {
-                    window::keep(page);
+                    arena::keep(page);
                 }
                 return Ok((target, offered?));
             }
@@ -237,7 +239,7 @@ impl Inner {
             Ending::Offer if entry.is_offered() => {
                 self.map.set(index, entry.offered(false).awaited(false));
                 if let Some(page) = entry.page() {
-                    window::keep(page);
+                    arena::keep(page);
                 }
                 self.offered = self.offered.saturating_sub(1);
                 stats::sub(Counter::OfferedPages, 1);

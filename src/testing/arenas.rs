@@ -2,7 +2,9 @@
 //! Pages in windows that are offered to nobody (builds for tests): so that arenas can be
 //! tried without a peer that moves pages to them.
 
-use crate::page::{OwnedPage, Tag};
+use crate::page::arena;
+use crate::page::owned::OwnedPage;
+use crate::page::Tag;
 use crate::window;
 use kernel::prelude::*;
 
@@ -50,7 +52,7 @@ pub(crate) fn command(command: u32, argument: usize) -> Result {
             let (page, _) = window::take((argument >> 8) as u32, tag)?;
             offers.push(page, GFP_KERNEL)?;
         }
-        KEEP => offers.iter().for_each(|page| window::keep(page.phys())),
+        KEEP => offers.iter().for_each(|page| arena::keep(page.phys())),
         DROP => *offers = KVec::new(),
         _ => return Err(EINVAL),
     }

@@ -10,7 +10,8 @@ mod tests {
     use super::*;
     use crate::host::memcg::Memcg;
     use crate::mover::frames::FrameSet;
-    use crate::page::{self, OwnedPage, Tag};
+    use crate::page::owned::OwnedPage;
+    use crate::page::{self, Tag};
     use crate::region::map::{Entry, PageMap};
     use engine::{PhysAddr, PAGE_SIZE};
 
@@ -74,14 +75,14 @@ mod tests {
 
     #[test]
     fn a_page_is_tagged_zeroed_counted_and_given_back() -> Result {
-        let before = page::owned();
+        let before = page::owned::count();
         let tag = Tag {
             region: 5,
             index: 6,
         };
         let page = OwnedPage::at_node_or_near(-1, tag, &Memcg::of_current())?;
         let phys = page.phys();
-        assert_eq!(page::owned(), before + 1);
+        assert_eq!(page::owned::count(), before + 1);
         assert!(page::tag_of(phys) == Some(tag));
         assert!(page::is_memory(phys));
         let words = crate::region::backing::Site::of(phys).words();
@@ -91,7 +92,7 @@ mod tests {
         assert!(page::take_doubt(phys));
         assert!(!page::take_doubt(phys));
         drop(page);
-        assert_eq!(page::owned(), before);
+        assert_eq!(page::owned::count(), before);
         // (Somebody else may have it by now, but not as one of ours.)
         assert!(page::tag_of(phys).is_none());
         Ok(())

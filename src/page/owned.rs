@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pages that pagemove owns and nothing maps.
+
+use crate::host::ffi;
+use crate::host::memcg::Memcg;
+use crate::page::arena::{self, Arena};
+use crate::page::{frame, Tag};
+use crate::params;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+use engine::PhysAddr;
+use kernel::prelude::*;
+
+/// A page that nothing maps yet, or nothing any more. Dropping it frees it, or gives it back to
+/// its arena (`arena.rs`).
+pub(crate) struct OwnedPage(*mut ffi::page);
+
+// SAFETY: the pointer is the only reference to the page; pages may be freed by
+// any thread.
+unsafe impl Send for OwnedPage {}
+
+impl OwnedPage {
+    /// A page of exactly this node, charged to `payer`. ENOMEM if it has none to give or the
+    /// payer's limit is reached, ENOSPC if the limit for all regions is.
+    pub(crate) fn at_node(node: i32, zero: bool, tag: Tag, payer: &Memcg) -> Result<Self> {
+        // SAFETY: the callers checked that the node has memory; `payer` is a reference.
+        Self::counted(tag, || unsafe {
+            ffi::pagemove_alloc_page(node, zero, payer.as_ptr())
+        })
+    }
+
+    /// A zeroed page of exactly this node or, if it is negative, of one that is near.
+    pub(crate) fn at_node_or_near(node: i32, tag: Tag, payer: &Memcg) -> Result<Self> {
+        if node >= 0 {
+            return Self::at_node(node, true, tag, payer);
+        }
+        // SAFETY: `payer` is a reference.
+        Self::counted(tag, || unsafe {
+            ffi::pagemove_alloc_page_near(payer.as_ptr())
+        })
+    }
+
+    /// A zeroed page from where the memory policy of the mapping says.
+    ///
+    /// # Safety
+    ///
+    /// `vma` is valid and its mmap lock or VMA lock is held.
+    pub(crate) unsafe fn for_vma(
+        vma: *mut ffi::vm_area_struct,
+        address: usize,
+        tag: Tag,
+        payer: &Memcg,
+    ) -> Result<Self> {
+        // SAFETY: the caller's contract; `payer` is a reference.
+        Self::counted(tag, || unsafe {
+            ffi::pagemove_alloc_page_for(vma, address, payer.as_ptr())
+        })
+    }
+
+    /// A page that `allocate` gives, if there may be one more.
+    fn counted(tag: Tag, allocate: impl FnOnce() -> *mut ffi::page) -> Result<Self> {
+        let before = OWNED.fetch_add(1, Ordering::Relaxed);
+        let page = if before < params::most_pages() {
+            Self::adopt(allocate(), tag)
+        } else {
+            Err(ENOSPC)
+        };
+        if page.is_err() {
+            OWNED.fetch_sub(1, Ordering::Relaxed);
+        }
+        page
+    }
+
+    fn adopt(page: *mut ffi::page, tag: Tag) -> Result<Self> {
+        if page.is_null() {
+            return Err(ENOMEM);
+        }
+        // SAFETY: the page was just allocated, so that nobody else knows it.
+        unsafe { ffi::pagemove_page_own(page, tag.pack() as _) };
+        Ok(Self(page))
+    }
+
+    /// Takes a zeroed page of an arena. Returns its offset there, too.
+    pub(crate) fn of_arena(arena: &Arena, tag: Tag) -> Result<(Self, u64)> {
+        let (phys, offset) = arena.take()?;
+        // The peer may have written to it.
+        arena::disown(phys);
+        let page = frame(phys).map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        Ok((Self::adopt(page, tag)?, offset))
+    }
+
+    pub(crate) fn phys(&self) -> PhysAddr {
+        // SAFETY: the page is ours and alive.
+        PhysAddr(unsafe { ffi::pagemove_page_phys(self.0) })
+    }
+
+    /// Gives the page to a page table or a region's map.
+    pub(crate) fn into_phys(self) -> PhysAddr {
+        let phys = self.phys();
+        core::mem::forget(self);
+        phys
+    }
+
+    /// Takes a page back.
+    ///
+    /// # Safety
+    ///
+    /// `phys` came from [`Self::into_phys`], nobody else takes it back, and
+    /// nothing reaches it any more: no CPU mapping, no IOMMU entry (after an
+    /// invalidation that completed), no `vfio_dma` and no pinned pfn of VFIO.
+    pub(crate) unsafe fn from_phys(phys: PhysAddr) -> Option<Self> {
+        frame(phys).map(|page| Self(page.as_ptr()))
+    }
+}
+
+impl Drop for OwnedPage {
+    fn drop(&mut self) {
+        if arena::give_back(self.phys()) {
+            return;
+        }
+        // SAFETY: by construction nothing reaches the page any more.
+        unsafe { ffi::pagemove_page_free(self.0) };
+        OWNED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Pages that were allocated and not freed yet, whatever they are used for. Those of arenas
+/// are not among them.
+static OWNED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many there are.
+pub(crate) fn count() -> u64 {
+    OWNED.load(Ordering::Relaxed)
+}
