@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The functions of `shim/`, as they are. Safe wrappers live where they belong.
+//! The functions of `shim/`, as they are. Safe words for them are in the rest of this room.
 
 use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
@@ -191,10 +191,4 @@ extern "C" {
         pages: *mut *mut page,
     ) -> c_int;
     pub(crate) fn vfio_unpin_pages(device: *mut VfioDevice, iova: u64, npage: c_int);
-}
-
-/// Monotonic time in ns.
-pub(crate) fn now() -> u64 {
-    // SAFETY: reads the clock; no preconditions.
-    unsafe { pagemove_now() }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The right to move one page of a region.
+//! The right to move one page of a region, and what a move does with it.
 
+use crate::page::owned::OwnedPage;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
-use crate::region::{list, Region};
+use crate::region::{continues, list, Region};
 use engine::PhysAddr;
+use kernel::prelude::*;
 use kernel::sync::Arc;
 
 /// One page that nobody else may move. Ends when dropped.
@@ -43,5 +45,73 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.region.unclaim(self.index);
+    }
+}
+
+impl Region {
+    /// Claims a page for one move, if it is `page`.
+    fn claim(&self, index: u64, page: PhysAddr) -> Result<(), Refusal> {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        if entry.page() != Some(page) {
+            return Err(Refusal::NotRegion);
+        }
+        if inner.closed {
+            return Err(Refusal::ClosedRegion);
+        }
+        if entry.is_claimed() {
+            return Err(Refusal::Busy);
+        }
+        if entry.is_offered() {
+            return Err(Refusal::Offered);
+        }
+        inner.map.set(index, entry.claimed(true));
+        Ok(())
+    }
+
+    /// Ends a claim.
+    fn unclaim(&self, index: u64) {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        inner.map.set(index, entry.claimed(false));
+    }
+
+    /// Makes later CPU faults on a claimed page wait.
+    pub(crate) fn hold(&self, index: u64) {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        inner.map.set(index, entry.held(true));
+    }
+
+    /// Lets the faults go on, to `page`. Says whether they had been held.
+    pub(crate) fn release(&self, index: u64, page: PhysAddr) -> bool {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        inner.map.set(index, entry.backed_by(page).held(false));
+        self.released.notify_all();
+        entry.is_held()
+    }
+
+    /// A page for END that does not continue its neighbours, so that a later
+    /// mapping by VFIO stays in 4 KiB leaves.
+    pub(crate) fn new_end(&self, index: u64, node: i32) -> Result<OwnedPage> {
+        let tag = Tag {
+            region: self.id,
+            index,
+        };
+        let (neighbours, payer) = {
+            let inner = self.inner.lock();
+            (inner.neighbours(index), inner.payer.clone())
+        };
+        let mut page = OwnedPage::at_node(node, false, tag, &payer)?;
+        // Two frames would continue a neighbour; a third page is neither.
+        for _ in 0..2 {
+            if !continues(&page, neighbours) {
+                break;
+            }
+            let other = OwnedPage::at_node(node, false, tag, &payer)?;
+            page = other;
+        }
+        Ok(page)
     }
 }

@@ -22,10 +22,11 @@
 
 pub(crate) mod backing;
 pub(crate) mod claim;
+mod fault;
 pub(crate) mod list;
 pub(crate) mod map;
 pub(crate) mod mms;
-mod offers;
+pub(crate) mod offers;
 pub(crate) mod reclaim;
 pub(crate) mod vma;
 
@@ -33,17 +34,13 @@ use crate::abi;
 use crate::host::memcg::Memcg;
 use crate::host::{ffi, task};
 use crate::page::owned::OwnedPage;
-use crate::page::Tag;
-use crate::refusal::Refusal;
-use crate::region::backing::{Backing, Site};
+use crate::region::backing::Site;
 use crate::region::map::{Entry, PageMap};
 use crate::stats::{self, Counter};
 use crate::testing::sabotage::{self, Bug};
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
-pub(crate) use offers::Ending;
-use offers::Want;
 
 /// See the file's head.
 #[pin_data(PinnedDrop)]
@@ -104,6 +101,13 @@ struct Inner {
     wants: KVec<Want>,
     /// How many there were so far.
     wants_ever: u64,
+}
+
+/// A page that CPUs wait for.
+#[derive(Clone, Copy)]
+struct Want {
+    index: u64,
+    since: u64,
 }
 
 /// Mappings to remember: a VMM makes one or a few. One that maps and unmaps all the
@@ -242,193 +246,6 @@ impl Region {
         self.inner.lock().untracked = true;
     }
 
-    /// Serves a CPU fault.
-    ///
-    /// # Safety
-    ///
-    /// `vmf` is a fault in a mapping of this region whose mmap lock or VMA lock is held.
-    pub(crate) unsafe fn fault(&self, vmf: *mut ffi::vm_fault) -> core::ffi::c_uint {
-        // SAFETY: as the caller promises.
-        let (vma, address, index) = unsafe {
-            (
-                ffi::pagemove_fault_vma(vmf),
-                ffi::pagemove_fault_address(vmf) as usize,
-                ffi::pagemove_fault_index(vmf) as u64,
-            )
-        };
-        let mut fresh: Option<OwnedPage> = None;
-        loop {
-            let mut inner = self.inner.lock();
-            if inner.map.get(index).is_held() {
-                stats::add(Counter::FaultsHeld, 1);
-                while inner.map.get(index).is_held() {
-                    self.released.wait(&mut inner);
-                }
-            }
-            if inner.map.get(index).is_awaited() {
-                let arrivals = offers::arrivals();
-                if self.want(&mut inner, index).is_err() {
-                    return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
-                }
-                drop(inner);
-                drop(fresh);
-                // SAFETY: as the caller promises; nothing is locked here.
-                return unsafe { ffi::pagemove_await(vmf, arrivals) };
-            }
-            let (node, neighbours) = match inner.find(index) {
-                Found::Outside => return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS,
-                Found::Page(page) => {
-                    // SAFETY: as the caller promises; the page stays the right one
-                    // while `inner` is locked, since a move takes it to hold.
-                    return unsafe { ffi::pagemove_insert(vma, address as _, page.0) };
-                }
-                Found::Empty { node, neighbours } => (node, neighbours),
-            };
-            match fresh.take() {
-                Some(page) if !continues(&page, neighbours) => {
-                    if inner.install(index, page).is_err() {
-                        return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
-                    }
-                }
-                rejected => {
-                    let payer = inner.payer.clone();
-                    drop(inner);
-                    let tag = Tag {
-                        region: self.id,
-                        index,
-                    };
-                    // `rejected` is freed after the next page was taken, so that
-                    // the allocator can't give it out again.
-                    let (page, failure) = if node >= 0 {
-                        // As with hugetlbfs: killing processes would not help, since
-                        // only this node will do.
-                        let page = OwnedPage::at_node(node, true, tag, &payer);
-                        (page, kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS)
-                    } else {
-                        // SAFETY: as the caller promises.
-                        let page = unsafe { OwnedPage::for_vma(vma, address, tag, &payer) };
-                        (page, kernel::bindings::vm_fault_reason_VM_FAULT_OOM)
-                    };
-                    drop(rejected);
-                    match page {
-                        Ok(page) => fresh = Some(page),
-                        // Nothing that could be killed for it would change that.
-                        Err(error) if error == ENOSPC => {
-                            return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS
-                        }
-                        Err(_) => return failure,
-                    }
-                }
-            }
-        }
-    }
-
-    /// A page for END that does not continue its neighbours, so that a later
-    /// mapping by VFIO stays in 4 KiB leaves.
-    pub(crate) fn new_end(&self, index: u64, node: i32) -> Result<OwnedPage> {
-        let tag = Tag {
-            region: self.id,
-            index,
-        };
-        let (neighbours, payer) = {
-            let inner = self.inner.lock();
-            (inner.neighbours(index), inner.payer.clone())
-        };
-        let mut page = OwnedPage::at_node(node, false, tag, &payer)?;
-        // Two frames would continue a neighbour; a third page is neither.
-        for _ in 0..2 {
-            if !continues(&page, neighbours) {
-                break;
-            }
-            let other = OwnedPage::at_node(node, false, tag, &payer)?;
-            page = other;
-        }
-        Ok(page)
-    }
-
-    /// Claims a page for one move, if it is `page`.
-    pub(crate) fn claim(&self, index: u64, page: PhysAddr) -> Result<(), Refusal> {
-        let mut inner = self.inner.lock();
-        let entry = inner.map.get(index);
-        if entry.page() != Some(page) {
-            return Err(Refusal::NotRegion);
-        }
-        if inner.closed {
-            return Err(Refusal::ClosedRegion);
-        }
-        if entry.is_claimed() {
-            return Err(Refusal::Busy);
-        }
-        if entry.is_offered() {
-            return Err(Refusal::Offered);
-        }
-        inner.map.set(index, entry.claimed(true));
-        Ok(())
-    }
-
-    /// Ends a claim.
-    pub(crate) fn unclaim(&self, index: u64) {
-        let mut inner = self.inner.lock();
-        let entry = inner.map.get(index);
-        inner.map.set(index, entry.claimed(false));
-    }
-
-    /// Makes later CPU faults on a claimed page wait.
-    pub(crate) fn hold(&self, index: u64) {
-        let mut inner = self.inner.lock();
-        let entry = inner.map.get(index);
-        inner.map.set(index, entry.held(true));
-    }
-
-    /// Lets the faults go on, to `page`. Says whether they had been held.
-    pub(crate) fn release(&self, index: u64, page: PhysAddr) -> bool {
-        let mut inner = self.inner.lock();
-        let entry = inner.map.get(index);
-        inner.map.set(index, entry.backed_by(page).held(false));
-        self.released.notify_all();
-        entry.is_held()
-    }
-
-    /// Takes pages out of every process's page tables.
-    pub(crate) fn zap(&self, first: u64, pages: u64) {
-        // SAFETY: the address_space lives as long as the region. No lock is held
-        // that a page-table walk could need.
-        unsafe { ffi::pagemove_zap(self.mapping(), first << PAGE_SHIFT, pages << PAGE_SHIFT) };
-    }
-
-    /// Maps a page for the processes that had mapped it, ahead of their faults.
-    /// No lock of VFIO or the mm may be held.
-    pub(crate) fn premap(&self, index: u64) {
-        let mut n = 0;
-        loop {
-            let Some((mm, address)) = self.hint(n, index) else {
-                return;
-            };
-            n += 1;
-            let Some(address) = address else { continue };
-            // SAFETY: `mm` is a counted reference; the function checks that the
-            // mapping there is one of this region.
-            let done = unsafe {
-                ffi::pagemove_premap(
-                    mm.as_ptr(),
-                    address as _,
-                    crate::region::vma::ops(),
-                    index as _,
-                    core::ptr::from_ref(self).cast_mut().cast(),
-                )
-            };
-            stats::add(Counter::Premapped, u64::from(done));
-        }
-    }
-
-    fn hint(&self, n: usize, index: u64) -> Option<(mms::Handle, Option<usize>)> {
-        let inner = self.inner.lock();
-        let hint = inner.hints.get(n)?;
-        let offset = index.checked_sub(hint.first).filter(|o| *o < hint.pages);
-        let address = offset.and_then(|o| hint.address.checked_add((o << PAGE_SHIFT) as usize));
-        Some((hint.mm.clone(), address))
-    }
-
     /// The file was released.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
@@ -440,56 +257,12 @@ impl Region {
         self.inner.lock().closed
     }
 
-    /// Frees every page of a closed region, if nothing can reach them any more.
-    pub(crate) fn try_free(&self, look: mms::Look) -> bool {
-        if sabotage::has_bug(Bug::Leak) || !self.is_quiet(look) {
-            return false;
-        }
-        let mut inner = self.inner.lock();
-        // A peer may still write what it was offered.
-        if inner.offered != 0 || inner.map.iter().any(Entry::is_claimed) {
-            return false;
-        }
-        let map = core::mem::replace(&mut inner.map, PageMap::new());
-        inner.mms = KVec::new();
-        drop(inner);
-        for (n, page) in map.iter().filter_map(Entry::page).enumerate() {
-            // SAFETY: the region is closed, so that no process maps it; no move
-            // has a claim; and no `vfio_dma` of any process that ever mapped it
-            // is left (`mms::Handle::is_quiet`), so that VFIO has unmapped every
-            // page and waited for the invalidation.
-            drop(unsafe { Backing::take_back(Site::of(page)) });
-            if n % 512 == 511 {
-                task::yield_cpu();
-            }
-        }
-        // Whoever waits for this finds the memory free.
-        let pages = core::mem::replace(&mut self.inner.lock().pages, 0);
-        stats::sub(Counter::RegionPages, pages);
-        true
+    /// Returns its length in pages, for spans that a caller names.
+    pub(crate) fn length_in_pages(&self) -> u64 {
+        self.inner.lock().length
     }
 
-    /// Whether it is closed, and nobody holds an address space that has mapped it. A closed
-    /// region is mapped by no other any more. Looking may need the lock on all CPUs, which an
-    /// editor's thread holds when it takes that of the region.
-    fn is_quiet(&self, look: mms::Look) -> bool {
-        let mut n = 0usize;
-        loop {
-            let inner = self.inner.lock();
-            if !inner.closed || inner.untracked {
-                return false;
-            }
-            let mm = inner.mms.get(n).cloned();
-            drop(inner);
-            match mm {
-                None => return true,
-                Some(mm) if !mm.is_quiet(look) => return false,
-                Some(_) => n = n.saturating_add(1),
-            }
-        }
-    }
-
-    /// For REGION_LIST.
+    /// Describes it for REGION_LIST.
     pub(crate) fn describe(&self) -> abi::Region {
         let inner = self.inner.lock();
         abi::Region {

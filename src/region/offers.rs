@@ -12,13 +12,13 @@
 //! A fault that waits has given up the locks of its mm, so that the process can be killed and
 //! can map and unmap meanwhile; it holds the file, and with it the region and the module.
 
-use super::{continues, Inner, Region};
 use crate::host::{ffi, task};
 use crate::page::arena;
 use crate::page::owned::OwnedPage;
 use crate::page::{self, Tag};
 use crate::refusal::Refusal;
 use crate::region::map::Entry;
+use crate::region::{continues, Inner, Region, Want};
 use crate::stats::{self, Counter};
 use crate::{abi, window};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -51,13 +51,6 @@ fn tell_arrival() {
     unsafe { ffi::pagemove_wake_awaiting() };
 }
 
-/// A page that CPUs wait for.
-#[derive(Clone, Copy)]
-pub(super) struct Want {
-    index: u64,
-    since: u64,
-}
-
 /// What ends for the pages of a span.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -74,11 +67,6 @@ pub(crate) struct Wants {
 }
 
 impl Region {
-    /// Pages of it, for spans that a caller names.
-    pub(crate) fn length_in_pages(&self) -> u64 {
-        self.inner.lock().length
-    }
-
     /// Offers the page at `index`, which is made if there is none, in a window or, with none, by
     /// its physical address. Says where the peer finds it and whether it was not offered before.
     pub(crate) fn offer(

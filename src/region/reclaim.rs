@@ -5,11 +5,17 @@
 //! what it waits for. Each listed region holds the module, so that rmmod is
 //! refused while one waits.
 
-use crate::host::ffi;
+use crate::host::{ffi, task};
+use crate::region::backing::{Backing, Site};
 use crate::region::list;
-use crate::region::mms::Look;
+use crate::region::map::{Entry, PageMap};
+use crate::region::mms::{self, Look};
+use crate::region::Region;
+use crate::stats::{self, Counter};
+use crate::testing::sabotage::{self, Bug};
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::bindings;
+use kernel::prelude::*;
 
 /// How long to wait before the next look, in ms: doubled each time in vain, so
 /// that a VMM which closes a region and lives on costs one look a second.
@@ -70,4 +76,55 @@ extern "C" fn pagemove_reclaim() -> u32 {
     let wait = WAIT.load(Ordering::Relaxed);
     WAIT.store(wait.saturating_mul(2).min(LONGEST_WAIT), Ordering::Relaxed);
     wait
+}
+
+impl Region {
+    /// Frees every page of a closed region, if nothing can reach them any more.
+    fn try_free(&self, look: mms::Look) -> bool {
+        if sabotage::has_bug(Bug::Leak) || !self.is_quiet(look) {
+            return false;
+        }
+        let mut inner = self.inner.lock();
+        // A peer may still write what it was offered.
+        if inner.offered != 0 || inner.map.iter().any(Entry::is_claimed) {
+            return false;
+        }
+        let map = core::mem::replace(&mut inner.map, PageMap::new());
+        inner.mms = KVec::new();
+        drop(inner);
+        for (n, page) in map.iter().filter_map(Entry::page).enumerate() {
+            // SAFETY: the region is closed, so that no process maps it; no move
+            // has a claim; and no `vfio_dma` of any process that ever mapped it
+            // is left (`mms::Handle::is_quiet`), so that VFIO has unmapped every
+            // page and waited for the invalidation.
+            drop(unsafe { Backing::take_back(Site::of(page)) });
+            if n % 512 == 511 {
+                task::yield_cpu();
+            }
+        }
+        // Whoever waits for this finds the memory free.
+        let pages = core::mem::replace(&mut self.inner.lock().pages, 0);
+        stats::sub(Counter::RegionPages, pages);
+        true
+    }
+
+    /// Whether it is closed, and nobody holds an address space that has mapped it. A closed
+    /// region is mapped by no other any more. Looking may need the lock on all CPUs, which an
+    /// editor's thread holds when it takes that of the region.
+    fn is_quiet(&self, look: mms::Look) -> bool {
+        let mut n = 0usize;
+        loop {
+            let inner = self.inner.lock();
+            if !inner.closed || inner.untracked {
+                return false;
+            }
+            let mm = inner.mms.get(n).cloned();
+            drop(inner);
+            match mm {
+                None => return true,
+                Some(mm) if !mm.is_quiet(look) => return false,
+                Some(_) => n = n.saturating_add(1),
+            }
+        }
+    }
 }

@@ -7,6 +7,8 @@
 use crate::host::ffi;
 use crate::region::mms;
 use crate::region::Region;
+use crate::stats::{self, Counter};
+use engine::PAGE_SHIFT;
 use kernel::bindings;
 use kernel::prelude::*;
 
@@ -52,6 +54,48 @@ pub(crate) unsafe fn map(vma: *mut ffi::vm_area_struct, region: &Region) -> Resu
     // SAFETY: as above; `OPS` is static and the region outlives the mapping.
     unsafe { ffi::pagemove_vma_setup(vma, ops(), private) };
     Ok(())
+}
+
+impl Region {
+    /// Takes pages out of every process's page tables.
+    pub(crate) fn zap(&self, first: u64, pages: u64) {
+        // SAFETY: the address_space lives as long as the region. No lock is held
+        // that a page-table walk could need.
+        unsafe { ffi::pagemove_zap(self.mapping(), first << PAGE_SHIFT, pages << PAGE_SHIFT) };
+    }
+
+    /// Maps a page for the processes that had mapped it, ahead of their faults.
+    /// No lock of VFIO or the mm may be held.
+    pub(crate) fn premap(&self, index: u64) {
+        let mut n = 0;
+        loop {
+            let Some((mm, address)) = self.hint(n, index) else {
+                return;
+            };
+            n += 1;
+            let Some(address) = address else { continue };
+            // SAFETY: `mm` is a counted reference; the function checks that the
+            // mapping there is one of this region.
+            let done = unsafe {
+                ffi::pagemove_premap(
+                    mm.as_ptr(),
+                    address as _,
+                    ops(),
+                    index as _,
+                    core::ptr::from_ref(self).cast_mut().cast(),
+                )
+            };
+            stats::add(Counter::Premapped, u64::from(done));
+        }
+    }
+
+    fn hint(&self, n: usize, index: u64) -> Option<(mms::Handle, Option<usize>)> {
+        let inner = self.inner.lock();
+        let hint = inner.hints.get(n)?;
+        let offset = index.checked_sub(hint.first).filter(|o| *o < hint.pages);
+        let address = offset.and_then(|o| hint.address.checked_add((o << PAGE_SHIFT) as usize));
+        Some((hint.mm.clone(), address))
+    }
 }
 
 /// # Safety
