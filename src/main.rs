@@ -78,70 +78,11 @@ module_with! {
 }
 
 #[cfg(pagemove_test)]
-<<<<<<< HEAD
 module_with! {
     "Moves pinned DMA pages while the device keeps running (TEST BUILD)",
     sabotage: u8 {
         default: 0,
-        description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used",
-=======
-module! {
-    type: Pagemove,
-    name: "pagemove",
-    authors: ["The pagemove authors"],
-    description: "Moves pinned DMA pages while the device keeps running (TEST BUILD)",
-    license: "GPL",
-    imports_ns: ["GENERIC_PT_IOMMU"],
-    params: {
-        allow_incoherent: u8 {
-            default: 0,
-            description: "1: move pages behind an IOMMU whose walker does not snoop (emulators only)",
-        },
-        allow_unqualified: u8 {
-            default: 0,
-            description: "1: use engines that no verdict of pagemove qualify allows on this machine",
-        },
-        longest_us: u32 {
-            default: 100,
-            description: "longest time of a transaction, in us: interrupts are off on its CPU",
-        },
-        limit_mib: u64 {
-            default: 0,
-            description: "most memory that the pages of all regions may have together, in MiB; 0: no limit but cgroups",
-        },
-        patience_ms: u32 {
-            default: 1000,
-            description: "how long to wait for a device that does not answer an invalidation, in ms",
-        },
-        sabotage: u8 {
-            default: 0,
-            description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used; 9 meeting before an attempt by rtm",
-        },
-        inject: u8 {
-            default: 0,
-            description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, 24 limit_mib limits nothing, 25 remember processes that have ended",
-        },
-        stall_step: u8 {
-            default: 0,
-            description: "step before which the helper stalls: 1 take the request ... 10 report, 11 say that it is there; 0: none",
-        },
-        stall_us: u32 {
-            default: 10000,
-            description: "for how long, in us",
-        },
-        stall_for_ms: u32 {
-            default: 1000,
-            description: "from the first stall on for so many ms",
-        },
-        stall_iova: u64 {
-            default: 0,
-            description: "only when the page at this IOVA is the first that is moved; 0: any",
-        },
-        mark: u8 {
-            default: 0,
-            description: "1: mark begin and end of each copy in QEMU's trace (QEMU only)",
-        },
->>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
+        description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used; 9 meeting before an attempt by rtm",
     },
     inject: u8 {
         default: 0,
@@ -149,7 +90,7 @@ module! {
     },
     stall_step: u8 {
         default: 0,
-        description: "step before which the helper stalls: 1 take the request ... 10 report; 0: none",
+        description: "step before which the helper stalls: 1 take the request ... 10 report, 11 answer that it is there; 0: none",
     },
     stall_us: u32 {
         default: 10000,

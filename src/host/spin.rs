@@ -42,10 +42,10 @@ impl Spin {
         if self.rounds % BETWEEN_PAUSES != 0 {
             return;
         }
-        let now = ffi::now();
+        let now = task::now();
         let since = *self.since.get_or_insert(now);
         if now.saturating_sub(since) > SHORT_NS {
-            ffi::sleep(NAP_NS);
+            task::sleep(NAP_NS);
         }
     }
 }

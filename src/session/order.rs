@@ -87,9 +87,6 @@ impl Order<'_> {
         }
     }
 
-<<<<<<< HEAD
-    /// Moves one piece. False: it has to be tried in smaller ones.
-=======
     /// Goes on without a helper. False: that is not possible.
     fn give_rtm_up(&mut self) -> bool {
         match self.methods {
@@ -100,8 +97,7 @@ impl Order<'_> {
         !self.absent
     }
 
-    /// One piece. False: it has to be tried again, in smaller ones or by another engine.
->>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
+    /// Moves one piece. False: it has to be tried again, in smaller ones or by another engine.
     fn piece(&mut self, at: usize, n: usize, seat: &Seat<'_>, memory: &mut Memory) -> bool {
         let range = at..at.saturating_add(n);
         let (Some(pages), Some(claims)) =
@@ -171,7 +167,7 @@ impl Order<'_> {
                 self.aborts.total().saturating_sub(aborts),
             );
         }
-        if over || self.offline || policy.is_late(ffi::now()) {
+        if over || self.offline || policy.is_late(task::now()) {
             return true;
         }
         if by_rtm && self.absence.is_lasting() {
@@ -180,11 +176,7 @@ impl Order<'_> {
             return !(others && reopen(pages)) && !has_open(pages);
         }
         // A piece that aborts as a whole may be too much for the schedule or the cache.
-<<<<<<< HEAD
-        over || self.offline || !together || policy.is_late(task::now()) || !reopen(pages)
-=======
         !together || !reopen(pages)
->>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
     }
 }
 

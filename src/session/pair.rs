@@ -3,13 +3,9 @@
 
 use crate::device::hold::Hold;
 use crate::host::spin::Spin;
-<<<<<<< HEAD
 use crate::host::{cpu, task};
 use crate::region::backing::Sites;
-=======
-use crate::host::{cpu, ffi};
-use crate::params;
->>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
+use crate::testing::sabotage;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::rtm::{Generation, Mailbox, Report, Request, Slots};
@@ -157,41 +153,25 @@ impl Pair {
         self.set_active(true);
         let until = task::now().saturating_add(WAKE_NS);
         let mut spin = Spin::default();
-<<<<<<< HEAD
         while !self.awake.load(Ordering::Acquire) && task::now() < until {
-            spin.turn();
-=======
-        while !self.awake.load(Ordering::Acquire) && ffi::now() < until {
             spin.turn_or_nap();
->>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
         }
     }
 
     /// Waits until both threads run at this moment, but not for long: an attempt whose
     /// helper has just lost its CPU (to an interrupt, to a hypervisor) can only be late.
-<<<<<<< HEAD
-    pub(crate) fn meet(&self) {
+    /// Returns false if they did not meet.
+    pub(crate) fn meet(&self) -> bool {
         let until = task::now().saturating_add(MEET_NS);
         let mut begin = task::now();
-=======
-    /// False: they did not meet.
-    pub(crate) fn meet(&self) -> bool {
-        let until = ffi::now().saturating_add(MEET_NS);
-        let mut begin = ffi::now();
->>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
         let mut spin = Spin::default();
         while begin < until {
             let number = self.called.load(Ordering::Relaxed).wrapping_add(1);
             self.called.store(number, Ordering::Release);
             let mut now = begin;
             while self.answered.load(Ordering::Acquire) != number && now < until {
-<<<<<<< HEAD
-                spin.turn();
-                now = task::now();
-=======
                 spin.turn_or_nap();
-                now = ffi::now();
->>>>>>> 1cef6a4 (session: give rtm up for a call whose helper does not come)
+                now = task::now();
             }
             let answered = self.answered.load(Ordering::Acquire) == number;
             if answered && now.saturating_sub(begin) < PROMPT_NS {
@@ -261,7 +241,7 @@ impl Pair {
         if self.answered.load(Ordering::Relaxed) == self.called.load(Ordering::Acquire) {
             return;
         }
-        params::stall_meeting();
+        sabotage::stall_meeting();
         let number = self.called.load(Ordering::Acquire);
         self.answered.store(number, Ordering::Release);
     }

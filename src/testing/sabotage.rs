@@ -42,6 +42,7 @@ pub(crate) fn left_out() -> Steps {
         4 => Steps::COMPARE,
         5 => Steps::VERIFICATION,
         6 => Steps::READ_BACK,
+        9 => Steps::MEETING,
         _ => Steps::empty(),
     }
 }
@@ -126,11 +127,6 @@ pub(crate) fn mark_copy(index: impl FnOnce() -> Option<u64>) -> impl Sized {
 /// Lets the helper stall before one of its steps, if asked to: so long each time, from
 /// the first time on for so many ms. `first`: of what is moved.
 pub(crate) fn stall(duty: Duty, first: Iova) {
-    static UNTIL: AtomicU64 = AtomicU64::new(0);
-    let (wanted, iova) = (test_parameter!(stall_step), test_parameter!(stall_iova));
-    if wanted == 0 {
-        return;
-    }
     let step = match duty {
         Duty::Idle => return,
         Duty::Take => 1,
@@ -144,7 +140,21 @@ pub(crate) fn stall(duty: Duty, first: Iova) {
         Duty::Signal { .. } => 9,
         Duty::Report(_) => 10,
     };
-    if wanted != step || (iova != 0 && iova != first.0) {
+    let iova = test_parameter!(stall_iova);
+    if iova == 0 || iova == first.0 {
+        stall_at(step);
+    }
+}
+
+/// Lets the helper stall before it answers that it is there, if asked to: so it misses the
+/// meeting, as if another thread had its CPU.
+pub(crate) fn stall_meeting() {
+    stall_at(11);
+}
+
+fn stall_at(step: u64) {
+    static UNTIL: AtomicU64 = AtomicU64::new(0);
+    if test_parameter!(stall_step) != step {
         return;
     }
     let now = task::now();
