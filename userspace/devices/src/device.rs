@@ -9,7 +9,7 @@ use crate::edu::Edu;
 use crate::memory::Slice;
 use crate::nvme::Nvme;
 use crate::nvme_queue::ENTRIES;
-use crate::pci::{PciBus, PciId};
+use crate::pci::{self, PciBus, PciId};
 use crate::vfio::Assigned;
 use crate::virtio_net::VirtioNet;
 use crate::virtqueue::REQUESTS;
@@ -145,18 +145,9 @@ impl Kind {
 
     pub fn pci_id(self) -> PciId {
         match self {
-            Kind::Edu => PciId {
-                vendor: 0x1234,
-                device: 0x11e8,
-            },
-            Kind::Nvme => PciId {
-                vendor: 0x1b36,
-                device: 0x0010,
-            },
-            Kind::VirtioNet => PciId {
-                vendor: 0x1af4,
-                device: 0x1041,
-            },
+            Kind::Edu => pci::EDU,
+            Kind::Nvme => pci::NVME,
+            Kind::VirtioNet => pci::VIRTIO_NET,
         }
     }
 

@@ -20,6 +20,20 @@ pub struct PciId {
     pub device: u16,
 }
 
+const fn id(vendor: u16, device: u16) -> PciId {
+    PciId { vendor, device }
+}
+
+/// QEMU's devices that are driven here or that tests use.
+pub const EDU: PciId = id(0x1234, 0x11e8);
+pub const NVME: PciId = id(0x1b36, 0x0010);
+pub const VIRTIO_NET: PciId = id(0x1af4, 0x1041);
+/// Shows memory of somebody else's in a BAR.
+pub const IVSHMEM: PciId = id(0x1af4, 0x1110);
+
+/// A driver that there is not: who waits for it gets no other.
+const NOBODY: &str = "nobody";
+
 /// The sysfs directories of the PCI bus. Tests give another root.
 #[derive(Clone, Debug)]
 pub struct PciBus {
@@ -37,36 +51,40 @@ impl PciBus {
         Self { root: root.into() }
     }
 
-    /// The directory of one function.
+    /// Returns the directory of one function.
     pub fn directory(&self, address: PciAddress) -> PathBuf {
         self.root.join("devices").join(address.to_string())
     }
 
-    /// Every function with this id, in the order of their addresses.
-    pub fn find(&self, id: PciId) -> Result<Vec<PciAddress>> {
+    /// Lists every function there is, in the order of their addresses.
+    pub fn all(&self) -> Result<Vec<PciAddress>> {
         let devices = self.root.join("devices");
+        let entries = fs::read_dir(&devices)
+            .with_context(|| format!("can not list {}", devices.display()))?;
         let mut found = Vec::new();
-        for entry in
-            fs::read_dir(&devices).with_context(|| format!("can not list {}", devices.display()))?
-        {
-            let path = entry?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let Ok(address) = name.parse::<PciAddress>() else {
-                continue;
-            };
-            if self.id(address)? == id {
-                found.push(address);
-            }
+        for entry in entries {
+            let name = entry?.file_name();
+            found.extend(
+                name.to_str()
+                    .and_then(|name| name.parse::<PciAddress>().ok()),
+            );
         }
         found.sort();
         Ok(found)
     }
 
-    /// Vendor and device number.
+    /// Lists every function with this id, in the order of their addresses.
+    pub fn find(&self, id: PciId) -> Result<Vec<PciAddress>> {
+        let mut found = Vec::new();
+        for address in self.all()? {
+            if self.id(address)? == id {
+                found.push(address);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads vendor and device number.
     pub fn id(&self, address: PciAddress) -> Result<PciId> {
         let directory = self.directory(address);
         Ok(PciId {
@@ -75,12 +93,12 @@ impl PciBus {
         })
     }
 
-    /// Class, subclass and programming interface.
+    /// Reads class, subclass and programming interface.
     pub fn class(&self, address: PciAddress) -> Result<u32> {
         read_hex(&self.directory(address).join("class"))
     }
 
-    /// The name of the driver that a function is bound to.
+    /// Returns the name of the driver that a function is bound to.
     pub fn driver(&self, address: PciAddress) -> Option<String> {
         let target = fs::read_link(self.directory(address).join("driver")).ok()?;
         Some(target.file_name()?.to_string_lossy().into_owned())
@@ -106,7 +124,18 @@ impl PciBus {
         }
     }
 
-    /// Whether ATS is on: bit 15 of the control register of its extended capability
+    /// Takes a function's driver away, and lets no other driver take it.
+    pub fn unbind(&self, address: PciAddress) -> Result<()> {
+        let directory = self.directory(address);
+        write(&directory.join("driver_override"), NOBODY)?;
+        if self.driver(address).is_some() {
+            write(&directory.join("driver/unbind"), &address.to_string())?;
+        }
+        ensure!(self.driver(address).is_none(), "{address} is still bound");
+        Ok(())
+    }
+
+    /// Returns whether ATS is on: bit 15 of the control register of its extended capability
     /// (PCI Express base specification 6.0, 10.5.1).
     pub fn ats_enabled(&self, address: PciAddress) -> Result<bool> {
         let path = self.directory(address).join("config");
@@ -132,7 +161,7 @@ impl PciBus {
         Ok(false)
     }
 
-    /// The number of the IOMMU group, the name of its file in /dev/vfio.
+    /// Returns the number of the IOMMU group, the name of its file in /dev/vfio.
     pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
         let target = fs::read_link(self.directory(address).join("iommu_group")).ok()?;
         target.file_name()?.to_string_lossy().parse().ok()

@@ -207,24 +207,8 @@ impl Assigned {
         let offset = self.device.get_region_offset(index) as i64;
         // SAFETY: the descriptor is the device's, which outlives this call.
         let file = unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) };
-        let size = std::num::NonZeroUsize::new(length).context("a BAR without length")?;
-        // SAFETY: a new mapping at an address that the kernel chooses.
-        let base = unsafe {
-            mmap(
-                None,
-                size,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-                file,
-                offset,
-            )
-        }
-        .with_context(|| format!("can not mmap BAR {number} of {}", self.address))?;
-        // INVARIANT: just mapped.
-        Ok(Bar {
-            base: base.as_ptr().cast(),
-            length,
-        })
+        Bar::map(file, offset, length)
+            .with_context(|| format!("can not map BAR {number} of {}", self.address))
     }
 }
 
@@ -257,6 +241,28 @@ macro_rules! accessors {
 }
 
 impl Bar {
+    /// Maps a part of a device's file, where VFIO says that a BAR is.
+    pub fn map(file: BorrowedFd<'_>, offset: i64, length: usize) -> Result<Self> {
+        let size = std::num::NonZeroUsize::new(length).context("a BAR without length")?;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let base = unsafe {
+            mmap(
+                None,
+                size,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                file,
+                offset,
+            )
+        }
+        .context("mmap")?;
+        // INVARIANT: just mapped.
+        Ok(Self {
+            base: base.as_ptr().cast(),
+            length,
+        })
+    }
+
     fn register<T>(&self, offset: usize) -> *mut T {
         let size = size_of::<T>();
         assert!(

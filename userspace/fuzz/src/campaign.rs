@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::child::{self, End, Pid, Signal};
+use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::random::Random;
 use pagemove_testkit::slowness::slowness;
 use pagemove_testkit::tap::{note, Tap};
 use pagemove_uapi::Control;
 
-use crate::kernel_log::KernelLog;
 use crate::shared::{self, Shared, WORKERS};
 use crate::worker::Task;
 use crate::world::{File, Machine};
@@ -37,6 +38,23 @@ const PROGRESS: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(30);
 /// Pages of the region that all processes share.
 const SHARED_BYTES: u64 = 64 * 4096;
+
+/// What ends a campaign when it is in the kernel's log; what ran then is printed.
+const COMPLAINTS: &[&str] = &[
+    "WARNING:",
+    "BUG:",
+    "Oops",
+    "KASAN",
+    "UBSAN",
+    "kmemleak:",
+    "possible recursive locking",
+    "circular locking",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "blocked for more than",
+    "detected stall",
+    "Bad page",
+];
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -81,7 +99,8 @@ struct Round<'a> {
     /// Counts processes, so that each has a seed of its own.
     started: u64,
     control: Control,
-    log: KernelLog,
+    /// None where there is no /dev/kmsg: the runner judges the log as well.
+    log: Option<KernelLog>,
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
@@ -157,7 +176,7 @@ fn round(options: &Options, shared: &'static Shared, number: u32, since: Instant
     let changes = PARAMETERS[number as usize % PARAMETERS.len()];
     let machine = setup::begin(changes).with_context(|| format!("round {number}"))?;
     let machine: &'static Machine = Box::leak(Box::new(machine));
-    let log = KernelLog::from_now();
+    let log = KernelLog::from_now(COMPLAINTS).ok();
     let mut round = Round {
         options,
         shared,
@@ -224,18 +243,11 @@ impl Round<'_> {
         };
         let doing = &self.shared.workers[worker];
         doing.since.store(0, Relaxed);
-        // SAFETY: one thread; the child ends by _exit.
-        match unsafe { libc::fork() } {
-            -1 => anyhow::bail!("fork: {}", std::io::Error::last_os_error()),
-            0 => {
-                // SAFETY: a signal's number.
-                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-                let code = self.child(&task, files);
-                // SAFETY: ends the process, and nothing of its parent's is dropped.
-                unsafe { libc::_exit(code) }
-            }
-            pid => doing.pid.store(pid, Relaxed),
-        }
+        let pid = child::fork(|| {
+            child::end_with_parent();
+            self.child(&task, files)
+        })?;
+        doing.pid.store(pid.as_raw(), Relaxed);
         Ok(())
     }
 
@@ -275,23 +287,25 @@ impl Round<'_> {
         let mut ended = Vec::new();
         for (worker, doing) in self.shared.workers.iter().enumerate() {
             let pid = doing.pid.load(Relaxed);
-            let mut status = 0;
-            // SAFETY: a child of ours, or none.
-            if pid == 0 || unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } != pid {
+            if pid == 0 {
                 continue;
             }
+            let Ok(Some(end)) = child::poll(Pid::from_raw(pid)) else {
+                continue;
+            };
             doing.pid.store(0, Relaxed);
             doing.since.store(0, Relaxed);
             let _ = self
                 .shared
                 .rebinding
                 .compare_exchange(worker as u32 + 1, 0, Relaxed, Relaxed);
-            if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) != libc::SIGKILL {
-                finding::report(
+            match end {
+                End::Signal(signal) if signal != Signal::SIGKILL as i32 => finding::report(
                     self.shared,
                     worker,
-                    &format!("a process died of signal {}", libc::WTERMSIG(status)),
-                );
+                    &format!("a process died of signal {signal}"),
+                ),
+                _ => {}
             }
             ended.push(worker);
         }
@@ -302,8 +316,7 @@ impl Round<'_> {
         let pid = self.shared.workers[worker].pid.load(Relaxed);
         // One that binds a device would leave it to nobody.
         if pid != 0 && self.shared.rebinding.load(Relaxed) != worker as u32 + 1 {
-            // SAFETY: a child of ours that was not reaped.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+            child::signal(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 
@@ -334,7 +347,7 @@ impl Round<'_> {
         if waits {
             setup::retract_all(&self.control);
         }
-        if let Some(line) = self.log.complaint() {
+        if let Some(line) = self.log.as_mut().and_then(KernelLog::complaint) {
             for worker in 0..usize::from(self.options.workers) {
                 finding::report(
                     self.shared,

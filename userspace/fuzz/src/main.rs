@@ -14,7 +14,6 @@ mod corpus;
 mod cover;
 mod errno;
 mod finding;
-mod kernel_log;
 mod op;
 mod program;
 mod replay;

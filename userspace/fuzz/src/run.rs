@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use pagemove_testkit::child;
 use pagemove_testkit::random::Random;
 
 use crate::calls::{devices, ioctls};
@@ -177,29 +178,21 @@ fn note(
 
 /// A child makes the next calls, too, with the same files but, mostly, without the mappings.
 fn fork(world: &mut World, rest: &[Call], calls: usize) {
-    // SAFETY: one thread; the child ends by _exit.
-    match unsafe { libc::fork() } {
-        0 => {
-            // SAFETY: a signal's number.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            touch::start_alarm();
-            if !world.leave_shared_memory() {
-                // SAFETY: as below.
-                unsafe { libc::_exit(0) };
-            }
-            for call in rest.iter().take(calls) {
-                let outcome = make(world, call);
-                let deep = errno::is_deep(outcome.errno, outcome.reason);
-                world.shared.count(call.op, outcome.errno, deep);
-            }
-            let code = i32::from(!world.problems.is_empty());
-            for text in &world.problems {
-                crate::finding::report(world.shared, world.worker, text);
-            }
-            // SAFETY: ends the process, and nothing of its parent's is dropped.
-            unsafe { libc::_exit(code) };
+    let forked = child::fork(|| {
+        child::end_with_parent();
+        touch::start_alarm();
+        if !world.leave_shared_memory() {
+            return 0;
         }
-        child if child > 0 => world.children.push(child),
-        _ => {}
-    }
+        for call in rest.iter().take(calls) {
+            let outcome = make(world, call);
+            let deep = errno::is_deep(outcome.errno, outcome.reason);
+            world.shared.count(call.op, outcome.errno, deep);
+        }
+        for text in &world.problems {
+            crate::finding::report(world.shared, world.worker, text);
+        }
+        i32::from(!world.problems.is_empty())
+    });
+    world.children.extend(forked);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use anyhow::Result;
+use pagemove_testkit::child::Pid;
 use pagemove_uapi::{Control, PciAddress};
 
 use crate::calls::devices::Assigned;
@@ -88,7 +89,7 @@ pub struct World {
     /// A file of our own, to look around with.
     pub control: Control,
     pub witness: Option<Witness>,
-    pub children: Vec<libc::pid_t>,
+    pub children: Vec<Pid>,
     /// Calls that a child shall make, after a call of `fork`.
     pub fork: Option<usize>,
     pub privileged: bool,

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use pagemove_testkit::{nodes, pci, wait};
 use pagemove_uapi::{
     errno, text, Control, MoveReport, MoveRequest, PageResult, PciAddress, ENGINE_AUTO, PAGE_SIZE,
 };
 
 use crate::region::Region;
-use crate::vfio::{Assigned, READ_WRITE};
-use crate::{pci, system};
+use pagemove_testkit::vfio::{Assigned, READ_WRITE};
 
 /// Where the region is for the device.
 pub const IOVA: u64 = 0x1000_0000;
@@ -26,7 +26,7 @@ pub struct Nodes {
 impl Nodes {
     /// The first, twice if there is only one.
     pub fn any() -> Result<Self> {
-        let first = *system::nodes()?
+        let first = *nodes::with_memory()?
             .first()
             .context("the VM has no NUMA node")?;
         Ok(Self::find()?.unwrap_or(Self {
@@ -37,7 +37,7 @@ impl Nodes {
 
     /// None if there is only one.
     pub fn find() -> Result<Option<Self>> {
-        match system::nodes()?[..] {
+        match nodes::with_memory()?[..] {
             [here, there, ..] => Ok(Some(Self { here, there })),
             _ => Ok(None),
         }
@@ -141,7 +141,7 @@ pub fn describe(report: &MoveReport) -> String {
 /// Waits until no region has a page: nothing leaked. Nobody else may use one.
 pub fn wait_for_no_pages(most: Duration) -> Result<Duration> {
     let control = Control::open()?;
-    system::wait_until("no region has a page", most, || {
+    wait::until("no region has a page", most, || {
         let stats = control.stats()?;
         Ok(stats.region_pages == 0)
     })

@@ -4,17 +4,14 @@
 mod bench;
 mod call;
 mod cgroup;
+mod complaints;
 mod eater;
-mod kernel_log;
-mod module;
-mod pci;
+mod memory;
 mod region;
 mod rig;
 mod signals;
 mod slow_page;
 mod suites;
-mod system;
-mod vfio;
 mod victim;
 
 use std::process::ExitCode;

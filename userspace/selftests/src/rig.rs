@@ -11,13 +11,13 @@ use pagemove_devices::device::{Direction, DmaDevice, Kind, Setup, Transfer};
 use pagemove_devices::memory::{Memory, Slice, Source};
 use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
+use pagemove_testkit::pci;
 use pagemove_uapi::{
     raw_ioctl, Control, Move, MoveReport, MoveRequest, PageResult, PciAddress, Place, ENGINE_AUTO,
     IOC_MOVE, MOVE_EVEN_IF_THERE, PAGE_SIZE,
 };
 
 use crate::bench::{self, Nodes};
-use crate::pci;
 use crate::region::Mapping;
 
 /// Where the rings of the device are for it. They are not moved.

@@ -10,7 +10,7 @@ use pagemove_uapi::{PciAddress, PAGE_SIZE};
 
 use crate::bench;
 use crate::region::Region;
-use crate::vfio::Assigned;
+use pagemove_testkit::vfio::Assigned;
 
 /// The hidden subcommand.
 pub const NAME: &str = "victim";

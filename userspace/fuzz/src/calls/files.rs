@@ -5,6 +5,8 @@ use std::fs;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use pagemove_testkit::child::{self, Signal};
+
 use crate::calls::number;
 use crate::value::Value;
 use crate::world::{File, Outcome, World};
@@ -101,17 +103,14 @@ pub fn fork(world: &mut World, values: &[Value]) -> Outcome {
 /// Waits for the children of the program.
 pub fn reap(world: &mut World) {
     let since = Instant::now();
-    for child in std::mem::take(&mut world.children) {
+    for pid in std::mem::take(&mut world.children) {
         loop {
-            let mut status = 0;
-            // SAFETY: a child of ours.
-            match unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } {
-                0 if since.elapsed() > CHILD => {
-                    // SAFETY: as above; it is not reaped yet.
-                    unsafe { libc::kill(child, libc::SIGKILL) };
+            match child::poll(pid) {
+                Ok(None) if since.elapsed() > CHILD => {
+                    child::signal(pid, Signal::SIGKILL);
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                0 => std::thread::sleep(Duration::from_millis(1)),
+                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
                 _ => break,
             }
         }

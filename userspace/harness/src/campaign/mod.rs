@@ -18,7 +18,7 @@ use crate::campaign::tool::{Mover, PageLine, Range, Report, Running};
 use crate::guest::process::GuestProcess;
 use crate::guest::Layout;
 use crate::ledger::account::Status;
-use pagemove_devices::pci::{PciBus, PciId};
+use pagemove_testkit::pci;
 use pagemove_testkit::tap::Tap;
 
 /// Seconds, where nothing is said.
@@ -164,18 +164,11 @@ pub fn with_tap(
     tap.exit_code()
 }
 
-/// QEMU's ivshmem.
-const IVSHMEM: PciId = PciId {
-    vendor: 0x1af4,
-    device: 0x1110,
-};
-
-/// Binds a window. Says which aperture that is.
+/// Binds a window, and returns which aperture that is.
 fn bind_window(control: &Control) -> Result<u32> {
-    let bus = PciBus::default();
-    let functions = bus.find(IVSHMEM)?;
+    let functions = pci::find(pci::IVSHMEM)?;
     let function = *functions.first().context("there is no ivshmem function")?;
-    bus.bind(function, "pagemove_aperture")?;
+    pci::bind(function, pci::APERTURE)?;
     let apertures = control.aperture_list()?;
     Ok(apertures.first().context("there is no aperture")?.id)
 }

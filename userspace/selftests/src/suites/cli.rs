@@ -10,11 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_testkit::module;
 use pagemove_uapi::PAGE_SIZE;
 use serde_json::Value;
 
 use crate::bench::{self, Bench, IOVA};
-use crate::module;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const PROGRAM: &str = "pagemove";

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, nodes, pci};
 use pagemove_uapi::{self as uapi, Control, Device, PciAddress, PAGE_SIZE};
 
 use crate::bench::{self, Bench};
 use crate::rig::Rig;
-use crate::{module, pci};
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const USAGE: &str = "formats wants one of: x86_64 vtdss amdv1 none";
@@ -226,7 +226,7 @@ fn none() -> Outcome {
     ensure!(pci::group(device).is_none(), "the VM has an IOMMU");
     let bound = pci::bind(device, pci::PAGEMOVE);
     ensure!(bound.is_err(), "a device without an IOMMU was bound");
-    let node = crate::system::nodes()?[0];
+    let node = nodes::with_memory()?[0];
     let report = Control::open()?.move_pages(&bench::request(device, bench::IOVA, 1, node), None);
     ensure!(
         bench::errno_of(&report) == libc::ENXIO,

@@ -9,11 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_testkit::{cpus, module, pci, slowness};
 use pagemove_uapi::{Control, PciAddress, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use crate::bench::{self, Nodes};
-use crate::kernel_log::KernelLog;
-use crate::{module, pci, system, victim};
+use crate::complaints::COMPLAINTS;
+use crate::{memory, victim};
+use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
@@ -70,7 +72,7 @@ pub fn main(_: &[String]) -> ExitCode {
                 state.calls, state.moved
             ));
             ensure!(
-                state.moved > ENOUGH / u64::from(system::slowness()),
+                state.moved > ENOUGH / u64::from(slowness::slowness()),
                 "only {} pages were moved",
                 state.moved
             );
@@ -98,7 +100,7 @@ fn set_up() -> Result<State> {
         nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
         has_harness,
         random: Random::announced(),
-        log: KernelLog::from_now()?,
+        log: KernelLog::from_now(COMPLAINTS)?,
         available: 0,
         moved: 0,
         calls: 0,
@@ -229,8 +231,8 @@ fn settled_memory() -> Result<u64> {
     let start = Instant::now();
     let mut most = 0;
     while start.elapsed() < Duration::from_secs(2) {
-        system::visit_every_cpu()?;
-        most = most.max(system::available_memory()?);
+        cpus::visit_every()?;
+        most = most.max(memory::available()?);
         thread::sleep(Duration::from_millis(100));
     }
     Ok(most)
@@ -243,7 +245,7 @@ fn leaked(state: &mut State) -> Outcome {
         state.available
     ));
     ensure!(
-        now + NOISE + system::kept_when_free()? > state.available,
+        now + NOISE + memory::kept_when_free()? > state.available,
         "{} bytes are missing",
         state.available - now
     );

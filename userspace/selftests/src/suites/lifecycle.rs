@@ -8,14 +8,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::{Control, DEVICE, PAGE_SIZE};
 
 use crate::bench::{self, Bench};
-use crate::kernel_log::KernelLog;
+use crate::complaints::COMPLAINTS;
 use crate::region::Mapping;
-use crate::vfio::READ_WRITE;
-use crate::{module, pci};
+use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
+use pagemove_testkit::vfio::READ_WRITE;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -51,7 +52,7 @@ const CHECKS: &[(&str, Check)] = &[
 ];
 
 pub fn main(_: &[String]) -> ExitCode {
-    let mut log = match KernelLog::from_now() {
+    let mut log = match KernelLog::from_now(COMPLAINTS) {
         Ok(log) => log,
         Err(error) => return tap::fail_all(&error),
     };

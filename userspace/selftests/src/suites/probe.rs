@@ -12,7 +12,7 @@ use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 
 use crate::bench::{self, Bench};
-use crate::module;
+use pagemove_testkit::module;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const USAGE: &str = "probe wants one of: x86_64 vtdss amdv1 none";

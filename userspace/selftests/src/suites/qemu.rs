@@ -8,11 +8,12 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::PciAddress;
 
 use crate::bench::{self, Nodes};
-use crate::kernel_log::KernelLog;
-use crate::{module, pci};
+use crate::complaints::COMPLAINTS;
+use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const PROGRAM: &str = "/bin/qemu-system-x86_64";
@@ -79,7 +80,7 @@ fn set_up() -> Result<State> {
     Ok(State {
         device,
         nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
-        log: KernelLog::from_now()?,
+        log: KernelLog::from_now(COMPLAINTS)?,
         qemu: None,
         moved: 0,
     })

@@ -10,11 +10,11 @@ use std::process::{Command, ExitCode, Output};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::{self as uapi, PciAddress};
 use serde_json::Value;
 
 use crate::bench::{self, Bench};
-use crate::{module, pci};
 use pagemove_testkit::tap::{self, Case, Outcome, Pass, Verdict};
 
 const PROGRAM: &str = "pagemove";

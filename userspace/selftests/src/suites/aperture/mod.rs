@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::{
     self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress,
     ABORT_APERTURE, APERTURE_UP, ENGINE_AUTO, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE,
@@ -18,10 +19,8 @@ use pagemove_uapi::{
 use crate::bench;
 use crate::region::Mapping;
 use crate::rig::{content, Rig};
-use crate::{module, pci};
 use pagemove_testkit::tap::{self, Case, Pass};
 
-const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
 const DRIVER: &str = "pagemove_aperture";
 const BYTES: usize = 16 << 20;
 const PAGES: usize = 32;
@@ -112,7 +111,7 @@ fn cases() -> Vec<Case<State>> {
 
 impl State {
     fn open() -> Result<Self> {
-        let found = pci::find(IVSHMEM)?;
+        let found = pci::find(pci::IVSHMEM)?;
         let &[function, other] = found.as_slice() else {
             anyhow::bail!("{} windows instead of 2", found.len());
         };

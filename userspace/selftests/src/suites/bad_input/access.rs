@@ -11,7 +11,7 @@ use pagemove_uapi::{self as uapi, Control, DEVICE};
 
 use super::{refused, skip, State};
 use crate::bench::{self, Bench};
-use crate::system::in_child;
+use pagemove_testkit::child::status_of;
 use pagemove_testkit::tap::{Case, Outcome, Pass};
 
 const NOBODY: libc::uid_t = 65534;
@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case<State>> {
         Case::new(
             "access: another user can not open it: EACCES",
             |_: &mut State| {
-                let errno = in_child(|| {
+                let errno = status_of(|| {
                     // SAFETY: gives up rights of this child.
                     unsafe {
                         libc::setgroups(0, std::ptr::null());
@@ -53,7 +53,7 @@ pub fn cases() -> Vec<Case<State>> {
             |state: &mut State| {
                 let bench = state.bench()?;
                 let request = bench.request(0, 1, bench.nodes.there);
-                let errno = in_child(|| {
+                let errno = status_of(|| {
                     if drop_capability(CAP_SYS_ADMIN).is_err() {
                         return 255;
                     }

@@ -2,13 +2,13 @@
 //! Devices that can not be moved for: unknown, not bound, not open, or not alone.
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::{self as uapi, PciAddress, PAGE_SIZE};
 
 use super::{skip, State};
 use crate::bench::{self, Bench, IOVA};
-use crate::vfio::{Assigned, Group, READ_WRITE};
-use crate::{module, pci};
 use pagemove_testkit::tap::{Case, Pass};
+use pagemove_testkit::vfio::{Assigned, Group, READ_WRITE};
 
 const NO_DEVICE: (i32, u32) = (libc::ENODEV, uapi::REASON_NONE);
 const NOT_BOUND: (i32, u32) = (libc::ENXIO, uapi::REASON_NONE);

@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_testkit::{nodes, wait};
 use pagemove_uapi::{self as uapi, Control, MOVE_EVEN_IF_THERE, PAGE_MOVED, PAGE_SIZE};
 
 use super::{refused, State};
 use crate::bench::{self, Bench};
 use crate::eater::MemoryEater;
 use crate::region::{Mapping, Region};
-use crate::vfio::{READ_ONLY, READ_WRITE};
-use crate::{signals, system};
+use crate::signals;
 use pagemove_testkit::tap::{self, Case, Pass};
+use pagemove_testkit::vfio::{READ_ONLY, READ_WRITE};
 
 /// For second mappings, far from the bench's.
 const IOVA: u64 = 0x4000_0000;
@@ -371,8 +372,8 @@ fn full(_: &State, bench: &Bench) -> Result<()> {
         );
         region.map.check(6)?;
         // With memory again the rest can be moved.
-        system::wait_until("the node has memory again", Duration::from_secs(20), || {
-            Ok(system::free_memory_of(bench.nodes.there)? > 64 << 20)
+        wait::until("the node has memory again", Duration::from_secs(20), || {
+            Ok(nodes::free_memory(bench.nodes.there)? > 64 << 20)
         })?;
         let (report, _) = bench.move_pages(&request);
         ensure!(

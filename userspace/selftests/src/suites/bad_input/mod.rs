@@ -16,10 +16,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::module;
 use pagemove_uapi::{errno, Move, MoveReport, MoveRequest, PageResult};
 
 use crate::bench::{self, Bench};
-use crate::module;
 use pagemove_testkit::tap::{self, Case, Pass, Skip};
 
 /// Pages of the region that wrong calls are tried on.

@@ -2,6 +2,7 @@
 //! Moves with one member that is wrong.
 
 use anyhow::{ensure, Result};
+use pagemove_testkit::nodes;
 use pagemove_uapi::{
     self as uapi, Call, Control, Error, Move, MoveReport, PageResult, MAX_MOVE_PAGES, MAX_RETRIES,
     PAGE_SIZE,
@@ -150,7 +151,7 @@ pub fn cases() -> Vec<Case<State>> {
         "move: a node that is possible but has no memory, or does not exist: EINVAL",
         |state: &mut State| {
             let bench = state.bench()?;
-            let nodes = crate::system::nodes()?;
+            let nodes = nodes::with_memory()?;
             let missing = (0..)
                 .find(|node| !nodes.contains(node))
                 .expect("there are not so many nodes");

@@ -4,15 +4,16 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use pagemove_testkit::pci;
 use pagemove_uapi::PciAddress;
 
 use super::fault::Fired;
 use super::files::{errno_of, unprepared};
 use super::sweep::Path;
 use super::world::{spare, World};
+use crate::bench;
 use crate::region::Region;
-use crate::vfio::{Container, Group, READ_WRITE};
-use crate::{bench, pci};
+use pagemove_testkit::vfio::{Container, Group, READ_WRITE};
 
 pub fn paths() -> Vec<Path<World>> {
     let path = |name, errnos, prepare, go, settle| Path {
@@ -101,12 +102,11 @@ fn open(_: &mut World) -> Result<(), i32> {
     Ok(())
 }
 
-const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
 const APERTURE: &str = "pagemove_aperture";
 
 /// The last of those functions, which the bridge uses in no other way than by its resources.
 fn window() -> Result<PciAddress> {
-    pci::find(IVSHMEM)?
+    pci::find(pci::IVSHMEM)?
         .last()
         .copied()
         .context("the VM has no window")

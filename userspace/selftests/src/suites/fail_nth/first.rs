@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::{errno, Control, ENGINE_ADBIT};
 
 use super::fault;
@@ -13,10 +14,10 @@ use super::source::Source;
 use super::sweep::Table;
 use super::world::spare;
 use super::{devices, load};
+use crate::bench;
 use crate::region::Region;
 use crate::rig::Rig;
 use crate::suites::ntb::bridge::{self, Bridge};
-use crate::{bench, module, pci};
 
 /// More than any of them has.
 const MOST: u64 = 200;

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use crate::complaints::COMPLAINTS;
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::module;
 use pagemove_uapi::{errno, Control};
 
 use super::fault::{self, Fired};
 use super::sweep::{self, Table};
-use crate::kernel_log::KernelLog;
-use crate::module;
+use pagemove_testkit::kernel_log::KernelLog;
 
 /// More than loading has.
 const MOST: u64 = 100;
@@ -19,7 +20,7 @@ const SAID: &str = "fault at load: ";
 pub fn sweep(table: &mut Table) -> Result<u64> {
     for n in 1..=MOST {
         unload()?;
-        let mut log = KernelLog::from_now()?;
+        let mut log = KernelLog::from_now(COMPLAINTS)?;
         let loaded = module::try_to_load(&format!("fault={n}"))?;
         let fired = match loaded {
             Ok(()) => match fault::read()?.fired {

@@ -140,7 +140,7 @@ impl Sites {
 
 /// Of the module that is loaded.
 pub fn of_module() -> Result<Sites> {
-    let path = crate::module::pagemove_file();
+    let path = pagemove_testkit::module::pagemove_file();
     Sites::read(&std::fs::read(&path).with_context(|| path.display().to_string())?)
 }
 

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
+use pagemove_testkit::slowness;
 use pagemove_uapi::{Control, PAGE_SIZE, REGION_CLOSED};
 
 use super::fault::{self, Held};
-use crate::system;
 
 /// For what ends later, in the background.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ impl Snapshot {
 
     /// Once no region is closed that waits to be freed.
     pub fn take_quietly(control: &Control) -> Result<Self> {
-        let end = Instant::now() + PATIENCE * system::slowness();
+        let end = Instant::now() + PATIENCE * slowness::slowness();
         while control
             .region_list()?
             .iter()
@@ -108,7 +108,7 @@ impl Snapshot {
 
     /// Waits until all is as it was.
     pub fn is_back(&self, control: &Control) -> Result<()> {
-        let end = Instant::now() + PATIENCE * system::slowness();
+        let end = Instant::now() + PATIENCE * slowness::slowness();
         loop {
             let Some(difference) = self.difference(&Self::take(control)?) else {
                 return Ok(());

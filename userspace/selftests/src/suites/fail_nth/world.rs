@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::{Control, PciAddress};
 
 use super::sweep::Table;
+use crate::bench;
 use crate::region::{Mapping, Region};
 use crate::rig::Rig;
 use crate::suites::ntb::bridge::Bridge;
-use crate::{bench, module, pci};
 
 /// Pages of the rig that move.
 pub const PAGES: usize = 4;

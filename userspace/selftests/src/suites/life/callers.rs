@@ -11,11 +11,11 @@ use pagemove_uapi::{
     REASON_BUSY,
 };
 
-use super::child::{self, End};
 use super::play::Play;
 use super::scene::Scene;
 use crate::bench;
 use crate::region::Mapping;
+use pagemove_testkit::child::{self, End};
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 

@@ -8,14 +8,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, pci};
 use pagemove_uapi::{
     MoveRequest, PciAddress, ENGINE_AUTO, MOVE_EVEN_IF_THERE, REASON_NONE, REASON_UNMAPPING,
 };
 
 use super::play::Watch;
 use super::scene::{gauges_are_zero, Callers, Moves, Scene};
+use crate::bench;
 use crate::rig::Rig;
-use crate::{bench, module, pci};
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{self, Case, Pass, Skip, Verdict};
 

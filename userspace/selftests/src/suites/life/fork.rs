@@ -9,12 +9,13 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{MoveRequest, ENGINE_AUTO, MOVE_EVEN_IF_THERE, PAGE_SIZE, REASON_NO_VADDR};
 
-use super::child::{self, End};
 use super::scene::{Callers, Moves};
 use crate::bench::{self, Bench};
-use crate::kernel_log::KernelLog;
+use crate::complaints::COMPLAINTS;
 use crate::region::Mapping;
 use crate::rig::{content, Rig};
+use pagemove_testkit::child::{self, End};
+use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 const PAGES: usize = 64;
@@ -22,7 +23,7 @@ const CHILDREN: usize = 60;
 const SOME: u64 = 64;
 
 pub fn main() -> ExitCode {
-    let mut log = match KernelLog::from_now() {
+    let mut log = match KernelLog::from_now(COMPLAINTS) {
         Ok(log) => log,
         Err(error) => return tap::fail_all(&error),
     };
@@ -174,7 +175,7 @@ fn inheriting() -> Result<Verdict> {
             1
         }
     })?;
-    let mut ends = [child::wait(-1)?, child::wait(-1)?];
+    let mut ends = [child::wait(child::ANY)?, child::wait(child::ANY)?];
     ends.sort_by_key(|(pid, _)| *pid != vmm);
     let [(_, vmm_end), (_, heir_end)] = ends;
     ensure!(vmm_end == End::Exit(0), "the VMM ended with {vmm_end:?}");

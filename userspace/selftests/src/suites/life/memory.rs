@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::nodes;
 use pagemove_uapi::{Control, ENGINE_AUTO, REASON_NODE, REASON_NO_MEMORY};
 
 use super::play::Play;
@@ -210,7 +211,7 @@ fn refused_there(scene: &mut Scene, there: i32) -> Result<()> {
     let request = scene.request(ENGINE_AUTO, there);
     let (report, free) = (
         scene.control.move_pages(&request, None),
-        crate::system::free_memory_of(there)?,
+        nodes::free_memory(there)?,
     );
     drop(eater);
     let found = report.error.map(|error| (error.errno, error.reason));

@@ -2,7 +2,6 @@
 //! Life cycle: what happens to device, CPUs, memory, callers and machine in the middle of moves.
 
 mod callers;
-mod child;
 mod cpus;
 mod device;
 mod fork;

@@ -9,15 +9,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, nodes};
 use pagemove_uapi::{
     Control, ENGINE_AUTO, REASON_CLOSED_REGION, REASON_NONE, REASON_NOT_MAPPED, REASON_NO_MEMORY,
     REASON_NO_VADDR, REASON_UNMAPPING,
 };
 
-use super::child;
 use super::scene::{gauges_are_zero, Callers, Scene};
+use crate::bench;
 use crate::region::Mapping;
-use crate::{bench, module, system};
+use pagemove_testkit::child;
 use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 const SOME: u64 = 64;
@@ -179,9 +180,7 @@ fn by_machine() -> Result<Verdict> {
         let hog = child::fork(eat)?;
         write(&format!("/proc/{hog}/oom_score_adj"), "0")?;
         let death = wait_for_death(pid);
-        // SAFETY: our child, which was not waited for.
-        unsafe { libc::kill(hog, libc::SIGKILL) };
-        child::wait(hog)?;
+        child::kill(hog);
         death
     })
 }
@@ -194,7 +193,7 @@ fn eat() -> i32 {
         };
         (0..piece.pages()).for_each(|page| piece.write(page, 0, 1));
         taken.push(piece);
-        if system::free_memory_of(0).unwrap_or(0) < 8 << 20 {
+        if nodes::free_memory(0).unwrap_or(0) < 8 << 20 {
             // Slower, so that what the kernel frees is not taken at once.
             thread::sleep(Duration::from_millis(20));
         }

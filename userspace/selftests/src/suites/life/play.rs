@@ -4,7 +4,8 @@
 use anyhow::{Context, Result};
 
 use super::scene::{engine_of, Scene};
-use crate::kernel_log::KernelLog;
+use crate::complaints::COMPLAINTS;
+use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{Case, Pass};
 
@@ -18,7 +19,7 @@ impl Watch {
     pub fn begin() -> Result<Self> {
         Ok(Self {
             random: Random::announced(),
-            log: KernelLog::from_now()?,
+            log: KernelLog::from_now(COMPLAINTS)?,
         })
     }
 }

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_harness::guest::process::GuestProcess;
 use pagemove_harness::ledger::account::Status;
+use pagemove_testkit::slowness;
 use pagemove_uapi::{
     text, Control, MoveReport, MoveRequest, PciAddress, Stats, ENGINE_AUTO, MOVE_EVEN_IF_THERE,
     PAGE_SIZE,
 };
 
 use crate::bench::{self, Nodes};
-use crate::system;
 use pagemove_testkit::tap;
 
 /// What makes the DMA.
@@ -273,7 +273,11 @@ impl Moves {
 
     /// Waits until so many pages more were moved: moves go on.
     pub fn go_on(&self, pages: u64, after: &str) -> Result<()> {
-        let (before, start, most) = (self.moved(), Instant::now(), PATIENCE * system::slowness());
+        let (before, start, most) = (
+            self.moved(),
+            Instant::now(),
+            PATIENCE * slowness::slowness(),
+        );
         while self.moved() < before + pages {
             if let Some(failure) = self.failure() {
                 bail!("{after}: {failure}");

@@ -11,9 +11,9 @@ use anyhow::{bail, ensure, Context, Result};
 
 use super::play::Play;
 use super::scene::Callers;
+use pagemove_testkit::child;
 use pagemove_uapi::{errno, Control, MoveRequest};
 
-use crate::system;
 use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 /// Pages that show that moves go on.
@@ -155,7 +155,7 @@ fn interrupted(play: &mut Play) -> Result<Verdict> {
             write("/sys/power/state", "freeze")
         });
         let status =
-            system::in_child(|| call_until_signal(&requests, Duration::from_millis(alarm)));
+            child::status_of(|| call_until_signal(&requests, Duration::from_millis(alarm)));
         begin.join().expect("writing does not panic")?;
         match status? {
             INTERRUPTED => {

@@ -9,11 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Result};
+use pagemove_testkit::module;
 use pagemove_uapi::{Control, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use super::play::Watch;
 use crate::bench::{self, Bench};
-use crate::module;
 use crate::region::Mapping;
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{self, Case, Pass, Verdict};

@@ -6,12 +6,12 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::wait;
 use pagemove_uapi::{errno, Control, PAGE_SIZE};
 
 use crate::bench::{self, Bench, IOVA};
 use crate::cgroup::Cgroup;
 use crate::region::{Mapping, Region};
-use crate::system;
 use pagemove_testkit::tap::{self, Outcome, Pass, Skip};
 
 const PAGES: usize = 4096;
@@ -81,7 +81,7 @@ pub fn back(_: &mut Option<Bench>) -> Outcome {
 }
 
 fn is_back(cgroup: &Cgroup) -> Result<()> {
-    let back = system::wait_until("the charge is taken back", Duration::from_secs(20), || {
+    let back = wait::until("the charge is taken back", Duration::from_secs(20), || {
         Ok(cgroup.used()? <= SLACK)
     });
     back.map(drop)
@@ -132,7 +132,7 @@ pub fn of_a_move(bench: &mut Option<Bench>) -> Outcome {
             );
         }
         // The frames that were left may be freed a moment later.
-        system::wait_until("old frames are freed", Duration::from_secs(20), || {
+        wait::until("old frames are freed", Duration::from_secs(20), || {
             Ok(cgroup.used()?.abs_diff(BYTES) <= SLACK)
         })
     })?;

@@ -4,11 +4,11 @@
 use std::fs;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{child, cpus};
 use pagemove_uapi::PAGE_SIZE;
 
 use crate::bench::Bench;
 use crate::region::{Mapping, Region};
-use crate::system;
 use pagemove_testkit::tap::{self, Outcome, Pass};
 
 const CHILDREN: u64 = 400;
@@ -37,7 +37,7 @@ pub fn ended(bench: &mut Option<Bench>) -> Outcome {
     let file = region.control.file();
     let before = address_spaces()?;
     for n in 0..CHILDREN {
-        let status = system::in_child(|| {
+        let status = child::status_of(|| {
             let Ok(own) = Mapping::shared(file, 0, 4 * PAGE_SIZE) else {
                 return 1;
             };
@@ -50,7 +50,7 @@ pub fn ended(bench: &mut Option<Bench>) -> Outcome {
         region.map.read(1, 0) == CHILDREN - 1,
         "the children have not mapped what this process has"
     );
-    system::visit_every_cpu()?;
+    cpus::visit_every()?;
     let after = address_spaces()?;
     tap::note(&format!(
         "address spaces: {before}, {after} after {CHILDREN} processes"

@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::module;
 use pagemove_uapi::{text, Control, PAGE_SIZE, REASON_NO_MEMORY};
 
 use crate::bench::{self, Bench};
-use crate::module;
 use crate::region::Region;
 use pagemove_testkit::tap::{self, Outcome, Pass};
 

@@ -10,13 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_testkit::pci;
 use pagemove_uapi::{
     Control, DETAIL_AWAITED, DETAIL_OFFERED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
 };
 use serde_json::Value;
 
 use crate::bench::IOVA;
-use crate::pci;
 use crate::region::Region;
 use crate::rig::Rig;
 use pagemove_testkit::tap::{self, Case, Pass};
@@ -24,7 +24,6 @@ use pagemove_testkit::tap::{self, Case, Pass};
 mod ends;
 mod ways;
 
-const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
 const DRIVER: &str = "pagemove_aperture";
 /// Those that migrate. Both regions have one page more, which stays.
 pub const PAGES: usize = 48;
@@ -52,7 +51,7 @@ pub fn main(_: &[String]) -> ExitCode {
 }
 
 fn prepare() -> Result<()> {
-    let found = pci::find(IVSHMEM)?;
+    let found = pci::find(pci::IVSHMEM)?;
     let function = *found.first().context("no BAR shows this VM's memory")?;
     pci::bind(function, DRIVER)
 }

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 
 use super::bridge::{Bridge, WINDOW_BYTES};
 use super::{case, Case, State, PAGE};
-use crate::system;
+use crate::memory;
 
 const COMMAND: u32 = IOC_TYPE << 8 | 0x3e;
 const TAKE: usize = 1;
@@ -136,7 +136,7 @@ fn all(state: &mut State) -> Result<()> {
 }
 
 fn no_leak(state: &mut State) -> Result<()> {
-    let before = system::available_memory()?;
+    let before = memory::available()?;
     for _ in 0..ROUNDS {
         expect(state.bridge()?.set(0, WINDOW_BYTES)?, 0)?;
         take(state, 1)?;
@@ -144,7 +144,7 @@ fn no_leak(state: &mut State) -> Result<()> {
         expect(state.bridge()?.set(0, 0)?, 0)?;
         expect(command(DROP, 0)?, 0)?;
     }
-    let lost = before.saturating_sub(system::available_memory()?);
+    let lost = before.saturating_sub(memory::available()?);
     ensure!(
         lost < ROUNDS * WINDOW_BYTES / 4,
         "{} KiB are gone",

@@ -7,13 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, pci, wait};
 use pagemove_uapi::{Aperture, Control, PciAddress, Window, APERTURE_UP, PAGE_SIZE};
 
 use crate::region::Mapping;
 use crate::rig::content;
-use crate::{module, pci, system};
 
-const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
 pub const DRIVER: &str = "pagemove_test_ntb";
 const CLIENT: &str = "/sys/bus/ntb/drivers/pagemove_ntb";
 const PARAMETERS: &str = "/sys/module/pagemove_test_ntb/parameters";
@@ -36,7 +35,7 @@ pub struct Bridge {
 
 /// The two ports, and the function that shows node 0.
 fn functions() -> Result<([PciAddress; 2], PciAddress)> {
-    let found = pci::find(IVSHMEM)?;
+    let found = pci::find(pci::IVSHMEM)?;
     let &[a, b, mirror] = found.as_slice() else {
         anyhow::bail!("{} ivshmem functions instead of 3", found.len());
     };
@@ -72,7 +71,7 @@ impl Bridge {
             memory,
             control,
         };
-        system::wait_until("both ports have their windows", PATIENCE, || {
+        wait::until("both ports have their windows", PATIENCE, || {
             Ok(bridge.control.window_list()?.len() == 4)
         })?;
         Ok(bridge)
@@ -169,7 +168,7 @@ impl Bridge {
     /// Cuts the cable or joins it, and returns when both ports know.
     pub fn cut(&self, cut: bool) -> Result<()> {
         cut_cable(cut)?;
-        system::wait_until("the ports see what became of the cable", PATIENCE, || {
+        wait::until("the ports see what became of the cable", PATIENCE, || {
             let up = self
                 .apertures()?
                 .iter()

@@ -15,7 +15,8 @@ use super::bridge::cut_cable;
 use super::uevents::Uevents;
 use super::{case, Case, State, PAGE, PAGES};
 use crate::bench;
-use crate::kernel_log::KernelLog;
+use crate::complaints::COMPLAINTS;
+use pagemove_testkit::kernel_log::KernelLog;
 
 /// When the cable is cut: with so many slots taken. Those of the last batch may be empty.
 const TAKEN_BEFORE: u64 = 160;
@@ -61,7 +62,7 @@ fn cutter(id: u32, over: &AtomicBool) -> Result<Duration> {
 
 fn cut_in_between(state: &mut State) -> Result<()> {
     let id = state.shown(0)?;
-    let mut log = KernelLog::from_now()?;
+    let mut log = KernelLog::from_now(COMPLAINTS)?;
     let mut uevents = Uevents::listen()?;
     state.fill(0, PAGES, 6)?;
     let targets: Vec<u64> = (0..PAGES).map(offset).collect();

@@ -15,13 +15,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::wait;
 use pagemove_uapi::{
     MoveReport, MoveRequest, PageResult, ENGINE_AUTO, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE,
     PLACE_NODE,
 };
 
+use crate::bench;
 use crate::rig::Rig;
-use crate::{bench, system};
 use bridge::Bridge;
 use pagemove_testkit::tap::{self, Case, Pass};
 
@@ -192,7 +193,7 @@ impl State {
 /// A page that was lost keeps its slot, and then the bridge would wait for it for ever.
 fn close_when_empty(bridge: Bridge) -> Result<()> {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
-    system::wait_until("no page is in an aperture", Duration::from_secs(2), || {
+    wait::until("no page is in an aperture", Duration::from_secs(2), || {
         Ok(bridge
             .apertures()?
             .iter()

@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
+use pagemove_testkit::{module, wait};
 use pagemove_uapi::PciAddress;
 
 use super::bridge::Bridge;
 use super::{case, Case, State};
-use crate::{bench, module, system};
+use crate::bench;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
@@ -40,14 +41,14 @@ fn leaves(state: &mut State, side: fn(&Bridge) -> PciAddress) -> Result<()> {
     leaving.join().expect("the thread does not panic")?;
     state.is_home(0, 3)?;
     let gone = || Ok(state.bridge()?.apertures()?.is_empty() || !is_up(state.bridge()?, id)?);
-    system::wait_until(
+    wait::until(
         "the apertures are gone or down",
         Duration::from_secs(5),
         gone,
     )?;
     Bridge::client(port, "bind")?;
     let windows = || Ok(state.bridge()?.windows()?.len() == 2);
-    system::wait_until("its windows are back", Duration::from_secs(5), windows)?;
+    wait::until("its windows are back", Duration::from_secs(5), windows)?;
     // A client that comes back shows nothing until it is told to.
     let id = state.bridge()?.show(0)?.id;
     let (report, results) = state.rig()?.move_out(0, id, &[0x4000]);

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::pci;
 use pagemove_uapi::{
     Control, Error, OfferReport, Want, DETAIL_AWAITED, DETAIL_OFFERED, OFFER_AWAIT, PAGE_SIZE,
 };
 
-use crate::pci;
 use crate::region::{Mapping, Region};
 use pagemove_testkit::tap::{self, Case, Pass};
 
@@ -20,7 +20,6 @@ mod refusals;
 mod waiting;
 
 const PAGE: u64 = PAGE_SIZE as u64;
-const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
 /// What a call or a fault that nobody answers must not last.
 pub const LONG: Duration = Duration::from_secs(5);
 pub const NODE: i32 = 0;
@@ -32,7 +31,7 @@ pub struct Peer {
 
 impl Peer {
     fn find() -> Result<Self> {
-        let found = pci::find(IVSHMEM)?;
+        let found = pci::find(pci::IVSHMEM)?;
         let function = found.first().context("no BAR shows this VM's memory")?;
         let path = format!("/sys/bus/pci/devices/{function}/resource2");
         let bar = OpenOptions::new()

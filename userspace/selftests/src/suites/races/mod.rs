@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::bench;
-use crate::kernel_log::KernelLog;
-use crate::module;
+use crate::complaints::COMPLAINTS;
+use pagemove_testkit::kernel_log::KernelLog;
+use pagemove_testkit::module;
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{self, Case, Pass};
 
@@ -46,6 +47,6 @@ pub fn main(_: &[String]) -> ExitCode {
 fn set_up() -> Result<State> {
     Ok(State {
         random: Random::announced(),
-        log: KernelLog::from_now()?,
+        log: KernelLog::from_now(COMPLAINTS)?,
     })
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use pagemove_testkit::{child, module, pci};
 use pagemove_uapi::{
     self as uapi, Control, MoveRequest, PciAddress, MOVE_EVEN_IF_THERE, PAGE_SIZE,
 };
@@ -14,10 +15,9 @@ use pagemove_uapi::{
 use super::State;
 use crate::bench::{self, Bench, IOVA};
 use crate::region::Mapping;
-use crate::vfio::{Group, READ_WRITE};
-use crate::{module, pci, system};
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{self, Case, Pass, Skip};
+use pagemove_testkit::vfio::{Group, READ_WRITE};
 
 const PAGES: usize = 256;
 const TIME: Duration = Duration::from_secs(4);
@@ -200,7 +200,7 @@ fn writes(bench: &Bench, _: &mut Random) -> Result<Option<&'static str>> {
     let stop = AtomicBool::new(false);
     let (counts, status) = thread::scope(|scope| {
         let mover = scope.spawn(|| moving(bench, &stop, &[]));
-        let status = system::in_child(|| {
+        let status = child::status_of(|| {
             let file = bench.region.control.file();
             Mapping::shared(file, 0, PAGES * PAGE_SIZE).map_or(2, |own| count_up(&own))
         });

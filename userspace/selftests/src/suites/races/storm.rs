@@ -13,9 +13,9 @@ use pagemove_uapi::{errno, Control, MoveRequest, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 use super::State;
 use crate::bench::{self, Bench, IOVA};
 use crate::region::Mapping;
-use crate::vfio::READ_WRITE;
 use pagemove_testkit::random::Random;
 use pagemove_testkit::tap::{self, Case, Pass};
+use pagemove_testkit::vfio::READ_WRITE;
 
 /// Memory is mapped for DMA in slots of this many pages.
 const SLOT: usize = 16;

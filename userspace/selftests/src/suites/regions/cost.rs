@@ -4,22 +4,23 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context};
+use pagemove_testkit::pci;
 use pagemove_uapi::{Control, MAX_REGION_BYTES, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use super::{map, newest, MIB};
 use crate::bench::{self, Nodes, IOVA};
 use crate::eater::MemoryEater;
+use crate::memory;
 use crate::region::{Mapping, Region};
-use crate::vfio::{Assigned, READ_WRITE};
-use crate::{pci, system};
 use pagemove_testkit::tap::{self, Outcome, Pass, Skip};
+use pagemove_testkit::vfio::{Assigned, READ_WRITE};
 
 /// Bytes that one page in each of 64 GiB/1024 may cost beside itself: tables.
 const SPARSE_COST: u64 = 24 << 10;
 
 pub fn sparse(_: &mut Nodes) -> Outcome {
     const TOUCHED: usize = 1024;
-    let before = system::available_memory()?;
+    let before = memory::available()?;
     let control = Control::open()?;
     let length = MAX_REGION_BYTES as usize;
     let whole = map(&control, 0, length)?;
@@ -36,7 +37,7 @@ pub fn sparse(_: &mut Nodes) -> Outcome {
         "{} pages are allocated",
         newest(&control)?.pages
     );
-    let cost = before.saturating_sub(system::available_memory()?);
+    let cost = before.saturating_sub(memory::available()?);
     let most = TOUCHED as u64 * (PAGE_SIZE as u64 + SPARSE_COST) + (8 << 20);
     tap::note(&format!(
         "{TOUCHED} pages spread over 64 GiB cost {cost} bytes"

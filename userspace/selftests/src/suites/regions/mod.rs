@@ -7,13 +7,13 @@ use std::io::{Seek, SeekFrom};
 use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::child::{self, End};
 use pagemove_uapi::{
     Control, Place, Region as Listed, MAX_REGION_BYTES, PAGE_SIZE, PLACE_NODE, PLACE_NONE,
 };
 
 use crate::bench::Nodes;
 use crate::region::{Mapping, Region};
-use crate::system;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 
 const MIB: usize = 1 << 20;
@@ -174,32 +174,19 @@ fn remapped(_: &mut Nodes) -> Outcome {
     Ok(Pass)
 }
 
-/// The signal that ends a child which touches the first page, 0 if it may.
+/// Returns the signal that ends a child which touches the first page, 0 if it may.
 fn touching_ends_with(map: &Mapping, write: bool) -> Result<i32> {
-    // SAFETY: the child only touches memory and ends with _exit.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let end = child::run(|| {
         if write {
             map.write(0, 0, 1);
         } else {
             map.read(0, 0);
         }
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(0) };
-    }
-    ensure!(pid > 0, "fork: {}", std::io::Error::last_os_error());
-    let mut status = 0;
-    // SAFETY: our child, and a place for its status.
-    let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
-    ensure!(
-        waited == pid,
-        "waitpid: {}",
-        std::io::Error::last_os_error()
-    );
-    Ok(if libc::WIFSIGNALED(status) {
-        libc::WTERMSIG(status)
-    } else {
         0
+    })?;
+    Ok(match end {
+        End::Signal(signal) => signal,
+        End::Exit(_) => 0,
     })
 }
 
@@ -270,7 +257,7 @@ fn fork_maps_it(_: &mut Nodes) -> Outcome {
     let control = Control::open()?;
     let whole = map(&control, 0, MIB)?;
     whole.fill(9);
-    let status = system::in_child(|| {
+    let status = child::status_of(|| {
         let Ok(own) = Mapping::shared(control.file(), 0, MIB) else {
             return 1;
         };

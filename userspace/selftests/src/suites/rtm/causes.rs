@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_rtm_emulation::{Control, Filter};
+use pagemove_testkit::module;
 use pagemove_uapi::{
     text, ABORT_CAPACITY, ABORT_CONFLICT, ABORT_DEADLINE, ABORT_DEVICE_GONE, ABORT_EXPLICIT,
     ABORT_INTERRUPT, ABORT_LATE, ABORT_PTE_CHANGED, ABORT_TIMEOUT, ENGINE_RTM, PAGE_ABORTED,
@@ -14,8 +15,8 @@ use pagemove_uapi::{
 };
 
 use super::{cause, is_intact, move_over};
+use crate::bench;
 use crate::rig::Rig;
-use crate::{bench, module};
 use pagemove_testkit::tap::{self, Case, Pass};
 
 const PARAMETERS: &str = "allow_incoherent=1 allow_unqualified=1 longest_us=3000";

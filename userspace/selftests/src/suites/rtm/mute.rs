@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, wait};
 use pagemove_uapi::{
     ABORT_INVALIDATE, ABORT_LATE, ENGINE_RTM, PAGE_ABORTED, REASON_STUCK, SESSION_STUCK,
 };
 
 use super::{cause, is_intact, move_over, session};
+use crate::bench;
 use crate::rig::Rig;
-use crate::{bench, module, system};
 use pagemove_testkit::tap::{self, Case, Pass};
 
 const DEADLINE: Duration = Duration::from_millis(300);
@@ -70,7 +71,7 @@ fn mute() -> Result<()> {
         bench::describe(&report)
     );
 
-    system::wait_until("the helper comes back", Duration::from_secs(15), || {
+    wait::until("the helper comes back", Duration::from_secs(15), || {
         Ok(session(&rig)?.flags & SESSION_STUCK == 0)
     })?;
     is_intact(&mut rig, 0, here, 5)?;

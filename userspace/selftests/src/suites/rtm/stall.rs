@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::module;
 use pagemove_uapi::{
     PageResult, Session, ABORT_CONFLICT, ABORT_LATE, ABORT_TIMEOUT, ENGINE_RTM, PAGE_ABORTED,
     PAGE_MOVED, PAGE_SIZE,
 };
 
 use super::{cause, is_intact, move_over, session};
+use crate::bench;
 use crate::rig::Rig;
-use crate::{bench, module};
 use pagemove_testkit::tap::{self, Case, Outcome, Pass, Skip};
 
 /// Each step of the helper with its number in the module's parameter `stall_step`.

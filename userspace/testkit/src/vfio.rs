@@ -18,6 +18,7 @@ const SET_IOMMU: u32 = IOCTL + 2;
 const GROUP_GET_STATUS: u32 = IOCTL + 3;
 const GROUP_SET_CONTAINER: u32 = IOCTL + 4;
 const GROUP_GET_DEVICE_FD: u32 = IOCTL + 6;
+const DEVICE_GET_REGION_INFO: u32 = IOCTL + 8;
 const IOMMU_MAP_DMA: u32 = IOCTL + 13;
 const IOMMU_UNMAP_DMA: u32 = IOCTL + 14;
 
@@ -63,9 +64,9 @@ pub struct Group {
     file: File,
 }
 
-/// An open device.
+/// An open device. Its registers and its configuration space are parts of its file.
 pub struct Device {
-    _file: File,
+    file: File,
 }
 
 impl Container {
@@ -100,25 +101,35 @@ impl Container {
 
     /// Maps memory of this process for DMA. The error is VFIO's errno.
     pub fn map(&self, iova: u64, address: *mut u8, length: usize, flags: u32) -> Result<(), i32> {
+        self.map_address(iova, address as u64, length as u64, flags)
+    }
+
+    /// Maps what is at an address now, whatever that is. The error is VFIO's errno.
+    pub fn map_address(&self, iova: u64, address: u64, length: u64, flags: u32) -> Result<(), i32> {
         let map = sys::vfio_iommu_type1_dma_map {
             argsz: size_of::<sys::vfio_iommu_type1_dma_map>() as u32,
             flags,
-            vaddr: address as u64,
+            vaddr: address,
             iova,
-            size: length as u64,
+            size: length,
         };
         // SAFETY: the structure VFIO wants; no device writes the memory unless it
         // is told to, and the memory is only accessed with volatile accesses.
         unsafe { ioctl(&self.file, IOMMU_MAP_DMA, &raw const map) }.map(drop)
     }
 
-    /// Unmaps; says how many bytes were mapped.
+    /// Unmaps, and returns how many bytes were mapped.
     pub fn unmap(&self, iova: u64, length: usize) -> Result<u64, i32> {
+        self.unmap_with(iova, length as u64, 0)
+    }
+
+    /// Unmaps with flags, and returns how many bytes were mapped.
+    pub fn unmap_with(&self, iova: u64, length: u64, flags: u32) -> Result<u64, i32> {
         let mut unmap = sys::vfio_iommu_type1_dma_unmap {
             argsz: size_of::<sys::vfio_iommu_type1_dma_unmap>() as u32,
-            flags: 0,
+            flags,
             iova,
-            size: length as u64,
+            size: length,
             ..Default::default()
         };
         // SAFETY: the structure VFIO wants, without a bitmap after it.
@@ -128,7 +139,7 @@ impl Container {
 }
 
 impl Group {
-    /// The group of a device that is bound to a VFIO driver.
+    /// Opens the group of a device that is bound to a VFIO driver.
     pub fn open(address: PciAddress) -> Result<Self> {
         let number =
             pci::group(address).with_context(|| format!("{address} has no IOMMU group"))?;
@@ -165,8 +176,26 @@ impl Group {
         })?;
         Ok(Device {
             // SAFETY: a descriptor that VFIO just made for us.
-            _file: unsafe { File::from_raw_fd(fd) },
+            file: unsafe { File::from_raw_fd(fd) },
         })
+    }
+}
+
+impl Device {
+    /// Returns where a part of the device is in its file, and how long it is.
+    pub fn region(&self, index: u32) -> Result<(u64, u64), i32> {
+        let mut info = sys::vfio_region_info {
+            argsz: size_of::<sys::vfio_region_info>() as u32,
+            index,
+            ..Default::default()
+        };
+        // SAFETY: the structure VFIO wants.
+        unsafe { ioctl(&self.file, DEVICE_GET_REGION_INFO, &raw mut info) }?;
+        Ok((info.offset, info.size))
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
     }
 }
 
