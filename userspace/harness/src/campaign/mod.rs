@@ -14,7 +14,7 @@ use pagemove_uapi::text::{self, name_or_number};
 use pagemove_uapi::window::Windows;
 use pagemove_uapi::{Control, Stats, ABORT_NR, PLACE_APERTURE, PLACE_NODE};
 
-use crate::campaign::tool::{Mover, PageLine, Range, Report, Running};
+use crate::campaign::tool::{PageLine, Range, Report, Running, Tool};
 use crate::guest::process::GuestProcess;
 use crate::guest::Layout;
 use crate::ledger::account::Status;
@@ -176,7 +176,7 @@ fn bind_window(control: &Control) -> Result<u32> {
 /// A guest, the tool, and the module's counters.
 pub struct Campaign {
     pub guest: GuestProcess,
-    pub mover: Mover,
+    pub tool: Tool,
     /// What is moved.
     pub range: Range,
     pub control: Control,
@@ -199,7 +199,7 @@ impl Campaign {
         let window = options.window.then(|| bind_window(&control)).transpose()?;
         let mut guest = GuestProcess::start(&arguments)?;
         let status_before = guest.status()?;
-        let mover = Mover {
+        let tool = Tool {
             program: options.tool.clone(),
             engine: options.engine.clone(),
             retries: options.retries,
@@ -212,7 +212,7 @@ impl Campaign {
             Instant::now() + Duration::from_secs(options.time_limit.unwrap_or(TIME_LIMIT));
         Ok(Self {
             guest,
-            mover,
+            tool,
             range,
             control,
             sums: Sums::default(),
@@ -230,7 +230,7 @@ impl Campaign {
 
     /// Whether the engine that was asked for moved every page.
     pub fn engine_is_as_asked(&self) -> bool {
-        self.sums.are_all_by(&self.mover.engine)
+        self.sums.are_all_by(&self.tool.engine)
     }
 
     pub fn time_is_up(&self) -> bool {
@@ -239,7 +239,7 @@ impl Campaign {
 
     /// Begins to move the range to a node; [`Campaign::finish_move`] ends it.
     pub fn start_move(&self, node: i32) -> Running {
-        self.mover
+        self.tool
             .start(&self.guest.layout.device, &self.range, node)
     }
 
@@ -259,7 +259,7 @@ impl Campaign {
 
     /// The node of every page that is moved; pages that are nowhere are at -1.
     pub fn places(&self) -> Result<Vec<i32>> {
-        places(&self.control, &self.guest.layout, &self.range, &self.mover)
+        places(&self.control, &self.guest.layout, &self.range, &self.tool)
     }
 
     /// Moves the range to a node; a page that is there already goes to another place of it.
@@ -270,9 +270,9 @@ impl Campaign {
 
     /// Begins that.
     pub fn start_even_if_there(&mut self, node: i32) -> Running {
-        self.mover.even_if_there = true;
+        self.tool.even_if_there = true;
         let running = self.start_move(node);
-        self.mover.even_if_there = false;
+        self.tool.even_if_there = false;
         running
     }
 
@@ -320,17 +320,12 @@ impl Campaign {
 }
 
 /// The node of every page of a range; pages that are nowhere are at -1.
-pub fn places(
-    control: &Control,
-    layout: &Layout,
-    range: &Range,
-    mover: &Mover,
-) -> Result<Vec<i32>> {
+pub fn places(control: &Control, layout: &Layout, range: &Range, tool: &Tool) -> Result<Vec<i32>> {
     let region = layout.region.context("the guest's memory is no region")?;
     let places = control.region_query(region, range.offset, range.length)?;
     Ok(places
         .iter()
-        .map(|place| match (place.kind, mover.window) {
+        .map(|place| match (place.kind, tool.window) {
             (PLACE_NODE, _) => place.number,
             // It stands for node 1.
             (PLACE_APERTURE, Some(id)) if place.number == id as i32 => 1,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A hand: a thread that moves a part of a guest's memory from node to node, one call of
+//! A mover: a thread that moves a part of a guest's memory from node to node, one call of
 //! the tool after the other, until it is told to stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Result};
 use pagemove_uapi::Control;
 
-use crate::campaign::tool::{Mover, Range, Report};
+use crate::campaign::tool::{Range, Report, Tool};
 use crate::campaign::{misplaced, places, Sums};
 use crate::guest::Layout;
 
-/// What one hand has done.
+/// What one mover has done.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     pub sums: Sums,
@@ -26,16 +26,16 @@ pub struct Work {
     pub ended: Option<String>,
 }
 
-pub struct Hand {
+pub struct Mover {
     work: Arc<Mutex<Work>>,
     thread: JoinHandle<()>,
 }
 
-impl Hand {
+impl Mover {
     /// Begins to move `ranges`, which nobody else moves, each by a call, to one node and then
     /// to the other; the device is the one that the tool is told.
     pub fn start(
-        mover: Mover,
+        tool: Tool,
         layout: &Layout,
         device: &str,
         ranges: Vec<Range>,
@@ -55,10 +55,10 @@ impl Hand {
                     return;
                 }
                 let began = Instant::now();
-                let called = mover.start(&device, range, node).finish();
+                let called = tool.start(&device, range, node).finish();
                 let busy = began.elapsed();
                 let ended = called.and_then(|report| {
-                    let places = places(&control, &layout, range, &mover)?;
+                    let places = places(&control, &layout, range, &tool)?;
                     let mut work = mine.lock().unwrap_or_else(|broken| broken.into_inner());
                     work.note(&report, &places, node, busy)
                 });
@@ -96,7 +96,7 @@ impl Hand {
 }
 
 impl Work {
-    /// One more call. An error ends the hand.
+    /// One more call. An error ends the mover.
     fn note(&mut self, report: &Report, places: &[i32], node: i32, busy: Duration) -> Result<()> {
         self.sums.add(report);
         self.busy += busy;

@@ -65,7 +65,7 @@ impl Range {
 
 /// How the tool is called.
 #[derive(Clone, Debug)]
-pub struct Mover {
+pub struct Tool {
     pub program: String,
     /// As the tool knows it: auto, or the one that has to move every page.
     pub engine: String,
@@ -139,7 +139,7 @@ impl Report {
     }
 }
 
-impl Mover {
+impl Tool {
     fn command(&self, device: &str, range: &Range, node: i32) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["move", "--json", "--pages", "--device", device]);

@@ -11,7 +11,7 @@ fn a_tool_that_prints_much_does_not_hang() {
         length: 0,
     };
     let script = Script::new("yes | head -c 1000000\n");
-    let mover = Mover {
+    let tool = Tool {
         program: script.path.to_string_lossy().into_owned(),
         engine: "auto".to_string(),
         retries: 0,
@@ -19,7 +19,7 @@ fn a_tool_that_prints_much_does_not_hang() {
         even_if_there: false,
         window: None,
     };
-    let error = mover.start("0:0.0", &range, 1).finish().unwrap_err();
+    let error = tool.start("0:0.0", &range, 1).finish().unwrap_err();
     assert!(error.to_string().contains("Some(0)"), "{error}");
 }
 
@@ -78,7 +78,7 @@ fn numbers_that_disagree_are_an_error() {
 
 #[test]
 fn the_tool_is_told_which_engine() {
-    let mover = Mover {
+    let tool = Tool {
         program: "pagemove".to_string(),
         engine: "rtm".to_string(),
         retries: 3,
@@ -91,7 +91,7 @@ fn the_tool_is_told_which_engine() {
         iova: 4096,
         length: 8192,
     };
-    let command = mover.command("0:3.0", &range, 1);
+    let command = tool.command("0:3.0", &range, 1);
     let arguments: Vec<_> = command
         .get_args()
         .map(|word| word.to_str().unwrap())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The guest: a process like a VMM, with memory, an assigned device and CPUs
-//! that write. It keeps the storm going until it is told to stop.
+//! that write. It keeps the traffic going until it is told to stop.
 //!
 //! It talks JSON, a line at a time: first its layout, then, for each line
 //! `status` on standard input, a status; for `pause` the digest of what each page has to
@@ -23,7 +23,7 @@ use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use serde::{Deserialize, Serialize};
 
 use crate::guest::removal::{Reaction, Removal};
-use crate::guest::traffic::{Settings, Storm};
+use crate::guest::traffic::{Settings, Traffic};
 use crate::guest::writers::Writers;
 use crate::ledger::account::Account;
 use crate::ledger::medium::Medium;
@@ -35,7 +35,7 @@ use pagemove_devices::memory::{Memory, Slice, Source};
 use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 
-/// Steps of the storm between two random checks.
+/// Steps of the traffic between two random checks.
 const SCRUB_EVERY: u64 = 16;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -61,7 +61,7 @@ pub struct Options {
     /// IOVA of the memory.
     #[arg(long, default_value_t = 0x0100_0000, value_parser = parse_number)]
     pub iova: u64,
-    /// Pages that data is DMAed to and from; few pages make a hot storm.
+    /// Pages that data is DMAed to and from; few pages make hot traffic.
     #[arg(long, default_value_t = 256)]
     pub pages: usize,
     /// Pages for the CPU writers.
@@ -277,9 +277,9 @@ impl Guest {
             long_one_in: options.long_one_in,
             burst: options.burst,
         };
-        let mut storm = Storm::new(started, ledger, account, settings)?;
+        let mut traffic = Traffic::new(started, ledger, account, settings)?;
         if options.transfer_timeout > 0 {
-            storm.set_timeout(Duration::from_secs(options.transfer_timeout));
+            traffic.set_timeout(Duration::from_secs(options.transfer_timeout));
         }
         let listen = |reaction| Removal::watch(&self.devices[0].assigned, reaction);
         let removal = options.on_request.map(listen).transpose()?;
@@ -290,12 +290,13 @@ impl Guest {
         let control = self.control.clone();
         let cpu_pages = options.cpu_pages;
         let rest = |data: Vec<Option<u64>>| all_digests(&control, cpu_pages, data);
-        let result = match keep_going(&mut storm, options.duration, told, removal, account, rest) {
-            Ok(Ended::Told) => storm
+        let result = match keep_going(&mut traffic, options.duration, told, removal, account, rest)
+        {
+            Ok(Ended::Told) => traffic
                 .finish()
                 .and_then(|media| self.read_back(&media, options, account)),
             Ok(Ended::Asked) => {
-                self.live_without_device(storm, account, &told.stop);
+                self.live_without_device(traffic, account, &told.stop);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -304,7 +305,7 @@ impl Guest {
         result
     }
 
-    /// Reads what is in the stores, if the storm has roamed over them.
+    /// Reads what is in the stores, if the traffic has roamed over them.
     fn read_back(&mut self, media: &[Medium], options: &Options, account: &Account) -> Result<()> {
         if options.roam == 0 {
             return Ok(());
@@ -320,8 +321,8 @@ impl Guest {
     }
 
     /// Closes the device. CPUs go on, and at last every page is checked.
-    fn live_without_device(self, storm: Storm<'_>, account: &Account, stop: &AtomicBool) {
-        let mut ledger = storm.abandon();
+    fn live_without_device(self, traffic: Traffic<'_>, account: &Account, stop: &AtomicBool) {
+        let mut ledger = traffic.abandon();
         self.devices
             .into_iter()
             .for_each(|given| given.assigned.close_device());
@@ -333,7 +334,7 @@ impl Guest {
     }
 }
 
-/// Why the storm is over.
+/// Why the traffic is over.
 enum Ended {
     Told,
     /// The device is wanted back.
@@ -341,7 +342,7 @@ enum Ended {
 }
 
 fn keep_going(
-    storm: &mut Storm<'_>,
+    traffic: &mut Traffic<'_>,
     duration: u64,
     told: &Told,
     mut removal: Option<Removal>,
@@ -353,15 +354,15 @@ fn keep_going(
     let mut steps = 0u64;
     while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
         if told.to_pause() {
-            told.pause(digests(storm.pause()?));
-            storm.go_on();
+            told.pause(digests(traffic.pause()?));
+            traffic.go_on();
         }
-        if !storm.step()? {
+        if !traffic.step()? {
             std::thread::yield_now();
         }
         steps += 1;
         if steps % SCRUB_EVERY == 0 {
-            storm.scrub();
+            traffic.scrub();
             if removal
                 .as_mut()
                 .is_some_and(|removal| removal.is_due(account))
@@ -455,7 +456,7 @@ impl Told {
         }
     }
 
-    /// Asks for a pause and waits for it; none where the storm has ended.
+    /// Asks for a pause and waits for it; none where the traffic has ended.
     fn wait_for_pause(&self) -> Option<Vec<Option<u64>>> {
         let mut state = self.state();
         if matches!(*state, Pause::No) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The storm: DMAs in both directions all the time, of one device or of several that
+//! The traffic: DMAs in both directions all the time, of one device or of several that
 //! share the pages. Each lane goes round and round:
 //!
 //! | state | what happens |
@@ -10,7 +10,7 @@
 //! | back | the device writes blocks of the store into these pages |
 //! | idle | they are compared with what the blocks hold, byte by byte |
 //!
-//! A lane has a place of its own in the store, unless the storm roams: then each
+//! A lane has a place of its own in the store, unless the traffic roams: then each
 //! transfer goes to blocks anywhere, and half of those that come back are others than
 //! the lane has written itself.
 //!
@@ -75,7 +75,7 @@ struct Port {
     unrung: usize,
 }
 
-/// How a storm goes.
+/// Tells how traffic goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub seed: u64,
@@ -98,7 +98,7 @@ impl Settings {
     }
 }
 
-pub struct Storm<'a> {
+pub struct Traffic<'a> {
     ports: Vec<Port>,
     ledger: Ledger,
     account: &'a Account,
@@ -110,14 +110,14 @@ pub struct Storm<'a> {
     stopping: bool,
 }
 
-impl<'a> Storm<'a> {
+impl<'a> Traffic<'a> {
     pub fn new(
         devices: Vec<Box<dyn DmaDevice>>,
         ledger: Ledger,
         account: &'a Account,
         settings: Settings,
     ) -> Result<Self> {
-        ensure!(ledger.pages() >= 2, "a storm needs two pages");
+        ensure!(ledger.pages() >= 2, "traffic needs two pages");
         let mut lanes = Vec::new();
         let mut ports = Vec::new();
         for (number, device) in devices.into_iter().enumerate() {
@@ -208,7 +208,7 @@ impl<'a> Storm<'a> {
     }
 
     /// Lets what is in flight come back and checks every page; says what they have to hold.
-    /// [`Storm::go_on`] ends the rest.
+    /// [`Traffic::go_on`] ends the rest.
     pub fn pause(&mut self) -> Result<Vec<Option<u64>>> {
         self.rest()?;
         self.ledger.check_all(self.account);
@@ -322,7 +322,7 @@ impl<'a> Storm<'a> {
         Ok(true)
     }
 
-    /// In a storm that roams half of the transfers bring back other blocks than went out.
+    /// In traffic that roams half of the transfers bring back other blocks than went out.
     fn choose_blocks(&mut self, number: usize) {
         let lane = &mut self.lanes[number];
         let port = &mut self.ports[lane.port];

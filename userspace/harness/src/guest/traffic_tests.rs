@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The storm against a device made of memory copies, which can be told to do
+//! The traffic against a device made of memory copies, which can be told to do
 //! wrong once: each wrong has to be found and named rightly.
 
 use super::*;
@@ -138,7 +138,7 @@ fn run(wrong: Wrong) -> crate::ledger::account::Status {
     go(wrong, 0).0
 }
 
-/// A storm that roams over 40 blocks, or does not (0). Returns the account, and what was
+/// Traffic that roams over 40 blocks, or does not (0). Returns the account, and what was
 /// in the store at last, with what has to be there.
 fn go(wrong: Wrong, roam: usize) -> (crate::ledger::account::Status, Medium, Store) {
     let memory = Memory::new(Source::Memfd, PAGES * PAGE_SIZE, 0, None).unwrap();
@@ -158,14 +158,14 @@ fn go(wrong: Wrong, roam: usize) -> (crate::ledger::account::Status, Medium, Sto
         ..Settings::new(3)
     };
     let ledger = Ledger::new(slice, 3);
-    let mut storm = Storm::new(vec![Box::new(copier)], ledger, &account, settings).unwrap();
+    let mut traffic = Traffic::new(vec![Box::new(copier)], ledger, &account, settings).unwrap();
     for round in 0..400 {
-        storm.step().unwrap();
+        traffic.step().unwrap();
         if round % 4 == 0 {
-            storm.scrub();
+            traffic.scrub();
         }
     }
-    let medium = storm.finish().unwrap().remove(0);
+    let medium = traffic.finish().unwrap().remove(0);
     (account.status(), medium, store)
 }
 
@@ -259,7 +259,7 @@ fn a_failed_transfer_is_found() {
 }
 
 #[test]
-fn a_storm_that_roams_loses_nothing_and_leaves_its_mark_everywhere() {
+fn traffic_that_roams_loses_nothing_and_leaves_its_mark_everywhere() {
     let (status, medium, store) = go(Wrong::Nothing, 40);
     assert!(status.is_clean() && status.dmas_read > 500, "{status:?}");
     assert_eq!(status.devices[0].blocks, status.blocks());

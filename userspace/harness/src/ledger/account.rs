@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The account of all DMAs and CPU writes: counters that any thread may read
-//! while the storm goes on, and the first losses in words.
+//! while the traffic goes on, and the first losses in words.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
@@ -151,7 +151,7 @@ impl Account {
         }
     }
 
-    /// The storm ended because of this.
+    /// The traffic ended because of this.
     pub fn fail(&self, text: String) {
         *self
             .failed

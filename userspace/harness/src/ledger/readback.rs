@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is in a device's store, read back when the storm is over and by another way: the
+//! What is in a device's store, read back when the traffic is over and by another way: the
 //! device is set up anew with rings and buffers in plain memory at another IOVA, which
 //! is in no region and can not be moved. So what moved pages did to a block is found here,
 //! though they may have shown it rightly.
@@ -23,7 +23,7 @@ const GAP: u64 = MAP_PIECE as u64;
 /// Commands that take longer do not come back.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Compares all blocks that were written. The driver of the storm has to have stopped;
+/// Compares all blocks that were written. The driver of the traffic has to have stopped;
 /// `region_end` is where the memory that it used ends.
 pub fn check(
     assigned: &mut Assigned,

@@ -28,7 +28,7 @@ pub struct Figures {
     /// Pages compared in memory, and blocks read back from the media.
     pub compared: u64,
     pub medium: u64,
-    /// How much of the time a call of the tool was under way, for the hand with the least.
+    /// How much of the time a call of the tool was under way, for the mover with the least.
     pub moving: f64,
     #[serde(skip)]
     pub calls: u64,

@@ -164,7 +164,7 @@ fn attempt(options: &Options) -> Result<Outcome> {
     ensure!(
         campaign.engine_is_as_asked(),
         "{moved}, with --engine {}",
-        campaign.mover.engine
+        campaign.tool.engine
     );
     let aborts = campaign.sums.describe_aborts();
     if let Some(cause) = &options.expect_abort {

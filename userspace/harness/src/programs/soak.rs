@@ -176,7 +176,7 @@ fn report_moves(campaign: &Campaign, options: &Options, stopped: &Option<String>
         &format!(
             "{}, with --engine {}, in {} calls, {} wanted{why}",
             sums.describe_moved(),
-            campaign.mover.engine,
+            campaign.tool.engine,
             sums.calls,
             options.moves
         ),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use pagemove_uapi::{PciAddress, Stats};
 
-use crate::campaign::mover::{Hand, Work};
+use crate::campaign::mover::{Mover, Work};
 use crate::campaign::tool::Range;
 use crate::campaign::{describe_windows, Campaign};
 use crate::ledger::account::Status;
@@ -33,7 +33,7 @@ pub struct Options {
     /// Movers at a time for each guest: each has a part of the memory, and another of the
     /// devices as the one that it names.
     #[arg(long, default_value_t = 1)]
-    pub hands: usize,
+    pub movers: usize,
     /// Pages that a call of the tool moves at most; 0: all of a mover's part.
     #[arg(long, default_value_t = 0)]
     pub call_pages: u64,
@@ -92,7 +92,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         return show(options);
     }
     let mut tap = Tap::plan(tests(options));
-    let result = Tempest::start(options).and_then(|tempest| tempest.judge(options, &mut tap));
+    let result = Storm::start(options).and_then(|storm| storm.judge(options, &mut tap));
     if let Err(error) = result {
         tap.fail_the_rest(&format!("it ended early: {error:#}"));
     }
@@ -100,9 +100,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Guests whose memory is being moved.
-struct Tempest {
+struct Storm {
     campaigns: Vec<Campaign>,
-    hands: Vec<Hand>,
+    movers: Vec<Mover>,
     stop: Arc<AtomicBool>,
     stats_before: Stats,
     began: Instant,
@@ -119,7 +119,7 @@ struct Outcome {
     engine_is_as_asked: bool,
 }
 
-impl Tempest {
+impl Storm {
     fn start(options: &Options) -> Result<Self> {
         let arguments = arguments(options)?;
         let start = |arguments: &Vec<String>| {
@@ -131,38 +131,33 @@ impl Tempest {
             .collect::<Result<Vec<Campaign>>>()?;
         let stats_before = campaigns[0].stats()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut tempest = Self {
+        let mut storm = Self {
             campaigns,
-            hands: Vec::new(),
+            movers: Vec::new(),
             stop,
             stats_before,
             began: Instant::now(),
         };
-        for campaign in &tempest.campaigns {
+        for campaign in &storm.campaigns {
             let layout = &campaign.guest.layout;
             let range = if options.no_verify {
                 Range::without_control(layout)
             } else {
                 campaign.range
             };
-            for (number, part) in range.divide(options.hands).into_iter().enumerate() {
+            for (number, part) in range.divide(options.movers).into_iter().enumerate() {
                 let device = &layout.devices[number % layout.devices.len()];
                 let calls = match options.call_pages {
                     0 => 1,
                     pages => part.pages().div_ceil(pages) as usize,
                 };
                 let ranges = part.divide(calls);
-                let hand = Hand::start(
-                    campaign.mover.clone(),
-                    layout,
-                    device,
-                    ranges,
-                    &tempest.stop,
-                )?;
-                tempest.hands.push(hand);
+                let mover =
+                    Mover::start(campaign.tool.clone(), layout, device, ranges, &storm.stop)?;
+                storm.movers.push(mover);
             }
         }
-        Ok(tempest)
+        Ok(storm)
     }
 
     fn introduce(&self, options: &Options) -> String {
@@ -183,7 +178,7 @@ impl Tempest {
         format!(
             "{}; {} movers at a time, engine {}",
             guests.join("; "),
-            self.hands.len(),
+            self.movers.len(),
             options.campaign.engine
         )
     }
@@ -206,7 +201,7 @@ impl Tempest {
             std::thread::sleep(LOOK);
             let statuses = self.statuses()?;
             look(self, &statuses)?;
-            let work: Vec<Work> = self.hands.iter().map(Hand::work).collect();
+            let work: Vec<Work> = self.movers.iter().map(Mover::work).collect();
             let blocks: u64 = statuses.iter().map(Status::blocks).sum();
             let moves: u64 = work.iter().map(|one| one.sums.pages_moved).sum();
             let each_moved = work.iter().all(|one| one.sums.pages_moved > 0);
@@ -226,10 +221,10 @@ impl Tempest {
         let during = self.statuses()?;
         let elapsed = self.began.elapsed();
         self.stop.store(true, Ordering::Relaxed);
-        let work: Vec<Work> = self.hands.into_iter().map(Hand::finish).collect();
+        let work: Vec<Work> = self.movers.into_iter().map(Mover::finish).collect();
         let stats = self.campaigns[0].stats()?;
         let windows = describe_windows(&self.campaigns[0].windows()?);
-        let engine = self.campaigns[0].mover.engine.clone();
+        let engine = self.campaigns[0].tool.engine.clone();
         let names: Vec<String> = self
             .campaigns
             .iter()
@@ -265,10 +260,10 @@ impl Tempest {
     fn judge(mut self, options: &Options, tap: &mut Tap) -> Result<()> {
         tap.test(true, &self.introduce(options));
         let mut noted = Instant::now();
-        self.rage(options, |tempest, statuses| {
+        self.rage(options, |storm, statuses| {
             if noted.elapsed() >= NOTE_EVERY {
                 noted = Instant::now();
-                note(&tempest.progress(options, statuses)?);
+                note(&storm.progress(options, statuses)?);
             }
             Ok(())
         })?;
@@ -282,7 +277,7 @@ impl Tempest {
 
     /// The figures up to now: calls that go on are in the module's counters only.
     fn figures(&self, options: &Options, statuses: &[Status]) -> Result<Figures> {
-        let work: Vec<Work> = self.hands.iter().map(Hand::work).collect();
+        let work: Vec<Work> = self.movers.iter().map(Mover::work).collect();
         let engine = &options.campaign.engine;
         let mut figures = Figures::new(engine, self.began.elapsed(), statuses, statuses, &work);
         figures.moves = self.campaigns[0].stats()?.pages_moved - self.stats_before.pages_moved;
@@ -352,7 +347,7 @@ impl Outcome {
             .iter()
             .filter_map(|one| one.ended.as_deref())
             .collect();
-        let by_hand: Vec<String> = self
+        let by_mover: Vec<String> = self
             .work
             .iter()
             .map(|one| one.sums.pages_moved.to_string())
@@ -372,7 +367,7 @@ impl Outcome {
                 figures.moves,
                 options.campaign.engine,
                 options.moves,
-                by_hand.join(" and "),
+                by_mover.join(" and "),
                 figures.calls,
                 figures.moving * 100.0
             ),
@@ -478,17 +473,17 @@ impl Outcome {
 
 /// For people.
 fn show(options: &Options) -> Result<ExitCode> {
-    let mut tempest = Tempest::start(options)?;
-    print(&format!("{}.\n\n", tempest.introduce(options)));
+    let mut storm = Storm::start(options)?;
+    print(&format!("{}.\n\n", storm.introduce(options)));
     let mut display = Display::from_environment();
-    tempest.rage(options, |tempest, statuses| {
+    storm.rage(options, |storm, statuses| {
         if display.is_due() {
-            let plain = tempest.progress(options, statuses)?;
-            display.draw(&tempest.block(options, statuses)?, &plain);
+            let plain = storm.progress(options, statuses)?;
+            display.draw(&storm.block(options, statuses)?, &plain);
         }
         Ok(())
     })?;
-    let outcome = tempest.end()?;
+    let outcome = storm.end()?;
     let figures = &outcome.figures;
     print("\n");
     figures
@@ -529,7 +524,7 @@ fn show(options: &Options) -> Result<ExitCode> {
     })
 }
 
-impl Tempest {
+impl Storm {
     /// The lines of the display.
     fn block(&self, options: &Options, statuses: &[Status]) -> Result<Vec<String>> {
         let figures = self.figures(options, statuses)?;

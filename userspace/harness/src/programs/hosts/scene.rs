@@ -56,7 +56,7 @@ impl Scene {
             tool: settings.tool.clone(),
             engine: settings.engine.clone(),
             to: options.agent.clone(),
-            aperture: campaign.mover.window.context("no aperture")?,
+            aperture: campaign.tool.window.context("no aperture")?,
             layout: campaign.guest.layout.clone(),
         };
         Ok(Self {
