@@ -17,14 +17,9 @@ use pagemove_testkit::vfio::{Container, Group, READ_WRITE};
 
 pub fn paths() -> Vec<Path<World>> {
     let path = |name, errnos, prepare, go, settle| Path {
-        name,
-        errnos,
         prepare,
-        go,
-        exact: true,
         settle,
-        again: true,
-        only: "",
+        ..Path::new(name, errnos, go)
     };
     vec![
         path(

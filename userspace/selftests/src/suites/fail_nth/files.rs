@@ -17,14 +17,8 @@ const LENGTH: usize = PAGES * PAGE_SIZE;
 
 pub fn paths() -> Vec<Path<World>> {
     let path = |name, errnos, go, settle| Path {
-        name,
-        errnos,
-        prepare: unprepared,
-        go,
-        exact: true,
         settle,
-        again: true,
-        only: "",
+        ..Path::new(name, errnos, go)
     };
     vec![
         path(

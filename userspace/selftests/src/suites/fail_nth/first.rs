@@ -2,7 +2,6 @@
 //! What is the first of its kind after loading: the module's lists have no room yet. Later they
 //! keep what they have, and no sweep comes by there any more.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
@@ -103,13 +102,7 @@ fn no_device(_: &mut Option<Rig>) -> Result<()> {
 /// Both ports have two, and one of them shows memory.
 fn windows(_: &mut Option<Rig>) -> Result<(), i32> {
     let go = || -> Result<bool> {
-        for name in bridge::MODULES {
-            module::load_file(Path::new(&format!("/{name}.ko")))?;
-        }
-        let ports = Bridge::ports()?;
-        ports
-            .iter()
-            .try_for_each(|port| pci::bind(*port, bridge::DRIVER))?;
+        Bridge::load()?;
         let control = Control::open()?;
         let end = Instant::now() + PATIENCE;
         while control.window_list()?.len() < 4 {
@@ -128,14 +121,7 @@ fn windows(_: &mut Option<Rig>) -> Result<(), i32> {
 }
 
 fn no_windows(_: &mut Option<Rig>) -> Result<()> {
-    for name in bridge::MODULES.iter().rev() {
-        if module::is_loaded(name) {
-            module::remove(name)
-                .map_err(std::io::Error::from_raw_os_error)
-                .with_context(|| format!("rmmod {name}"))?;
-        }
-    }
-    Ok(())
+    Bridge::unload()
 }
 
 /// Sweeps it, and returns how many calls have failed. Nobody may use the module.

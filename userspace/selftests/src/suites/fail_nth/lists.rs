@@ -6,7 +6,7 @@ use pagemove_uapi::{
     IOC_INFO, PAGE_SIZE,
 };
 
-use super::files::{drop_made, nothing, unprepared};
+use super::files::drop_made;
 use super::offers::filled;
 use super::sweep::Path;
 use super::world::World;
@@ -14,61 +14,43 @@ use crate::call::Call;
 
 const ASKING: &[i32] = &[libc::EFAULT];
 
-/// A call that changes nothing, or nothing that has to be undone.
-fn path(
-    name: &'static str,
-    errnos: &'static [i32],
-    go: fn(&mut World) -> Result<(), i32>,
-) -> Path<World> {
-    Path {
-        name,
-        errnos,
-        prepare: unprepared,
-        go,
-        exact: true,
-        settle: nothing,
-        again: true,
-        only: "",
-    }
-}
-
 pub fn paths() -> Vec<Path<World>> {
     vec![
-        path("INFO", ASKING, |world| quietly(world.control().info())),
-        path("INFO, of a newer caller", ASKING, newer_info),
-        path("STATS", ASKING, |world| quietly(world.control().stats())),
-        path("REGION_LIST", ASKING, |world| {
+        Path::new("INFO", ASKING, |world| quietly(world.control().info())),
+        Path::new("INFO, of a newer caller", ASKING, newer_info),
+        Path::new("STATS", ASKING, |world| quietly(world.control().stats())),
+        Path::new("REGION_LIST", ASKING, |world| {
             quietly(world.control().region_list())
         }),
         Path {
             prepare: filled,
             settle: drop_made,
-            ..path("REGION_QUERY", ASKING, query)
+            ..Path::new("REGION_QUERY", ASKING, query)
         },
-        path("DEVICE_LIST", ASKING, |world| {
+        Path::new("DEVICE_LIST", ASKING, |world| {
             quietly(world.control().device_list())
         }),
-        path("SESSION_LIST", ASKING, |world| {
+        Path::new("SESSION_LIST", ASKING, |world| {
             quietly(world.control().session_list())
         }),
-        path("VERDICT_LIST", ASKING, |world| {
+        Path::new("VERDICT_LIST", ASKING, |world| {
             quietly(world.control().verdict_list())
         }),
-        path("APERTURE_LIST", ASKING, |world| {
+        Path::new("APERTURE_LIST", ASKING, |world| {
             quietly(world.control().aperture_list())
         }),
-        path("WINDOW_LIST", ASKING, |world| {
+        Path::new("WINDOW_LIST", ASKING, |world| {
             quietly(world.control().window_list())
         }),
         Path {
             again: false,
-            ..path(
+            ..Path::new(
                 "VERDICT_SET, a new one",
                 &[libc::EFAULT, libc::ENOMEM, libc::EPERM],
                 verdict,
             )
         },
-        path(
+        Path::new(
             "VERDICT_SET, the same again",
             &[libc::EFAULT, libc::EPERM],
             verdict,
@@ -82,7 +64,7 @@ pub fn quietly<T>(result: Result<T, Error>) -> Result<(), i32> {
 
 /// The ways of the list calls with a device open and pages moved: there is something to write.
 pub fn of_something() -> Vec<Path<World>> {
-    let path = |name, go| path(name, ASKING, go);
+    let path = |name, go| Path::new(name, ASKING, go);
     vec![
         path("REGION_LIST of something", |world| {
             quietly(world.control().region_list())

@@ -10,7 +10,6 @@ use pagemove_uapi::{
 };
 
 use super::fault::Fired;
-use super::files::{nothing, unprepared};
 use super::lists::quietly;
 use super::sweep::Path;
 use super::world::{World, PAGES};
@@ -38,21 +37,12 @@ pub fn paths() -> Vec<Path<World>> {
 }
 
 fn moving() -> Vec<Path<World>> {
+    let other = |name, go| Path::new(name, MOVING, go);
     let path = |name, go| Path {
-        name,
-        errnos: MOVING,
         prepare: filled,
-        go,
         exact: false,
         settle: settle_move,
-        again: true,
-        only: "",
-    };
-    let other = |name, go| Path {
-        prepare: unprepared,
-        exact: true,
-        settle: nothing,
-        ..path(name, go)
+        ..other(name, go)
     };
     vec![
         path("MOVE one page by adbit", |world| {

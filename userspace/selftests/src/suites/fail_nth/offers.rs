@@ -20,14 +20,10 @@ const OFFERING: &[i32] = &[libc::EPERM, libc::EFAULT, libc::ENOMEM, libc::EINTR]
 
 pub fn paths() -> Vec<Path<World>> {
     let path = |name, prepare, go| Path {
-        name,
-        errnos: OFFERING,
         prepare,
-        go,
         exact: false,
         settle: retract_all,
-        again: true,
-        only: "",
+        ..Path::new(name, OFFERING, go)
     };
     vec![
         path("OFFER pages that are there", filled, |world| {

@@ -4,7 +4,6 @@
 use anyhow::{Context, Result};
 
 use super::fault::Fired;
-use super::files::nothing;
 use super::lists::quietly;
 use super::sweep::Path;
 use super::world::World;
@@ -13,28 +12,16 @@ use crate::suites::ntb::bridge::WINDOW_BYTES;
 pub fn paths() -> Vec<Path<World>> {
     let errnos = &[libc::EPERM, libc::EFAULT, libc::ENOMEM, libc::EINVAL];
     let path = |name, go| Path {
-        name,
-        errnos,
         prepare: hidden,
-        go,
-        exact: true,
-        settle: nothing,
-        again: true,
-        only: "",
+        settle: hide_again,
+        ..Path::new(name, errnos, go)
     };
     vec![
-        Path {
-            settle: hide_again,
-            ..path("WINDOW_SET, to show", |world| set(world, WINDOW_BYTES))
-        },
+        path("WINDOW_SET, to show", |world| set(world, WINDOW_BYTES)),
         // Less than a pageblock is allocated in another way.
-        Path {
-            settle: hide_again,
-            ..path("WINDOW_SET, to show little", |world| set(world, 64 << 10))
-        },
+        path("WINDOW_SET, to show little", |world| set(world, 64 << 10)),
         Path {
             prepare: show_named,
-            settle: hide_again,
             ..path("WINDOW_SET, to hide", |world| set(world, 0))
         },
     ]

@@ -47,15 +47,26 @@ impl Bridge {
         functions().map(|(ports, _)| ports)
     }
 
-    /// Loads everything. No window shows anything yet.
-    pub fn open() -> Result<Self> {
-        let ([a, b], mirror) = functions()?;
+    /// Loads the modules and binds the ports. Their windows come a little later.
+    pub fn load() -> Result<[PciAddress; 2]> {
+        let ports = Self::ports()?;
         for name in MODULES {
             module::load_file(Path::new(&format!("/{name}.ko")))?;
         }
         // In this order: the first is the upper side.
-        pci::bind(a, DRIVER)?;
-        pci::bind(b, DRIVER)?;
+        ports.iter().try_for_each(|port| pci::bind(*port, DRIVER))?;
+        Ok(ports)
+    }
+
+    /// Unloads the modules that are loaded.
+    pub fn unload() -> Result<()> {
+        module::remove_all(MODULES.into_iter().rev())
+    }
+
+    /// Loads everything. No window shows anything yet.
+    pub fn open() -> Result<Self> {
+        let (_, mirror) = functions()?;
+        let [a, b] = Self::load()?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -79,12 +90,7 @@ impl Bridge {
 
     /// Takes everything away.
     pub fn close(self) -> Result<()> {
-        for name in MODULES.iter().rev() {
-            module::remove(name)
-                .map_err(std::io::Error::from_raw_os_error)
-                .with_context(|| format!("rmmod {name}"))?;
-        }
-        Ok(())
+        Self::unload()
     }
 
     /// The windows of port B, by number.
