@@ -4,7 +4,6 @@
 
 mod cases;
 mod cpus;
-mod outside;
 
 use pagemove_rtm_emulation::Control;
 use pagemove_testkit::tap::{self, Tap};
@@ -35,7 +34,7 @@ fn main() -> ExitCode {
         let result = test(control);
         results.test(result.is_ok(), name);
         if let Err(why) = result {
-            why.lines().for_each(|line| println!("# {line}"));
+            tap::note(&why);
         }
     }
     results.exit_code()

@@ -3,10 +3,10 @@
 
 use super::check;
 use crate::cpus::Lines;
-use crate::outside::in_child;
 use crate::Test;
 use pagemove_rtm_emulation::transaction::{until, COMMITTED, EXPLICIT};
 use pagemove_rtm_emulation::{transaction, Control};
+use pagemove_testkit::child::{self, End};
 use std::arch::asm;
 
 pub const TESTS: &[Test] = &[
@@ -174,12 +174,11 @@ fn xabort_outside(_: Control) -> Result<(), String> {
 }
 
 fn xend_outside(_: Control) -> Result<(), String> {
-    let end = in_child(|| {
+    let end = child::run(|| {
         // SAFETY: a child that is to be ended by it.
         unsafe { asm!("xend", options(nostack)) };
         0
     });
-    check(end == Err(libc::SIGSEGV), || {
-        format!("it ended with {end:?}")
-    })
+    let is_refused = matches!(end, Ok(End::Signal(libc::SIGSEGV)));
+    check(is_refused, || format!("it ended with {end:?}"))
 }
