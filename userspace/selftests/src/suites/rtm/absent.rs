@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{module, wait};
 use pagemove_uapi::{
     MoveReport, PageResult, Session, ABORT_LATE, ENGINE_ADBIT, ENGINE_AUTO, ENGINE_RTM, PAGE_MOVED,
     REASON_CPUS,
 };
 
 use super::{is_intact, move_over, session};
+use crate::bench;
 use crate::rig::Rig;
-use crate::tap::{self, Case, Pass};
-use crate::{bench, module, system};
+use pagemove_testkit::tap::{self, Case, Pass};
 
 const PAGES: usize = 8;
 /// Without the rule a call makes so many attempts at each page, and each takes as long as the
@@ -64,7 +65,7 @@ fn move_all(rig: &Rig, engine: u32) -> (MoveReport, Vec<PageResult>) {
     let begin = Instant::now();
     let (report, results) = rig.move_pages(&request);
     let took = begin.elapsed();
-    tap::diagnostic(&format!("{} after {took:?}", bench::describe(&report)));
+    tap::note(&format!("{} after {took:?}", bench::describe(&report)));
     (report, results)
 }
 
@@ -129,7 +130,7 @@ fn auto(parameters: &str) -> Result<()> {
 
 fn comes_back(parameters: &str) -> Result<()> {
     let mut rig = open(parameters)?;
-    system::wait_until("rtm moves again", Duration::from_secs(60), || {
+    wait::until("rtm moves again", Duration::from_secs(60), || {
         let (report, _) = move_all(&rig, ENGINE_RTM);
         Ok(report.error.is_none())
     })?;
