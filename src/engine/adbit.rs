@@ -74,7 +74,7 @@ impl<M: Machine> Engine<M> for Attempt {
 }
 
 impl Attempt {
-    /// An attempt of which no step was done.
+    /// Returns an attempt of which no step was done.
     pub const fn new() -> Self {
         Self {
             phase: Phase::Clear(0),
@@ -82,7 +82,7 @@ impl Attempt {
         }
     }
 
-    /// What the next step does.
+    /// Tells what the next step does.
     pub const fn phase(&self) -> Phase {
         self.phase
     }
@@ -319,7 +319,7 @@ fn commit(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
     }
 }
 
-/// The entry that maps END: the same one with `used` set, unless a build for tests
+/// Returns the entry that maps END: this one with `used` set, unless a build for tests
 /// drops bits.
 pub(crate) fn entry_for_end(policy: &Policy, page: &PageMove, entry: u64, used: u64) -> u64 {
     let lost = if policy.without.leaves_out(Steps::KEEP_DIRTY) {
@@ -336,10 +336,10 @@ pub(crate) fn entry_for_end(policy: &Policy, page: &PageMove, entry: u64, used: 
     page.format.redirected((kept | used) & !lost, page.end)
 }
 
-/// The commit. A and D are set in the new entry, whether they had been or not: who
-/// tracks them loses nothing, and no walk has a reason to store what it has read of
-/// the entry. So an IOMMU that stores old entries (QEMU) can turn END into START
-/// once, but never START into END again, and the verification can tell.
+/// Commits the page. A and D are set in the new entry, whether they had been or not: who
+/// tracks them loses nothing, and no walk has a reason to store what it has read of the
+/// entry. So an IOMMU that stores old entries (QEMU) can turn END into START once, but
+/// never START into END again, and the verification can tell.
 ///
 /// If readers are tolerated an entry whose A was set since is taken,
 /// too; its A stays.

@@ -31,21 +31,21 @@ pub struct PageSpan {
 }
 
 impl Pfn {
-    /// The address of the first byte of the frame.
+    /// Returns the address of the first byte of the frame.
     pub const fn phys(self) -> PhysAddr {
         PhysAddr(self.0 << PAGE_SHIFT)
     }
 }
 
 impl PhysAddr {
-    /// The frame that holds this byte.
+    /// Returns the frame that holds this byte.
     pub const fn pfn(self) -> Pfn {
         Pfn(self.0 >> PAGE_SHIFT)
     }
 }
 
 impl PageSpan {
-    /// `length` bytes from `first`. `None` if empty, unaligned, or past the end
+    /// Returns `length` bytes from `first`. `None` if empty, unaligned, or past the end
     /// of the address space.
     pub const fn new(first: Iova, length: u64) -> Option<Self> {
         if length == 0 || length % PAGE_SIZE != 0 || first.0 % PAGE_SIZE != 0 {
@@ -60,7 +60,7 @@ impl PageSpan {
         }
     }
 
-    /// The smallest span that holds the page at `iova` too.
+    /// Returns the smallest span that holds the page at `iova` too.
     pub fn including(self, iova: Iova) -> Self {
         let start = iova.0 & !(PAGE_SIZE - 1);
         Self {
@@ -69,17 +69,17 @@ impl PageSpan {
         }
     }
 
-    /// The first byte.
+    /// Returns the first byte.
     pub const fn first(self) -> Iova {
         self.first
     }
 
-    /// The last byte (inclusive).
+    /// Returns the last byte (inclusive).
     pub const fn last(self) -> Iova {
         self.last
     }
 
-    /// How many pages.
+    /// Counts the pages.
     pub const fn pages(self) -> u64 {
         (self.last.0.wrapping_sub(self.first.0) >> PAGE_SHIFT).saturating_add(1)
     }

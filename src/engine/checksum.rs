@@ -8,7 +8,7 @@
 pub struct Checksum(u64);
 
 impl Checksum {
-    /// The sum of nothing.
+    /// Returns the sum of nothing.
     pub const fn new() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
     }

@@ -52,7 +52,7 @@ pub trait Transfer {
 
 /// What a move needs from the machine besides.
 pub trait Machine: Transfer {
-    /// Monotonic time in ns.
+    /// Reads the monotonic time, in ns.
     fn now(&mut self) -> u64;
 
     /// Whether to end before the next commit.
@@ -84,8 +84,8 @@ pub trait Machine: Transfer {
     /// Sums a page, part by part in the order of [`Transfer::copy`].
     fn sum(&mut self, page: PhysAddr) -> Checksum;
 
-    /// Asked when a page has another sum than this, that of the copy: whether what was read is
-    /// not what is there, because the aperture that it is behind does not answer.
+    /// Tells, of a page that has another sum than this, the copy's, whether what was read
+    /// is not what is there, because the aperture that it is behind does not answer.
     fn is_unreachable(&mut self, _page: PhysAddr, _sum: Checksum) -> bool {
         false
     }
@@ -94,7 +94,7 @@ pub trait Machine: Transfer {
     /// has something to say.
     fn back_off(&mut self, ns: u64);
 
-    /// A page was committed; builds for tests may spoil it now.
+    /// Hears that a page was committed: builds for tests may spoil it now.
     #[cfg(any(test, pagemove_test, feature = "mutants"))]
     fn after_commit(&mut self, _pte: PteAddr, _old: u64) {}
 }

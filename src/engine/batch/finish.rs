@@ -31,7 +31,7 @@ pub enum Finish {
 }
 
 impl Finish {
-    /// The first step, if any page was committed.
+    /// Returns the first step, if any page was committed.
     pub(crate) fn begin(
         machine: &mut impl Machine,
         policy: &Policy,
@@ -173,10 +173,10 @@ fn is_as_copied(machine: &mut impl Machine, start: PhysAddr, sum: Checksum) -> b
     machine.sum(start) == sum || machine.is_unreachable(start, sum)
 }
 
-/// An update of A or D that had begun before the commit stored the old entry over
-/// it. Between the two a device may have translated to END. Now that another
-/// invalidation is complete nobody does so any more: if no write has reached END,
-/// START is the page.
+/// Judges a page whose entry an update of A or D, begun before the commit, has stored
+/// over it. Between the two a device may have translated to END. Now that another
+/// invalidation is complete nobody does so any more: if no write has reached END, START
+/// is the page.
 fn verify_reverted(machine: &mut impl Machine, page: &mut PageMove, aborts: &mut AbortCounts) {
     let PageState::Reverted { used, sum } = page.state else {
         return;

@@ -79,12 +79,12 @@ impl AbortCounts {
         }
     }
 
-    /// How many of each cause, in the order of their numbers.
+    /// Lists how many there are of each cause, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().copied()
     }
 
-    /// How many in all.
+    /// Sums up all causes.
     pub fn total(&self) -> u64 {
         self.iter().fold(0, u64::saturating_add)
     }
@@ -197,7 +197,7 @@ pub struct PageMove {
 }
 
 impl PageMove {
-    /// A page of which nothing was tried.
+    /// Returns a page of which nothing was tried.
     pub const fn new(
         iova: Iova,
         pte: PteAddr,
@@ -230,7 +230,7 @@ impl PageMove {
         aborts.count(cause);
     }
 
-    /// What became of it.
+    /// Tells what became of it.
     pub const fn outcome(&self) -> Outcome {
         match self.state {
             PageState::Moved => Outcome::Moved,
@@ -254,20 +254,20 @@ impl PageMove {
         !self.unsettled
     }
 
-    /// Where it is within an attempt.
+    /// Tells where it is within an attempt.
     pub const fn state(&self) -> PageState {
         self.state
     }
 }
 
-/// The page after page `n` of a batch. Pages are counted in 16 bits; what lies
+/// Returns the page after page `n` of a batch. Pages are counted in 16 bits; what lies
 /// beyond is not tried.
 pub(crate) fn next_page(n: u16, pages: &[PageMove]) -> Option<u16> {
     n.checked_add(1)
         .filter(|next| usize::from(*next) < pages.len())
 }
 
-/// The smallest span with the pages that are `wanted`.
+/// Returns the smallest span with the pages that are `wanted`.
 pub(crate) fn span_of(
     pages: &[PageMove],
     policy: &Policy,

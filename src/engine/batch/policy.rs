@@ -34,7 +34,7 @@ const FIRST_BACK_OFF: u64 = 10_000;
 const LONGEST_BACK_OFF: u64 = 1_000_000;
 
 impl Policy {
-    /// Verified moves with so many retries; nothing else is asked for.
+    /// Asks for verified moves with so many retries, and for nothing else.
     pub const fn new(retries: u32) -> Self {
         Self {
             retries,
@@ -48,7 +48,7 @@ impl Policy {
         }
     }
 
-    /// How long to wait before attempt `n + 1`, after `n` failed: doubled each
+    /// Tells how long to wait before attempt `n + 1`, after `n` failed: doubled each
     /// time, so that a device which works in bursts is met between two.
     pub fn back_off(&self, n: u32) -> u64 {
         let doublings = n.saturating_sub(1).min(20);

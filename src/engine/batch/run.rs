@@ -20,7 +20,7 @@ pub enum Progress {
 
 /// A way to make one attempt at the pages of a batch, on a machine `M`.
 pub trait Engine<M>: Sized {
-    /// An attempt of which no step was done, after `tried` others.
+    /// Returns an attempt of which no step was done, after `tried` others.
     fn begin(tried: u32, policy: &Policy, pages: &[PageMove]) -> Self;
 
     /// Does one observable action. After [`Progress::Done`] every page is
@@ -51,17 +51,17 @@ pub struct Run<E> {
 }
 
 impl<E> Run<E> {
-    /// What comes next.
+    /// Tells what comes next.
     pub const fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// The attempt that is made, or was made last.
+    /// Returns the attempt that is made, or was made last.
     pub const fn attempt(&self) -> &E {
         &self.attempt
     }
 
-    /// A batch of which nothing was tried.
+    /// Returns a batch of which nothing was tried.
     pub fn new<M>(policy: &Policy, pages: &[PageMove]) -> Self
     where
         E: Engine<M>,

@@ -4,9 +4,9 @@
 use crate::addr::PAGE_SIZE;
 use crate::batch::page::PageMove;
 
-/// How many of the first pages have their entries in one page of the table: these
-/// can be changed by one transaction that touches few cache lines (eight entries
-/// share one), and be invalidated as one short span.
+/// Counts how many of the first pages have their entries in one page of the table: these
+/// can be changed by one transaction that touches few cache lines (eight entries share
+/// one), and be invalidated as one short span.
 pub fn sharing_table(pages: &[PageMove]) -> usize {
     let table = |page: &PageMove| page.pte.0 / PAGE_SIZE;
     let Some(first) = pages.first().map(table) else {
@@ -35,7 +35,7 @@ impl BatchSizer {
         }
     }
 
-    /// The pages to take next.
+    /// Returns the pages to take next.
     pub const fn size(&self) -> usize {
         self.size
     }

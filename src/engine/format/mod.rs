@@ -42,7 +42,7 @@ impl Format {
         }
     }
 
-    /// The highest level that a table may have.
+    /// Returns the highest level that a table may have.
     pub const fn top_level(self) -> u32 {
         match self {
             Self::X86_64 => x86_64::TOP_LEVEL,
@@ -60,8 +60,8 @@ impl Format {
         }
     }
 
-    /// How many bytes a present entry at `level` maps if it is a leaf. `None` for a
-    /// table, and for what the format does not allow there.
+    /// Returns how many bytes a present entry at `level` maps if it is a leaf. `None` for
+    /// a table, and for what the format does not allow there.
     ///
     /// An AMD v1 leaf may be larger than its entry stands for: then it is in
     /// several entries, one after another.
@@ -72,9 +72,9 @@ impl Format {
         }
     }
 
-    /// The table that a present entry at `level` points to, and its level, which is
-    /// always a lower one. `None` for a leaf, and for what the format does not
-    /// allow there.
+    /// Returns the table that a present entry at `level` points to, and its level, which
+    /// is always a lower one. `None` for a leaf, and for what the format does not allow
+    /// there.
     pub const fn next_table(self, entry: u64, level: u32) -> Option<(PhysAddr, u32)> {
         match (self.kind(entry, level), level.checked_sub(1)) {
             (Kind::Table, Some(lower)) => Some((self.address(entry), lower)),
@@ -93,8 +93,8 @@ impl Format {
         }
     }
 
-    /// The address in the entry: of the next table, of the page, or of the first of
-    /// the pages. For a leaf above level 0 some low bits may mean something else
+    /// Returns the address in the entry: of the next table, of the page, or of the first
+    /// of the pages. For a leaf above level 0 some low bits may mean something else
     /// (x86_64 has PAT there).
     pub const fn address(self, entry: u64) -> PhysAddr {
         match self {
@@ -123,7 +123,7 @@ impl Format {
         (entry & !address) | (page.0 & address)
     }
 
-    /// The accessed bit, as a mask. See [`Self::has_ad_bits`] for who sets it.
+    /// Returns the accessed bit, as a mask. See [`Self::has_ad_bits`] for who sets it.
     pub const fn accessed(self) -> u64 {
         match self {
             Self::X86_64 => x86_64::PteFlags::A.bits(),
@@ -132,7 +132,7 @@ impl Format {
         }
     }
 
-    /// The dirty bit of a leaf, as a mask. See [`Self::has_ad_bits`] for who sets
+    /// Returns the dirty bit of a leaf, as a mask. See [`Self::has_ad_bits`] for who sets
     /// it.
     pub const fn dirty(self) -> u64 {
         match self {

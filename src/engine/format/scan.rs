@@ -16,7 +16,7 @@ struct Place {
 }
 
 impl Place {
-    /// A table at `level` that stands for `base` and what follows, from the first
+    /// Returns a table at `level` that stands for `base` and what follows, from the first
     /// entry that has to do with `within`.
     fn new(table: PhysAddr, base: u64, level: u32, within: PageSpan) -> Self {
         let first = within.first().0;
@@ -30,7 +30,7 @@ impl Place {
         Self { table, base, index }
     }
 
-    /// The next entry: the address that it stands for, and where it is. `None`
+    /// Returns the next entry: the address that it stands for, and where it is. `None`
     /// behind the last.
     fn next(&mut self, level: u32) -> Option<(u64, PteAddr)> {
         if self.index >= entries(level) {

@@ -44,17 +44,17 @@ pub(super) const fn entries(level: u32) -> u64 {
     }
 }
 
-/// The index of the entry for `iova` in its table at `level`.
+/// Returns the index of the entry for `iova` in its table at `level`.
 pub(super) const fn entry_index(iova: u64, level: u32) -> u64 {
     (iova >> shift(level)) & (entries(level) - 1)
 }
 
-/// The offset, in bytes, of the entry for `iova` in its table at `level`.
+/// Returns the offset, in bytes, of the entry for `iova` in its table at `level`.
 pub(super) const fn entry_offset(iova: u64, level: u32) -> u64 {
     entry_index(iova, level) * 8
 }
 
-/// The last address (inclusive) that a table at `level` reaches.
+/// Returns the last address (inclusive) that a table at `level` reaches.
 pub(super) const fn last_address(level: u32) -> u64 {
     let bits = shift(level) + INDEX_BITS;
     if bits >= ADDRESS_BITS {

@@ -72,7 +72,7 @@ impl<M: Editing> Engine<M> for Editor {
 }
 
 impl Editor {
-    /// An attempt of which no step was done.
+    /// Returns an attempt of which no step was done.
     pub const fn new() -> Self {
         Self {
             phase: Phase::Read(0),
@@ -86,7 +86,7 @@ impl Editor {
         }
     }
 
-    /// What the next step does.
+    /// Tells what the next step does.
     pub const fn phase(&self) -> Phase {
         self.phase
     }
@@ -243,8 +243,8 @@ impl Editor {
         })
     }
 
-    /// The transaction begins only when the helper watches the clock, and while
-    /// phase 1 can still be in time.
+    /// Waits with the transaction until the helper watches the clock, and while phase 1
+    /// can still be in time.
     fn await_ready<M: Editing>(&mut self, machine: &mut M) -> Phase {
         if machine.is_ready() {
             self.exposure = machine.now();
@@ -294,7 +294,8 @@ impl Editor {
         }
     }
 
-    /// The helper has let go of END, and its sums are there.
+    /// Finds out what became of each page. The helper has let go of END, and its sums are
+    /// there.
     fn settle<M: Editing>(
         &mut self,
         machine: &mut M,
@@ -343,8 +344,8 @@ fn clears(policy: &Policy) -> bool {
     policy.clear_accessed && !policy.without.leaves_out(Steps::AD_CLEAR)
 }
 
-/// A and D, where a walk notices the transaction by a store alone: with both set in
-/// the new entry no walk has a reason to store what it has read of the old one a
+/// Returns A and D where a walk notices the transaction by a store alone: with both set
+/// in the new entry no walk has a reason to store what it has read of the old one a
 /// second time (as in [`crate::adbit`]).
 fn shown(policy: &Policy, page: &PageMove) -> u64 {
     if policy.clear_accessed && !policy.without.leaves_out(Steps::SET_AD) {
@@ -358,7 +359,7 @@ fn is_planned(page: &PageMove) -> bool {
     matches!(page.state, PageState::Planned { .. })
 }
 
-/// A timeout has a cause of its own when the helper gave up.
+/// Returns the cause; a timeout has another one when the helper gave up.
 fn refined(cause: Abort, report: Option<Report>) -> Abort {
     match (cause, report.map(|report| report.ending)) {
         (Abort::Timeout, Some(Ending::Invalidation(InvalidateError::DeviceGone))) => {

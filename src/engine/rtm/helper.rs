@@ -56,7 +56,7 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// One that has nothing to do.
+    /// Returns a helper that has nothing to do.
     pub const fn new() -> Self {
         Self {
             duty: Duty::Idle,
@@ -65,7 +65,7 @@ impl Helper {
         }
     }
 
-    /// What the next step does.
+    /// Tells what the next step does.
     pub const fn duty(&self) -> Duty {
         self.duty
     }
@@ -140,8 +140,7 @@ impl Helper {
         }
     }
 
-    /// The clock is read once, after all copies: slots that are due later may be
-    /// set.
+    /// Reads the clock once, after all copies: slots that are due later may be set.
     fn clock<M: Helping>(&mut self, machine: &mut M, request: &Request, without: Steps) -> Duty {
         let now = machine.ticks();
         let schedule = &request.schedule;

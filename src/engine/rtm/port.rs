@@ -56,7 +56,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// What the controller learns from it. A conflict in an attempt whose helper
+    /// Tells what the controller learns from it. A conflict in an attempt whose helper
     /// set slots is taken for one of those slots: a DMA looks the same.
     pub fn sample(&self, result: Result<(), Status>) -> Sample {
         let (phase1, signalled) = (self.phase1, self.signalled);
@@ -72,10 +72,10 @@ impl Measured {
 
 /// The editor's CPU.
 pub trait Editing: Machine {
-    /// RDTSC.
+    /// Reads the time stamp counter (RDTSC).
     fn ticks(&mut self) -> u64;
 
-    /// A time of [`Machine::now`] in TSC ticks.
+    /// Converts a time of [`Machine::now`] to TSC ticks.
     fn ticks_at(&mut self, ns: u64) -> u64;
 
     /// Whether the helper is there at this moment; waits for it, but not for long. An
@@ -84,19 +84,19 @@ pub trait Editing: Machine {
         true
     }
 
-    /// The times of the next attempt: from the controller.
+    /// Returns the times of the next attempt: from the controller.
     fn times(&mut self) -> Times;
 
-    /// By how many ticks the clocks of the two CPUs may differ.
+    /// Tells by how many ticks the clocks of the two CPUs may differ.
     fn skew(&mut self) -> u64;
 
     /// Learns how an attempt has ended: for the controller. `Ok`: committed.
     fn learn(&mut self, result: Result<(), Status>, measured: Measured);
 
-    /// Where the transaction finds an entry.
+    /// Tells where the transaction finds an entry.
     fn entry_address(&mut self, pte: PteAddr) -> u64;
 
-    /// Where the transaction finds a page that it shall watch.
+    /// Tells where the transaction finds a page that it shall watch.
     fn watch_address(&mut self, page: PhysAddr) -> u64;
 
     /// Puts edit `n` into the plan.
@@ -116,11 +116,11 @@ pub trait Editing: Machine {
     /// Tells the helper that its work is not needed.
     fn cancel(&mut self);
 
-    /// The answer to the last request, once the helper has done with it: it does
+    /// Returns the answer to the last request, once the helper has done with it: it does
     /// not touch END any more, and its sums can be read (acquire).
     fn report(&mut self) -> Option<Report>;
 
-    /// The sum of what the helper copied to page `n`.
+    /// Returns the sum of what the helper copied to page `n`.
     fn sum_of(&mut self, n: u16) -> Checksum;
 
     /// Runs the transaction with the first `edits` edits. `None`: it has not ended
@@ -130,10 +130,10 @@ pub trait Editing: Machine {
 
 /// The helper's CPU.
 pub trait Helping: Transfer {
-    /// RDTSC.
+    /// Reads the time stamp counter (RDTSC).
     fn ticks(&mut self) -> u64;
 
-    /// A request that was not taken yet (acquire).
+    /// Returns a request that was not taken yet (acquire).
     fn request(&mut self) -> Option<Request>;
 
     /// Takes it (release).
@@ -142,7 +142,7 @@ pub trait Helping: Transfer {
     /// Whether the editor cancelled it.
     fn is_cancelled(&mut self) -> bool;
 
-    /// START and END of page `n` of the request.
+    /// Returns START and END of page `n` of the request.
     fn page(&mut self, n: u16) -> (PhysAddr, PhysAddr);
 
     /// Keeps the sum of page `n` for the editor.

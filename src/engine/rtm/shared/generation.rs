@@ -22,7 +22,7 @@ impl Generation {
     /// The one that [`Generation::FIRST`] follows.
     pub const LAST: Self = Self(u64::MAX - 1);
 
-    /// The generation with this number, if it can be one.
+    /// Returns the generation with this number, if it can be one.
     pub const fn new(number: u64) -> Option<Self> {
         if number < Self::FIRST.0 || number > Self::LAST.0 {
             return None;
@@ -30,7 +30,7 @@ impl Generation {
         Some(Self(number))
     }
 
-    /// Its number: what a word holds that was written in this attempt.
+    /// Returns its number: what a word holds that was written in this attempt.
     #[inline]
     pub const fn get(self) -> u64 {
         self.0

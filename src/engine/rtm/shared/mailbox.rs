@@ -84,7 +84,7 @@ pub struct Mailbox<O: Orderings = Shipped> {
 }
 
 impl<O: Orderings> Mailbox<O> {
-    /// One in which nothing was posted.
+    /// Returns a mailbox in which nothing was posted.
     #[cfg(not(feature = "loom"))]
     pub const fn new() -> Self {
         Self {
@@ -96,7 +96,7 @@ impl<O: Orderings> Mailbox<O> {
         }
     }
 
-    /// One in which nothing was posted.
+    /// Returns a mailbox in which nothing was posted.
     #[cfg(feature = "loom")]
     pub fn new() -> Self {
         Self {
@@ -177,8 +177,8 @@ impl<O: Orderings> Mailbox<O> {
 
 /// The helper's side.
 impl<O: Orderings> Mailbox<O> {
-    /// What there is to do: the same until it is reported, then `None` until something
-    /// else is posted. With an attempt its data belong to the helper (acquire).
+    /// Tells what there is to do: the same until it is reported, then `None` until
+    /// something else is posted. With an attempt its data belong to the helper (acquire).
     pub fn posted(&self) -> Option<Command> {
         let command = self.command.0.load(O::POSTED);
         if command == STOP {

@@ -90,7 +90,7 @@ pub struct Slots<O: Orderings = Shipped> {
 }
 
 impl<O: Orderings> Slots<O> {
-    /// With none set.
+    /// Returns slots of which none is set.
     #[cfg(not(feature = "loom"))]
     #[allow(
         clippy::new_without_default,
@@ -103,7 +103,7 @@ impl<O: Orderings> Slots<O> {
         }
     }
 
-    /// With none set.
+    /// Returns slots of which none is set.
     #[cfg(feature = "loom")]
     #[allow(
         clippy::new_without_default,
@@ -116,13 +116,13 @@ impl<O: Orderings> Slots<O> {
         }
     }
 
-    /// Where slot `n` lies: bytes from the beginning. `None` if there is none.
+    /// Tells where slot `n` lies: bytes from the beginning. `None` if there is none.
     pub fn offset_of(n: u64) -> Option<usize> {
         let offset = OFFSETS.get(usize::try_from(n).ok()?)?;
         usize::try_from(*offset).ok()
     }
 
-    /// The helper sets slot `n`: whoever finds it set sees what was written before
+    /// Sets slot `n`, for the helper: whoever finds it set sees what was written before
     /// (release). Nothing happens if there is no such slot.
     #[inline]
     pub fn set(&self, n: u64, generation: Generation) {
@@ -139,7 +139,7 @@ impl<O: Orderings> Slots<O> {
             .is_some_and(|word| word.load(O::IS_SET) == generation.get())
     }
 
-    /// The word of slot `n`.
+    /// Returns the word of slot `n`.
     pub(crate) fn word(&self, n: u64) -> Option<&AtomicU64> {
         let offset = Self::offset_of(n)?;
         self.lines.get(offset / UNIT).map(|line| &line.0)

@@ -29,7 +29,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// From signal 1 to the last slot, in ticks.
+    /// Returns the time from signal 1 to the last slot, in ticks.
     pub const fn wait(&self) -> u64 {
         let further = self.slots.saturating_sub(1) as u64;
         self.first_slot
@@ -89,17 +89,17 @@ impl Bounds {
         }
     }
 
-    /// Shortest and longest time from the post to signal 1.
+    /// Returns shortest and longest time from the post to signal 1.
     pub const fn lead(&self) -> (u64, u64) {
         self.lead
     }
 
-    /// Shortest and longest time from signal 1 to the last slot.
+    /// Returns shortest and longest time from signal 1 to the last slot.
     pub const fn wait(&self) -> (u64, u64) {
         self.wait
     }
 
-    /// Shortest and longest time from one slot to the next.
+    /// Returns shortest and longest time from one slot to the next.
     pub const fn interval(&self) -> (u64, u64) {
         self.interval
     }
@@ -134,14 +134,14 @@ impl Bounds {
     }
 }
 
-/// The time within the limits that is nearest to `ticks`. (`clamp` panics where
+/// Returns the time within the limits that is nearest to `ticks`. (`clamp` panics where
 /// limits are not in order.)
 pub(super) fn within(ticks: u64, limits: (u64, u64)) -> u64 {
     ticks.max(limits.0).min(limits.1)
 }
 
-/// `ticks / part`, rounded up. (`div_ceil` checks its addition, and could panic in the
-/// kernel's build.) None are left where `part` is 0.
+/// Returns `ticks / part`, rounded up. (`div_ceil` checks its addition, and could panic
+/// in the kernel's build.) None are left where `part` is 0.
 pub(super) const fn div_up(ticks: u64, part: u64) -> u64 {
     match (ticks.checked_div(part), ticks.checked_rem(part)) {
         (Some(whole), Some(0)) => whole,
@@ -154,7 +154,7 @@ const fn in_order(limits: (u64, u64)) -> bool {
     1 <= limits.0 && limits.0 <= limits.1 && limits.1 <= LONGEST
 }
 
-/// `ns` in ticks of a clock of `khz`, at least one.
+/// Converts `ns` to ticks of a clock of `khz`, at least one.
 const fn ticks(ns: u64, khz: u64) -> u64 {
     let ticks = ns.saturating_mul(khz) / 1_000_000;
     if ticks == 0 {

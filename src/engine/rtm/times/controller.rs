@@ -96,7 +96,7 @@ impl Controller {
         }
     }
 
-    /// The times for the next attempt.
+    /// Returns the times for the next attempt.
     pub fn times(&self) -> Times {
         self.times
     }
@@ -177,8 +177,8 @@ impl Controller {
         self.line = within(line, (1, self.bounds.interval().1));
     }
 
-    /// Where nothing was measured yet because each attempt met a DMA, the generous
-    /// start is what keeps it from commits: a quarter less.
+    /// Shortens the first times. Where nothing was measured yet because each attempt met
+    /// a DMA, the generous start is what keeps it from commits: a quarter less.
     fn shorten_start(&mut self) {
         let less = |ticks: u64| ticks.saturating_sub(ticks / 4);
         let lead = match self.phase1.count() {
@@ -304,19 +304,19 @@ impl Controller {
     }
 }
 
-/// The times that slots of a search stand for; their lead is of no interest.
+/// Returns the times that slots of a search stand for; their lead is of no interest.
 fn times(bounds: &Bounds, slots: Slots, line: u64) -> Times {
     bounds.fit(0, slots.first_slot(line), slots.interval, slots.wait(line))
 }
 
-/// `ticks` lengthened after `row` aborts in a row: by a 32nd, a 16th and so
-/// on, from the sixth on by all of it.
+/// Returns `ticks` lengthened after `row` aborts in a row: by a 32nd, a 16th and so on,
+/// from the sixth on by all of it.
 fn grown(ticks: u64, row: u32) -> u64 {
     let shift = 6u32.saturating_sub(row).min(5);
     ticks.saturating_add(ticks >> shift).saturating_add(1)
 }
 
-/// `ticks` with a margin that shrinks from twice to once: the fewer measures, the
+/// Returns `ticks` with a margin that shrinks from twice to once: the fewer measures, the
 /// more may be beyond the longest of them.
 fn margin(ticks: u64, measures: u32) -> u64 {
     let more = ticks.checked_div(u64::from(measures)).unwrap_or(ticks);
@@ -327,7 +327,7 @@ fn margin(ticks: u64, measures: u32) -> u64 {
     }
 }
 
-/// What to begin with. Keeps the bounds: the last slot is at the longest wait.
+/// Returns what to begin with. Keeps the bounds: the last slot is at the longest wait.
 const fn generous(bounds: &Bounds) -> Times {
     let (shortest, longest) = bounds.lead();
     let quarter = longest / 4;

@@ -30,8 +30,8 @@ pub(super) struct Lead {
     pub(super) before: u64,
 }
 
-/// The lead that costs least, where what follows it takes `after` ticks.
-/// None if nothing was measured. One pass over at most 240 buckets.
+/// Returns the lead that costs least, where what follows it takes `after` ticks. None if
+/// nothing was measured. One pass over at most 240 buckets.
 pub(super) fn best_lead(phase1: &Histogram, after: u64) -> Option<Lead> {
     let all = phase1.buckets().fold(0u64, |sum, bucket| {
         sum.saturating_add(bucket.weight.saturating_mul(bucket.middle()))
@@ -117,17 +117,17 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// The moment of slot 0 for a helper that is done at the end of the bucket.
+    /// Returns the moment of slot 0 for a helper that is done at the end of the bucket.
     pub(super) fn first_slot(&self, line: u64) -> u64 {
         longest(self.first).saturating_add(line)
     }
 
-    /// The moment before which the last slot should not be.
+    /// Returns the moment before which the last slot should not be.
     pub(super) fn wait(&self, line: u64) -> u64 {
         longest(self.last).saturating_add(line)
     }
 
-    /// What can be tried next: steps, and for slot 0 also the buckets `usual` and
+    /// Lists what can be tried next: steps, and for slot 0 also the buckets `usual` and
     /// `most`, since between there and here may be a hill.
     pub(super) fn neighbours(self, usual: usize, most: usize) -> [Self; 14] {
         let first = |first: usize| Self {

@@ -88,7 +88,7 @@ impl Histogram {
         self.count
     }
 
-    /// The sum of all weights.
+    /// Returns the sum of all weights.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
@@ -116,7 +116,7 @@ impl Histogram {
         }
     }
 
-    /// The bucket below which (itself included) lies `part / of` of the weight.
+    /// Returns the bucket below which (itself included) lies `part / of` of the weight.
     pub(crate) fn quantile(&self, part: u64, of: u64) -> usize {
         let mut below: u64 = 0;
         for (index, &weight) in (0..BUCKETS).zip(self.weights.iter()) {
@@ -128,7 +128,7 @@ impl Histogram {
         self.highest
     }
 
-    /// What is not empty, shortest times first. At most 240 buckets.
+    /// Lists the buckets that are not empty, shortest times first. At most 240.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
         let used = self.lowest..self.highest.saturating_add(1);
         used.filter_map(|index| {
@@ -142,7 +142,7 @@ impl Histogram {
         })
     }
 
-    /// The mean of what was counted, or None if nothing was.
+    /// Returns the mean of what was counted, or None if nothing was.
     pub(crate) fn mean(&self) -> Option<u64> {
         let sum = self.buckets().fold(0u64, |sum, bucket| {
             sum.saturating_add(bucket.weight.saturating_mul(bucket.middle()))
@@ -206,7 +206,7 @@ impl Histogram {
     }
 }
 
-/// The bucket that counts times of `ticks`.
+/// Returns the bucket that counts times of `ticks`.
 pub(crate) fn bucket_of(ticks: u64) -> usize {
     let ticks = ticks.min(LONGEST);
     // Times below one octave's worth of buckets have one each.
@@ -217,7 +217,7 @@ pub(crate) fn bucket_of(ticks: u64) -> usize {
     usize::try_from(index).unwrap_or(BUCKETS).min(BUCKETS - 1)
 }
 
-/// The shortest time that counts in a bucket, in ticks.
+/// Returns the shortest time that counts in a bucket, in ticks.
 pub(crate) fn shortest(index: usize) -> u64 {
     let index = index.min(BUCKETS);
     let octave = (index / PER_OCTAVE).saturating_sub(1);
@@ -225,7 +225,7 @@ pub(crate) fn shortest(index: usize) -> u64 {
     steps << (octave as u32).min(31)
 }
 
-/// The longest time that counts in a bucket, in ticks.
+/// Returns the longest time that counts in a bucket, in ticks.
 pub(crate) fn longest(index: usize) -> u64 {
     shortest(index.saturating_add(1)).saturating_sub(1)
 }

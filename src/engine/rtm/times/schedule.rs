@@ -25,9 +25,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of an attempt that is posted at `now`, on CPUs whose clocks
-    /// differ by no more than `skew`. Slots that would be read after the deadline
-    /// are left out; `None` if that leaves none.
+    /// Returns the schedule of an attempt that is posted at `now`, on CPUs whose clocks
+    /// differ by no more than `skew`. Slots that would be read after the deadline are
+    /// left out; `None` if that leaves none.
     pub fn plan(now: u64, times: Times, skew: u64, deadline: u64) -> Option<Self> {
         let late = now.checked_add(times.lead)?;
         let signal1 = late.checked_add(skew)?.checked_add(1)?;
@@ -52,7 +52,7 @@ impl Schedule {
         })
     }
 
-    /// The slot whose time it is: N. `None` before the first; it may be past the
+    /// Returns the slot whose time it is: N. `None` before the first; it may be past the
     /// last.
     #[inline]
     pub const fn slot_at(&self, now: u64) -> Option<u64> {
@@ -62,7 +62,7 @@ impl Schedule {
         }
     }
 
-    /// The first slot that the helper may set at `now`: the editor has not come
+    /// Returns the first slot that the helper may set at `now`: the editor has not come
     /// to it yet.
     #[inline]
     pub const fn next_slot(&self, now: u64) -> u64 {

@@ -63,9 +63,9 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The block for `plan`, whose schedule comes from [`crate::rtm::Schedule::plan`].
-    /// Slot `n` is the u64 at `slots + offsets[n]` bytes. What [`Plan::without`]
-    /// says is not looked at: the block leaves out no step.
+    /// Returns the block for `plan`, whose schedule comes from
+    /// [`crate::rtm::Schedule::plan`]. Slot `n` is the u64 at `slots + offsets[n]` bytes.
+    /// What [`Plan::without`] says is not looked at: the block leaves out no step.
     pub fn new(plan: &Plan<'a>, slots: *const u8, offsets: &'a [u32; MAX_SLOTS as usize]) -> Self {
         let schedule = plan.schedule;
         Self {
@@ -283,10 +283,10 @@ pub unsafe fn trial() -> Result<(), Status> {
     }
 }
 
-/// The time stamp counter. It is read when everything before in program order is
-/// done, loads above all: RDTSC alone may be done earlier, and what was seen in
-/// memory would then seem to have been seen before it was there. Stores may still
-/// be on their way.
+/// Returns the time stamp counter. It is read when everything before in program order is
+/// done, loads above all: RDTSC alone may be done earlier, and what was seen in memory
+/// would then seem to have been seen before it was there. Stores may still be on their
+/// way.
 #[inline]
 pub fn ticks() -> u64 {
     let low: u32;

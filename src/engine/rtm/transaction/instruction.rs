@@ -12,7 +12,7 @@ use crate::batch::step::Steps;
 pub trait TransactionCpu {
     /// Cache lines of a page.
     const LINES: u8 = 64;
-    /// XBEGIN.
+    /// Begins (XBEGIN).
     fn begin(&mut self) -> Result<(), Status>;
     /// Reads line `line` of the page at `page` into the read set.
     fn watch(&mut self, page: u64, line: u8) -> Result<(), Status>;
@@ -21,15 +21,15 @@ pub trait TransactionCpu {
     /// Writes an entry. It may linger in the store buffer, where a walk does not
     /// collide with it.
     fn store(&mut self, entry: u64, new: u64) -> Result<(), Status>;
-    /// MFENCE and LFENCE: the stores are in the write set.
+    /// Fences (MFENCE and LFENCE): the stores are in the write set.
     fn fence(&mut self) -> Result<(), Status>;
-    /// RDTSC.
+    /// Reads the time stamp counter (RDTSC).
     fn ticks(&mut self) -> Result<u64, Status>;
     /// Reads a slot into the read set.
     fn slot(&mut self, n: u64) -> Result<u64, Status>;
-    /// XEND.
+    /// Commits (XEND).
     fn commit(&mut self) -> Result<(), Status>;
-    /// XABORT.
+    /// Aborts (XABORT).
     fn abort(&mut self, code: Code) -> Status;
 }
 
@@ -72,7 +72,7 @@ pub struct Committed {
 }
 
 impl Transaction {
-    /// One that has not begun.
+    /// Returns a transaction that has not begun.
     pub const fn new() -> Self {
         Self {
             next: Instruction::Begin,
@@ -80,7 +80,7 @@ impl Transaction {
         }
     }
 
-    /// What the next step does.
+    /// Tells what the next step does.
     pub const fn next(&self) -> Instruction {
         self.next
     }
@@ -180,7 +180,7 @@ fn edit(plan: &Plan<'_>, n: u16, cpu: &mut impl TransactionCpu) -> Result<Edit, 
     }
 }
 
-/// The first line to watch of edit `n` or a later one.
+/// Returns the first line to watch of edit `n` or a later one.
 fn first_watch(plan: &Plan<'_>, n: u16) -> Instruction {
     let mut n = n;
     while let Some(edit) = plan.edits.get(usize::from(n)) {

@@ -52,12 +52,12 @@ impl Status {
         Self(((code as u32) << 24) | AbortBits::EXPLICIT.bits())
     }
 
-    /// Its bits.
+    /// Returns its bits.
     pub const fn bits(self) -> AbortBits {
         AbortBits::from_bits_truncate(self.0)
     }
 
-    /// The argument of XABORT, if that was the cause.
+    /// Returns the argument of XABORT, if that was the cause.
     pub const fn argument(self) -> Option<u8> {
         if self.bits().contains(AbortBits::EXPLICIT) {
             Some((self.0 >> 24) as u8)
@@ -66,7 +66,7 @@ impl Status {
         }
     }
 
-    /// The cause of the abort, for each page of the transaction.
+    /// Returns the cause of the abort, for each page of the transaction.
     pub const fn cause(self) -> Abort {
         match self.argument() {
             Some(1) => Abort::PteChanged,
