@@ -6,7 +6,7 @@
 //! prefix `PAGEMOVE_`; what a member means is written there. A test compiles
 //! the header and compares every constant, size and offset with this file.
 
-use engine::{Format, Method};
+use engine::{Abort, Format, Method};
 use memoffset::offset_of;
 use static_assertions::const_assert_eq;
 
@@ -730,6 +730,37 @@ pub fn engine_of(number: u32) -> Option<Method> {
     let mut all = Method::ALL.iter().copied();
     all.find(|method| engine_number(*method) == number)
 }
+
+/// Returns the PAGEMOVE_ABORT_* of a cause.
+pub const fn abort_number(cause: Abort) -> u8 {
+    match cause {
+        Abort::Accessed => ABORT_ACCESSED,
+        Abort::Dirty => ABORT_DIRTY,
+        Abort::PteChanged => ABORT_PTE_CHANGED,
+        Abort::Overwritten => ABORT_OVERWRITTEN,
+        Abort::Deadline => ABORT_DEADLINE,
+        Abort::Cancelled => ABORT_CANCELLED,
+        Abort::Invalidate => ABORT_INVALIDATE,
+        Abort::Late => ABORT_LATE,
+        Abort::Timeout => ABORT_TIMEOUT,
+        Abort::Conflict => ABORT_CONFLICT,
+        Abort::Capacity => ABORT_CAPACITY,
+        Abort::Interrupt => ABORT_INTERRUPT,
+        Abort::Explicit => ABORT_EXPLICIT,
+        Abort::DeviceGone => ABORT_DEVICE_GONE,
+        Abort::Aperture => ABORT_APERTURE,
+    }
+}
+
+// The engine counts them in this order.
+const_assert_eq!(Abort::COUNT, ABORT_NR);
+const _: () = {
+    let mut n = 0;
+    while n < Abort::COUNT {
+        assert!(abort_number(Abort::ALL[n]) as usize == n);
+        n += 1;
+    }
+};
 
 /// Returns a mask with the bits of these numbers.
 pub fn mask_of(numbers: impl Iterator<Item = u32>) -> u32 {

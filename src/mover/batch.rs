@@ -342,7 +342,7 @@ fn result_of(page: &PageMove) -> abi::PageResult {
     };
     abi::PageResult {
         outcome,
-        abort: page.last_abort.map_or(abi::ABORT_NONE, |cause| cause as u8),
+        abort: page.last_abort.map_or(abi::ABORT_NONE, abi::abort_number),
         attempts: page.attempts,
         window_ns: u32::try_from(page.exposure_ns).unwrap_or(u32::MAX),
         engine: match (page.outcome(), page.moved_by) {

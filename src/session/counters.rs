@@ -39,7 +39,10 @@ impl Counters {
     /// Counts an attempt, with or without a transaction, by its outcome.
     pub(crate) fn add_outcome(&self, outcome: Result<(), Status>) {
         if let Err(status) = outcome {
-            if let Some(n) = self.aborts.get(status.cause() as usize) {
+            if let Some(n) = self
+                .aborts
+                .get(usize::from(abi::abort_number(status.cause())))
+            {
                 n.fetch_add(1, Relaxed);
             }
         }

@@ -7,46 +7,48 @@ use crate::batch::step::Steps;
 use crate::checksum::Checksum;
 use crate::format::Format;
 
-/// Why an attempt at one page was aborted. The numbers are those of the ABI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Abort {
-    /// A device read the page.
-    Accessed = 0,
-    /// A device wrote the page.
-    Dirty = 1,
-    /// Something else in the entry changed.
-    PteChanged = 2,
-    /// The new entry was overwritten by an update that was under way; no device
-    /// wrote to END.
-    Overwritten = 3,
-    /// The deadline passed.
-    Deadline = 4,
-    /// A signal, an unmap or a close.
-    Cancelled = 5,
-    /// The invalidation did not complete.
-    Invalidate = 6,
-    /// `rtm`: phase 1 was over too late.
-    Late = 7,
-    /// `rtm`: no slot was set in time.
-    Timeout = 8,
-    /// `rtm`: a device, or another CPU, touched a line of the transaction.
-    Conflict = 9,
-    /// `rtm`: the transaction did not fit into the cache.
-    Capacity = 10,
-    /// `rtm`: an interrupt, or something else that leaves no status.
-    Interrupt = 11,
-    /// `rtm`: an XABORT that is not the engine's.
-    Explicit = 12,
-    /// A device did not answer an invalidation and is gone.
-    DeviceGone = 13,
-    /// END could not be reached through its aperture.
-    Aperture = 14,
+crate::listed::listed! {
+    /// Why an attempt at one page was aborted, in the order in which causes are counted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[repr(u8)]
+    pub enum Abort {
+        /// A device read the page.
+        Accessed,
+        /// A device wrote the page.
+        Dirty,
+        /// Something else in the entry changed.
+        PteChanged,
+        /// The new entry was overwritten by an update that was under way; no device
+        /// wrote to END.
+        Overwritten,
+        /// The deadline passed.
+        Deadline,
+        /// A signal, an unmap or a close.
+        Cancelled,
+        /// The invalidation did not complete.
+        Invalidate,
+        /// `rtm`: phase 1 was over too late.
+        Late,
+        /// `rtm`: no slot was set in time.
+        Timeout,
+        /// `rtm`: a device, or another CPU, touched a line of the transaction.
+        Conflict,
+        /// `rtm`: the transaction did not fit into the cache.
+        Capacity,
+        /// `rtm`: an interrupt, or something else that leaves no status.
+        Interrupt,
+        /// `rtm`: an XABORT that is not the engine's.
+        Explicit,
+        /// A device did not answer an invalidation and is gone.
+        DeviceGone,
+        /// END could not be reached through its aperture.
+        Aperture,
+    }
 }
 
 impl Abort {
     /// How many causes there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = Self::ALL.len();
 
     /// Whether another attempt may end otherwise.
     pub const fn is_transient(self) -> bool {
@@ -79,7 +81,7 @@ impl AbortCounts {
         }
     }
 
-    /// Lists how many there are of each cause, in the order of their numbers.
+    /// Lists how many there are of each cause, in the order of [`Abort::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().copied()
     }

@@ -191,8 +191,8 @@ impl<O: Orderings> Mailbox<O> {
         Some(Command::Attempt(attempt))
     }
 
-    /// Tells the editor that the helper watches the clock (release). Without effect on any attempt but
-    /// this.
+    /// Tells the editor that the helper watches the clock (release). Without effect on any
+    /// attempt but this.
     pub fn ready(&self, generation: Generation) {
         self.ready.0.store(generation.get(), O::READY);
     }
