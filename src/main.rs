@@ -7,7 +7,7 @@
 /// Reads a module parameter.
 macro_rules! parameter {
     ($name:ident) => {
-        *crate::module_parameters::$name.value()
+        crate::compat::value(&crate::module_parameters::$name)
     };
 }
 
@@ -16,6 +16,7 @@ macro_rules! parameter {
 mod abi;
 mod aperture;
 mod args;
+mod compat;
 mod device;
 mod file;
 mod host;
@@ -183,6 +184,7 @@ impl kernel::InPlaceModule for Pagemove {
         let lists = unsafe { Lists::new() };
         #[cfg(pagemove_test)]
         testing::sabotage::OTHER_CALLS.call_once(|| testing::arenas::command);
+        compat::say_range();
         host::cpu::try_at_load();
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {

@@ -20,6 +20,7 @@
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
 #include <linux/vfio_pci_core.h>
 #include <asm/tsc.h>
 
@@ -91,6 +92,8 @@ WRAPPED(__free_pages, void)
 	__real___free_pages(page, order);
 }
 
+/* What alloc_pages_node() calls. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
 WRAPPED(__alloc_pages_noprof, struct page *)
 (gfp_t gfp, unsigned int order, int nid, nodemask_t *mask)
 {
@@ -100,6 +103,17 @@ WRAPPED(__alloc_pages_noprof, struct page *)
 							     mask),
 				 order);
 }
+#else
+WRAPPED(alloc_pages_node_noprof, struct page *)
+(int nid, gfp_t gfp, unsigned int order)
+{
+	return FAILS(alloc_pages_node) ?
+		       NULL :
+		       new_pages(__real_alloc_pages_node_noprof(nid, gfp,
+								order),
+				 order);
+}
+#endif
 
 WRAPPED(alloc_pages_noprof, struct page *)
 (gfp_t gfp, unsigned int order)

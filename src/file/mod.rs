@@ -33,7 +33,7 @@ static OPERATIONS: spin::Once<Operations> = spin::Once::new();
 fn operations() -> &'static bindings::file_operations {
     let made = OPERATIONS.call_once(|| {
         Operations(bindings::file_operations {
-            owner: crate::THIS_MODULE.as_ptr(),
+            owner: crate::compat::this_module(),
             open: Some(open),
             release: Some(release),
             mmap: Some(mmap),

@@ -57,7 +57,7 @@ pub(crate) fn enter(region: &Arc<Region>) -> Result<bool> {
         return Err(error.into());
     }
     // SAFETY: the open file holds the module already.
-    unsafe { bindings::__module_get(crate::THIS_MODULE.as_ptr()) };
+    unsafe { bindings::__module_get(crate::compat::this_module()) };
     Ok(true)
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn take_back(region: &Region) {
     remove(region.id);
     region.unlist();
     // SAFETY: the reference that `enter` took; the open file holds the module, too.
-    unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
+    unsafe { bindings::module_put(crate::compat::this_module()) };
 }
 
 /// Takes a region off the list.

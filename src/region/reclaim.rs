@@ -64,7 +64,7 @@ extern "C" fn pagemove_reclaim() -> u32 {
             drop(region);
             // SAFETY: the reference of the region, taken when it was listed. The
             // module's exit waits for this work item, so that its code stays.
-            unsafe { bindings::module_put(crate::THIS_MODULE.as_ptr()) };
+            unsafe { bindings::module_put(crate::compat::this_module()) };
         } else {
             waiting |= region.is_closed();
             n += 1;
