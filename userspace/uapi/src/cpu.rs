@@ -15,8 +15,10 @@ pub struct Cpu {
 impl Cpu {
     pub fn here() -> Result<Self> {
         let text = std::fs::read_to_string("/proc/cpuinfo")?;
-        // On some toolchains this is unsafe: every x86-64 CPU has CPUID.
-        #[allow(unused_unsafe)]
+        #[allow(
+            unused_unsafe,
+            reason = "on some toolchains it is unsafe, although every x86-64 CPU has CPUID"
+        )]
         // SAFETY: CPUID exists and changes nothing but registers.
         let leaf = unsafe { __cpuid(1) };
         Ok(Self {
