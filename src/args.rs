@@ -35,6 +35,7 @@ pub(crate) fn read<T: Argument>(address: usize) -> Result<(T, usize)> {
 }
 
 /// Calls `f` with the structure at `argument`, and writes it back when that went well.
+#[inline(never)]
 pub(crate) fn with<T: Argument>(argument: usize, f: impl FnOnce(&mut T) -> Result) -> Result {
     let (mut value, size) = read::<T>(argument)?;
     f(&mut value)?;

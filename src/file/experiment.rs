@@ -45,6 +45,7 @@ struct Subject {
 
 /// Tries something. Unlike most calls it writes its structure back whatever happens, for the
 /// reason.
+#[inline(never)]
 pub(super) fn call(region: &Region, argument: usize) -> Result {
     may_move()?;
     let (mut args, size) = args::read::<abi::Experiment>(argument)?;

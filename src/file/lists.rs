@@ -53,6 +53,7 @@ lists!(
 
 /// Writes an entry for each object that there is, found by its place in the list, as many as
 /// the caller has room for.
+#[inline(never)]
 fn list<L: List, T, E: Plain>(
     argument: usize,
     nth: impl Fn(usize) -> Option<T>,

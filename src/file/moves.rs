@@ -23,6 +23,7 @@ pub(super) const FLAGS: u32 = abi::MOVE_NO_VERIFY
     | abi::MOVE_CLEAR_ACCESSED;
 
 /// Moves pages. Unlike most calls it writes its structure back whatever happens.
+#[inline(never)]
 pub(super) fn call(region: &Region, argument: usize) -> Result {
     may_move()?;
     let (mut args, size) = args::read::<abi::Move>(argument)?;

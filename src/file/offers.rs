@@ -14,6 +14,7 @@ use kernel::sync::Arc;
 
 /// Offers pages. Unlike most calls it writes its structure back whatever happens, since pages
 /// before a refusal are offered.
+#[inline(never)]
 pub(super) fn offer(argument: usize) -> Result {
     may_move()?;
     let (mut args, size) = args::read::<abi::Offer>(argument)?;

@@ -19,6 +19,7 @@ const CHUNK: u64 = 64;
 
 /// Tells which pages were used. Unlike most calls it writes its structure back whatever happens,
 /// for the pages before a refusal.
+#[inline(never)]
 pub(super) fn call(argument: usize) -> Result {
     may_move()?;
     let (mut args, size) = args::read::<abi::Used>(argument)?;

@@ -59,6 +59,8 @@ struct Call<'a> {
 
 /// Moves the pages of `request`, and tells what became of them as far as they were tried. What
 /// was done is in `tally`, whatever the result.
+// Apart from its caller, whose stack has room for a structure of the ABI.
+#[inline(never)]
 pub(crate) fn run(request: &Request, tally: &mut Tally, tell: &Tell<'_>) -> Result<(), Refusal> {
     stats::add(Counter::Calls, 1);
     let mut call = Call {
