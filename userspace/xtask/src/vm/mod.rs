@@ -10,6 +10,7 @@ pub mod initramfs;
 pub mod job;
 pub mod kmod;
 pub mod pair;
+mod parts;
 pub mod profile;
 pub mod qemu;
 pub mod ram;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Profiles: the machines that tests run on, declared in tests/profiles.toml.
 
+use super::parts;
 use anyhow::{ensure, Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -115,6 +116,12 @@ impl Profile {
         }
     }
 
+    fn from_table(table: toml::Table) -> Result<Self> {
+        let profile: Self = table.try_into()?;
+        profile.check()?;
+        Ok(profile)
+    }
+
     /// All of the memory, in MiB.
     pub fn mib(&self) -> u64 {
         self.nodes.iter().sum()
@@ -148,12 +155,6 @@ impl Profile {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProfileFile {
-    profile: BTreeMap<String, Profile>,
-}
-
 /// Every profile, by name.
 pub struct Profiles(BTreeMap<String, Profile>);
 
@@ -165,9 +166,10 @@ impl Profiles {
     }
 
     pub fn parse(text: &str) -> Result<Self> {
-        let profiles = toml::from_str::<ProfileFile>(text)?.profile;
-        for (name, profile) in &profiles {
-            profile.check().with_context(|| format!("profile {name}"))?;
+        let mut profiles = BTreeMap::new();
+        for (name, table) in parts::profiles(text)? {
+            let profile = Profile::from_table(table).with_context(|| format!("profile {name}"))?;
+            profiles.insert(name, profile);
         }
         Ok(Self(profiles))
     }
