@@ -13,7 +13,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/{workspace-path-hash}
 
 .DEFAULT_GOAL := module
-.PHONY: module build-root programs sign fmt check check-list check-deep check-debug check-kcsan sabotage \
+.PHONY: module build-root programs sign fmt clippy check check-list check-deep check-debug check-kcsan sabotage \
 	model mutants bench plot demo storm clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
@@ -31,6 +31,9 @@ sign: cargo ## sign build/pagemove.ko, or KO=FILE, with KEY=FILE CERT=FILE
 
 fmt: cargo ## format every source file, with the build root's rustfmt and clang-format
 	@$(XTASK) fmt
+
+clippy: cargo ## clippy's lints, of the build root's compiler, on all programs and tests
+	@$(XTASK) check host-clippy
 
 check: cargo ## every test but the long ones; T=PATTERN: those alone whose name matches; JOBS=N
 	@$(XTASK) check $(if $(JOBS),--jobs $(JOBS)) $(if $(T),"$(T)")

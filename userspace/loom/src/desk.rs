@@ -25,7 +25,6 @@ pub struct Desk<O: Orderings = Shipped> {
 
 impl<O: Orderings> Desk<O> {
     /// One at which nothing has happened.
-    #[allow(clippy::new_without_default, reason = "as the engine's types are made")]
     pub fn new() -> Self {
         let word = || Cell::new(0);
         Self {

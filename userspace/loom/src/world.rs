@@ -29,8 +29,8 @@ pub fn pause() {
 #[cfg(feature = "loom")]
 pub struct Cell(loom::cell::UnsafeCell<u64>);
 
-// SAFETY: loom runs one thread at a time, and ends the run at an access that races.
 #[cfg(feature = "loom")]
+// SAFETY: loom runs one thread at a time, and ends the run at an access that races.
 unsafe impl Sync for Cell {}
 
 #[cfg(feature = "loom")]

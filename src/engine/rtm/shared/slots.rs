@@ -92,10 +92,6 @@ pub struct Slots<O: Orderings = Shipped> {
 impl<O: Orderings> Slots<O> {
     /// Returns slots of which none is set.
     #[cfg(not(feature = "loom"))]
-    #[allow(
-        clippy::new_without_default,
-        reason = "it is too large to be had by value in passing"
-    )]
     pub const fn new() -> Self {
         Self {
             lines: [const { Line::new() }; LAST / UNIT + 1],
@@ -105,10 +101,6 @@ impl<O: Orderings> Slots<O> {
 
     /// Returns slots of which none is set.
     #[cfg(feature = "loom")]
-    #[allow(
-        clippy::new_without_default,
-        reason = "it is too large to be had by value in passing"
-    )]
     pub fn new() -> Self {
         Self {
             lines: core::array::from_fn(|_| Line::new()),

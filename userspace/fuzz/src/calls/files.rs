@@ -83,8 +83,8 @@ pub fn test_window(world: &mut World, values: &[Value]) -> Outcome {
     let argument = number(values, 1) | u64::from(window) << 8;
     let request = u64::from(pagemove_uapi::IOC_TYPE << 8 | 0x3e);
     // SAFETY: the argument is a number.
-    let outcome =
-        Outcome::of(unsafe { libc::ioctl(world.fd(number(values, 0)), request, argument) }.into());
+    let result = unsafe { libc::ioctl(world.fd(number(values, 0)), request, argument) };
+    let outcome = Outcome::of(result.into());
     if !world.machine.test_build && ![libc::ENOTTY, libc::EBADF].contains(&outcome.errno) {
         world.problem(format!(
             "the shipped module has a call of test builds: {}",

@@ -79,9 +79,8 @@ fn learn_region(world: &mut World, file: usize) {
 pub fn munmap(_: &mut World, values: &[Value]) -> Outcome {
     let [map, first, pages] = [0, 1, 2].map(|at| number(values, at));
     // SAFETY: addresses that are for this alone.
-    Outcome::of(
-        unsafe { libc::munmap((address(map) + first * PAGE) as *mut _, length(pages)) }.into(),
-    )
+    let result = unsafe { libc::munmap((address(map) + first * PAGE) as *mut _, length(pages)) };
+    Outcome::of(result.into())
 }
 
 pub fn mremap(world: &mut World, values: &[Value]) -> Outcome {
@@ -105,17 +104,16 @@ pub fn mremap(world: &mut World, values: &[Value]) -> Outcome {
 pub fn madvise(_: &mut World, values: &[Value]) -> Outcome {
     let [map, pages, advice] = [0, 1, 2].map(|at| number(values, at));
     // SAFETY: addresses that are for this alone.
-    Outcome::of(
-        unsafe { libc::madvise(address(map) as *mut _, length(pages), advice as i32) }.into(),
-    )
+    let result = unsafe { libc::madvise(address(map) as *mut _, length(pages), advice as i32) };
+    Outcome::of(result.into())
 }
 
 pub fn mprotect(_: &mut World, values: &[Value]) -> Outcome {
     let [map, pages, protection] = [0, 1, 2].map(|at| number(values, at));
     // SAFETY: addresses that are for this alone.
-    Outcome::of(
-        unsafe { libc::mprotect(address(map) as *mut _, length(pages), protection as i32) }.into(),
-    )
+    let result =
+        unsafe { libc::mprotect(address(map) as *mut _, length(pages), protection as i32) };
+    Outcome::of(result.into())
 }
 
 /// Accesses a word of each page.

@@ -9,7 +9,7 @@ mod kernels;
 mod operator;
 pub mod pipe;
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use kernels::{KernelA, KernelB};
@@ -239,8 +239,8 @@ impl State {
         let index = page as usize;
         let it = &self.pages[index];
         if it.awaited {
-            if !self.waiting.contains_key(&page) {
-                self.waiting.insert(page, self.clock_ns);
+            if let Entry::Vacant(first) = self.waiting.entry(page) {
+                first.insert(self.clock_ns);
                 self.wants += 1;
             }
             return;

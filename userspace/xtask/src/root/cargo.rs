@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The checkout can only be read there, so that Cargo.lock stays as it is. Where crates are kept is
-/// shared with this machine's cargo.
+/// shared with this machine's cargo; the programs that it keeps there, as rustup's cargo-clippy, are hidden:
+/// cargo would take them for its own.
 const ENTER: &str = r#"dir=$1 checkout=$2 home=$3 target=$4; shift 4
 mount -t proc proc "$dir/proc" &&
 mount -t tmpfs tmpfs "$dir/mnt" && mkdir "$dir/mnt/checkout" "$dir/mnt/cargo" "$dir/mnt/target" &&
 mount --bind "$checkout" "$dir/mnt/checkout" && mount -o remount,bind,ro "$dir/mnt/checkout" &&
-mount --bind "$home" "$dir/mnt/cargo" && mount --bind "$target" "$dir/mnt/target" &&
+mount --bind "$home" "$dir/mnt/cargo" &&
+{ test ! -d "$dir/mnt/cargo/bin" || mount -t tmpfs tmpfs "$dir/mnt/cargo/bin"; } &&
+mount --bind "$target" "$dir/mnt/target" &&
 exec chroot "$dir" sh -c 'cd /mnt/checkout/userspace && exec cargo "$@"' sh "$@""#;
 
 /// `cargo ARGUMENTS` of the build root at `dir`, in the workspace of this checkout.
