@@ -11,8 +11,11 @@ macro_rules! parameter {
     };
 }
 
-// One file for module and user space: each uses a part.
-#[allow(dead_code, unreachable_pub)]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "one file for module and user space: each uses a part"
+)]
 mod abi;
 mod aperture;
 mod args;

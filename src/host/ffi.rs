@@ -43,9 +43,10 @@ pub(crate) struct WindowSetup {
 /// Whether the link of an aperture or window is up.
 pub(crate) type IsUp = unsafe extern "C" fn(*mut c_void) -> bool;
 
-// Structures of the kernel are passed by pointer; some of their fields are empty
-// structures, which C and Rust both allow behind one.
-#[allow(improper_ctypes)]
+#[allow(
+    improper_ctypes,
+    reason = "the kernel's structures are passed by pointer; behind one, C and Rust both allow empty ones"
+)]
 extern "C" {
     pub(crate) fn pagemove_register_vfio() -> c_int;
     pub(crate) fn pagemove_unregister_vfio();

@@ -25,11 +25,11 @@ fn copy_words(from: &Site, to: &Site, mut sum: Checksum) -> (Checksum, u64) {
     let _mark = sabotage::mark_copy(|| from.tag().map(|tag| tag.index));
     let is_far = matches!(to, Site::Slot(_));
     let (from, to) = (from.words(), to.words());
-    // SAFETY: as below.
-    if let Some(copied) = is_far
-        .then(|| unsafe { sabotage::copy_late(from, to, sum) })
-        .flatten()
-    {
+    let late = || {
+        // SAFETY: as below.
+        unsafe { sabotage::copy_late(from, to, sum) }
+    };
+    if let Some(copied) = is_far.then(late).flatten() {
         return copied;
     }
     let mut last = 0;

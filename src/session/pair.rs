@@ -131,7 +131,7 @@ impl Pair {
     /// # Safety
     ///
     /// The caller's side owns them now (see [`Mailbox`]), and has no other reference.
-    #[allow(clippy::mut_from_ref)]
+    #[allow(clippy::mut_from_ref, reason = "the caller owns what it points to")]
     pub(crate) unsafe fn data(&self) -> &mut Data {
         // SAFETY: the caller's contract.
         unsafe { &mut *self.data.get() }

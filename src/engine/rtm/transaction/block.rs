@@ -78,7 +78,7 @@ impl<'a> Block<'a> {
             start: schedule.start,
             interval: schedule.interval,
             // There are offsets for so many.
-            slots: schedule.slots.min(MAX_SLOTS as u64),
+            slots: schedule.slots.min(u64::from(MAX_SLOTS)),
             generation: plan.generation,
             base: slots,
             offsets,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Run one test.
 
-use super::kinds::{cargo, format, host, module_file, tap};
+use super::kinds::{cargo, format, host, module_clippy, module_file, tap};
 use super::setup::Setup;
 use super::suite::{Guest, Own, Test};
 use crate::judge::devtlb::{self, Claims};
@@ -91,6 +91,7 @@ fn attempt(
         (_, Some(argv), ..) => host::run(&test.name, argv, setup.place)?,
         (_, _, Some(argv), _) => tap::run(&test.name, argv, setup.place)?,
         (.., Some(Own::ModuleFile)) => (module_file::run(setup)?, String::new()),
+        (.., Some(Own::ModuleClippy)) => module_clippy::run(setup)?,
         (.., Some(Own::Format)) => (format::run(setup)?, String::new()),
         (None, None, None, None) => match &test.debian_cargo {
             Some(arguments) => host::debian(&test.name, arguments, setup)?,

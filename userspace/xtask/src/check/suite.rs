@@ -32,6 +32,8 @@ pub enum Group {
 pub enum Own {
     /// Of the built modules as files.
     ModuleFile,
+    /// Clippy's lints on the module.
+    ModuleClippy,
     /// Whether every source file is formatted.
     Format,
 }

@@ -19,6 +19,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Which module a build makes and a test loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -31,14 +32,22 @@ pub enum Variant {
 }
 
 impl Variant {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Variant::Ship => "ship",
             Variant::Test => "test",
         }
     }
 
-    /// Where the module that was built for the stock kernel is put in the checkout.
+    /// Returns what make is told.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Variant::Ship => &[],
+            Variant::Test => &["PAGEMOVE_TEST=1"],
+        }
+    }
+
+    /// Returns where the module that was built for the stock kernel is put in the checkout.
     pub fn output(self, place: &Place) -> PathBuf {
         place.build().join(self.file())
     }
@@ -71,15 +80,23 @@ pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -
         image.release
     ));
     let mut command = image.make_modules(&inside)?;
-    if variant == Variant::Test {
-        command.arg("PAGEMOVE_TEST=1");
-    }
-    report.run(&mut command)?;
+    report.run(command.args(variant.arguments()))?;
     let built = work.join("pagemove.ko");
     make_parent(&output)?;
     fs::copy(&built, &output).with_context(|| format!("copying {}", built.display()))?;
     report.done();
     Ok(output)
+}
+
+/// Makes a command that has clippy compile `variant`, beside what rustc compiles.
+pub fn clippy(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -> Result<Command> {
+    let log = place.build().join("logs/module-clippy.log");
+    vendor::ensure(place, &mut Report::new("module", &log)?)?;
+    let inside = workshop(place, image).join(format!("clippy-{}", variant.name()));
+    copy_sources(place, &root.dir().join(&inside))?;
+    let mut command = image.make_modules(&inside)?;
+    command.arg("CLIPPY=1").args(variant.arguments());
+    Ok(command)
 }
 
 fn copy_sources(place: &Place, work: &Path) -> Result<()> {

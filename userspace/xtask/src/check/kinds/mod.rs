@@ -4,6 +4,7 @@
 pub mod cargo;
 pub mod format;
 pub mod host;
+pub mod module_clippy;
 pub mod module_file;
 mod panics;
 pub mod tap;
