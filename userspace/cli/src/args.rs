@@ -208,7 +208,7 @@ const CALLS: u64 = 64;
 const LEAST_CHUNK: u64 = 512;
 
 impl MoveArgs {
-    /// Pages in one call to the kernel.
+    /// Returns how many pages go into one call to the kernel.
     pub fn chunk(&self) -> u32 {
         let pages = self.length / PAGE_SIZE as u64;
         let chosen = pages
@@ -290,7 +290,7 @@ pub struct ProbeArgs {
     pub root: PathBuf,
 }
 
-/// Whether a command line, right or wrong, is one of `probe`.
+/// Returns whether a command line, right or wrong, is one of `probe`.
 pub fn is_probe(words: impl IntoIterator<Item = OsString>) -> bool {
     let command = Args::command().ignore_errors(true);
     let matches = command.try_get_matches_from(words);

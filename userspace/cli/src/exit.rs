@@ -40,7 +40,7 @@ impl Exit {
         Exit::Partial,
     ];
 
-    /// The word for it in JSON.
+    /// Returns the word for the exit code in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Exit::Done => "moved",
@@ -52,7 +52,7 @@ impl Exit {
         }
     }
 
-    /// Of a verdict: a mask of the engines that it allows.
+    /// Returns the exit code of a verdict: a mask of the engines that it allows.
     pub fn of_verdict(engines: u32) -> Exit {
         if engines == 0 {
             Exit::Usage
@@ -61,7 +61,7 @@ impl Exit {
         }
     }
 
-    /// Of a call that failed, with nothing changed.
+    /// Returns the exit code of a call that failed, with nothing changed.
     pub fn of_error(error: &Error) -> Exit {
         if error.is_unsupported() {
             Exit::Unsupported
@@ -70,7 +70,7 @@ impl Exit {
         }
     }
 
-    /// Of a move. A lost write is a failure however many pages were moved:
+    /// Returns the exit code of a move. A lost write is a failure however many pages were moved:
     /// nobody may take it for one that went well.
     pub fn of_move(total: &Total) -> Exit {
         let lost = total

@@ -114,7 +114,7 @@ impl From<&Region> for RegionReport {
     }
 }
 
-/// The name of a process, if it still runs.
+/// Returns the name of a process, if it still runs.
 fn command_of(pid: i32) -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))
         .ok()
@@ -183,7 +183,7 @@ fn human_devices(devices: &[DeviceReport]) -> String {
     report::table(&rows) + &notes
 }
 
-/// Whose TLBs an invalidation has to reach, beside the IOMMU's.
+/// Returns whose TLBs an invalidation has to reach, beside the IOMMU's.
 fn ats(device: &DeviceReport) -> &'static str {
     match (device.ats, device.ats_in_domain) {
         (true, _) => "yes",
@@ -192,7 +192,7 @@ fn ats(device: &DeviceReport) -> &'static str {
     }
 }
 
-/// Nothing where there is none: few hosts have one.
+/// Returns the table of apertures, and nothing where there is none: few hosts have one.
 fn human_apertures(apertures: &[ApertureReport]) -> String {
     if apertures.is_empty() {
         return String::new();

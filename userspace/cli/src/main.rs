@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version are no errors; everything else is wrong usage.
+/// Prints what clap says. Help and version are no errors; everything else is wrong usage.
 fn usage(error: clap::Error) -> ExitCode {
     // Nothing is left to be told if this can not be printed.
     let _ = error.print();

@@ -28,7 +28,7 @@ pub fn append(runs: &mut Vec<Run>, offset: u64, places: &[Place]) {
     }
 }
 
-/// Pages by place, in the order of places.
+/// Counts pages by place, in the order of places.
 pub fn totals(runs: &[Run]) -> Vec<(Place, u64)> {
     let mut totals = BTreeMap::new();
     for run in runs {
@@ -42,7 +42,7 @@ pub fn totals(runs: &[Run]) -> Vec<(Place, u64)> {
         .collect()
 }
 
-/// `node 1`, `none`.
+/// Returns a place's name: `node 1`, `none`.
 pub fn name(place: Place) -> String {
     let kind = text::name_or_number(text::PLACES, place.kind);
     if place.kind == PLACE_NONE {

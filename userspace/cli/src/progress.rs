@@ -5,7 +5,7 @@ use std::io::{stderr, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar over `pages`, or nothing where nobody looks: output that is not a
+/// Returns a bar over `pages`, or nothing where nobody looks: output that is not a
 /// terminal, JSON, or a move that is one call.
 pub fn bar(pages: u64, calls: u64, as_json: bool) -> ProgressBar {
     if as_json || calls < 2 || !stderr().is_terminal() {

@@ -7,7 +7,7 @@ use pagemove_uapi::PAGE_SIZE;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Bytes: decimal or 0x…, with K, M, G or T (and optionally iB) for powers of 1024.
+/// Reads bytes: decimal or 0x…, with K, M, G or T (and optionally iB) for powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!("'{text}' is no size or address: write bytes such as 4096, 64K, 2M, 1G or 0x10000")
@@ -38,7 +38,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(too_large)
 }
 
-/// Bytes that begin a page.
+/// Reads bytes that begin a page.
 pub fn parse_page_offset(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
     if bytes % PAGE != 0 {
@@ -49,7 +49,7 @@ pub fn parse_page_offset(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// Bytes that fill one page or more.
+/// Reads bytes that fill one page or more.
 pub fn parse_page_length(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
     if bytes == 0 || bytes % PAGE != 0 {
@@ -60,7 +60,7 @@ pub fn parse_page_length(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// A time with its unit; zero is none.
+/// Reads a time with its unit; zero is none.
 pub fn parse_time(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("'{text}' is no time: write a number and ns, us, ms, s or min, such as 10ms");
@@ -81,7 +81,7 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The largest unit that keeps the number whole: 2M, 4K, 5000.
+/// Formats bytes in the largest unit that keeps the number whole: 2M, 4K, 5000.
 pub fn bytes(bytes: u64) -> String {
     for (shift, unit) in [(40, 'T'), (30, 'G'), (20, 'M'), (10, 'K')] {
         if bytes >= 1 << shift && bytes.trailing_zeros() >= shift {
@@ -91,7 +91,7 @@ pub fn bytes(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// Three digits or so: 640 ns, 1.31 µs, 12.0 ms, 3.20 s.
+/// Formats a time with three digits or so: 640 ns, 1.31 µs, 12.0 ms, 3.20 s.
 pub fn nanoseconds(ns: u64) -> String {
     let (value, unit) = match ns {
         0..1_000 => return format!("{ns} ns"),
@@ -109,7 +109,7 @@ pub fn nanoseconds(ns: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// `1 page`, `2 pages`.
+/// Formats a number of pages: `1 page`, `2 pages`.
 pub fn pages(count: u64) -> String {
     format!("{count} page{}", if count == 1 { "" } else { "s" })
 }

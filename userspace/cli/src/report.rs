@@ -28,7 +28,7 @@ impl From<&Error> for ErrorReport {
     }
 }
 
-/// One document on standard output.
+/// Prints one document on standard output.
 pub fn json(value: &impl Serialize) {
     println!(
         "{}",
@@ -36,7 +36,7 @@ pub fn json(value: &impl Serialize) {
     );
 }
 
-/// One line of a stream of documents.
+/// Prints one line of a stream of documents.
 pub fn json_line(value: &impl Serialize) {
     println!(
         "{}",
@@ -44,7 +44,7 @@ pub fn json_line(value: &impl Serialize) {
     );
 }
 
-/// An error that ended the command before there was anything to report.
+/// Prints an error that ended the command before there was anything to report.
 pub fn error(error: &Error, as_json: bool) {
     if as_json {
         json(&serde_json::json!({ "error": ErrorReport::from(error) }));

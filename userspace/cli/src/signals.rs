@@ -25,12 +25,12 @@ pub fn catch_interrupts() {
     }
 }
 
-/// Whether one of them arrived.
+/// Returns whether one of them arrived.
 pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// `pagemove … | head` ends quietly, as other tools do.
+/// Lets `pagemove … | head` end quietly, as other tools do.
 pub fn die_on_broken_pipe() {
     // SAFETY: no handler is installed.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.expect("SIGPIPE can be reset");

@@ -69,7 +69,7 @@ impl WindowReport {
     }
 }
 
-/// Aborted attempts by the name of their cause.
+/// Returns the aborted attempts by the name of their cause.
 pub fn aborts_by_name(aborts: &[u64; ABORT_SLOTS]) -> BTreeMap<String, u64> {
     let known = text::ABORTS.len();
     let name = |cause: usize| text::name_or_number(text::ABORTS, cause as u32);
@@ -81,7 +81,7 @@ pub fn aborts_by_name(aborts: &[u64; ABORT_SLOTS]) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// `accessed 12, dirty 3`, or `none`.
+/// Formats counts that have names: `accessed 12, dirty 3`, or `none`.
 pub fn human_counts(counts: &BTreeMap<String, u64>) -> String {
     let some: Vec<String> = counts
         .iter()
@@ -202,7 +202,7 @@ impl Step {
     }
 }
 
-/// A line for each interval, until a signal arrives.
+/// Prints a line for each interval, until a signal arrives.
 fn watch(control: &Control, interval: Duration, as_json: bool) -> Result<Exit, Error> {
     signals::catch_interrupts();
     let mut before = control.stats()?;

@@ -324,7 +324,7 @@ impl<'w> Ears<'w> {
         )))
     }
 
-    /// The next message, if it comes within `timeout`.
+    /// Returns the next message, if it comes within `timeout`.
     fn next(&mut self, timeout: Duration) -> Result<Option<Message>, Failure> {
         if let Some(message) = self.receiver.message()? {
             return Ok(Some(message));

@@ -42,7 +42,7 @@ pub trait Events: Sync {
     /// Runs the operator's command; an error is a sentence.
     fn hook(&self, event: Event) -> Result<(), String>;
 
-    /// B has agreed to this.
+    /// Hears that B has agreed to this.
     fn begins(&self, hello: &Hello);
 
     fn progress(&self, progress: &Progress);

@@ -33,7 +33,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the peer knows already, or can not be told.
+    /// Returns whether the peer knows already, or can not be told.
     pub fn is_known_to_peer(&self) -> bool {
         matches!(
             self,

@@ -7,7 +7,7 @@ use crate::wrong::Wrong;
 pub const MAX_FRAME: usize = 1 << 20;
 const LENGTH: usize = 4;
 
-/// A frame around `payload`.
+/// Returns a frame around `payload`.
 ///
 /// # Panics
 ///
@@ -31,7 +31,7 @@ impl Frames {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The payload of the next frame, if all of it is there.
+    /// Returns the payload of the next frame, if all of it is there.
     pub fn payload(&mut self) -> Result<Option<Vec<u8>>, Wrong> {
         let Some(length) = self.bytes.first_chunk::<LENGTH>() else {
             return Ok(None);
@@ -51,7 +51,7 @@ impl Frames {
         Ok(Some(payload))
     }
 
-    /// Whether a frame has begun whose end is missing.
+    /// Returns whether a frame has begun whose end is missing.
     pub fn is_truncated(&self) -> bool {
         !self.bytes.is_empty()
     }

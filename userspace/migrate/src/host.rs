@@ -78,16 +78,16 @@ pub struct Moves {
 
 /// A's kernel, about one region, device and aperture.
 pub trait SourceHost {
-    /// Where the pages are.
+    /// Returns where the pages are.
     fn places(&self, run: Run) -> Result<Vec<Place>, HostError>;
 
-    /// Whether anything on this host still refers to pages of the aperture.
+    /// Returns whether anything on this host still refers to pages of the aperture.
     fn is_gone(&self) -> Result<bool, HostError>;
 
-    /// Bytes of the aperture.
+    /// Returns the bytes of the aperture.
     fn aperture_length(&self) -> Result<u64, HostError>;
 
-    /// Which of the pages the device has used since the last call.
+    /// Returns which of the pages the device has used since the last call.
     fn used(&self, run: Run) -> Result<Vec<bool>, HostError>;
 
     /// Moves pages to offsets in the aperture, one for each.
@@ -137,6 +137,6 @@ pub trait TargetHost: Sync {
     /// Waits until there were more wants than `seen`, or for `timeout`.
     fn wanted(&self, seen: u64, timeout: Duration) -> Result<Wants, HostError>;
 
-    /// CLOCK_MONOTONIC.
+    /// Reads CLOCK_MONOTONIC.
     fn now_ns(&self) -> u64;
 }

@@ -122,7 +122,8 @@ impl SourceHost for Source<'_> {
         Ok(found.iter().map(place).collect())
     }
 
-    /// The region's number may be a wrong one, so nothing at all may be in the aperture.
+    /// Returns whether all is gone. The region's number may be a wrong one, so nothing at all may
+    /// be in the aperture.
     fn is_gone(&self) -> Result<bool, HostError> {
         Ok(self.the_aperture()?.pages == 0)
     }

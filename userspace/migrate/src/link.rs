@@ -64,7 +64,7 @@ impl Receiver {
         self.frames.feed(bytes);
     }
 
-    /// The first frame, which has no envelope.
+    /// Returns the first frame, which has no envelope.
     pub fn opening(&mut self) -> Result<Option<Vec<u8>>, Wrong> {
         self.frames.payload()
     }
@@ -99,7 +99,7 @@ impl Receiver {
     }
 }
 
-/// What can be said of a message without knowing what the connection is about.
+/// Returns what can be said of a message without knowing what the connection is about.
 fn check(message: Message, version: u16) -> Result<Message, Wrong> {
     if message.since() > version {
         return Err(Wrong::new(format!(

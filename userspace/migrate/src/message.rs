@@ -123,7 +123,7 @@ impl Message {
         }
     }
 
-    /// The version that it came with.
+    /// Returns the version that it came with.
     pub fn since(&self) -> u16 {
         match self {
             Message::Want(_) => version::WANTS,
@@ -142,13 +142,13 @@ impl Message {
     }
 }
 
-/// Whether it can be a migration's name: it is part of file names, and hooks see it.
+/// Returns whether it can be a migration's name: it is part of file names, and hooks see it.
 pub fn is_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !text.is_empty() && text.len() <= MAX_NAME && !text.starts_with('.') && text.bytes().all(fits)
 }
 
-/// A peer's text, fit to be shown: short, and without control characters.
+/// Returns a peer's text, fit to be shown: short, and without control characters.
 pub fn readable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(clean).take(MAX_TEXT).collect()

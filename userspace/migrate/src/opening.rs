@@ -13,7 +13,7 @@ use crate::wrong::Wrong;
 
 pub const MAGIC: [u8; 8] = *b"pagemove";
 
-/// A's first frame.
+/// Makes A's first frame.
 pub fn hello(versions: Versions, hello: &Hello) -> Vec<u8> {
     with_head(versions, &[], &encode(hello))
 }
@@ -33,7 +33,7 @@ pub fn read_hello(
     Ok((theirs, Some((version, hello))))
 }
 
-/// B's first frame: the version it chose, the session, and what it has to say; or that no
+/// Makes B's first frame: the version it chose, the session, and what it has to say; or that no
 /// version is common.
 pub fn answer(versions: Versions, chosen: Option<(u16, u64, &Answer)>) -> Vec<u8> {
     let (version, session, answer) = match chosen {
@@ -45,7 +45,7 @@ pub fn answer(versions: Versions, chosen: Option<(u16, u64, &Answer)>) -> Vec<u8
     with_head(versions, &fixed, &answer)
 }
 
-/// Version, session and answer.
+/// Reads version, session and answer.
 pub fn read_answer(payload: &[u8], ours: Versions) -> Result<(u16, u64, Answer), Wrong> {
     let (theirs, rest) = head(payload)?;
     let short = || Wrong::new("the peer's first frame ends too early");
@@ -100,7 +100,7 @@ pub(crate) fn encode(value: &impl serde::Serialize) -> Vec<u8> {
     postcard::to_stdvec(value).expect("messages are plain data")
 }
 
-/// All of `bytes` has to be used.
+/// Decodes a value; all of `bytes` has to be used.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Wrong> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),

@@ -26,7 +26,7 @@ impl Run {
         Self { first, count }
     }
 
-    /// Saturates: [`Run::check`] refuses a run that does.
+    /// Returns the page after the last. Saturates: [`Run::check`] refuses a run that does.
     pub fn end(self) -> u32 {
         self.first.saturating_add(self.count)
     }
@@ -35,7 +35,7 @@ impl Run {
         self.first..self.end()
     }
 
-    /// In pieces that the kernel is asked about at a time.
+    /// Splits the run into pieces that the kernel is asked about at a time.
     pub fn parts(self) -> impl Iterator<Item = Run> {
         let starts = self.pages().step_by(MAX_ASKED as usize);
         starts.map(move |first| Run::new(first, (self.end() - first).min(MAX_ASKED)))
@@ -45,7 +45,7 @@ impl Run {
         self.pages().contains(&page)
     }
 
-    /// That a run which a peer named has pages, all of them within this one.
+    /// Checks that a run which a peer named has pages, all of them within this one.
     pub fn check(self, named: Run) -> Result<(), Wrong> {
         let end = u64::from(named.first) + u64::from(named.count);
         if named.count == 0 {
@@ -64,7 +64,7 @@ impl Run {
     }
 }
 
-/// Pages as runs, in ascending order.
+/// Returns pages as runs, in ascending order.
 pub fn runs(pages: impl IntoIterator<Item = u32>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for page in pages {
@@ -76,7 +76,7 @@ pub fn runs(pages: impl IntoIterator<Item = u32>) -> Vec<Run> {
     runs
 }
 
-/// The pages of the set from `from` on that follow each other, at most `most`; the search
+/// Returns the pages of the set from `from` on that follow each other, at most `most`; the search
 /// begins anew at the lowest where nothing is left above.
 pub fn next_run(set: &RoaringBitmap, from: u32, most: u32) -> Option<Run> {
     let first = set.range(from..).next().or_else(|| set.min())?;

@@ -48,7 +48,7 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// What B says to a Hello; an error is what it is refused for.
+    /// Returns what B says to a Hello; an error is what it is refused for.
     pub fn greet(
         hello: &Hello,
         agreed: u16,
@@ -96,7 +96,7 @@ impl<'a> Target<'a> {
         self.mode
     }
 
-    /// Whether CPUs may wait for pages of this connection.
+    /// Returns whether CPUs may wait for pages of this connection.
     pub fn watches(&self) -> bool {
         self.post_copy && self.mode == Mode::Out
     }
@@ -173,7 +173,7 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// CPUs that waited for these pages go on now.
+    /// Records pages that have come: CPUs that waited for them go on now.
     fn record(&mut self, run: Run) {
         if self.wanted.is_empty() {
             return;
@@ -192,7 +192,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What CPUs wait for now. A is told once of each page.
+    /// Tells A what CPUs wait for now, once of each page.
     pub fn wanted(&mut self, wants: &Wants) {
         let mut new = Vec::new();
         for want in &wants.now {
@@ -207,7 +207,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether A may be told what CPUs wait for: not before it knows every offer.
+    /// Returns whether A may be told what CPUs wait for: not before it knows every offer.
     pub fn may_want(&self) -> bool {
         self.watches() && self.switched && !self.done
     }
@@ -238,7 +238,7 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// No CPU of this host may see a page before it has come.
+    /// Checks a move: no CPU of this host may see a page before it has come.
     fn may_enter(&self) -> Result<(), Failure> {
         for part in self.span.parts() {
             for (page, state) in part.pages().zip(self.host.states(part)?) {
@@ -295,7 +295,7 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Of all that the kernel has offered in the span, whoever asked for it.
+    /// Retracts all that the kernel has offered in the span, whoever asked for it.
     fn retract(&mut self) -> Result<(), HostError> {
         for part in self.span.parts() {
             let states = self.host.states(part)?;

@@ -22,7 +22,7 @@ pub const SPOKEN: Versions = Versions {
 };
 
 impl Versions {
-    /// The highest version that is in both ranges.
+    /// Returns the highest version that is in both ranges.
     pub fn common(self, other: Versions) -> Option<u16> {
         let highest = self.highest.min(other.highest);
         let lowest = self.lowest.max(other.lowest);

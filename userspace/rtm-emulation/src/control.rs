@@ -109,7 +109,7 @@ impl Control {
         self.command(Command::DelayAt, [at, ns, transactions, 0]);
     }
 
-    /// How many instructions the last transaction had that committed and that the
+    /// Returns how many instructions the last transaction had that committed and that the
     /// filter let pass.
     pub fn last(self) -> u64 {
         self.command(Command::Last, [0; 4])

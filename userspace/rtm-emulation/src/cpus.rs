@@ -19,7 +19,7 @@ pub fn count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// From now on this thread runs on `cpu` only.
+/// Keeps this thread on `cpu` from now on.
 pub fn stay_on(cpu: usize) {
     // SAFETY: a cpu_set_t is plain data, and CPU_SET stays within it.
     let done = unsafe {
@@ -40,7 +40,7 @@ pub struct Lines([Line; 64]);
 pub struct Line([u64; 8]);
 
 impl Lines {
-    /// Touched, so that no transaction meets a fault.
+    /// Makes lines that are touched, so that no transaction meets a fault.
     pub fn new() -> Box<Self> {
         let mut lines = Box::new(Self([Line([0; 8]); 64]));
         for line in &mut lines.0 {
@@ -50,7 +50,7 @@ impl Lines {
         lines
     }
 
-    /// The first word of line `n`, to be accessed with volatile or atomic accesses.
+    /// Returns the first word of line `n`, to be accessed with volatile or atomic accesses.
     pub fn word(&self, n: usize) -> *mut u64 {
         (&raw const self.0[n].0[0]).cast_mut()
     }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 
-/// The code of the one function of `module` whose symbol contains `part`. None: there
+/// Returns the code of the one function of `module` whose symbol contains `part`. None: there
 /// is none, or more than one.
 pub fn of_module(module: &str, part: &str) -> io::Result<Option<Range<u64>>> {
     Ok(find(&fs::read_to_string("/proc/kallsyms")?, module, part))

@@ -104,7 +104,7 @@ fn parse(text: &str) -> Option<PciAddress> {
     ))
 }
 
-/// Hexadecimal digits only: `from_str_radix` alone would take a sign, too.
+/// Reads hexadecimal digits only: `from_str_radix` alone would take a sign, too.
 fn hex(text: &str, max: u16) -> Option<u16> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;

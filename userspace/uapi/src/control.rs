@@ -65,12 +65,12 @@ impl Control {
         }
     }
 
-    /// The open file, to be mmapped for a region.
+    /// Returns the open file, to be mmapped for a region.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// What this module can do.
+    /// Returns what this module can do.
     pub fn info(&self) -> Result<Info, Error> {
         let mut info = Info {
             size: size_of::<Info>() as u32,
@@ -95,7 +95,7 @@ impl Control {
         Ok(setup.id)
     }
 
-    /// Every region there is.
+    /// Returns every region there is.
     pub fn region_list(&self) -> Result<Vec<Region>, Error> {
         self.list(|entries: &mut [Region]| {
             let mut list = RegionList {
@@ -110,7 +110,7 @@ impl Control {
         })
     }
 
-    /// Every PCI function that is bound to pagemove's driver.
+    /// Returns every PCI function that is bound to pagemove's driver.
     pub fn device_list(&self) -> Result<Vec<Device>, Error> {
         self.list(|entries: &mut [Device]| {
             let mut list = DeviceList {
@@ -125,7 +125,7 @@ impl Control {
         })
     }
 
-    /// Where each page of a part of a region is. At most MAX_ENTRIES pages.
+    /// Returns where each page of a part of a region is. At most MAX_ENTRIES pages.
     pub fn region_query(&self, id: u32, offset: u64, length: u64) -> Result<Vec<Place>, Error> {
         let pages = length / PAGE_SIZE as u64;
         if length % PAGE_SIZE as u64 != 0 || pages > MAX_ENTRIES.into() {
@@ -155,7 +155,7 @@ impl Control {
         Ok(stats)
     }
 
-    /// Every session: editor, helper and what they have learned.
+    /// Returns every session: editor, helper and what they have learned.
     pub fn session_list(&self) -> Result<Vec<Session>, Error> {
         self.list(|entries: &mut [Session]| {
             let mut list = SessionList {

@@ -28,8 +28,8 @@ impl Cpu {
     }
 }
 
-/// Of the first CPU. The kernel leaves the line out where it knows of none, and counts
-/// that as revision 0.
+/// Reads the microcode of the first CPU. The kernel leaves the line out where it knows of none, and
+/// counts that as revision 0.
 fn microcode_in(cpuinfo: &str) -> Result<u32> {
     let values = cpuinfo.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;

@@ -162,12 +162,12 @@ fn find(number: i32) -> Option<&'static Errno> {
     ERRNOS.iter().find(|errno| errno.number == number)
 }
 
-/// The symbolic name, or `errno N` for one this ABI does not use.
+/// Returns the symbolic name, or `errno N` for one this ABI does not use.
 pub fn name(number: i32) -> String {
     find(number).map_or_else(|| format!("errno {number}"), |errno| errno.name.to_string())
 }
 
-/// What it means here and what would be right, if this ABI uses it.
+/// Returns what it means here and what would be right, if this ABI uses it.
 pub fn help(number: i32) -> Option<&'static str> {
     find(number).map(|errno| errno.help)
 }
@@ -176,7 +176,7 @@ pub fn help(number: i32) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// The names that the list at the head of the header defines.
+    /// Returns the names that the list at the head of the header defines.
     fn documented() -> Vec<&'static str> {
         include_str!("../../../include/uapi/linux/pagemove.h")
             .lines()

@@ -83,7 +83,7 @@ impl Error {
         }
     }
 
-    /// From the error of the system call just made.
+    /// Makes an error from that of the system call just made.
     pub fn last(call: Call) -> Self {
         let errno = std::io::Error::last_os_error()
             .raw_os_error()
@@ -91,7 +91,7 @@ impl Error {
         Self::new(call, errno)
     }
 
-    /// Whether it says that pagemove can not work here at all, as opposed to a
+    /// Returns whether it says that pagemove can not work here at all, as opposed to a
     /// call that was wrong: the module is not loaded, or refuses this machine.
     pub fn is_unsupported(&self) -> bool {
         match self.call {
@@ -100,7 +100,7 @@ impl Error {
         }
     }
 
-    /// One sentence: what is wrong, and what would be right.
+    /// Returns one sentence: what is wrong, and what would be right.
     pub fn message(&self) -> String {
         if self.call == Call::Open && self.is_unsupported() {
             return "the module pagemove is not loaded: load it with `insmod pagemove.ko` first"

@@ -25,7 +25,7 @@ const fn text(number: u32, name: &'static str, help: &'static str) -> Text {
     Text { number, name, help }
 }
 
-/// Of a constant that is a mask of one bit.
+/// Makes the text of a constant that is a mask of one bit.
 const fn flag(mask: u32, name: &'static str, help: &'static str) -> Text {
     text(mask.trailing_zeros(), name, help)
 }
@@ -241,12 +241,12 @@ pub fn number(table: &'static [Text], name: &str) -> Option<u32> {
     named.map(|text| text.number)
 }
 
-/// The name in a table, or the number of one that is newer than this program.
+/// Returns the name in a table, or the number of one that is newer than this program.
 pub fn name_or_number(table: &'static [Text], number: u32) -> String {
     find(table, number).map_or_else(|| number.to_string(), |text| text.name.to_string())
 }
 
-/// The names of the bits set in a mask, lowest first.
+/// Returns the names of the bits set in a mask, lowest first.
 pub fn names_of_mask(table: &'static [Text], mask: u32) -> Vec<String> {
     (0..u32::BITS)
         .filter(|bit| mask & (1 << bit) != 0)

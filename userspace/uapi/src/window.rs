@@ -21,7 +21,7 @@ impl Default for Windows {
 }
 
 impl Windows {
-    /// The kernel's counts, from PAGEMOVE_IOC_STATS.
+    /// Returns the kernel's counts, from PAGEMOVE_IOC_STATS.
     pub fn new(counts: [u64; WINDOW_BUCKETS], max_ns: u64) -> Self {
         Self { counts, max_ns }
     }
@@ -39,12 +39,12 @@ impl Windows {
         self.counts.iter().sum()
     }
 
-    /// None if there was no window.
+    /// Returns the longest window; none if there was none.
     pub fn max_ns(&self) -> Option<u64> {
         (self.count() > 0).then_some(self.max_ns)
     }
 
-    /// The windows counted here and not yet in `earlier`. The longest one is
+    /// Returns the windows counted here and not yet in `earlier`. The longest one is
     /// known only if it is longer than any before, else its bucket's bound.
     pub fn since(&self, earlier: &Windows) -> Windows {
         let mut since = Windows::default();
@@ -62,7 +62,7 @@ impl Windows {
         since
     }
 
-    /// The time that `percent` of the windows did not exceed: the upper bound
+    /// Returns the time that `percent` of the windows did not exceed: the upper bound
     /// of the bucket that holds it, so never less than the truth.
     pub fn percentile_ns(&self, percent: f64) -> Option<u64> {
         let count = self.count();
@@ -78,7 +78,7 @@ impl Windows {
         Some(self.upper(bucket))
     }
 
-    /// The last nanosecond of a bucket, or the longest window if that is less.
+    /// Returns the last nanosecond of a bucket, or the longest window if that is less.
     fn upper(&self, bucket: usize) -> u64 {
         if bucket + 1 >= WINDOW_BUCKETS {
             return self.max_ns;

@@ -12,7 +12,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// `cache` is the user's choice; without one it is the directory that the
+    /// Finds the places. `cache` is the user's choice; without one it is the directory that the
     /// XDG base directory specification names.
     pub fn find(cache: Option<PathBuf>) -> Result<Self> {
         let cache = match cache {
@@ -33,12 +33,12 @@ impl Place {
         &self.cache
     }
 
-    /// The root file system with the kernel, its tree and its tools.
+    /// Returns the root file system with the kernel, its tree and its tools.
     pub fn root(&self) -> PathBuf {
         self.cache.join("root")
     }
 
-    /// Everything this checkout builds, but for what cargo builds.
+    /// Returns the directory of everything this checkout builds, but for what cargo builds.
     pub fn build(&self) -> PathBuf {
         self.checkout.join("build")
     }
@@ -51,7 +51,7 @@ impl Place {
         self.checkout.join("tests")
     }
 
-    /// Where cargo puts what it builds from the workspace.
+    /// Returns where cargo puts what it builds from the workspace.
     pub fn target(&self) -> PathBuf {
         match env::var_os("CARGO_TARGET_DIR") {
             Some(dir) => self.checkout.join(dir),
@@ -72,7 +72,7 @@ fn default_cache() -> Result<PathBuf> {
     Ok(base.join("pagemove"))
 }
 
-/// The directory that holds userspace/xtask, found from where this was started.
+/// Returns the directory that holds userspace/xtask, found from where this was started.
 /// The path that was compiled in would be wrong in a checkout that was moved.
 fn find_checkout() -> Result<PathBuf> {
     let start = env::current_dir().context("the current directory is gone")?;

@@ -48,7 +48,7 @@ impl Report {
         })
     }
 
-    /// Begin a step; the one before has succeeded.
+    /// Begins a step; the one before has succeeded.
     pub fn step(&mut self, text: &str) {
         self.finish_step();
         self.step = text.to_string();
@@ -63,7 +63,7 @@ impl Report {
         }
     }
 
-    /// The last step has succeeded.
+    /// Ends the last step, which has succeeded.
     pub fn done(mut self) {
         self.finish_step();
     }
@@ -89,12 +89,12 @@ impl Report {
         }
     }
 
-    /// Run a program to its end. Fails, and shows the end of its output, if it does.
+    /// Runs a program to its end. Fails, and shows the end of its output, if it does.
     pub fn run(&mut self, command: &mut Command) -> Result<()> {
         self.capture(command).map(drop)
     }
 
-    /// As `run`, and return what it printed.
+    /// Runs a program as `run` does, and returns what it printed.
     pub fn capture(&mut self, command: &mut Command) -> Result<String> {
         writeln!(self.log, "$ {command:?}")?;
         let (output, input) = pipe2(OFlag::O_CLOEXEC)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the repository begins.
+/// Returns where the repository begins.
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -28,7 +28,7 @@ const ENDINGS: [&str; 9] = [
     ".rs", ".c", ".h", ".md", ".rst", ".toml", ".sh", ".svg", ".config",
 ];
 
-/// The paths of all files of ours, from the top.
+/// Returns the paths of all files of ours, from the top.
 fn files() -> BTreeSet<String> {
     fn visit(dir: &Path, prefix: &str, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
@@ -57,7 +57,7 @@ fn documents(files: &BTreeSet<String>) -> Vec<String> {
     files.iter().filter(is_one).cloned().collect()
 }
 
-/// What stands between `open` and `close`, on one line, wherever that is.
+/// Returns what stands between `open` and `close`, on one line, wherever that is.
 fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
     text.lines()
         .flat_map(|line| line.split(open).skip(1))
@@ -65,7 +65,7 @@ fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
         .collect()
 }
 
-/// What stands in backticks, single or double, in the prose.
+/// Returns what stands in backticks, single or double, in the prose.
 fn quoted(text: &str) -> Vec<String> {
     let prose = text.lines().filter(|line| !line.starts_with("    "));
     prose
@@ -77,7 +77,8 @@ fn quoted(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The names by which a link can point into a document: those of its headings and of its anchors.
+/// Returns the names by which a link can point into a document: those of its headings and of its
+/// anchors.
 fn anchors(text: &str) -> BTreeSet<String> {
     let slug = |heading: &str| -> String {
         let kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
@@ -98,7 +99,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// `path`, seen from the folder of `document`, as a path from the top.
+/// Resolves `path`, seen from the folder of `document`, to a path from the top.
 fn resolve(document: &str, path: &str) -> String {
     let mut parts: Vec<&str> = document.split('/').collect();
     parts.pop();
@@ -135,15 +136,15 @@ fn every_link_leads_somewhere() {
     assert!(wrong.is_empty(), "dead links:\n{}", wrong.join("\n"));
 }
 
-/// Whether a file or folder of ours has this path, or ends with it.
+/// Returns whether a file or folder of ours has this path, or ends with it.
 fn is_known(files: &BTreeSet<String>, cited: &str) -> bool {
     let cited = cited.trim_end_matches('/');
     let tail = format!("/{cited}");
     files.contains(cited) || files.iter().any(|file| file.ends_with(&tail))
 }
 
-/// Whether it looks like a path of ours: a pattern, a stand-in for a name, and a path of another
-/// tree do not.
+/// Returns whether it looks like a path of ours: a pattern, a stand-in for a name, and a path of
+/// another tree do not.
 fn is_path(cited: &str) -> bool {
     let is_plain = |c: char| c.is_alphanumeric() || "_-./".contains(c);
     let ours = [

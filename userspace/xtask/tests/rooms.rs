@@ -63,14 +63,14 @@ fn read_tree() -> Tree {
     tree
 }
 
-/// The module path of a file of the module's own crate: `region/mod.rs` is [region].
+/// Returns the module path of a file of the module's own crate: `region/mod.rs` is [region].
 fn module_of(file: &str) -> Vec<&str> {
     let path = file.trim_end_matches(".rs");
     let path = path.strip_suffix("/mod").unwrap_or(path);
     path.split('/').filter(|part| *part != "main").collect()
 }
 
-/// The words of a file without its comments: names and single signs.
+/// Returns the words of a file without its comments: names and single signs.
 fn words(text: &str) -> Vec<&str> {
     let code = text.lines().map(|line| line.split("//").next().unwrap());
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
@@ -115,7 +115,7 @@ fn expand<'a>(words: &[&'a str], begin: &[&'a str], found: &mut Vec<Vec<&'a str>
     at
 }
 
-/// The files that each file of the module's own crate imports.
+/// Returns the files that each file of the module's own crate imports.
 fn imports(tree: &Tree) -> BTreeMap<&str, BTreeSet<&str>> {
     let own = |file: &&String| file.ends_with(".rs") && !file.starts_with("engine/");
     let modules: BTreeMap<Vec<&str>, &str> = tree
@@ -189,7 +189,7 @@ fn may_import(from: &str, to: &str) -> bool {
     }
 }
 
-/// What can be reached from a file, itself only by a circle.
+/// Returns what can be reached from a file, itself only by a circle.
 fn reach<'a>(from: &'a str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut next: Vec<&str> = imports[from].iter().copied().collect();
@@ -201,7 +201,7 @@ fn reach<'a>(from: &'a str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> B
     seen
 }
 
-/// What is wrong in a tree, one line each.
+/// Returns what is wrong in a tree, one line each.
 fn findings(tree: &Tree) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let imports = imports(tree);

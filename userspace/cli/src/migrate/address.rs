@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// `HOST:PORT`, an IPv6 address in brackets.
+/// Reads `HOST:PORT`, an IPv6 address in brackets.
 pub fn parse(text: &str) -> Result<String, String> {
     let wrong =
         || format!("'{text}' is no address: write HOST:PORT, such as 10.0.0.2:7177 or [::1]:7177");
@@ -20,7 +20,7 @@ pub fn parse(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
-/// As [`parse`], with a port that one can connect to.
+/// Reads `HOST:PORT` with a port that one can connect to.
 pub fn parse_peer(text: &str) -> Result<String, String> {
     let address = parse(text)?;
     if address.ends_with(":0") {
@@ -31,7 +31,7 @@ pub fn parse_peer(text: &str) -> Result<String, String> {
     Ok(address)
 }
 
-/// All addresses of a name.
+/// Returns all addresses of a name.
 pub fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
     let found = address.to_socket_addrs();
     let all: Vec<SocketAddr> = found

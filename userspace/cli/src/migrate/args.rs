@@ -184,7 +184,7 @@ pub struct ReceiveArgs {
     pub log: Option<PathBuf>,
 }
 
-/// Names are names of files, too.
+/// Reads a name; names are names of files, too.
 fn parse_name(text: &str) -> Result<String, String> {
     if !is_name(text) {
         return Err(format!(

@@ -110,7 +110,7 @@ fn obstacles(places: &[Place], args: &MigrateArgs) -> Vec<String> {
     found
 }
 
-/// Why the kernel could not move anything of this device now.
+/// Returns why the kernel could not move anything of this device now.
 fn device_obstacle(control: &Control, args: &MigrateArgs) -> Result<Option<String>, Error> {
     let devices = control.device_list()?;
     let is_it =

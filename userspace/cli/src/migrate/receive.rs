@@ -134,7 +134,7 @@ fn serve(
     }
 }
 
-/// None: a signal arrived first.
+/// Accepts a connection. None: a signal arrived first.
 fn accept(listener: &TcpListener) -> std::io::Result<Option<TcpStream>> {
     loop {
         if signals::stopped() {
@@ -197,7 +197,7 @@ fn exit(report: &Report, result: &Result<(), Failure>) -> Exit {
     }
 }
 
-/// Pages of the region that are offered, and awaited.
+/// Counts the pages of the region that are offered, and awaited.
 fn counts(host: &kernel::Target<'_>) -> Result<(u64, u64), HostError> {
     let mut counts = (0, 0);
     for part in Run::new(0, host.region_pages()?).parts() {

@@ -135,7 +135,8 @@ fn resume(args: &MigrateArgs) -> String {
     format!("pagemove resume {}{state}", args.name())
 }
 
-/// Of a migration: as of a move, where the other host's reasons are no kernel's.
+/// Returns the exit code of a migration: that of a move, where the other host's reasons are no
+/// kernel's.
 fn exit(report: &Report, result: &Result<(), Failure>) -> Exit {
     match result {
         Ok(()) => Exit::Done,

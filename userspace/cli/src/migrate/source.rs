@@ -72,7 +72,7 @@ pub fn resume(control: &Control, args: &ResumeArgs, as_json: bool) -> Result<Exi
     }
 }
 
-/// Something of this host that is not the kernel, before anything was changed.
+/// Reports something of this host that is not the kernel, before anything was changed.
 pub fn trouble(exit: Exit, text: &str, as_json: bool) -> Exit {
     if as_json {
         crate::report::json(&serde_json::json!({ "error": { "message": text } }));
@@ -142,7 +142,7 @@ pub fn hook(args: &MigrateArgs, side: &str) -> Hook {
     }
 }
 
-/// What the agent is to do, or why not: the region has to be there, but not for a release.
+/// Returns what the agent is to do, or why not: the region has to be there, but not for a release.
 pub fn job(control: &Control, args: &MigrateArgs, mode: Mode) -> Result<Job, Error> {
     let pages = |bytes: u64| u32::try_from(bytes / PAGE).unwrap_or(u32::MAX);
     let regions = control.region_list()?;
@@ -185,7 +185,7 @@ pub fn host<'c>(control: &'c Control, args: &MigrateArgs) -> kernel::Source<'c> 
     }
 }
 
-/// Where the kernel says that the pages are; none where the region is gone.
+/// Returns where the kernel says that the pages are; none where the region is gone.
 pub fn places(host: &kernel::Source<'_>, span: Run, mode: Mode) -> Option<Vec<Place>> {
     if mode == Mode::Release {
         return None;

@@ -67,7 +67,7 @@ impl Note {
         Ok(Note { path, _lock: lock })
     }
 
-    /// The arguments of a migration. Commands of other users are not run.
+    /// Reads the arguments of a migration. Commands of other users are not run.
     pub fn read(directory: &Path, name: &str) -> io::Result<MigrateArgs> {
         let path = file(directory, name);
         let owner = fs::metadata(&path)?.uid();
@@ -78,7 +78,7 @@ impl Note {
         noted.into_args(directory, name).map_err(io::Error::other)
     }
 
-    /// There is nothing to resume any more.
+    /// Removes the files: there is nothing to resume any more.
     pub fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
@@ -94,14 +94,14 @@ fn private() -> OpenOptions {
     options
 }
 
-/// The lock's own file stays, as one that was removed could be locked twice.
+/// Locks the migration. The lock's own file stays, as one that was removed could be locked twice.
 fn lock(directory: &Path, name: &str) -> io::Result<Flock<File>> {
     let file = private().open(directory.join(format!("{name}.lock")))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|_| io::Error::other("another command works at this migration: wait for its end"))
 }
 
-/// As the command line has it.
+/// Returns a choice in the word that the command line has for it.
 fn word(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_string())

@@ -60,7 +60,7 @@ pub fn read(tree: &Tree, functions: &[String]) -> Apertures {
     }
 }
 
-/// Why a function is taken for an aperture.
+/// Returns why a function is taken for an aperture.
 fn why(tree: &Tree, directory: &str, driver: Option<&str>) -> Option<String> {
     let is = |file: &str, value: &str| {
         tree.must(&format!("{directory}/{file}"))

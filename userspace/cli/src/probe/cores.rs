@@ -48,7 +48,7 @@ fn sockets(tree: &Tree, online: &[u32]) -> Fact<Vec<Socket>> {
     Known(packages.into_iter().map(socket).collect())
 }
 
-/// Package and core of a CPU.
+/// Returns the package and core of a CPU.
 fn place(tree: &Tree, cpu: u32) -> Fact<(u32, String)> {
     let name = format!("{CPUS}/cpu{cpu}/topology/physical_package_id");
     let package = tree.must(&name).and_then(|text| match text.parse::<i64>() {

@@ -19,7 +19,7 @@ pub struct Cpu {
     pub model: Fact<u32>,
     pub stepping: Fact<u32>,
     pub microcode: Fact<Option<String>>,
-    /// As the kernel lists it in its flags: cleared where it turned RTM off.
+    /// The flag that the kernel lists: cleared where it turned RTM off.
     pub rtm: Fact<bool>,
     /// CPUID.7.0:EBX[11].
     pub cpuid_rtm: Fact<bool>,
@@ -129,7 +129,7 @@ fn find(text: &str, key: &str) -> Option<String> {
 const WITH_RTM: &str = "an Intel server CPU with RTM (Sapphire, Emerald and Granite Rapids have \
                         it, some older ones too), or the engine adbit";
 
-/// What stands in the way of transactions.
+/// Returns what stands in the way of transactions.
 pub fn findings(cpu: &Cpu) -> Vec<Finding> {
     if cpu.rtm_always_abort.is(&true) {
         return vec![Finding::blocker(
@@ -188,7 +188,7 @@ fn absent(cpu: &Cpu) -> Finding {
     Finding::blocker("no-rtm", what, WITH_RTM)
 }
 
-/// Whether the kernel says that it turned RTM off.
+/// Returns whether the kernel says that it turned RTM off.
 fn turned_off(cpu: &Cpu) -> bool {
     let option = cpu.tsx_option.known().and_then(|option| option.as_deref());
     let weakness = cpu.tsx_async_abort.known().and_then(|text| text.as_deref());
@@ -201,7 +201,7 @@ fn turned_off(cpu: &Cpu) -> bool {
     }
 }
 
-/// What should be known about RTM that works.
+/// Returns what should be known about RTM that works.
 pub fn notes(cpu: &Cpu) -> Vec<String> {
     let weakness = cpu.tsx_async_abort.known().and_then(|text| text.as_deref());
     match weakness {

@@ -68,7 +68,7 @@ pub fn try_transactions(cpuid: Cpuid) -> Option<Trial> {
     Some(trial)
 }
 
-/// One transaction; the status if it was aborted.
+/// Runs one transaction, and returns the status if it was aborted.
 ///
 /// # Safety
 ///

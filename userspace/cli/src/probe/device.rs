@@ -59,8 +59,8 @@ pub struct Possible {
 const DEVICES: &str = "sys/bus/pci/devices";
 const GROUPS: &str = "sys/kernel/iommu_groups";
 
-/// PCI base classes that no guest is given: bridges, and system peripherals
-/// such as the IOMMU itself.
+/// Returns whether no guest is given functions of this PCI base class: bridges, and system
+/// peripherals such as the IOMMU itself.
 fn is_system(class: &Fact<String>) -> bool {
     let base = class.known().and_then(|class| class.get(..4));
     matches!(base, Some("0x06" | "0x08"))
@@ -74,7 +74,7 @@ fn driver(tree: &Tree, address: &str) -> Option<String> {
     tree.link_name(&format!("{DEVICES}/{address}/driver"))
 }
 
-/// Every function, by its address.
+/// Returns every function, by its address.
 pub fn all(tree: &Tree) -> Fact<Vec<String>> {
     let names = tree.names(DEVICES).map(Option::unwrap_or_default);
     // Addresses with longer segments (VMD) can not be named in the ABI.
@@ -84,7 +84,7 @@ pub fn all(tree: &Tree) -> Fact<Vec<String>> {
     })
 }
 
-/// Whether a guest may be given it: it is behind an IOMMU, and no bridge.
+/// Returns whether a guest may be given it: it is behind an IOMMU, and no bridge.
 pub fn is_candidate(tree: &Tree, address: &str) -> bool {
     group(tree, address).is_some() && !is_system(&class(tree, address))
 }
@@ -93,7 +93,7 @@ fn group(tree: &Tree, address: &str) -> Option<String> {
     tree.link_name(&format!("{DEVICES}/{address}/iommu_group"))
 }
 
-/// The bridges above a function, the nearest first: parts of its path in sysfs.
+/// Returns the bridges above a function, the nearest first: parts of its path in sysfs.
 fn ports(tree: &Tree, address: &str) -> Vec<String> {
     let path = tree.link(&format!("{DEVICES}/{address}"));
     let mut ports = path.unwrap_or_default();
@@ -178,7 +178,7 @@ fn members(tree: &Tree, address: &str, group: Option<&str>) -> Fact<Vec<Member>>
     })
 }
 
-/// What binds a function to pagemove's driver.
+/// Returns what binds a function to pagemove's driver.
 fn bind(address: &str, driver: Option<&str>) -> Vec<String> {
     if driver == Some(DRIVER) {
         return Vec::new();
@@ -195,7 +195,7 @@ fn bind(address: &str, driver: Option<&str>) -> Vec<String> {
     lines
 }
 
-/// What is special to this device, for any engine.
+/// Returns what is special to this device, for any engine.
 pub fn findings(device: &Device) -> Vec<Finding> {
     let mut findings = Vec::new();
     if is_system(&device.class) {
@@ -223,7 +223,7 @@ pub fn findings(device: &Device) -> Vec<Finding> {
     findings
 }
 
-/// What the others in its group make difficult.
+/// Returns what the others in its group make difficult.
 fn shared(device: &Device) -> Vec<Finding> {
     let members = match &device.group_members {
         Known(members) => members,

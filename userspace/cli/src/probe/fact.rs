@@ -35,7 +35,7 @@ impl<T> Fact<T> {
         }
     }
 
-    /// Why it is not known.
+    /// Returns why it is not known.
     pub fn why(&self) -> Option<&str> {
         match self {
             Known(_) => None,

@@ -83,7 +83,7 @@ pub struct Details {
 
 const CLASS: &str = "sys/class/iommu";
 
-/// Every IOMMU that is in use; none if there are none or they are off.
+/// Returns every IOMMU that is in use; none if there are none or they are off.
 pub fn read(
     tree: &Tree,
     command_line: &Fact<CommandLine>,
@@ -139,7 +139,7 @@ fn read_one(
     }
 }
 
-/// virtio-iommu, SMMU: nothing that pagemove can walk.
+/// Describes another IOMMU (virtio-iommu, SMMU): nothing that pagemove can walk.
 fn other(name: &str) -> Details {
     let why = || format!("pagemove does not know what kind of IOMMU {name} is");
     Details {

@@ -65,12 +65,12 @@ impl CommandLine {
         Self(text.split_whitespace().map(String::from).collect())
     }
 
-    /// The last value of `key=value`, which is the one that counts.
+    /// Returns the last value of `key=value`, which is the one that counts.
     pub fn last(&self, key: &'static str) -> Option<&str> {
         self.values(key).last()
     }
 
-    /// Every part of every `key=part,part`, in order.
+    /// Returns every part of every `key=part,part`, in order.
     pub fn parts(&self, key: &'static str) -> impl Iterator<Item = &str> {
         self.values(key).flat_map(|value| value.split(','))
     }
@@ -85,7 +85,7 @@ impl CommandLine {
     }
 }
 
-/// Whether the kernel was configured with a symbol, by the file that distributions
+/// Returns whether the kernel was configured with a symbol, by the file that distributions
 /// install beside it.
 pub fn configured(tree: &Tree, symbol: &str) -> Fact<bool> {
     let release = match release(tree) {
@@ -108,7 +108,7 @@ pub fn configured(tree: &Tree, symbol: &str) -> Fact<bool> {
     ))
 }
 
-/// `none [integrity] confidentiality`: the one in brackets.
+/// Reads the lockdown, `none [integrity] confidentiality`: the one in brackets.
 fn lockdown(tree: &Tree) -> Fact<String> {
     const FILE: &str = "sys/kernel/security/lockdown";
     match tree.text(FILE) {
@@ -129,7 +129,7 @@ fn lockdown(tree: &Tree) -> Fact<String> {
     }
 }
 
-/// Lines of the kernel's log, as far as it still has them, that `wanted` takes.
+/// Returns the lines of the kernel's log, as far as it still has them, that `wanted` takes.
 pub fn log(tree: &Tree, wanted: impl Fn(&str) -> bool) -> Fact<Vec<String>> {
     const FILE: &str = "dev/kmsg";
     let mut options = OpenOptions::new();

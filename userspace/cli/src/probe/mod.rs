@@ -55,7 +55,7 @@ impl From<Answer> for ExitCode {
     }
 }
 
-/// `device_file` is that of the machine itself; another root has its own.
+/// Probes the machine. `device_file` is that of the machine itself; another root has its own.
 pub fn run(args: &ProbeArgs, device_file: &Path, as_json: bool) -> Answer {
     let tree = Tree::new(&args.root);
     let report = if tree.is_this_machine() {

@@ -61,7 +61,7 @@ impl From<&Device> for Listed {
 
 const MODULE: &str = "sys/module/pagemove";
 
-/// The module, and the devices that it lists.
+/// Reads the module, and the devices that it lists.
 pub fn read(tree: &Tree, file: &Path) -> (Module, Vec<Listed>) {
     let loaded = tree.exists(MODULE);
     let mut module = Module {
@@ -111,7 +111,7 @@ fn ask(file: &Path) -> Result<(Info, Vec<Listed>), Error> {
     Ok((info, devices.iter().map(Listed::from).collect()))
 }
 
-/// What stands in the way of an engine, as far as program and module know it.
+/// Returns what stands in the way of an engine, as far as program and module know it.
 pub fn findings(module: &Module, engine: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let known = text::ENGINES.iter().any(|text| text.name == engine);

@@ -33,7 +33,7 @@ pub fn read(tree: &Tree) -> Fact<Vec<Node>> {
     })
 }
 
-/// `Node 0 MemTotal: 1024 kB`
+/// Reads a line as `Node 0 MemTotal: 1024 kB`.
 fn bytes(file: &str, text: &str, key: &str) -> Fact<u64> {
     let lines = text.lines().map(|line| line.split_whitespace());
     let mut values = lines.filter_map(|mut words| {

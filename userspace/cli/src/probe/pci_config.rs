@@ -73,7 +73,7 @@ impl Acs {
         }
     }
 
-    /// Whether requests between peers are sent up to the IOMMU. As in Linux, a bit
+    /// Returns whether requests between peers are sent up to the IOMMU. As in Linux, a bit
     /// that the port does not have is not needed there.
     pub fn redirects(&self) -> bool {
         let (supported, enabled) = self.bits;
@@ -93,7 +93,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Of the function in this directory.
+    /// Reads the configuration space of the function in this directory.
     pub fn read(tree: &Tree, directory: &str) -> Fact<Self> {
         let name = format!("{directory}/config");
         let size = tree.size(&name).unwrap_or(0) as usize;
@@ -175,7 +175,7 @@ impl Config {
         self.registers(ID_ACS, 4, 6, Acs::new)
     }
 
-    /// Two registers of an extended capability, if the function has it.
+    /// Reads two registers of an extended capability, if the function has it.
     fn registers<T>(
         &self,
         id: u16,
@@ -191,7 +191,7 @@ impl Config {
         })
     }
 
-    /// Where a capability of the first list is.
+    /// Returns where a capability of the first list is.
     fn capability(&self, id: u8) -> Fact<Option<usize>> {
         match self.u16(STATUS) {
             Known(status) if status & HAS_LIST == 0 => return Known(None),
@@ -220,7 +220,7 @@ impl Config {
         self.broken()
     }
 
-    /// Where an extended capability is.
+    /// Returns where an extended capability is.
     fn extended(&self, id: u16) -> Fact<Option<usize>> {
         if self.size == EXTENDED && self.bytes.len() == EXTENDED {
             return Known(None);

@@ -79,7 +79,7 @@ pub fn read(
     }
 }
 
-/// True if all are, false if one is not, whatever the others may be.
+/// Returns whether all facts are true: false if one is not, whatever the others may be.
 fn all<'a>(facts: impl Iterator<Item = &'a Fact<bool>> + Clone) -> Fact<bool> {
     if facts.clone().any(|fact| fact.is(&false)) {
         return Known(false);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
     pub register: String,
-    /// As the specification names it.
+    /// The name that the specification gives it.
     pub name: String,
     pub value: u64,
     pub meaning: String,

@@ -68,7 +68,7 @@ impl fmt::Display for Trouble {
 }
 
 impl Report {
-    /// Of every device that a guest could have, or of the one that is named.
+    /// Gathers what is known of every device that a guest could have, or of the one that is named.
     pub fn gather(
         tree: &Tree,
         measured: Measured,

@@ -18,7 +18,7 @@ impl Tree {
         Self { root: root.into() }
     }
 
-    /// Whether these are the files of the machine that this runs on, so that what
+    /// Returns whether these are the files of the machine that this runs on, so that what
     /// its CPU says belongs to them.
     pub fn is_this_machine(&self) -> bool {
         self.root == Path::new("/")
@@ -32,13 +32,13 @@ impl Tree {
         self.path(name).exists()
     }
 
-    /// A file's text without the white space around it; None if there is none.
+    /// Returns a file's text without the white space around it; None if there is none.
     pub fn text(&self, name: &str) -> Fact<Option<String>> {
         self.bytes(name)
             .map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_string()))
     }
 
-    /// A file's text; unknown if there is no such file.
+    /// Returns a file's text; unknown if there is no such file.
     pub fn must(&self, name: &str) -> Fact<String> {
         self.text(name).and_then(|text| match text {
             Some(text) => Known(text),
@@ -50,7 +50,7 @@ impl Tree {
         found(name, fs::read(self.path(name)))
     }
 
-    /// What is in a directory, in order; None if it does not exist.
+    /// Returns what is in a directory, in order; None if it does not exist.
     pub fn names(&self, name: &str) -> Fact<Option<Vec<String>>> {
         let read = |entries: fs::ReadDir| -> io::Result<Vec<String>> {
             let mut names = Vec::new();
@@ -63,7 +63,7 @@ impl Tree {
         found(name, fs::read_dir(self.path(name)).and_then(read))
     }
 
-    /// The parts of a symbolic link's target; None if there is no link.
+    /// Returns the parts of a symbolic link's target; None if there is no link.
     pub fn link(&self, name: &str) -> Option<Vec<String>> {
         let target = fs::read_link(self.path(name)).ok()?;
         let parts = target.components().filter_map(|part| match part {
@@ -73,12 +73,12 @@ impl Tree {
         Some(parts.collect())
     }
 
-    /// The last part of a symbolic link's target: how sysfs names a driver or group.
+    /// Returns the last part of a symbolic link's target: how sysfs names a driver or group.
     pub fn link_name(&self, name: &str) -> Option<String> {
         self.link(name)?.pop()
     }
 
-    /// How long a file says that it is.
+    /// Returns how long a file says that it is.
     pub fn size(&self, name: &str) -> Option<u64> {
         Some(fs::metadata(self.path(name)).ok()?.len())
     }
@@ -95,7 +95,7 @@ fn found<T>(name: &str, result: io::Result<T>) -> Fact<Option<T>> {
     }
 }
 
-/// A number in a file's text, with the file's name where it is none.
+/// Returns a number in a file's text, with the file's name where it is none.
 pub fn number(name: &str, text: &str, radix: u32) -> Fact<u64> {
     let digits = text.strip_prefix("0x").filter(|_| radix == 16);
     let digits = digits.unwrap_or(text);
@@ -110,13 +110,13 @@ pub fn number(name: &str, text: &str, radix: u32) -> Fact<u64> {
     }
 }
 
-/// A text of unknown origin for a message: printable, and not too much of it.
+/// Returns a text of unknown origin for a message: printable, and not too much of it.
 fn shortened(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
     format!("{start:?}")
 }
 
-/// Numbers as the kernel lists them: `0-2,5`.
+/// Returns numbers as the kernel lists them: `0-2,5`.
 pub fn list(name: &str, text: &str) -> Fact<Vec<u32>> {
     // More than any kernel has CPUs; keeps a nonsense range from being counted out.
     const MOST: u32 = 1 << 16;

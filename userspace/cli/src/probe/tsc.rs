@@ -68,7 +68,7 @@ pub fn findings(tsc: &Tsc) -> Vec<Finding> {
     findings
 }
 
-/// The kernel takes an unstable TSC from its list of clocks.
+/// Returns whether the TSC is stable: the kernel takes an unstable one from its list of clocks.
 fn stable(tsc: &Tsc) -> Option<Finding> {
     let clocks = match &tsc.available_clocksources {
         Known(clocks) => clocks,

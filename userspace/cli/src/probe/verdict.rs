@@ -118,7 +118,7 @@ fn no_iommu(report: &Report) -> Option<Finding> {
     Some(Finding::blocker("no-iommu", "no IOMMU is in use", fix))
 }
 
-/// MOVE is refused from integrity on, as every way to change memory is.
+/// Finds a lockdown: MOVE is refused from integrity on, as every way to change memory is.
 fn lockdown(state: &Fact<String>) -> Option<Finding> {
     match state {
         Known(state) if state == "none" || state == "absent" => None,
@@ -138,7 +138,7 @@ fn lockdown(state: &Fact<String>) -> Option<Finding> {
     }
 }
 
-/// What the IOMMU of a device makes of an engine: what the module says where it
+/// Returns what the IOMMU of a device makes of an engine: what the module says where it
 /// has seen the tables, else what is to be expected.
 fn of_iommu(report: &Report, device: &Device, method: Method) -> Vec<Finding> {
     let engine = text::of_engine(method).name;
@@ -171,7 +171,7 @@ fn of_iommu(report: &Report, device: &Device, method: Method) -> Vec<Finding> {
     }
 }
 
-/// Whether an engine lives by accessed and dirty bits that the IOMMU sets.
+/// Returns whether an engine lives by accessed and dirty bits that the IOMMU sets.
 fn needs_ad_bits(method: Method) -> bool {
     match method {
         Method::AdBit => true,
@@ -216,7 +216,7 @@ fn expected(report: &Report, iommu: &Iommu, method: Method) -> Vec<Finding> {
     findings
 }
 
-/// Fatal on hardware; an emulator says so without meaning it.
+/// Finds an incoherent IOMMU: fatal on hardware; an emulator says so without meaning it.
 fn incoherent(report: &Report, iommu: &Iommu) -> Option<Finding> {
     const CODE: &str = "incoherent";
     const FIX: &str = "on hardware: another machine; an emulator (QEMU) may have the module \
@@ -243,7 +243,7 @@ fn incoherent(report: &Report, iommu: &Iommu) -> Option<Finding> {
     }
 }
 
-/// Where the module has seen other tables than were expected.
+/// Finds where the module has seen other tables than were expected.
 pub fn surprises(report: &Report) -> Vec<String> {
     let iommus = report.iommus.known().map_or(&[][..], Vec::as_slice);
     let surprise = |device: &Device| {

@@ -10,7 +10,7 @@ use super::tree::Tree;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// As a module, or part of the kernel.
+    /// The kernel has it as a module that is loaded, or as a part of itself.
     Loaded,
     NotLoaded,
     /// This kernel has no such module.
@@ -47,7 +47,7 @@ pub fn read(tree: &Tree, release: &Fact<String>) -> Vfio {
     }
 }
 
-/// `name` is written with underscores, as in /sys/module.
+/// Returns a module's state; `name` is written with underscores, as in /sys/module.
 fn state(tree: &Tree, release: &Fact<String>, name: &str) -> Fact<State> {
     if tree.exists(&format!("sys/module/{name}")) {
         return Known(State::Loaded);
@@ -69,7 +69,7 @@ fn state(tree: &Tree, release: &Fact<String>, name: &str) -> Fact<State> {
     }
 }
 
-/// Whether a line of modules.dep or modules.builtin begins with this module.
+/// Returns whether a line of modules.dep or modules.builtin begins with this module.
 fn names(line: &str, name: &str) -> bool {
     let file = line.split(':').next().unwrap_or_default();
     let file = file.rsplit('/').next().unwrap_or_default();
@@ -77,7 +77,7 @@ fn names(line: &str, name: &str) -> bool {
     stem.replace('-', "_") == name
 }
 
-/// What stands in the way.
+/// Returns what stands in the way.
 pub fn findings(vfio: &Vfio) -> Vec<Finding> {
     let need = |state: &Fact<State>, name: &str, symbol: &str| match state {
         Known(State::Loaded) => None,

@@ -21,7 +21,7 @@ impl Clock {
         }
     }
 
-    /// Whether to go on. `enough`: what was seen allows an answer.
+    /// Returns whether to go on. `enough`: what was seen allows an answer.
     pub fn goes_on(&self, enough: bool) -> bool {
         let most = if enough {
             self.time

@@ -27,7 +27,7 @@ pub fn run(control: &Control, args: &QualifyArgs, as_json: bool) -> Exit {
     done.unwrap_or_else(|error| fail(&error, as_json))
 }
 
-/// An error of the kernel's own has a number and a reason.
+/// Reports a failure; an error of the kernel's own has a number and a reason.
 fn fail(error: &anyhow::Error, as_json: bool) -> Exit {
     let kernel = error.downcast_ref::<Error>();
     if as_json {

@@ -112,7 +112,7 @@ pub fn judge(evidence: &Evidence) -> Judgement {
     }
 }
 
-/// Whether moves by `rtm` can be tried at all.
+/// Returns whether moves by `rtm` can be tried at all.
 pub fn notices_walks(walks: &Trial<Windows>) -> bool {
     matches!(walks, Trial::Seen(windows) if walks_seen(windows).0 == Answer::Yes)
 }
@@ -245,7 +245,7 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
     }
 }
 
-/// In how many calls a transaction was aborted by a DMA: none, if as many are without DMA.
+/// Returns in how many calls a transaction was aborted by a DMA: none, if as many are without DMA.
 pub fn met_because(loaded: Attempts, quiet: Attempts) -> Option<u64> {
     let conflicts = |attempts: Attempts| (attempts.conflicts, attempts.windows());
     let all = |attempts: Attempts| {
@@ -287,7 +287,7 @@ fn nothing_lost(moves: &Moves) -> (Answer, String) {
     }
 }
 
-/// Whether something happens because of the load: (times, of how many) with and without.
+/// Returns whether something happens because of the load: (times, of how many) with and without.
 /// The difference of two proportions against its standard deviation, were they equal.
 fn is_caused(loaded: (u64, u64), quiet: (u64, u64)) -> bool {
     if loaded.0 < ENOUGH || quiet.1 < ENOUGH {
@@ -300,7 +300,7 @@ fn is_caused(loaded: (u64, u64), quiet: (u64, u64)) -> bool {
     difference > 0.0 && difference >= DEVIATIONS * deviation
 }
 
-/// The rule of three: of `n` events none was an exception.
+/// Bounds a probability by the rule of three: of `n` events none was an exception.
 fn bound(n: u64) -> String {
     let tenths = 3000_u64.div_ceil(n.max(1));
     format!(
@@ -318,7 +318,7 @@ fn is_yes(replies: &[Reply], question: &str) -> bool {
     find(replies, question).is_some_and(|reply| reply.answer == Answer::Yes)
 }
 
-/// Why an answer that an engine needs is not there.
+/// Returns why an answer that an engine needs is not there.
 fn missing(replies: &[Reply], question: &str) -> Option<String> {
     let reply = find(replies, question).filter(|reply| reply.answer != Answer::Yes)?;
     Some(format!(
@@ -376,7 +376,7 @@ fn rule_rtm(replies: &[Reply]) -> Ruling {
     }
 }
 
-/// What follows the question and its answer.
+/// Returns what follows the question and its answer.
 fn reason_of(why: &str) -> &str {
     why.split_once(": ").map_or(why, |(_, reason)| reason)
 }

@@ -48,7 +48,7 @@ fn moves() -> Moves {
     }
 }
 
-/// A machine on which everything is as one would like it.
+/// Returns a machine on which everything is as one would like it.
 fn good() -> Evidence {
     Evidence {
         marks: Trial::Seen(Marks {
@@ -89,7 +89,7 @@ fn good() -> Evidence {
     }
 }
 
-/// One without RTM.
+/// Returns a machine without RTM.
 fn no_rtm() -> Evidence {
     Evidence {
         watch: Trial::Refused(REASON_NO_RTM),

@@ -118,7 +118,7 @@ pub struct Moves {
 }
 
 impl Moves {
-    /// Everything that must not be.
+    /// Returns everything that must not be.
     pub fn wrong(&self) -> u64 {
         self.lost + self.dmas_lost + self.device_errors + self.faults
     }

@@ -48,7 +48,8 @@ impl FaultLog {
     }
 }
 
-/// VT-d's driver prints the address without the segment.
+/// Returns whether a line is a fault of the device: VT-d's driver prints the address without the
+/// segment.
 fn is_fault(line: &str, device: PciAddress) -> bool {
     let address = device.to_string();
     let short = address.split_once(':').map_or(&*address, |(_, rest)| rest);

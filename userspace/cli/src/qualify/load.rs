@@ -96,7 +96,7 @@ impl Drop for Stopper<'_> {
 }
 
 impl<'a> Load<'a> {
-    /// `most` transfers at a time, if the device takes as many.
+    /// Prepares `most` transfers at a time, if the device takes as many.
     pub fn new(
         device: &'a mut dyn DmaDevice,
         pages: Slice,
@@ -124,7 +124,7 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Does `work` while DMA goes on. The counts are complete afterwards.
+    /// Calls `work` while DMA goes on. The counts are complete afterwards.
     pub fn during<T>(self, work: impl FnOnce(&Counts) -> Result<T>) -> Result<(T, Counts)> {
         let counts = Counts::default();
         let result = std::thread::scope(|scope| {
@@ -217,7 +217,7 @@ impl<'a> Load<'a> {
         Ok(true)
     }
 
-    /// One word of each cache line of a page, as the device writes it.
+    /// Returns one word of each cache line of a page, as the device writes it.
     fn lines(&self) -> impl Iterator<Item = (usize, u64)> + 'a {
         let content = self.content;
         (0..PAGE_SIZE)
@@ -236,7 +236,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// One page, from the beginning of the device's store.
+/// Returns a transfer of one page, from the beginning of the device's store.
 fn transfer(tag: u16, iova: u64) -> Transfer {
     Transfer {
         tag,
@@ -247,7 +247,7 @@ fn transfer(tag: u16, iova: u64) -> Transfer {
     }
 }
 
-/// Until DMA is under way, or will never be.
+/// Waits until DMA is under way, or will never be.
 fn wait_for_first(counts: &Counts, over: impl Fn() -> bool) {
     while counts.dmas() == 0 && counts.errors() == 0 && !over() {
         std::thread::sleep(Duration::from_millis(1));

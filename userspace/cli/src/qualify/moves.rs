@@ -16,7 +16,7 @@ use super::faults::FaultLog;
 use super::load::Counts;
 use super::subject::{refused, How, Scene, Subject, PAGES};
 
-/// As the command `move` has it.
+/// The default of the command `move`.
 const RETRIES: u32 = 100;
 /// Aborts whose cause is a DMA.
 const BY_DMA: [u8; 4] = [
@@ -26,7 +26,7 @@ const BY_DMA: [u8; 4] = [
     ABORT_CONFLICT,
 ];
 
-/// `clear`: `rtm` clears A first.
+/// Tries moves; with `clear`, `rtm` clears A first.
 pub fn moves(
     subject: &mut Subject,
     engine: u32,
@@ -53,7 +53,7 @@ pub fn moves(
     })
 }
 
-/// All pages at once, until enough was seen or a write was lost.
+/// Moves all pages at once, until enough was seen or a write was lost.
 fn to_and_fro(
     scene: Scene<'_>,
     load: &Counts,

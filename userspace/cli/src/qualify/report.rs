@@ -113,7 +113,7 @@ fn engine(ruling: &Ruling) -> String {
     text::of_engine(ruling.engine).name.to_string()
 }
 
-/// Null where nothing could be tried.
+/// Returns the numbers as JSON; null where nothing could be tried.
 fn numbers(evidence: &Evidence, question: &str) -> Value {
     fn of<T: Serialize>(trial: &Trial<T>) -> Value {
         match trial {

@@ -22,13 +22,13 @@ pub struct Store {
     verdicts: Vec<Verdict>,
 }
 
-/// Where the file is.
+/// Returns where the file is.
 pub fn path(firmware: &Path) -> PathBuf {
     firmware.join(VERDICT_FILE)
 }
 
 impl Store {
-    /// What is stored; nothing, if there is no file.
+    /// Reads what is stored; nothing, if there is no file.
     pub fn read(path: &Path) -> Result<Self> {
         match fs::read(path) {
             Ok(bytes) => Self::parse(&bytes).with_context(|| path.display().to_string()),
@@ -85,7 +85,7 @@ impl Store {
         Ok(())
     }
 
-    /// Those that count on a machine.
+    /// Returns the verdicts that count on a machine.
     pub fn of(&self, cpu: Cpu) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(move |verdict| {
             (verdict.cpu, verdict.microcode) == (cpu.signature, cpu.microcode)
@@ -115,7 +115,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Whether two are about the same.
+/// Returns whether two verdicts are about the same.
 fn same(a: &Verdict, b: &Verdict) -> bool {
     (a.iommu, a.format, a.cpu, a.microcode) == (b.iommu, b.format, b.cpu, b.microcode)
 }
@@ -131,7 +131,7 @@ fn words(verdict: &Verdict) -> [u32; 6] {
     ]
 }
 
-/// From the bytes of exactly one.
+/// Decodes a verdict from the bytes of exactly one.
 fn decode(bytes: &[u8]) -> Verdict {
     let mut iommu = [0; NAME];
     iommu.copy_from_slice(&bytes[..NAME]);

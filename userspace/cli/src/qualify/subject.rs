@@ -28,7 +28,7 @@ pub struct Subject {
     device: Box<dyn DmaDevice>,
     _assigned: Assigned,
     pub address: PciAddress,
-    /// As the module lists it while it is open.
+    /// What the module lists of it while it is open.
     pub listed: Device,
     memory: Arc<Memory>,
     /// Those that are moved.
@@ -39,7 +39,7 @@ pub struct Subject {
     pub nodes: Vec<i32>,
 }
 
-/// What kind a device is, if it is bound and free: else the error says what to do.
+/// Returns what kind a device is, if it is bound and free: else the error says what to do.
 /// None: there is no driver for it here.
 pub fn check(control: &Control, address: PciAddress) -> Result<Option<Kind>> {
     let bus = PciBus::default();
@@ -63,7 +63,7 @@ pub fn check(control: &Control, address: PciAddress) -> Result<Option<Kind>> {
     Kind::of(&bus, address)
 }
 
-/// What to say of such a device.
+/// Returns what to say of a device without our driver.
 pub fn no_driver(address: PciAddress) -> String {
     format!(
         "{address} can not be driven by this program: it has drivers for NVMe controllers (PCI \
@@ -133,7 +133,7 @@ impl Subject {
         self.pages.part(page * PAGE_SIZE, PAGE_SIZE)
     }
 
-    /// The device writes one page.
+    /// Has the device write one page.
     pub fn fetch(&mut self, page: usize) -> Result<()> {
         let transfer = Transfer {
             tag: 0,
@@ -147,7 +147,7 @@ impl Subject {
         self.complete()
     }
 
-    /// The device reads one page.
+    /// Has the device read one page.
     pub fn look(&mut self, page: usize) -> Result<()> {
         let page = self.page(page);
         self.device.look(0, &page, &self.sink)?;
@@ -173,12 +173,12 @@ impl Subject {
         }
     }
 
-    /// A device that writes one page as often as it goes.
+    /// Returns a device that writes one page as often as it goes.
     pub fn load_one(&mut self) -> (Load<'_>, Scene<'_>) {
         self.load(1, 1)
     }
 
-    /// A device that writes all pages all the time.
+    /// Returns a device that writes all pages all the time.
     pub fn load_all(&mut self) -> (Load<'_>, Scene<'_>) {
         self.load(PAGES, DEPTH)
     }
@@ -200,7 +200,7 @@ impl Subject {
         (load, scene)
     }
 
-    /// What can be done while the device is left alone.
+    /// Returns what can be done while the device is left alone.
     pub fn scene(&self) -> Scene<'_> {
         Scene {
             memory: &self.memory,
@@ -266,7 +266,7 @@ pub struct How {
     pub node: i32,
 }
 
-/// A refusal that is about the machine is an answer.
+/// Takes a refusal that is about the machine for an answer.
 pub fn refused<T>(error: Error) -> Result<Trial<T>> {
     if error.is_unsupported() {
         Ok(Trial::Refused(error.reason))
@@ -282,7 +282,7 @@ fn nodes() -> Result<Vec<i32>> {
     Ok(nodes)
 }
 
-/// `0-2,5` as numbers.
+/// Reads `0-2,5` as numbers.
 fn list_of(text: &str) -> Vec<i32> {
     let range = |part: &str| -> Option<std::ops::RangeInclusive<i32>> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

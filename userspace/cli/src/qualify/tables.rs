@@ -33,7 +33,7 @@ macro_rules! seen {
 }
 pub(super) use seen;
 
-/// A and D after single accesses.
+/// Tries what A and D are after single accesses.
 pub fn marks(subject: &mut Subject) -> Result<Trial<Marks>> {
     let mut marks = Marks::default();
     for _ in 0..ROUNDS {
@@ -50,7 +50,7 @@ pub fn marks(subject: &mut Subject) -> Result<Trial<Marks>> {
     Ok(Trial::Seen(marks))
 }
 
-/// A write after a read, without anything in between.
+/// Tries a write after a read, without anything in between.
 pub fn clean(subject: &mut Subject) -> Result<Trial<Clean>> {
     let mut clean = Clean::default();
     for _ in 0..ROUNDS {

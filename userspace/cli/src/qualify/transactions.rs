@@ -44,7 +44,8 @@ pub fn watch(subject: &mut Subject, time: Duration) -> Result<Trial<Watch>> {
     }))
 }
 
-/// And the DMAs that were completed while a transaction waited, or little before or after.
+/// Counts watches, and the DMAs that were completed while a transaction waited, or little before or
+/// after.
 fn watches(
     scene: Scene<'_>,
     time: Duration,
@@ -66,7 +67,7 @@ fn watches(
     Ok(Trial::Seen((watches, meanwhile)))
 }
 
-/// One that had not read the page in time has aborted itself, and tells nothing.
+/// Adds an attempt. One that had not read the page in time has aborted itself, and tells nothing.
 fn add(watches: &mut Watches, report: ExperimentReport) {
     let aborted = report.lost != 0;
     if aborted && report.found & EXPLICIT != 0 {
@@ -104,7 +105,7 @@ pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Tri
     }))
 }
 
-/// All pages at once, until enough was seen or a write was lost.
+/// Attempts all pages at once, until enough was seen or a write was lost.
 fn attempts(
     scene: Scene<'_>,
     flags: u32,
@@ -140,12 +141,12 @@ fn attempts(
     Ok(Trial::Seen(attempts))
 }
 
-/// A lost write ends a call, and a page may be busy for a moment.
+/// Returns whether a call failed for no known reason: a lost write ends it, and a page may be busy.
 fn is_unexpected(error: &Error) -> bool {
     !matches!(error.reason, REASON_LOST_WRITE | REASON_BUSY)
 }
 
-/// One call counts once, whatever number of its pages a DMA to one of them has aborted.
+/// Counts one call once, whatever number of its pages a DMA to one of them has aborted.
 fn count(attempts: &mut Attempts, report: &MoveReport, results: &[PageResult]) {
     attempts.tried += 1;
     let aborts = |cause: u8| report.aborts[usize::from(cause)];

@@ -89,7 +89,7 @@ fn engine_name(engine: u32) -> Option<String> {
     (engine != ENGINE_AUTO).then(|| text::name_or_number(text::ENGINES, engine))
 }
 
-/// Pages moved, by the name of the engine.
+/// Returns the pages moved, by the name of the engine.
 fn engines_by_name(total: &Total) -> BTreeMap<String, u64> {
     let name = |engine: &u32| text::name_or_number(text::ENGINES, *engine);
     total
@@ -125,7 +125,8 @@ pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Er
     Ok(Exit::of_move(&total))
 }
 
-/// Where in the aperture the pages of a part go. One past its end is the module's to refuse.
+/// Returns where in the aperture the pages of a part go. One past its end is the module's to
+/// refuse.
 fn targets(args: &MoveArgs, part: &MoveRequest) -> Vec<u64> {
     let first = args.at.saturating_add(part.iova - args.iova);
     let pages = part.length / PAGE_SIZE as u64;

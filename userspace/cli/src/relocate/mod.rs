@@ -108,7 +108,7 @@ pub fn relocate(
     total
 }
 
-/// The time that is left for the next call (0: any), or what ends the move
+/// Returns the time that is left for the next call (0: any), or what ends the move
 /// between two calls: the same that the kernel would say.
 fn left(request: &MoveRequest, passed: Duration, stopped: &dyn Fn() -> bool) -> Result<u64, Error> {
     if stopped() {

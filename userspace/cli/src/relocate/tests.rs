@@ -37,7 +37,7 @@ fn result(outcome: u8) -> PageResult {
     }
 }
 
-/// A kernel that gives each page of the call the outcome that `outcome` says.
+/// Returns a kernel that gives each page of the call the outcome that `outcome` says.
 fn answer(
     request: &MoveRequest,
     results: &mut Vec<PageResult>,

@@ -14,7 +14,7 @@ use crate::version::SPOKEN;
 
 const PAGES: u32 = 6;
 
-/// Everything that decodes bytes of a peer.
+/// Gives the bytes of a peer to everything that decodes them.
 pub fn hear_bytes(bytes: &[u8]) {
     let _ = opening::read_hello(bytes, SPOKEN);
     let _ = opening::read_answer(bytes, SPOKEN);
@@ -40,7 +40,7 @@ impl Words<'_> {
         self.bytes.next().copied()
     }
 
-    /// Near the span, or far from it.
+    /// Makes a number near the span, or far from it.
     fn number(&mut self) -> Option<u32> {
         Some(match self.byte()? {
             38 => u32::MAX,
@@ -89,7 +89,7 @@ impl Words<'_> {
         })
     }
 
-    /// Mostly what would be right, as the first wrong word ends it.
+    /// Makes mostly what would be right, as the first wrong word ends it.
     fn message_or(&mut self, right: &mut impl Iterator<Item = Message>) -> Option<Message> {
         match self.byte()? % 4 {
             0 => self.message(),
@@ -117,7 +117,7 @@ pub struct Depth {
     pub source_done: bool,
 }
 
-/// Both agents, each with a peer that says what `bytes` make it say.
+/// Runs both agents, each with a peer that says what `bytes` make it say.
 pub fn hear_messages(bytes: &[u8]) -> Depth {
     let mut words = Words {
         bytes: bytes.iter(),
@@ -129,7 +129,7 @@ pub fn hear_messages(bytes: &[u8]) -> Depth {
     depth
 }
 
-/// What A says in a migration of all pages.
+/// Returns what A says in a migration of all pages.
 fn right_words(mode: Mode) -> Vec<Message> {
     let all = Run::new(0, PAGES);
     match mode {
@@ -148,7 +148,7 @@ fn right_words(mode: Mode) -> Vec<Message> {
     }
 }
 
-/// What B answers.
+/// Returns what B answers.
 fn right_answer(message: &Message) -> Option<Message> {
     match message {
         Message::Ask(run) => Some(Message::Offers(vec![Offer {
@@ -161,7 +161,7 @@ fn right_answer(message: &Message) -> Option<Message> {
     }
 }
 
-/// None: the words are over.
+/// Lets B hear words. None: the words are over.
 fn target_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
     let world = World::new(PAGES, 1);
     let (kernel, events) = (world.b(), world.operator(Side::B));
@@ -200,8 +200,8 @@ fn target_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
     Some(())
 }
 
-/// A moves only to frames that its own checks let through; B's kernel is what is simulated,
-/// so that a frame that B lies about is B's loss.
+/// Lets A hear words. It moves only to frames that its own checks let through; B's kernel is what
+/// is simulated, so that a frame that B lies about is B's loss.
 fn source_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
     let world = World::new(PAGES, 1);
     let (kernel, events) = (world.a(), world.operator(Side::A));

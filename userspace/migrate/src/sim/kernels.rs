@@ -17,7 +17,7 @@ fn dead() -> HostError {
 pub struct KernelA<'a>(pub(super) &'a World);
 
 impl KernelA<'_> {
-    /// A call: counted, perhaps the agent's last one, and perhaps without its effect.
+    /// Makes a call: counted, perhaps the agent's last one, and perhaps without its effect.
     fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, HostError> {
         call(self.0, Side::A, effect)
     }
@@ -141,7 +141,7 @@ impl KernelB<'_> {
         call(self.0, Side::B, effect)
     }
 
-    /// What CPUs wait for, without waiting for more.
+    /// Returns what CPUs wait for, without waiting for more.
     pub fn wanted_now(&self) -> Result<Wants, HostError> {
         self.call(|state| {
             let want = |(page, since_ns): (&u32, &u64)| Want {
@@ -221,7 +221,7 @@ impl TargetHost for KernelB<'_> {
     }
 }
 
-/// The page's frame stays its own once it has one.
+/// Offers a page, whose frame stays its own once it has one.
 fn offer_page(state: &mut State, page: usize, awaited: bool) -> u64 {
     let frame = match state.pages[page].frame {
         Some(frame) => frame,

@@ -92,7 +92,7 @@ pub struct World {
 }
 
 impl World {
-    /// `pages` of A, and frames of B in an order that is not theirs.
+    /// Makes `pages` of A, and frames of B in an order that is not theirs.
     pub fn new(pages: u32, seed: u64) -> Self {
         let count = pages as usize;
         let mut state = State {
@@ -137,7 +137,7 @@ impl World {
         Operator { world: self, side }
     }
 
-    /// Another agent takes the place of the one that died.
+    /// Puts another agent in the place of the one that died.
     pub fn revive(&self) {
         let mut state = self.state();
         state.death = None;
@@ -149,7 +149,7 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every page is in its frame on B, and nobody waits.
+    /// Checks that every page is in its frame on B, and nobody waits.
     pub fn check_out(&self) -> Vec<String> {
         let state = self.state();
         let mut wrong = state.accounts();
@@ -167,7 +167,7 @@ impl World {
         wrong
     }
 
-    /// Every page is home, and nothing is offered.
+    /// Checks that every page is home, and nothing is offered.
     pub fn check_home(&self) -> Vec<String> {
         let state = self.state();
         let mut wrong = state.accounts();
@@ -185,7 +185,8 @@ impl World {
         wrong
     }
 
-    /// Each page is in exactly one place and holds what was written last, whatever happened.
+    /// Checks that each page is in exactly one place and holds what was written last, whatever
+    /// happened.
     pub fn check_always(&self) -> Vec<String> {
         self.state().accounts()
     }
@@ -203,7 +204,7 @@ impl State {
         (offset / PAGE) as usize
     }
 
-    /// What A's map shows of a page: the truth for its device.
+    /// Returns what A's map shows of a page: the truth for its device.
     fn read_a(&self, page: usize) -> u64 {
         match self.out[page] {
             Some(offset) => self.frames[Self::frame_at(offset)].bytes,
@@ -219,7 +220,7 @@ impl State {
         self.ledger[page] = bytes;
     }
 
-    /// Time passes: the device writes some pages, and the guest on B looks at one.
+    /// Lets time pass: the device writes some pages, and the guest on B looks at one.
     fn work(&mut self) {
         self.clock_ns += 1000;
         for _ in 0..3 {
@@ -234,7 +235,7 @@ impl State {
         }
     }
 
-    /// A CPU on B looks at a page: it waits, or it has to see the truth.
+    /// Lets a CPU on B look at a page: it waits, or it has to see the truth.
     pub fn touch(&mut self, page: u32) {
         let index = page as usize;
         let it = &self.pages[index];

@@ -26,7 +26,7 @@ pub struct Pipe {
     from: Arc<Direction>,
 }
 
-/// Both ends.
+/// Returns both ends.
 pub fn pipe() -> (Pipe, Pipe) {
     let (one, two) = (Arc::<Direction>::default(), Arc::<Direction>::default());
     let end = |to: &Arc<Direction>, from: &Arc<Direction>| Pipe {

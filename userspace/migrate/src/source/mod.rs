@@ -149,7 +149,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// B agreed.
+    /// Hears that B agreed.
     pub fn welcome(
         &mut self,
         version: u16,
@@ -249,8 +249,8 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// B has said that it does not take the guest. (Where it has said nothing, nobody knows
-    /// whether it runs there: then it stays stopped here.)
+    /// Gives the guest back: B has said that it does not take it. (Where it has said nothing,
+    /// nobody knows whether it runs there: then it stays stopped here.)
     fn give_guest_back(&mut self) {
         if self.waits_in(Phase::Switching) && self.job.mode == Mode::Out {
             // What is reported is why B failed.
@@ -316,7 +316,8 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// The first call sets the beginning, the second tells of the time between.
+    /// Samples what the device uses: the first call sets the beginning, the second tells of the
+    /// time between.
     fn sample(&mut self, now: Duration) -> Result<Step, Failure> {
         let begun = match self.sampled {
             Some(begun) => begun,
@@ -416,7 +417,7 @@ impl<'a> Source<'a> {
         left.map_or(CALL, |left| left.min(CALL).max(Duration::from_nanos(1)))
     }
 
-    /// What has been moved is told before anything else, also where the call failed.
+    /// Tells what has been moved before anything else, also where the call failed.
     fn account(&mut self, run: Run, moves: Moves, now: Duration) -> Result<(), Failure> {
         let mut there = Vec::new();
         let mut tried = run.first;
@@ -464,7 +465,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The kernel is asked again before it is called done.
+    /// Asks the kernel again before the migration is called done.
     fn verify(&self) -> Result<(), Failure> {
         for part in self.job.span.parts() {
             let places = self.host.places(part)?;

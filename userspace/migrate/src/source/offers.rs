@@ -28,7 +28,7 @@ impl Offers {
         }
     }
 
-    /// What to ask for next.
+    /// Returns what to ask for next.
     pub fn missing(&self, most: u32) -> Option<Run> {
         let have = self.targets.len() as u32;
         let count = (self.span.count - have).min(most);
@@ -98,7 +98,7 @@ impl Offers {
         self.targets.get(index as usize).copied()
     }
 
-    /// Of pages that are all in the span.
+    /// Returns the frames of pages that are all in the span.
     pub fn targets(&self, run: Run) -> Vec<u64> {
         run.pages().filter_map(|page| self.target(page)).collect()
     }

@@ -44,7 +44,7 @@ impl Queue {
         self.ready.extend(pages);
     }
 
-    /// These come before others that no CPU waits for.
+    /// Puts these before others that no CPU waits for.
     pub fn prefer(&mut self, pages: RoaringBitmap) {
         self.preferred = pages;
     }
@@ -57,7 +57,7 @@ impl Queue {
         self.ready.contains(page) || self.times.contains_key(&page)
     }
 
-    /// A CPU waits for this page. Nothing changes if it has been moved.
+    /// Notes that a CPU waits for this page. Nothing changes if it has been moved.
     pub fn want(&mut self, page: u32) {
         self.wake(page);
         if self.ready.contains(page) && self.is_urgent.insert(page) {
@@ -65,7 +65,7 @@ impl Queue {
         }
     }
 
-    /// The pages to try next, at most `most` of them. They stay in the queue until
+    /// Returns the pages to try next, at most `most` of them. They stay in the queue until
     /// [`Queue::done`].
     pub fn next(&mut self, now: Duration, most: u32) -> Next {
         while let Some(&(_, page)) = self.resting.first().filter(|(at, _)| *at <= now) {
@@ -90,7 +90,7 @@ impl Queue {
         }
     }
 
-    /// The first page that a CPU waits for, and those behind it that CPUs wait for, too.
+    /// Returns the first page that a CPU waits for, and those behind it that CPUs wait for, too.
     fn next_urgent(&mut self, most: u32) -> Option<Run> {
         while let Some(page) = self.pop_urgent() {
             if !self.ready.contains(page) {
@@ -122,7 +122,7 @@ impl Queue {
         self.tries.remove(&page);
     }
 
-    /// It stayed in use: not again for a while, longer from time to time.
+    /// Lets a page that stayed in use rest for a while, longer from time to time.
     pub fn rest(&mut self, page: u32, now: Duration) {
         self.wake(page);
         self.ready.remove(page);

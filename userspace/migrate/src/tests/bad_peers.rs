@@ -31,7 +31,7 @@ fn hello(mode: Mode) -> Hello {
     }
 }
 
-/// What B says to the last of `messages`; those before have to be right.
+/// Returns what B says to the last of `messages`; those before have to be right.
 fn refusal(world: &World, mode: Mode, post_copy: bool, messages: &[Message]) -> String {
     let kernel = world.b();
     let events = world.operator(Side::B);
@@ -213,7 +213,7 @@ fn welcome(post_copy: bool) -> Welcome {
     }
 }
 
-/// What A says to a B that answers Ask as `offers` and goes on with `messages`.
+/// Returns what A says to a B that answers Ask as `offers` and goes on with `messages`.
 fn a_says(world: &World, post_copy: bool, messages: &[Message]) -> String {
     let kernel = world.a();
     let events = world.operator(Side::A);
@@ -423,7 +423,7 @@ fn messages_of_other_versions_and_of_any_length_are_refused() {
         .contains("can not be read"));
 }
 
-/// Everything that the peer sent until it closed.
+/// Returns everything that the peer sent until it closed.
 fn rest_of(wire: &Pipe) -> Vec<u8> {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
@@ -433,7 +433,7 @@ fn rest_of(wire: &Pipe) -> Vec<u8> {
     all
 }
 
-/// What B does when `bytes` are all that comes.
+/// Returns what B does when `bytes` are all that comes.
 fn b_hears(world: &World, bytes: &[u8]) -> (Result<(), Failure>, Vec<u8>) {
     let (ours, theirs) = pipe();
     ours.send(bytes).unwrap();

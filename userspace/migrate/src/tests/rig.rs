@@ -145,7 +145,7 @@ enum End {
 }
 
 impl Stage<'_> {
-    /// Whether the next frame is delivered.
+    /// Returns whether the next frame is delivered.
     fn passes(&mut self) -> bool {
         self.frames += 1;
         self.rig.cut != Some(self.frames)
@@ -297,7 +297,7 @@ impl Stage<'_> {
         self.outcome.b_report = pair.target.report().clone();
     }
 
-    /// One step of A, and everything that is said because of it. True: all is done.
+    /// Takes one step of A, and all that is said because of it. True: all is done.
     fn round(&mut self, pair: &mut Pair<'_>) -> Result<bool, End> {
         if let Some(page) = self.rig.touch.take_if(|_| pair.target.may_want()) {
             self.world.state().touch(page);

@@ -18,7 +18,7 @@ pub enum Fault {
     Death(Death),
 }
 
-/// Every fault that a run can have, found in one without.
+/// Returns every fault that a run can have, found in one without.
 pub fn faults(prepare: &dyn Fn() -> World, rig: Rig) -> Vec<Fault> {
     let world = prepare();
     world.revive();
@@ -60,7 +60,7 @@ pub fn run_faulty_with(
     outcome
 }
 
-/// The one that survives says so; nobody takes it for done.
+/// Checks that the one that survives says so, and nobody takes it for done.
 fn check_words(outcome: &Outcome, fault: Fault) {
     assert!(!outcome.is_done(), "{fault:?} was survived");
     for result in [&outcome.a, &outcome.b] {

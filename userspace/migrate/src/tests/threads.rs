@@ -31,7 +31,7 @@ fn tcp() -> (Tcp, Tcp) {
     (Tcp::new(one).unwrap(), Tcp::new(two).unwrap())
 }
 
-/// `stop` ends A once this many pages are out.
+/// Runs both agents in threads; `stop` ends A once this many pages are out.
 fn run(
     world: &World,
     rig: Rig,

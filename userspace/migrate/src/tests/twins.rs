@@ -156,7 +156,7 @@ fn b(world: &World, haste: Haste) -> Hasty<'_> {
     }
 }
 
-/// What the checks of a whole run find.
+/// Returns what the checks of a whole run find.
 fn found(world: &World, outcome: &Outcome) -> String {
     let mut wrong = world.check_always();
     if outcome.is_done() {

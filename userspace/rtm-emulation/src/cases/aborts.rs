@@ -87,7 +87,7 @@ fn instructions(control: Control) -> Result<(), String> {
     }
 }
 
-/// A page with this protection.
+/// Maps a page with this protection.
 fn page(protection: i32) -> *mut u64 {
     let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
     // SAFETY: a new mapping, which stays.
@@ -173,7 +173,7 @@ fn ways(control: Control) -> Result<(), String> {
     })
 }
 
-/// Pages in one piece, touched.
+/// Maps pages in one piece, touched.
 fn many(count: usize) -> *mut u64 {
     let words = vec![1u64; count * 512 + 512].leak();
     let offset = words.as_ptr().align_offset(4096);

@@ -35,7 +35,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A scene that differs in every byte, and with `seed`.
+    /// Returns a scene that differs in every byte, and with `seed`.
     fn new(seed: u64) -> Self {
         let mut x = seed;
         let mut draw = || {

@@ -36,7 +36,7 @@ pub const TESTS: &[Test] = &[
     ),
 ];
 
-/// Seven instructions in the transaction, XEND included: CMP and JNE of the macro come
+/// Runs seven instructions in the transaction, XEND included: CMP and JNE of the macro come
 /// first.
 fn seven(lines: &Lines) -> u32 {
     // SAFETY: our own memory.
@@ -172,7 +172,7 @@ fn delayed_conflict(control: Control) -> Result<(), String> {
     })
 }
 
-/// Which of a number of transactions are aborted with capacity.
+/// Returns which of a number of transactions are aborted with capacity.
 fn pattern(control: Control, seed: u64) -> Vec<bool> {
     let lines = Lines::new();
     control.spurious(1 << 31, seed, CAPACITY, 7);
@@ -201,7 +201,7 @@ fn spurious(control: Control) -> Result<(), String> {
     })
 }
 
-/// An empty transaction, and the address of its XBEGIN, of which there is one.
+/// Runs an empty transaction; returns the address of its XBEGIN, of which there is one.
 #[inline(never)]
 fn empty() -> (u32, u64) {
     let (status, address): (u32, u64);

@@ -46,7 +46,7 @@ fn abort(_: Control) -> Result<(), String> {
     check(left == 0, || format!("left behind: {left}"))
 }
 
-/// `levels` transactions within each other.
+/// Runs `levels` transactions within each other.
 fn deep(levels: u64) -> u32 {
     // SAFETY: registers only; the outermost is entered by the macro. As many XEND come
     // as there were XBEGIN, one of them from the macro.

@@ -53,7 +53,7 @@ fn touch(word: *mut u64) {
     unsafe { word.read_volatile() };
 }
 
-/// The word as an atomic.
+/// Returns the word as an atomic.
 fn atomic(word: *mut u64) -> &'static AtomicU64 {
     // SAFETY: the words of `Lines` are aligned; every caller leaks or outlives them.
     unsafe { AtomicU64::from_ptr(word) }

@@ -6,7 +6,7 @@ use crate::abi::*;
 use crate::{Call, Error};
 
 impl Control {
-    /// Every aperture there is.
+    /// Returns every aperture there is.
     pub fn aperture_list(&self) -> Result<Vec<Aperture>, Error> {
         self.list(|entries: &mut [Aperture]| {
             let mut list = ApertureList {

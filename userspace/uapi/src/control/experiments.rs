@@ -63,7 +63,7 @@ impl Control {
         unsafe { self.call(Call::VerdictSet, IOC_VERDICT_SET, &mut set) }
     }
 
-    /// The verdicts that count on this machine now.
+    /// Returns the verdicts that count on this machine now.
     pub fn verdict_list(&self) -> Result<Vec<Verdict>, Error> {
         self.list(|entries: &mut [Verdict]| {
             let mut list = VerdictList {

@@ -89,7 +89,7 @@ impl Control {
         }
     }
 
-    /// `to`: an aperture or none, a region or none.
+    /// Begins a call. `to`: an aperture or none, a region or none.
     fn start(
         &self,
         request: &MoveRequest,
@@ -132,7 +132,7 @@ impl Control {
     }
 }
 
-/// The destination, if there is one for each page.
+/// Returns the destination, if there is one for each page.
 fn out(request: &MoveRequest, aperture: u32, targets: &[u64]) -> Result<Move, Error> {
     if (targets.len() as u64).saturating_mul(PAGE_SIZE as u64) < request.length {
         return Err(Error::new(Call::Move, libc::EINVAL));
@@ -144,7 +144,7 @@ fn out(request: &MoveRequest, aperture: u32, targets: &[u64]) -> Result<Move, Er
     })
 }
 
-/// The report of a call that was not made.
+/// Returns the report of a call that was not made.
 fn failed(error: Error) -> MoveReport {
     MoveReport {
         error: Some(error),
@@ -173,8 +173,8 @@ fn move_argument(request: &MoveRequest, results: u64) -> Move {
     }
 }
 
-/// 0 leaves the choice to the module, so that CPU 0 is 1. A number that does not
-/// fit is of no CPU either way.
+/// Returns a CPU for the module: 0 leaves the choice to it, so that CPU 0 is 1. A number that does
+/// not fit is of no CPU either way.
 fn cpu_argument(cpu: Option<u32>) -> u32 {
     cpu.map_or(0, |cpu| cpu.saturating_add(1))
 }

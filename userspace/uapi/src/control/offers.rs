@@ -66,7 +66,7 @@ impl Control {
         }
     }
 
-    /// CPUs need not wait for these pages any longer. Says how many were awaited.
+    /// Ends the wait of CPUs for these pages, and returns how many were awaited.
     pub fn arrive(&self, region: u32, offset: u64, length: u64) -> Result<u64, Error> {
         self.offered(Call::Arrive, IOC_ARRIVE, region, offset, length)
     }
@@ -118,7 +118,7 @@ impl Control {
         })
     }
 
-    /// Where each page of a part of a region is, and what holds it there. At most
+    /// Returns where each page of a part of a region is, and what holds it there. At most
     /// MAX_ENTRIES pages.
     pub fn region_details(
         &self,
@@ -144,7 +144,7 @@ impl Control {
     }
 }
 
-/// Pages of a length that one call takes.
+/// Returns how many pages a length is, if one call takes it.
 fn pages_of(length: u64) -> Option<usize> {
     let pages = length / PAGE_SIZE as u64;
     let whole = length % PAGE_SIZE as u64 == 0;

@@ -6,7 +6,7 @@ use crate::abi::*;
 use crate::{Call, Error, PciAddress};
 
 impl Control {
-    /// USED_ACCESSED and USED_DIRTY of each page of a range of IOVAs; with `clear`, A is
+    /// Returns USED_ACCESSED and USED_DIRTY of each page of a range of IOVAs; with `clear`, A is
     /// cleared, so that the next call tells of the time between. At most MAX_MOVE_PAGES pages.
     pub fn used(
         &self,

@@ -6,7 +6,7 @@ use crate::abi::*;
 use crate::{Call, Error};
 
 impl Control {
-    /// Every window there is.
+    /// Returns every window there is.
     pub fn window_list(&self) -> Result<Vec<Window>, Error> {
         self.list(|entries: &mut [Window]| {
             let mut list = WindowList {

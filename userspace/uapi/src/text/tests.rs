@@ -23,7 +23,7 @@ const NO_MEMBERS: [&str; 5] = [
     "PAGEMOVE_MOVE_SIZE_V0",
 ];
 
-/// (name, number) of each constant of the header with this prefix.
+/// Returns name and number of each constant of the header with this prefix.
 fn members(prefix: &str) -> Vec<(String, u32)> {
     include_str!("../../../../include/uapi/linux/pagemove.h")
         .lines()
@@ -37,7 +37,7 @@ fn members(prefix: &str) -> Vec<(String, u32)> {
         .collect()
 }
 
-/// `7 /* why */`, or the 3 of `(1U << 3) /* why */`.
+/// Reads the number of `7 /* why */`, or the 3 of `(1U << 3) /* why */`.
 fn number(text: &str) -> u32 {
     let digits = text.strip_prefix("(1U << ").unwrap_or(text);
     let end = digits

@@ -18,7 +18,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// Rust needs no underscores to say that a member is reserved.
+    /// Returns a member's name in C: Rust needs no underscores to say that one is reserved.
     pub fn name_in_header(&self) -> &'static str {
         match self.name {
             "reserved" => "__reserved",
@@ -446,7 +446,7 @@ macro_rules! numbers {
     };
 }
 
-/// Names without the prefix of the header.
+/// Returns names without the prefix of the header.
 pub fn constants() -> Vec<(&'static str, Value)> {
     let mut constants = numbers![
         ABI_VERSION,

@@ -57,7 +57,7 @@ fn structs(text: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// `__u64 a[N], b` declares a and b; `struct s a` declares a.
+/// Returns the names that a line declares: `__u64 a[N], b` a and b, `struct s a` a.
 fn declared(declaration: &str) -> Vec<String> {
     let declaration = declaration.trim();
     let declaration = declaration.strip_prefix("struct ").unwrap_or(declaration);

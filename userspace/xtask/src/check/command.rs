@@ -77,7 +77,7 @@ pub fn sabotage(place: &Place, jobs: Option<usize>) -> Result<ExitCode> {
     Ok(exit(all_caught))
 }
 
-/// One test of a group, for people to look at.
+/// Runs one test of a group, for people to look at.
 pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
     let suite = suite(place)?;
     let setup = Setup::new(place)?;
@@ -105,14 +105,14 @@ pub fn live(place: &Place, group: Group, name: &str) -> Result<ExitCode> {
     Ok(exit(good))
 }
 
-/// Run a test with its output shown as it comes, on the kernel that it needs.
+/// Runs a test with its output shown as it comes, on the kernel that it needs.
 fn run_live<'a>(setup: &Setup, test: &'a Test) -> Finished<'a> {
     let run = Run::new(test, None);
     prepare(setup, &[run]);
     runner::run(setup, test, run.kernel, true)
 }
 
-/// All of the storm's tests, one after the other, with their display; then the sums.
+/// Runs all of the storm's tests, one after the other, with their display; then prints the sums.
 pub fn storm(place: &Place) -> Result<ExitCode> {
     let suite = suite(place)?;
     let setup = Setup::new(place)?;
@@ -149,7 +149,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// On the kernel that was asked for, else on the one that the test needs, else on the
+    /// Chooses the kernel: the one that was asked for, else the one that the test needs, else the
     /// stock kernel.
     fn new(test: &'a Test, asked: Option<Flavour>) -> Self {
         let needed = test.vm.as_ref().and_then(|guest| guest.kernel);
@@ -163,9 +163,9 @@ impl<'a> Run<'a> {
         self.test.guests().count()
     }
 
-    /// Whether other VMs may run beside it. On kernels that look for mistakes that is so for all but
-    /// emulated transactions: what is about time has six times as much there, and of a test's two
-    /// minutes one is boot and search for leaks, on one CPU.
+    /// Returns whether other VMs may run beside it. On kernels that look for mistakes that is so
+    /// for all but emulated transactions: what is about time has six times as much there, and of a
+    /// test's two minutes one is boot and search for leaks, on one CPU.
     fn in_crowd(&self) -> bool {
         let may = |guest: &Guest| guest.crowd || (self.kernel != Flavour::Stock && !guest.rtm);
         self.test.vm.as_ref().is_some_and(may)
@@ -229,7 +229,7 @@ fn run<'a>(
 /// CPUs of a VM. In a test that is about time they are busy all the time.
 const CPUS: usize = 2;
 
-/// How many VMs of 3 GiB fit, if each gets so many CPUs.
+/// Returns how many VMs of 3 GiB fit, if each gets so many CPUs.
 fn fitting(cpus: usize) -> usize {
     let by_cpus = thread::available_parallelism().map_or(1, |count| count.get()) / cpus;
     let by_memory = available_mib().map_or(1, |mib| mib / 4096);
@@ -245,7 +245,7 @@ fn available_mib() -> Option<usize> {
     Some(kib / 1024)
 }
 
-/// Make what the tests need while nothing else uses the terminal. What fails
+/// Makes what the tests need while nothing else uses the terminal. What fails
 /// here fails again, with its reason, in each test that needs it.
 fn prepare(setup: &Setup, runs: &[Run]) {
     for run in runs {

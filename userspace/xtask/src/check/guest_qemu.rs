@@ -24,7 +24,7 @@ const START: &str = "#!/bin/sh\nroot=/qemu-root\n\
     exec $root/usr/lib64/ld-linux-x86-64.so.2 --library-path $root/usr/lib/x86_64-linux-gnu \
     $root/usr/bin/qemu-system-x86_64 -L $root/usr/share/qemu -L $root/usr/share/seabios \"$@\"\n";
 
-/// Make the archive in `build`, unless it is there and as new as QEMU.
+/// Makes the archive in `build`, unless it is there and as new as QEMU.
 pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
     let archive = build.join("guest-qemu.cpio");
     let program = root.dir().join(PROGRAM);
@@ -55,7 +55,7 @@ pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// File names of the libraries that the dynamic linker loads for QEMU.
+/// Returns file names of the libraries that the dynamic linker loads for QEMU.
 fn libraries(root: &BuildRoot) -> Result<Vec<String>> {
     let output = root
         .linker()

@@ -24,7 +24,7 @@ impl Totals {
         self.skipped += verdict.count(|status| matches!(status, Status::Skipped(_)));
     }
 
-    /// The closing line.
+    /// Returns the closing line.
     pub fn line(&self) -> String {
         format!(
             "{} passed, {} failed, {} skipped",
@@ -32,13 +32,13 @@ impl Totals {
         )
     }
 
-    /// A run in which nothing passed has shown nothing.
+    /// Returns whether all is well: a run in which nothing passed has shown nothing.
     pub fn good(&self) -> bool {
         self.failed == 0 && self.passed > 0
     }
 }
 
-/// Everything about one test that has ended.
+/// Returns everything about one test that has ended.
 pub fn finished(finished: &Finished) -> String {
     let mut totals = Totals::default();
     totals.add(finished);
@@ -102,7 +102,7 @@ pub fn list(suite: &Suite) -> String {
     text
 }
 
-/// The table of the sabotages, and whether all were caught. One that did not run
+/// Returns the table of the sabotages, and whether all were caught. One that did not run
 /// was not caught.
 pub fn sabotage(all: &[Finished]) -> Option<(String, bool)> {
     let tests: Vec<&Finished> = all

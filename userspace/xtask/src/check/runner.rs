@@ -35,7 +35,7 @@ pub struct Finished<'a> {
     pub logs: PathBuf,
 }
 
-/// Run `test`, whose VMs boot the kernel `flavour`.
+/// Runs `test`, whose VMs boot the kernel `flavour`.
 pub fn run<'a>(setup: &Setup, test: &'a Test, flavour: Flavour, live: bool) -> Finished<'a> {
     let logs = logs(setup, flavour).join(&test.name);
     let start = Instant::now();
@@ -203,7 +203,7 @@ fn judge(name: &str, guest: &Guest, outcome: &Outcome) -> Verdict {
     verdict
 }
 
-/// Both hosts, each judged by itself, are one test.
+/// Judges both hosts, each by itself, as one test.
 fn of_pair(name: &str, guests: [&Guest; 2], [first, peer]: [Outcome; 2]) -> (Verdict, Texts) {
     let verdict = judge(name, guests[0], &first).of_host("host A");
     let verdict = verdict.and(judge(name, guests[1], &peer).of_host("host B (peer)"));
@@ -271,7 +271,7 @@ fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job
     Ok(job)
 }
 
-/// What the program claims against what QEMU traced: one more result. A program that
+/// Judges what the program claims by what QEMU traced: one more result. A program that
 /// was skipped claims nothing.
 fn traced(name: &str, outcome: &Outcome, verdict: &mut Verdict) {
     if outcome.end == End::Status(SKIPPED) {
@@ -285,7 +285,7 @@ fn traced(name: &str, outcome: &Outcome, verdict: &mut Verdict) {
     }
 }
 
-/// A test of the runner or of a judge: the run must have been judged a failure, for the
+/// Judges a test of the runner or of a judge: the run must have been judged a failure, for the
 /// right reason.
 fn red(name: &str, reason: &str, inner: &Verdict) -> Verdict {
     let mut verdict = Verdict::default();

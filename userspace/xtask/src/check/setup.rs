@@ -56,7 +56,7 @@ impl<'a> Setup<'a> {
         once(&self.root, || make::ensure(self.place, None))
     }
 
-    /// The stock kernel's source tree.
+    /// Returns the stock kernel's source tree.
     pub fn kernel_source(&self) -> Result<PathBuf> {
         Ok(self.root()?.dir().join(make::tree()))
     }
@@ -87,24 +87,24 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// The static programs for the guest's /bin.
+    /// Returns the static programs for the guest's /bin.
     pub fn programs(&self) -> Result<&[PathBuf]> {
         Ok(once(&self.programs, || programs::build(self.place))?)
     }
 
-    /// QEMU as an archive for the guest.
+    /// Returns QEMU as an archive for the guest.
     pub fn guest_qemu(&self) -> Result<&PathBuf> {
         once(&self.qemu, || {
             guest_qemu::pack(self.root()?, &self.place.build())
         })
     }
 
-    /// The emulation of hardware transactions, a plugin for QEMU.
+    /// Returns the emulation of hardware transactions, a plugin for QEMU.
     pub fn rtm(&self) -> Result<&PathBuf> {
         once(&self.rtm, || module::rtm::build(self.place, self.root()?))
     }
 
-    /// An NTB's stand-in, the kernel's core and our client: modules.
+    /// Returns an NTB's stand-in, the kernel's core and our client: modules.
     pub fn ntb(&self, flavour: Flavour) -> Result<&[PathBuf]> {
         let made = once(&self.kernel(flavour).ntb, || {
             self.module(flavour, Variant::Ship)?;

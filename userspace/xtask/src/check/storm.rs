@@ -26,7 +26,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The last that are in what it printed.
+    /// Finds the last figures in what a test printed.
     pub fn find(output: &str) -> Option<Self> {
         let json = output
             .lines()
@@ -44,7 +44,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// One more. Without figures it has come to nothing.
+    /// Adds a test. Without figures it has come to nothing.
     pub fn add(&mut self, good: bool, figures: Option<Figures>) {
         self.bad += usize::from(!good || figures.is_none());
         self.all.extend(figures);

@@ -133,15 +133,16 @@ pub struct Guest {
 }
 
 impl Test {
-    /// The VMs that it needs at a time.
+    /// Returns the VMs that it needs at a time.
     pub fn guests(&self) -> impl Iterator<Item = &Guest> {
         self.vm
             .iter()
             .chain(self.vm.iter().filter_map(|guest| guest.peer.as_deref()))
     }
 
-    /// Whether it belongs to all tests of the kernel `flavour`. A twin in which a step of pagemove's
-    /// is left out is red on each kernel; on one that looks for mistakes it would only take time.
+    /// Returns whether it belongs to all tests of the kernel `flavour`. A twin in which a step of
+    /// pagemove's is left out is red on each kernel; on one that looks for mistakes it would only
+    /// take time.
     pub fn is_for(&self, flavour: Flavour) -> bool {
         let Some(guest) = &self.vm else {
             return flavour == Flavour::Stock;
@@ -156,7 +157,7 @@ impl Test {
 }
 
 impl Guest {
-    /// What is said of a pair as a whole is said of its first VM.
+    /// Checks that what is said of a pair as a whole is said of its first VM.
     fn check_peer(&self) -> Result<()> {
         let Some(peer) = &self.peer else {
             return Ok(());
@@ -170,7 +171,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Why it is not to be run on the kernel `flavour`, if so.
+    /// Returns why it is not to be run on the kernel `flavour`, if so.
     pub fn unfit(&self, flavour: Flavour) -> Option<String> {
         match (&self.stock_only, self.kernel) {
             (Some(reason), _) if flavour != Flavour::Stock => Some(reason.clone()),
@@ -181,7 +182,7 @@ impl Guest {
         }
     }
 
-    /// Whether it runs one of our programs; a script makes do with busybox.
+    /// Returns whether it runs one of our programs; a script makes do with busybox.
     pub fn needs_programs(&self) -> bool {
         self.scripts.is_empty()
     }
@@ -241,7 +242,7 @@ impl Suite {
         &self.0
     }
 
-    /// Those in `groups` whose name matches `pattern`; with a pattern, those of
+    /// Returns the tests in `groups` whose name matches `pattern`; with a pattern, those of
     /// every group: who names a test wants it.
     pub fn select(&self, groups: &[Group], pattern: Option<&str>) -> Result<Vec<&Test>> {
         let wanted = |test: &&Test| match pattern {
@@ -259,7 +260,8 @@ impl Suite {
     }
 }
 
-/// A part of the name; with `*` in it, the whole name, `*` standing for anything.
+/// Returns whether `pattern` is a part of the name; with `*` in it, the whole name, `*` standing
+/// for anything.
 fn matches(pattern: &str, name: &str) -> bool {
     if !pattern.contains('*') {
         return name.contains(pattern);

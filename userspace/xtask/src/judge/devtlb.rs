@@ -37,7 +37,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Lines as `device 0100 0x1000000 ats`, `moved 3 8` (first page and how many, each at
+    /// Reads lines as `device 0100 0x1000000 ats`, `moved 3 8` (first page and how many, each at
     /// its first attempt), `retried 3 8` (not each) and `storm 500`.
     pub fn parse(lines: &[String]) -> Result<Self> {
         let mut claims = Self::default();
@@ -96,7 +96,7 @@ pub(super) struct Copied {
     pub end: usize,
 }
 
-/// The trace against the claims. What was found, or the first thing that is wrong.
+/// Holds the trace against the claims: what was found, or the first thing that is wrong.
 pub fn check(trace: &str, claims: &Claims) -> Result<String> {
     let events = parse(trace);
     let copies = copies(&events)?;
@@ -136,7 +136,7 @@ pub fn check(trace: &str, claims: &Claims) -> Result<String> {
     ))
 }
 
-/// Each copy. One that ends elsewhere than it began is an error.
+/// Returns each copy. One that ends elsewhere than it began is an error.
 fn copies(events: &[Event]) -> Result<Vec<Copied>> {
     let mut copies = Vec::new();
     let mut open = None;
@@ -176,7 +176,7 @@ fn check_storm(events: &[Event], copies: &[Copied], tlb: Tlb, claims: &Claims) -
     Ok(())
 }
 
-/// Between `from` and the copy its page was invalidated.
+/// Checks that between `from` and the copy its page was invalidated.
 pub(super) fn check_before(
     events: &[Event],
     from: usize,

@@ -6,7 +6,7 @@ const IOTLB: &str = "vtd_inv_desc invalidate desc type p-iotlb high 0x1000042 lo
 const DEVICE: &str = "vtd_inv_desc invalidate desc type device high 0x1001001 low 0x10000000003\n";
 const WAIT: &str = "vtd_inv_desc_wait_sw wait invalidate status write addr 0x122ea50 data 0x2\n";
 
-/// Pages 1 to 3 of a region at 0x1000000, of which the block is four pages.
+/// Returns copies of pages 1 to 3 of a region at 0x1000000, of which the block is four pages.
 fn copies() -> String {
     let line = |key: u64| format!("fw_cfg_select 0x1 key {key:#06x} 'unknown', ret: 0\n");
     (1..=3)
@@ -128,8 +128,8 @@ fn in_a_storm_each_copy_needs_a_flush_of_its_own() {
     refused(&trace, &storm, "before its copy");
 }
 
-/// Page 9, moved at once, and the pages 1 to 3 in three attempts: one ends before its copies,
-/// one after them. Then page 9 again.
+/// Returns a trace of page 9, moved at once, and the pages 1 to 3 in three attempts: one ends
+/// before its copies, one after them. Then page 9 again.
 fn retried() -> String {
     let other = |text: String| {
         text.replace("0x1000042", "0x1009040")

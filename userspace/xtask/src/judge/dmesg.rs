@@ -41,7 +41,7 @@ const BAD: [(&str, &str); 29] = [
 /// An access of a device that its IOMMU refused: of VT-d and of AMD.
 const FAULTS: [&str; 3] = ["DMAR: [DMA", "DMAR: DRHD: handling fault", "IO_PAGE_FAULT"];
 
-/// The lines that are wrong, each with what it is called; `allowed` texts excuse a line.
+/// Returns the lines that are wrong, each with what it is called; `allowed` texts excuse a line.
 pub fn complaints(dmesg: &str, allowed: &[String]) -> Vec<String> {
     let lines: Vec<&str> = dmesg.lines().collect();
     let excused = |line: &str| allowed.iter().any(|text| line.contains(text.as_str()));

@@ -9,7 +9,7 @@ const OURS: &str = "[pagemove";
 /// what calls that (the kernel's lists and helpers work on our memory, too).
 const FRAMES: usize = 2;
 
-/// Whether line `at` is the title of a report on an access that we do not make.
+/// Returns whether line `at` is the title of a report on an access that we do not make.
 pub fn is_of_others(lines: &[&str], at: usize) -> bool {
     let Some(title) = lines.get(at).filter(|line| line.contains(TITLE)) else {
         return false;
@@ -41,7 +41,7 @@ pub fn is_of_others(lines: &[&str], at: usize) -> bool {
 mod tests {
     use super::is_of_others;
 
-    /// With these functions as the innermost frames of the second access.
+    /// Returns a report with these functions as the innermost frames of the second access.
     fn report(first: &str, second: &str) -> String {
         format!(
             "[1.0] ==================\n[1.0] BUG: KCSAN: data-race in hrtimer_wakeup / {first}\n[1.0] \n\

@@ -49,7 +49,7 @@ pub(super) struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    /// The runs, and the copies that came after them.
+    /// Splits a trace into the runs, and the copies that came after them.
     pub fn split(copies: &'a [Copied], claims: &'a Claims) -> Result<(Self, &'a [Copied])> {
         let mut each: Vec<(&Run, &[Copied])> = Vec::new();
         let mut rest = copies;
@@ -86,7 +86,7 @@ impl<'a> Runs<'a> {
         Ok((Self { claims, each }, rest))
     }
 
-    /// Each run has its invalidations of this TLB.
+    /// Checks that each run has its invalidations of this TLB.
     pub fn check(&self, events: &[Event], tlb: Tlb) -> Result<()> {
         let (mut from, mut left) = (0, Left::Nothing);
         for (at, (run, copies)) in self.each.iter().enumerate() {
@@ -104,9 +104,9 @@ impl<'a> Runs<'a> {
         Ok(())
     }
 
-    /// Between two batches there are the second invalidation of the one and the first of
-    /// the other. Nothing else asks for the TLB of the device; other domains may ask for
-    /// the IOTLB.
+    /// Checks that between two batches there are the second invalidation of the one and the first
+    /// of the other. Nothing else asks for the TLB of the device; other domains may ask for the
+    /// IOTLB.
     fn check_exactly(
         &self,
         events: &[Event],
@@ -130,7 +130,7 @@ impl<'a> Runs<'a> {
         Ok(left)
     }
 
-    /// `events` end where the next run's first copy begins.
+    /// Checks a batch that was retried: `events` end where the next run's first copy begins.
     fn check_retried(
         &self,
         events: &[Event],
@@ -197,7 +197,7 @@ impl<'a> Runs<'a> {
         batches
     }
 
-    /// How many pages in batches of blocks of how many pages, and how many by retries.
+    /// Tells how many pages in batches of blocks of how many pages, and how many by retries.
     pub fn describe(&self, events: &[Event]) -> String {
         let mut sizes = BTreeMap::<u64, usize>::new();
         let (mut exactly, mut retried, mut count) = (0, 0, 0);
@@ -230,7 +230,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// Whether the second invalidations of `last` can't be taken for the first ones of `next`.
+/// Returns whether the second invalidations of `last` can't be taken for the first ones of `next`.
 fn are_apart(last: &Run, next: &Run, claims: &Claims) -> bool {
     let block = last.block(claims);
     !next
@@ -239,7 +239,7 @@ fn are_apart(last: &Run, next: &Run, claims: &Claims) -> bool {
         .any(|page| block.covers(claims.address(page)))
 }
 
-/// What is left of `found` when the second invalidations of the run before are taken off.
+/// Returns what is left of `found` when the second invalidations of the run before are taken off.
 fn take(left: Left, found: &[Span], tlb: Tlb) -> Result<&[Span]> {
     let count = match left {
         Left::Nothing => return Ok(&found[found.len().saturating_sub(1)..]),

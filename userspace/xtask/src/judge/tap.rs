@@ -36,7 +36,7 @@ pub struct Tap {
     pub problems: Vec<String>,
 }
 
-/// Read a program's whole output.
+/// Reads a program's whole output.
 pub fn parse(output: &str) -> Tap {
     let mut tap = Tap::default();
     let mut plan = None;
@@ -103,7 +103,7 @@ impl Tap {
     }
 }
 
-/// Whether a line is a result, and what follows "ok" or "not ok".
+/// Returns whether a line is a result, and what follows "ok" or "not ok".
 fn result(line: &str) -> Option<(bool, &str)> {
     if let Some(rest) = line.strip_prefix("ok ") {
         return Some((true, rest));
@@ -111,7 +111,7 @@ fn result(line: &str) -> Option<(bool, &str)> {
     line.strip_prefix("not ok ").map(|rest| (false, rest))
 }
 
-/// Split off a SKIP directive: what is before it, and its reason.
+/// Splits off a SKIP directive: what is before it, and its reason.
 fn directive(text: &str) -> (&str, Option<String>) {
     let Some((head, tail)) = text.split_once('#') else {
         return (text, None);

@@ -27,7 +27,7 @@ impl Span {
         last: u64::MAX,
     };
 
-    /// The smallest aligned block of a power of two of pages around these: what an
+    /// Returns the smallest aligned block of a power of two of pages around these: what an
     /// invalidation can name.
     pub fn block(first: u64, last: u64) -> Self {
         let bits = (u64::BITS - (first ^ last).leading_zeros()).max(PAGE.trailing_zeros());
@@ -46,7 +46,7 @@ impl Span {
         (self.first..=self.last).contains(&address)
     }
 
-    /// Whether `other` lies within it.
+    /// Returns whether `other` lies within it.
     pub fn holds(&self, other: &Self) -> bool {
         self.covers(other.first) && self.covers(other.last)
     }
@@ -85,7 +85,7 @@ pub enum Event {
     Copied(u64),
 }
 
-/// The events of a trace in their order.
+/// Returns the events of a trace in their order.
 pub fn parse(trace: &str) -> Vec<Event> {
     trace.lines().filter_map(event).collect()
 }
@@ -100,7 +100,7 @@ fn event(line: &str) -> Option<Event> {
     }
 }
 
-/// The number after `before`.
+/// Returns the number after `before`.
 fn number(text: &str, before: &str) -> Option<u64> {
     let (_, rest) = text.split_once(before)?;
     let word = rest.split([' ', ',']).next()?;

@@ -67,7 +67,7 @@ impl Verdict {
         self.add(text, Status::Failed);
     }
 
-    /// One of several: each result says whose it is.
+    /// Makes it the verdict of one host of several: each result says whose it is.
     pub fn of_host(mut self, host: &str) -> Self {
         self.points
             .iter_mut()
@@ -75,14 +75,14 @@ impl Verdict {
         self
     }
 
-    /// As good as the worse of both.
+    /// Joins two verdicts: the whole is as good as the worse of both.
     pub fn and(mut self, other: Self) -> Self {
         self.points.extend(other.points);
         self
     }
 }
 
-/// Judge a run in a VM of a test program that speaks TAP.
+/// Judges a run in a VM of a test program that speaks TAP.
 pub fn of_tap(name: &str, outcome: &Outcome, allowed: &[String]) -> Verdict {
     let mut verdict = results(name, outcome.end, &outcome.output);
     whole_run(outcome, allowed)
@@ -91,7 +91,7 @@ pub fn of_tap(name: &str, outcome: &Outcome, allowed: &[String]) -> Verdict {
     verdict
 }
 
-/// Judge a run on the host of a test program that speaks TAP.
+/// Judges a run on the host of a test program that speaks TAP.
 pub fn of_program(name: &str, end: End, output: &str) -> Verdict {
     let mut verdict = results(name, end, output);
     if !matches!(end, End::Status(_)) {
@@ -100,7 +100,7 @@ pub fn of_program(name: &str, end: End, output: &str) -> Verdict {
     verdict
 }
 
-/// What the program says about itself, if it came to its end.
+/// Returns what the program says about itself, if it came to its end.
 fn results(name: &str, end: End, output: &str) -> Verdict {
     let tap = tap::parse(output);
     let mut verdict = Verdict::default();
@@ -135,7 +135,7 @@ fn results(name: &str, end: End, output: &str) -> Verdict {
     verdict
 }
 
-/// Judge a run of a program that prints something else: only its end counts.
+/// Judges a run of a program that prints something else: only its end counts.
 pub fn of_status(name: &str, outcome: &Outcome, allowed: &[String]) -> Verdict {
     let mut verdict = Verdict::default();
     match outcome.end {
@@ -158,7 +158,7 @@ fn skip(name: &str, tap: &Tap, verdict: &mut Verdict) {
     }
 }
 
-/// What is wrong whatever the program printed.
+/// Returns what is wrong whatever the program printed.
 fn whole_run(outcome: &Outcome, allowed: &[String]) -> Vec<String> {
     let mut wrong = Vec::new();
     match outcome.end {

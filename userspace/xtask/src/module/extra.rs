@@ -11,7 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// Build the module `name`, whose sources are in `dir` of the checkout, and return
+/// Builds the module `name`, whose sources are in `dir` of the checkout, and returns
 /// where it is. Does nothing where nothing changed.
 ///
 /// One at a time: tests that run side by side may need the same module.

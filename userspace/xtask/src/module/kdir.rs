@@ -23,7 +23,7 @@ const NEEDED: [(&str, &str); 9] = [
     ("Module.symvers", "modules"),
 ];
 
-/// Why `kdir` can not be built against, or nothing.
+/// Returns why `kdir` can not be built against, or nothing.
 fn complaint(kdir: &Path) -> Option<String> {
     let shown = kdir.display();
     let (file, target) = NEEDED.iter().find(|(file, _)| !kdir.join(file).exists())?;

@@ -60,7 +60,7 @@ impl Variant {
     }
 }
 
-/// Build `variant` and return where it is. Does nothing where nothing changed.
+/// Builds `variant` and returns where it is. Does nothing where nothing changed.
 pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -> Result<PathBuf> {
     let log = image
         .within(&place.build().join("logs"))
@@ -109,7 +109,7 @@ fn copy_sources(place: &Place, work: &Path) -> Result<()> {
     sync::copy(place.checkout(), &names, work)
 }
 
-/// Where modules of this checkout are built for `image`, inside the build root.
+/// Returns where modules of this checkout are built for `image`, inside the build root.
 fn workshop(place: &Place, image: &Image) -> PathBuf {
     image.within(&Path::new("build").join(format!("pagemove-{}", checkout_id(place))))
 }
@@ -126,7 +126,7 @@ pub fn checkout_id(place: &Place) -> String {
     format!("{:08x}", hasher.finish() as u32)
 }
 
-/// Whether what was built, and copied to `output`, is younger than all sources.
+/// Returns whether what was built, and copied to `output`, is younger than all sources.
 fn is_newest(output: &Path, built: &Path, work: &Path) -> Result<bool> {
     let Ok(age) = fs::metadata(output).and_then(|data| data.modified()) else {
         return Ok(false);

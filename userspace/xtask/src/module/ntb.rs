@@ -25,7 +25,7 @@ const MODULES: [(&str, &str); 3] = [
     (CLIENT, "pagemove_ntb"),
 ];
 
-/// Build them and return where they are. Does nothing where nothing changed. pagemove.ko has
+/// Builds them and returns where they are. Does nothing where nothing changed. pagemove.ko has
 /// to be built: the last is linked against what it exports.
 ///
 /// One at a time: tests that run side by side may need them.

@@ -28,7 +28,7 @@ const FLAGS: [&str; 11] = [
     "-fno-strict-aliasing",
 ];
 
-/// Build it and return where it is. Does nothing where nothing changed.
+/// Builds it and returns where it is. Does nothing where nothing changed.
 pub fn build(place: &Place, root: &BuildRoot) -> Result<PathBuf> {
     let inside = Path::new("build")
         .join(format!("pagemove-{}", checkout_id(place)))

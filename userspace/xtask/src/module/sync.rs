@@ -10,7 +10,7 @@ use std::time::SystemTime;
 /// The list of files that were copied, in the copy.
 const MANIFEST: &str = ".copied";
 
-/// Make the files `names` (files or directories) of `from` appear in `to`. Files
+/// Makes the files `names` (files or directories) of `from` appear in `to`. Files
 /// with the same content are left alone; those that were copied before and are
 /// gone from `from` are removed. What a build left in `to` stays.
 pub fn copy(from: &Path, names: &[&str], to: &Path) -> Result<()> {
@@ -40,7 +40,7 @@ pub fn copy(from: &Path, names: &[&str], to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether everything that `copy` put into `to` is older than `time`.
+/// Returns whether everything that `copy` put into `to` is older than `time`.
 pub fn all_older(to: &Path, time: SystemTime) -> Result<bool> {
     let list = fs::read_to_string(to.join(MANIFEST))?;
     for name in list.lines() {
@@ -63,7 +63,7 @@ fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     fs::write(to, new).with_context(|| format!("writing {}", to.display()))
 }
 
-/// All source files at or below `name`.
+/// Collects all source files at or below `name`.
 fn collect(from: &Path, name: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
     let path = from.join(name);
     if !path.is_dir() {
@@ -78,7 +78,7 @@ fn collect(from: &Path, name: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()
     Ok(())
 }
 
-/// Not what an in-place build (`make KDIR=...`) left there.
+/// Returns whether a file is a source, not what an in-place build (`make KDIR=...`) left there.
 fn is_source(name: &Path) -> bool {
     let file = name.file_name().unwrap_or_default().to_string_lossy();
     let extension = name.extension().unwrap_or_default().to_string_lossy();

@@ -29,7 +29,7 @@ struct Package {
 }
 
 impl Lock {
-    /// The version of `name` that our own crates use.
+    /// Returns the version of `name` that our own crates use.
     fn version(&self, name: &str) -> Result<&str> {
         let own = self
             .package
@@ -57,7 +57,7 @@ impl Lock {
     }
 }
 
-/// Fill third_party/, unless it holds just these versions.
+/// Fills third_party/, unless it holds just these versions.
 pub fn ensure(place: &Place, report: &mut Report) -> Result<()> {
     let lock_path = place.workspace().join("Cargo.lock");
     let lock = fs::read_to_string(&lock_path)
@@ -85,7 +85,7 @@ pub fn ensure(place: &Place, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A manifest that depends on exactly the locked versions.
+/// Returns a manifest that depends on exactly the locked versions.
 fn manifest(lock: &str) -> Result<String> {
     let lock: Lock = toml::from_str(lock).context("Cargo.lock can not be read")?;
     let mut text = String::from(
@@ -105,7 +105,7 @@ fn manifest(lock: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    /// A lock file with each crate at 1.2.3 and `extra`, used by one crate of ours.
+    /// Returns a lock file with each crate at 1.2.3 and `extra`, used by one crate of ours.
     fn lock(uses: &[&str], extra: &str) -> String {
         let package =
             |name| format!("[[package]]\nname = \"{name}\"\nversion = \"1.2.3\"\nsource = \"r\"\n");

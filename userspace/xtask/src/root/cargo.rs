@@ -22,7 +22,7 @@ mount --bind "$home" "$dir/mnt/cargo" &&
 mount --bind "$target" "$dir/mnt/target" &&
 exec chroot "$dir" sh -c 'cd /mnt/checkout/userspace && exec cargo "$@"' sh "$@""#;
 
-/// `cargo ARGUMENTS` of the build root at `dir`, in the workspace of this checkout.
+/// Makes `cargo ARGUMENTS` of the build root at `dir`, in the workspace of this checkout.
 ///
 /// It never asks the network: this machine's cargo, which is set up for it, has fetched all crates.
 pub fn command(place: &Place, dir: &Path, arguments: &[String]) -> Result<Command> {
@@ -58,7 +58,7 @@ fn fetch(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Where this machine's cargo keeps the crates.
+/// Returns where this machine's cargo keeps the crates.
 fn home() -> Result<PathBuf> {
     match env::var_os("CARGO_HOME").filter(|dir| !dir.is_empty()) {
         Some(dir) => Ok(PathBuf::from(dir)),

@@ -21,15 +21,15 @@ const KEPT: [&str; 6] = [
     "NO_PROXY",
 ];
 
-/// `program` of the build root at `dir`, to be run in it.
+/// Makes a command of `program` of the build root at `dir`, to be run in it.
 pub fn command(dir: &Path, program: &str) -> Command {
     let mut command = shell(dir, ENTER);
     command.arg(program);
     command
 }
 
-/// A shell of this machine that runs `script`, which is to enter the build root at `dir`, its $1.
-/// What it mounts is there for what it starts and for nobody else.
+/// Returns a shell of this machine that runs `script`, which is to enter the build root at `dir`,
+/// its $1. What it mounts is there for what it starts and for nobody else.
 pub fn shell(dir: &Path, script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "--"]);
@@ -48,7 +48,7 @@ pub fn shell(dir: &Path, script: &str) -> Command {
     command
 }
 
-/// Entering the build root needs root's rights.
+/// Fails where there are no root's rights, which entering the build root takes.
 pub fn need_root(what: &str) -> Result<()> {
     if !geteuid().is_root() {
         bail!("{what} needs root, to enter the build root (chroot and a private /proc): run it with sudo");

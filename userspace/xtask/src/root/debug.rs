@@ -28,7 +28,7 @@ struct Maker<'a> {
     report: Report,
 }
 
-/// Make the kernel if it is not there, or was made of something else.
+/// Makes the kernel if it is not there, or was made of something else.
 ///
 /// That takes 13 minutes on two quiet cores, and 2 GiB for the source and 0.8 for each kernel.
 pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image> {
@@ -80,12 +80,12 @@ fn config(place: &Place, name: &str) -> Result<(String, String)> {
     Ok((name.to_string(), text))
 }
 
-/// Where a kernel is built, inside the build root.
+/// Returns where a kernel is built, inside the build root.
 fn tree(flavour: Flavour) -> String {
     format!("build/debug-{}", flavour.name())
 }
 
-/// KASAN with Rust takes clang (init/Kconfig: RUST).
+/// Returns what make is told. KASAN with Rust takes clang (init/Kconfig: RUST).
 fn arguments() -> Vec<String> {
     let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
     vec!["ARCH=x86".into(), "LLVM=1".into(), format!("-j{jobs}")]
@@ -131,7 +131,7 @@ impl Maker<'_> {
         )
     }
 
-    /// A copy of the stock kernel's source in which nothing was built.
+    /// Makes a copy of the stock kernel's source in which nothing was built.
     fn source(&mut self) -> Result<()> {
         let (from, to) = (
             self.root.dir().join(make::tree()),
@@ -207,8 +207,9 @@ impl Maker<'_> {
     }
 }
 
-/// rustc asks the target whether it has a sanitizer. The kernel says so for KASAN only,
-/// for it has no Rust that KCSAN should watch: we have. (clang instruments for both.)
+/// Edits what the kernel says of its target: rustc asks it whether there is a sanitizer. The kernel
+/// says so for KASAN only, for it has no Rust that KCSAN should watch: we have. (clang instruments
+/// for both.)
 fn more_sanitizers(source: &Path) -> Result<()> {
     let sanitizers = (r#""kernel-address"]"#, r#""kernel-address", "thread"]"#);
     edit(source, "scripts/generate_rust_target.rs", &[sanitizers])
@@ -218,8 +219,8 @@ fn more_sanitizers(source: &Path) -> Result<()> {
 // of these comes, what comes after it is not seen. So this kernel is without them
 // (Documentation/testing.md says what they are).
 
-/// VFIO reads a mapping's span after it has let go of the lock that keeps the mapping: where two
-/// threads unmap it, what one of them reads is freed. So it copies the span before.
+/// Edits VFIO, which reads a mapping's span after it has let go of the lock that keeps the mapping:
+/// where two threads unmap it, what one of them reads is freed. So it copies the span before.
 fn notify_with_copies(source: &Path) -> Result<()> {
     edit(source, "drivers/vfio/vfio_iommu_type1.c", &[
         (
@@ -231,9 +232,9 @@ fn notify_with_copies(source: &Path) -> Result<()> {
     ])
 }
 
-/// A slot's hotplug thread takes its own reset_lock before and after pci_rescan_remove_lock. The first
-/// is the slot's, so that nobody waits for the other order; lockdep knows classes only. An attempt that does
-/// not wait is no order to it.
+/// Edits a slot's hotplug thread, which takes its own reset_lock before and after
+/// pci_rescan_remove_lock. The first is the slot's, so that nobody waits for the other order;
+/// lockdep knows classes only. An attempt that does not wait is no order to it.
 fn take_back_without_order(source: &Path) -> Result<()> {
     const BEFORE: &str = "down_read_nested(&ctrl->reset_lock, ctrl->depth);";
     const AFTER: &str =
@@ -269,7 +270,7 @@ fn edit(source: &Path, file: &str, changes: &[(&str, &str)]) -> Result<()> {
     Ok(fs::write(&path, text)?)
 }
 
-/// What `wanted` sets and `made` has not: kconfig drops silently what depends on something
+/// Returns what `wanted` sets and `made` has not: kconfig drops silently what depends on something
 /// that is not there. A kernel without lockdep would find nothing.
 fn missing<'a>(wanted: &'a str, made: &str) -> Vec<&'a str> {
     let unset = |line: &str| {

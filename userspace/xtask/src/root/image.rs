@@ -31,7 +31,7 @@ impl Flavour {
         }
     }
 
-    /// For the kernel's command line.
+    /// Returns words for the kernel's command line.
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Flavour::Stock => &[],
@@ -42,7 +42,7 @@ impl Flavour {
         }
     }
 
-    /// How many times as long as on the stock kernel a test may take. Measured under TCG:
+    /// Returns how many times as long as on the stock kernel a test may take. Measured under TCG:
     /// what uses the CPUs takes 3 to 5 times as long.
     pub fn patience(self) -> u64 {
         match self {
@@ -55,7 +55,7 @@ impl Flavour {
 #[derive(Debug)]
 pub struct Image {
     pub flavour: Flavour,
-    /// As `uname -r` prints it.
+    /// What `uname -r` prints.
     pub release: String,
     pub vmlinuz: PathBuf,
     /// Where modules.order is, and what it lists.
@@ -84,7 +84,7 @@ impl Image {
         }
     }
 
-    /// A kernel that was built in `tree` of the build root.
+    /// Returns a kernel that was built in `tree` of the build root.
     pub fn built(
         root: &BuildRoot,
         flavour: Flavour,
@@ -105,7 +105,7 @@ impl Image {
         }
     }
 
-    /// The kernel of this flavour, built if it is not there.
+    /// Returns the kernel of this flavour, built if it is not there.
     pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Self> {
         match flavour {
             Flavour::Stock => Ok(Self::stock(root)),
@@ -113,7 +113,7 @@ impl Image {
         }
     }
 
-    /// make in the kernel's tree, for modules in `dir` of the build root.
+    /// Makes a command of make in the kernel's tree, for modules in `dir` of the build root.
     pub fn make_modules(&self, dir: &Path) -> Result<Command> {
         need_root("building a module")?;
         let mut command = chroot::command(&self.root, "make");
@@ -125,7 +125,8 @@ impl Image {
         Ok(command)
     }
 
-    /// What is built for this kernel has names of its own, but for the stock kernel.
+    /// Returns where things built for this kernel go in `dir`: names of its own, but for the stock
+    /// kernel.
     pub fn within(&self, dir: &Path) -> PathBuf {
         match self.flavour {
             Flavour::Stock => dir.to_path_buf(),

@@ -18,14 +18,14 @@ const PARTS: [&str; 4] = [
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// As `uname -r` prints it.
+    /// What `uname -r` prints.
     pub release: String,
     /// Of the packages.
     pub version: String,
 }
 
 impl Kernel {
-    /// What apt-get is to download.
+    /// Returns what apt-get is to download.
     pub fn packages(&self) -> Vec<String> {
         let parts = PARTS.iter().map(|part| format!("{part}-{}", self.release));
         let names = parts.chain([source_package()]);
@@ -39,7 +39,7 @@ pub fn source_package() -> String {
     format!("linux-source-{}", pin::SERIES)
 }
 
-/// The releases of the series, from all names of packages.
+/// Returns the releases of the series, from all names of packages.
 pub fn releases(names: &str) -> Vec<String> {
     let prefix = format!("{}-", PARTS[0]);
     let releases = names
@@ -52,13 +52,13 @@ pub fn releases(names: &str) -> Vec<String> {
     found.into_iter().map(|(_, release)| release).collect()
 }
 
-/// Of "7.2.12+deb13-amd64" 12; nothing for another series or flavour.
+/// Returns 12 of "7.2.12+deb13-amd64", and nothing for another series or flavour.
 fn patch_level(release: &str) -> Option<u32> {
     let rest = release.strip_prefix(pin::SERIES)?.strip_prefix('.')?;
     rest.strip_suffix(pin::FLAVOUR)?.parse().ok()
 }
 
-/// Every package that the choice depends on, for `apt-cache madison`.
+/// Returns every package that the choice depends on, for `apt-cache madison`.
 pub fn candidates(releases: &[String]) -> Vec<String> {
     let parts = releases
         .iter()
@@ -66,7 +66,7 @@ pub fn candidates(releases: &[String]) -> Vec<String> {
     parts.chain([source_package()]).collect()
 }
 
-/// The newest of `releases` (in ascending order) that is complete, from the
+/// Returns the newest of `releases` (in ascending order) that is complete, from the
 /// table "package | version | where" that `apt-cache madison` prints.
 pub fn choose(releases: &[String], madison: &str) -> Result<Kernel> {
     let mut there = BTreeSet::new();

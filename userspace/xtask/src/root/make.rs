@@ -20,12 +20,12 @@ const RECIPE: u32 = 1;
 /// Inside the build root.
 const DOWNLOADS: &str = "var/cache/pagemove";
 
-/// In the build root, the kernel's source tree.
+/// Returns the kernel's source tree, in the build root.
 pub fn tree() -> String {
     format!("build/linux-source-{}", pin::SERIES)
 }
 
-/// What every make in the kernel's tree is told. LOCALVERSION makes the release
+/// Returns what every make in the kernel's tree is told. LOCALVERSION makes the release
 /// that of the stock kernel.
 pub fn make_arguments(release: &str) -> Vec<String> {
     let numbers = release
@@ -75,7 +75,7 @@ const STAGES: [Stage; 5] = [
     ("prepare", "kernel tree with Rust metadata", Maker::prepare),
 ];
 
-/// Make what is missing; returns at once if nothing is.
+/// Makes what is missing; returns at once if nothing is.
 pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
     let stamps = place.cache().join("stamps");
     if missing(&stamps) == STAGES.len() {
@@ -97,7 +97,7 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
     BuildRoot::open(&place.root())
 }
 
-/// What a stage was made of: a change of it makes the stage, and all after it, again.
+/// Returns what a stage was made of: a change of it makes the stage, and all after it, again.
 fn recipe() -> String {
     let names = [pin::SUITE, pin::BACKPORTS, pin::SERIES, pin::FLAVOUR];
     format!(
@@ -108,7 +108,7 @@ fn recipe() -> String {
     )
 }
 
-/// The first stage that is not stamped.
+/// Returns the first stage that is not stamped.
 fn missing(stamps: &Path) -> usize {
     let recipe = recipe();
     let done = |name: &str| fs::read_to_string(stamps.join(name)).is_ok_and(|text| text == recipe);
@@ -167,7 +167,7 @@ impl Maker {
         self.report.run(&mut command)
     }
 
-    /// Make room for a new root.
+    /// Makes room for a new root.
     fn clear(&self) -> Result<()> {
         let begun = self.stamps.join(BEGUN);
         if self.dir.exists() && !begun.exists() {
@@ -180,7 +180,7 @@ impl Maker {
         Ok(fs::write(begun, "")?)
     }
 
-    /// The one program that has to be on the machine itself.
+    /// Installs the one program that has to be on the machine itself.
     fn mmdebstrap(&mut self) -> Result<()> {
         let found = || {
             Command::new("mmdebstrap")

@@ -18,7 +18,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// `chosen` is the user's choice, if there is one.
+    /// Finds a mirror. `chosen` is the user's choice, if there is one.
     pub fn find(chosen: Option<&str>) -> Result<Self> {
         let site = match chosen {
             Some(site) => site.trim_end_matches('/').to_string(),
@@ -30,7 +30,7 @@ impl Mirror {
         })
     }
 
-    /// Lines of a sources.list for the build root.
+    /// Returns the lines of a sources.list for the build root.
     pub fn sources(&self) -> [String; 2] {
         [pin::SUITE, pin::BACKPORTS].map(|suite| format!("deb {} {suite} main", self.site))
     }
@@ -59,7 +59,7 @@ fn configured_site() -> Result<String> {
     }
 }
 
-/// The site of the Debian archive itself among all configured ones: not security
+/// Returns the site of the Debian archive itself among all configured ones: not security
 /// updates, whose suites have a dash or a slash in their names.
 fn pick(targets: &str) -> Option<&str> {
     let rows = targets
@@ -70,8 +70,8 @@ fn pick(targets: &str) -> Option<&str> {
         .map(|row| row[0])
 }
 
-/// apt's list-of-mirrors method reads a file that the build root does not have:
-/// take the first mirror of it.
+/// Returns a mirror that the build root can use: apt's list-of-mirrors method reads a file that it
+/// does not have: take the first mirror of it.
 fn usable(site: &str) -> Result<String> {
     let Some(list) = site.strip_prefix("mirror+file:") else {
         return Ok(site.trim_end_matches('/').to_string());
@@ -86,7 +86,7 @@ fn usable(site: &str) -> Result<String> {
     Ok(first.trim_end_matches('/').to_string())
 }
 
-/// The proxies of a configuration as `apt-config dump` prints it.
+/// Returns the proxies of a configuration as `apt-config dump` prints it.
 fn proxies(dump: &str) -> Vec<String> {
     let keys = [
         "Acquire::http::Proxy",

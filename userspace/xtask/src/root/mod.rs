@@ -31,13 +31,13 @@ pub struct BuildRoot {
     _lock: Option<Lock>,
 }
 
-/// The file that is locked, shared by who uses the root, alone by who makes it.
+/// Returns the file that is locked, shared by who uses the root, alone by who makes it.
 fn lock_file(dir: &Path) -> PathBuf {
     dir.with_file_name("lock")
 }
 
 impl BuildRoot {
-    /// The root at `dir`; waits while it is being made.
+    /// Opens the root at `dir`; waits while it is being made.
     pub fn open(dir: &Path) -> Result<Self> {
         let file = match File::open(lock_file(dir)) {
             Ok(file) => file,
@@ -54,7 +54,7 @@ impl BuildRoot {
         })
     }
 
-    /// As `open`, for who makes it and holds the lock alone.
+    /// Opens the root at `dir` for who makes it and holds the lock alone.
     fn look(dir: &Path) -> Result<Self> {
         let modules = dir.join(KERNEL).join("usr/lib/modules");
         let mut releases = match fs::read_dir(&modules) {
@@ -89,7 +89,7 @@ impl BuildRoot {
         &self.dir
     }
 
-    /// The stock kernel's `uname -r`.
+    /// Returns the stock kernel's `uname -r`.
     pub fn release(&self) -> &str {
         &self.release
     }
@@ -105,7 +105,7 @@ impl BuildRoot {
         self.dir.join("bin/busybox")
     }
 
-    /// A program of the build root, run from outside with the build root's own
+    /// Returns a program of the build root, run from outside with the build root's own
     /// dynamic linker and libraries: that needs neither root nor a mount.
     pub fn tool(&self, program: &str) -> Command {
         let mut command = self.linker();
@@ -113,7 +113,7 @@ impl BuildRoot {
         command
     }
 
-    /// The dynamic linker, told where the build root's libraries are.
+    /// Returns the dynamic linker, told where the build root's libraries are.
     pub fn linker(&self) -> Command {
         let mut command = Command::new(self.dir.join("usr/lib64/ld-linux-x86-64.so.2"));
         command

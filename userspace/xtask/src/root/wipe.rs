@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Remove a directory, if it is there. Refuses, and removes nothing, while
+/// Removes a directory, if it is there. Refuses, and removes nothing, while
 /// anything is mounted on it or below: somebody is using it.
 pub fn remove_tree(dir: &Path) -> Result<()> {
     if !dir.exists() {
@@ -35,7 +35,7 @@ pub fn remove_tree(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first mount point at or below `dir`. The fifth field of a line is the
+/// Returns the first mount point at or below `dir`. The fifth field of a line is the
 /// mount point, with blanks and backslashes in octal (proc_pid_mountinfo(5)).
 fn mounted_below(table: &str, dir: &Path) -> Option<PathBuf> {
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));

@@ -21,7 +21,8 @@ pub enum Accel {
 }
 
 impl Accel {
-    /// Multi-threaded TCG: with thread=single and two CPUs this QEMU crashed.
+    /// Returns QEMU's options. Multi-threaded TCG: with thread=single and two CPUs this QEMU
+    /// crashed.
     pub fn args(self) -> [&'static str; 4] {
         match self {
             Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -29,7 +30,7 @@ impl Accel {
         }
     }
 
-    /// What works here. That /dev/kvm opens proves little (nested, emulated):
+    /// Finds what works here. That /dev/kvm opens proves little (nested, emulated):
     /// a kernel is booted with it. Remembered until this machine reboots.
     pub fn probe(root: &BuildRoot, place: &Place) -> Result<Self> {
         match std::env::var("PAGEMOVE_ACCEL").as_deref() {

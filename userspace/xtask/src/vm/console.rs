@@ -37,7 +37,7 @@ impl Console {
         Ok(Self { dir })
     }
 
-    /// QEMU's options. All that the console says goes to `log`, connected or not.
+    /// Returns QEMU's options. All that the console says goes to `log`, connected or not.
     pub fn args(&self, log: &Path) -> Vec<OsString> {
         let mut console = self.socket("console");
         console.push(",logfile=");
@@ -60,12 +60,12 @@ impl Console {
         arg
     }
 
-    /// Where the socket `id` is.
+    /// Returns where the socket `id` is.
     pub fn path(&self, id: &str) -> PathBuf {
         self.dir.join(id)
     }
 
-    /// Ask the guest to let a device go, as a person at the machine would.
+    /// Asks the guest to let a device go, as a person at the machine would.
     pub fn unplug(&self, device: &str) -> Result<()> {
         let mut monitor = UnixStream::connect(self.path("monitor"))?;
         writeln!(monitor, "device_del {device}")?;
@@ -76,7 +76,7 @@ impl Console {
         Ok(())
     }
 
-    /// Make the kernel say what it is doing. Best effort: a VM may hang so that
+    /// Makes the kernel say what it is doing. Best effort: a VM may hang so that
     /// nobody answers.
     pub fn question(&self) {
         let _ = self.ask();

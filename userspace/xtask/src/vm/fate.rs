@@ -36,7 +36,8 @@ impl fmt::Display for Why {
 pub struct Fate(Mutex<Option<(Why, Instant)>>);
 
 impl Fate {
-    /// One of them has ended: the other has to, too, unless it all went well. The first counts.
+    /// Notes that one of them has ended: the other has to, too, unless it all went well. The first
+    /// counts.
     pub fn note(&self, result: &Result<Outcome>) {
         let (why, patience) = match result.as_ref().map(|outcome| outcome.end) {
             Ok(End::Status(0) | End::Stopped(_)) => return,
@@ -48,7 +49,7 @@ impl Fate {
         self.lock().get_or_insert((why, Instant::now() + patience));
     }
 
-    /// Why the one that still runs has to be ended now, if so.
+    /// Returns why the one that still runs has to be ended now, if so.
     pub fn due(&self, now: Instant) -> Option<Why> {
         self.lock()
             .filter(|(_, when)| *when <= now)
@@ -64,7 +65,7 @@ impl Fate {
 mod tests {
     use super::*;
 
-    /// Why the other VM is ended at once, and why after a while.
+    /// Returns why the other VM is ended at once, and why after a while.
     fn after(results: &[Result<Outcome>]) -> (Option<Why>, Option<Why>) {
         let fate = Fate::default();
         results.iter().for_each(|result| fate.note(result));

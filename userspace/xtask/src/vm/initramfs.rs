@@ -26,7 +26,7 @@ impl Initramfs {
         })
     }
 
-    /// A file of the host, with its permissions, at `name` in the guest.
+    /// Adds a file of the host, with its permissions, at `name` in the guest.
     pub fn copy(&mut self, from: &Path, name: &str) -> Result<()> {
         let data = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
         let mode = fs::metadata(from)?.permissions().mode() & 0o7777;
@@ -56,7 +56,7 @@ impl Initramfs {
         self.put(builder, &[])
     }
 
-    /// A character device node: the archive may hold it though its maker is not root.
+    /// Adds a character device node: the archive may hold it though its maker is not root.
     pub fn device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
         self.parents(name)?;
         let builder = self
@@ -66,7 +66,7 @@ impl Initramfs {
         self.put(builder.rdev_major(major).rdev_minor(minor), &[])
     }
 
-    /// Append an archive that was made before: the kernel unpacks one after the other.
+    /// Appends an archive that was made before: the kernel unpacks one after the other.
     pub fn append(mut self, archive: &Path) -> Result<Self> {
         self.end()?;
         let mut from =

@@ -22,7 +22,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The terminal that is our standard output, if it is one.
+    /// Returns the terminal that is our standard output, if it is one.
     pub fn of_stdout() -> Option<Self> {
         let (lines, columns) = console::Term::stdout().size_checked()?;
         Some(Self { columns, lines })
@@ -56,7 +56,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Run `argv` without a module, unseen.
+    /// Runs `argv` without a module, unseen.
     pub fn new(argv: Vec<String>, timeout: Duration) -> Self {
         Self {
             module: None,
@@ -74,7 +74,7 @@ impl Job {
         }
     }
 
-    /// Write the guest's initramfs to `path`.
+    /// Writes the guest's initramfs to `path`.
     pub fn pack(
         &self,
         root: &BuildRoot,
@@ -133,7 +133,7 @@ impl Job {
         archive.finish()
     }
 
-    /// Shell assignments that init.sh reads.
+    /// Returns the shell assignments that init.sh reads.
     fn settings(&self, profile: &Profile, load: &str) -> String {
         let module = self.module.as_deref().map(guest_path).unwrap_or_default();
         let params = [&profile.params[..], &self.params[..]].concat().join(" ");
@@ -172,7 +172,7 @@ impl Job {
     }
 }
 
-/// Where a module is in the guest.
+/// Returns where a module is in the guest.
 fn guest_path(module: &Path) -> String {
     format!(
         "/{}",
@@ -180,7 +180,7 @@ fn guest_path(module: &Path) -> String {
     )
 }
 
-/// A word of a shell command that stands for exactly `text`.
+/// Returns a word of a shell command that stands for exactly `text`.
 pub fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

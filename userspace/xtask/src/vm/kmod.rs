@@ -45,7 +45,7 @@ impl<'a> Kmods<'a> {
         })
     }
 
-    /// `names` and all they depend on, dependencies first, each once.
+    /// Returns `names` and all they depend on, dependencies first, each once.
     pub fn resolve(&self, names: &[String]) -> Result<Vec<Kmod>> {
         let mut order = Vec::new();
         for name in names {
@@ -97,7 +97,7 @@ impl<'a> Kmods<'a> {
     }
 }
 
-/// Write a file that is never seen in part: several threads, and other runners, may unpack
+/// Writes a file that is never seen in part: several threads, and other runners, may unpack
 /// the same module at once.
 fn put(file: &Path, bytes: &[u8]) -> Result<()> {
     let mut whole = NamedTempFile::new_in(file.parent().context("a file without a directory")?)?;
@@ -108,8 +108,8 @@ fn put(file: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The file of a line of modules.order: where modules are installed that has their names, in
-/// a tree those of their objects.
+/// Returns the file of a line of modules.order: where modules are installed that has their names,
+/// in a tree those of their objects.
 fn file(image: &Image, line: &str) -> PathBuf {
     match image.packed {
         true => image.modules.join(format!("{line}.xz")),

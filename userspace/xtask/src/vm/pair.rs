@@ -19,7 +19,7 @@ pub enum Socket {
     Connect(PathBuf),
 }
 
-/// Whether the first can run beside the second.
+/// Checks that the first can run beside the second.
 pub fn check(first: &Profile, second: &Profile) -> Result<()> {
     ensure!(
         second.peer_ram.is_empty(),
@@ -41,7 +41,7 @@ pub fn check(first: &Profile, second: &Profile) -> Result<()> {
     Ok(())
 }
 
-/// Run both to their ends. When one has failed the other is ended, too.
+/// Runs both to their ends. When one has failed the other is ended, too.
 pub fn run(first: &Vm, second: &Vm, logs: &Path) -> Result<[Outcome; 2]> {
     check(first.profile, second.profile)?;
     let logs = run::fresh(logs)?;

@@ -26,7 +26,7 @@ fn expanded(name: &str) -> Table {
     profiles(FILE).unwrap()[name].clone()
 }
 
-/// Why the file is refused once `from` has become `to`.
+/// Returns why the file is refused once `from` has become `to`.
 fn refusal(from: &str, to: &str) -> String {
     assert!(FILE.contains(from));
     let error = profiles(&FILE.replace(from, to)).unwrap_err();

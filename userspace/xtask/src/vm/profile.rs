@@ -92,7 +92,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// A machine with nothing in it.
+    /// Makes a machine with nothing in it.
     pub fn bare(about: &str) -> Self {
         Self {
             about: about.to_string(),
@@ -122,17 +122,17 @@ impl Profile {
         Ok(profile)
     }
 
-    /// All of the memory, in MiB.
+    /// Returns all of the memory, in MiB.
     pub fn mib(&self) -> u64 {
         self.nodes.iter().sum()
     }
 
-    /// Whether it can not run but beside another VM.
+    /// Returns whether it can not run but beside another VM.
     pub fn needs_peer(&self) -> bool {
         self.link.is_some() || !self.peer_ram.is_empty()
     }
 
-    /// RAM that is shown has to be what shows it: one file, whose offsets are physical
+    /// Checks RAM that is shown. It has to be what shows it: one file, whose offsets are physical
     /// addresses (q35 has no hole below 2 GiB), of a size that a BAR can have.
     pub fn check(&self) -> Result<()> {
         ensure!(

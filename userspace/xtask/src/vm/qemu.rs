@@ -26,7 +26,7 @@ pub struct Files<'a> {
     pub link: Option<&'a Socket>,
 }
 
-/// QEMU of the build root, ready to be started. The guest's ttyS0 is the dmesg
+/// Makes QEMU's command, ready to be started. The guest's ttyS0 is the dmesg
 /// file, its ttyS1 is QEMU's standard output.
 /// Events that match `traced` are written to the trace file.
 pub fn command(
@@ -132,7 +132,7 @@ fn machine(profile: &Profile, ram: Option<&SharedRam>) -> Vec<String> {
     args
 }
 
-/// A datagram socket that is its own peer: what the device sends waits in it until the
+/// Makes datagram sockets, each its own peer: what the device sends waits in it until the
 /// device receives it.
 fn loops(profile: &Profile, console: &Console) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
@@ -148,7 +148,7 @@ fn loops(profile: &Profile, console: &Console) -> Vec<OsString> {
     args
 }
 
-/// One of the pair listens, the other one tries until it does: either may be the first.
+/// Joins a pair: one listens, the other one tries until it does: either may be the first.
 fn link(profile: &Profile, socket: Option<&Socket>) -> Vec<OsString> {
     let (Some(link), Some(socket)) = (&profile.link, socket) else {
         return Vec::new();
@@ -173,7 +173,7 @@ fn ram_file(id: &str, ram: &SharedRam) -> String {
     )
 }
 
-/// Back ends that are a VM's RAM.
+/// Returns the back ends that are a VM's RAM.
 fn shown(ids: &[String], ram: Option<&SharedRam>) -> Vec<String> {
     let objects = ram
         .into_iter()
@@ -183,8 +183,8 @@ fn shown(ids: &[String], ram: Option<&SharedRam>) -> Vec<String> {
         .collect()
 }
 
-/// QEMU's trace backend `log`: a line for each event, in the order in which they
-/// happen, for one lock is around each.
+/// Returns the options of QEMU's trace backend `log`: a line for each event, in the order in which
+/// they happen, for one lock is around each.
 fn trace(events: &[String], file: &Path) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
     for event in events {
@@ -229,8 +229,8 @@ fn devices(profile: &Profile, disks: &[PathBuf]) -> Vec<OsString> {
     args
 }
 
-/// An oops or a panic ends the VM at once: what follows would only hide it.
-/// SysRq is for a VM that hangs.
+/// Returns the kernel's command line. An oops or a panic ends the VM at once: what follows would
+/// only hide it. SysRq is for a VM that hangs.
 fn kernel_line(profile: &Profile, more: &[&str]) -> String {
     // no_timer_check: on a busy host the emulated timer's ticks come too late for the
     // kernel's check at boot, which panics (arch/x86/kernel/apic/io_apic.c).

@@ -11,7 +11,7 @@ fn two_nodes() -> Profile {
     }
 }
 
-/// The argument after each `option`.
+/// Returns the argument after each `option`.
 fn after<T: AsRef<std::ffi::OsStr>>(args: &[T], option: &str) -> Vec<String> {
     let pairs = args.windows(2).filter(|pair| pair[0].as_ref() == option);
     pairs

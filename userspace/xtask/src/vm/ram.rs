@@ -28,7 +28,7 @@ impl SharedRam {
         self.mib
     }
 
-    /// The name by which a QEMU that we started opens it.
+    /// Returns the name by which a QEMU that we started opens it.
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }

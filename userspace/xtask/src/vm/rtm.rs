@@ -24,7 +24,7 @@ pub struct Rtm {
 }
 
 impl Rtm {
-    /// QEMU's options; the report goes to `report`.
+    /// Returns QEMU's options; the report goes to `report`.
     pub fn args(&self, report: &Path) -> [OsString; 2] {
         let mut plugin = OsString::from("file=");
         plugin.push(&self.plugin);
@@ -70,7 +70,7 @@ impl RtmReport {
         report
     }
 
-    /// Why this run proves nothing, if so.
+    /// Returns why this run proves nothing, if so.
     pub fn complaints(&self) -> Vec<String> {
         let note = self
             .notes

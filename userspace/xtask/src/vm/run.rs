@@ -76,7 +76,7 @@ pub struct Beside<'a> {
     pub fate: Option<&'a Fate>,
 }
 
-/// Run one VM alone, leave the logs in `logs`.
+/// Runs one VM alone, and leaves the logs in `logs`.
 pub fn run(vm: &Vm, logs: &Path) -> Result<Outcome> {
     ensure!(
         !vm.profile.needs_peer(),
@@ -94,7 +94,7 @@ pub fn run(vm: &Vm, logs: &Path) -> Result<Outcome> {
     )
 }
 
-/// The RAM of a VM, if something can show it.
+/// Makes the RAM of a VM, if something can show it.
 pub fn ram(profile: &Profile) -> Result<Option<SharedRam>> {
     profile
         .shared_ram
@@ -102,7 +102,7 @@ pub fn ram(profile: &Profile) -> Result<Option<SharedRam>> {
         .transpose()
 }
 
-/// Run a VM from its start to its end; `logs` is an empty directory.
+/// Runs a VM from its start to its end; `logs` is an empty directory.
 pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
     let Vm {
         root,
@@ -179,7 +179,7 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
 
 #[cfg(test)]
 impl Outcome {
-    /// For tests of those who judge it.
+    /// Makes up an outcome, for tests of those who judge it.
     pub fn made_up(end: End, output: &str) -> Self {
         Self {
             end,
@@ -194,7 +194,7 @@ impl Outcome {
     }
 }
 
-/// A trace that was asked for and is not there is an error, not an empty one.
+/// Reads the trace. One that was asked for and is not there is an error, not an empty one.
 fn read_trace(job: &Job, file: &Path) -> Result<String> {
     if job.trace.is_empty() {
         return Ok(String::new());
@@ -204,7 +204,7 @@ fn read_trace(job: &Job, file: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// An empty directory for the logs of this run, as an absolute path: QEMU's
+/// Makes an empty directory for the logs of this run, as an absolute path: QEMU's
 /// options are relative to where it was started.
 pub fn fresh(logs: &Path) -> Result<PathBuf> {
     if logs.exists() {
@@ -270,7 +270,8 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
         .with_context(|| format!("starting {:?}", command.get_program()))
 }
 
-/// How the VM had to be ended, or none if it did so by itself; afterwards it has ended.
+/// Waits for the end: how the VM had to be ended, or none if it did so by itself; afterwards it has
+/// ended.
 fn wait(
     child: &mut Child,
     until: Instant,

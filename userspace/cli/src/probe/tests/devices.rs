@@ -13,7 +13,7 @@ const LEFT: &str = "0000:03:00.0";
 const RIGHT: &str = "0000:03:01.0";
 const DRIVES: [&str; 2] = ["0000:04:00.0", "0000:05:00.0"];
 
-/// A switch with two drives below, whose downstream ports have the ACS bits, or no
+/// Adds a switch with two drives below, whose downstream ports have the ACS bits, or no
 /// ACS at all. Groups are as Linux 7.2 makes them.
 fn switch(acs: Option<u16>) -> Fake {
     let fake = Fake::new("GenuineIntel", "", "intel_iommu=sm_on");

@@ -28,7 +28,7 @@ impl Fake {
         }
     }
 
-    /// A kernel and a CPU, and nothing else.
+    /// Makes a kernel and a CPU, and nothing else.
     pub fn new(vendor: &str, flags: &str, command_line: &str) -> Self {
         let fake = Self::empty();
         fake.file("proc/cmdline", command_line);
@@ -58,7 +58,7 @@ impl Fake {
         fake
     }
 
-    /// An Intel machine with an IOMMU in scalable mode and a drive behind it.
+    /// Makes an Intel machine with an IOMMU in scalable mode and a drive behind it.
     pub fn intel() -> Self {
         Self::intel_with(CAP, ECAP, "quiet intel_iommu=on,sm_on")
     }
@@ -87,7 +87,7 @@ impl Fake {
         self.file(&format!("{directory}/domains_used"), "7\n");
     }
 
-    /// A drive alone in its group, below a port with ACS.
+    /// Adds a drive alone in its group, below a port with ACS.
     fn drive(&self, iommu: &str) {
         self.function(PORT, &[], "0x060400", &port(0b1_1101, 0b1_1101));
         self.function(NVME, &[PORT], "0x010802", &Space::express(0).bytes);
@@ -134,7 +134,7 @@ impl Fake {
         self.file(&format!("{directory}/available_clocksource"), available);
     }
 
-    /// CPUs by package and by the list of threads of their core.
+    /// Adds CPUs by package and by the list of threads of their core.
     pub fn cpus(&self, places: &[(u32, &str)]) {
         let directory = "sys/devices/system/cpu";
         let last = places.len() - 1;
@@ -149,7 +149,7 @@ impl Fake {
         }
     }
 
-    /// A PCI function below bridges, the uppermost first.
+    /// Adds a PCI function below bridges, the uppermost first.
     pub fn function(&self, address: &str, above: &[&str], class: &str, config: &[u8]) {
         let path = [&["pci0000:00"], above, &[address]].concat().join("/");
         let directory = format!("sys/devices/{path}");
@@ -192,7 +192,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// 4096 bytes with a PCI Express capability of a port type.
+    /// Makes 4096 bytes with a PCI Express capability of a port type.
     pub fn express(port_type: u8) -> Self {
         let mut bytes = vec![0; 4096];
         bytes[..4].copy_from_slice(&[0x86, 0x80, 0x53, 0x09]);
@@ -222,7 +222,7 @@ impl Space {
     }
 }
 
-/// Configuration space of a root port with ACS.
+/// Returns the configuration space of a root port with ACS.
 pub fn port(supported: u16, enabled: u16) -> Vec<u8> {
     Space::express(4).with(0x0d, supported, enabled).bytes
 }

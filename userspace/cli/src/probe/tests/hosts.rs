@@ -123,7 +123,7 @@ fn probe_a_module_that_can_not_be_asked() {
     assert_eq!(report.verdict, Verdict::Unknown);
 }
 
-/// What a module would list of the drive.
+/// Returns what a module would list of the drive.
 fn listed(format: &str, engines: &[&str], reason: Option<&str>) -> Listed {
     Listed {
         address: NVME.to_string(),

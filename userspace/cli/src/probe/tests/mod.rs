@@ -18,7 +18,7 @@ use super::verdict::Engine;
 use fake::Fake;
 use pagemove_uapi::PciAddress;
 
-/// A machine whose CPU was looked at, and had no RTM.
+/// Returns a machine whose CPU was looked at, and had no RTM.
 fn report(fake: &Fake) -> Report {
     report_of(fake, Some((Cpuid::default(), None)), None)
 }
@@ -29,7 +29,7 @@ fn report_of(fake: &Fake, measured: Measured, selected: Option<PciAddress>) -> R
     Report::gather(&tree, measured, &control, selected).expect("a report")
 }
 
-/// CPUID with RTM, and what came of the trial.
+/// Returns a CPUID with RTM, and what came of the trial.
 fn with_rtm(committed: u32) -> Measured {
     let cpuid = Cpuid {
         rtm: true,
@@ -50,7 +50,7 @@ fn engine<'a>(report: &'a Report, name: &str) -> &'a Engine {
         .expect("each engine is judged")
 }
 
-/// The finding with this code about this engine and the first device.
+/// Returns the finding with this code about this engine and the first device.
 fn finding(report: &Report, name: &str, code: &str) -> Option<Finding> {
     let host = engine(report, name).findings.iter();
     let devices = report.devices.iter().flat_map(|device| &device.engines);

@@ -39,7 +39,7 @@ pub fn run(
     Ok((verdict, text.into_owned()))
 }
 
-/// Lines as "test a::b ... ok" in libtest's output.
+/// Reads lines as "test a::b ... ok" in libtest's output.
 fn parse(output: &str) -> Verdict {
     let mut verdict = Verdict::default();
     for line in output.lines() {
@@ -58,7 +58,7 @@ fn parse(output: &str) -> Verdict {
     verdict
 }
 
-/// Of "ignored, needs root" the part after the comma.
+/// Returns of "ignored, needs root" the part after the comma.
 fn reason(result: &str) -> String {
     let reason = result.split_once(',').map(|(_, reason)| reason.trim());
     reason.unwrap_or("ignored").to_string()

@@ -89,7 +89,7 @@ fn differs(found: Option<&str>, expected: Option<&str>) -> Option<String> {
     (found != expected).then(|| format!("found {found:?}, expected {expected:?}"))
 }
 
-/// Undefined symbols of the module that no line of Module.symvers exports, or
+/// Returns the undefined symbols of the module that no line of Module.symvers exports, or
 /// that are exported in a namespace which the module does not import.
 fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<String>> {
     let table = root.dir().join(make::tree()).join("Module.symvers");
@@ -115,7 +115,7 @@ fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<
     Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
 }
 
-/// Symbol to namespace, from lines "CRC symbol module EXPORT_TYPE namespace".
+/// Maps symbol to namespace, from lines "CRC symbol module EXPORT_TYPE namespace".
 fn exports(table: &str) -> BTreeMap<&str, &str> {
     let rows = table
         .lines()
@@ -125,8 +125,8 @@ fn exports(table: &str) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// The glue has functions of the kernel's crate that can panic in principle; if none
-/// is found the search has found nothing at all.
+/// Finds panics of the engine. The glue has functions of the kernel's crate that can panic in
+/// principle; if none is found the search has found nothing at all.
 fn panics(module: &Path) -> Result<Option<String>> {
     let found = panics::in_module(&fs::read(module)?)?;
     let wrong = panics::of_crate(&found, "engine");
@@ -157,7 +157,8 @@ fn wrapped(symbols: &[Symbol]) -> Vec<&str> {
         .collect()
 }
 
-/// What the module refers to that is neither wrapped nor on the list, in which `*` ends a prefix.
+/// Returns what the module refers to that is neither wrapped nor on the list, in which `*` ends a
+/// prefix.
 fn unknown(symbols: &[Symbol], list: &str) -> Option<String> {
     let wrapped = wrapped(symbols);
     let lines = list.lines().filter(|line| !line.starts_with('#'));

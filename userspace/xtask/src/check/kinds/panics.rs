@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// First address, end, name.
 type Function = (u64, u64, String);
 
-/// The functions of the object file that can panic, by their demangled names. What
+/// Returns the functions of the object file that can panic, by their demangled names. What
 /// was inlined into another function counts as that one.
 pub fn in_module(data: &[u8]) -> Result<BTreeSet<String>> {
     let elf = object::File::parse(data)?;
@@ -36,7 +36,7 @@ pub fn in_module(data: &[u8]) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// Those whose name is in crate `name`.
+/// Returns the functions whose name is in crate `name`.
 pub fn of_crate<'a>(found: &'a BTreeSet<String>, name: &str) -> Vec<&'a str> {
     let prefix = format!("{name}::");
     let inside = |function: &&String| function.trim_start_matches('<').starts_with(&prefix);
@@ -61,7 +61,7 @@ fn functions(elf: &object::File) -> Result<BTreeMap<usize, Vec<Function>>> {
     Ok(all)
 }
 
-/// Without the hashes of crates.
+/// Demangles a name, without the hashes of crates.
 fn demangled(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
