@@ -91,54 +91,5 @@ fn human(info: &InfoReport) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info() -> Info {
-        Info {
-            abi_version: 1,
-            engines: 0b110,
-            formats: 0b10,
-            move_flags: 0b10_0111,
-            test_build: 1,
-            max_region_bytes: 64 << 30,
-            max_move_pages: 262144,
-            page_size: 4096,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn json_shape() {
-        let json = serde_json::to_value(InfoReport::from(info())).unwrap();
-        assert_eq!(json["engines"], serde_json::json!(["adbit", "rtm"]));
-        assert_eq!(json["formats"], serde_json::json!(["x86_64"]));
-        assert_eq!(
-            json["move_flags"],
-            serde_json::json!(["no-verify", "even-if-there", "scratch", "5"])
-        );
-        assert_eq!(json["test_build"], true);
-        assert_eq!(json["max_region_bytes"], 64u64 << 30);
-    }
-
-    #[test]
-    fn a_test_build_shows() {
-        assert!(human(&info().into()).contains("TEST BUILD"));
-        assert!(!human(
-            &Info {
-                test_build: 0,
-                ..info()
-            }
-            .into()
-        )
-        .contains("TEST BUILD"));
-        assert!(human(
-            &Info {
-                abi_version: 9,
-                ..info()
-            }
-            .into()
-        )
-        .contains("this program knows 1"));
-    }
-}
+#[path = "info_tests.rs"]
+mod tests;
