@@ -10,7 +10,6 @@ pub mod initramfs;
 pub mod job;
 pub mod kmod;
 pub mod pair;
-mod parts;
 pub mod profile;
 pub mod qemu;
 pub mod ram;

@@ -2,11 +2,8 @@
 //! The mirror says what the header says: every constant, and every member's
 //! place, size and sign, as the C compiler sees them.
 
-#[path = "header/mirror.rs"]
 mod mirror;
-#[path = "header/parse.rs"]
 mod parse;
-#[path = "header/probe.rs"]
 mod probe;
 
 use std::collections::BTreeSet;

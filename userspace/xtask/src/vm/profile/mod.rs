@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Profiles: the machines that tests run on, declared in tests/profiles.toml.
 
-use super::parts;
+mod parts;
+
 use anyhow::{ensure, Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -187,5 +188,5 @@ impl Profiles {
 }
 
 #[cfg(test)]
-#[path = "profile_tests.rs"]
+#[path = "mod_tests.rs"]
 mod tests;
