@@ -21,7 +21,14 @@ const LADDER: [&[&str]; 10] = [
     &["host"],
     LEAVES,
 ];
-const LEAVES: &[&str] = &["abi.rs", "args.rs", "compat.rs", "params.rs", "refusal.rs", "stats.rs"];
+const LEAVES: &[&str] = &[
+    "abi.rs",
+    "args.rs",
+    "compat.rs",
+    "params.rs",
+    "refusal.rs",
+    "stats.rs",
+];
 /// What anybody may import: the one door to what only builds for tests have.
 const DOOR: &str = "testing/sabotage.rs";
 /// It wires everything, and nobody imports it.
@@ -33,9 +40,7 @@ const MOST_LINES: usize = 500;
 const TABLE: &str = "abi.rs";
 
 /// What is not so yet.
-const EXCEPTIONS: &[&str] = &[
-    "fault/wrappers.c has more than 500 lines",
-];
+const EXCEPTIONS: &[&str] = &["fault/wrappers.c has more than 500 lines"];
 
 /// The files of `src/` by their paths there.
 type Tree = BTreeMap<String, String>;
