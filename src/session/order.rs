@@ -97,21 +97,8 @@ impl Order<'_> {
         !self.absent
     }
 
-    /// Moves one piece. False: it has to be tried again, in smaller ones or by another engine.
-    fn piece(&mut self, at: usize, n: usize, seat: &Seat<'_>, memory: &mut Memory) -> bool {
-        let range = at..at.saturating_add(n);
-        let (Some(pages), Some(claims)) =
-            (self.pages.get_mut(range.clone()), self.claims.get(range))
-        else {
-            return true;
-        };
-        let online = seat.take();
-        if online.is_none() {
-            self.offline = true;
-            return false;
-        }
-        let by_rtm = self.methods.first() == Method::Rtm;
-        let together = by_rtm && n > 1;
+    /// Returns how hard to try a piece: one of several pages, if `together`.
+    fn policy_of(&self, together: bool) -> Policy {
         let mut policy = self.policy;
         if together {
             policy.retries = policy.retries.min(TOGETHER);
@@ -122,6 +109,25 @@ impl Order<'_> {
         if self.methods == Methods::RtmThenAdBit && !together {
             policy.fall_back_after = Some(BEFORE_FALLBACK.min(policy.retries / 2 + 1));
         }
+        policy
+    }
+
+    /// Moves one piece. False: it has to be tried again, in smaller ones or by another engine.
+    fn piece(&mut self, at: usize, n: usize, seat: &Seat<'_>, memory: &mut Memory) -> bool {
+        let online = seat.take();
+        if online.is_none() {
+            self.offline = true;
+            return false;
+        }
+        let by_rtm = self.methods.first() == Method::Rtm;
+        let together = by_rtm && n > 1;
+        let policy = self.policy_of(together);
+        let range = at..at.saturating_add(n);
+        let (Some(pages), Some(claims)) =
+            (self.pages.get_mut(range.clone()), self.claims.get(range))
+        else {
+            return true;
+        };
         let (attempts, aborts) = (attempts_of(pages), self.aborts.total());
         let mut machine = EditorMachine {
             base: KernelMachine {
@@ -180,7 +186,7 @@ impl Order<'_> {
     }
 }
 
-/// Whether some are between two attempts.
+/// Tells whether some are between two attempts.
 fn has_open(pages: &[PageMove]) -> bool {
     pages.iter().any(|page| page.state() == PageState::Start)
 }
