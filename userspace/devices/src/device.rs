@@ -169,7 +169,7 @@ impl Kind {
         }
     }
 
-    /// Whether its store keeps what was written until it is written again.
+    /// Returns whether its store keeps what was written until it is written again.
     pub fn keeps(self) -> bool {
         matches!(self, Kind::Nvme)
     }

@@ -3,7 +3,7 @@
 
 use libc::*;
 
-/// Of every ioctl.
+/// What every ioctl may say.
 pub const COMMON: &[i32] = &[EINVAL, E2BIG, EFAULT];
 
 pub const FLAGS: &[i32] = &[EOPNOTSUPP];
@@ -74,7 +74,7 @@ pub const WINDOW_SET: &[i32] = &[
     EOPNOTSUPP, EPERM, EBUSY, ENOMEM, ENOLINK, ETIMEDOUT, EREMOTEIO, EINTR,
 ];
 
-/// Whether a call that ended so has got past the checks of its arguments.
+/// Returns whether a call that ended so has got past the checks of its arguments.
 pub fn is_deep(errno: i32, reason: u32) -> bool {
     match errno {
         0 => true,

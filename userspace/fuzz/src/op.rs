@@ -22,7 +22,7 @@ pub struct Op {
 pub struct Arg {
     pub name: &'static str,
     pub kind: Kind,
-    /// Of an ioctl: where it is in the structure, and how many bytes it has.
+    /// Where it is in the structure of an ioctl, and how many bytes it has.
     pub at: usize,
     pub width: usize,
 }
@@ -100,7 +100,7 @@ macro_rules! member_width {
     ($type:ident, $($member:ident).+) => { width(|s: &uapi::$type| &s.$($member).+) };
 }
 
-/// Of `verdict.format` the part after the point.
+/// Returns of `verdict.format` the part after the point.
 const fn last(path: &'static str) -> &'static str {
     let bytes = path.as_bytes();
     let mut from = 0;

@@ -35,7 +35,7 @@ pub const PAGES: u64 = 16;
 /// Where the witness is mapped (see `witness.rs`): moved like the rest, written by nobody.
 pub const WITNESS_IOVA: u64 = 0x100_0000;
 
-/// Of a structure: how long it says it is, and what comes after what the kernel knows.
+/// The size of a structure: how long it says it is, and what comes after what the kernel knows.
 pub const SIZES: &[&str] = &[
     "full", "v0", "short", "zero", "longer", "unknown", "page", "huge",
 ];

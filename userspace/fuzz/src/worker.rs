@@ -123,7 +123,7 @@ fn keep(world: &mut World, program: Program, ran: &Ran, cover: Option<&Cover>) {
     corpus::add(&best, &format!("{} new", ran.new.len()));
 }
 
-/// Whether a program still reaches what was new.
+/// Returns whether a program still reaches what was new.
 fn reaches(world: &mut World, program: &Program, wanted: &[u64], cover: Option<&Cover>) -> bool {
     world.look_again = wanted.iter().copied().collect();
     let ran = run::program(world, program, cover, None);

@@ -35,7 +35,7 @@ impl Outcome {
         Self { errno, ..Self::OK }
     }
 
-    /// Of a system call that returns -1 for an error.
+    /// Reads the result of a system call that returns -1 for an error.
     pub fn of(result: i64) -> Self {
         if result >= 0 {
             return Self::OK;
@@ -60,7 +60,7 @@ pub struct Machine {
 
 pub struct File {
     pub fd: OwnedFd,
-    /// Of its region, if it is one.
+    /// The id of its region, if it is one.
     pub region: Option<u32>,
 }
 

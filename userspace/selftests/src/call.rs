@@ -38,7 +38,7 @@ impl Call {
         call
     }
 
-    /// Of zeroes, but for its size.
+    /// Makes a call of zeroes, but for its size.
     pub fn zeroes(name: &'static str, request: u32, length: usize) -> Self {
         let mut call = Self {
             name,
@@ -65,7 +65,7 @@ impl Call {
         self
     }
 
-    /// As a newer program has it, with members that this module does not know.
+    /// Makes it a newer program's, with members that this module does not know.
     pub fn with_tail(mut self, tail: &[u8]) -> Self {
         self.bytes.extend_from_slice(tail);
         self.set_size(self.bytes.len() as u32);

@@ -153,7 +153,7 @@ impl Mapping {
         }
     }
 
-    /// Whether the pattern is still there, in one page.
+    /// Returns whether the pattern is still there, in one page.
     pub fn check_page(&self, seed: u64, page: usize) -> Result<()> {
         for word in 0..PAGE_SIZE / 8 {
             let (found, expected) = (self.read(page, word), Self::pattern(seed, page, word));

@@ -124,7 +124,7 @@ impl SlowPage {
         Ok(())
     }
 
-    /// As the kernel's memory for a structure.
+    /// Fills a page as the kernel's memory for a structure.
     pub fn content(bytes: &[u8]) -> Result<Box<[u8; PAGE_SIZE]>> {
         let mut page = Box::new([0; PAGE_SIZE]);
         page.get_mut(..bytes.len())

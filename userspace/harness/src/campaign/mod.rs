@@ -19,7 +19,7 @@ use crate::guest::process::GuestProcess;
 use crate::guest::Layout;
 use crate::ledger::account::Status;
 use pagemove_testkit::pci;
-use pagemove_testkit::tap::Tap;
+use pagemove_testkit::tap::{note, Tap};
 
 /// Seconds, where nothing is said.
 const TIME_LIMIT: u64 = 600;
@@ -120,7 +120,7 @@ impl Sums {
         )
     }
 
-    /// Whether every page was moved by the engine that was asked for.
+    /// Returns whether every page was moved by the engine that was asked for.
     pub fn are_all_by(&self, engine: &str) -> bool {
         engine == ANY_ENGINE || self.engines.keys().all(|name| name == engine)
     }
@@ -162,6 +162,21 @@ pub fn with_tap(
         Err(error) => tap.fail_the_rest(&format!("no guest: {error:#}")),
     }
     tap.exit_code()
+}
+
+/// Tests that a guest which has ended lost nothing.
+pub fn judge_last(last: &Status, tap: &mut Tap) {
+    last.events.iter().for_each(|event| note(event));
+    tap.test(
+        last.is_clean(),
+        &format!(
+            "{} DMAs, {} pages compared, {} CPU writes: {}",
+            last.dmas(),
+            last.checked,
+            last.cpu_writes,
+            last.describe_losses()
+        ),
+    );
 }
 
 /// Binds a window, and returns which aperture that is.
@@ -228,7 +243,7 @@ impl Campaign {
         self.range.pages()
     }
 
-    /// Whether the engine that was asked for moved every page.
+    /// Returns whether the engine that was asked for moved every page.
     pub fn engine_is_as_asked(&self) -> bool {
         self.sums.are_all_by(&self.tool.engine)
     }

@@ -67,7 +67,7 @@ impl Range {
 #[derive(Clone, Debug)]
 pub struct Tool {
     pub program: String,
-    /// As the tool knows it: auto, or the one that has to move every page.
+    /// The engine by its name in the tool: auto, or the one that has to move every page.
     pub engine: String,
     pub retries: u32,
     pub no_verify: bool,

@@ -46,7 +46,7 @@ impl Removal {
         })
     }
 
-    /// Whether the device has to be closed now.
+    /// Returns whether the device has to be closed now.
     pub fn is_due(&mut self, account: &Account) -> bool {
         // Nothing to read: nobody asked, or nobody asked again.
         if self.request.read().is_ok() && self.asked.is_none() {

@@ -131,7 +131,7 @@ fn add(sum: u64, word: u64) -> u64 {
     sum.rotate_left(5).wrapping_add(word)
 }
 
-/// Whether two pages are the same, word by word: the C library of the programs compares
+/// Returns whether two pages are the same, word by word: the C library of the programs compares
 /// memory byte by byte.
 fn are_equal(one: &Page, other: &Page) -> bool {
     one.iter()

@@ -14,10 +14,10 @@ use anyhow::{bail, ensure, Result};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 
 use crate::campaign::tool::Range;
-use crate::campaign::{with_tap, Campaign};
+use crate::campaign::{judge_last, with_tap, Campaign};
 use crate::guest::Layout;
 use pagemove_devices::pci::PciBus;
-use pagemove_testkit::tap::{claim, note, Tap};
+use pagemove_testkit::tap::{claim, Tap};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -94,17 +94,7 @@ fn moves(mut campaign: Campaign, options: &Options, tap: &mut Tap) -> Result<()>
     quiet(&mut campaign, options, tap)?;
     storm(&mut campaign, options, tap)?;
     let last = campaign.guest.stop()?;
-    last.events.iter().for_each(|event| note(event));
-    tap.test(
-        last.is_clean(),
-        &format!(
-            "{} DMAs, {} pages compared, {} CPU writes: {}",
-            last.dmas(),
-            last.checked,
-            last.cpu_writes,
-            last.describe_losses()
-        ),
-    );
+    judge_last(&last, tap);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 
 use crate::campaign::{describe_counts, describe_windows, Campaign};
 use crate::ledger::account::Status;
-use crate::programs::display::{bar, print, Display};
+use crate::programs::display::{bar, conclude, print, Display};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -184,15 +184,6 @@ impl Demo {
             && found == 0
             && misplaced == 0
             && moved >= 2 * trips * pages;
-        print(if good {
-            "Nothing was lost.\n"
-        } else {
-            "FAILED\n"
-        });
-        Ok(if good {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(conclude(good))
     }
 }

@@ -3,6 +3,7 @@
 //! or a plain line now and then where there is none.
 
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Between two drawings, with and without a terminal.
@@ -41,7 +42,7 @@ impl Display {
         self.columns.is_some()
     }
 
-    /// Whether it is time to draw again.
+    /// Returns whether it is time to draw again.
     pub fn is_due(&self) -> bool {
         let interval = if self.is_live() { LIVE } else { PLAIN };
         self.last.is_none_or(|last| last.elapsed() >= interval)
@@ -66,6 +67,17 @@ pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     // Nothing can be done if nobody listens.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints for people whether all was well, and returns the exit code that says so.
+pub fn conclude(good: bool) -> ExitCode {
+    if good {
+        print("Nothing was lost.\n");
+        ExitCode::SUCCESS
+    } else {
+        print("FAILED\n");
+        ExitCode::FAILURE
+    }
 }
 
 /// Goes back over the lines that were drawn, and draws new ones. Lines are cut:

@@ -52,7 +52,7 @@ impl Options {
         self.min_rate as f64 / f64::from(slowness())
     }
 
-    /// Whether DMAs and moves are many enough to meet for certain.
+    /// Returns whether DMAs and moves are many enough to meet for certain.
     fn expects_aborts(&self) -> bool {
         self.min_rate >= 50 && self.moves >= 1000
     }

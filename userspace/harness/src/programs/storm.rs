@@ -16,7 +16,7 @@ use crate::campaign::mover::{Mover, Work};
 use crate::campaign::tool::Range;
 use crate::campaign::{describe_windows, Campaign};
 use crate::ledger::account::Status;
-use crate::programs::display::{bar, print, Display};
+use crate::programs::display::{bar, conclude, print, Display};
 use crate::programs::figures::Figures;
 use pagemove_devices::device::Kind;
 use pagemove_devices::pci::PciBus;
@@ -445,7 +445,7 @@ impl Outcome {
         }
     }
 
-    /// Whether each device had as many commands at a time as it has to have.
+    /// Returns whether each device had as many commands at a time as it has to have.
     fn is_deep(&self, options: &Options) -> bool {
         let devices = &self.figures.devices;
         let deep_enough =
@@ -511,17 +511,9 @@ fn show(options: &Options) -> Result<ExitCode> {
         && figures.blocks >= options.blocks
         && figures.moves >= options.moves
         && figures.medium > 0;
-    print(if good {
-        "Nothing was lost.\n"
-    } else {
-        "FAILED\n"
-    });
+    let code = conclude(good);
     print(&format!("{}\n", figures.line()));
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(code)
 }
 
 impl Storm {

@@ -10,10 +10,10 @@ use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Control, PciAddress};
 
 use crate::campaign::tool::{Failure, Running};
-use crate::campaign::{with_tap, Campaign};
+use crate::campaign::{judge_last, with_tap, Campaign};
 use crate::programs::slot::Slot;
 use pagemove_devices::pci::PciBus;
-use pagemove_testkit::tap::{note, to_runner, Tap};
+use pagemove_testkit::tap::{to_runner, Tap};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum How {
@@ -215,17 +215,7 @@ fn wait_until_gone(address: PciAddress, tap: &mut Tap) {
 /// What the pages hold is checked, and that nothing of them stays behind.
 fn finish(campaign: Campaign, tap: &mut Tap) -> Result<()> {
     let last = campaign.guest.stop()?;
-    last.events.iter().for_each(|event| note(event));
-    tap.test(
-        last.is_clean(),
-        &format!(
-            "{} DMAs, {} pages compared, {} CPU writes: {}",
-            last.dmas(),
-            last.checked,
-            last.cpu_writes,
-            last.describe_losses()
-        ),
-    );
+    judge_last(&last, tap);
     let control = Control::open()?;
     let left = || -> Result<(usize, u64)> {
         let devices = control.device_list().context("listing devices")?.len();

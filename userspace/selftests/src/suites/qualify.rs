@@ -405,7 +405,7 @@ fn allows_adbit(_: &mut ()) -> Outcome {
     expect_engines(&json, &["adbit"])
 }
 
-/// Whether a swap is overwritten in the emulator is a matter of chance: what counts is
+/// Returns whether a swap is overwritten in the emulator is a matter of chance: what counts is
 /// that the module goes by what was seen.
 fn unverified(_: &mut ()) -> Outcome {
     let (_, json) = run("qualify --list --json")?;

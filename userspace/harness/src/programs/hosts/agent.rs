@@ -15,7 +15,7 @@ use crate::guest::Layout;
 pub struct Migration {
     pub tool: String,
     pub engine: String,
-    /// Of host B's agent, or of a forwarder to it.
+    /// The address of host B's agent, or of a forwarder to it.
     pub to: String,
     pub aperture: u32,
     pub layout: Layout,
@@ -139,7 +139,7 @@ impl Agent {
         })
     }
 
-    /// As a crash would.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill().context("killing the agent of A")?;
         self.child.wait().context("waiting for the agent of A")?;

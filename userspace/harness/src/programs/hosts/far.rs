@@ -249,8 +249,8 @@ fn output_file() -> PathBuf {
 /// How long a receiver may take until it listens.
 const LISTENS: Duration = Duration::from_secs(20);
 
-/// Whether somebody listens at the port of `--listen`. To connect would be the one connection
-/// that the receiver takes.
+/// Returns whether somebody listens at the port of `--listen`. To connect would be the one
+/// connection that the receiver takes.
 fn is_listening(arguments: &[String]) -> Result<bool> {
     let address = arguments
         .iter()

@@ -96,7 +96,7 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     Ok(())
 }
 
-/// Of a line of the log: `3 page 2795 after 61198960 ns`.
+/// Reads a line of the log: `3 page 2795 after 61198960 ns`.
 fn page_of(line: &str) -> Option<usize> {
     line.split_whitespace()
         .skip_while(|word| *word != "page")

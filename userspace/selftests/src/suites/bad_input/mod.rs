@@ -57,7 +57,7 @@ impl State {
     }
 }
 
-/// Whether a move was refused as expected, before it did anything.
+/// Returns whether a move was refused as expected, before it did anything.
 fn refused(
     report: &MoveReport,
     results: &[PageResult],

@@ -30,7 +30,7 @@ pub struct Report {
     pub fired: Option<Fired>,
 }
 
-/// Whether the module that is loaded can do it.
+/// Returns whether the module that is loaded can do it.
 pub fn is_there() -> bool {
     fs::metadata(PARAMETER).is_ok()
 }
@@ -90,7 +90,7 @@ impl Fired {
     /// The kernel's own fault injection does not say what it was.
     pub const IN_THE_KERNEL: &str = "something in the kernel";
 
-    /// Whether a function of pagemove's whose name has this in it was on the way.
+    /// Returns whether a function of pagemove's whose name has this in it was on the way.
     pub fn is_in(&self, function: &str) -> bool {
         self.frames
             .iter()

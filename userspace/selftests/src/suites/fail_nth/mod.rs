@@ -178,7 +178,7 @@ fn is_complete(table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Whether a line of `Sites::missed` is about such a call from there.
+/// Returns whether a line of `Sites::missed` is about such a call from there.
 fn is_of(place: &str, call: &str, from: &str) -> bool {
     place
         .split_once(" < ")

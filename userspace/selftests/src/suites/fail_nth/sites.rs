@@ -42,7 +42,7 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// Of a module file.
+    /// Reads them from a module file.
     pub fn read(data: &[u8]) -> Result<Self> {
         let elf = object::File::parse(data)?;
         let mut symbols: BTreeMap<String, Vec<Place>> = BTreeMap::new();
@@ -138,13 +138,13 @@ impl Sites {
     }
 }
 
-/// Of the module that is loaded.
+/// Reads those of the module that is loaded.
 pub fn of_module() -> Result<Sites> {
     let path = pagemove_testkit::module::pagemove_file();
     Sites::read(&std::fs::read(&path).with_context(|| path.display().to_string())?)
 }
 
-/// Whether the call whose operand is at `at` can fail, and comes back to its caller.
+/// Returns whether the call whose operand is at `at` can fail, and comes back to its caller.
 fn can_fail(function: &str, code: &[u8], at: usize) -> bool {
     let is_call = at > 0 && code.get(at - 1) == Some(&CALL);
     let is_free = function.contains("realloc") && {

@@ -80,7 +80,7 @@ impl Source {
         }
     }
 
-    /// Whether it can tell a call by its name.
+    /// Returns whether it can tell a call by its name.
     pub fn knows_names(&self) -> bool {
         matches!(self, Self::Module)
     }

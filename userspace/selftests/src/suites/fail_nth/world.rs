@@ -35,7 +35,7 @@ pub struct Made {
     pub seed: u64,
     /// Waits for a page of the region, which is there until it has ended.
     pub waits: Option<std::thread::JoinHandle<u8>>,
-    /// Of an aperture or a window.
+    /// The number of an aperture or a window.
     pub number: u32,
 }
 

@@ -185,7 +185,7 @@ fn offlined(scene: &mut Scene) -> Result<Verdict> {
     Ok(Pass)
 }
 
-/// Whether the memory of a block is for what Linux can move, and nothing else.
+/// Returns whether the memory of a block is for what Linux can move, and nothing else.
 fn is_movable(block: &Path) -> bool {
     fs::read_to_string(block.join("valid_zones"))
         .unwrap_or_default()
