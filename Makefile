@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-# The user's commands; `make help` lists them. What the module is linked from is
+# The user's commands; `make help` lists them. KERNEL=7.3: with this series of kernels. What the module is linked from is
 # in Kbuild, what the programs are built from in userspace/Cargo.toml.
 
 MANIFEST := userspace/Cargo.toml
 CHECKER := cargo run --quiet --release --locked --manifest-path $(MANIFEST) --package pagemove-check --
-XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask --
+XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask -- \
+	$(if $(KERNEL),--series "$(KERNEL)")
 
 # What cargo makes on its way outlives the checkout: most of it is the crates of others.
 # Each path of a checkout has its own: in one directory cargo takes the crates of two
@@ -19,7 +20,7 @@ export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
 
-build-root: cargo ## root file system with toolchain, kernel and QEMU, in the cache; MIRROR=URL
+build-root: cargo ## root file system with toolchain, kernel and QEMU, in the cache; MIRROR=URL; KERNEL=7.2: this series
 	@$(XTASK) build-root $(if $(MIRROR),--mirror "$(MIRROR)")
 
 programs: cargo ## the command line tool `pagemove` and the test programs, static
@@ -35,7 +36,7 @@ fmt: cargo ## format every source file, with the build root's rustfmt and clang-
 clippy: cargo ## clippy's lints, of the build root's compiler, on all programs and tests
 	@$(XTASK) check host-clippy
 
-check: cargo ## every test but the long ones; T=PATTERN: those alone whose name matches; JOBS=N
+check: cargo ## every test but the long ones; T=PATTERN: those alone whose name matches; JOBS=N; KERNEL=7.2
 	@$(XTASK) check $(if $(JOBS),--jobs $(JOBS)) $(if $(T),"$(T)")
 
 check-list: cargo ## every test, with one line on what it shows

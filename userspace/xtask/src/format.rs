@@ -4,7 +4,7 @@
 //! that the format is one on every machine.
 
 use crate::place::Place;
-use crate::root::{make, BuildRoot};
+use crate::root::BuildRoot;
 use anyhow::{bail, ensure, Context, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl Language {
                 .args(["--edition", "2021", "--config-path"])
                 .arg(place.checkout().join("rustfmt.toml")),
             Language::C => {
-                let style = root.dir().join(make::tree()).join(".clang-format");
+                let style = root.dir().join(root.tree()).join(".clang-format");
                 command
                     .arg(format!("--style=file:{}", style.display()))
                     .arg("--assume-filename=a.c")

@@ -14,6 +14,7 @@ use anyhow::Result;
 use check::suite::Group;
 use clap::{Parser, Subcommand};
 use root::image::Image;
+use root::series::Series;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +24,9 @@ struct Arguments {
     /// Where the build root is cached [default: $XDG_CACHE_HOME/pagemove]
     #[arg(long, global = true, env = "PAGEMOVE_CACHE")]
     cache: Option<PathBuf>,
+    /// The kernel series, as 7.3 [default: the newest one that the mirror has]
+    #[arg(long, global = true, value_parser = Series::parse)]
+    series: Option<Series>,
     #[command(subcommand)]
     task: Task,
 }
@@ -96,7 +100,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    let place = place::Place::find(arguments.cache)?;
+    let place = place::Place::find(arguments.cache, arguments.series)?;
     match arguments.task {
         Task::BuildRoot { mirror } => {
             let root = root::make::ensure(&place, mirror.as_deref())?;
@@ -134,7 +138,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Sign { key, cert, ko } => {
-            let root = root::BuildRoot::open(&place.root())?;
+            let root = root::BuildRoot::open(&place)?;
             let ko = ko.unwrap_or_else(|| module::Variant::Ship.output(&place));
             module::sign::sign(&root, &key, &cert, &ko)?;
             Ok(ExitCode::SUCCESS)

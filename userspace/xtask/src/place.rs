@@ -2,19 +2,22 @@
 //! Where things lie: the checkout, what is built in it, and the cache that
 //! outlives it.
 
+use crate::root::series::Series;
 use anyhow::{bail, Context, Result};
 use std::env;
 use std::path::{Path, PathBuf};
 
+#[derive(Clone)]
 pub struct Place {
     checkout: PathBuf,
     cache: PathBuf,
+    series: Option<Series>,
 }
 
 impl Place {
-    /// Finds the places. `cache` is the user's choice; without one it is the directory that the
+    /// Finds the places. `cache` and `series` are the user's choice; without a cache it is the one that the
     /// XDG base directory specification names.
-    pub fn find(cache: Option<PathBuf>) -> Result<Self> {
+    pub fn find(cache: Option<PathBuf>, series: Option<Series>) -> Result<Self> {
         let cache = match cache {
             Some(dir) => dir,
             None => default_cache()?,
@@ -22,7 +25,21 @@ impl Place {
         Ok(Self {
             checkout: find_checkout()?,
             cache,
+            series,
         })
+    }
+
+    /// Returns the same place, with another kernel.
+    pub fn with_series(&self, series: Series) -> Self {
+        Self {
+            series: Some(series),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the series of the kernel, if one was asked for.
+    pub fn series(&self) -> Option<Series> {
+        self.series
     }
 
     pub fn checkout(&self) -> &Path {
@@ -35,7 +52,7 @@ impl Place {
 
     /// Returns the root file system with the kernel, its tree and its tools.
     pub fn root(&self) -> PathBuf {
-        self.cache.join("root")
+        self.cache.join("build-root")
     }
 
     /// Returns the directory of everything this checkout builds, but for what cargo builds.

@@ -9,6 +9,8 @@ use super::suite::{Group, Guest, Own, Suite, Test};
 use crate::module::Variant;
 use crate::place::Place;
 use crate::root::image::Flavour;
+use crate::root::kernel::Incomplete;
+use crate::root::{make, pin};
 use anyhow::{bail, Context, Result};
 use clap::builder::NonEmptyStringValueParser;
 use clap::Args;
@@ -59,14 +61,54 @@ pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
         let named = arguments.pattern.is_some();
         tests.retain(|test| test.vm.is_some() && (named || test.is_for(kernel)));
     }
-    let finished = run(place, &tests, arguments.kernel, arguments.jobs)?;
+    let place = &with_kernel(place, arguments.kernel);
+    let mut finished = run(place, &tests, arguments.kernel, arguments.jobs)?;
     let mut totals = Totals::default();
+    if arguments.pattern.is_none() && arguments.kernel.is_none() && place.series().is_none() {
+        tests.retain(|test| test.each_series);
+        for series in make::other_than_default(place) {
+            finished.extend(on_other(
+                &place.with_series(series),
+                &tests,
+                arguments.jobs,
+                &mut totals,
+            )?);
+        }
+    }
     finished.iter().for_each(|one| totals.add(one));
     if let Some((table, _)) = print::sabotage(&finished) {
         println!("{table}");
     }
     println!("\n{}", totals.line());
     Ok(exit(totals.good()))
+}
+
+/// Kernels that look for mistakes are of a series of their own, if none is asked for.
+pub fn with_kernel(place: &Place, kernel: Option<Flavour>) -> Place {
+    match (kernel, place.series()) {
+        (Some(Flavour::Kasan | Flavour::Kcsan), None) => place.with_series(pin::DEBUGGED),
+        _ => place.clone(),
+    }
+}
+
+/// Runs `tests` on a kernel that is not the default one. One that has left the mirror, or is not there
+/// yet, is no failure of ours.
+fn on_other<'a>(
+    place: &Place,
+    tests: &[&'a Test],
+    jobs: Option<usize>,
+    totals: &mut Totals,
+) -> Result<Vec<Finished<'a>>> {
+    match make::ensure(place, None) {
+        Err(error) if error.is::<Incomplete>() => {
+            totals.skipped += tests.len();
+            for test in tests {
+                println!("SKIP  {}: {error}", test.name);
+            }
+            Ok(Vec::new())
+        }
+        _ => run(place, tests, None, jobs),
+    }
 }
 
 pub fn sabotage(place: &Place, jobs: Option<usize>) -> Result<ExitCode> {

@@ -47,7 +47,7 @@ pub fn finished(finished: &Finished) -> String {
         (0, _) => "PASS",
         _ => "FAIL",
     };
-    let name = &finished.test.name;
+    let name = finished.name();
     let mut text = format!(
         "{word}  {name:<24} {:>6.1} s  {}\n",
         finished.wall.as_secs_f64(),
@@ -83,7 +83,13 @@ fn failure(finished: &Finished) -> String {
         Flavour::Kasan => "check-debug",
         Flavour::Kcsan => "check-kcsan",
     };
-    text += &format!("      repeat: make {target} T={}\n", finished.test.name);
+    let series = finished
+        .series
+        .map_or(String::new(), |series| format!(" KERNEL={}", series.name()));
+    text += &format!(
+        "      repeat: make {target} T={}{series}\n",
+        finished.test.name
+    );
     text
 }
 

@@ -9,7 +9,8 @@ use crate::judge::tap::Status;
 use crate::judge::verdict::{self, Verdict, SKIPPED};
 use crate::module;
 use crate::root::image::{Flavour, Image};
-use crate::root::BuildRoot;
+use crate::root::series::Series;
+use crate::root::{make, BuildRoot};
 use crate::vm::accel::Accel;
 use crate::vm::job::{Job, Terminal};
 use crate::vm::pair;
@@ -28,11 +29,23 @@ const EXTRA_MODULES: [&str; 2] = ["tests/rtm-emulation/test", "tests/debug/plant
 pub struct Finished<'a> {
     pub test: &'a Test,
     pub kernel: Flavour,
+    /// The series of the kernel, if it is not the default one.
+    pub series: Option<Series>,
     pub verdict: Verdict,
     pub wall: Duration,
     /// What it printed, and for a VM the kernel's console.
     pub texts: Vec<(&'static str, String)>,
     pub logs: PathBuf,
+}
+
+impl Finished<'_> {
+    /// Returns the test's name, and the kernel's if that is not the default one.
+    pub fn name(&self) -> String {
+        match self.series {
+            Some(series) => format!("{}@{}", self.test.name, series.name()),
+            None => self.test.name.clone(),
+        }
+    }
 }
 
 /// Runs `test`, whose VMs boot the kernel `flavour`.
@@ -47,6 +60,7 @@ pub fn run<'a>(setup: &Setup, test: &'a Test, flavour: Flavour, live: bool) -> F
     Finished {
         test,
         kernel: flavour,
+        series: make::other_series(setup.place),
         verdict,
         wall: start.elapsed(),
         texts,
@@ -55,7 +69,10 @@ pub fn run<'a>(setup: &Setup, test: &'a Test, flavour: Flavour, live: bool) -> F
 }
 
 fn logs(setup: &Setup, flavour: Flavour) -> PathBuf {
-    let logs = setup.place.build().join("logs");
+    let mut logs = setup.place.build().join("logs");
+    if let Some(series) = make::other_series(setup.place) {
+        logs.push(series.name());
+    }
     match flavour {
         Flavour::Stock => logs,
         Flavour::Kasan | Flavour::Kcsan => logs.join(flavour.name()),

@@ -58,7 +58,8 @@ impl<'a> Setup<'a> {
 
     /// Returns the stock kernel's source tree.
     pub fn kernel_source(&self) -> Result<PathBuf> {
-        Ok(self.root()?.dir().join(make::tree()))
+        let root = self.root()?;
+        Ok(root.dir().join(root.tree()))
     }
 
     fn kernel(&self, flavour: Flavour) -> &Kernel {

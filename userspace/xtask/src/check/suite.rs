@@ -61,6 +61,9 @@ pub struct Test {
     pub tap: Option<Vec<String>>,
     /// What this program checks by itself, in the build root or with its tools.
     pub own: Option<Own>,
+    /// One of the few that `make check` runs on the other supported kernels, too.
+    #[serde(default)]
+    pub each_series: bool,
     /// A program run in a VM.
     pub vm: Option<Guest>,
 }

@@ -212,3 +212,15 @@ fn the_lists_agree() {
         }
     }
 }
+
+/// Of a kernel that is not the default one only a few tests are repeated: what depends on it most.
+#[test]
+fn few_tests_run_on_each_series() {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests");
+    let suite = Suite::read(&tests.join("tests.toml")).unwrap();
+    let repeated: Vec<_> = suite.all().iter().filter(|test| test.each_series).collect();
+    assert!((5..20).contains(&repeated.len()));
+    assert!(repeated.iter().all(|test| test.group == Group::Check));
+    let uses_kernel = |test: &Test| test.vm.is_some() || test.own.is_some() || test.kernel_source;
+    assert!(repeated.into_iter().all(uses_kernel));
+}

@@ -111,7 +111,7 @@ fn copy_sources(place: &Place, work: &Path) -> Result<()> {
 
 /// Returns where modules of this checkout are built for `image`, inside the build root.
 fn workshop(place: &Place, image: &Image) -> PathBuf {
-    image.within(&Path::new("build").join(format!("pagemove-{}", checkout_id(place))))
+    image.workshop(&Path::new("build").join(format!("pagemove-{}", checkout_id(place))))
 }
 
 fn make_parent(file: &Path) -> Result<()> {

@@ -6,7 +6,7 @@ use super::{is_newest, make_parent, sync, workshop, Variant};
 use crate::place::Place;
 use crate::report::Report;
 use crate::root::image::Image;
-use crate::root::{make, BuildRoot};
+use crate::root::BuildRoot;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub fn build(place: &Place, root: &BuildRoot, image: &Image) -> Result<Vec<PathB
 }
 
 fn copy_core(root: &BuildRoot, work: &Path) -> Result<()> {
-    let from = root.dir().join(make::tree()).join(CORE.0);
+    let from = root.dir().join(root.tree()).join(CORE.0);
     let to = work.join(STAND_IN).join(CORE.1);
     let text = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
     if !fs::read(&to).is_ok_and(|old| old == text) {

@@ -2,7 +2,7 @@
 //! `make sign KEY=... CERT=...`: sign the module, for machines whose firmware
 //! lets only signed code in.
 
-use crate::root::{make, BuildRoot};
+use crate::root::BuildRoot;
 use anyhow::{bail, Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub fn sign(root: &BuildRoot, key: &Path, cert: &Path, ko: &Path) -> Result<()> 
     let key = existing(key, "KEY", "the private key, PEM")?;
     let cert = existing(cert, "CERT", "the certificate, PEM or DER")?;
     let ko = existing(ko, "KO", "the module; `make` builds it")?;
-    let program = format!("{}/scripts/sign-file", make::tree());
+    let program = format!("{}/scripts/sign-file", root.tree());
     if !root.dir().join(&program).exists() {
         bail!(
             "{} is missing: `make build-root` makes it",

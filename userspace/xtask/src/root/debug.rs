@@ -5,7 +5,7 @@
 
 use super::image::{Flavour, Image};
 use super::wipe::remove_tree;
-use super::{chroot, lock, make, BuildRoot};
+use super::{chroot, lock, pin, BuildRoot};
 use crate::place::Place;
 use crate::report::Report;
 use anyhow::{bail, Context, Result};
@@ -14,8 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// Bumped when something else is done than before.
 const RECIPE: u32 = 3;
-/// Inside the build root: the source, never built in, for several kernels are built of it.
-const SOURCE: &str = "build/linux-debug";
+/// Names the source inside the build root; nothing is built in it, for several kernels are built of it.
+fn source(root: &BuildRoot) -> String {
+    format!("build/linux-debug-{}", root.series().name())
+}
+
 /// Beside what the build root has: kbuild wants the LLVM's ar, nm, objcopy by their plain names.
 const PACKAGES: [&str; 1] = ["llvm"];
 /// Common to all flavours.
@@ -38,7 +41,7 @@ pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image
         .collect::<Result<Vec<_>>>()?;
     let configs: [(String, String); 2] = configs.try_into().ok().context("two configurations")?;
     let recipe = format!("{RECIPE} {} {PACKAGES:?} {configs:?}", root.release());
-    let stamp = root.dir().join(tree(flavour)).join(".pagemove");
+    let stamp = root.dir().join(tree(root, flavour)).join(".pagemove");
     let is_made = || fs::read_to_string(&stamp).is_ok_and(|text| text == recipe);
     // Whoever has what it needs does not wait for who builds another one.
     let file = File::create(place.cache().join("lock-debug"))?;
@@ -61,7 +64,7 @@ pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image
     }
     let file = root
         .dir()
-        .join(tree(flavour))
+        .join(tree(root, flavour))
         .join("include/config/kernel.release");
     let release =
         fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
@@ -69,7 +72,7 @@ pub fn ensure(place: &Place, root: &BuildRoot, flavour: Flavour) -> Result<Image
         root,
         flavour,
         release.trim(),
-        tree(flavour),
+        tree(root, flavour),
         arguments(),
     ))
 }
@@ -81,8 +84,8 @@ fn config(place: &Place, name: &str) -> Result<(String, String)> {
 }
 
 /// Returns where a kernel is built, inside the build root.
-fn tree(flavour: Flavour) -> String {
-    format!("build/debug-{}", flavour.name())
+fn tree(root: &BuildRoot, flavour: Flavour) -> String {
+    format!("build/debug-{}-{}", root.series().name(), flavour.name())
 }
 
 /// Returns what make is told. KASAN with Rust takes clang (init/Kconfig: RUST).
@@ -110,7 +113,7 @@ impl Maker<'_> {
     }
 
     fn dir(&self) -> PathBuf {
-        self.root.dir().join(tree(self.flavour))
+        self.root.dir().join(tree(self.root, self.flavour))
     }
 
     fn packages(&mut self) -> Result<()> {
@@ -134,8 +137,8 @@ impl Maker<'_> {
     /// Makes a copy of the stock kernel's source in which nothing was built.
     fn source(&mut self) -> Result<()> {
         let (from, to) = (
-            self.root.dir().join(make::tree()),
-            self.root.dir().join(SOURCE),
+            self.root.dir().join(self.root.tree()),
+            self.root.dir().join(source(self.root)),
         );
         let stamp = to.join(".pagemove");
         let recipe = format!("{RECIPE} {}", self.root.release());
@@ -154,7 +157,7 @@ impl Maker<'_> {
         let mut command = chroot::command(self.root.dir(), "make");
         self.report.run(
             command
-                .args(["-C", &format!("/{SOURCE}")])
+                .args(["-C", &format!("/{}", source(self.root))])
                 .args(arguments())
                 .arg("mrproper"),
         )?;
@@ -172,8 +175,9 @@ impl Maker<'_> {
             names.push(file);
         }
         let script = format!(
-            "cd /{tree} && ARCH=x86 LLVM=1 /{SOURCE}/scripts/kconfig/merge_config.sh -O /{tree} -m {files}",
-            tree = tree(self.flavour),
+            "cd /{tree} && ARCH=x86 LLVM=1 /{source}/scripts/kconfig/merge_config.sh -O /{tree} -m {files}",
+            source = source(self.root),
+            tree = tree(self.root, self.flavour),
             files = names.join(" "),
         );
         self.report
@@ -198,10 +202,10 @@ impl Maker<'_> {
     fn run(&mut self, targets: &[&str]) -> Result<()> {
         let mut command = chroot::command(self.root.dir(), "make");
         command
-            .args(["-C", &format!("/{SOURCE}")])
+            .args(["-C", &format!("/{}", source(self.root))])
             .args(arguments());
         command
-            .arg(format!("O=/{}", tree(self.flavour)))
+            .arg(format!("O=/{}", tree(self.root, self.flavour)))
             .args(targets);
         self.report.run(&mut command)
     }
@@ -261,7 +265,8 @@ fn edit(source: &Path, file: &str, changes: &[(&str, &str)]) -> Result<()> {
     for (before, after) in changes {
         if text.matches(before).count() != 1 {
             bail!(
-                "{file} of this kernel is not as it was when {} was written: `{before}`",
+                "{file} of this kernel is not as it is in {}, for which {} was written: `{before}`",
+                pin::DEBUGGED.name(),
                 file!()
             );
         }

@@ -2,6 +2,7 @@
 //! A kernel that VMs boot and modules are built for: Debian's, or one that looks for
 //! mistakes and is built from the same source.
 
+use super::series::Series;
 use super::{chroot, debug, make, BuildRoot};
 use crate::place::Place;
 use crate::root::chroot::need_root;
@@ -62,6 +63,9 @@ pub struct Image {
     pub modules: PathBuf,
     /// Whether the modules' files are packed.
     pub packed: bool,
+    series: Series,
+    /// Whether it is of the series that is taken where none is asked for.
+    is_default: bool,
     /// The build root.
     root: PathBuf,
     /// Inside the build root: where make is started, and what it is told.
@@ -78,8 +82,10 @@ impl Image {
             vmlinuz: modules.join("vmlinuz"),
             modules,
             packed: true,
+            series: root.series(),
+            is_default: root.is_default(),
             root: root.dir().to_path_buf(),
-            tree: make::tree(),
+            tree: root.tree(),
             arguments: make::make_arguments(root.release()),
         }
     }
@@ -99,6 +105,8 @@ impl Image {
             vmlinuz: dir.join("arch/x86/boot/bzImage"),
             modules: dir,
             packed: false,
+            series: root.series(),
+            is_default: root.is_default(),
             root: root.dir().to_path_buf(),
             tree,
             arguments,
@@ -125,9 +133,22 @@ impl Image {
         Ok(command)
     }
 
-    /// Returns where things built for this kernel go in `dir`: names of its own, but for the stock
-    /// kernel.
+    /// Returns where in `dir` of the checkout is what belongs to this kernel: in `dir` itself for the
+    /// default one.
     pub fn within(&self, dir: &Path) -> PathBuf {
+        match self.is_default {
+            true => self.of_flavour(dir),
+            false => self.of_flavour(&dir.join(self.series.name())),
+        }
+    }
+
+    /// Returns where in `dir` of the build root is what is built for this kernel. Which kernel is the
+    /// default may change, and then nothing must be taken for new.
+    pub fn workshop(&self, dir: &Path) -> PathBuf {
+        self.of_flavour(&dir.join(self.series.name()))
+    }
+
+    fn of_flavour(&self, dir: &Path) -> PathBuf {
         match self.flavour {
             Flavour::Stock => dir.to_path_buf(),
             Flavour::Kasan | Flavour::Kcsan => dir.join(self.flavour.name()),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which kernel to take: the newest patch level of the pinned series of which
+//! Which kernel to take: the newest patch level of a series of which
 //! every package is on the mirror. Several are there at a time, old ones go, and
 //! a new one may be there in part.
 
 use super::pin;
-use anyhow::{Context, Result};
+use super::series::Series;
 use std::collections::BTreeSet;
 
 /// Packages of one kernel, named PREFIX-RELEASE. The first holds the
@@ -18,6 +18,7 @@ const PARTS: [&str; 4] = [
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kernel {
+    pub series: Series,
     /// What `uname -r` prints.
     pub release: String,
     /// Of the packages.
@@ -28,47 +29,69 @@ impl Kernel {
     /// Returns what apt-get is to download.
     pub fn packages(&self) -> Vec<String> {
         let parts = PARTS.iter().map(|part| format!("{part}-{}", self.release));
-        let names = parts.chain([source_package()]);
+        let names = parts.chain([source_package(self.series)]);
         names
             .map(|name| format!("{name}={}", self.version))
             .collect()
     }
 }
 
-pub fn source_package() -> String {
-    format!("linux-source-{}", pin::SERIES)
+pub fn source_package(series: Series) -> String {
+    format!("linux-source-{}", series.name())
 }
 
+/// The mirror has no kernel of this series with all that belongs to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    series: Series,
+    releases: Vec<String>,
+}
+
+impl std::fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(
+            f,
+            "the mirror has no complete kernel {}.x{} (of {})",
+            self.series.name(),
+            pin::FLAVOUR,
+            self.releases.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for Incomplete {}
+
 /// Returns the releases of the series, from all names of packages.
-pub fn releases(names: &str) -> Vec<String> {
+pub fn releases(series: Series, names: &str) -> Vec<String> {
     let prefix = format!("{}-", PARTS[0]);
     let releases = names
         .lines()
         .filter_map(|name| name.trim().strip_prefix(&prefix));
     let mut found: Vec<(u32, String)> = releases
-        .filter_map(|r| Some((patch_level(r)?, r.to_string())))
+        .filter_map(|r| Some((patch_level(series, r)?, r.to_string())))
         .collect();
     found.sort();
     found.into_iter().map(|(_, release)| release).collect()
 }
 
 /// Returns 12 of "7.2.12+deb13-amd64", and nothing for another series or flavour.
-fn patch_level(release: &str) -> Option<u32> {
-    let rest = release.strip_prefix(pin::SERIES)?.strip_prefix('.')?;
+fn patch_level(series: Series, release: &str) -> Option<u32> {
+    let rest = release.strip_prefix(series.name())?.strip_prefix('.')?;
     rest.strip_suffix(pin::FLAVOUR)?.parse().ok()
 }
 
 /// Returns every package that the choice depends on, for `apt-cache madison`.
-pub fn candidates(releases: &[String]) -> Vec<String> {
+pub fn candidates(series: Series, releases: &[String]) -> Vec<String> {
     let parts = releases
         .iter()
         .flat_map(|release| PARTS.map(|part| format!("{part}-{release}")));
-    parts.chain([source_package()]).collect()
+    parts.chain([source_package(series)]).collect()
 }
 
 /// Returns the newest of `releases` (in ascending order) that is complete, from the
 /// table "package | version | where" that `apt-cache madison` prints.
-pub fn choose(releases: &[String], madison: &str) -> Result<Kernel> {
+pub fn choose(series: Series, releases: &[String], madison: &str) -> Result<Kernel, Incomplete> {
+    let source = source_package(series);
     let mut there = BTreeSet::new();
     for line in madison.lines() {
         let mut cells = line.split('|').map(str::trim);
@@ -82,21 +105,19 @@ pub fn choose(releases: &[String], madison: &str) -> Result<Kernel> {
         let whole = |version: &&str| {
             let part =
                 |part: &&str| there.contains(&(format!("{part}-{release}").as_str(), *version));
-            PARTS.iter().all(part) && there.contains(&(source_package().as_str(), *version))
+            PARTS.iter().all(part) && there.contains(&(source.as_str(), *version))
         };
         let version = versions.rfind(whole)?;
         Some(Kernel {
+            series,
             release: release.clone(),
             version: version.to_string(),
         })
     };
-    releases.iter().rev().find_map(complete).with_context(|| {
-        format!(
-            "the mirror has no complete kernel {}.x{} (of {})",
-            pin::SERIES,
-            pin::FLAVOUR,
-            releases.join(", ")
-        )
+    let found = releases.iter().rev().find_map(complete);
+    found.ok_or_else(|| Incomplete {
+        series,
+        releases: releases.to_vec(),
     })
 }
 

@@ -3,10 +3,11 @@
 //! leaves a stamp with what it was made of, so an interrupted run goes on where
 //! it was and a finished one has nothing to do.
 
-use super::kernel::{self, Kernel};
+use super::kernel::{self, Incomplete, Kernel};
 use super::mirror::Mirror;
+use super::series::{self, Series};
 use super::wipe::remove_tree;
-use super::{chroot, lock, lock_file, pin, BuildRoot, KERNEL};
+use super::{chroot, lock, lock_file, pin, unpacked, BuildRoot};
 use crate::place::Place;
 use crate::report::Report;
 use anyhow::{bail, Context, Result};
@@ -15,14 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Bumped when a stage does something else than before.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Inside the build root.
 const DOWNLOADS: &str = "var/cache/pagemove";
 
 /// Returns the kernel's source tree, in the build root.
-pub fn tree() -> String {
-    format!("build/linux-source-{}", pin::SERIES)
+pub fn tree(series: Series) -> String {
+    format!("build/{}", kernel::source_package(series))
 }
 
 /// Returns what every make in the kernel's tree is told. LOCALVERSION makes the release
@@ -44,24 +45,38 @@ pub fn make_arguments(release: &str) -> Vec<String> {
 
 struct Maker {
     dir: PathBuf,
-    stamps: PathBuf,
+    stamps: Stamps,
     mirror: Option<String>,
     report: Report,
 }
-
-type Stage = (&'static str, &'static str, fn(&mut Maker) -> Result<()>);
 
 /// The stamp that says that the root was begun by this program, and so may be
 /// removed by it. Where it is missing, somebody else's root is never touched.
 const BEGUN: &str = "begun";
 
-const STAGES: [Stage; 5] = [
+/// The stamp that says which series is taken where none is asked for.
+const DEFAULT: &str = "default";
+
+type SystemStage = (&'static str, &'static str, fn(&mut Maker) -> Result<()>);
+
+/// What all kernels share. The first makes a new root, in which nothing is left of the old one.
+const SYSTEM: [SystemStage; 2] = [
     (
         "system",
         "root file system with the toolchain",
         Maker::system,
     ),
     ("qemu", "QEMU", Maker::qemu),
+];
+
+type KernelStage = (
+    &'static str,
+    &'static str,
+    fn(&mut Maker, Series) -> Result<()>,
+);
+
+/// What is there for each series.
+const KERNEL: [KernelStage; 3] = [
     (
         "download",
         "kernel, modules, headers and source",
@@ -75,14 +90,39 @@ const STAGES: [Stage; 5] = [
     ("prepare", "kernel tree with Rust metadata", Maker::prepare),
 ];
 
+/// Returns the series that is taken where none is asked for, if that has been decided.
+pub fn default_series(place: &Place) -> Option<Series> {
+    Stamps::of(place).default_series()
+}
+
+/// Returns the series that was asked for, if it is not the default one.
+pub fn other_series(place: &Place) -> Option<Series> {
+    place
+        .series()
+        .filter(|series| default_series(place) != Some(*series))
+}
+
+/// Returns the supported series beside the default one; none as long as that is not decided.
+pub fn other_than_default(place: &Place) -> Vec<Series> {
+    let Some(default) = default_series(place) else {
+        return Vec::new();
+    };
+    let all = pin::SUPPORTED.into_iter();
+    all.filter(|series| *series != default).collect()
+}
+
 /// Makes what is missing; returns at once if nothing is.
+///
+/// That is the series that was asked for, else the default one. Where there is no default yet, it is
+/// the newest that the mirror has.
 pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
-    let stamps = place.cache().join("stamps");
-    if missing(&stamps) == STAGES.len() {
-        return BuildRoot::open(&place.root());
+    let stamps = Stamps::of(place);
+    let series = place.series().or(stamps.default_series());
+    if series.is_some_and(|series| stamps.are_whole(series)) {
+        return BuildRoot::open(place);
     }
     chroot::need_root("making the build root")?;
-    fs::create_dir_all(&stamps).with_context(|| format!("making {}", stamps.display()))?;
+    fs::create_dir_all(&stamps.0).with_context(|| format!("making {}", stamps.0.display()))?;
     let file = File::create(lock_file(&place.root()))?;
     let lock = lock::alone(file).context("waiting for who uses the build root")?;
     let mut maker = Maker {
@@ -91,52 +131,148 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
         mirror: mirror.map(str::to_string),
         report: Report::new("build-root", &place.cache().join("build-root.log"))?,
     };
-    maker.make()?;
+    maker.make(place.series())?;
     maker.report.done();
     drop(lock);
-    BuildRoot::open(&place.root())
+    BuildRoot::open(place)
 }
 
-/// Returns what a stage was made of: a change of it makes the stage, and all after it, again.
-fn recipe() -> String {
-    let names = [pin::SUITE, pin::BACKPORTS, pin::SERIES, pin::FLAVOUR];
-    format!(
-        "{RECIPE} {} {:?} {:?}",
-        names.join(" "),
-        pin::PACKAGES,
-        pin::QEMU
-    )
+/// What was made of what: a stamp for each stage.
+struct Stamps(PathBuf);
+
+impl Stamps {
+    fn of(place: &Place) -> Self {
+        Self(place.root().with_extension("stamps"))
+    }
+
+    /// Returns what a stage is made of: a change of it makes the stage, and all after it, again.
+    fn recipe(stage: &str) -> String {
+        match stage {
+            "system" => format!(
+                "{RECIPE} {} {} {:?}",
+                pin::SUITE,
+                pin::BACKPORTS,
+                pin::PACKAGES
+            ),
+            "qemu" => format!("{RECIPE} {:?}", pin::QEMU),
+            _ => format!("{RECIPE} {}", pin::FLAVOUR),
+        }
+    }
+
+    /// Returns the stamp of a stage, which may be one of a kernel's.
+    fn file(&self, series: Option<Series>, stage: &str) -> PathBuf {
+        match series {
+            None => self.0.join(stage),
+            Some(series) => self.0.join(series.name()).join(stage),
+        }
+    }
+
+    fn has(&self, series: Option<Series>, stage: &str) -> bool {
+        let text = fs::read_to_string(self.file(series, stage));
+        text.is_ok_and(|text| text == Self::recipe(stage))
+    }
+
+    fn set(&self, series: Option<Series>, stage: &str) -> Result<()> {
+        let file = self.file(series, stage);
+        if let Some(dir) = file.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        Ok(fs::write(file, Self::recipe(stage))?)
+    }
+
+    fn clear(&self, series: Option<Series>, stage: &str) {
+        let _ = fs::remove_file(self.file(series, stage));
+    }
+
+    /// Returns whether everything is there for this series.
+    fn are_whole(&self, series: Series) -> bool {
+        SYSTEM.iter().all(|stage| self.has(None, stage.0))
+            && KERNEL.iter().all(|stage| self.has(Some(series), stage.0))
+    }
+
+    fn default_series(&self) -> Option<Series> {
+        let text = fs::read_to_string(self.0.join(DEFAULT)).ok()?;
+        let name = text.strip_suffix(&default_recipe())?;
+        Series::parse(name).ok()
+    }
+
+    fn set_default(&self, series: Series) -> Result<()> {
+        let text = series.name().to_string() + &default_recipe();
+        Ok(fs::write(self.0.join(DEFAULT), text)?)
+    }
 }
 
-/// Returns the first stage that is not stamped.
-fn missing(stamps: &Path) -> usize {
-    let recipe = recipe();
-    let done = |name: &str| fs::read_to_string(stamps.join(name)).is_ok_and(|text| text == recipe);
-    STAGES
-        .iter()
-        .position(|stage| !done(stage.0))
-        .unwrap_or(STAGES.len())
+/// Returns what the default was chosen from: where another series is supported, it is chosen again.
+fn default_recipe() -> String {
+    format!(" of {}\n", series::names())
 }
 
 impl Maker {
-    fn make(&mut self) -> Result<()> {
-        // Another run may have done it while this one waited for the lock.
-        let first = missing(&self.stamps);
+    fn make(&mut self, asked: Option<Series>) -> Result<()> {
         self.report.say(&format!(
             "build-root: {} (whole output: build-root.log beside it)",
             self.dir.display()
         ));
-        for stage in &STAGES[first..] {
+        for (number, (stage, about, run)) in SYSTEM.iter().enumerate() {
+            // Another run may have done it while this one waited for the lock.
+            if self.stamps.has(None, stage) {
+                continue;
+            }
             // No stamp of a later stage may outlive the redoing of this one.
-            let _ = fs::remove_file(self.stamps.join(stage.0));
-        }
-        for (number, (name, about, run)) in STAGES.iter().enumerate().skip(first) {
-            self.report
-                .step(&format!("[{}/{}] {about}", number + 1, STAGES.len()));
+            SYSTEM[number..]
+                .iter()
+                .for_each(|later| self.stamps.clear(None, later.0));
+            self.step(number, about);
             run(self)?;
-            fs::write(self.stamps.join(name), recipe())?;
+            self.stamps.set(None, stage)?;
+        }
+        let series = match asked.or(self.stamps.default_series()) {
+            Some(series) => series,
+            None => self.newest()?,
+        };
+        self.make_kernel(series)?;
+        match asked {
+            Some(_) => Ok(()),
+            None => self.stamps.set_default(series),
+        }
+    }
+
+    fn make_kernel(&mut self, series: Series) -> Result<()> {
+        let done = |stage: &KernelStage| self.stamps.has(Some(series), stage.0);
+        let first = KERNEL.iter().position(|stage| !done(stage));
+        for (number, (stage, about, run)) in KERNEL
+            .iter()
+            .enumerate()
+            .skip(first.unwrap_or(KERNEL.len()))
+        {
+            KERNEL[number..]
+                .iter()
+                .for_each(|later| self.stamps.clear(Some(series), later.0));
+            self.step(
+                SYSTEM.len() + number,
+                &format!("{about} ({})", series.name()),
+            );
+            run(self, series)?;
+            self.stamps.set(Some(series), stage)?;
         }
         Ok(())
+    }
+
+    fn step(&mut self, number: usize, about: &str) {
+        let all = SYSTEM.len() + KERNEL.len();
+        self.report.step(&format!("[{}/{all}] {about}", number + 1));
+    }
+
+    /// Returns the newest supported series that is complete on the mirror.
+    fn newest(&mut self) -> Result<Series> {
+        let mut missing = Vec::new();
+        for series in pin::SUPPORTED.into_iter().rev() {
+            match self.choose(series)? {
+                Ok(kernel) => return Ok(kernel.series),
+                Err(incomplete) => missing.push(incomplete.to_string()),
+            }
+        }
+        bail!("{}", missing.join("; "))
     }
 
     fn inside(&self, program: &str) -> Command {
@@ -169,7 +305,7 @@ impl Maker {
 
     /// Makes room for a new root.
     fn clear(&self) -> Result<()> {
-        let begun = self.stamps.join(BEGUN);
+        let begun = self.stamps.0.join(BEGUN);
         if self.dir.exists() && !begun.exists() {
             bail!(
                 "{} is there, but build-root did not make it: move it away, or choose another cache with XDG_CACHE_HOME",
@@ -177,6 +313,9 @@ impl Maker {
             );
         }
         remove_tree(&self.dir)?;
+        for series in pin::SUPPORTED {
+            remove_tree(&self.stamps.0.join(series.name()))?;
+        }
         Ok(fs::write(begun, "")?)
     }
 
@@ -230,7 +369,8 @@ impl Maker {
         self.report.run(&mut command)
     }
 
-    fn choose(&mut self) -> Result<Kernel> {
+    /// Returns the kernel of this series that is to be taken, or why none can be.
+    fn choose(&mut self, series: Series) -> Result<Result<Kernel, Incomplete>> {
         let mut command = self.inside("apt-get");
         self.report.run(command.arg("update"))?;
         let names = self.report.capture(
@@ -238,17 +378,17 @@ impl Maker {
                 .arg("pkgnames")
                 .arg("linux-headers-"),
         )?;
-        let releases = kernel::releases(&names);
+        let releases = kernel::releases(series, &names);
         let table = self.report.capture(
             self.inside("apt-cache")
                 .arg("madison")
-                .args(kernel::candidates(&releases)),
+                .args(kernel::candidates(series, &releases)),
         )?;
-        kernel::choose(&releases, &table)
+        Ok(kernel::choose(series, &releases, &table))
     }
 
-    fn download(&mut self) -> Result<()> {
-        let kernel = self.choose()?;
+    fn download(&mut self, series: Series) -> Result<()> {
+        let kernel = self.choose(series)??;
         self.report.say(&format!(
             "build-root: kernel {}, packages {}",
             kernel.release, kernel.version
@@ -267,44 +407,52 @@ impl Maker {
         self.report.run(&mut command)
     }
 
-    fn unpack(&mut self) -> Result<()> {
-        for dir in [KERNEL, "build"] {
+    fn unpack(&mut self, series: Series) -> Result<()> {
+        let kernel = unpacked(series);
+        for dir in [&kernel, Path::new(&tree(series))] {
             remove_tree(&self.dir.join(dir))?;
+        }
+        for dir in [&kernel, Path::new("build")] {
             fs::create_dir_all(self.dir.join(dir))?;
         }
         let script = format!(
             "set -e; for deb in /{DOWNLOADS}/*.deb; do case $deb in */{source}_*) dpkg -x $deb /{DOWNLOADS}/source;; \
-             *) dpkg -x $deb /{KERNEL};; esac; done; \
+             *) dpkg -x $deb /{kernel};; esac; done; \
              tar -C /build -xf /{DOWNLOADS}/source/usr/src/{source}.tar.xz; rm -r /{DOWNLOADS}",
-            source = kernel::source_package(),
+            kernel = kernel.display(),
+            source = kernel::source_package(series),
         );
         // Without its downloads the stage before would have to be done again.
-        let _ = fs::remove_file(self.stamps.join("download"));
+        self.stamps.clear(Some(series), "download");
         let mut command = self.inside("sh");
         self.report.run(command.args(["-c", &script]))?;
-        Ok(fs::write(self.stamps.join("download"), recipe())?)
+        self.stamps.set(Some(series), "download")
     }
 
-    fn prepare(&mut self) -> Result<()> {
-        let root = BuildRoot::look(&self.dir)?;
+    fn prepare(&mut self, series: Series) -> Result<()> {
+        let root = BuildRoot::look(&self.dir, series)?;
         let headers = self
             .dir
-            .join(KERNEL)
+            .join(unpacked(series))
             .join("usr/src")
             .join(format!("linux-headers-{}", root.release()));
         for file in [".config", "Module.symvers"] {
             let from = headers.join(file);
-            fs::copy(&from, self.dir.join(tree()).join(file))
+            fs::copy(&from, self.dir.join(tree(series)).join(file))
                 .with_context(|| format!("copying {}", from.display()))?;
         }
         let mut command = self.inside("make");
         command
             .arg("-C")
-            .arg(format!("/{}", tree()))
+            .arg(format!("/{}", tree(series)))
             .args(make_arguments(root.release()));
         self.report
             .run(command.args(["olddefconfig", "modules_prepare"]))?;
-        let made = fs::read_to_string(self.dir.join(tree()).join("include/config/kernel.release"))?;
+        let made = fs::read_to_string(
+            self.dir
+                .join(tree(series))
+                .join("include/config/kernel.release"),
+        )?;
         if made.trim() != root.release() {
             bail!(
                 "the kernel tree says it is {}, the stock kernel is {}",

@@ -7,25 +7,32 @@ pub mod cargo;
 pub mod chroot;
 mod debug;
 pub mod image;
-mod kernel;
+pub mod kernel;
 mod lock;
 pub mod make;
 mod mirror;
-mod pin;
+pub mod pin;
+pub mod series;
 mod wipe;
 
-use anyhow::{bail, Context, Result};
+use crate::place::Place;
+use anyhow::{Context, Result};
 use lock::Lock;
+use series::Series;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the kernel's packages are unpacked, as seen from inside.
-pub const KERNEL: &str = "opt/kernel";
+/// Where a kernel's packages are unpacked, as seen from inside.
+fn unpacked(series: Series) -> PathBuf {
+    Path::new("opt/kernel").join(series.name())
+}
 
-/// A build root that is complete enough to boot a VM and to build a module.
+/// A build root that is complete enough to boot a VM and to build a module, and one kernel of it.
 pub struct BuildRoot {
     dir: PathBuf,
+    series: Series,
+    is_default: bool,
     release: String,
     /// Held as long as the root is used: it is not made anew meanwhile.
     _lock: Option<Lock>,
@@ -33,56 +40,74 @@ pub struct BuildRoot {
 
 /// Returns the file that is locked, shared by who uses the root, alone by who makes it.
 fn lock_file(dir: &Path) -> PathBuf {
-    dir.with_file_name("lock")
+    dir.with_extension("lock")
 }
 
 impl BuildRoot {
-    /// Opens the root at `dir`; waits while it is being made.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let file = match File::open(lock_file(dir)) {
-            Ok(file) => file,
-            Err(_) => bail!(
+    /// Opens the root of `place`, with the kernel that was asked for, else the one it was made for;
+    /// waits while it is being made.
+    pub fn open(place: &Place) -> Result<Self> {
+        let dir = place.root();
+        let none = || {
+            format!(
                 "no build root in {}: `make build-root` makes one",
                 dir.display()
-            ),
+            )
         };
+        let file = File::open(lock_file(&dir)).ok().with_context(none)?;
         let lock = lock::shared(file)
             .with_context(|| format!("waiting for the build root in {}", dir.display()))?;
+        let default = make::default_series(place);
+        let series = place.series().or(default).with_context(none)?;
         Ok(Self {
+            is_default: default == Some(series),
             _lock: Some(lock),
-            ..Self::look(dir)?
+            ..Self::look(&dir, series)?
         })
     }
 
-    /// Opens the root at `dir` for who makes it and holds the lock alone.
-    fn look(dir: &Path) -> Result<Self> {
-        let modules = dir.join(KERNEL).join("usr/lib/modules");
-        let mut releases = match fs::read_dir(&modules) {
-            Ok(entries) => entries
-                .map(|e| Ok(e?.file_name()))
-                .collect::<Result<Vec<_>>>()?,
-            Err(_) => bail!(
-                "no build root in {}: `make build-root` makes one",
-                dir.display()
-            ),
-        };
-        releases.sort();
-        let release = releases.pop();
-        let release = release.with_context(|| {
+    /// Looks at the kernel of this series, for who makes the root and holds the lock alone.
+    fn look(dir: &Path, series: Series) -> Result<Self> {
+        let modules = dir.join(unpacked(series)).join("usr/lib/modules");
+        let none = || {
+            let series = series.name();
             format!(
-                "no kernel in {}: `make build-root` gets one",
-                modules.display()
+                "no kernel {series} in {}: `make build-root KERNEL={series}` gets one",
+                dir.display()
             )
-        })?;
+        };
+        let entries = fs::read_dir(&modules).ok().with_context(none)?;
+        let mut releases = entries
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<Result<Vec<_>>>()?;
+        releases.sort();
+        let release = releases.pop().with_context(none)?;
         let release = release
             .into_string()
             .ok()
             .context("a kernel release that is not UTF-8")?;
         Ok(Self {
             dir: dir.to_path_buf(),
+            series,
+            is_default: false,
             release,
             _lock: None,
         })
+    }
+
+    /// Returns the series of the kernel.
+    pub fn series(&self) -> Series {
+        self.series
+    }
+
+    /// Returns whether this is the kernel that is taken where none is asked for.
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// Returns the kernel's source tree, as seen from inside.
+    pub fn tree(&self) -> String {
+        make::tree(self.series)
     }
 
     pub fn dir(&self) -> &Path {
@@ -96,7 +121,7 @@ impl BuildRoot {
 
     pub fn modules(&self) -> PathBuf {
         self.dir
-            .join(KERNEL)
+            .join(unpacked(self.series))
             .join("usr/lib/modules")
             .join(&self.release)
     }

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What pagemove is built for and tested on. This is the only place that says so.
 
+use super::series::Series;
+
 /// The Debian release whose toolchain built the kernel.
 pub const SUITE: &str = "trixie";
 
 /// Where the kernel and QEMU come from.
 pub const BACKPORTS: &str = "trixie-backports";
 
-/// The kernel series; the newest patch level of it is taken.
-pub const SERIES: &str = "7.2";
+/// The kernel series, in ascending order; the newest patch level of each is taken.
+pub const SUPPORTED: [Series; 2] = [Series("7.2"), Series("7.3")];
+
+/// The series of which the kernels that look for mistakes are built: they are edited, and what they
+/// report of the kernel itself is known.
+pub const DEBUGGED: Series = Series("7.2");
 
 /// Which of Debian's kernels, as its release ends after the patch level.
 pub const FLAVOUR: &str = "+deb13-amd64";

@@ -88,7 +88,8 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let root = BuildRoot::open(&place.root())?;
+    let place = &crate::check::command::with_kernel(place, Some(arguments.kernel_flavour));
+    let root = BuildRoot::open(place)?;
     let mut profile = profiles.get(&arguments.profile)?.clone();
     profile.devices.extend(arguments.devices);
     profile.kernel.extend(arguments.kernel);

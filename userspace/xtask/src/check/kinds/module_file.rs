@@ -8,7 +8,7 @@ use crate::judge::tap::Status;
 use crate::judge::verdict::Verdict;
 use crate::module::Variant;
 use crate::root::image::{Flavour, Image};
-use crate::root::{make, BuildRoot};
+use crate::root::BuildRoot;
 use crate::vm::kmod::{Kmods, ModInfo};
 use anyhow::{Context, Result};
 use object::{Object, ObjectSymbol};
@@ -92,7 +92,7 @@ fn differs(found: Option<&str>, expected: Option<&str>) -> Option<String> {
 /// Returns the undefined symbols of the module that no line of Module.symvers exports, or
 /// that are exported in a namespace which the module does not import.
 fn unexported(module: &Path, info: &ModInfo, root: &BuildRoot) -> Result<Option<String>> {
-    let table = root.dir().join(make::tree()).join("Module.symvers");
+    let table = root.dir().join(root.tree()).join("Module.symvers");
     let table =
         fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
     let exported = exports(&table);
