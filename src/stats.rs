@@ -59,7 +59,7 @@ pub(crate) fn add(counter: Counter, n: u64) {
     }
 }
 
-/// Of a counter that says how many there are now.
+/// Subtracts from a counter that says how many there are now.
 pub(crate) fn sub(counter: Counter, n: u64) {
     if let Some(value) = COUNTERS.get(counter as usize) {
         value.fetch_sub(n, Relaxed);

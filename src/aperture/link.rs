@@ -79,7 +79,7 @@ unsafe extern "C" fn pagemove_aperture_probed(
     }
 }
 
-/// One for each page.
+/// Makes one for each page.
 fn zeroes<T: Default>(count: usize) -> Result<KVVec<T>> {
     let mut zeroes = KVVec::with_capacity(count, GFP_KERNEL)?;
     for _ in 0..count {

@@ -137,7 +137,7 @@ impl Hold {
         Ok(())
     }
 
-    /// The address after the span.
+    /// Returns the address after the span.
     fn end(&self) -> Iova {
         Iova(self.span.last().0.saturating_add(1))
     }
@@ -161,7 +161,7 @@ impl Hold {
         self.cancel.load(Ordering::Acquire)
     }
 
-    /// Whether the device still answers configuration requests.
+    /// Returns whether the device still answers configuration requests.
     pub(crate) fn device_is_present(&self) -> bool {
         self.device.function.is_present() && !sabotage::pretends_gone()
     }

@@ -53,7 +53,7 @@ impl Device {
         }
     }
 
-    /// What the work item does.
+    /// Gives up what a callback has asked for: what the work item does.
     pub(crate) fn unpin_asked(&self) {
         let span = self.state.lock().unpin.as_ref().map(|unpin| unpin.span);
         if span.is_some() {
@@ -92,7 +92,7 @@ impl Device {
         })
     }
 
-    /// The next run of pages from `from` up to `end` that a hold has to pin: those that are
+    /// Finds the next run of pages from `from` up to `end` that a hold has to pin: those that are
     /// not kept.
     pub(super) fn unkept_run(&self, from: Iova, end: Iova) -> Option<(Iova, u64)> {
         let state = self.state.lock();
@@ -123,7 +123,7 @@ pub(crate) struct RoomToKeep<'a> {
 }
 
 impl RoomToKeep<'_> {
-    /// The pin of this page of the batch, which a hold has, outlives it.
+    /// Lets the pin of this page of the batch, which a hold has, outlive it.
     pub(crate) fn keep(&self, iova: Iova) {
         let mut state = self.device.state.lock();
         let Err(at) = state.kept.binary_search_by_key(&iova, |kept| kept.iova) else {
@@ -137,7 +137,7 @@ impl RoomToKeep<'_> {
         let _ = state.kept.insert_within_capacity(at, kept);
     }
 
-    /// The page is home: its pin ends with the hold over it.
+    /// Lets the pin of a page that is home end with the hold over it.
     pub(crate) fn end_kept(&self, iova: Iova) {
         let mut state = self.device.state.lock();
         if let Ok(at) = state.kept.binary_search_by_key(&iova, |kept| kept.iova) {

@@ -96,6 +96,8 @@ fn covers(span: PageSpan, iova: Iova) -> bool {
 }
 
 impl Device {
+    /// Makes the device that is being probed.
+    ///
     /// # Safety
     ///
     /// Both pointers are of the device that is being probed.
@@ -129,13 +131,13 @@ impl Device {
         )
     }
 
-    /// Whether it has a TLB of its own that is in use.
+    /// Returns whether it has a TLB of its own that is in use.
     pub(crate) fn has_ats(&self) -> bool {
         let state = self.state.lock();
         state.open && self.function.has_ats()
     }
 
-    /// The domain, while a VMM has the device open.
+    /// Returns the domain, while a VMM has the device open.
     pub(crate) fn open_domain(&self) -> Option<Option<Domain>> {
         let state = self.state.lock();
         state.open.then_some(state.domain)

@@ -42,9 +42,8 @@ impl Device {
         state.all_left_alone_until = 0;
     }
 
-    /// No hold begins from here on; returns when the last has ended. Nobody who
-    /// waits for this lets go of a lock that unpinning needs: VFIO calls
-    /// `close_device` without `iommu->lock`.
+    /// Lets no hold begin from here on; returns when the last has ended. Nobody who waits for this
+    /// lets go of a lock that unpinning needs: VFIO calls `close_device` without `iommu->lock`.
     fn closing(&self) {
         let mut state = self.state.lock();
         state.open = false;
@@ -59,8 +58,8 @@ impl Device {
         self.unpin_kept(None);
     }
 
-    /// VFIO is about to unmap `span`. Returns when no hold is in its way, or after
-    /// 50 ms of pinning or unpinning: see the head of `hold.rs`.
+    /// Waits before VFIO unmaps `span`. Returns when no hold is in its way, or after 50 ms of
+    /// pinning or unpinning: see the head of `hold.rs`.
     fn unmapping(&self, span: PageSpan) {
         let mut state = self.state.lock();
         let mut patience = PIN_PATIENCE_NS / POLL_NS;
@@ -101,6 +100,8 @@ impl Device {
     }
 }
 
+/// Borrows the device that an owner stands for.
+///
 /// # Safety
 ///
 /// `owner` came from [`pagemove_vfio_probed`] and was not removed.
@@ -109,6 +110,7 @@ unsafe fn device<'a>(owner: *mut core::ffi::c_void) -> &'a Device {
     unsafe { &*owner.cast::<Device>() }
 }
 
+/// Adds a device that is being bound.
 #[no_mangle]
 extern "C" fn pagemove_vfio_probed(
     pdev: *mut ffi::pci_dev,
@@ -124,6 +126,8 @@ extern "C" fn pagemove_vfio_probed(
     Arc::into_raw(device).cast_mut().cast()
 }
 
+/// Forgets a device that is being unbound.
+///
 /// # Safety
 ///
 /// `owner` came from [`pagemove_vfio_probed`]; it is not used afterwards.
@@ -134,9 +138,11 @@ unsafe extern "C" fn pagemove_vfio_removed(owner: *mut core::ffi::c_void) {
     drop(unsafe { Arc::<Device>::from_raw(owner.cast_const().cast()) });
 }
 
+/// Notes that a VMM has opened the device.
+///
 /// # Safety
 ///
-/// As [`device`].
+/// `owner` is as for [`device`].
 #[no_mangle]
 unsafe extern "C" fn pagemove_vfio_opened(
     owner: *mut core::ffi::c_void,
@@ -146,18 +152,22 @@ unsafe extern "C" fn pagemove_vfio_opened(
     unsafe { device(owner) }.opened(Domain::new(domain));
 }
 
+/// Ends all holds before the device is closed.
+///
 /// # Safety
 ///
-/// As [`device`].
+/// `owner` is as for [`device`].
 #[no_mangle]
 unsafe extern "C" fn pagemove_vfio_closing(owner: *mut core::ffi::c_void) {
     // SAFETY: the caller's contract.
     unsafe { device(owner) }.closing();
 }
 
+/// Waits for what holds a span before it is unmapped.
+///
 /// # Safety
 ///
-/// As [`device`].
+/// `owner` is as for [`device`].
 #[no_mangle]
 unsafe extern "C" fn pagemove_vfio_dma_unmap(
     owner: *mut core::ffi::c_void,
@@ -170,9 +180,11 @@ unsafe extern "C" fn pagemove_vfio_dma_unmap(
     }
 }
 
+/// Gives up the pins that a callback has asked for.
+///
 /// # Safety
 ///
-/// As [`device`].
+/// `owner` is as for [`device`].
 #[no_mangle]
 unsafe extern "C" fn pagemove_vfio_unpin(owner: *mut core::ffi::c_void) {
     // SAFETY: the caller's contract.

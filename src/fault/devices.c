@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* As wrappers.c: functions that can fail, those about PCI functions, IOMMUs and VFIO. */
+/* Functions about PCI functions, IOMMUs and VFIO that can fail: see wrappers.c. */
 #include <linux/instruction_pointer.h>
 #include <linux/io.h>
 #include <linux/iommu.h>

@@ -18,7 +18,7 @@ const ABORTS: u8 = 2;
 /// Whether a transaction has ever committed here. Tried once.
 static TRIED: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-/// Whether the engine `rtm` can work on these CPUs.
+/// Checks that the engine `rtm` can work on these CPUs.
 pub(crate) fn check_rtm() -> Result<(), Refusal> {
     // SAFETY: reads what the kernel knows of the CPU, here and below.
     if !unsafe { ffi::pagemove_cpu_has_rtm() } || !commits() {
@@ -37,7 +37,7 @@ pub(crate) fn check_rtm() -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Microcode and `tsx=` can leave the feature bit and abort every transaction.
+/// Returns whether any commits: microcode and `tsx=` can leave the feature bit and abort all.
 fn commits() -> bool {
     match TRIED.load(Ordering::Relaxed) {
         COMMITS => true,
@@ -60,23 +60,23 @@ pub(crate) fn try_at_load() {
     }
 }
 
-/// The frequency of the TSC, in kHz.
+/// Returns the frequency of the TSC, in kHz.
 pub(crate) fn tsc_khz() -> u64 {
     // SAFETY: reads a number that is set at boot.
     unsafe { ffi::pagemove_tsc_khz() }
 }
 
-/// `ns` in ticks of the TSC.
+/// Converts ns to ticks of the TSC.
 pub(crate) fn ticks_of(ns: u64) -> u64 {
     scaled(ns, tsc_khz(), 1_000_000)
 }
 
-/// Ticks of the TSC in ns.
+/// Converts ticks of the TSC to ns.
 pub(crate) fn ns_of(ticks: u64) -> u64 {
     scaled(ticks, 1_000_000, tsc_khz())
 }
 
-/// `value * by / per`, without 128-bit division, which the kernel does not have.
+/// Returns `value * by / per`, without 128-bit division, which the kernel does not have.
 fn scaled(value: u64, by: u64, per: u64) -> u64 {
     let (Some(whole), Some(rest)) = (value.checked_div(per), value.checked_rem(per)) else {
         return 0;
@@ -85,13 +85,13 @@ fn scaled(value: u64, by: u64, per: u64) -> u64 {
     whole.saturating_mul(by).saturating_add(part)
 }
 
-/// Leaf 1, EAX of CPUID, and the revision of the microcode: what a verdict is about.
+/// Returns leaf 1, EAX of CPUID, and the revision of the microcode: what a verdict is about.
 pub(crate) fn signature() -> (u32, u32) {
     // SAFETY: reads what the kernel knows of the CPU.
     unsafe { (ffi::pagemove_cpu_signature(), ffi::pagemove_cpu_microcode()) }
 }
 
-/// Whether addresses in page tables carry an encryption bit.
+/// Returns whether addresses in page tables carry an encryption bit.
 pub(crate) fn encrypts_memory() -> bool {
     // SAFETY: reads what the kernel knows of the platform.
     unsafe { ffi::pagemove_memory_is_encrypted() }
@@ -105,7 +105,7 @@ pub(crate) struct CpuPair {
 }
 
 impl CpuPair {
-    /// The two that were named, the others chosen: see [`Self::choose`].
+    /// Takes the two that were named, the others chosen: see [`Self::choose`].
     pub(crate) fn new(
         editor: Option<u32>,
         helper: Option<u32>,
@@ -124,8 +124,8 @@ impl CpuPair {
         pair.filter(|pair| pair.is_usable()).ok_or(Refusal::Cpus)
     }
 
-    /// The last CPU of the device's node, or of any: CPU 0 has most of the interrupts.
-    /// And the best helper for it.
+    /// Chooses the last CPU of the device's node, or of any: CPU 0 has most of the interrupts. And
+    /// the best helper for it.
     fn choose(node: i32) -> Option<Self> {
         let near = online().filter(|cpu| node_of(*cpu) == node).last();
         let editor = near.or_else(|| online().last())?;
@@ -175,8 +175,8 @@ pub(crate) fn go_to(cpu: u32) {
     unsafe { ffi::pagemove_thread_go_to(cpu) };
 }
 
-/// The CPU that goes best with another: on the same socket, so that a line is handed
-/// over soon, but not its sibling, which would share its L1 cache and its write set.
+/// Finds the CPU that goes best with another: on the same socket, so that a line is handed over
+/// soon, but not its sibling, which would share its L1 cache and its write set.
 fn best_helper(other: u32) -> Option<u32> {
     let mut best = None;
     let mut best_rank = 0;
@@ -209,7 +209,7 @@ fn online() -> impl Iterator<Item = u32> {
     core::iter::successors(next(-1), move |cpu| next(*cpu)).map(|cpu| cpu as u32)
 }
 
-/// Whether this CPU exists and is online.
+/// Returns whether this CPU exists and is online.
 pub(crate) fn is_online(cpu: u32) -> bool {
     // SAFETY: looks at a mask; any number may be asked for.
     unsafe { ffi::pagemove_cpu_is_online(cpu) }

@@ -16,7 +16,7 @@ impl Memcg {
         Self(unsafe { ffi::pagemove_memcg_of_current() })
     }
 
-    /// For allocations while `self` lives.
+    /// Returns what the kernel knows it by, for allocations while `self` lives.
     pub(crate) fn as_ptr(&self) -> *mut ffi::mem_cgroup {
         self.0
     }

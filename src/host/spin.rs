@@ -23,7 +23,7 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
-    /// Another round in vain.
+    /// Counts another round in vain.
     pub(crate) fn turn(&mut self) {
         self.rounds = self.rounds.wrapping_add(1);
         if self.rounds % BETWEEN_PAUSES == 0 {
@@ -35,7 +35,7 @@ impl Spin {
         }
     }
 
-    /// Another round in vain of a wait that sleeps when it gets long: whoever is waited for
+    /// Counts another round in vain of a wait that sleeps when it gets long: whoever is waited for
     /// may need this CPU, or the one below it that a hypervisor gives to both.
     pub(crate) fn turn_or_nap(&mut self) {
         self.turn();

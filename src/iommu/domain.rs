@@ -33,8 +33,8 @@ impl Domain {
         abi::format_of(unsafe { ffi::pagemove_domain_format(self.0) })
     }
 
-    /// Whether the IOMMU reads the table around the CPU caches. Only for domains
-    /// that have a [`Self::format`].
+    /// Returns whether the IOMMU reads the table around the CPU caches. Only for domains that have
+    /// a [`Self::format`].
     pub(crate) fn is_incoherent(self) -> bool {
         // SAFETY: the domain is alive and one of generic_pt.
         unsafe { ffi::pagemove_domain_incoherent(self.0) }

@@ -81,7 +81,7 @@ fn is_of_this_machine(verdict: &abi::Verdict) -> bool {
     (verdict.cpu, verdict.microcode) == cpu::signature()
 }
 
-/// Whether the findings support the engines.
+/// Returns whether the findings support the engines.
 fn is_consistent(verdict: &abi::Verdict) -> bool {
     let all = Method::ALL.iter().copied();
     let supported = all.filter(|method| supports(verdict.findings, *method));
@@ -90,7 +90,7 @@ fn is_consistent(verdict: &abi::Verdict) -> bool {
         && abi::format_of(verdict.format).is_some()
 }
 
-/// Whether an engine that commits so may be used where this was found.
+/// Returns whether an engine that commits so may be used where this was found.
 fn supports(findings: u32, method: Method) -> bool {
     let has = |needed| findings & needed == needed;
     has(abi::FINDING_VALID_CHANGE)
@@ -117,12 +117,12 @@ pub(crate) fn set(verdict: abi::Verdict) -> Result {
     Ok(verdicts.push(verdict, GFP_KERNEL)?)
 }
 
-/// The `n`-th verdict.
+/// Returns the `n`-th verdict.
 pub(crate) fn nth(n: usize) -> Option<abi::Verdict> {
     VERDICTS.lock().get(n).copied()
 }
 
-/// What is known about this IOMMU and format.
+/// Returns what is known about this IOMMU and format.
 fn find(iommu: &[u8], format: u32) -> Option<abi::Verdict> {
     let verdicts = VERDICTS.lock();
     let is_it = |verdict: &&abi::Verdict| {
@@ -143,7 +143,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// What satisfies both.
+    /// Returns what satisfies both.
     pub(crate) const fn and(self, other: Self) -> Self {
         Self {
             clear_accessed: self.clear_accessed || other.clear_accessed,
@@ -152,11 +152,11 @@ impl Terms {
     }
 }
 
-/// Whether this engine may be used, and how. Where an update of A or D may land on top of
-/// the new entry, and for `rtm` is all that is noticed of a walk, a write can be lost that
-/// only the verification finds (`proof.rst`). Who overrides the verdicts may leave that
-/// out, too; A is cleared in any case. `free`: an experiment, which is done as it was asked for, or
-/// it could not show what happens without.
+/// Returns whether this engine may be used, and how. Where an update of A or D may land on top of
+/// the new entry, and for `rtm` is all that is noticed of a walk, a write can be lost that only the
+/// verification finds (`proof.rst`). Who overrides the verdicts may leave that out, too; A is
+/// cleared in any case. `free`: an experiment, which is done as it was asked for, or it could not
+/// show what happens without.
 pub(crate) fn terms(
     iommu: &[u8],
     format: Format,

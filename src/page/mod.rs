@@ -40,35 +40,35 @@ fn frame(phys: PhysAddr) -> Option<NonNull<ffi::page>> {
     memory::frame(phys.0)
 }
 
-/// What a page that is reserved has in `private`; 0 for others.
+/// Returns what a page that is reserved has in `private`; 0 for others.
 fn raw_tag(page: NonNull<ffi::page>) -> u64 {
     // SAFETY: `page` is the struct page of a valid frame, which never goes away
     // for memory that is not hot-removed; reserved pages can't be.
     unsafe { ffi::pagemove_page_tag(page.as_ptr()) as u64 }
 }
 
-/// For a page that is END of the caller's move, so that nobody else changes its tag.
+/// Changes the tag of a page that is END of the caller's move, so that nobody else does.
 fn set_raw_tag(page: NonNull<ffi::page>, raw: u64) {
     // SAFETY: as above.
     unsafe { ffi::pagemove_page_own(page.as_ptr(), raw as _) };
 }
 
-/// The tag of the page at `phys`, if it is one of ours. The answer is a hint
-/// until the region confirms that its map names this page: any reserved page of
-/// the machine may hold any number in `private`.
+/// Returns the tag of the page at `phys`, if it is one of ours. The answer is a hint until the
+/// region confirms that its map names this page: any reserved page of the machine may hold any
+/// number in `private`.
 pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
     let raw = raw_tag(frame(phys)?);
     (raw != 0).then(|| Tag::unpack(raw))
 }
 
-/// What was copied to this page of ours, which is not mapped yet, may be wrong.
+/// Notes that what was copied to this page of ours, which is not mapped yet, may be wrong.
 pub(crate) fn doubt(phys: PhysAddr) {
     if let Some(page) = frame(phys) {
         set_raw_tag(page, raw_tag(page) | DOUBT);
     }
 }
 
-/// Whether that is so. It is not any more: the page will be copied again.
+/// Returns whether that is so. It is not any more: the page will be copied again.
 pub(crate) fn take_doubt(phys: PhysAddr) -> bool {
     let Some(page) = frame(phys) else {
         return false;
@@ -81,19 +81,19 @@ pub(crate) fn take_doubt(phys: PhysAddr) -> bool {
     true
 }
 
-/// Whether `phys` is memory of this host, rather than of a device.
+/// Returns whether `phys` is memory of this host, rather than of a device.
 pub(crate) fn is_memory(phys: PhysAddr) -> bool {
     frame(phys).is_some()
 }
 
-/// The NUMA node of the frame at `phys`.
+/// Returns the NUMA node of the frame at `phys`.
 pub(crate) fn node_of(phys: PhysAddr) -> Option<i32> {
     let page = frame(phys)?;
     // SAFETY: reads a field of a valid struct page that never changes.
     Some(unsafe { ffi::pagemove_page_node(page.as_ptr()) })
 }
 
-/// Whether pages can be allocated at `node`.
+/// Returns whether pages can be allocated at `node`.
 pub(crate) fn node_has_memory(node: i32) -> bool {
     // SAFETY: the function checks the number itself.
     unsafe { ffi::pagemove_node_has_memory(node) }

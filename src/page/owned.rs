@@ -20,8 +20,8 @@ pub(crate) struct OwnedPage(*mut ffi::page);
 unsafe impl Send for OwnedPage {}
 
 impl OwnedPage {
-    /// A page of exactly this node, charged to `payer`. ENOMEM if it has none to give or the
-    /// payer's limit is reached, ENOSPC if the limit for all regions is.
+    /// Allocates a page of exactly this node, charged to `payer`. ENOMEM if it has none to give or
+    /// the payer's limit is reached, ENOSPC if the limit for all regions is.
     pub(crate) fn at_node(node: i32, zero: bool, tag: Tag, payer: &Memcg) -> Result<Self> {
         // SAFETY: the callers checked that the node has memory; `payer` is a reference.
         Self::counted(tag, || unsafe {
@@ -29,7 +29,7 @@ impl OwnedPage {
         })
     }
 
-    /// A zeroed page of exactly this node or, if it is negative, of one that is near.
+    /// Allocates a zeroed page of exactly this node or, if it is negative, of one that is near.
     pub(crate) fn at_node_or_near(node: i32, tag: Tag, payer: &Memcg) -> Result<Self> {
         if node >= 0 {
             return Self::at_node(node, true, tag, payer);
@@ -40,7 +40,7 @@ impl OwnedPage {
         })
     }
 
-    /// A zeroed page from where the memory policy of the mapping says.
+    /// Allocates a zeroed page from where the memory policy of the mapping says.
     ///
     /// # Safety
     ///
@@ -57,7 +57,7 @@ impl OwnedPage {
         })
     }
 
-    /// A page that `allocate` gives, if there may be one more.
+    /// Takes the page that `allocate` gives, if there may be one more.
     fn counted(tag: Tag, allocate: impl FnOnce() -> *mut ffi::page) -> Result<Self> {
         let before = OWNED.fetch_add(1, Ordering::Relaxed);
         let page = if before < params::most_pages() {

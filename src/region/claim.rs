@@ -92,8 +92,8 @@ impl Region {
         entry.is_held()
     }
 
-    /// A page for END that does not continue its neighbours, so that a later
-    /// mapping by VFIO stays in 4 KiB leaves.
+    /// Allocates a page for END that does not continue its neighbours, so that a later mapping by
+    /// VFIO stays in 4 KiB leaves.
     pub(crate) fn new_end(&self, index: u64, node: i32) -> Result<OwnedPage> {
         let tag = Tag {
             region: self.id,

@@ -38,22 +38,22 @@ impl Entry {
         }
     }
 
-    /// A move owns the page: no other may begin.
+    /// Returns whether a move owns the page: no other may begin.
     pub(crate) const fn is_claimed(self) -> bool {
         self.0 & CLAIMED != 0
     }
 
-    /// CPU faults wait.
+    /// Returns whether CPU faults wait.
     pub(crate) const fn is_held(self) -> bool {
         self.0 & HELD != 0
     }
 
-    /// A peer may write the page: it stays where it is.
+    /// Returns whether a peer may write the page: it stays where it is.
     pub(crate) const fn is_offered(self) -> bool {
         self.0 & OFFERED != 0
     }
 
-    /// CPU faults wait until the peer's page has arrived.
+    /// Returns whether CPU faults wait until the peer's page has arrived.
     pub(crate) const fn is_awaited(self) -> bool {
         self.0 & AWAITED != 0
     }
@@ -150,7 +150,7 @@ impl PageMap {
         Ok(())
     }
 
-    /// The first index from this one on that may have an entry, as far as the tables tell:
+    /// Returns the first index from this one on that may have an entry, as far as the tables tell:
     /// who goes through a range need not go through what was never touched.
     pub(crate) fn skip(&self, index: u64) -> u64 {
         let next = |bits: u32| (index >> bits).wrapping_add(1) << bits;
@@ -164,7 +164,7 @@ impl PageMap {
         }
     }
 
-    /// Every entry that is not empty.
+    /// Returns every entry that is not empty.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
         self.root
             .iter()

@@ -69,9 +69,8 @@ unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
 impl Handle {
-    /// The handle of `mm`, which is alive: the caller runs in it or has a mapping
-    /// of it. There is one reference of ours for each mm, which
-    /// [`Self::is_quiet`] relies on.
+    /// Makes the handle of `mm`, which is alive: the caller runs in it or has a mapping of it.
+    /// There is one reference of ours for each mm, which [`Self::is_quiet`] relies on.
     pub(crate) fn new(mm: *mut ffi::mm_struct) -> Result<Self> {
         if mm.is_null() {
             return Err(EINVAL);
@@ -95,8 +94,7 @@ impl Handle {
         self.0 == other.0
     }
 
-    /// Whether nobody but us, and the users of the address space together, holds
-    /// the mm.
+    /// Returns whether nobody but us, and the users of the address space together, holds the mm.
     ///
     /// The count is read first. If there are still users afterwards there were
     /// some then, and one of the count is theirs; if there are none any more, an
@@ -114,8 +112,8 @@ impl Handle {
         count == if used { 2 } else { 1 }
     }
 
-    /// Whether the address space has ended and nobody but us holds the mm, so that it has no
-    /// `vfio_dma` and gets none any more. As long as there are users one of the count is theirs.
+    /// Returns whether the address space has ended and nobody but us holds the mm, so that it has
+    /// no `vfio_dma` and gets none any more. As long as there are users one of the count is theirs.
     pub(crate) fn is_gone(&self) -> bool {
         // SAFETY: we hold a reference; the callee only looks at it and the current task.
         unsafe { ffi::pagemove_mm_count(self.0) == 1 }

@@ -188,8 +188,8 @@ impl Region {
         }
     }
 
-    /// Whether this is the first time that the region is of use, so that it has
-    /// to be listed.
+    /// Returns whether this is the first time that the region is of use, so that it has to be
+    /// listed.
     pub(crate) fn list_now(&self) -> bool {
         !core::mem::replace(&mut self.inner.lock().listed, true)
     }
@@ -202,7 +202,7 @@ impl Region {
         self.inner.lock().listed = false;
     }
 
-    /// A process maps pages `first..first + pages` at `address`.
+    /// Notes that a process maps pages `first..first + pages` at `address`.
     pub(crate) fn map(&self, first: u64, pages: u64, address: usize) -> Result {
         let end = first.checked_add(pages).ok_or(EINVAL)?;
         // An mmap call always has an mm.
@@ -231,13 +231,13 @@ impl Region {
         Ok(())
     }
 
-    /// A mapping was copied into `mm`.
+    /// Notes that a mapping was copied into `mm`.
     pub(crate) fn track(&self, mm: mms::Handle) -> Result {
         self.inner.lock().track(mm)
     }
 
-    /// There was no memory to note a process that maps the region, so that there
-    /// can be no proof that it is out of reach.
+    /// Keeps the region for good: there was no memory to note a process that maps the region, so
+    /// that there can be no proof that it is out of reach.
     pub(crate) fn never_free(&self) {
         pr_err!(
             "region {}: no memory to track a mapping; it stays\n",
@@ -246,7 +246,7 @@ impl Region {
         self.inner.lock().untracked = true;
     }
 
-    /// The file was released.
+    /// Closes the region: its file was released.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;
@@ -275,7 +275,7 @@ impl Region {
         }
     }
 
-    /// Where the page at `index` is, and what holds it there. `None` past the end.
+    /// Describes where the page at `index` is, and what holds it there. `None` past the end.
     pub(crate) fn place(&self, index: u64) -> Option<(abi::Place, abi::PageDetail)> {
         let inner = self.inner.lock();
         if index >= inner.length {
@@ -322,8 +322,8 @@ impl Inner {
         }
     }
 
-    /// The physical addresses that would continue the page before or be
-    /// continued by the page after; 0 where there is none.
+    /// Returns the physical addresses that would continue the page before or be continued by the
+    /// page after; 0 where there is none.
     fn neighbours(&self, index: u64) -> [u64; 2] {
         let before = index
             .checked_sub(1)
@@ -370,7 +370,7 @@ impl Inner {
     }
 }
 
-/// Whether VFIO would merge the page with a neighbour.
+/// Returns whether VFIO would merge the page with a neighbour.
 fn continues(page: &OwnedPage, neighbours: [u64; 2]) -> bool {
     neighbours.contains(&page.phys().0)
 }

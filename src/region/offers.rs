@@ -33,12 +33,12 @@ const CHUNK: u64 = 512;
 /// Counts arrivals of all regions; whoever waits for one looks whether it has changed.
 static ARRIVALS: AtomicU64 = AtomicU64::new(0);
 
-/// The count now. Read it with the region locked, before waiting.
+/// Returns the count now. Read it with the region locked, before waiting.
 pub(super) fn arrivals() -> u64 {
     ARRIVALS.load(Ordering::Acquire)
 }
 
-/// For `pagemove_await`.
+/// Returns the count, for `pagemove_await`.
 #[no_mangle]
 extern "C" fn pagemove_arrivals() -> u64 {
     arrivals()
@@ -183,7 +183,7 @@ impl Region {
     }
 }
 
-/// What [`window::take`] says.
+/// Translates what [`window::take`] says.
 fn no_page(error: Error) -> Refusal {
     if error == EINVAL {
         Refusal::NoWindow

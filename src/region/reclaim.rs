@@ -108,7 +108,7 @@ impl Region {
         true
     }
 
-    /// Whether it is closed, and nobody holds an address space that has mapped it. A closed
+    /// Returns whether it is closed, and nobody holds an address space that has mapped it. A closed
     /// region is mapped by no other any more. Looking may need the lock on all CPUs, which an
     /// editor's thread holds when it takes that of the region.
     fn is_quiet(&self, look: mms::Look) -> bool {

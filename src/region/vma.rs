@@ -24,7 +24,7 @@ static OPS: Operations = Operations(ffi::vm_operations_struct {
     ..pin_init::zeroed()
 });
 
-/// The operations by which a mapping of ours is known.
+/// Returns the operations by which a mapping of ours is known.
 pub(crate) fn ops() -> *const ffi::vm_operations_struct {
     &OPS.0
 }
@@ -98,6 +98,8 @@ impl Region {
     }
 }
 
+/// Borrows the region of a mapping.
+///
 /// # Safety
 ///
 /// `vma` was set up by [`map`].
@@ -106,7 +108,7 @@ unsafe fn region_of<'a>(vma: *mut ffi::vm_area_struct) -> &'a Region {
     unsafe { &*ffi::pagemove_vma_private(vma).cast::<Region>() }
 }
 
-/// A mapping was split, moved or (after MADV_DOFORK) copied to a child.
+/// Notes that a mapping was split, moved or (after MADV_DOFORK) copied to a child.
 unsafe extern "C" fn open(vma: *mut ffi::vm_area_struct) {
     // SAFETY: the mm core calls this for mappings of ours.
     let (region, mm) = unsafe { (region_of(vma), ffi::pagemove_vma_mm(vma)) };
