@@ -42,6 +42,12 @@ impl Old {
             (page, _) => drop(page),
         }
     }
+
+    /// Keeps it out of use for good. References to apertures are given up all the same: one that
+    /// is never dropped would keep the aperture's PCI function for as long.
+    fn keep_out(self) {
+        let _ = self.page.give();
+    }
 }
 
 impl Retired {
@@ -77,7 +83,7 @@ impl Retired {
     fn put(&mut self, page: Old) {
         if let Err(PushError(page)) = self.pages.push_within_capacity(page) {
             pr_err!("no room to remember a page to free; it is lost\n");
-            core::mem::forget(page);
+            page.keep_out();
         }
     }
 
@@ -107,7 +113,7 @@ impl Retired {
                     "page {:#x} was mapped a second time while it moved; it stays out of use\n",
                     page.page.phys().0
                 );
-                core::mem::forget(page);
+                page.keep_out();
                 all = false;
             } else {
                 page.let_go();
