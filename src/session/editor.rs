@@ -219,6 +219,9 @@ impl Machine for EditorMachine<'_> {
             self.cut = true;
             return;
         }
+        // There is no attempt after the deadline that the pause would be good for.
+        let left = self.deadline.map(|at| at.saturating_sub(task::now()));
+        let pause = pause.min(left.unwrap_or(u64::MAX));
         self.seat.pair.set_active(false);
         self.online = None;
         self.base.back_off(ns.max(pause));
