@@ -200,7 +200,7 @@ impl kernel::InPlaceModule for Pagemove {
                 _driver: driver,
                 _apertures: apertures,
                 _reclaimer: region::reclaim::Reclaimer,
-                            _lists: lists,
+                _lists: lists,
                 _directory: directory,
             }))
         })

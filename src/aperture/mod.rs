@@ -54,8 +54,9 @@ pub(crate) struct Aperture {
     slots: Mutex<Slots>,
 }
 
-// SAFETY: what is at `virt` lives until `remove` has seen the last slot freed; the rest is constant, atomic or behind a lock. The link's context may be used by any
-// thread (`shim/link.h`).
+// SAFETY: what is at `virt` lives until `pagemove_aperture_removed` has seen the last slot freed;
+// the rest is constant, atomic or behind a lock. The link's context may be used by any thread
+// (`shim/link.h`).
 unsafe impl Send for Aperture {}
 // SAFETY: as above.
 unsafe impl Sync for Aperture {}
@@ -119,7 +120,8 @@ impl Aperture {
     fn is_present(&self) -> bool {
         let is_up = match &*self.link.lock() {
             Link::None => true,
-            // SAFETY: `remove` puts `Gone` here, under the lock, before the driver goes.
+            // SAFETY: `pagemove_aperture_removed` puts `Gone` here, under the lock, before the
+            // driver goes.
             Link::Asked { is_up, context } => unsafe { is_up(*context) },
             Link::Gone => false,
         };

@@ -55,8 +55,9 @@ pub(crate) fn now() -> u64 {
 
 /// Sleeps for about `ns`.
 pub(crate) fn sleep(ns: u64) {
-    // SAFETY: the callers are in process context without spinlocks (each is an
-    // ioctl, a VFIO callback or a work item).
+    // SAFETY: the callers are in process context without spinlocks and with interrupts on (each
+    // is an ioctl, a VFIO callback, the removal of a driver, a work item or a session's thread
+    // outside its transaction).
     unsafe { ffi::pagemove_sleep(ns) }
 }
 

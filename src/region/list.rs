@@ -52,7 +52,9 @@ pub(crate) fn enter(region: &Arc<Region>) -> Result<bool> {
     if !region.list_now() {
         return Ok(false);
     }
-    if let Err(error) = REGIONS.lock().regions.push(region.clone(), GFP_KERNEL) {
+    // (In the condition the list would stay locked until the region is, too.)
+    let added = REGIONS.lock().regions.push(region.clone(), GFP_KERNEL);
+    if let Err(error) = added {
         region.unlist();
         return Err(error.into());
     }
