@@ -237,7 +237,8 @@ impl Call<'_> {
             lost_write(self.request.device.iommu);
         }
         match (outcome, run) {
-            (Err(Refusal::LostWrite), _) | (_, Ok(())) => outcome,
+            // A deadline or a signal ends the call, whether the helper had come or not.
+            (Err(Refusal::LostWrite), _) | (Err(_), Err(Refusal::Absent)) | (_, Ok(())) => outcome,
             (_, Err(refusal)) => {
                 let tried = self.results.iter().any(|result| result.attempts != 0);
                 if !tried {
