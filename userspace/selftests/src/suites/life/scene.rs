@@ -40,6 +40,9 @@ pub struct Scene {
 /// An answer of a call: errno and PAGEMOVE_REASON_*.
 pub type Answer = (i32, u32);
 
+/// The helper of `rtm` did not get its CPU in time, as happens on a busy host: ask again.
+const ABSENT: Answer = (libc::EBUSY, pagemove_uapi::REASON_CPUS);
+
 /// Who moves.
 #[derive(Clone)]
 pub struct Callers {
@@ -59,6 +62,11 @@ impl Callers {
             flags: 0,
             allowed: Vec::new(),
         }
+    }
+
+    fn allow(&self, answer: Answer) -> bool {
+        self.allowed.contains(&answer)
+            || self.engine == pagemove_uapi::ENGINE_RTM && answer == ABSENT
     }
 
     pub fn allowing(mut self, answers: &[Answer]) -> Self {
@@ -309,7 +317,7 @@ impl Moves {
             self.count(&report);
             match report.error {
                 None => {}
-                Some(error) if callers.allowed.contains(&(error.errno, error.reason)) => {
+                Some(error) if callers.allow((error.errno, error.reason)) => {
                     thread::sleep(Duration::from_millis(1));
                 }
                 Some(_) => return self.fail(format!("a move: {}", bench::describe(&report))),
