@@ -279,21 +279,21 @@ impl Moves {
         )
     }
 
-    /// Waits until so many pages more were moved: moves go on.
+    /// Waits until so many pages more were moved, as the module counts: moves go on, whether a
+    /// call has come to its end or not.
     pub fn go_on(&self, pages: u64, after: &str) -> Result<()> {
-        let (before, start, most) = (
-            self.moved(),
-            Instant::now(),
-            PATIENCE * slowness::slowness(),
-        );
-        while self.moved() < before + pages {
+        let control = Control::open()?;
+        let moved = || control.stats().map(|stats| stats.pages_moved);
+        let (before, start) = (moved()?, Instant::now());
+        let most = PATIENCE * slowness::slowness();
+        while moved()? < before + pages {
             if let Some(failure) = self.failure() {
                 bail!("{after}: {failure}");
             }
             ensure!(
                 start.elapsed() < most,
                 "{} of {pages} pages were moved in {most:?} {after}",
-                self.moved() - before
+                moved()? - before
             );
             thread::sleep(Duration::from_millis(2));
         }
