@@ -14,9 +14,15 @@ const UNPIN_PATIENCE_NS: u64 = 5_000_000;
 const POLL_NS: u64 = 500_000;
 
 impl Device {
+    fn has_kept(&self, span: PageSpan) -> bool {
+        let state = self.state.lock();
+        state.kept.iter().any(|kept| covers(span, kept.iova))
+    }
+
     /// Has the pins that were kept in the span given up. Returns when they are, or after a
     /// while: see the head of `hold.rs`.
     pub(super) fn unpin_by_work(&self, span: PageSpan) {
+        sabotage::hold_callback_up(|| self.has_kept(span));
         if sabotage::has_bug(Bug::UnpinInCallback) {
             return self.unpin_kept(Some(span));
         }

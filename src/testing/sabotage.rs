@@ -65,6 +65,18 @@ pub(crate) fn pretends_down() -> bool {
     test_parameter!(inject) == 4
 }
 
+/// Holds the first callbacks of VFIO's up that have to give pins up, if asked to: for so long
+/// that another unmap comes to the lock that VFIO holds meanwhile.
+pub(crate) fn hold_callback_up(is_needed: impl FnOnce() -> bool) {
+    const HELD: u64 = 4;
+    const HOLD_NS: u64 = 1_000_000_000;
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let asked = test_parameter!(inject) == 5 || has_bug(Bug::UnpinInCallback);
+    if asked && is_needed() && CALLS.fetch_add(1, Ordering::Relaxed) < HELD {
+        task::sleep(HOLD_NS);
+    }
+}
+
 /// A bug for the fuzzer to find.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {

@@ -39,8 +39,9 @@ pub fn main(args: &[String]) -> ExitCode {
     let cases = match args.first().map(String::as_str) {
         None => cases(),
         Some("down") => cases_when_down(),
+        Some("unmaps") => cases_of_unmaps(),
         Some(_) => {
-            eprintln!("aperture wants nothing, or: down");
+            eprintln!("aperture wants nothing, or one of: down, unmaps");
             return ExitCode::from(1);
         }
     };
@@ -56,6 +57,14 @@ fn case(name: &str, check: fn(&mut State) -> Result<()>) -> Case<State> {
         check(state)?;
         Ok(Pass)
     })
+}
+
+/// In a build for tests that holds the callbacks of VFIO's up, so that the unmaps do meet.
+fn cases_of_unmaps() -> Vec<Case<State>> {
+    vec![case(
+        "two unmaps at once, of which one waits in VFIO's callback: both end",
+        unmaps::at_once,
+    )]
 }
 
 fn cases_when_down() -> Vec<Case<State>> {
