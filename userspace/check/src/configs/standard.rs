@@ -187,7 +187,7 @@ fn standard_rtm() -> Vec<Case> {
             "invalidations that fail, a caller that is told to stop",
             FAULTS,
             &[p::MOVED, p::INVALIDATE, p::CANCELLED, p::UNSETTLED],
-            305_120,
+            304_940,
         ),
         sound(
             "rtm-vanish",
@@ -336,7 +336,7 @@ fn standard_cleared() -> Vec<Case> {
             "invalidations that fail, a caller that is told to stop",
             cleared(FAULTS, cas),
             &[p::MOVED, p::INVALIDATE, p::CANCELLED, p::UNSETTLED],
-            311_004,
+            310_824,
         ),
         sound(
             "clear-needless",
