@@ -280,6 +280,8 @@ pub struct Info {
     pub max_entries: u64,
     pub max_retries: u32,
     pub page_size: u32,
+    pub tested_first: u32,
+    pub tested_last: u32,
 }
 
 #[repr(C)]
@@ -790,7 +792,8 @@ pub const fn window_bucket(ns: u64) -> usize {
 }
 
 // A change that moves a member breaks the build here, on either side.
-const_assert_eq!(core::mem::size_of::<Info>(), INFO_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Info>(), INFO_SIZE_V0 + 8);
+const_assert_eq!(offset_of!(Info, tested_first), INFO_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionSetup>(), REGION_SETUP_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);
 const_assert_eq!(

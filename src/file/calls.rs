@@ -10,7 +10,7 @@ use crate::iommu::verdict;
 use crate::region::offers::Ending;
 use crate::region::Region;
 use crate::testing::sabotage;
-use crate::{abi, page, region, stats, window};
+use crate::{abi, compat, page, region, stats, window};
 use engine::{Format, Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -57,6 +57,8 @@ fn info(info: &mut abi::Info) -> Result {
         max_entries: u64::from(abi::MAX_ENTRIES),
         max_retries: abi::MAX_RETRIES,
         page_size: abi::PAGE_SIZE as u32,
+        tested_first: compat::TESTED.0,
+        tested_last: compat::TESTED.1,
     };
     Ok(())
 }

@@ -211,6 +211,8 @@ struct pagemove_info {
 	__u64 max_entries;		/* out */
 	__u32 max_retries;		/* out */
 	__u32 page_size;		/* out */
+	__u32 tested_first;		/* out: oldest kernel series this module is tested on, as KERNEL_VERSION(major, minor, 0) */
+	__u32 tested_last;		/* out: newest */
 };
 #define PAGEMOVE_INFO_SIZE_V0		56
 

@@ -19,6 +19,9 @@ struct InfoReport {
     max_entries: u64,
     max_retries: u32,
     page_size: u32,
+    /// Both null if the module is too old to tell.
+    tested_first: Option<String>,
+    tested_last: Option<String>,
 }
 
 impl From<Info> for InfoReport {
@@ -34,6 +37,8 @@ impl From<Info> for InfoReport {
             max_entries: info.max_entries,
             max_retries: info.max_retries,
             page_size: info.page_size,
+            tested_first: text::series(info.tested_first),
+            tested_last: text::series(info.tested_last),
         }
     }
 }
@@ -78,6 +83,9 @@ fn human(info: &InfoReport) -> String {
             .map(String::from)
             .to_vec(),
     ];
+    if let (Some(first), Some(last)) = (&info.tested_first, &info.tested_last) {
+        rows.push(vec!["tested on Linux".into(), format!("{first} to {last}")]);
+    }
     if info.abi_version != ABI_VERSION {
         rows[0][1].push_str(&format!(" (this program knows {ABI_VERSION})"));
     }

@@ -12,6 +12,8 @@ fn info() -> Info {
         max_region_bytes: 64 << 30,
         max_move_pages: 262144,
         page_size: 4096,
+        tested_first: 0x07_02_00,
+        tested_last: 0x07_0a_00,
         ..Default::default()
     }
 }
@@ -27,6 +29,21 @@ fn json_shape() {
     );
     assert_eq!(json["test_build"], true);
     assert_eq!(json["max_region_bytes"], 64u64 << 30);
+    assert_eq!(json["tested_first"], "7.2");
+    assert_eq!(json["tested_last"], "7.10");
+}
+
+#[test]
+fn the_range_of_kernels_shows_if_the_module_tells_it() {
+    assert!(human(&info().into()).contains("7.2 to 7.10"));
+    let older = Info {
+        tested_first: 0,
+        tested_last: 0,
+        ..info()
+    };
+    assert!(!human(&older.into()).contains("tested on"));
+    let json = serde_json::to_value(InfoReport::from(older)).unwrap();
+    assert!(json["tested_first"].is_null() && json["tested_last"].is_null());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_testkit::module;
-use pagemove_uapi::PAGE_SIZE;
+use pagemove_uapi::{text, Control, PAGE_SIZE};
 use serde_json::Value;
 
 use crate::bench::{self, Bench, IOVA};
@@ -127,7 +127,34 @@ fn info(_: &mut State) -> Outcome {
             ("/test_build", false.into()),
             ("/page_size", 4096.into()),
         ],
-    )
+    )?;
+    tells_tested_kernels()
+}
+
+/// Checks that the range of kernels that the module says it is tested on has this one, and that the program
+/// prints it.
+fn tells_tested_kernels() -> Outcome {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    let (Some(major), Some(minor)) = (number(), number()) else {
+        bail!("a kernel {release}");
+    };
+    let info = Control::open()?.info()?;
+    let tested = info.tested_first..=info.tested_last;
+    ensure!(
+        tested.contains(&(major << 16 | minor << 8)),
+        "a kernel {release}, tested are {tested:x?}"
+    );
+    let (_, json) = run("info")?;
+    for (path, version) in [
+        ("/tested_first", info.tested_first),
+        ("/tested_last", info.tested_last),
+    ] {
+        let name = text::series(version).context("no series")?;
+        ensure!(json.pointer(path) == Some(&name.into()), "{path}: {json}");
+    }
+    Ok(Pass)
 }
 
 fn list(state: &mut State) -> Outcome {

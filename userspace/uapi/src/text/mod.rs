@@ -254,5 +254,12 @@ pub fn names_of_mask(table: &'static [Text], mask: u32) -> Vec<String> {
         .collect()
 }
 
+/// Returns the series of kernels, "7.2", that has a number like `Info::tested_first`; none if a module too
+/// old to tell has left it 0.
+pub fn series(version: u32) -> Option<String> {
+    let (major, minor) = (version >> 16, version >> 8 & 0xff);
+    (version != 0).then(|| format!("{major}.{minor}"))
+}
+
 #[cfg(test)]
 mod tests;

@@ -92,3 +92,9 @@ fn masks_name_their_bits() {
         ["watch", "31"]
     );
 }
+
+#[test]
+fn series_have_two_numbers() {
+    assert_eq!(series(0x07_0a_00).as_deref(), Some("7.10"));
+    assert_eq!(series(0), None);
+}

@@ -98,6 +98,8 @@ pub fn structs() -> Vec<Structure> {
                 max_entries,
                 max_retries,
                 page_size,
+                tested_first,
+                tested_last,
             }
         ),
         structure!(

@@ -218,6 +218,9 @@ fn of_call(call: Call) -> Vec<Case<State>> {
         pointed(&call, "a kernel address", KERNEL),
         pointed(&call, "an address that nothing has", 0x10_0000),
     ];
+    if call.v0 < call.bytes.len() {
+        cases.push(first_published(&call));
+    }
     if call.has_flags {
         for bit in [first_unknown_flag(call.name), 31] {
             let flagged = call.clone().with_flag(1 << bit);
@@ -244,6 +247,15 @@ fn sized(call: &Call, what: &str, size: u32, expected: i32) -> Case<State> {
     );
     let call = call.clone().with_size(size);
     case(name, move |_| try_call(&call, expected))
+}
+
+/// Makes a case of a program that was compiled with the first version: it gets what it knows, and
+/// `Call::issue` sees to it that no byte after that is written.
+fn first_published(call: &Call) -> Case<State> {
+    let name = format!("{}: a structure of the first version works", call.name);
+    let mut call = call.clone().with_size(call.v0 as u32);
+    call.bytes.truncate(call.v0);
+    case(name, move |_| try_call(&call, 0))
 }
 
 fn tailed(call: &Call, what: &str, tail: Vec<u8>, expected: i32) -> Case<State> {
