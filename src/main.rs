@@ -194,8 +194,8 @@ impl kernel::InPlaceModule for Pagemove {
             let driver = device::vfio::Driver::register()?;
             let apertures = aperture::link::Driver::register()?;
             Ok(try_pin_init!(Self {
-                counters <- directory.read_callback_file(c"stats", (), &|_, f| stats::print(&region::list::sums(), f)),
-                sessions_file <- directory.read_callback_file(c"sessions", (), &|_, f| session::print(f)),
+                counters <- directory.read_callback_file(c"stats", (), &|(), f| stats::print(&region::list::sums(), f)),
+                sessions_file <- directory.read_callback_file(c"sessions", (), &|(), f| session::print(f)),
                 file <- file::DeviceFile::register(),
                 _driver: driver,
                 _apertures: apertures,

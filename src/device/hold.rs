@@ -115,12 +115,13 @@ impl Hold {
             return Err(Refusal::NoMemory);
         }
         while let Some((first, count)) = self.device.unkept_run(self.pinned, self.end()) {
+            let wanted = count as i32;
             // SAFETY: the hold keeps the device open; `pages` has room for every page of
             // the span; no lock of ours is held. prot 0: whatever the mapping allows will do.
             let ret = unsafe {
-                ffi::vfio_pin_pages(self.device.vdev, first.0, count as _, 0, pages.as_mut_ptr())
+                ffi::vfio_pin_pages(self.device.vdev, first.0, wanted, 0, pages.as_mut_ptr())
             };
-            if ret != count as i32 {
+            if ret != wanted {
                 return Err(match -ret as u32 {
                     // ENODEV: the process that made the mapping is dead.
                     kernel::bindings::EFAULT | kernel::bindings::ENODEV => Refusal::NoVaddr,
@@ -151,7 +152,7 @@ impl Hold {
             // SAFETY: the hold keeps the device open and these pages were pinned by
             // it, or by one before that kept the pin; while they are VFIO can't remove
             // their mapping, so that it finds them. No lock of ours is held.
-            unsafe { ffi::vfio_unpin_pages(self.device.vdev, first.0, count as _) };
+            unsafe { ffi::vfio_unpin_pages(self.device.vdev, first.0, count as i32) };
             at = Iova(first.0.saturating_add(count.saturating_mul(PAGE_SIZE)));
         }
         self.pinned = self.span.first();

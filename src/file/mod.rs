@@ -63,8 +63,8 @@ impl DeviceFile {
         try_pin_init!(Self {
             misc <- Opaque::try_ffi_init(|slot: *mut bindings::miscdevice| {
                 let misc = bindings::miscdevice {
-                    minor: bindings::MISC_DYNAMIC_MINOR as _,
-                    name: c"pagemove".as_ptr().cast(),
+                    minor: bindings::MISC_DYNAMIC_MINOR as i32,
+                    name: c"pagemove".as_char_ptr(),
                     fops: operations(),
                     mode: 0o600,
                     ..pin_init::zeroed()
@@ -112,6 +112,11 @@ unsafe fn region(file: *mut ffi::file) -> Arc<Region> {
     }
 }
 
+/// Gives a file that is being opened a region.
+///
+/// # Safety
+///
+/// The VFS calls it, so that nobody else knows the file yet.
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
     from_result(|| {
         let region = Region::new(list::new_id()?)?;
@@ -126,6 +131,11 @@ unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut ffi::file) ->
     })
 }
 
+/// Closes the region of a file.
+///
+/// # Safety
+///
+/// The VFS calls it once, when nobody uses the file any more.
 unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
     // SAFETY: the last use of what `open` stored; no mapping is left, since each
     // holds the file.
@@ -138,6 +148,11 @@ unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut ffi::file)
     0
 }
 
+/// Maps the region of a file.
+///
+/// # Safety
+///
+/// The mm core calls it for an open file of ours and a mapping that is being made.
 unsafe extern "C" fn mmap(file: *mut ffi::file, area: *mut ffi::vm_area_struct) -> c_int {
     from_result(|| {
         // SAFETY: `file` is open, and outlives the mapping that is being made.
@@ -153,6 +168,11 @@ unsafe extern "C" fn mmap(file: *mut ffi::file, area: *mut ffi::vm_area_struct) 
     })
 }
 
+/// Moves the position of a file, whose end tells how long the region is.
+///
+/// # Safety
+///
+/// The VFS calls it for an open file of ours.
 unsafe extern "C" fn llseek(
     file: *mut ffi::file,
     offset: bindings::loff_t,
@@ -165,6 +185,11 @@ unsafe extern "C" fn llseek(
     }
 }
 
+/// Does what a call asks for.
+///
+/// # Safety
+///
+/// The VFS calls it for an open file of ours.
 unsafe extern "C" fn unlocked_ioctl(
     file: *mut ffi::file,
     command: c_uint,
@@ -173,7 +198,7 @@ unsafe extern "C" fn unlocked_ioctl(
     let done = from_result(|| {
         // SAFETY: `file` is open.
         let region = unsafe { region(file) };
-        calls::dispatch(&region, command, argument as usize).map(|()| 0)
+        calls::dispatch(&region, command, argument).map(|()| 0)
     });
     let done: c_int = done;
     done as c_long

@@ -32,6 +32,11 @@ unsafe impl<W: Work> Send for Thread<W> {}
 // SAFETY: as above.
 unsafe impl<W: Work> Sync for Thread<W> {}
 
+/// Does the work of a thread.
+///
+/// # Safety
+///
+/// `data` is a `W` of which the thread has a reference of its own.
 unsafe extern "C" fn main<W: Work>(data: *mut c_void) -> c_int {
     // SAFETY: the reference that `start` took lives until the thread has ended.
     let work = unsafe { &*data.cast_const().cast::<W>() };

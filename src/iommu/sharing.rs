@@ -24,11 +24,16 @@ pub(crate) fn has_ats(domain: Domain) -> bool {
 /// Calls `f` with each domain that a user of VFIO has attached, whoever drives the
 /// device. It can't go away meanwhile.
 pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) {
+    /// Gives a domain to the `F` that `context` points to.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the `F` meanwhile, and the domain stays.
     unsafe extern "C" fn visit<F: FnMut(Domain)>(
         context: *mut core::ffi::c_void,
         domain: *mut ffi::iommu_domain,
     ) {
-        // SAFETY: `context` is the `f` below, which nobody else uses meanwhile.
+        // SAFETY: as the caller promises.
         let f = unsafe { &mut *context.cast::<F>() };
         if let Some(domain) = Domain::new(domain) {
             f(domain);
@@ -36,7 +41,8 @@ pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) {
     }
     Function::any(|function| {
         let context = core::ptr::from_mut(&mut f).cast();
-        // SAFETY: the function is referenced, and `context` is what `visit` takes it for.
+        // SAFETY: the function is referenced, and `context` is the `f` above, which
+        // nobody else uses before this returns.
         unsafe { ffi::pagemove_pci_with_domain(function.as_ptr(), visit::<F>, context) };
         false
     });

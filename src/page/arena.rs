@@ -124,7 +124,7 @@ impl Arena {
         let count = (length >> PAGE_SHIFT) as usize;
         let uses = KVVec::from_elem(Use::Free, count, GFP_KERNEL)?;
         // SAFETY: the caller checked that the node has memory.
-        let memory = unsafe { ffi::pagemove_arena_alloc(count as _, node) };
+        let memory = unsafe { ffi::pagemove_arena_alloc(count, node) };
         if memory.is_null() {
             return Err(ENOMEM);
         }
@@ -147,9 +147,9 @@ impl Arena {
         );
         if arena.is_err() {
             // SAFETY: it was just allocated, and nobody took it over.
-            unsafe { ffi::pagemove_arena_free(memory, count as _) };
+            unsafe { ffi::pagemove_arena_free(memory, count) };
         }
-        Ok(arena?)
+        arena
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -265,6 +265,6 @@ impl PinnedDrop for Arena {
         let count = self.pages.lock().uses.len();
         // SAFETY: it came from `pagemove_arena_alloc`. It is in no list and no window any
         // more, so that all of its pages are back.
-        unsafe { ffi::pagemove_arena_free(self.memory, count as _) };
+        unsafe { ffi::pagemove_arena_free(self.memory, count) };
     }
 }

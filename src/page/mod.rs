@@ -50,7 +50,7 @@ fn raw_tag(page: NonNull<ffi::page>) -> u64 {
 /// Changes the tag of a page that is END of the caller's move, so that nobody else does.
 fn set_raw_tag(page: NonNull<ffi::page>, raw: u64) {
     // SAFETY: as in `raw_tag`; the page is ours, so that its tag is only ours to change.
-    unsafe { ffi::pagemove_page_own(page.as_ptr(), raw as _) };
+    unsafe { ffi::pagemove_page_own(page.as_ptr(), raw as usize) };
 }
 
 /// Returns the tag of the page at `phys`, if it is one of ours. The answer is a hint until the

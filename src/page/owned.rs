@@ -76,7 +76,7 @@ impl OwnedPage {
             return Err(ENOMEM);
         }
         // SAFETY: the page was just allocated, so that nobody else knows it.
-        unsafe { ffi::pagemove_page_own(page, tag.pack() as _) };
+        unsafe { ffi::pagemove_page_own(page, tag.pack() as usize) };
         Ok(Self(page))
     }
 

@@ -47,7 +47,7 @@ impl Region {
                 Found::Page(page) => {
                     // SAFETY: as the caller promises; the page stays the right one
                     // while `inner` is locked, since a move takes it to hold.
-                    return unsafe { ffi::pagemove_insert(vma, address as _, page.0) };
+                    return unsafe { ffi::pagemove_insert(vma, address, page.0) };
                 }
                 Found::Empty { node, neighbours } => (node, neighbours),
             };

@@ -157,7 +157,7 @@ impl Region {
             // SAFETY: the reference that was just made, and that nobody took over.
             unsafe { kernel::bindings::fput(anchor) };
         }
-        Ok(region?)
+        region
     }
 
     pub(crate) fn mapping(&self) -> *mut ffi::address_space {

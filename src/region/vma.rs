@@ -49,7 +49,7 @@ pub(crate) unsafe fn map(vma: *mut ffi::vm_area_struct, region: &Region) -> Resu
             ffi::pagemove_vma_start(vma),
         )
     };
-    region.map(first as u64, pages as u64, start as usize)?;
+    region.map(first as u64, pages as u64, start)?;
     let private = core::ptr::from_ref(region).cast_mut().cast();
     // SAFETY: as above; `OPS` is static and the region outlives the mapping.
     unsafe { ffi::pagemove_vma_setup(vma, ops(), private) };
@@ -79,9 +79,9 @@ impl Region {
             let done = unsafe {
                 ffi::pagemove_premap(
                     mm.as_ptr(),
-                    address as _,
+                    address,
                     ops(),
-                    index as _,
+                    index as usize,
                     core::ptr::from_ref(self).cast_mut().cast(),
                 )
             };
@@ -109,6 +109,10 @@ unsafe fn region_of<'a>(vma: *mut ffi::vm_area_struct) -> &'a Region {
 }
 
 /// Notes that a mapping was split, moved or (after MADV_DOFORK) copied to a child.
+///
+/// # Safety
+///
+/// The mm core calls it for a mapping that [`map`] set up, and keeps the mapping meanwhile.
 unsafe extern "C" fn open(vma: *mut ffi::vm_area_struct) {
     // SAFETY: the mm core calls this for mappings of ours.
     let (region, mm) = unsafe { (region_of(vma), ffi::pagemove_vma_mm(vma)) };
@@ -118,6 +122,11 @@ unsafe extern "C" fn open(vma: *mut ffi::vm_area_struct) {
     }
 }
 
+/// Gives a page to a CPU that has touched a mapping of ours.
+///
+/// # Safety
+///
+/// The mm core calls it for a mapping that [`map`] set up, with the mmap lock or the VMA's lock held.
 unsafe extern "C" fn fault(vmf: *mut ffi::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: the mm core calls this for mappings of ours, with the mmap lock or
     // the VMA's lock held.

@@ -179,7 +179,8 @@ impl Order<'_> {
         if by_rtm && self.absence.is_lasting() {
             // Retries that are over are those of `rtm`, or of the piece as a whole.
             let others = together || self.methods == Methods::RtmThenAdBit;
-            return !(others && reopen(pages)) && !has_open(pages);
+            let goes_on = others && reopen(pages) || has_open(pages);
+            return !goes_on;
         }
         // A piece that aborts as a whole may be too much for the schedule or the cache.
         !together || !reopen(pages)

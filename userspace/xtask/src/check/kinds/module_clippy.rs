@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Clippy on the module, by the kernel's own make: the lints that Kbuild denies.
+//! Clippy on the module, by the kernel's own make: its lints and those of Kbuild, each an error.
 
 use crate::check::setup::Setup;
 use crate::judge::tap::{Point, Status};
