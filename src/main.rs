@@ -188,7 +188,7 @@ impl kernel::InPlaceModule for Pagemove {
         #[cfg(pagemove_test)]
         testing::sabotage::OTHER_CALLS.call_once(|| testing::arenas::command);
         compat::say_range();
-        host::cpu::try_at_load();
+        session::cpus::try_at_load();
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
             let driver = device::vfio::Driver::register()?;

@@ -8,14 +8,14 @@ use crate::args;
 use crate::device::hold::Hold;
 use crate::device::list;
 use crate::file::rights::may_move;
-use crate::host::cpu::{self, CpuPair};
-use crate::host::{memory, task};
+use crate::host::{cpu, memory, task};
 use crate::iommu::sharing;
 use crate::machine::{entry_at, leaf_of};
 use crate::mover::aliases::Aliases;
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::claim::Claim;
 use crate::region::Region;
+use crate::session::cpus::{self, CpuPair};
 use crate::{abi, page, params, session};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{self, Edit, Generation, Plan, Schedule, Status, Times};
@@ -158,7 +158,7 @@ impl Subject {
 
     /// A transaction that has read the page and waits.
     fn watch(&self, args: &mut abi::Experiment) -> Result<(), Refusal> {
-        cpu::check_rtm()?;
+        cpus::check_rtm()?;
         let entry = self.entry();
         let now = entry.load(Ordering::Acquire);
         let page = memory::virt(self.leaf.page.0) as u64;

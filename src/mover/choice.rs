@@ -7,6 +7,7 @@ use crate::iommu::quarantine;
 use crate::iommu::verdict::{self, Terms};
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
+use crate::session::cpus;
 use crate::session::order::Methods;
 use crate::{abi, params};
 use engine::rtm::Absence;
@@ -120,7 +121,7 @@ fn check_adbit(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms
 }
 
 fn check_rtm(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms, Refusal> {
-    cpu::check_rtm()?;
+    cpus::check_rtm()?;
     let domain = domain.ok_or(Refusal::NoDomain)?;
     let format = domain.format().ok_or(Refusal::Iommu)?;
     // With SME the addresses in AMD's tables carry a bit that is no part of them.

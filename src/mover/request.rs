@@ -4,12 +4,12 @@
 use crate::abi;
 use crate::aperture::Aperture;
 use crate::device::Device;
-use crate::host::cpu::CpuPair;
 use crate::host::task;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Backing;
 use crate::region::claim::Claim;
+use crate::session::cpus::CpuPair;
 use engine::{Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;

@@ -6,6 +6,7 @@
 //! there is nothing to do.
 
 pub(crate) mod counters;
+pub(crate) mod cpus;
 pub(crate) mod editor;
 pub(crate) mod helper;
 pub(crate) mod order;
@@ -13,11 +14,11 @@ pub(crate) mod pair;
 pub(crate) mod seat;
 pub(crate) mod transaction;
 
-use crate::host::cpu::CpuPair;
 use crate::host::task;
 use crate::host::thread::{Thread, Work};
 use crate::refusal::Refusal;
 use crate::session::counters::Counters;
+use crate::session::cpus::CpuPair;
 use crate::session::editor::Memory;
 use crate::session::helper::HelperSide;
 use crate::session::order::Order;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an editor's thread works with, whatever the order.
 
-use crate::host::cpu::{self, CpuPair, Online};
+use crate::host::cpu::{self, Online};
 use crate::session::counters::Counters;
+use crate::session::cpus::CpuPair;
 use crate::session::pair::Pair;
 
 /// The CPUs of a session, its helper, and what it has done.
