@@ -120,7 +120,7 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
             function,
             first: PhysAddr(setup.first),
             length: setup.length,
-            virt: setup.window.cast(),
+            virt: setup.virt.cast(),
             downs: AtomicU32::new(0),
             link <- new_mutex!(link),
             slots <- new_mutex!(slots),

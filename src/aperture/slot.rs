@@ -108,7 +108,7 @@ impl Slot {
         let aperture = &self.aperture;
         let last = self.words().wrapping_add((PAGE_SIZE / 8 - 1) as usize);
         // SAFETY: an aligned word of the aperture, mapped while the slot is taken.
-        let word = unsafe { ffi::pagemove_window_read_back(last.cast()) };
+        let word = unsafe { ffi::pagemove_aperture_read_back(last.cast()) };
         // A link that is down takes stores and forgets them. All ones is what it answers, or what
         // the page holds.
         let arrived = aperture.slots.lock().lasts.get(self.at) == Some(&word);

@@ -18,8 +18,6 @@
 //! A hold is listed before its pages are pinned, so that no callback of our pins
 //! returns at once, and a span that was asked for is left alone for a second, so
 //! that new holds can't use up the 11 calls.
-//!
-//! # Lock order
 
 use crate::device::{list, Device, Listed, Phase};
 use crate::host::{ffi, task};

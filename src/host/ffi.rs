@@ -22,7 +22,7 @@ pub(crate) struct ApertureSetup {
     pub(crate) number: u32,
     pub(crate) first: u64,
     pub(crate) length: u64,
-    pub(crate) window: *mut c_void,
+    pub(crate) virt: *mut c_void,
     pub(crate) is_up: Option<IsUp>,
     pub(crate) context: *mut c_void,
 }
@@ -174,7 +174,7 @@ extern "C" {
 
     pub(crate) fn pagemove_register_aperture() -> c_int;
     pub(crate) fn pagemove_unregister_aperture();
-    pub(crate) fn pagemove_window_read_back(word: *const c_void) -> u64;
+    pub(crate) fn pagemove_aperture_read_back(word: *const c_void) -> u64;
 
     pub(crate) fn pagemove_reclaim_soon();
     pub(crate) fn pagemove_reclaim_stop();

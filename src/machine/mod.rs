@@ -49,7 +49,7 @@ pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
 pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // SAFETY: `pte` comes from a walk of the domain's table, so that it is an
     // aligned entry of a table page in the direct map. Tables on the way are not
-    // freed while the hold pins the page (see `device/mod.rs`). Other CPUs and the
+    // freed while the hold pins the page (see `device/hold.rs`). Other CPUs and the
     // IOMMU change the entry concurrently, which an atomic allows.
     unsafe { AtomicU64::from_ptr(memory::virt(pte.0).cast()) }
 }

@@ -38,7 +38,7 @@ struct view {
 	struct bridge *bridge;
 	int n;
 	void *aperture; /* set and cleared under bridge->lock */
-	void __iomem *window;
+	void __iomem *virt;
 	phys_addr_t first;
 	u64 length;
 	u32 seen; /* the number of the last message */

@@ -40,13 +40,13 @@ static u32 put_up(struct view *view, phys_addr_t first, u64 length)
 	};
 	void *aperture;
 
-	view->window = ioremap_wc(first, length);
-	if (!view->window)
+	view->virt = ioremap_wc(first, length);
+	if (!view->virt)
 		return ANSWER_FAILED;
-	setup.window = (__force void *)view->window;
+	setup.virt = (__force void *)view->virt;
 	aperture = pagemove_aperture_add(&setup);
 	if (!aperture) {
-		iounmap(view->window);
+		iounmap(view->virt);
 		return ANSWER_FAILED;
 	}
 	view->first = first;
@@ -122,5 +122,5 @@ void view_remove(struct view *view)
 	view->aperture = NULL;
 	spin_unlock_irq(&bridge->lock);
 	pagemove_aperture_remove(aperture);
-	iounmap(view->window);
+	iounmap(view->virt);
 }

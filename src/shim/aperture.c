@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A PCI function whose memory BAR is a window to memory elsewhere: the driver that claims it. */
+/* A PCI function whose memory BAR shows memory elsewhere: the driver that claims it. */
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -7,12 +7,12 @@
 #include "link.h"
 
 struct pagemove_aperture {
-	void __iomem *window;
+	void __iomem *virt;
 	void *owner;
 	int bar;
 };
 
-/* Windows are large, registers are not. */
+/* Such BARs are large, registers are not. */
 static int largest_memory_bar(struct pci_dev *pdev)
 {
 	resource_size_t largest = 0;
@@ -38,20 +38,20 @@ static int claim(struct pci_dev *pdev, struct pagemove_aperture *aperture)
 
 	if (ret)
 		return ret;
-	aperture->window = ioremap_wc(first, length);
-	if (aperture->window) {
+	aperture->virt = ioremap_wc(first, length);
+	if (aperture->virt) {
 		struct pagemove_aperture_setup setup = {
 			.pdev = pdev,
 			.number = aperture->bar,
 			.first = first,
 			.length = length,
-			.window = (__force void *)aperture->window,
+			.virt = (__force void *)aperture->virt,
 		};
 
 		aperture->owner = pagemove_aperture_add(&setup);
 		if (aperture->owner)
 			return 0;
-		iounmap(aperture->window);
+		iounmap(aperture->virt);
 	}
 	pci_release_selected_regions(pdev, BIT(aperture->bar));
 	return -ENOMEM;
@@ -86,7 +86,7 @@ static void aperture_unbind(struct pci_dev *pdev)
 
 	/* Returns when no page is there. */
 	pagemove_aperture_remove(aperture->owner);
-	iounmap(aperture->window);
+	iounmap(aperture->virt);
 	pci_release_selected_regions(pdev, BIT(aperture->bar));
 	pci_disable_device(pdev);
 }
@@ -108,9 +108,9 @@ void pagemove_unregister_aperture(void)
 	pci_unregister_driver(&aperture_driver);
 }
 
-/* Sends ahead what was stored to the window, and waits until it has arrived: a read of a
- * line of the window can not overtake posted writes to it. */
-u64 pagemove_window_read_back(const void *word)
+/* Sends ahead what was stored to the aperture, and waits until it has arrived: a read of a
+ * line there can not overtake posted writes to it. */
+u64 pagemove_aperture_read_back(const void *word)
 {
 	wmb();
 	return READ_ONCE(*(const u64 *)word);

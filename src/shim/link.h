@@ -16,7 +16,7 @@ struct pagemove_aperture_setup {
 	u32 number; /* of the BAR, or of the memory window of a link */
 	u64 first; /* physical address */
 	u64 length;
-	void *window; /* where CPUs reach it */
+	void *virt; /* where CPUs reach it */
 	/* Whether the link is up; may sleep. NULL: an aperture without a link. It is not
 	 * called any more when pagemove_aperture_removed() has returned. */
 	bool (*is_up)(void *context);
