@@ -20,7 +20,7 @@ Exit codes:
   0  done; for move and migrate: every page is at the destination
   1  wrong usage; for qualify: no engine is allowed
   2  the kernel refused or failed (the message says why)
-  3  aborted: no page was moved, the source is intact
+  3  aborted: no page was moved, the source is intact; it may be tried again
   4  not supported here, or the module is not loaded
   5  partial: some pages were moved, others are where they were
 `probe` has its own: 0 yes, 1 no, 2 wrong usage.

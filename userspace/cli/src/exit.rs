@@ -88,6 +88,8 @@ impl Exit {
         match &total.error {
             None => Exit::Aborted,
             Some(error) if matches!(error.errno, libc::ETIME | libc::EINTR) => Exit::Aborted,
+            // Not refused, but tried in vain: it may be tried again.
+            Some(error) if error.is_absence() => Exit::Aborted,
             Some(error) => Exit::of_error(error),
         }
     }

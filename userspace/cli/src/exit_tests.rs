@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
-use pagemove_uapi::{Call, REASON_NONE};
+use pagemove_uapi::{Call, REASON_BUSY, REASON_CPUS, REASON_NONE};
 
 fn total(moved: u64, there: u64, errno: Option<i32>) -> Total {
     Total {
@@ -42,6 +42,20 @@ fn of_moves() {
             "{moved} {there} {errno:?}"
         );
     }
+}
+
+#[test]
+fn a_helper_without_a_cpu_is_a_move_to_be_tried_again() {
+    let ended = |moved, errno, reason| {
+        let mut total = total(moved, 0, None);
+        total.error = Some(Error::with_reason(Call::Move, errno, reason));
+        Exit::of_move(&total)
+    };
+    assert_eq!(ended(0, libc::EBUSY, REASON_CPUS), Exit::Aborted);
+    assert_eq!(ended(4, libc::EBUSY, REASON_CPUS), Exit::Partial);
+    // CPUs that are not online stay so.
+    assert_eq!(ended(0, libc::EINVAL, REASON_CPUS), Exit::Kernel);
+    assert_eq!(ended(0, libc::EBUSY, REASON_BUSY), Exit::Kernel);
 }
 
 #[test]

@@ -100,10 +100,29 @@ impl Error {
         }
     }
 
+    /// Returns whether a move by `rtm` was given up because the helper did not get its CPU in
+    /// time, as happens on a busy machine. Nothing is wrong with the call.
+    pub fn is_absence(&self) -> bool {
+        (self.errno, self.reason) == (libc::EBUSY, abi::REASON_CPUS)
+    }
+
+    /// Returns whether the call may succeed if it is made again soon, with nothing done about
+    /// it: others were in its way. Whoever makes it again has to end some time.
+    pub fn is_transient(&self) -> bool {
+        self.is_absence()
+            || (self.errno, self.reason) == (libc::EBUSY, abi::REASON_BUSY)
+            || (self.errno, self.reason) == (libc::EAGAIN, abi::REASON_UNMAPPING)
+    }
+
     /// Returns one sentence: what is wrong, and what would be right.
     pub fn message(&self) -> String {
         if self.call == Call::Open && self.is_unsupported() {
             return "the module pagemove is not loaded: load it with `insmod pagemove.ko` first"
+                .to_string();
+        }
+        if self.is_absence() {
+            return "rtm was given up, for its helper did not get its CPU in time, again and again: \
+                    try again, name other CPUs, or let the engine auto choose"
                 .to_string();
         }
         if let Some(reason) = text::reason(self.reason).filter(|_| self.reason != abi::REASON_NONE)
@@ -149,6 +168,30 @@ mod tests {
             error.to_string().contains("whose file is closed"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_does_not() {
+        let of = |errno, reason| Error::with_reason(Call::Move, errno, reason);
+        for (errno, reason, is_transient, is_absence) in [
+            (libc::EBUSY, abi::REASON_CPUS, true, true),
+            (libc::EBUSY, abi::REASON_BUSY, true, false),
+            (libc::EAGAIN, abi::REASON_UNMAPPING, true, false),
+            // CPUs that are offline, or one CPU only.
+            (libc::EINVAL, abi::REASON_CPUS, false, false),
+            (libc::EOPNOTSUPP, abi::REASON_CPUS, false, false),
+            (libc::EBUSY, abi::REASON_STUCK, false, false),
+            (libc::EBUSY, abi::REASON_OFFERED, false, false),
+            (libc::EBUSY, abi::REASON_LOST_WRITE, false, false),
+        ] {
+            let error = of(errno, reason);
+            assert_eq!(error.is_transient(), is_transient, "{error}");
+            assert_eq!(error.is_absence(), is_absence, "{error}");
+        }
+        let absent = of(libc::EBUSY, abi::REASON_CPUS).message();
+        assert!(absent.contains("try again"), "{absent}");
+        let refused = of(libc::EINVAL, abi::REASON_CPUS).message();
+        assert!(refused.contains("online"), "{refused}");
     }
 
     #[test]

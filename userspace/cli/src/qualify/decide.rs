@@ -266,15 +266,20 @@ fn nothing_lost(moves: &Moves) -> (Answer, String) {
         met,
         unexplained,
         other,
+        absent,
         lost,
         dmas,
         dmas_lost,
         device_errors,
         faults,
     } = *moves;
+    let given_up = match absent {
+        0 => String::new(),
+        calls => format!(", {calls} calls given up for a helper without a CPU"),
+    };
     let why = format!(
         "{moved} page moves, {met} aborts by DMA, {unexplained} without a status and {other} by \
-         other causes, with {dmas} DMAs. \
+         other causes{given_up}, with {dmas} DMAs. \
          Lost: {lost} found by the module, {dmas_lost} by their bytes. Device errors {device_errors}, \
          IOMMU faults {faults}"
     );

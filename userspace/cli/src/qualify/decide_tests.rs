@@ -40,6 +40,7 @@ fn moves() -> Moves {
         met: 880,
         unexplained: 20,
         other: 20,
+        absent: 0,
         lost: 0,
         dmas: 9000,
         dmas_lost: 0,
@@ -258,6 +259,22 @@ fn what_was_not_seen_permits_nothing() {
         .all(|answer| *answer == "not-seen"));
     let judgement = judge(&evidence);
     assert_eq!((judgement.engines, judgement.findings), (NOTHING, 0));
+}
+
+#[test]
+fn calls_without_a_helper_are_shown_and_decide_nothing() {
+    for (moved, expected) in [(4000, Answer::Yes), (3, Answer::NotSeen)] {
+        let seen = Moves {
+            moved,
+            absent: 7,
+            ..moves()
+        };
+        let (answer, why) = nothing_lost(&seen);
+        assert_eq!(answer, expected);
+        assert!(why.contains("7 calls given up"), "{why}");
+    }
+    let (_, why) = nothing_lost(&moves());
+    assert!(!why.contains("given up"), "{why}");
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub struct Attempts {
     /// One was aborted without a status: by an interrupt, or by a conflict that the CPU
     /// did not call so.
     pub unexplained: u64,
-    /// None of the others: too late, no time, used before it began.
+    /// None of the others: too late, no time, used before it began, a helper without a CPU.
     pub other: u64,
     /// A transaction has committed, and the module found a lost write.
     pub lost: u64,
@@ -106,6 +106,8 @@ pub struct Moves {
     pub unexplained: u64,
     /// Attempts that were aborted for other causes.
     pub other: u64,
+    /// Calls that were given up because the helper of `rtm` did not get its CPU.
+    pub absent: u64,
     /// Lost writes that the module found.
     pub lost: u64,
     pub dmas: u64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use pagemove_uapi::{
     ABORT_ACCESSED, ABORT_CONFLICT, ABORT_DIRTY, ABORT_INTERRUPT, ABORT_OVERWRITTEN, ENGINE_RTM,
-    MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE, REASON_BUSY, REASON_LOST_WRITE,
+    MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE,
 };
 
 use super::clock::Clock;
@@ -14,7 +14,7 @@ use super::decide::{ENOUGH, ENOUGH_MOVES};
 use super::evidence::{Moves, Trial};
 use super::faults::FaultLog;
 use super::load::Counts;
-use super::subject::{refused, How, Scene, Subject, PAGES};
+use super::subject::{is_unexpected, refused, How, Scene, Subject, PAGES};
 
 /// The default of the command `move`.
 const RETRIES: u32 = 100;
@@ -85,11 +85,9 @@ fn to_and_fro(
         }
         let lost = |outcome: u8| outcome == PAGE_LOST_WRITE;
         moves.lost += results.iter().filter(|result| lost(result.outcome)).count() as u64;
-        match report.error {
-            Some(error) if !matches!(error.reason, REASON_LOST_WRITE | REASON_BUSY) => {
-                return refused(error)
-            }
-            _ => {}
+        moves.absent += u64::from(report.error.is_some_and(|error| error.is_absence()));
+        if let Some(error) = report.error.filter(is_unexpected) {
+            return refused(error);
         }
     }
     Ok(Trial::Seen(moves))

@@ -12,6 +12,7 @@ use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 use pagemove_uapi::{
     Control, Device, Error, ExperimentReport, ExperimentRequest, MoveReport, MoveRequest,
     PageResult, PciAddress, DEVICE_OPEN, DRIVER, MOVE_EVEN_IF_THERE, MOVE_SCRATCH, PAGE_SIZE,
+    REASON_LOST_WRITE,
 };
 
 use super::evidence::Trial;
@@ -275,6 +276,13 @@ pub fn refused<T>(error: Error) -> Result<Trial<T>> {
     }
 }
 
+/// Returns whether a call of MOVE failed for no known reason: a lost write ends it, which its
+/// results say, and somebody else may have the page or the helper's CPU. Whoever goes on does so
+/// by a [`super::clock::Clock`].
+pub fn is_unexpected(error: &Error) -> bool {
+    error.reason != REASON_LOST_WRITE && !error.is_transient()
+}
+
 fn nodes() -> Result<Vec<i32>> {
     let text = std::fs::read_to_string(NODES).context(NODES)?;
     let nodes = list_of(&text);
@@ -294,12 +302,32 @@ fn list_of(text: &str) -> Vec<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pagemove_uapi::{Call, REASON_NO_RTM};
+    use pagemove_uapi::{Call, REASON_BUSY, REASON_CPUS, REASON_NO_RTM, REASON_STUCK};
 
     #[test]
     fn lists_of_nodes() {
         assert_eq!(list_of("0-1,4\n"), [0, 1, 4]);
         assert!(list_of("\n").is_empty());
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_tried_again() {
+        let of = |errno, reason| Error::with_reason(Call::Move, errno, reason);
+        for expected in [
+            of(libc::EBUSY, REASON_CPUS),
+            of(libc::EBUSY, REASON_BUSY),
+            of(libc::EIO, REASON_LOST_WRITE),
+        ] {
+            assert!(!is_unexpected(&expected), "{expected}");
+        }
+        // CPUs that are offline come back by nobody's patience.
+        for unexpected in [
+            of(libc::EINVAL, REASON_CPUS),
+            of(libc::EOPNOTSUPP, REASON_NO_RTM),
+            of(libc::EBUSY, REASON_STUCK),
+        ] {
+            assert!(is_unexpected(&unexpected), "{unexpected}");
+        }
     }
 
     #[test]

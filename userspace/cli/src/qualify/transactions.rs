@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pagemove_uapi::{
-    Error, ExperimentReport, MoveReport, PageResult, ABORT_CONFLICT, ABORT_INTERRUPT, ENGINE_RTM,
+    ExperimentReport, MoveReport, PageResult, ABORT_CONFLICT, ABORT_INTERRUPT, ENGINE_RTM,
     EXPERIMENT_SET, EXPERIMENT_WATCH, MAX_WATCH_NS, MOVE_CLEAR_ACCESSED, PAGE_LOST_WRITE,
-    REASON_BUSY, REASON_FORMAT, REASON_LOST_WRITE,
+    REASON_FORMAT,
 };
 
 use super::clock::Clock;
 use super::decide::{met_because, ENOUGH};
 use super::evidence::{Attempts, Trial, Watch, Watches, Windows};
 use super::load::Counts;
-use super::subject::{refused, How, Scene, Subject, PAGES};
+use super::subject::{is_unexpected, refused, How, Scene, Subject, PAGES};
 use super::tables::seen;
 
 /// Bits of an abort status: an XABORT of its own, a conflict.
@@ -139,11 +139,6 @@ fn attempts(
         count(&mut attempts, &report, &results);
     }
     Ok(Trial::Seen(attempts))
-}
-
-/// Returns whether a call failed for no known reason: a lost write ends it, and a page may be busy.
-fn is_unexpected(error: &Error) -> bool {
-    !matches!(error.reason, REASON_LOST_WRITE | REASON_BUSY)
 }
 
 /// Counts one call once, whatever number of its pages a DMA to one of them has aborted.
