@@ -26,6 +26,8 @@ pub enum Failure {
     State(String),
     /// These many pages stayed in use.
     Busy(u32),
+    /// These many could not be moved, since calls ended for what passes; the last one for this.
+    Later(u32, HostError),
     /// The time that the operator gave is over.
     Deadline,
     /// A signal.
@@ -74,6 +76,10 @@ impl fmt::Display for Failure {
             Failure::Busy(pages) => write!(
                 f,
                 "devices kept using {pages} pages for so long that they could not be moved"
+            ),
+            Failure::Later(pages, error) => write!(
+                f,
+                "{pages} pages could not be moved for so long that it was given up; at last: {error}"
             ),
             Failure::Deadline => f.write_str("the deadline passed"),
             Failure::Stopped => f.write_str("stopped by a signal"),

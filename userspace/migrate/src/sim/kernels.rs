@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use pagemove_uapi::{Call, REASON_CPUS};
+
 use super::{Side, State, World};
 use crate::host::{
     HostError, Moves, Outcome, PageState, Place, SourceHost, TargetHost, Trouble, Want, Wants,
@@ -11,6 +13,16 @@ use crate::span::{Run, PAGE};
 
 fn dead() -> HostError {
     HostError::new(Trouble::Failed, "the agent is dead")
+}
+
+/// What a call by `rtm` ends with whose helper gets no CPU: the first page was tried in vain.
+fn absent() -> Moves {
+    let error = pagemove_uapi::Error::with_reason(Call::Move, libc::EBUSY, REASON_CPUS);
+    Moves {
+        outcomes: vec![Outcome::Aborted],
+        aborts: [("late".to_string(), 20)].into(),
+        error: Some(error.into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +37,10 @@ impl KernelA<'_> {
     fn moves(&self, run: Run, one: impl Fn(&mut State, u32, usize) -> Outcome) -> Moves {
         let result = self.call(|state| {
             let mut moves = Moves::default();
+            if let Some(left) = state.absent_calls.checked_sub(1) {
+                state.absent_calls = left;
+                return absent();
+            }
             for (n, page) in run.pages().enumerate() {
                 let outcome = one(state, page, n);
                 if outcome == Outcome::Aborted {

@@ -70,6 +70,8 @@ pub struct State {
     pub aborts_one_in: u64,
     /// Attempts that are still to be aborted, by page.
     pub hot: BTreeMap<u32, u32>,
+    /// Calls that move nothing yet, for the helper of A's kernel does not get its CPU.
+    pub absent_calls: u32,
     /// Pages that the device is known to use most.
     pub busy_pages: Vec<u32>,
     pub calls: [u64; 2],
@@ -107,6 +109,7 @@ impl World {
             region_gone: false,
             aborts_one_in: 0,
             hot: BTreeMap::new(),
+            absent_calls: 0,
             busy_pages: Vec::new(),
             calls: [0; 2],
             death: None,

@@ -18,7 +18,7 @@ use roaring::RoaringBitmap;
 
 use crate::events::{Event, Events};
 use crate::failure::Failure;
-use crate::host::{Moves, Outcome, Place, SourceHost, Trouble};
+use crate::host::{HostError, Moves, Outcome, Place, SourceHost, Trouble};
 use crate::message::{Hello, Message, Mode, Progress, Welcome, MAX_ASKED, MAX_RUNS};
 use crate::span::{runs, Run, MAX_PAGES, PAGE};
 use crate::wrong::Wrong;
@@ -97,6 +97,8 @@ pub struct Source<'a> {
     moved: u32,
     aborts: BTreeMap<String, u64>,
     last_moved: Duration,
+    /// Why the last call ended early, if that was for something that passes.
+    later: Option<HostError>,
     outbox: Vec<Message>,
 }
 
@@ -135,6 +137,7 @@ impl<'a> Source<'a> {
             moved: 0,
             aborts: BTreeMap::new(),
             last_moved: Duration::ZERO,
+            later: None,
             outbox: Vec::new(),
         })
     }
@@ -387,7 +390,10 @@ impl<'a> Source<'a> {
         if !self.settled {
             self.settle()?;
         }
+        let patient = now.saturating_sub(self.last_moved) < self.job.patience;
         match self.queue.next(now, self.job.batch) {
+            // Calls that take long and move nothing: there may always be a page that has rested.
+            Next::Pages(_) if !patient && self.later.is_some() => Err(self.no_patience()),
             Next::Pages(run) => {
                 let most = self.longest_call(now);
                 let moves = match self.job.mode {
@@ -397,15 +403,21 @@ impl<'a> Source<'a> {
                 self.account(run, moves, now)?;
                 Ok(Step::Again)
             }
-            Next::Wait(_) if now.saturating_sub(self.last_moved) >= self.job.patience => {
-                Err(Failure::Busy(self.queue.left()))
-            }
+            Next::Wait(_) if !patient => Err(self.no_patience()),
             Next::Wait(pause) => Ok(Step::Wait(pause)),
             Next::Empty => {
                 self.verify()?;
                 self.next_phase();
                 Ok(Step::Again)
             }
+        }
+    }
+
+    fn no_patience(&self) -> Failure {
+        let pages = self.queue.left();
+        match &self.later {
+            Some(error) => Failure::Later(pages, error.clone()),
+            None => Failure::Busy(pages),
         }
     }
 
@@ -443,6 +455,7 @@ impl<'a> Source<'a> {
         let progress = self.progress();
         self.events.progress(&progress);
         self.outbox.push(Message::Progress(progress));
+        self.later = None;
         match moves.error {
             None => {}
             // The page at which it ended is the one in the way.
@@ -451,6 +464,7 @@ impl<'a> Source<'a> {
                 if in_the_way {
                     self.queue.rest(tried, now);
                 }
+                self.later = Some(error);
             }
             Some(error) => return Err(error.into()),
         }

@@ -101,6 +101,34 @@ fn a_page_that_never_rests_ends_it() {
 }
 
 #[test]
+fn a_helper_without_a_cpu_is_waited_for() {
+    let world = world();
+    world.state().absent_calls = 9;
+    let out = Rig::new(Mode::Out, false).run(&world);
+    assert!(out.is_done(), "{}", out.a_says());
+    assert_eq!(out.a_report.aborts["late"], 9 * 20);
+    assert_eq!(world.check_out(), [""; 0]);
+    // Home, too.
+    world.state().absent_calls = 9;
+    assert!(Rig::new(Mode::Back, false).run(&world).is_done());
+    assert_eq!(world.check_home(), [""; 0]);
+}
+
+#[test]
+fn a_helper_that_never_gets_a_cpu_ends_it() {
+    let world = world();
+    world.state().absent_calls = u32::MAX;
+    let out = Rig::new(Mode::Out, false).run(&world);
+    let said = out.a_says();
+    assert!(said.contains("24 pages could not be moved"), "{said}");
+    assert!(said.contains("did not get its CPU"), "{said}");
+    assert_eq!(world.check_always(), [""; 0]);
+    world.state().absent_calls = 0;
+    assert!(Rig::new(Mode::Out, false).run(&world).is_done());
+    assert_eq!(world.check_out(), [""; 0]);
+}
+
+#[test]
 fn the_guest_stays_where_the_other_host_can_not_take_it() {
     for post_copy in [false, true] {
         let world = world();
