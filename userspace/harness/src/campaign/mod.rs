@@ -3,6 +3,7 @@
 //! again, and what came of it. Soak, demo and sabotage are campaigns.
 
 pub mod mover;
+pub mod patience;
 pub mod tool;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,8 @@ pub struct Sums {
     /// Pages moved by each engine.
     pub engines: BTreeMap<String, u64>,
     pub aborts: BTreeMap<String, u64>,
+    /// Calls that ended early, by what they ended with.
+    pub ended: BTreeMap<String, u64>,
 }
 
 impl Sums {
@@ -86,6 +89,9 @@ impl Sums {
             .count() as u64;
         add_counts(&mut self.engines, &report.engines);
         add_counts(&mut self.aborts, &report.aborts);
+        if let Some(failure) = &report.error {
+            *self.ended.entry(failure.name()).or_default() += 1;
+        }
     }
 
     /// The sums of two campaigns.
@@ -97,6 +103,7 @@ impl Sums {
         self.moved_by_retry += other.moved_by_retry;
         add_counts(&mut self.engines, &other.engines);
         add_counts(&mut self.aborts, &other.aborts);
+        add_counts(&mut self.ended, &other.ended);
     }
 
     /// Attempts that a device's access aborted.
@@ -107,8 +114,16 @@ impl Sums {
             .sum()
     }
 
+    /// `accessed 12, dirty 3`, and what calls ended early with, if any did.
     pub fn describe_aborts(&self) -> String {
-        describe_counts(&self.aborts)
+        let aborts = describe_counts(&self.aborts);
+        if self.ended.is_empty() {
+            return aborts;
+        }
+        format!(
+            "{aborts}; calls that ended early: {}",
+            describe_counts(&self.ended)
+        )
     }
 
     /// `20 pages moved (adbit 5, rtm 15)`

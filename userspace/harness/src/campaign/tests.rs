@@ -38,6 +38,25 @@ fn sums_add_up() {
 }
 
 #[test]
+fn calls_that_ended_early_are_shown() {
+    let mut sums = Sums::default();
+    let report = Report {
+        error: Some(crate::campaign::tool::Failure {
+            errno: "EBUSY".to_string(),
+            reason: Some("cpus".to_string()),
+            message: String::new(),
+        }),
+        ..Default::default()
+    };
+    sums.add(&report);
+    sums.merge(&sums.clone());
+    assert_eq!(
+        sums.describe_aborts(),
+        "none; calls that ended early: EBUSY (cpus) 2"
+    );
+}
+
+#[test]
 fn a_page_by_another_engine_is_noticed() {
     let moved_by = |engines: &[&str]| Sums {
         engines: engines.iter().map(|name| (name.to_string(), 1)).collect(),

@@ -101,6 +101,30 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// Names a state that passes: whoever calls again does so until his time is up.
+    fn is_passing(&self) -> bool {
+        match self.reason.as_deref() {
+            Some("busy" | "unmapping" | "no-memory" | "deadline") => true,
+            _ => self.is_absence(),
+        }
+    }
+
+    /// The helper of rtm did not get its CPU in time. With another errno it is CPUs that are not
+    /// there.
+    fn is_absence(&self) -> bool {
+        self.errno == "EBUSY" && self.reason.as_deref() == Some("cpus")
+    }
+
+    /// `EBUSY (cpus)`
+    pub fn name(&self) -> String {
+        match &self.reason {
+            Some(reason) => format!("{} ({reason})", self.errno),
+            None => self.errno.clone(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct PageLine {
     pub outcome: String,
@@ -118,16 +142,15 @@ impl Report {
                 .is_some_and(|failure| failure.reason.as_deref().is_some_and(by_reason))
     }
 
+    /// The machine was too busy for rtm: the call is to be made again.
+    pub fn is_absence(&self) -> bool {
+        self.error.as_ref().is_some_and(Failure::is_absence)
+    }
+
     /// Something that does not go away by trying again.
     pub fn fatal(&self) -> Option<String> {
         let failure = self.error.as_ref()?;
-        // These name a state that passes.
-        let passing = ["busy", "unmapping", "no-memory", "deadline"];
-        if failure
-            .reason
-            .as_deref()
-            .is_some_and(|reason| passing.contains(&reason))
-        {
+        if failure.is_passing() {
             return None;
         }
         Some(format!(

@@ -124,6 +124,13 @@ fn a_loss_that_the_module_found_is_seen() {
     );
     let busy = parse(Some(5), json(2, 0, &failure("busy")).as_bytes(), "").unwrap();
     assert!(!busy.found_loss() && busy.fatal().is_none());
+    let cpus = |errno: &str| {
+        let failure = failure("cpus").replace("EIO", errno);
+        parse(Some(5), json(2, 0, &failure).as_bytes(), "").unwrap()
+    };
+    let absent = cpus("EBUSY");
+    assert!(!absent.found_loss() && absent.fatal().is_none());
+    assert!(cpus("EINVAL").fatal().is_some());
     let other = parse(Some(2), json(2, 0, &failure("not-region")).as_bytes(), "").unwrap();
     assert!(!other.found_loss() && other.fatal().unwrap().contains("EIO (not-region)"));
 }

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure, Result};
 use pagemove_uapi::{PciAddress, PAGE_SIZE};
 
+use crate::campaign::patience::Patience;
 use crate::campaign::tool::Range;
 use crate::campaign::{judge_last, with_tap, Campaign};
 use crate::guest::Layout;
@@ -54,9 +55,6 @@ const RUNS: [(u64, u64); 9] = [
 ];
 
 const QUIET_PAGES: u64 = 128;
-
-/// Calls for a run until all of it has been moved; engine rtm gives up pages.
-const CALLS: u32 = 20;
 
 const TESTS: usize = 5;
 
@@ -145,15 +143,18 @@ fn quiet(campaign: &mut Campaign, options: &Options, tap: &mut Tap) -> Result<()
 /// rtm need not: a transaction can be aborted by what has nothing to do with it.
 fn move_run(campaign: &mut Campaign, options: &Options, node: i32, count: u64) -> Result<bool> {
     let may_fail = options.campaign.engine == "rtm";
-    let calls = if may_fail { CALLS } else { 1 };
-    for call in 0..calls {
+    let mut patience = Patience::begin();
+    let mut calls = 0;
+    while !patience.is_over() {
         let report = campaign.move_even_if_there(node)?;
         let attempts: u64 = report
             .results
             .iter()
             .map(|page| u64::from(page.attempts))
             .sum();
-        let at_once = call == 0 && attempts == count;
+        patience.count(&report);
+        calls += 1;
+        let at_once = calls == 1 && attempts == count;
         ensure!(
             may_fail || at_once,
             "of {count} quiet pages {} were moved, in {attempts} attempts: {:?}",

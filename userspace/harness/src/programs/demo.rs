@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
+use crate::campaign::patience::Patience;
 use crate::campaign::{describe_counts, describe_windows, Campaign};
 use crate::ledger::account::Status;
 use crate::programs::display::{bar, conclude, print, Display};
@@ -25,9 +26,6 @@ pub struct Options {
     #[command(flatten)]
     pub campaign: crate::campaign::Options,
 }
-
-/// Calls of the tool that one way may take.
-const CALLS: usize = 20;
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     let arguments = ["--device", "nvme", "--pages", &options.pages.to_string()].map(String::from);
@@ -87,7 +85,8 @@ impl Demo {
     fn one_way(&mut self, from: i32, to: i32) -> Result<()> {
         let began = Instant::now();
         let before = self.campaign.stats()?.pages_moved;
-        for _ in 0..CALLS {
+        let mut patience = Patience::begin();
+        while !patience.is_over() {
             let running = self.campaign.start_move(to);
             while !running.is_done() {
                 if self.display.is_due() {
@@ -99,6 +98,7 @@ impl Demo {
             if let Some(why) = report.fatal() {
                 bail!("moving to node {to} ended: {why}");
             }
+            patience.count(&report);
             if self.campaign.places()?.iter().all(|place| *place == to) {
                 break;
             }
