@@ -7,6 +7,7 @@ mod cgroup;
 mod complaints;
 mod eater;
 mod memory;
+mod patience;
 mod region;
 mod rig;
 mod signals;

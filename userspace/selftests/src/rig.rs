@@ -18,6 +18,7 @@ use pagemove_uapi::{
 };
 
 use crate::bench::{self, Nodes};
+use crate::patience;
 use crate::region::Mapping;
 
 /// Where the rings of the device are for it. They are not moved.
@@ -212,6 +213,11 @@ impl Rig {
         let mut results = Vec::new();
         let report = self.control.move_pages(request, Some(&mut results));
         (report, results)
+    }
+
+    /// Moves pages, and goes on while a helper of `rtm` does not get its CPU.
+    pub fn move_patiently(&self, request: &MoveRequest) -> (MoveReport, Vec<PageResult>) {
+        patience::patiently(|| self.move_pages(request))
     }
 
     /// Moves pages to an aperture, with retries.

@@ -15,6 +15,7 @@ use pagemove_uapi::{self as uapi, PciAddress};
 use serde_json::Value;
 
 use crate::bench::{self, Bench};
+use crate::patience;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass, Verdict};
 
 const PROGRAM: &str = "pagemove";
@@ -190,7 +191,7 @@ fn by_rtm(bench: &Bench) -> uapi::MoveReport {
         retries: 1000,
         ..bench.request(0, PAGES, bench.nodes.there)
     };
-    bench.move_pages(&request).0
+    patience::patiently(|| bench.move_pages(&request)).0
 }
 
 fn refused_by_rtm(reason: u32) -> Outcome {

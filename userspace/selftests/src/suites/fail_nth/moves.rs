@@ -167,7 +167,7 @@ fn there(
     if engine != ENGINE_ADBIT {
         (request.editor_cpu, request.helper_cpu) = cpus;
     }
-    let (report, results) = rig.move_pages(&request);
+    let (report, results) = rig.move_patiently(&request);
     finish(world, report, results, pages)
 }
 

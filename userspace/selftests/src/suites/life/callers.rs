@@ -17,16 +17,20 @@ use crate::bench;
 use crate::region::Mapping;
 use pagemove_testkit::child::{self, End};
 use pagemove_testkit::random::Random;
+use pagemove_testkit::slowness::slowness;
 use pagemove_testkit::tap::{self, Case, Pass, Verdict};
 
 const CALLERS: usize = 8;
+/// How long they call; longer until one has moved and another has met it.
 const TIME: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(50);
 
 /// Words of a caller's page of numbers.
 const MOVED: usize = 0;
 const BUSY: usize = 1;
 const CALLS: usize = 2;
 const GIVEN_UP: usize = 3;
+const ABSENT: usize = 4;
 
 /// `callers ENGINE`: with `rtm` half of them move by rtm, the others by adbit.
 pub fn main(args: &[String]) -> ExitCode {
@@ -87,10 +91,11 @@ fn one_page(play: &mut Play, span: usize) -> Result<Verdict> {
         .collect::<Result<_>>()?;
     let sum = |word: usize| (0..CALLERS).map(|n| numbers.read(n, word)).sum::<u64>();
     tap::note(&format!(
-        "{} calls: {} pages moved, {} calls met another, {} pages given up; {:?}",
+        "{} calls: {} pages moved, {} calls met another, {} had no helper, {} pages given up; {:?}",
         sum(CALLS),
         sum(MOVED),
         sum(BUSY),
+        sum(ABSENT),
         sum(GIVEN_UP),
         (0..CALLERS)
             .map(|n| numbers.read(n, MOVED))
@@ -144,6 +149,12 @@ fn settle(scene: &mut Scene, iova: u64, page: usize) -> Result<()> {
     Ok(())
 }
 
+/// Whether callers have met: what they are here for.
+fn have_met(numbers: &Mapping) -> bool {
+    let any = |word: usize| (0..CALLERS).any(|number| numbers.read(number, word) > 0);
+    any(MOVED) && any(BUSY)
+}
+
 /// In a child: calls for some seconds. Ends with the number of the first thing that is wrong.
 fn caller(
     mut request: MoveRequest,
@@ -160,7 +171,8 @@ fn caller(
     let start = Instant::now();
     let add =
         |word: usize, count: u64| numbers.write(number, word, numbers.read(number, word) + count);
-    while start.elapsed() < TIME {
+    let most = LONGEST * slowness();
+    while start.elapsed() < TIME || !have_met(numbers) && start.elapsed() < most {
         request.node = nodes[random.below(2)];
         request.flags = [
             0,
@@ -189,6 +201,7 @@ fn caller(
             Some(error) if (error.errno, error.reason) == (libc::EBUSY, REASON_BUSY) => {
                 add(BUSY, 1)
             }
+            Some(error) if error.is_absence() && request.engine == ENGINE_RTM => add(ABSENT, 1),
             Some(_) => return 5,
         }
         if request.flags & MOVE_EVEN_IF_THERE != 0 && report.pages_there != 0 {

@@ -4,11 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_testkit::nodes;
+use pagemove_testkit::{nodes, wait};
 use pagemove_uapi::{Control, ENGINE_AUTO, REASON_NODE, REASON_NO_MEMORY};
 
 use super::play::Play;
@@ -18,6 +17,8 @@ use crate::eater::MemoryEater;
 use pagemove_testkit::tap::{self, Case, Pass, Skip, Verdict};
 
 const SOME: u64 = 64;
+/// When calls are told that the destination is full.
+const SOON: Duration = Duration::from_secs(60);
 const FULL: (i32, u32) = (libc::ENOMEM, REASON_NO_MEMORY);
 const NO_NODE: (i32, u32) = (libc::EINVAL, REASON_NODE);
 
@@ -52,12 +53,10 @@ fn full(scene: &mut Scene) -> Result<Verdict> {
     scene.during(&Callers::one(ENGINE_AUTO).allowing(&[FULL]), |_, moves| {
         moves.go_on(SOME, "before the node is full")?;
         let eater = MemoryEater::start(there)?;
-        let (before, moved) = (moves.answered(REASON_NO_MEMORY), moves.moved());
-        thread::sleep(Duration::from_secs(2));
-        ensure!(
-            moves.answered(REASON_NO_MEMORY) > before,
-            "no call was told that the node is full"
-        );
+        let (before, moved) = (moves.answered(FULL), moves.moved());
+        wait::until("a call is told that the node is full", SOON, || {
+            Ok(moves.answered(FULL) > before)
+        })?;
         tap::note(&format!(
             "{} pages moved within the other node meanwhile",
             moves.moved() - moved

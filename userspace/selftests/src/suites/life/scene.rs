@@ -14,8 +14,8 @@ use pagemove_harness::guest::process::GuestProcess;
 use pagemove_harness::ledger::account::Status;
 use pagemove_testkit::slowness;
 use pagemove_uapi::{
-    text, Control, MoveReport, MoveRequest, PciAddress, Stats, ENGINE_AUTO, MOVE_EVEN_IF_THERE,
-    PAGE_SIZE,
+    errno, text, Control, MoveReport, MoveRequest, PciAddress, Stats, ENGINE_AUTO,
+    MOVE_EVEN_IF_THERE, PAGE_SIZE,
 };
 
 use crate::bench::{self, Nodes};
@@ -43,6 +43,9 @@ pub type Answer = (i32, u32);
 /// The helper of `rtm` did not get its CPU in time, as happens on a busy host: ask again.
 const ABSENT: Answer = (libc::EBUSY, pagemove_uapi::REASON_CPUS);
 
+/// A call has used up its time.
+const LATE: Answer = (libc::ETIME, pagemove_uapi::REASON_DEADLINE);
+
 /// Who moves.
 #[derive(Clone)]
 pub struct Callers {
@@ -50,6 +53,8 @@ pub struct Callers {
     pub count: usize,
     pub engine: u32,
     pub flags: u32,
+    /// Of each call. One that ends by it has not failed, and the next one goes on.
+    pub deadline: Option<Duration>,
     /// What a call may end with, beside success.
     pub allowed: Vec<Answer>,
 }
@@ -60,6 +65,7 @@ impl Callers {
             count: 1,
             engine,
             flags: 0,
+            deadline: None,
             allowed: Vec::new(),
         }
     }
@@ -67,6 +73,13 @@ impl Callers {
     fn allow(&self, answer: Answer) -> bool {
         self.allowed.contains(&answer)
             || self.engine == pagemove_uapi::ENGINE_RTM && answer == ABSENT
+            || self.deadline.is_some() && answer == LATE
+    }
+
+    /// Gives each call so long.
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline * slowness::slowness());
+        self
     }
 
     pub fn allowing(mut self, answers: &[Answer]) -> Self {
@@ -188,7 +201,7 @@ pub struct Moves {
     moved: AtomicU64,
     calls: AtomicU64,
     failed: Mutex<Option<String>>,
-    answers: Mutex<BTreeMap<String, u64>>,
+    answers: Mutex<BTreeMap<Answer, u64>>,
 }
 
 impl Moves {
@@ -237,13 +250,12 @@ impl Moves {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// How many calls ended with this reason.
-    pub fn answered(&self, reason: u32) -> u64 {
-        let name = text::name_or_number(text::REASONS, reason);
+    /// How many calls ended with this.
+    pub fn answered(&self, answer: Answer) -> u64 {
         self.answers
             .lock()
             .expect("no thread panics")
-            .get(&name)
+            .get(&answer)
             .copied()
             .unwrap_or(0)
     }
@@ -252,12 +264,11 @@ impl Moves {
         self.moved.fetch_add(report.pages_moved, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
         let Some(error) = report.error else { return };
-        let name = text::name_or_number(text::REASONS, error.reason);
         *self
             .answers
             .lock()
             .expect("no thread panics")
-            .entry(name)
+            .entry((error.errno, error.reason))
             .or_insert(0) += 1;
     }
 
@@ -265,7 +276,10 @@ impl Moves {
         let answers = self.answers.lock().expect("no thread panics");
         let others: Vec<String> = answers
             .iter()
-            .map(|(name, count)| format!("{name} {count}"))
+            .map(|((number, reason), count)| {
+                let reason = text::name_or_number(text::REASONS, *reason);
+                format!("{} ({reason}) {count}", errno::name(*number))
+            })
             .collect();
         format!(
             "{} pages moved by {} calls; other answers: {}",
@@ -311,6 +325,9 @@ impl Moves {
             }
             let request = MoveRequest {
                 flags: request.flags | callers.flags,
+                deadline_ns: callers.deadline.map_or(request.deadline_ns, |time| {
+                    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+                }),
                 ..*request
             };
             let report = control.move_pages(&request, None);

@@ -14,6 +14,7 @@ use pagemove_uapi::{
 
 use super::{is_intact, move_over, session};
 use crate::bench;
+use crate::patience::is_absence;
 use crate::rig::Rig;
 use pagemove_testkit::tap::{self, Case, Pass};
 
@@ -29,7 +30,8 @@ const MISSED: u64 = 20;
 pub fn main(parameters: &str) -> ExitCode {
     let parameters = parameters.to_string();
     let always = format!("stall_for_ms=1000000 {parameters}");
-    let passing = format!("stall_for_ms=1500 {parameters}");
+    // From the first stall on: many times as long as it takes to give rtm up.
+    let passing = format!("stall_for_ms=8000 {parameters}");
     let again = always.clone();
     let cases = vec![
         Case::new(
@@ -130,9 +132,18 @@ fn auto(parameters: &str) -> Result<()> {
 
 fn comes_back(parameters: &str) -> Result<()> {
     let mut rig = open(parameters)?;
+    let mut absent = 0;
     wait::until("rtm moves again", Duration::from_secs(60), || {
         let (report, _) = move_all(&rig, ENGINE_RTM);
+        absent += u32::from(is_absence(&report));
+        ensure!(
+            report.error.is_none() || is_absence(&report),
+            "{}",
+            bench::describe(&report)
+        );
         Ok(report.error.is_none())
     })?;
+    ensure!(absent > 0, "the helper was never absent");
+    tap::note(&format!("{absent} calls without a helper before"));
     (0..PAGES).try_for_each(|page| move_over(&mut rig, page, 0))
 }

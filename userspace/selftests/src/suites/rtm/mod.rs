@@ -61,7 +61,7 @@ fn move_over(rig: &mut Rig, page: usize, seed: u64) -> Result<()> {
     let node = rig.other(rig.node_of(page)?);
     let mut request = rig.request(page, 1, ENGINE_RTM, node);
     request.retries = 1000;
-    let (report, results) = rig.move_pages(&request);
+    let (report, results) = rig.move_patiently(&request);
     let result = results.first().context("no result")?;
     ensure!(
         result.outcome == PAGE_MOVED && result.engine == ENGINE_RTM && report.pages_moved == 1,

@@ -112,7 +112,7 @@ fn batches(rig: &mut Rig) -> Result<()> {
         let mut request = rig.request(0, rig.pages(), ENGINE_RTM, node);
         request.retries = 1000;
         let before = super::session(rig)?.commits;
-        let (report, results) = rig.move_pages(&request);
+        let (report, results) = rig.move_patiently(&request);
         if report.pages_moved != rig.pages() as u64 {
             let left = results.iter().find(|result| result.outcome != PAGE_MOVED);
             let cause = left.map(super::cause).unwrap_or_default();

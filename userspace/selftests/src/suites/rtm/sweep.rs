@@ -2,9 +2,11 @@
 //! An abort at every instruction of the transaction, one after another.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 use pagemove_rtm_emulation::{Control, Counter, Filter};
+use pagemove_testkit::slowness::slowness;
 use pagemove_uapi::{ENGINE_RTM, PAGE_ABORTED};
 
 use super::{is_intact, move_over};
@@ -17,8 +19,9 @@ const TOGETHER: usize = 4;
 /// Instructions that are tried one by one: all before the first poll, and some rounds of
 /// the loop, which repeats itself.
 const DEPTH: u64 = 120;
-/// Attempts at one instruction: others may be aborted before they come to it.
-const TRIES: u32 = 200;
+/// How long to try one instruction: attempts may be aborted before they come to it, and on a busy
+/// host most are late.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a CPU could say at that instruction: nothing; retry; conflict; capacity; a
 /// breakpoint; an XABORT that is not the engine's.
@@ -73,7 +76,10 @@ fn aborted_at(rig: &mut Rig, control: Control, pages: usize, at: u64, status: u3
         ..Filter::default()
     };
     let node = rig.node_of(0)?;
-    for attempt in 1..=TRIES {
+    let end = Instant::now() + PATIENCE * slowness();
+    let mut attempt = 0;
+    while Instant::now() < end {
+        attempt += 1;
         let before = control.counter(Counter::AbortedInjected);
         control.filter(&kernel);
         control.abort_at(at, status, u64::MAX / 2);
@@ -93,5 +99,5 @@ fn aborted_at(rig: &mut Rig, control: Control, pages: usize, at: u64, status: u3
             return Ok(attempt);
         }
     }
-    anyhow::bail!("no transaction came to instruction {at} in {TRIES} calls")
+    anyhow::bail!("no transaction came to instruction {at} in {attempt} calls, {PATIENCE:?}")
 }
