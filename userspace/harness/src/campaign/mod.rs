@@ -47,7 +47,7 @@ pub struct Options {
     /// Seed of all random numbers.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Give up after so many seconds (600; sabotage 140).
+    /// Give up after so many seconds (600; sabotage 300).
     #[arg(long)]
     pub time_limit: Option<u64>,
     /// An argument for the guest (see `guest --help`).

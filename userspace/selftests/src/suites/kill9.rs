@@ -42,7 +42,12 @@ struct State {
     calls: u64,
 }
 
-pub fn main(_: &[String]) -> ExitCode {
+/// `kill9 [ROUNDS]`
+pub fn main(args: &[String]) -> ExitCode {
+    let rounds = match args.first().map_or(Ok(ROUNDS), |text| text.parse()) {
+        Ok(rounds) => rounds,
+        Err(error) => return tap::fail_all(&anyhow::anyhow!("rounds: {error}")),
+    };
     let mut state = match set_up() {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
@@ -55,7 +60,7 @@ pub fn main(_: &[String]) -> ExitCode {
             Ok(Pass)
         },
     )];
-    cases.extend((1..=ROUNDS).map(|number| {
+    cases.extend((1..=rounds).map(|number| {
         Case::new(
             format!("round {number}: killed, and its pages came back"),
             move |state: &mut State| {

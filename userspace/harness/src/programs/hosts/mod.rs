@@ -2,7 +2,7 @@
 //! Two hosts: a guest's memory goes from A to B under live DMA, and comes back.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 
@@ -59,6 +59,24 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(with_hosts(TESTS, options, there_and_back))
 }
 
+/// DMAs to the other host's memory that are made before it is compared, and how long they may take.
+const DMAS: u64 = 500;
+const DMAS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Waits for so many DMAs more.
+fn more_dmas(scene: &mut Scene) -> Result<u64> {
+    let before = scene.campaign.guest.status()?.dmas();
+    let end = Instant::now() + DMAS_WITHIN;
+    loop {
+        let dmas = scene.campaign.guest.status()?.dmas() - before;
+        if dmas > DMAS {
+            return Ok(dmas);
+        }
+        ensure!(Instant::now() < end, "only {dmas} DMAs in {DMAS_WITHIN:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn there_and_back(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     let pages = scene.pages();
     let before = scene.campaign.guest.status()?;
@@ -91,15 +109,15 @@ fn there_and_back(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
         compared > pages / 2,
         &format!("B finds {compared} pages in its own RAM as they have to be, and a wrong one if there is one"),
     );
-    std::thread::sleep(Duration::from_secs(1));
+    let dmas = more_dmas(scene)?;
     let compared = scene.compare_on_b()?;
     tap.test(
         compared > pages / 2,
-        &format!("after a second of DMA to B: {compared} pages are right there"),
+        &format!("after {dmas} DMAs to B: {compared} pages are right there"),
     );
     let during = scene.campaign.guest.status()?;
     tap.test(
-        during.is_clean() && during.dmas() > before.dmas() + 500,
+        during.is_clean() && during.dmas() > before.dmas() + DMAS,
         &format!(
             "{} DMAs meanwhile: {}",
             during.dmas() - before.dmas(),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_testkit::{module, pci};
+use pagemove_testkit::{module, pci, wait};
 use pagemove_uapi::{
     self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress,
     ABORT_APERTURE, APERTURE_UP, ENGINE_AUTO, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE,
@@ -406,15 +406,17 @@ fn unbound(state: &mut State) -> Result<()> {
     state.out(5, &[0x3000])?;
     let function = state.function;
     let unbinding = std::thread::spawn(move || pci::unbind(function));
+    // When it is going nothing new goes there.
+    let id = state.id;
+    wait::until("no page goes there", Duration::from_secs(30), || {
+        let (report, _) = state.rig()?.move_out(6, id, &[0x4000]);
+        if report.error.is_none() {
+            state.home(6, 1)?;
+        }
+        Ok(report.error.is_some())
+    })?;
     std::thread::sleep(Duration::from_secs(1));
     ensure!(!unbinding.is_finished(), "it was unbound with a page there");
-    // Nothing new goes there.
-    let id = state.id;
-    let (report, _) = state.rig()?.move_out(6, id, &[0x4000]);
-    ensure!(
-        report.error.is_some(),
-        "a page went to a window that is going"
-    );
     state.is_out(5, 0x3000, 9)?;
     state.home(5, 1)?;
     unbinding.join().expect("the thread does not panic")?;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_testkit::{module, pci};
+use pagemove_testkit::{module, pci, wait};
 use pagemove_uapi::{
     MoveRequest, PciAddress, ENGINE_AUTO, MOVE_EVEN_IF_THERE, REASON_NONE, REASON_UNMAPPING,
 };
@@ -23,6 +23,8 @@ use pagemove_testkit::tap::{self, Case, Pass, Skip, Verdict};
 const PAGES: usize = 32;
 const RESETS: usize = 12;
 const SOME: u64 = 32;
+/// And that they go on during the three seconds that a VMM takes to close a device late.
+const FEW: u64 = 8;
 
 pub fn main() -> ExitCode {
     let mut watch = match Watch::begin() {
@@ -153,8 +155,10 @@ fn unbound(random: &mut Random) -> Result<Verdict> {
                 let unbinding = thread::spawn(move || pci::unbind(device));
                 if late {
                     // The VMM closes it seconds later; until then moves go on.
-                    thread::sleep(Duration::from_millis(500));
-                    moves.go_on(SOME, "while VFIO waits for the VMM")?;
+                    wait::until("VFIO asks for the device", Duration::from_secs(60), || {
+                        Ok(guest.status()?.asked)
+                    })?;
+                    moves.go_on(FEW, "while VFIO waits for the VMM")?;
                 }
                 unbinding.join().expect("writing does not panic")?;
                 let status = guest.status()?;

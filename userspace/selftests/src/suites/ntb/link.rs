@@ -21,10 +21,11 @@ use pagemove_testkit::kernel_log::KernelLog;
 /// When the cable is cut: with so many slots taken. Those of the last batch may be empty.
 const TAKEN_BEFORE: u64 = 160;
 const BATCH: u64 = 64;
-/// No other call may take longer meanwhile.
+/// No other call may take longer meanwhile, nor half as long as the move where that takes long on
+/// a busy machine: one that waits for the move would.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Nor may the move itself: it tries each page that is left.
-const LONGEST_MOVE: Duration = Duration::from_secs(10);
+const LONGEST_MOVE: Duration = Duration::from_secs(60);
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
@@ -88,7 +89,7 @@ fn cut_in_between(state: &mut State) -> Result<()> {
     let said = down_and_up(state, &mut log, &mut uevents);
     ensure!(report.error.is_none(), "{}", bench::describe(&report));
     ensure!(
-        longest.0 < LONGEST && longest.1 < LONGEST_MOVE,
+        (longest.0 < LONGEST || longest.0 < longest.1 / 2) && longest.1 < LONGEST_MOVE,
         "a call took {longest:?}"
     );
     split?;

@@ -21,7 +21,7 @@ mod waiting;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// What a call or a fault that nobody answers must not last.
-pub const LONG: Duration = Duration::from_secs(5);
+pub const LONG: Duration = Duration::from_secs(30);
 pub const NODE: i32 = 0;
 
 /// The peer: writes to what it was offered, as through its aperture.

@@ -194,7 +194,8 @@ fn locks_are_free(_: &mut State) -> Result<()> {
         }
         let took = begin.elapsed();
         ensure!(!done(), "it did not wait");
-        ensure!(took < Duration::from_secs(2), "50 mappings took {took:?}");
+        // Had they waited for the page they would have done so until it came, which is below.
+        ensure!(took < LONG, "50 mappings took {took:?}");
         region.control.arrive(region.id, 0, PAGE)?;
         Ok(())
     })?;
