@@ -69,8 +69,8 @@ fn cut(state: &State, after: Duration) -> Result<()> {
         true => state.bridge()?.cut(true),
         false => {
             cut_cable(true)?;
-            // The stand-in looks every few ms.
-            std::thread::sleep(Duration::from_millis(200));
+            // The stand-in looks every few ms; it does not say when it has.
+            std::thread::sleep(Duration::from_secs(1));
             Ok(())
         }
     }

@@ -2,7 +2,7 @@
 //! Others come and go while pages move: second mappings, devices that join the
 //! container, drivers that are bound, processes that write.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,14 @@ use super::State;
 use crate::bench::{self, Bench, IOVA};
 use crate::region::Mapping;
 use pagemove_testkit::random::Random;
+use pagemove_testkit::slowness::slowness;
 use pagemove_testkit::tap::{self, Case, Pass, Skip};
 use pagemove_testkit::vfio::{Group, READ_WRITE};
 
 const PAGES: usize = 256;
 const TIME: Duration = Duration::from_secs(4);
+/// But longer until a move has met the other side.
+const LONGEST: Duration = Duration::from_secs(45);
 
 type Race = fn(&Bench, &mut Random) -> Result<Option<&'static str>>;
 
@@ -62,38 +65,68 @@ fn whole(bench: &Bench, node: i32) -> MoveRequest {
     }
 }
 
+/// What the mover has seen up to now.
+#[derive(Default)]
+struct Seen {
+    moved: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Seen {
+    fn counts(&self) -> (u64, u64) {
+        let [moved, refused] = [&self.moved, &self.refused];
+        (
+            moved.load(Ordering::Relaxed),
+            refused.load(Ordering::Relaxed),
+        )
+    }
+}
+
 /// Moves all pages back and forth until the other side ends. Answers beside
 /// success are counted if allowed, else a failure.
-fn moving(bench: &Bench, stop: &AtomicBool, allowed: &[(i32, u32)]) -> Result<(u64, u64)> {
+fn moving(
+    bench: &Bench,
+    stop: &AtomicBool,
+    allowed: &[(i32, u32)],
+    seen: &Seen,
+) -> Result<(u64, u64)> {
     let control = Control::open()?;
-    let (mut moved, mut refused) = (0, 0);
     for node in [bench.nodes.there, bench.nodes.here].iter().cycle() {
         if stop.load(Ordering::Relaxed) {
-            return Ok((moved, refused));
+            return Ok(seen.counts());
         }
         let report = control.move_pages(&whole(bench, *node), None);
-        moved += report.pages_moved;
+        seen.moved.fetch_add(report.pages_moved, Ordering::Relaxed);
         match report.error {
             None => {}
-            Some(error) if allowed.contains(&(error.errno, error.reason)) => refused += 1,
+            Some(error) if allowed.contains(&(error.errno, error.reason)) => {
+                seen.refused.fetch_add(1, Ordering::Relaxed);
+            }
             Some(_) => bail!("a move: {}", bench::describe(&report)),
         }
     }
     unreachable!("the nodes are cycled through")
 }
 
-/// Runs `other` again and again beside moves.
+/// Runs `other` again and again beside moves, until one was made, and one was refused where that
+/// is allowed.
 fn beside(
     bench: &Bench,
     allowed: &[(i32, u32)],
     mut other: impl FnMut() -> Result<()>,
 ) -> Result<(u64, u64)> {
     let stop = AtomicBool::new(false);
+    let seen = Seen::default();
+    let goes_on = |time: Duration| {
+        let (moved, refused) = seen.counts();
+        let have_met = moved > 0 && (refused > 0 || allowed.is_empty());
+        time < TIME || !have_met && time < LONGEST * slowness()
+    };
     let (counts, result) = thread::scope(|scope| {
-        let mover = scope.spawn(|| moving(bench, &stop, allowed));
+        let mover = scope.spawn(|| moving(bench, &stop, allowed, &seen));
         let start = Instant::now();
         let mut result = Ok(());
-        while result.is_ok() && start.elapsed() < TIME && !mover.is_finished() {
+        while result.is_ok() && goes_on(start.elapsed()) && !mover.is_finished() {
             result = other();
         }
         stop.store(true, Ordering::Relaxed);
@@ -198,8 +231,9 @@ fn rebinds(bench: &Bench, random: &mut Random) -> Result<Option<&'static str>> {
 /// finds another number than it wrote last.
 fn writes(bench: &Bench, _: &mut Random) -> Result<Option<&'static str>> {
     let stop = AtomicBool::new(false);
+    let seen = Seen::default();
     let (counts, status) = thread::scope(|scope| {
-        let mover = scope.spawn(|| moving(bench, &stop, &[]));
+        let mover = scope.spawn(|| moving(bench, &stop, &[], &seen));
         let status = child::status_of(|| {
             let file = bench.region.control.file();
             Mapping::shared(file, 0, PAGES * PAGE_SIZE).map_or(2, |own| count_up(&own))

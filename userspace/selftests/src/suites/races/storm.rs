@@ -8,12 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use pagemove_uapi::{errno, Control, MoveRequest, MOVE_EVEN_IF_THERE, PAGE_SIZE};
+use pagemove_uapi::{errno, Control, MoveRequest, Stats, MOVE_EVEN_IF_THERE, PAGE_SIZE};
 
 use super::State;
 use crate::bench::{self, Bench, IOVA};
 use crate::region::Mapping;
 use pagemove_testkit::random::Random;
+use pagemove_testkit::slowness::slowness;
 use pagemove_testkit::tap::{self, Case, Pass};
 use pagemove_testkit::vfio::READ_WRITE;
 
@@ -27,6 +28,8 @@ const SEED: u64 = 0;
 
 /// How long a storm lasts, and how long a thread may be silent.
 const TIME: Duration = Duration::from_secs(6);
+/// But longer until an unmap has met a move.
+const LONGEST: Duration = Duration::from_secs(45);
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// What a storm consists of.
@@ -95,6 +98,12 @@ pub fn cases() -> Vec<Case<State>> {
             },
         ),
     ]
+}
+
+impl Mix {
+    fn has_to_meet(&self) -> bool {
+        self.dma > 0 && self.near
+    }
 }
 
 /// What the threads share.
@@ -179,6 +188,14 @@ impl Storm {
             .or_insert(0) += 1;
     }
 
+    /// Whether what the storm is about has happened: pages were moved, and where threads are
+    /// close to one another an unmap has waited for a move.
+    fn has_met(&self, before: &Stats) -> bool {
+        let unmaps = self.bench.control.stats().map(|now| now.unmaps_held);
+        self.moved.load(Ordering::Relaxed) > 0
+            && (!self.mix.has_to_meet() || unmaps.is_ok_and(|unmaps| unmaps > before.unmaps_held))
+    }
+
     fn choose(&self, random: &mut Random) -> usize {
         // Few slots, so that threads meet; not fewer, since a span whose unmap has
         // waited for a move is not moved for a second.
@@ -206,7 +223,7 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
                 n => storm.repeat(n, || storm.truth.check_page(SEED, random.below(PAGES))),
             });
         }
-        watch(storm);
+        watch(storm, &before);
     });
     if let Some(message) = storm.failed.into_inner().expect("no thread panics") {
         bail!("{message}");
@@ -220,10 +237,7 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
     tap::note(&format!(
         "{unmaps} unmaps and {faults} CPU faults waited for a move"
     ));
-    ensure!(
-        unmaps > 0 || mix.dma == 0 || !mix.near,
-        "no unmap met a move"
-    );
+    ensure!(unmaps > 0 || !mix.has_to_meet(), "no unmap met a move");
     ensure!(
         after.lost_writes == before.lost_writes,
         "{} lost writes",
@@ -238,7 +252,7 @@ fn storm(mix: Mix, mut random: Random) -> Result<()> {
 
 /// Ends the storm after its time. A thread that hangs in the kernel can't be
 /// ended: then the program says so and gives up.
-fn watch(storm: &Storm) {
+fn watch(storm: &Storm, before: &Stats) {
     let begun = Instant::now();
     let now = || -> Vec<u64> {
         storm
@@ -248,7 +262,11 @@ fn watch(storm: &Storm) {
             .collect()
     };
     let mut last: Vec<(u64, Instant)> = now().into_iter().map(|steps| (steps, begun)).collect();
-    while begun.elapsed() < TIME && !storm.stop.load(Ordering::Relaxed) {
+    let goes_on = || {
+        let most = LONGEST * slowness();
+        begun.elapsed() < TIME || !storm.has_met(before) && begun.elapsed() < most
+    };
+    while !storm.stop.load(Ordering::Relaxed) && goes_on() {
         thread::sleep(Duration::from_millis(200));
         for (thread, steps) in now().into_iter().enumerate() {
             if last[thread].0 != steps {
