@@ -63,7 +63,7 @@ fn case(name: &str, check: fn(&mut State) -> Result<()>) -> Case<State> {
 fn cases_of_unmaps() -> Vec<Case<State>> {
     vec![case(
         "two unmaps at once, of which one waits in VFIO's callback: both end",
-        unmaps::at_once,
+        unmaps::held_up,
     )]
 }
 

@@ -16,7 +16,7 @@ use crate::slow_page::SlowPage;
 use pagemove_testkit::tap::{Case, Outcome, Pass};
 
 /// For everything that others do meanwhile. What they do takes 20 ms under TCG.
-const MOST: Duration = Duration::from_secs(10);
+const MOST: Duration = Duration::from_secs(40);
 
 /// What of a call is in the slow page.
 #[derive(Clone, Copy)]
