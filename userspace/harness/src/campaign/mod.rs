@@ -116,14 +116,15 @@ impl Sums {
 
     /// `accessed 12, dirty 3`, and what calls ended early with, if any did.
     pub fn describe_aborts(&self) -> String {
-        let aborts = describe_counts(&self.aborts);
+        format!("{}{}", describe_counts(&self.aborts), self.describe_ended())
+    }
+
+    /// `; calls that ended early: EBUSY (cpus) 2`, or nothing.
+    pub fn describe_ended(&self) -> String {
         if self.ended.is_empty() {
-            return aborts;
+            return String::new();
         }
-        format!(
-            "{aborts}; calls that ended early: {}",
-            describe_counts(&self.ended)
-        )
+        format!("; calls that ended early: {}", describe_counts(&self.ended))
     }
 
     /// `20 pages moved (adbit 5, rtm 15)`

@@ -147,6 +147,7 @@ impl Demo {
         let windows = describe_windows(&self.campaign.windows()?);
         let (pages, moved) = (self.campaign.pages(), self.campaign.sums.pages_moved);
         let engines = describe_counts(&self.campaign.sums.engines);
+        let ended = self.campaign.sums.describe_ended();
         let misplaced = self.campaign.misplaced
             + self
                 .campaign
@@ -165,7 +166,7 @@ impl Demo {
              DMAs meanwhile {dmas} ({rate:.0} a second)\n\
              lost           {} (stale {}, corrupt {}, unfinished {}, CPU writes {}; found by verification {found})\n\
              compared       {} pages, byte by byte\n\
-             aborts         {aborts}; all retried\n\
+             aborts         {aborts}; all retried{ended}\n\
              window         {windows}\n\
              pages/s        {:.0}\n",
             last.lost,

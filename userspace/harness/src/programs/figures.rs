@@ -22,6 +22,9 @@ pub struct Figures {
     pub dmas: u64,
     pub moves: u64,
     pub aborts: BTreeMap<String, u64>,
+    /// What calls ended early with, in words; empty if none did.
+    #[serde(skip)]
+    pub ended: String,
     /// Everything that must not happen and is not stale.
     pub lost: u64,
     pub stale: u64,
@@ -72,6 +75,7 @@ impl Figures {
                 .iter()
                 .map(|one| one.busy.as_secs_f64() / seconds)
                 .fold(1.0, f64::min),
+            ended: sums.describe_ended(),
             aborts: sums
                 .aborts
                 .into_iter()
@@ -98,7 +102,7 @@ impl Figures {
              DMAs           {}\n\
              pages moved    {} by {} ({:.0} a second; {} not at the first attempt), in {} calls; \
              moving {:.0} % of the time\n\
-             aborts         {}\n\
+             aborts         {}{}\n\
              compared       {} pages in memory, {} blocks read back from the media\n\
              lost           {}\n\
              stale          {}\n\
@@ -113,6 +117,7 @@ impl Figures {
             self.calls,
             self.moving * 100.0,
             describe_counts(&self.aborts),
+            self.ended,
             self.compared,
             self.medium,
             self.lost,

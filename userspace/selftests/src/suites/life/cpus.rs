@@ -38,6 +38,15 @@ fn some(engine: u32) -> u64 {
     }
 }
 
+/// A call of its own, with the time that callers have.
+fn request(scene: &Scene, engine: u32, node: i32) -> MoveRequest {
+    let time = CALL * slowness();
+    MoveRequest {
+        deadline_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        ..scene.request(engine, node)
+    }
+}
+
 fn one_caller(engine: u32) -> Callers {
     Callers::one(engine).within(CALL)
 }
@@ -266,7 +275,7 @@ fn named(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdict>
         let request = MoveRequest {
             editor_cpu: editor,
             helper_cpu: helper,
-            ..scene.request(engine, scene.nodes.there)
+            ..request(scene, engine, scene.nodes.there)
         };
         let found = answer(scene, &request);
         ensure!(
@@ -296,7 +305,7 @@ fn one_left(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdi
     for (other, engine) in [("auto", ENGINE_AUTO), ("adbit", ENGINE_ADBIT)] {
         let report = scene
             .control
-            .move_pages(&scene.request(engine, scene.nodes.there), None);
+            .move_pages(&request(scene, engine, scene.nodes.there), None);
         ensure!(
             report.pages_moved > 0,
             "{other} with one CPU: {}",
@@ -309,7 +318,7 @@ fn one_left(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdi
         );
     }
     if engine == ENGINE_RTM {
-        let found = answer(scene, &scene.request(engine, scene.nodes.here));
+        let found = answer(scene, &request(scene, engine, scene.nodes.here));
         ensure!(found == CPUS, "rtm with one CPU: {found:?}");
     }
     all_online()?;
@@ -355,7 +364,7 @@ fn bound_again(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Ve
         let request = MoveRequest {
             editor_cpu: Some(editor),
             helper_cpu: Some(helper),
-            ..scene.request(engine, scene.nodes.there)
+            ..request(scene, engine, scene.nodes.there)
         };
         let (report, _) = patience::patiently(|| {
             let mut results = Vec::new();
