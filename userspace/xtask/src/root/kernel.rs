@@ -49,13 +49,18 @@ pub struct Incomplete {
 
 impl std::fmt::Display for Incomplete {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(
-            f,
-            "the mirror has no complete kernel {}.x{} (of {})",
-            self.series.name(),
-            pin::FLAVOUR,
-            self.releases.join(", ")
-        )
+        let (series, flavour) = (self.series.name(), pin::FLAVOUR);
+        write!(f, "the mirror has no ")?;
+        match self.releases[..] {
+            [] => write!(f, "kernel {series}.x{flavour}"),
+            _ => {
+                let parts = self.releases.join(", ");
+                write!(
+                    f,
+                    "complete kernel {series}.x{flavour}, parts only of {parts}"
+                )
+            }
+        }
     }
 }
 

@@ -18,8 +18,11 @@ use std::process::Command;
 /// Bumped when a stage does something else than before.
 const RECIPE: u32 = 2;
 
-/// Inside the build root.
-const DOWNLOADS: &str = "var/cache/pagemove";
+/// Returns where a kernel's packages wait to be unpacked, inside the build root. Each series has
+/// its own: an interrupted run of one leaves nothing to another.
+fn downloads(series: Series) -> String {
+    format!("var/cache/pagemove/{}", series.name())
+}
 
 /// Returns the kernel's source tree, in the build root.
 pub fn tree(series: Series) -> String {
@@ -47,6 +50,8 @@ struct Maker {
     dir: PathBuf,
     stamps: Stamps,
     mirror: Option<String>,
+    /// A root that an earlier version has made.
+    left_over: Option<PathBuf>,
     report: Report,
 }
 
@@ -129,12 +134,19 @@ pub fn ensure(place: &Place, mirror: Option<&str>) -> Result<BuildRoot> {
         dir: place.root(),
         stamps,
         mirror: mirror.map(str::to_string),
+        left_over: left_over(place.cache()),
         report: Report::new("build-root", &place.cache().join("build-root.log"))?,
     };
     maker.make(place.series())?;
     maker.report.done();
     drop(lock);
     BuildRoot::open(place)
+}
+
+/// Returns the root that versions made which knew one kernel series alone, if it is there.
+fn left_over(cache: &Path) -> Option<PathBuf> {
+    let root = cache.join("root");
+    (cache.join("stamps").join(BEGUN).exists() && root.exists()).then_some(root)
 }
 
 /// What was made of what: a stamp for each stage.
@@ -213,6 +225,12 @@ impl Maker {
             "build-root: {} (whole output: build-root.log beside it)",
             self.dir.display()
         ));
+        if let Some(old) = &self.left_over {
+            self.report.say(&format!(
+                "build-root: {} is of an earlier version of this program and not used any more: remove it",
+                old.display()
+            ));
+        }
         for (number, (stage, about, run)) in SYSTEM.iter().enumerate() {
             // Another run may have done it while this one waited for the lock.
             if self.stamps.has(None, stage) {
@@ -226,7 +244,10 @@ impl Maker {
             run(self)?;
             self.stamps.set(None, stage)?;
         }
-        let series = match asked.or(self.stamps.default_series()) {
+        // A default that has to be got anew may have left the mirror meanwhile.
+        let default = self.stamps.default_series();
+        let usable = default.filter(|series| self.stamps.are_whole(*series));
+        let series = match asked.or(usable) {
             Some(series) => series,
             None => self.newest()?,
         };
@@ -393,9 +414,9 @@ impl Maker {
             "build-root: kernel {}, packages {}",
             kernel.release, kernel.version
         ));
-        let downloads = self.dir.join(DOWNLOADS);
-        remove_tree(&downloads)?;
-        fs::create_dir_all(&downloads)?;
+        let downloads = downloads(series);
+        remove_tree(&self.dir.join(&downloads))?;
+        fs::create_dir_all(self.dir.join(&downloads))?;
         let mut command = self.inside("sh");
         // apt downloads as user _apt where it can; into this directory it can not.
         command.args([
@@ -403,7 +424,7 @@ impl Maker {
             "cd \"$1\" && shift && apt-get -o APT::Sandbox::User=root download \"$@\"",
             "sh",
         ]);
-        command.arg(format!("/{DOWNLOADS}")).args(kernel.packages());
+        command.arg(format!("/{downloads}")).args(kernel.packages());
         self.report.run(&mut command)
     }
 
@@ -416,9 +437,10 @@ impl Maker {
             fs::create_dir_all(self.dir.join(dir))?;
         }
         let script = format!(
-            "set -e; for deb in /{DOWNLOADS}/*.deb; do case $deb in */{source}_*) dpkg -x $deb /{DOWNLOADS}/source;; \
+            "set -e; for deb in /{downloads}/*.deb; do case $deb in */{source}_*) dpkg -x $deb /{downloads}/source;; \
              *) dpkg -x $deb /{kernel};; esac; done; \
-             tar -C /build -xf /{DOWNLOADS}/source/usr/src/{source}.tar.xz; rm -r /{DOWNLOADS}",
+             tar -C /build -xf /{downloads}/source/usr/src/{source}.tar.xz; rm -r /{downloads}",
+            downloads = downloads(series),
             kernel = kernel.display(),
             source = kernel::source_package(series),
         );
@@ -461,5 +483,45 @@ impl Maker {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_root_that_was_made_here_is_left_over() {
+        let cache = tempfile::tempdir().unwrap();
+        let (root, stamps) = (cache.path().join("root"), cache.path().join("stamps"));
+        fs::create_dir(&root).unwrap();
+        assert_eq!(left_over(cache.path()), None);
+        fs::create_dir(&stamps).unwrap();
+        fs::write(stamps.join(BEGUN), "").unwrap();
+        assert_eq!(left_over(cache.path()), Some(root.clone()));
+        fs::remove_dir(&root).unwrap();
+        assert_eq!(left_over(cache.path()), None);
+    }
+
+    #[test]
+    fn a_series_is_whole_with_the_stamps_of_all_stages() {
+        let dir = tempfile::tempdir().unwrap();
+        let stamps = Stamps(dir.path().to_path_buf());
+        let [one, other] = pin::SUPPORTED;
+        SYSTEM
+            .iter()
+            .for_each(|stage| stamps.set(None, stage.0).unwrap());
+        for stage in &KERNEL {
+            assert!(!stamps.are_whole(one));
+            stamps.set(Some(one), stage.0).unwrap();
+        }
+        assert!(stamps.are_whole(one) && !stamps.are_whole(other));
+        assert_eq!(stamps.default_series(), None);
+        stamps.set_default(one).unwrap();
+        assert_eq!(stamps.default_series(), Some(one));
+        fs::write(dir.path().join(DEFAULT), "7.2 of 7.1, 7.2\n").unwrap();
+        assert_eq!(stamps.default_series(), None);
+        stamps.clear(None, SYSTEM[0].0);
+        assert!(!stamps.are_whole(one));
     }
 }
