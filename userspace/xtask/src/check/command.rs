@@ -10,6 +10,7 @@ use crate::module::Variant;
 use crate::place::Place;
 use crate::root::image::Flavour;
 use crate::root::kernel::Incomplete;
+use crate::root::series::Series;
 use crate::root::{make, pin};
 use anyhow::{bail, Context, Result};
 use clap::builder::NonEmptyStringValueParser;
@@ -61,18 +62,27 @@ pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
         let named = arguments.pattern.is_some();
         tests.retain(|test| test.vm.is_some() && (named || test.is_for(kernel)));
     }
-    let place = &with_kernel(place, arguments.kernel);
-    let mut finished = run(place, &tests, arguments.kernel, arguments.jobs)?;
+    let (debugged, stock): (Vec<&Test>, Vec<&Test>) = tests
+        .iter()
+        .copied()
+        .partition(|test| Run::new(test, arguments.kernel).kernel != Flavour::Stock);
     let mut totals = Totals::default();
+    let mut finished = Vec::new();
+    if !stock.is_empty() {
+        finished = run(place, &stock, arguments.kernel, arguments.jobs)?;
+    }
+    if !debugged.is_empty() {
+        let other = with_kernel(place, Some(Flavour::Kasan));
+        finished.extend(match place.series() {
+            None => on_other(&other, &debugged, &arguments, &mut totals)?,
+            Some(_) => run(&other, &debugged, arguments.kernel, arguments.jobs)?,
+        });
+    }
     if arguments.pattern.is_none() && arguments.kernel.is_none() && place.series().is_none() {
         tests.retain(|test| test.each_series);
         for series in make::other_than_default(place) {
-            finished.extend(on_other(
-                &place.with_series(series),
-                &tests,
-                arguments.jobs,
-                &mut totals,
-            )?);
+            let other = place.with_series(series);
+            finished.extend(on_other(&other, &tests, &arguments, &mut totals)?);
         }
     }
     finished.iter().for_each(|one| totals.add(one));
@@ -91,23 +101,24 @@ pub fn with_kernel(place: &Place, kernel: Option<Flavour>) -> Place {
     }
 }
 
-/// Runs `tests` on a kernel that is not the default one. One that has left the mirror, or is not there
-/// yet, is no failure of ours.
+/// Runs `tests` on a series of which nobody has said that it has to be there. That it has left the
+/// mirror, or is not there yet, is no failure of ours.
 fn on_other<'a>(
     place: &Place,
     tests: &[&'a Test],
-    jobs: Option<usize>,
+    arguments: &CheckArguments,
     totals: &mut Totals,
 ) -> Result<Vec<Finished<'a>>> {
     match make::ensure(place, None) {
         Err(error) if error.is::<Incomplete>() => {
             totals.skipped += tests.len();
             for test in tests {
-                println!("SKIP  {}: {error}", test.name);
+                let series = place.series().map_or("", Series::name);
+                println!("SKIP  {}@{series}: {error}", test.name);
             }
             Ok(Vec::new())
         }
-        _ => run(place, tests, None, jobs),
+        _ => run(place, tests, arguments.kernel, arguments.jobs),
     }
 }
 
