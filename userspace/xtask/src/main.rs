@@ -139,7 +139,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Task::Sign { key, cert, ko } => {
             let root = root::BuildRoot::open(&place)?;
-            let ko = ko.unwrap_or_else(|| module::Variant::Ship.output(&place));
+            let made = || module::Variant::Ship.output(&place, &Image::stock(&root));
+            let ko = ko.unwrap_or_else(made);
             module::sign::sign(&root, &key, &cert, &ko)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -47,9 +47,9 @@ impl Variant {
         }
     }
 
-    /// Returns where the module that was built for the stock kernel is put in the checkout.
-    pub fn output(self, place: &Place) -> PathBuf {
-        place.build().join(self.file())
+    /// Returns where the module that was built for this kernel is put in the checkout.
+    pub fn output(self, place: &Place, image: &Image) -> PathBuf {
+        image.within(&place.build()).join(self.file())
     }
 
     fn file(self) -> &'static str {
@@ -70,7 +70,7 @@ pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -
     let inside = workshop(place, image).join(variant.name());
     let work = root.dir().join(&inside);
     copy_sources(place, &work)?;
-    let output = image.within(&place.build()).join(variant.file());
+    let output = variant.output(place, image);
     if is_newest(&output, &work.join("pagemove.ko"), &work)? {
         return Ok(output);
     }
@@ -126,13 +126,45 @@ pub fn checkout_id(place: &Place) -> String {
     format!("{:08x}", hasher.finish() as u32)
 }
 
-/// Returns whether what was built, and copied to `output`, is younger than all sources.
+/// Returns whether `output` is what was built, and younger than all sources. A signature may follow
+/// in it. It may be of another kernel, where this one has become the default since.
 fn is_newest(output: &Path, built: &Path, work: &Path) -> Result<bool> {
     let Ok(age) = fs::metadata(output).and_then(|data| data.modified()) else {
         return Ok(false);
     };
-    if !built.exists() {
+    let Ok(made) = fs::read(built) else {
         return Ok(false);
+    };
+    Ok(fs::read(output)?.starts_with(&made) && sync::all_older(work, age)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn only_what_was_built_last_is_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        let [work, output, built] = ["work", "output", "built"].map(|name| dir.path().join(name));
+        fs::create_dir_all(dir.path().join("from")).unwrap();
+        fs::write(dir.path().join("from/Kbuild"), "").unwrap();
+        sync::copy(&dir.path().join("from"), &["Kbuild"], &work).unwrap();
+        let newest = || is_newest(&output, &built, &work).unwrap();
+        let put = |text: &str| {
+            fs::write(&output, text).unwrap();
+            let later = SystemTime::now() + Duration::from_secs(5);
+            let file = fs::File::options().write(true).open(&output).unwrap();
+            file.set_modified(later).unwrap();
+        };
+        assert!(!newest());
+        put("module");
+        assert!(!newest());
+        fs::write(&built, "module").unwrap();
+        assert!(newest());
+        put("module and its signature");
+        assert!(newest());
+        put("one of another kernel");
+        assert!(!newest());
     }
-    sync::all_older(work, age)
 }
