@@ -92,11 +92,16 @@ pub fn build(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -
 pub fn clippy(place: &Place, root: &BuildRoot, image: &Image, variant: Variant) -> Result<Command> {
     let log = place.build().join("logs/module-clippy.log");
     vendor::ensure(place, &mut Report::new("module", &log)?)?;
-    let inside = workshop(place, image).join(format!("clippy-{}", variant.name()));
+    let inside = clippy_dir(place, image, variant);
     copy_sources(place, &root.dir().join(&inside))?;
     let mut command = image.make_modules(&inside)?;
     command.arg("CLIPPY=1").args(variant.arguments());
     Ok(command)
+}
+
+/// Returns where clippy compiles `variant`, inside the build root.
+pub fn clippy_dir(place: &Place, image: &Image, variant: Variant) -> PathBuf {
+    workshop(place, image).join(format!("clippy-{}", variant.name()))
 }
 
 fn copy_sources(place: &Place, work: &Path) -> Result<()> {

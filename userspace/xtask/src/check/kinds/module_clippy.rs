@@ -7,6 +7,8 @@ use crate::judge::verdict::Verdict;
 use crate::module::{self, Variant};
 use crate::root::image::Flavour;
 use anyhow::Result;
+use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 /// Judges each variant of the module as one result, whose notes are what was found.
@@ -14,13 +16,19 @@ pub fn run(setup: &Setup) -> Result<(Verdict, String)> {
     let mut verdict = Verdict::default();
     let mut log = String::new();
     for variant in [Variant::Ship, Variant::Test] {
-        let image = setup.image(Flavour::Stock)?;
-        let mut command = module::clippy(setup.place, setup.root()?, image, variant)?;
+        let (root, image) = (setup.root()?, setup.image(Flavour::Stock)?);
+        let mut command = module::clippy(setup.place, root, image, variant)?;
         let output = command.stdin(Stdio::null()).output()?;
         let text =
             String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         let name = variant.name();
+        let work = root
+            .dir()
+            .join(module::clippy_dir(setup.place, image, variant));
         verdict.points.push(match output.status.success() {
+            true if !was_clippy(&work) => {
+                Point::new(format!("{name}: make has not asked clippy"), Status::Failed)
+            }
             true => Point::new(format!("{name}: no lint objects"), Status::Passed),
             false => Point {
                 notes: found(&text),
@@ -30,6 +38,16 @@ pub fn run(setup: &Setup) -> Result<(Verdict, String)> {
         log += &text;
     }
     Ok((verdict, log))
+}
+
+/// Returns whether the crates were compiled by clippy, as kbuild noted. rustc knows none of its lints,
+/// and is silent about that.
+fn was_clippy(work: &Path) -> bool {
+    let commands = ["src/.main.o.cmd", "src/engine/.lib.o.cmd"];
+    commands.iter().all(|file| {
+        let noted = fs::read_to_string(work.join(file)).unwrap_or_default();
+        noted.contains("clippy-driver")
+    })
 }
 
 /// Returns what rustc says is wrong, each with the line that follows, where it is.
@@ -44,6 +62,25 @@ fn found(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_rustc_compiled_is_not_clippys() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!was_clippy(dir.path()));
+        fs::create_dir_all(dir.path().join("src/engine")).unwrap();
+        let put = |file: &str, text: &str| fs::write(dir.path().join(file), text).unwrap();
+        put("src/.main.o.cmd", "savedcmd_src/main.o := clippy-driver -D");
+        put(
+            "src/engine/.lib.o.cmd",
+            "savedcmd_src/engine/lib.o := rustc",
+        );
+        assert!(!was_clippy(dir.path()));
+        put(
+            "src/engine/.lib.o.cmd",
+            "savedcmd_src/engine/lib.o := clippy-driver",
+        );
+        assert!(was_clippy(dir.path()));
+    }
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
