@@ -7,15 +7,17 @@
 //! hold, once no DMA is in flight, until `go`; after `stop`, or the end of standard
 //! input, a last status. Exit code 0: nothing was lost; 1: something was.
 
+mod port;
 pub mod process;
 pub mod removal;
+mod told;
 pub mod traffic;
 pub mod writers;
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
@@ -23,6 +25,7 @@ use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use serde::{Deserialize, Serialize};
 
 use crate::guest::removal::{Reaction, Removal};
+use crate::guest::told::Told;
 use crate::guest::traffic::{Settings, Traffic};
 use crate::guest::writers::Writers;
 use crate::ledger::account::Account;
@@ -413,71 +416,6 @@ fn answer(account: &Account, told: &Told) {
     }
     told.stop.store(true, Ordering::Relaxed);
     told.go();
-}
-
-/// What the guest was told to do.
-#[derive(Default)]
-struct Told {
-    stop: AtomicBool,
-    pause: Mutex<Pause>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-enum Pause {
-    #[default]
-    No,
-    Wanted,
-    /// No DMA is in flight; each page has to hold this.
-    Rests(Vec<Option<u64>>),
-}
-
-impl Told {
-    fn state(&self) -> std::sync::MutexGuard<'_, Pause> {
-        self.pause
-            .lock()
-            .unwrap_or_else(|broken| broken.into_inner())
-    }
-
-    fn to_pause(&self) -> bool {
-        matches!(*self.state(), Pause::Wanted)
-    }
-
-    /// Rests until told to go.
-    fn pause(&self, digests: Vec<Option<u64>>) {
-        let mut state = self.state();
-        *state = Pause::Rests(digests);
-        self.changed.notify_all();
-        while matches!(*state, Pause::Rests(_)) && !self.stop.load(Ordering::Relaxed) {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(|broken| broken.into_inner());
-        }
-    }
-
-    /// Asks for a pause and waits for it; none where the traffic has ended.
-    fn wait_for_pause(&self) -> Option<Vec<Option<u64>>> {
-        let mut state = self.state();
-        if matches!(*state, Pause::No) {
-            *state = Pause::Wanted;
-        }
-        loop {
-            if let Pause::Rests(digests) = &*state {
-                return Some(digests.clone());
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                return None;
-            }
-            let waited = self.changed.wait_timeout(state, Duration::from_millis(100));
-            state = waited.unwrap_or_else(|broken| broken.into_inner()).0;
-        }
-    }
-
-    fn go(&self) {
-        *self.state() = Pause::No;
-        self.changed.notify_all();
-    }
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {

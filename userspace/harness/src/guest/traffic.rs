@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use pagemove_uapi::PAGE_SIZE;
 
+use crate::guest::port::Port;
 use crate::ledger::account::Account;
 use crate::ledger::medium::Medium;
 use crate::ledger::payload::Content;
@@ -33,7 +34,7 @@ use pagemove_testkit::random::Random;
 const LONG_ONE_IN: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+pub enum State {
     Idle,
     Out {
         source: usize,
@@ -46,33 +47,18 @@ enum State {
     Dead,
 }
 
-struct Lane {
-    port: usize,
+pub struct Lane {
+    pub port: usize,
     /// Names its transfers to the device.
-    tag: u16,
-    state: State,
-    since: Instant,
-    pages: usize,
+    pub tag: u16,
+    pub state: State,
+    pub since: Instant,
+    pub pages: usize,
     /// The first block that it works on.
-    block: usize,
-    version: u64,
+    pub block: usize,
+    pub version: u64,
     /// What the source pages held before the payload.
-    source_before: Vec<Content>,
-}
-
-/// A device and what is in its store.
-struct Port {
-    device: Box<dyn DmaDevice>,
-    medium: Medium,
-    timeout: Duration,
-    /// Its lanes.
-    first_lane: usize,
-    lanes: usize,
-    /// Pages of the longest transfer.
-    longest: usize,
-    roams: bool,
-    /// Transfers that the device was not told of.
-    unrung: usize,
+    pub source_before: Vec<Content>,
 }
 
 /// Tells how traffic goes.
@@ -449,60 +435,6 @@ impl<'a> Traffic<'a> {
             counts.depth_samples.set(depth.samples);
         }
     }
-}
-
-impl Port {
-    /// A device with lanes of its own, which are appended to `lanes`.
-    fn new(
-        number: usize,
-        device: Box<dyn DmaDevice>,
-        lanes: &mut Vec<Lane>,
-        pages: usize,
-        settings: Settings,
-    ) -> Result<Self> {
-        let limits = device.limits();
-        let blocks = (limits.store / PAGE_SIZE as u64) as usize;
-        let count = usize::from(limits.depth).min(blocks);
-        ensure!(count > 0, "the device has no store");
-        let roams = settings.roam > 0 && !limits.in_order;
-        // Without roaming each lane has a share of the store.
-        let share = if roams {
-            blocks.min(settings.roam)
-        } else {
-            blocks / count
-        };
-        let longest = longest(pages, share.min(limits.max_length / PAGE_SIZE));
-        let first_lane = lanes.len();
-        lanes.extend((0..count).map(|index| Lane {
-            port: number,
-            tag: index as u16,
-            state: State::Idle,
-            since: Instant::now(),
-            pages: 0,
-            block: if roams { 0 } else { index * share },
-            version: 0,
-            source_before: Vec::new(),
-        }));
-        Ok(Self {
-            medium: Medium::new(
-                number,
-                if roams { share } else { count * share },
-                settings.seed,
-            ),
-            timeout: Duration::from_secs(limits.timeout_s),
-            device,
-            first_lane,
-            lanes: count,
-            longest,
-            roams,
-            unrung: 0,
-        })
-    }
-}
-
-/// Pages of the longest transfer.
-fn longest(pages: usize, store: usize) -> usize {
-    store.min(pages / 4).max(1)
 }
 
 /// The lane that is next must find pages in one piece while each of the others has

@@ -4,6 +4,8 @@
 //! transactions notice: nothing for a VM without; `rtm`: every access; `rtm-values`: changed
 //! values only, so that a walk that stores nothing is not seen.
 
+mod answers;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
@@ -16,6 +18,9 @@ use serde_json::Value;
 
 use crate::bench::{self, Bench};
 use crate::patience;
+use answers::{
+    equal, expect_answers, expect_engines, expect_list, expect_no_rtm, is_yes, question, tell,
+};
 use pagemove_testkit::tap::{self, Case, Outcome, Pass, Verdict};
 
 const PROGRAM: &str = "pagemove";
@@ -214,10 +219,6 @@ fn moved_by_rtm() -> Outcome {
     Ok(Pass)
 }
 
-fn is_yes(json: &Value, name: &str) -> Result<bool> {
-    Ok(question(json, name)?["answer"] == "yes")
-}
-
 fn nvme() -> Result<PciAddress> {
     let found = pci::find(pci::NVME)?;
     found.first().copied().context("the VM has no NVMe device")
@@ -249,64 +250,6 @@ fn qualify(options: &str, code: i32) -> Result<Value> {
     tell(&json);
     ensure!(found == code, "exit code {found} instead of {code}: {json}");
     Ok(json)
-}
-
-fn tell(json: &Value) {
-    for question in json["questions"].as_array().into_iter().flatten() {
-        let (answer, why) = (&question["answer"], &question["why"]);
-        tap::note(&format!("{}: {answer}: {why}", question["question"]));
-    }
-}
-
-fn equal(json: &Value, path: &str, wanted: &Value) -> Result<()> {
-    let found = json.pointer(path).unwrap_or(&Value::Null);
-    ensure!(
-        found == wanted,
-        "{path} is {found} instead of {wanted}: {json}"
-    );
-    Ok(())
-}
-
-fn expect_list(json: &Value, path: &str, wanted: &[&str]) -> Outcome {
-    equal(json, path, &wanted.into())?;
-    Ok(Pass)
-}
-
-fn expect_engines(json: &Value, wanted: &[&str]) -> Outcome {
-    expect_list(json, "/verdict/engines", wanted)
-}
-
-fn question<'a>(json: &'a Value, name: &str) -> Result<&'a Value> {
-    let questions = json["questions"].as_array().context("no questions")?;
-    questions
-        .iter()
-        .find(|question| question["question"] == name)
-        .with_context(|| format!("no question {name}"))
-}
-
-fn expect_answers(json: &Value, wanted: &[(&str, &str)]) -> Result<()> {
-    for (name, answer) in wanted {
-        let found = question(json, name)?;
-        ensure!(
-            found["answer"] == *answer,
-            "{name} is not {answer}: {found}"
-        );
-    }
-    Ok(())
-}
-
-fn expect_no_rtm(json: &Value) -> Result<()> {
-    let cpus = fs::read_to_string("/proc/cpuinfo")?;
-    ensure!(!cpus.contains(" rtm "), "this VM was to have no RTM");
-    for name in ["watch-seen", "walk-seen", "valid-change-rtm"] {
-        let found = question(json, name)?;
-        let why = found["why"].as_str().unwrap_or_default();
-        ensure!(
-            found["answer"] == "can-not-be-tried" && why.contains("no hardware transactions"),
-            "{found}"
-        );
-    }
-    Ok(())
 }
 
 /// Loads the module again, without any verdict but those stored.
@@ -406,8 +349,8 @@ fn allows_adbit(_: &mut ()) -> Outcome {
     expect_engines(&json, &["adbit"])
 }
 
-/// Returns whether a swap is overwritten in the emulator is a matter of chance: what counts is
-/// that the module goes by what was seen.
+/// Moves without verification. Whether the emulator overwrites a swap is a matter of chance: what
+/// counts is that the module goes by what was seen.
 fn unverified(_: &mut ()) -> Outcome {
     let (_, json) = run("qualify --list --json")?;
     let findings = json["verdicts"][0]["findings"]
