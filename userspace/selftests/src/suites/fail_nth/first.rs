@@ -150,7 +150,7 @@ pub fn sweep(first: &First, table: &mut Table) -> Result<u64> {
     anyhow::bail!("more than {MOST} calls")
 }
 
-/// Returns whether it was told is what the other sweeps look at: here, whether all goes on.
+/// Judges whether all goes on. Whether the errno is right is what the other sweeps look at.
 fn judge(first: &First, rig: &mut Option<Rig>, done: Result<(), i32>) -> Result<()> {
     if let Err(number) = done {
         ensure!(
