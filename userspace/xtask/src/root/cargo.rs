@@ -39,6 +39,11 @@ pub fn command(place: &Place, dir: &Path, arguments: &[String]) -> Result<Comman
         .env("CARGO_HOME", "/mnt/cargo")
         .env("CARGO_TARGET_DIR", "/mnt/target")
         .env("CARGO_NET_OFFLINE", "true");
+    // The user's settings, which are beside the crates, may name programs that are not in there.
+    command
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTFLAGS", "")
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", "cc");
     Ok(command)
 }
 
