@@ -206,8 +206,13 @@ fn walk(memory: &Arc<Memory>, order: &[usize], digests: &[Option<u64>]) -> Walk 
         let took = begin.elapsed();
         walk.longest_us = walk.longest_us.max(took.as_micros() as u64);
         walk.slow += usize::from(took > SLOW);
-        if is_awaited(memory, page + 1) {
-            walk.before_next.push(*page);
+        // A stream from the first page to the last would have brought that one first. The one behind
+        // follows at once: an agent goes on where a CPU has waited.
+        if page
+            .checked_sub(1)
+            .is_some_and(|previous| is_awaited(memory, previous))
+        {
+            walk.before_previous.push(*page);
         }
         if digests
             .get(*page)

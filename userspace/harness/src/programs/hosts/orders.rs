@@ -65,8 +65,8 @@ pub struct Walk {
     pub longest_us: u64,
     /// First reads that took more than a millisecond.
     pub slow: usize,
-    /// Pages whose next one was still to come when they had been read.
-    pub before_next: Vec<usize>,
+    /// Pages that had been read while the one in front of them was still to come.
+    pub before_previous: Vec<usize>,
 }
 
 /// A line for each value.

@@ -68,12 +68,12 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
         .collect();
     let first = served
         .iter()
-        .filter(|page| walk.before_next.contains(page))
+        .filter(|page| walk.before_previous.contains(page))
         .count();
     tap.test(
         first * 10 > served.len() * 8,
         &format!(
-            "{first} of {} that were waited for came before the page behind them",
+            "{first} of {} that were waited for came before the page in front of them",
             served.len()
         ),
     );
