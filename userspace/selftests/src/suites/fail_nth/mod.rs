@@ -140,7 +140,7 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     ("signal_pending", "Machine>::back_off", "as above"),
     ("signal_pending", ">::step", "as above"),
     ("signal_pending", "Batch>::run", "as above"),
-    ("signal_pending", ">::settle", "as above"),
+    ("signal_pending", "Call>::settle", "as above"),
     ("signal_pending", "EditorSide", "pagemove's threads get no signals"),
     ("signal_pending", "HelperSide", "as above"),
     // What comes after another failure.
