@@ -9,9 +9,13 @@ use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
 use nix::unistd::Pid;
 use pagemove_loom::{help, spawn, Arc, Desk, Editor, Ending, Kind, Weakened};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const ATTEMPTS: u32 = 200_000;
+/// Where others have the CPUs, too, each time that one of the two waits for the other costs a slice
+/// of the scheduler's: after so long fewer attempts will do.
+const LONG: Duration = Duration::from_secs(20);
+const FEWEST: u32 = 2_000;
 
 /// Leaves nothing out; has pauses, so that what goes wrong without a step does so on any machine.
 const WHOLE: Weakened = Weakened {
@@ -54,7 +58,11 @@ fn attempts(weakened: Weakened) -> Result<[u32; 3], String> {
     };
     let mut counts = [0; 3];
     let result = catch_unwind(AssertUnwindSafe(|| {
+        let started = Instant::now();
         for n in 0..ATTEMPTS {
+            if n >= FEWEST && started.elapsed() > LONG {
+                return;
+            }
             let kind = if n % 7 == 0 { Kind::GiveUp } else { Kind::Poll };
             counts[editor.attempt(kind) as usize] += 1;
         }
@@ -71,13 +79,14 @@ fn attempts(weakened: Weakened) -> Result<[u32; 3], String> {
 fn every_attempt_finds_what_was_written_for_it() {
     let started = Instant::now();
     let counts = attempts(WHOLE).unwrap();
+    let made = counts.iter().sum::<u32>();
     println!(
-        "committed, timed out, gave up: {counts:?} in {:?}",
+        "committed, timed out, gave up: {counts:?} of {made} in {:?}",
         started.elapsed()
     );
     assert!(counts[Ending::Committed as usize] > 0);
-    assert_eq!(counts[Ending::GaveUp as usize], ATTEMPTS.div_ceil(7));
-    assert_eq!(counts.iter().sum::<u32>(), ATTEMPTS);
+    assert_eq!(counts[Ending::GaveUp as usize], made.div_ceil(7));
+    assert!((FEWEST..=ATTEMPTS).contains(&made), "{made} attempts");
 }
 
 /// Twins of the test above.
