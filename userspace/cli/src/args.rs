@@ -78,6 +78,16 @@ pub enum Command {
     /// each engine whether it can work here; of every no, why, and what would help.
     /// Changes nothing. Works without the module and without root, but then says less.
     Probe(ProbeArgs),
+    /// Write man pages and shell completion, as `make install` does.
+    #[command(hide = true)]
+    Manual(ManualArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub struct ManualArgs {
+    /// Where to write them: man8 and completion in it.
+    #[arg(value_name = "DIRECTORY")]
+    pub folder: PathBuf,
 }
 
 #[derive(clap::Args, Debug)]

@@ -5,6 +5,7 @@ mod args;
 mod exit;
 mod info;
 mod list;
+mod manual;
 mod migrate;
 mod places;
 mod probe;
@@ -74,6 +75,7 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::Probe(probe) => {
             return Ok(probe::run(probe, &args.device_file, args.json).into());
         }
+        Command::Manual(manual) => manual::run(&manual.folder),
     };
     Ok(exit.into())
 }
