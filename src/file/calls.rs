@@ -72,12 +72,7 @@ fn region_setup(region: &Arc<Region>, args: &abi::RegionSetup) -> Result {
     if args.node != -1 && !page::node_has_memory(args.node) {
         return Err(EINVAL);
     }
-    let new = region::list::enter(region)?;
-    region.set_up(args.length, args.node).inspect_err(|_| {
-        if new {
-            region::list::take_back(region);
-        }
-    })
+    region::list::enter(region, || region.set_up(args.length, args.node))
 }
 
 fn region_query(args: &mut abi::RegionQuery) -> Result {

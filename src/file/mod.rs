@@ -157,13 +157,8 @@ unsafe extern "C" fn mmap(file: *mut ffi::file, area: *mut ffi::vm_area_struct) 
     from_result(|| {
         // SAFETY: `file` is open, and outlives the mapping that is being made.
         let region = unsafe { region(file) };
-        let new = list::enter(&region)?;
         // SAFETY: as above.
-        unsafe { vma::map(area, &region) }.inspect_err(|_| {
-            if new {
-                list::take_back(&region);
-            }
-        })?;
+        list::enter(&region, || unsafe { vma::map(area, &region) })?;
         Ok(0)
     })
 }

@@ -5,6 +5,7 @@
 
 use crate::region::Region;
 use crate::stats::Sums;
+use crate::testing::sabotage::{self, Bug};
 use crate::{abi, page};
 use kernel::bindings;
 use kernel::prelude::*;
@@ -46,29 +47,36 @@ pub(crate) fn new_id() -> Result<u32> {
     Ok(id)
 }
 
-/// Adds a region that begins to be of use, and keeps the module for it. Returns whether it was
-/// not there before.
-pub(crate) fn enter(region: &Arc<Region>) -> Result<bool> {
-    if !region.list_now() {
-        return Ok(false);
+/// Does what makes a region of use, and lists it if that goes well. Nobody else begins or fails
+/// meanwhile: whoever finds it listed may rely on that, until it is closed and freed. A listed
+/// region keeps the module.
+pub(crate) fn enter(region: &Arc<Region>, begin: impl FnOnce() -> Result) -> Result {
+    let mut list = REGIONS.lock();
+    if region.is_listed() {
+        drop(list);
+        return begin();
     }
-    // (In the condition the list would stay locked until the region is, too.)
-    let added = REGIONS.lock().regions.push(region.clone(), GFP_KERNEL);
-    if let Err(error) = added {
-        region.unlist();
-        return Err(error.into());
-    }
+    list.regions.reserve(1, GFP_KERNEL)?;
+    let done = if sabotage::has_bug(Bug::LooseList) {
+        drop(list);
+        region.set_listed(true);
+        let done = begin();
+        sabotage::hold_listing_up(done);
+        region.set_listed(done.is_ok());
+        list = REGIONS.lock();
+        done
+    } else {
+        let done = begin();
+        sabotage::hold_listing_up(done);
+        done
+    };
+    done?;
+    // There is room.
+    let _ = list.regions.push_within_capacity(region.clone());
+    region.set_listed(true);
     // SAFETY: the open file holds the module already.
     unsafe { bindings::__module_get(crate::compat::this_module()) };
-    Ok(true)
-}
-
-/// Takes back what [`enter`] has just done, for a region that is of no use after all.
-pub(crate) fn take_back(region: &Region) {
-    remove(region.id);
-    region.unlist();
-    // SAFETY: the reference that `enter` took; the open file holds the module, too.
-    unsafe { bindings::module_put(crate::compat::this_module()) };
+    Ok(())
 }
 
 /// Takes a region off the list.

@@ -188,18 +188,14 @@ impl Region {
         }
     }
 
-    /// Returns whether this is the first time that the region is of use, so that it has to be
-    /// listed.
-    pub(crate) fn list_now(&self) -> bool {
-        !core::mem::replace(&mut self.inner.lock().listed, true)
-    }
-
+    /// Returns whether it is in [`list`].
     pub(crate) fn is_listed(&self) -> bool {
         self.inner.lock().listed
     }
 
-    pub(crate) fn unlist(&self) {
-        self.inner.lock().listed = false;
+    /// Notes whether it is, for [`list::enter`].
+    fn set_listed(&self, listed: bool) {
+        self.inner.lock().listed = listed;
     }
 
     /// Notes that a process maps pages `first..first + pages` at `address`.

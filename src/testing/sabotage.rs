@@ -77,6 +77,16 @@ pub(crate) fn hold_callback_up(is_needed: impl FnOnce() -> bool) {
     }
 }
 
+/// Holds a region up that could not be mapped or set up, before others see what became of it, if
+/// asked to.
+pub(crate) fn hold_listing_up(done: Result) {
+    const HOLD_NS: u64 = 1_000_000_000;
+    let asked = test_parameter!(inject) == 6 || has_bug(Bug::LooseList);
+    if asked && done.is_err() {
+        task::sleep(HOLD_NS);
+    }
+}
+
 /// A bug for the fuzzer to find.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -92,6 +102,8 @@ pub(crate) enum Bug {
     NoLimit = 24,
     /// Processes that have ended are remembered.
     KeepEnded = 25,
+    /// A region is listed before it is known to be of use, and then taken off the list.
+    LooseList = 26,
 }
 
 /// Returns whether this bug is planted.
