@@ -90,7 +90,11 @@ module_with! {
     },
     inject: u8 {
         default: 0,
-        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 25 remember processes that have ended, 26 list regions before they are of use, which is held up as by 6",
+        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 25 remember processes that have ended, 26 list regions before they are of use, which is held up as by 6, 27 use no number of a region again",
+    },
+    last_region: u32 {
+        default: 0,
+        description: "last number that a region may have; 0: as without this",
     },
     stall_step: u8 {
         default: 0,

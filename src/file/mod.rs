@@ -119,7 +119,7 @@ unsafe fn region(file: *mut ffi::file) -> Arc<Region> {
 /// The VFS calls it, so that nobody else knows the file yet.
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut ffi::file) -> c_int {
     from_result(|| {
-        let region = Region::new(list::new_id()?)?;
+        let region = Region::new()?;
         // SAFETY: the file is being opened, so that it is ours. Its pages are found
         // by `unmap_mapping_range` in an address_space of their own: that of the
         // device node would mix the regions.

@@ -35,6 +35,7 @@ use crate::host::memcg::Memcg;
 use crate::host::{ffi, task};
 use crate::page::owned::OwnedPage;
 use crate::region::backing::Site;
+use crate::region::list::Number;
 use crate::region::map::{Entry, PageMap};
 use crate::stats::{self, Counter};
 use crate::testing::sabotage::{self, Bug};
@@ -46,6 +47,8 @@ use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 #[pin_data(PinnedDrop)]
 pub(crate) struct Region {
     pub(crate) id: u32,
+    /// Keeps it from being another's as well.
+    _number: Number,
     pid: i32,
     /// A file whose address_space holds the region's VMAs, and only these.
     anchor: *mut ffi::file,
@@ -122,13 +125,15 @@ enum Found {
 }
 
 impl Region {
-    pub(crate) fn new(id: u32) -> Result<Arc<Self>> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let number = Number::take()?;
         // SAFETY: no preconditions; the result is checked.
         let anchor = unsafe { ffi::pagemove_new_mapping() };
         let anchor = kernel::error::from_err_ptr(anchor)?;
         let region = Arc::pin_init(
             pin_init!(Self {
-                id,
+                id: number.get(),
+                _number: number,
                 pid: task::pid(),
                 anchor,
                 inner <- new_mutex!(Inner {

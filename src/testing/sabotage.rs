@@ -87,6 +87,13 @@ pub(crate) fn hold_listing_up(done: Result) {
     }
 }
 
+/// Returns the last number that a region may have, if there shall be few.
+pub(crate) fn last_region() -> Option<u32> {
+    u32::try_from(test_parameter!(last_region))
+        .ok()
+        .filter(|last| *last != 0)
+}
+
 /// A bug for the fuzzer to find.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -102,6 +109,8 @@ pub(crate) enum Bug {
     NoLimit = 24,
     /// Processes that have ended are remembered.
     KeepEnded = 25,
+    /// Numbers of regions are not used again.
+    SpendNumbers = 27,
     /// A region is listed before it is known to be of use, and then taken off the list.
     LooseList = 26,
 }

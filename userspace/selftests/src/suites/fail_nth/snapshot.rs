@@ -34,7 +34,7 @@ impl Snapshot {
             let details = control.region_details(region.id, 0, region.length);
             places += &format!("{:?}\n", details.map_err(|error| error.errno));
         }
-        // Numbers are never used again, so that they are no part of the state.
+        // Numbers are not used again soon, so that they are no part of the state.
         let list: Vec<_> = regions
             .iter()
             .map(|r| (r.flags, r.length, r.pages, r.node))
