@@ -31,6 +31,30 @@ pub enum Call {
 }
 
 impl Call {
+    #[cfg(test)]
+    pub(crate) const ALL: [Call; 20] = [
+        Call::Open,
+        Call::Info,
+        Call::RegionSetup,
+        Call::RegionList,
+        Call::RegionQuery,
+        Call::DeviceList,
+        Call::Move,
+        Call::Stats,
+        Call::SessionList,
+        Call::Experiment,
+        Call::VerdictSet,
+        Call::VerdictList,
+        Call::ApertureList,
+        Call::Offer,
+        Call::Arrive,
+        Call::Retract,
+        Call::Wanted,
+        Call::Used,
+        Call::WindowList,
+        Call::WindowSet,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Call::Open => "open",
@@ -64,15 +88,13 @@ pub struct Error {
     pub errno: i32,
     /// PAGEMOVE_REASON_*; NONE where the call has no such member.
     pub reason: u32,
+    /// Of the page that it is about; none where it is about the call as a whole.
+    pub iova: Option<u64>,
 }
 
 impl Error {
     pub fn new(call: Call, errno: i32) -> Self {
-        Self {
-            call,
-            errno,
-            reason: abi::REASON_NONE,
-        }
+        Self::with_reason(call, errno, abi::REASON_NONE)
     }
 
     pub fn with_reason(call: Call, errno: i32, reason: u32) -> Self {
@@ -80,7 +102,26 @@ impl Error {
             call,
             errno,
             reason,
+            iova: None,
         }
+    }
+
+    /// Says which page it is about, where it is about one.
+    pub fn at(self, iova: Option<u64>) -> Self {
+        Self { iova, ..self }
+    }
+
+    /// Returns whether the reason is one of a page, and not of the call or who made it.
+    pub(crate) fn is_of_a_page(&self) -> bool {
+        !matches!(
+            self.reason,
+            abi::REASON_NONE
+                | abi::REASON_SIGNAL
+                | abi::REASON_DEADLINE
+                | abi::REASON_NODE
+                | abi::REASON_CPUS
+                | abi::REASON_NO_APERTURE
+        )
     }
 
     /// Makes an error from that of the system call just made.
@@ -129,7 +170,7 @@ impl Error {
         {
             return reason.help.to_string();
         }
-        match errno::help(self.errno) {
+        match errno::help(self.call, self.errno) {
             Some(help) => help.to_string(),
             None => std::io::Error::from_raw_os_error(self.errno).to_string(),
         }
@@ -138,13 +179,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} ({})",
-            self.call.name(),
-            self.message(),
-            errno::name(self.errno)
-        )
+        write!(f, "{}: ", self.call.name())?;
+        if let Some(iova) = self.iova {
+            write!(f, "IOVA {iova:#x}: ")?;
+        }
+        write!(f, "{} ({})", self.message(), errno::name(self.errno))
     }
 }
 
@@ -168,6 +207,25 @@ mod tests {
             error.to_string().contains("whose file is closed"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_page_is_named_where_there_is_one() {
+        let error = Error::with_reason(Call::Move, libc::ENOENT, abi::REASON_NOT_MAPPED);
+        assert!(error
+            .to_string()
+            .starts_with("move: the device has no mapping"));
+        let error = error.at(Some(0xa0000)).to_string();
+        assert!(
+            error.starts_with("move: IOVA 0xa0000: the device"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn who_only_opens_hears_of_no_experiment() {
+        let error = Error::new(Call::Open, libc::EACCES);
+        assert!(!error.to_string().contains("experiment"), "{error}");
     }
 
     #[test]

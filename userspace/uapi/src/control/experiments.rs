@@ -41,9 +41,12 @@ impl Control {
         };
         // SAFETY: Experiment has no pointers.
         let result = unsafe { self.call(Call::Experiment, IOC_EXPERIMENT, &mut experiment) };
-        result.map_err(|error| Error {
-            reason: experiment.reason,
-            ..error
+        result.map_err(|error| {
+            let error = Error {
+                reason: experiment.reason,
+                ..error
+            };
+            error.at(error.is_of_a_page().then_some(request.iova))
         })?;
         Ok(ExperimentReport {
             found: experiment.found,

@@ -97,7 +97,8 @@ impl Control {
         results: Option<&mut Vec<PageResult>>,
     ) -> MoveReport {
         let pages = (request.length / PAGE_SIZE as u64).min(MAX_MOVE_PAGES as u64 + 1) as usize;
-        let buffer = results.map_or(0, |results| {
+        let mut results = results;
+        let buffer = results.as_deref_mut().map_or(0, |results| {
             results.clear();
             results.resize(
                 pages,
@@ -118,6 +119,8 @@ impl Control {
         // SAFETY: the results have one element for each page of the request, or
         // more than the kernel accepts in one call, and outlive it. So have the targets.
         let result = unsafe { self.call(Call::Move, IOC_MOVE, &mut call) };
+        let results = results.as_deref().map_or(&[][..], Vec::as_slice);
+        let refused = refused_page(request.iova, call.pages_done, results);
         MoveReport {
             pages_moved: call.pages_moved,
             pages_done: call.pages_done,
@@ -126,10 +129,20 @@ impl Control {
             aborts: call.aborts,
             error: result.err().map(|error| Error {
                 reason: call.reason,
+                iova: refused,
                 ..error
             }),
         }
     }
+}
+
+/// Returns the IOVA of the page that ended a call, which is the last one with a result; none where
+/// it ended for another cause than a page.
+fn refused_page(iova: u64, pages_done: u64, results: &[PageResult]) -> Option<u64> {
+    let last = pages_done.checked_sub(1)?;
+    let result = results.get(usize::try_from(last).ok()?)?;
+    matches!(result.outcome, PAGE_REFUSED | PAGE_LOST_WRITE)
+        .then(|| iova.saturating_add(last.saturating_mul(PAGE_SIZE as u64)))
 }
 
 /// Returns the destination, if there is one for each page.
@@ -204,6 +217,24 @@ mod tests {
         assert_eq!((argument.editor_cpu, argument.helper_cpu), (1, 6));
         let argument = move_argument(&request(None, Some(u32::MAX)), 0);
         assert_eq!((argument.editor_cpu, argument.helper_cpu), (0, u32::MAX));
+    }
+
+    #[test]
+    fn the_page_that_ended_a_call_is_the_last_with_a_result() {
+        let result = |outcome| PageResult {
+            outcome,
+            ..Default::default()
+        };
+        let results = [
+            result(PAGE_MOVED),
+            result(PAGE_REFUSED),
+            result(PAGE_NOT_TRIED),
+        ];
+        assert_eq!(refused_page(0x9f000, 2, &results), Some(0xa0000));
+        // A signal or a deadline is of no page.
+        assert_eq!(refused_page(0x9f000, 1, &results), None);
+        assert_eq!(refused_page(0x9f000, 0, &results), None);
+        assert_eq!(refused_page(0x9f000, 7, &results), None);
     }
 
     #[test]

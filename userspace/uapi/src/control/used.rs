@@ -35,10 +35,15 @@ impl Control {
         let result = unsafe { self.call(Call::Used, IOC_USED, &mut used) };
         match result {
             Ok(()) => Ok(entries),
-            Err(error) => Err(Error {
-                reason: used.reason,
-                ..error
-            }),
+            Err(error) => {
+                let error = Error {
+                    reason: used.reason,
+                    ..error
+                };
+                // The first page without an answer.
+                let page = iova.saturating_add(used.pages.saturating_mul(PAGE_SIZE as u64));
+                Err(error.at(error.is_of_a_page().then_some(page)))
+            }
         }
     }
 }
