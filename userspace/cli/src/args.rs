@@ -23,6 +23,7 @@ Exit codes:
   3  aborted: no page was moved, the source is intact; it may be tried again
   4  not supported here, or the module is not loaded
   5  partial: some pages were moved, others are where they were
+  6  standard output could not be written: what belongs there is on standard error
 `probe` has its own: 0 yes, 1 no, 2 wrong usage.
 
 Sizes and addresses are bytes: 4096, 64K, 2M, 1G, 0x10000000.
@@ -286,7 +287,8 @@ const PROBE_EXIT_CODES: &str = "\
 Exit codes of this command:
   0  at least one engine can work with at least one device
   1  none can, or that could not be found out (the report says why)
-  2  wrong usage, or no such device";
+  2  wrong usage, or no such device
+  6  standard output could not be written: what belongs there is on standard error";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = PROBE_EXIT_CODES)]
@@ -298,6 +300,21 @@ pub struct ProbeArgs {
     /// Where sys, proc and dev are, for tests.
     #[arg(long, hide = true, default_value = "/")]
     pub root: PathBuf,
+}
+
+impl Command {
+    /// Returns whether it changes anything, so that what it did has to be told at any rate.
+    pub fn changes(&self) -> bool {
+        matches!(
+            self,
+            Command::Move(_)
+                | Command::Migrate(_)
+                | Command::Resume(_)
+                | Command::Receive(_)
+                | Command::Qualify(_)
+                | Command::Windows(_)
+        )
+    }
 }
 
 /// Returns whether a command line, right or wrong, is one of `probe`.

@@ -21,6 +21,8 @@ pub enum Exit {
     Unsupported = 4,
     /// Some pages were moved, others were not.
     Partial = 5,
+    /// The result could not be written, whatever it is.
+    Unwritten = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,13 +33,14 @@ impl From<Exit> for ExitCode {
 
 impl Exit {
     #[cfg(test)]
-    pub const ALL: [Exit; 6] = [
+    pub const ALL: [Exit; 7] = [
         Exit::Done,
         Exit::Usage,
         Exit::Kernel,
         Exit::Aborted,
         Exit::Unsupported,
         Exit::Partial,
+        Exit::Unwritten,
     ];
 
     /// Returns the word for the exit code in JSON.
@@ -49,6 +52,7 @@ impl Exit {
             Exit::Aborted => "aborted",
             Exit::Unsupported => "unsupported",
             Exit::Partial => "partial",
+            Exit::Unwritten => "unwritten",
         }
     }
 

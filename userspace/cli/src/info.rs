@@ -5,7 +5,7 @@ use pagemove_uapi::{text, Control, Error, Info, ABI_VERSION};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::{quantity, report};
+use crate::{output, quantity, report};
 
 #[derive(Serialize)]
 struct InfoReport {
@@ -48,7 +48,7 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
     if as_json {
         report::json(&info);
     } else {
-        print!("{}", human(&info));
+        output::result(&human(&info));
     }
     Ok(Exit::Done)
 }

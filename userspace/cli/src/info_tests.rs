@@ -21,6 +21,7 @@ fn info() -> Info {
 #[test]
 fn json_shape() {
     let json = serde_json::to_value(InfoReport::from(info())).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(json["engines"], serde_json::json!(["adbit", "rtm"]));
     assert_eq!(json["formats"], serde_json::json!(["x86_64"]));
     assert_eq!(

@@ -9,7 +9,7 @@ use pagemove_uapi::{
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::{quantity, report};
+use crate::{output, quantity, report};
 
 #[derive(Serialize)]
 struct ListReport {
@@ -143,12 +143,12 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
     if as_json {
         report::json(&list);
     } else {
-        print!(
+        output::result(&format!(
             "{}\n{}{}",
             human_devices(&list.devices),
             human_apertures(&list.apertures),
             human_regions(&list.regions)
-        );
+        ));
     }
     Ok(Exit::Done)
 }

@@ -19,6 +19,7 @@ fn device() -> Device {
 #[test]
 fn json_shape_of_a_device() {
     let json = serde_json::to_value(DeviceReport::from(&device())).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(json["address"], "0000:00:03.0");
     assert_eq!(json["open"], true);
     assert_eq!(json["format"], "x86_64");
@@ -87,6 +88,7 @@ fn json_shape_of_a_region() {
         pid: 0,
     };
     let json = serde_json::to_value(RegionReport::from(&region)).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(json["id"], 3);
     assert_eq!(json["length"], 1 << 30);
     assert_eq!(json["node"], 1);

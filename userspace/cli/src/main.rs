@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `pagemove`: the command line of `/dev/pagemove`.
 
+// What can not be written must not end the program: `output` has the words for it.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod exit;
 mod info;
 mod list;
 mod manual;
 mod migrate;
+mod output;
 mod places;
 mod probe;
 mod progress;
@@ -18,6 +22,7 @@ mod report;
 mod sessions;
 mod signals;
 mod stats;
+mod usage;
 mod windows;
 
 use std::process::ExitCode;
@@ -29,31 +34,24 @@ use pagemove_uapi::{Control, Error};
 
 fn main() -> ExitCode {
     signals::die_on_broken_pipe();
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => return usage(error),
+    let code = match Args::try_parse() {
+        Ok(args) => perform(&args),
+        Err(error) => usage::explain(&error),
     };
-    match run(&args) {
-        Ok(code) => code,
-        Err(error) => {
-            report::error(&error, args.json);
-            Exit::of_error(&error).into()
-        }
+    match output::is_unwritten() {
+        true => Exit::Unwritten.into(),
+        false => code,
     }
 }
 
-/// Prints what clap says. Help and version are no errors; everything else is wrong usage.
-fn usage(error: clap::Error) -> ExitCode {
-    // Nothing is left to be told if this can not be printed.
-    let _ = error.print();
-    if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+fn perform(args: &Args) -> ExitCode {
+    if args.command.changes() {
+        signals::survive_broken_pipe();
     }
-    if args::is_probe(std::env::args_os()) {
-        probe::Answer::Usage.into()
-    } else {
-        Exit::Usage.into()
-    }
+    run(args).unwrap_or_else(|error| {
+        report::error(&error, args.json);
+        Exit::of_error(&error).into()
+    })
 }
 
 fn run(args: &Args) -> Result<ExitCode, Error> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::QueryArgs;
 use crate::exit::Exit;
 use crate::places::{self, Run};
-use crate::{quantity, report};
+use crate::{output, quantity, report};
 
 /// Runs printed without --all.
 const SHOWN: usize = 16;
@@ -59,7 +59,7 @@ pub fn run(control: &Control, args: &QueryArgs, as_json: bool) -> Result<Exit, E
     if as_json {
         report::json(&json(args, length, &runs));
     } else {
-        print!("{}", human(args, length, &runs));
+        output::result(&human(args, length, &runs));
     }
     Ok(Exit::Done)
 }

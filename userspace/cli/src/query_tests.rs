@@ -34,6 +34,7 @@ fn json_shape() {
         }; 3],
     );
     let json = serde_json::to_value(json(&args(false), 4 * 4096, &runs)).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(json["region"], 5);
     assert_eq!(json["length"], 16384);
     assert_eq!(

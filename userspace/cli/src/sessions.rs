@@ -8,8 +8,8 @@ use pagemove_uapi::{Control, Error, Session, SESSION_BUSY, SESSION_STUCK};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::report;
 use crate::stats::{aborts_by_name, human_counts};
+use crate::{output, report};
 
 #[derive(Serialize)]
 struct SessionsReport {
@@ -115,7 +115,7 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit, Error> {
     if as_json {
         report::json(&report);
     } else {
-        print!("{}", human(&report.sessions));
+        output::result(&human(&report.sessions));
     }
     Ok(Exit::Done)
 }

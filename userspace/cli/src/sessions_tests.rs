@@ -26,6 +26,7 @@ fn session(flags: u32) -> Session {
 #[test]
 fn json_shape() {
     let json = serde_json::to_value(SessionReport::from(&session(SESSION_BUSY))).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(
         (&json["editor_cpu"], &json["helper_cpu"]),
         (&2.into(), &5.into())

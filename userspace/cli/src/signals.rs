@@ -30,6 +30,13 @@ pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
+/// Takes that back for a command that changes something: who reads may have gone, but what was
+/// done is told on standard error.
+pub fn survive_broken_pipe() {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.expect("SIGPIPE can be ignored");
+}
+
 /// Lets `pagemove … | head` end quietly, as other tools do.
 pub fn die_on_broken_pipe() {
     // SAFETY: no handler is installed.

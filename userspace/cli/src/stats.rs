@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::args::StatsArgs;
 use crate::exit::Exit;
-use crate::{quantity, report, signals};
+use crate::{output, quantity, report, signals};
 
 #[derive(Serialize)]
 struct StatsReport {
@@ -128,7 +128,7 @@ pub fn run(control: &Control, args: &StatsArgs, as_json: bool) -> Result<Exit, E
     if as_json {
         report::json(&stats);
     } else {
-        print!("{}", human(&stats));
+        output::result(&human(&stats));
     }
     Ok(Exit::Done)
 }
@@ -207,7 +207,7 @@ fn watch(control: &Control, interval: Duration, as_json: bool) -> Result<Exit, E
     signals::catch_interrupts();
     let mut before = control.stats()?;
     let mut since = Instant::now();
-    while sleep(interval) {
+    while !output::is_unwritten() && sleep(interval) {
         let now = control.stats()?;
         let step = Step::between(&before, &now, since.elapsed());
         since = Instant::now();
@@ -215,7 +215,7 @@ fn watch(control: &Control, interval: Duration, as_json: bool) -> Result<Exit, E
         if as_json {
             report::json_line(&step);
         } else {
-            println!("{}", step.human());
+            output::result(&(step.human() + "\n"));
         }
     }
     Ok(Exit::Done)

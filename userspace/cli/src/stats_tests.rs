@@ -38,6 +38,7 @@ fn stats() -> Stats {
 #[test]
 fn json_shape() {
     let json = serde_json::to_value(StatsReport::from(&stats())).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(json["pages_moved"], 100);
     assert_eq!(json["aborts"]["dirty"], 29);
     assert_eq!(json["aborts"]["late"], 4);

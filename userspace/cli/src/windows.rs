@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::args::WindowsArgs;
 use crate::exit::Exit;
-use crate::{quantity, report};
+use crate::{output, quantity, report};
 
 #[derive(Serialize)]
 struct WindowsReport {
@@ -61,7 +61,7 @@ pub fn run(control: &Control, args: &WindowsArgs, as_json: bool) -> Result<Exit,
     let list = WindowsReport { windows };
     match as_json {
         true => report::json(&list),
-        false => print!("{}", human(&list.windows)),
+        false => output::result(&human(&list.windows)),
     }
     Ok(Exit::Done)
 }

@@ -182,6 +182,114 @@ fn a_move_that_fails_still_reports_in_json() {
     assert_eq!(json["error"]["errno"], "ENOTTY");
 }
 
+/// Runs the program with its results going where nothing can be written.
+fn with_full_output(file: &Path, line: &str) -> Output {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    Command::new(env!("CARGO_BIN_EXE_pagemove"))
+        .arg("--device-file")
+        .arg(file)
+        .args(line.split_whitespace())
+        .stdout(full.expect("/dev/full"))
+        .output()
+        .expect("the program runs")
+}
+
+#[test]
+fn a_result_that_can_not_be_written_is_told_and_is_6() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (line, part) in [
+        (&MOVE.to_string(), "moved 0 of 512 pages"),
+        (&format!("{MOVE} --json"), "\"status\": \"kernel-error\""),
+        (&"--help".to_string(), "Exit codes:"),
+        (&"--json info".to_string(), "\"errno\": \"ENOTTY\""),
+    ] {
+        let output = with_full_output(file.path(), line);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(6), "{line}: {said}");
+        assert!(said.contains("No space left on device"), "{line}: {said}");
+        assert!(said.contains(part), "{line}: {said}");
+        assert!(!said.contains("panicked"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn messages_that_can_not_be_written_change_nothing() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let output = Command::new(env!("CARGO_BIN_EXE_pagemove"))
+        .args(["--json", "--device-file", "/no/such/file", "info"])
+        .stderr(full.expect("/dev/full"))
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(4));
+    json_of(&output);
+}
+
+/// Returns the one document that was printed, which names its schema.
+fn json_of(output: &Output) -> serde_json::Value {
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", stdout(output)));
+    assert_eq!(json["schema"], 1, "{json}");
+    json
+}
+
+/// Checks that an error has the members of Documentation/json.md, and no other.
+fn has_the_shape_of_an_error(json: &serde_json::Value) {
+    let members = [
+        "call", "errno", "iova", "kind", "message", "number", "reason",
+    ];
+    let error = json["error"].as_object();
+    let error = error.unwrap_or_else(|| panic!("no error in {json}"));
+    let mut found: Vec<&String> = error.keys().collect();
+    found.sort();
+    assert_eq!(found, members);
+    assert!(error["kind"].is_string() && error["message"].is_string());
+}
+
+#[test]
+fn every_error_has_one_shape_in_json() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().display();
+    for (line, code, kind) in [
+        ("frob", 1, "usage"),
+        ("", 1, "usage"),
+        ("move --device nic", 1, "usage"),
+        ("migrate --to host", 1, "usage"),
+        ("probe --frob", 2, "usage"),
+        ("probe 0:1f.7 --root /", 2, "usage"),
+        ("info", 2, "kernel"),
+        (MOVE, 2, "kernel"),
+        ("receive --region 1", 2, "kernel"),
+        ("qualify 0:1f.7", 2, "host"),
+        ("qualify --list", 2, "kernel"),
+        (&format!("resume vm1 --state {state}"), 1, "host"),
+    ] {
+        let output = pagemove(file.path(), &format!("--json {line}"));
+        let json = json_of(&output);
+        assert_eq!(output.status.code(), Some(code), "{line}: {json}");
+        has_the_shape_of_an_error(&json);
+        assert_eq!(json["error"]["kind"], kind, "{line}: {json}");
+        assert!(!stderr(&output).is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn wrong_usage_says_in_json_what_is_wrong() {
+    let output = pagemove(&missing(), "query one --json");
+    let message = json_of(&output)["error"]["message"].to_string();
+    assert!(
+        message.contains("'one'") && !message.contains("Usage"),
+        "{message}"
+    );
+    assert!(!message.contains("error:"), "{message}");
+    let output = pagemove(&missing(), "move --json");
+    let message = json_of(&output)["error"]["message"].to_string();
+    assert!(
+        message.contains("--device") && message.contains("--iova"),
+        "{message}"
+    );
+}
+
 #[test]
 fn help_is_complete() {
     let output = pagemove(&missing(), "--help");

@@ -26,6 +26,8 @@ pub struct HostError {
     pub trouble: Trouble,
     /// What is wrong and what would be right.
     pub text: String,
+    /// What the kernel said, where it was the kernel.
+    pub kernel: Option<pagemove_uapi::Error>,
 }
 
 impl HostError {
@@ -33,6 +35,7 @@ impl HostError {
         Self {
             trouble,
             text: text.into(),
+            kernel: None,
         }
     }
 }

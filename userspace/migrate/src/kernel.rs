@@ -29,7 +29,11 @@ impl From<Error> for HostError {
             _ if error.is_unsupported() => Trouble::Unsupported,
             _ => Trouble::Failed,
         };
-        HostError::new(trouble, error.to_string())
+        HostError {
+            trouble,
+            text: error.to_string(),
+            kernel: Some(error),
+        }
     }
 }
 

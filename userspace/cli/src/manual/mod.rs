@@ -15,6 +15,7 @@ use clap_complete::Shell;
 
 use crate::args::Args;
 use crate::exit::Exit;
+use crate::output::{self, say};
 
 /// System administration: every verb needs root, or is of no use without.
 const SECTION: &str = "8";
@@ -26,12 +27,12 @@ pub fn run(folder: &Path) -> Exit {
     match write(folder) {
         Ok(files) => {
             for file in files {
-                println!("{}", file.display());
+                output::result(&format!("{}\n", file.display()));
             }
             Exit::Done
         }
         Err(error) => {
-            eprintln!("pagemove: {}: {error}", folder.display());
+            say!("{}: {error}", folder.display());
             Exit::Kernel
         }
     }

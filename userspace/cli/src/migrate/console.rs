@@ -12,6 +12,7 @@ use pagemove_migrate::hook::Hook;
 use pagemove_migrate::message::{Hello, Progress};
 
 use super::report;
+use crate::output::say;
 use crate::quantity;
 
 const NAME: &str = "PAGEMOVE_NAME";
@@ -41,8 +42,7 @@ impl Console {
 
 impl Events for Console {
     fn hook(&self, event: Event) -> Result<(), String> {
-        self.bar
-            .suspend(|| eprintln!("pagemove: event: {}", event.name()));
+        self.bar.suspend(|| say!("event: {}", event.name()));
         let hook = self
             .hook
             .lock()
@@ -53,8 +53,8 @@ impl Events for Console {
 
     fn begins(&self, hello: &Hello) {
         let mode = report::mode_name(hello.mode);
-        eprintln!(
-            "pagemove: {}: {mode}, {}",
+        say!(
+            "{}: {mode}, {}",
             hello.name,
             quantity::pages(hello.span.count.into())
         );

@@ -14,7 +14,7 @@ use super::console::Console;
 use super::report::mode_name;
 use super::source::{host, job, places, run, trouble};
 use crate::exit::Exit;
-use crate::quantity;
+use crate::{output, quantity};
 
 #[derive(Serialize)]
 struct PlanReport {
@@ -75,7 +75,7 @@ pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit
     if as_json {
         crate::report::json(&report);
     } else {
-        print!("{}", human(&report));
+        output::result(&human(&report));
     }
     Ok(match report.possible {
         true => Exit::Done,

@@ -22,6 +22,8 @@ use super::args::ReceiveArgs;
 use super::console::Console;
 use super::source::trouble;
 use crate::exit::Exit;
+use crate::output::{self, say};
+use crate::report::ErrorReport;
 use crate::{quantity, signals};
 
 #[derive(Serialize)]
@@ -37,7 +39,7 @@ struct ConnectionReport {
     /// Of the whole region, as the kernel says; null where it can not be asked.
     pages_offered: Option<u64>,
     pages_awaited: Option<u64>,
-    error: Option<String>,
+    error: Option<ErrorReport>,
 }
 
 /// From the fault until the CPU could go on; null if none waited.
@@ -98,10 +100,10 @@ fn listen(address: &str) -> Result<TcpListener, String> {
     let listener = TcpListener::bind(&addresses[..])
         .map_err(|error| format!("can not listen on {address}: {error}"))?;
     let local = listener.local_addr().map_err(|error| error.to_string())?;
-    eprintln!("pagemove: listening on {local}");
+    say!("listening on {local}");
     if !local.ip().is_loopback() {
-        eprintln!(
-            "pagemove: whoever reaches {local} can move pages in and out, unencrypted: prefer a \
+        say!(
+            "whoever reaches {local} can move pages in and out, unencrypted: prefer a \
              tunnel to 127.0.0.1"
         );
     }
@@ -159,7 +161,7 @@ fn converse(
     let peer = stream
         .peer_addr()
         .map_or_else(|_| "?".to_string(), |peer| peer.to_string());
-    eprintln!("pagemove: {peer} has connected");
+    say!("{peer} has connected");
     let terms = TargetTerms {
         versions: SPOKEN,
         post_copy: args.post_copy,
@@ -176,12 +178,12 @@ fn converse(
     if as_json {
         crate::report::json_line(&made);
     } else {
-        print!("{}", human(&made));
+        output::result(&human(&made));
     }
     if let Err(failure) = &result {
-        eprintln!("pagemove: {failure}");
-        eprintln!(
-            "pagemove: no page is lost; go on: let `pagemove receive` run here, and use `pagemove \
+        say!("{failure}");
+        say!(
+            "no page is lost; go on: let `pagemove receive` run here, and use `pagemove \
              resume` on the other host, or its migrate command with --back"
         );
     }
@@ -229,7 +231,7 @@ fn connection(
         latency_ns: LatencyReport::new(report),
         pages_offered: counts.map(|(offered, _)| offered),
         pages_awaited: counts.map(|(_, awaited)| awaited),
-        error: result.as_ref().err().map(Failure::to_string),
+        error: result.as_ref().err().map(ErrorReport::from),
     }
 }
 

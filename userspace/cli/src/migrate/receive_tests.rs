@@ -32,6 +32,7 @@ fn latencies() {
         "{text}"
     );
     let json = serde_json::to_value(&made).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(
         (&json["status"], &json["pages_offered"]),
         (&"done".into(), &200.into())

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::args::MigrateArgs;
 use crate::exit::Exit;
 use crate::quantity;
+use crate::report::ErrorReport;
 use crate::stats::human_counts;
 
 /// Addresses of the device that lead to the aperture.
@@ -70,7 +71,7 @@ pub struct MigrationReport {
     pub pages_here: Option<u32>,
     /// What the device reaches through the aperture.
     pub links: Vec<Link>,
-    pub error: Option<String>,
+    pub error: Option<ErrorReport>,
     /// What to do next, if it is not done.
     pub resume: Option<String>,
 }
@@ -121,7 +122,7 @@ pub fn migration(
         pages_on_peer: count(true),
         pages_here: count(false),
         links: places.map_or_else(Vec::new, |places| links(args.iova, places)),
-        error: result.as_ref().err().map(Failure::to_string),
+        error: result.as_ref().err().map(ErrorReport::from),
         resume: result.is_err().then(|| resume(args)),
     };
     (made, exit)

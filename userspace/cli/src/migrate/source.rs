@@ -22,6 +22,8 @@ use super::console::Console;
 use super::report;
 use super::state::Note;
 use crate::exit::Exit;
+use crate::output::{self, say};
+use crate::report::ErrorReport;
 use crate::{progress, signals};
 
 /// How long the other host may take to answer at all.
@@ -50,7 +52,7 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
     let (made, exit) = report::migration(args, &agent, &result, places.as_deref(), start.elapsed());
     if result.is_ok() {
         if let Err(error) = note.remove() {
-            eprintln!("pagemove: the note of {} stays: {error}", args.name());
+            say!("the note of {} stays: {error}", args.name());
         }
     }
     print(&made, &result, as_json);
@@ -74,10 +76,7 @@ pub fn resume(control: &Control, args: &ResumeArgs, as_json: bool) -> Result<Exi
 
 /// Reports something of this host that is not the kernel, before anything was changed.
 pub fn trouble(exit: Exit, text: &str, as_json: bool) -> Exit {
-    if as_json {
-        crate::report::json(&serde_json::json!({ "error": { "message": text } }));
-    }
-    eprintln!("pagemove: {text}");
+    crate::report::failure(ErrorReport::new("host", text), text, as_json);
     exit
 }
 
@@ -85,13 +84,13 @@ fn print(made: &report::MigrationReport, result: &Result<(), Failure>, as_json: 
     if as_json {
         crate::report::json(made);
     } else {
-        print!("{}", made.human());
+        output::result(&made.human());
     }
     let Err(failure) = result else { return };
-    eprintln!("pagemove: {failure}");
+    say!("{failure}");
     if let Some(resume) = &made.resume {
-        eprintln!(
-            "pagemove: no page is lost; see that `pagemove receive` runs on the other host, and go \
+        say!(
+            "no page is lost; see that `pagemove receive` runs on the other host, and go \
              on with: {resume} (or bring the pages home: the same migrate command with --back)"
         );
     }

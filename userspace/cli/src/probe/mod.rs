@@ -33,6 +33,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::args::ProbeArgs;
+use crate::output;
+use crate::report::ErrorReport;
 use cpuid::Cpuid;
 use finding::Verdict;
 use report::Report;
@@ -70,7 +72,7 @@ pub fn run(args: &ProbeArgs, device_file: &Path, as_json: bool) -> Answer {
             if as_json {
                 crate::report::json(&report);
             } else {
-                print!("{}", human::text(&report));
+                output::result(&human::text(&report));
             }
             match report.verdict {
                 Verdict::Possible => Answer::Yes,
@@ -78,11 +80,9 @@ pub fn run(args: &ProbeArgs, device_file: &Path, as_json: bool) -> Answer {
             }
         }
         Err(trouble) => {
-            if as_json {
-                let message = trouble.to_string();
-                crate::report::json(&serde_json::json!({ "error": { "message": message } }));
-            }
-            eprintln!("pagemove: probe: {trouble}");
+            let words = format!("probe: {trouble}");
+            let error = ErrorReport::new(trouble.kind(), trouble.to_string());
+            crate::report::failure(error, &words, as_json);
             Answer::Usage
         }
     }

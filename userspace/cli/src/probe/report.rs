@@ -23,12 +23,8 @@ use super::tsc::{self, Tsc};
 use super::verdict::{self, Engine};
 use super::vfio::{self, Vfio};
 
-/// Grows when a member changes its meaning or goes; new ones may come at any time.
-pub const SCHEMA: u32 = 1;
-
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
-    pub schema: u32,
     /// The best of the engines'.
     pub verdict: Verdict,
     pub engines: Vec<Engine>,
@@ -51,6 +47,16 @@ pub enum Trouble {
     NoDevice(PciAddress),
     /// Sysfs or procfs is not there.
     NoTree(String),
+}
+
+impl Trouble {
+    /// Returns what kind of error it is in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Trouble::NoDevice(_) => "usage",
+            Trouble::NoTree(_) => "host",
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -92,7 +98,6 @@ impl Report {
             .is_some_and(|line| line.last("pcie_acs_override").is_some());
         let device = |address: &String| device::read(tree, address, &listed, acs_override);
         let mut report = Self {
-            schema: SCHEMA,
             verdict: Verdict::NotPossible,
             engines: Vec::new(),
             tsc: tsc::read(tree, &command_line, &cpu.flags),

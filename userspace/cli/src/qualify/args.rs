@@ -17,7 +17,8 @@ Exit codes:
   0  at least one engine is allowed
   1  none is, or wrong usage
   2  the kernel, the device or the file failed: no verdict
-  4  the module is not loaded, or the device can not be driven";
+  4  the module is not loaded, or the device can not be driven
+  6  standard output could not be written: what belongs there is on standard error";
 
 /// Try what no document answers about this machine, and set the verdict on its engines.
 #[derive(clap::Args, Debug)]

@@ -15,7 +15,7 @@ use super::store::{self, Store};
 use super::subject::{self, Subject};
 use super::trials;
 use crate::exit::Exit;
-use crate::report;
+use crate::report::{self, ErrorReport};
 use pagemove_uapi::cpu::Cpu;
 
 pub fn run(control: &Control, args: &QualifyArgs, as_json: bool) -> Exit {
@@ -30,12 +30,9 @@ pub fn run(control: &Control, args: &QualifyArgs, as_json: bool) -> Exit {
 /// Reports a failure; an error of the kernel's own has a number and a reason.
 fn fail(error: &anyhow::Error, as_json: bool) -> Exit {
     let kernel = error.downcast_ref::<Error>();
-    if as_json {
-        let kernel = kernel.map(report::ErrorReport::from);
-        let message = format!("{error:#}");
-        report::json(&serde_json::json!({ "error": kernel, "message": message }));
-    }
-    eprintln!("pagemove: {error:#}");
+    let words = format!("{error:#}");
+    let host = || ErrorReport::new("host", words.clone());
+    report::failure(kernel.map_or_else(host, ErrorReport::from), &words, as_json);
     kernel.map_or(Exit::Kernel, Exit::of_error)
 }
 
@@ -46,7 +43,8 @@ fn qualify(
     as_json: bool,
 ) -> Result<Exit> {
     let Some(kind) = subject::check(control, address)? else {
-        eprintln!("pagemove: {}", subject::no_driver(address));
+        let words = subject::no_driver(address);
+        report::failure(ErrorReport::new("host", words.clone()), &words, as_json);
         return Ok(Exit::Unsupported);
     };
     let cpu = Cpu::here()?;

@@ -6,7 +6,7 @@ use pagemove_uapi::{text, Control, Verdict};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::report;
+use crate::{output, report};
 
 /// A verdict in words.
 #[derive(Serialize)]
@@ -41,9 +41,9 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit> {
     if as_json {
         report::json(&serde_json::json!({ "verdicts": reports }));
     } else if reports.is_empty() {
-        println!("no verdicts");
+        output::result("no verdicts\n");
     } else {
-        print!("{}", report::table(&rows(&reports)));
+        output::result(&report::table(&rows(&reports)));
     }
     let engines = verdicts
         .iter()

@@ -10,7 +10,7 @@ use serde_json::{json, Value};
 use super::decide::{Judgement, Reply, Ruling};
 use super::evidence::{Evidence, Trial};
 use super::list::VerdictReport;
-use crate::report;
+use crate::{output, report};
 
 /// What became of the verdict.
 pub struct Outcome {
@@ -33,7 +33,7 @@ impl Found {
         if as_json {
             report::json(&self.json());
         } else {
-            print!("{}", self.text());
+            output::result(&self.text());
         }
     }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{relocate, Total};
 use crate::args::MoveArgs;
 use crate::exit::Exit;
+use crate::output::{self, say};
 use crate::report::{self, ErrorReport};
 use crate::stats::{aborts_by_name, human_counts, WindowReport};
 use crate::{progress, quantity, signals};
@@ -161,10 +162,10 @@ fn print(args: &MoveArgs, request: &MoveRequest, total: &Total, as_json: bool) {
     if as_json {
         report::json(&json(args, request, total));
     } else {
-        print!("{}", human(args, request, total));
+        output::result(&human(args, request, total));
     }
     if let Some(error) = &total.error {
-        eprintln!("pagemove: {error}");
+        say!("{error}");
     }
 }
 

@@ -65,6 +65,7 @@ fn total() -> Total {
 fn json_shape() {
     let args = args(true);
     let json = serde_json::to_value(json(&args, &request(&args), &total())).unwrap();
+    crate::report::expect_documented(&json);
     assert_eq!(json["status"], "partial");
     assert_eq!(json["device"], "0000:00:03.0");
     assert_eq!(json["iova"], "0x10000");

@@ -2,6 +2,8 @@
 //! The program `pagemove` against the real module: what it prints, its exit
 //! codes, and that an interrupted move tells exactly what it did.
 
+mod output;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::FromRawFd;
@@ -38,6 +40,10 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     ("move: an IOVA that is not mapped: 2", not_mapped),
     ("move: a device that does not exist: 2", no_device),
+    (
+        "move: output that can not be written: 6, and standard error has it",
+        output::full,
+    ),
     ("move: no time at all: 3, the source is intact", no_time),
     (
         "move: not enough time: 5, and the numbers are exact",
@@ -279,6 +285,7 @@ fn not_mapped(state: &mut State) -> Outcome {
         &[
             ("/error/errno", "ENOENT".into()),
             ("/error/reason", "not-mapped".into()),
+            ("/error/iova", "0x8000".into()),
         ],
     )
 }

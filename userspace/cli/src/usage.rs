@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Command lines that are not run: help, version, and what is wrong with them.
+
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use crate::exit::Exit;
+use crate::report::ErrorReport;
+use crate::{args, output, probe, report};
+
+/// Prints what clap says. Help and version are results; everything else is wrong usage.
+pub fn explain(error: &clap::Error) -> ExitCode {
+    let words = error.render();
+    if !error.use_stderr() {
+        output::result(&match std::io::stdout().is_terminal() {
+            true => words.ansi().to_string(),
+            false => words.to_string(),
+        });
+        return Exit::Done.into();
+    }
+    if wants_json() {
+        let error = ErrorReport::new("usage", message(error));
+        report::json(&serde_json::json!({ "error": error }));
+    }
+    // On standard error, in colour where that is a terminal; nobody is left to be told if it fails.
+    let _ = error.print();
+    match args::is_probe(std::env::args_os()) {
+        true => probe::Answer::Usage.into(),
+        false => Exit::Usage.into(),
+    }
+}
+
+/// Returns whether the line asks for JSON; what is wrong with it may stand before that.
+fn wants_json() -> bool {
+    std::env::args_os()
+        .skip(1)
+        .take_while(|word| word != OsStr::new("--"))
+        .any(|word| word == OsStr::new("--json"))
+}
+
+/// Returns what is wrong as one sentence: the first paragraph, without the usage behind it.
+fn message(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "no command is given: `pagemove --help` lists them".to_string();
+    }
+    let words = error.render().to_string();
+    let first = words.split("\n\n").next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    first.split_whitespace().collect::<Vec<_>>().join(" ")
+}
