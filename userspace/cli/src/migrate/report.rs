@@ -151,20 +151,7 @@ fn exit(report: &Report, result: &Result<(), Failure>) -> Exit {
 
 impl MigrationReport {
     pub fn human(&self) -> String {
-        let mut text = format!(
-            "{}: {} of {} {} in {:.3} s ({:.0} pages/s, {:.1} MiB/s)\n",
-            self.name,
-            if self.mode == "back" {
-                "brought home"
-            } else {
-                "moved"
-            },
-            self.pages_moved,
-            quantity::pages(self.pages.into()),
-            self.seconds,
-            self.pages_per_second,
-            self.mib_per_second,
-        );
+        let mut text = self.human_result();
         if self.pages_there > 0 {
             text.push_str(&format!(
                 "there before: {}\n",
@@ -181,6 +168,24 @@ impl MigrationReport {
         }
         text.push_str(&self.human_links());
         text
+    }
+
+    /// What was done, in one line.
+    fn human_result(&self) -> String {
+        let done = match self.mode {
+            "release" => return format!("{}: released in {:.3} s\n", self.name, self.seconds),
+            "back" => "brought home",
+            _ => "moved",
+        };
+        format!(
+            "{}: {done} {} of {} in {:.3} s ({:.0} pages/s, {:.1} MiB/s)\n",
+            self.name,
+            self.pages_moved,
+            quantity::pages(self.pages.into()),
+            self.seconds,
+            self.pages_per_second,
+            self.mib_per_second,
+        )
     }
 
     fn human_links(&self) -> String {

@@ -51,3 +51,38 @@ fn exit_codes() {
         assert_eq!(exit(&report, &result), expected, "{moved} {result:?}");
     }
 }
+
+fn args(more: &str) -> MigrateArgs {
+    use clap::Parser;
+    let line = format!("pagemove migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 {more}");
+    let args = crate::args::Args::try_parse_from(line.split_whitespace()).unwrap();
+    match args.command {
+        crate::args::Command::Migrate(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_summary_reads_as_a_sentence() {
+    let report = Report {
+        pages: 4096,
+        moved: 17,
+        ..Report::default()
+    };
+    for (more, expected) in [
+        (
+            "--name vm1",
+            "vm1: moved 17 of 4096 pages in 2.000 s (8 pages/s, 0.0 MiB/s)\n",
+        ),
+        (
+            "--back",
+            "region-1: brought home 17 of 4096 pages in 2.000 s",
+        ),
+        ("--release", "region-1: released in 2.000 s\n"),
+    ] {
+        let time = Duration::from_secs(2);
+        let (made, _) = migration(&args(more), &report, &Ok(()), None, time);
+        assert!(made.human().starts_with(expected), "{}", made.human());
+        crate::report::expect_documented(&serde_json::to_value(&made).unwrap());
+    }
+}
