@@ -131,6 +131,8 @@ fn all_or_nothing(bench: &mut Bench) -> Outcome {
     // On two pages.
     setup.edits = vec![bench.edit(0), bench.edit(1024)];
     let [first, second] = [setup.edits[0].entry, setup.edits[1].entry];
+    // What the case before has left is half of it, too.
+    bench.commit(&setup)?;
     let (stop, torn) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
