@@ -225,7 +225,10 @@ impl<'a> Run<'a> {
     }
 
     fn needs_root(&self) -> bool {
-        self.test.kernel_source || self.test.own.is_some() || self.test.debian_cargo.is_some()
+        self.test.kernel_source
+            || self.test.build_root
+            || self.test.own.is_some()
+            || self.test.debian_cargo.is_some()
     }
 }
 

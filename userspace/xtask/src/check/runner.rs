@@ -99,11 +99,14 @@ fn attempt(
     fs::create_dir_all(logs)?;
     let (verdict, text) = match (&test.cargo, &test.host, &test.tap, test.own) {
         (Some(arguments), ..) => {
-            let kernel = test
-                .kernel_source
-                .then(|| setup.kernel_source())
-                .transpose()?;
-            cargo::run(&test.name, arguments, setup.place, kernel.as_deref())?
+            let mut told = Vec::new();
+            if test.kernel_source {
+                told.push((cargo::KERNEL_SOURCE, setup.kernel_source()?));
+            }
+            if test.build_root {
+                told.push((cargo::BUILD_ROOT, setup.root()?.dir().to_path_buf()));
+            }
+            cargo::run(&test.name, arguments, setup.place, &told)?
         }
         (_, Some(argv), ..) => host::run(&test.name, argv, setup.place)?,
         (_, _, Some(argv), _) => tap::run(&test.name, argv, setup.place)?,

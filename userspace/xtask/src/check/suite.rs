@@ -52,6 +52,10 @@ pub struct Test {
     /// the environment, PAGEMOVE_KERNEL_SOURCE.
     #[serde(default)]
     pub kernel_source: bool,
+    /// With `cargo`: make the build root first, and name its directory in the environment,
+    /// PAGEMOVE_BUILD_ROOT.
+    #[serde(default)]
+    pub build_root: bool,
     /// Arguments of the build root's cargo, which users of Debian have; counts as one.
     pub debian_cargo: Option<Vec<String>>,
     /// A command of the host; counts as one.
@@ -226,9 +230,9 @@ impl Suite {
                     test.name
                 );
             }
-            if test.kernel_source && test.cargo.is_none() {
+            if (test.kernel_source || test.build_root) && test.cargo.is_none() {
                 bail!(
-                    "test {} has kernel_source, which is for cargo only",
+                    "test {} has kernel_source or build_root, which are for cargo only",
                     test.name
                 );
             }

@@ -94,6 +94,10 @@ fn the_kernel_source_is_for_cargo_only() {
         "own = \"format\"\nkernel_source = true"
     ))
     .is_err());
+    assert!(Suite::parse(
+        &TWO.replace("cargo = [\"test\"]", "own = \"format\"\nbuild_root = true")
+    )
+    .is_err());
 }
 
 const PAIR: &str = r#"

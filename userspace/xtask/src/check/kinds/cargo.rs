@@ -5,26 +5,26 @@ use crate::judge::tap::Status;
 use crate::judge::verdict::Verdict;
 use crate::place::Place;
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Tells tests where the kernel's source tree is.
-const KERNEL_SOURCE: &str = "PAGEMOVE_KERNEL_SOURCE";
+pub const KERNEL_SOURCE: &str = "PAGEMOVE_KERNEL_SOURCE";
+/// Tells tests where the build root is.
+pub const BUILD_ROOT: &str = "PAGEMOVE_BUILD_ROOT";
 
 pub fn run(
     name: &str,
     arguments: &[String],
     place: &Place,
-    kernel: Option<&Path>,
+    told: &[(&str, PathBuf)],
 ) -> Result<(Verdict, String)> {
     let mut command = Command::new("cargo");
     command
         .args(arguments)
         .current_dir(place.workspace())
+        .envs(told.iter().map(|(name, path)| (name, path)))
         .stdin(Stdio::null());
-    if let Some(tree) = kernel {
-        command.env(KERNEL_SOURCE, tree);
-    }
     let output = command
         .output()
         .context("cargo is missing: install Rust (rustup)")?;
