@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every program stops at every k-th poll, and each time another instance goes on.
+//! Every program stops at every k-th poll, and each time the other engine goes on.
 
 mod common;
 
 use common::engine::Value;
 use common::interpreter::Interpreted;
 use common::programs::PROGRAMS;
+use common::second::Second;
 use common::sweep::{nothing, plain, sweep};
 use pagemove_portable::{rewrite, Options, Poll};
 
@@ -31,10 +32,11 @@ fn programs_end_as_without_a_stop() {
                 .is_ok_and(|results| results[0] != Value::I64(0)),
             "{right:?}"
         );
-        let code = Interpreted::new(&rewritten.wasm);
+        let first = Interpreted::new(&rewritten.wasm);
+        let second = Second::new(&rewritten.wasm);
         for k in EVERY {
             let swept = sweep(
-                &[&code],
+                &[&first, &second],
                 &rewritten.points,
                 "run",
                 &arguments,

@@ -6,4 +6,5 @@
 pub mod engine;
 pub mod interpreter;
 pub mod programs;
+pub mod second;
 pub mod sweep;
