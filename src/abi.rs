@@ -67,7 +67,7 @@ pub const REASON_SHARED_DOMAIN: u32 = 5;
 pub const REASON_DISABLED: u32 = 6;
 /// the IOVA is not mapped
 pub const REASON_NOT_MAPPED: u32 = 7;
-/// the IOVA maps memory that is not a page of a region
+/// the IOVA maps memory that is not a page of a region, which an aperture, an offer and an experiment need
 pub const REASON_NOT_REGION: u32 = 8;
 /// the region of this page was closed
 pub const REASON_CLOSED_REGION: u32 = 9;
@@ -123,6 +123,24 @@ pub const REASON_OTHER_PAGE: u32 = 33;
 pub const REASON_NO_WINDOW: u32 = 34;
 /// the page exists in memory that the window does not show: offer pages that nobody has touched
 pub const REASON_NOT_IN_WINDOW: u32 = 35;
+/// the memory is anonymous, or a private copy: it has no place from which it could be exchanged
+pub const REASON_ANONYMOUS: u32 = 36;
+/// memory of a file system or driver that pages can not be exchanged in: only memfd, tmpfs, shared anonymous memory and regions
+pub const REASON_NOT_SHMEM: u32 = 37;
+/// the page is part of a larger one (THP, hugetlb): only pages of 4096 bytes
+pub const REASON_LARGE_FOLIO: u32 = 38;
+/// the page is on its way to or from swap
+pub const REASON_SWAP_CACHE: u32 = 39;
+/// a userfaultfd watches a mapping of the page
+pub const REASON_USERFAULTFD: u32 = 40;
+/// something else uses the page: a second mapping for devices, a pin, a pipe, I/O under way
+pub const REASON_IN_USE: u32 = 41;
+/// the page has an uncorrectable memory error
+pub const REASON_POISONED: u32 = 42;
+/// the device maps another frame than the VMM's memory has there now: it was punched, truncated or mapped anew since
+pub const REASON_OTHER_FRAME: u32 = 43;
+/// a device of the domain has a TLB of its own (ATS), where only pages of regions move
+pub const REASON_ATS: u32 = 44;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set
@@ -153,7 +171,9 @@ pub const ABORT_EXPLICIT: u8 = 12;
 pub const ABORT_DEVICE_GONE: u8 = 13;
 /// the destination could not be reached through its aperture
 pub const ABORT_APERTURE: u8 = 14;
-pub const ABORT_NR: usize = 15;
+/// something else used the page (PAGEMOVE_REASON_IN_USE), or its lock was taken
+pub const ABORT_IN_USE: u8 = 15;
+pub const ABORT_NR: usize = 16;
 /// aborts[] has room for causes to come
 pub const ABORT_SLOTS: usize = 16;
 pub const PAGE_NOT_TRIED: u8 = 0;
@@ -751,6 +771,7 @@ pub const fn abort_number(cause: Abort) -> u8 {
         Abort::Explicit => ABORT_EXPLICIT,
         Abort::DeviceGone => ABORT_DEVICE_GONE,
         Abort::Aperture => ABORT_APERTURE,
+        Abort::InUse => ABORT_IN_USE,
     }
 }
 

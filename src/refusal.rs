@@ -60,6 +60,22 @@ pub(crate) enum Refusal {
     NoWindow,
     /// The window does not show the page.
     NotInWindow,
+    /// Anonymous memory, or a private copy.
+    Anonymous,
+    /// Memory that is neither shmem nor a region's.
+    NotShmem,
+    LargeFolio,
+    SwapCache,
+    Userfaultfd,
+    /// Somebody else has a reference to the page, or its lock.
+    InUse,
+    Poisoned,
+    /// VFIO pins another frame at the address than the table maps.
+    OtherFrame,
+    /// A device of the domain has a TLB of its own, and the page is one of a file.
+    Ats,
+    /// Of the module's own: somebody has to look for second entries of the page first.
+    NotLooked,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -110,6 +126,16 @@ impl Refusal {
             Self::OtherPage => (abi::REASON_OTHER_PAGE, bindings::EADDRNOTAVAIL),
             Self::NoWindow => (abi::REASON_NO_WINDOW, bindings::EINVAL),
             Self::NotInWindow => (abi::REASON_NOT_IN_WINDOW, bindings::EADDRNOTAVAIL),
+            Self::Anonymous => (abi::REASON_ANONYMOUS, bindings::EADDRNOTAVAIL),
+            Self::NotShmem => (abi::REASON_NOT_SHMEM, bindings::EADDRNOTAVAIL),
+            Self::LargeFolio => (abi::REASON_LARGE_FOLIO, bindings::EOPNOTSUPP),
+            Self::SwapCache => (abi::REASON_SWAP_CACHE, bindings::EBUSY),
+            Self::Userfaultfd => (abi::REASON_USERFAULTFD, bindings::EOPNOTSUPP),
+            Self::InUse => (abi::REASON_IN_USE, bindings::EBUSY),
+            Self::Poisoned => (abi::REASON_POISONED, bindings::EADDRNOTAVAIL),
+            Self::OtherFrame => (abi::REASON_OTHER_FRAME, bindings::EADDRNOTAVAIL),
+            Self::Ats => (abi::REASON_ATS, bindings::EOPNOTSUPP),
+            Self::NotLooked => (abi::REASON_BUSY, bindings::EBUSY),
             Self::NoDevice => (abi::REASON_NONE, bindings::ENODEV),
             Self::NotBound => (abi::REASON_NONE, bindings::ENXIO),
             Self::NotOpen => (abi::REASON_NONE, bindings::ENOTCONN),
@@ -145,6 +171,14 @@ impl Refusal {
                 | Self::Offered
                 | Self::OtherPage
                 | Self::NoVaddr
+                | Self::Anonymous
+                | Self::NotShmem
+                | Self::LargeFolio
+                | Self::SwapCache
+                | Self::Userfaultfd
+                | Self::InUse
+                | Self::Poisoned
+                | Self::OtherFrame
         )
     }
 }

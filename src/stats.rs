@@ -23,6 +23,7 @@ pub(crate) const CAUSES: [&str; abi::ABORT_NR] = [
     "explicit",
     "device_gone",
     "aperture",
+    "in_use",
 ];
 
 /// What is counted. The numbers index [`COUNTERS`].

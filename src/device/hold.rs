@@ -102,7 +102,8 @@ pub(crate) struct Hold {
 impl Hold {
     /// Pins every page of the span in VFIO, which keeps its unmap before the
     /// callback. For pages of a region VFIO counts nothing; for others this is an
-    /// ordinary pin that ends with the hold.
+    /// ordinary pin that ends with the hold. `pages` becomes what VFIO says that it has pinned,
+    /// for each page of the span; null where a pin was kept.
     pub(crate) fn pin(&mut self, pages: &mut KVec<*mut ffi::page>) -> Result<(), Refusal> {
         let count = self.span.pages() as usize;
         pages.clear();
@@ -114,10 +115,13 @@ impl Hold {
         }
         while let Some((first, count)) = self.device.unkept_run(self.pinned, self.end()) {
             let wanted = count as i32;
-            // SAFETY: the hold keeps the device open; `pages` has room for every page of
-            // the span; no lock of ours is held. prot 0: whatever the mapping allows will do.
+            let before = first.0.saturating_sub(self.span.first().0) / PAGE_SIZE;
+            let run = before as usize..before.saturating_add(count) as usize;
+            let run = pages.get_mut(run).ok_or(Refusal::NoMemory)?;
+            // SAFETY: the hold keeps the device open; `run` has room for as many pages as are
+            // asked for; no lock of ours is held. prot 0: whatever the mapping allows will do.
             let ret = unsafe {
-                ffi::vfio_pin_pages(self.device.vdev, first.0, wanted, 0, pages.as_mut_ptr())
+                ffi::vfio_pin_pages(self.device.vdev, first.0, wanted, 0, run.as_mut_ptr())
             };
             if ret != wanted {
                 return Err(match -ret as u32 {

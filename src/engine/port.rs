@@ -59,8 +59,15 @@ pub trait Machine: Transfer {
     fn stop(&mut self) -> Option<Stop>;
 
     /// Takes the pages that are about to be tried out of every CPU's page tables
-    /// and makes later faults on them wait. When it returns no CPU writes them.
+    /// and makes later faults on them wait. When it returns no CPU writes those that
+    /// [`Self::is_held`].
     fn hold_cpus(&mut self, pages: &[PageMove]);
+
+    /// Whether that is so of page `n` now. Memory that others have a hand in may be in use; a
+    /// page that is not held is not tried.
+    fn is_held(&mut self, _n: usize) -> bool {
+        true
+    }
 
     /// Lets the faults go on: to END where [`PageMove::maps_end`] says so.
     fn release_cpus(&mut self, pages: &[PageMove]);

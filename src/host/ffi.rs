@@ -5,7 +5,7 @@ use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 pub(crate) use bindings::{
-    address_space, file, iommu_domain, mem_cgroup, mm_struct, page, pci_dev, task_struct,
+    address_space, file, inode, iommu_domain, mem_cgroup, mm_struct, page, pci_dev, task_struct,
     vm_area_struct, vm_fault, vm_operations_struct,
 };
 
@@ -59,7 +59,7 @@ extern "C" {
         pdev: *mut pci_dev,
         visit: unsafe extern "C" fn(*mut c_void, *mut iommu_domain),
         context: *mut c_void,
-    );
+    ) -> bool;
     pub(crate) fn pagemove_pci_iommu_name(pdev: *mut pci_dev) -> *const c_char;
 
     pub(crate) fn pagemove_pci_has_ats(pdev: *mut pci_dev) -> bool;
@@ -96,6 +96,30 @@ extern "C" {
     pub(crate) fn pagemove_phys_virt(phys: u64) -> *mut c_void;
     pub(crate) fn pagemove_read_word(phys: u64, word: *mut u64) -> bool;
     pub(crate) fn pagemove_node_has_memory(node: c_int) -> bool;
+
+    pub(crate) fn pagemove_folio_take(
+        page: *mut page,
+        inode: *mut *mut inode,
+        index: *mut c_ulong,
+    ) -> c_int;
+    pub(crate) fn pagemove_folio_inode_put(inode: *mut inode);
+    pub(crate) fn pagemove_folio_put(page: *mut page);
+    pub(crate) fn pagemove_folio_pins(page: *mut page) -> c_uint;
+    pub(crate) fn pagemove_folio_has_more(page: *mut page) -> bool;
+    pub(crate) fn pagemove_folio_repin(page: *mut page);
+    pub(crate) fn pagemove_folio_lock(page: *mut page, inode: *mut inode, index: c_ulong) -> c_int;
+    pub(crate) fn pagemove_folio_unlock(page: *mut page);
+    pub(crate) fn pagemove_folio_unmap(inode: *mut inode, index: c_ulong, pages: c_ulong);
+    pub(crate) fn pagemove_folio_drain();
+    pub(crate) fn pagemove_folio_drain_all();
+    pub(crate) fn pagemove_folio_is_quiet(page: *mut page) -> bool;
+    pub(crate) fn pagemove_folio_freeze(page: *mut page) -> bool;
+    pub(crate) fn pagemove_folio_unfreeze(page: *mut page);
+    pub(crate) fn pagemove_folio_new(node: c_int) -> *mut page;
+    pub(crate) fn pagemove_folio_swap(start: *mut page, end: *mut page);
+    pub(crate) fn pagemove_folio_replace(start: *mut page, end: *mut page);
+    pub(crate) fn pagemove_preempt_off();
+    pub(crate) fn pagemove_preempt_on();
 
     pub(crate) fn pagemove_new_mapping() -> *mut file;
     pub(crate) fn pagemove_mapping_of(file: *mut file) -> *mut address_space;

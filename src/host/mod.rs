@@ -6,6 +6,7 @@ pub(crate) mod ffi;
 pub(crate) mod memcg;
 pub(crate) mod memory;
 pub(crate) mod pci;
+pub(crate) mod preempt;
 pub(crate) mod spin;
 pub(crate) mod task;
 pub(crate) mod thread;

@@ -23,6 +23,12 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
+    /// Waits for a moment without letting go of this CPU.
+    pub(crate) fn stay() {
+        // SAFETY: a PAUSE.
+        unsafe { ffi::pagemove_relax() };
+    }
+
     /// Counts another round in vain.
     pub(crate) fn turn(&mut self) {
         self.rounds = self.rounds.wrapping_add(1);

@@ -22,8 +22,9 @@ pub(crate) fn has_ats(domain: Domain) -> bool {
 }
 
 /// Calls `f` with each domain that a user of VFIO has attached, whoever drives the
-/// device. It can't go away meanwhile.
-pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) {
+/// device. It can't go away meanwhile. False: the look is not complete. A device with ATS that is
+/// being reset hides its domain, or one came or went just now.
+pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) -> bool {
     /// Gives a domain to the `F` that `context` points to.
     ///
     /// # Safety
@@ -39,13 +40,16 @@ pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) {
             f(domain);
         }
     }
+    let mut complete = true;
     Function::any(|function| {
         let context = core::ptr::from_mut(&mut f).cast();
         // SAFETY: the function is referenced, and `context` is the `f` above, which
         // nobody else uses before this returns.
-        unsafe { ffi::pagemove_pci_with_domain(function.as_ptr(), visit::<F>, context) };
+        complete &=
+            unsafe { ffi::pagemove_pci_with_domain(function.as_ptr(), visit::<F>, context) };
         false
     });
+    complete
 }
 
 fn is_foreign(function: &Function) -> bool {

@@ -2,13 +2,17 @@
 //! The real machine, as the engine asks for it. It decides nothing.
 
 pub(crate) mod copy;
+pub(crate) mod source;
 
 use crate::device::hold::Hold;
+use crate::host::preempt::NoPreempt;
 use crate::host::{memory, task};
 use crate::machine::copy::{copy_page, sum_page};
+use crate::machine::source::Source;
 use crate::refusal::Refusal;
 use crate::region::backing::Sites;
 use crate::region::claim::Claim;
+use crate::shmem;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,15 +21,19 @@ use engine::{
     PhysAddr, PteAddr, Stop, Transfer, WalkError,
 };
 
-/// The machine during one batch. `claims` are in the order of the engine's pages.
+/// The machine during one batch. `sources` are in the order of the engine's pages.
 pub(crate) struct KernelMachine<'a> {
     pub(crate) hold: &'a Hold,
-    pub(crate) claims: &'a [Claim],
+    pub(crate) sources: &'a [Source],
     pub(crate) sites: &'a Sites,
     /// Entries have to be written back from the CPU cache.
     pub(crate) incoherent: bool,
     /// Set while the caller has a signal, where that is another thread.
     pub(crate) signal: Option<&'a AtomicBool>,
+    /// The engine does not sleep during an attempt.
+    pub(crate) keeps_cpu: bool,
+    /// There while it keeps this thread's CPU.
+    pub(crate) no_preempt: Option<NoPreempt>,
 }
 
 /// Finds the leaf that `iova` is mapped by. The hold has pinned the page, so that the tables stay.
@@ -33,10 +41,12 @@ pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
     let top = hold.domain.top().ok_or(Refusal::Iommu)?;
     let mut machine = KernelMachine {
         hold,
-        claims: &[],
+        sources: &[],
         sites: &Sites::default(),
         incoherent: false,
         signal: None,
+        keeps_cpu: false,
+        no_preempt: None,
     };
     engine::walk(&mut machine, top, iova).map_err(|error| match error {
         WalkError::NotMapped => Refusal::NotMapped,
@@ -54,7 +64,25 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(memory::virt(pte.0).cast()) }
 }
 
-impl KernelMachine<'_> {
+impl<'a> KernelMachine<'a> {
+    /// Lists the pages of regions.
+    fn claims<'b>(
+        &self,
+        pages: &'b [PageMove],
+    ) -> impl Iterator<Item = (&'a Claim, &'b PageMove)> + Clone + use<'a, 'b> {
+        let all = self.sources.iter().zip(pages);
+        all.filter_map(|(source, page)| Some((source.claim()?, page)))
+    }
+
+    /// Lists the pages of files.
+    fn folios<'b>(
+        &self,
+        pages: &'b [PageMove],
+    ) -> impl Iterator<Item = (&'a shmem::Folio, &'b PageMove)> + Clone + use<'a, 'b> {
+        let all = self.sources.iter().zip(pages);
+        all.filter_map(|(source, page)| Some((source.folio()?, page)))
+    }
+
     fn has_signal(&self) -> bool {
         match self.signal {
             Some(signal) => signal.load(Ordering::Relaxed),
@@ -72,7 +100,7 @@ impl KernelMachine<'_> {
     /// Takes the wanted pages out of every CPU's page tables, a run of neighbours at a time.
     fn zap(&self, pages: &[PageMove], wanted: fn(&PageMove) -> bool) {
         let mut run: Option<(&Claim, u64)> = None;
-        for (claim, page) in self.claims.iter().zip(pages) {
+        for (claim, page) in self.claims(pages) {
             if !wanted(page) {
                 continue;
             }
@@ -134,17 +162,36 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn hold_cpus(&mut self, pages: &[PageMove]) {
-        for (claim, page) in self.claims.iter().zip(pages) {
-            if page.state() == PageState::Start {
+        let is_next = |page: &PageMove| page.state() == PageState::Start;
+        for (claim, page) in self.claims(pages) {
+            if is_next(page) {
                 claim.region.hold(claim.index);
             }
         }
-        self.zap(pages, |page| page.state() == PageState::Start);
+        self.zap(pages, is_next);
+        let next = self.folios(pages).filter(|(_, page)| is_next(page));
+        let next = next.map(|(folio, _)| folio);
+        if next.clone().next().is_none() {
+            return;
+        }
+        shmem::batch::lock(next.clone());
+        let no_preempt = self.keeps_cpu.then(NoPreempt::begin);
+        shmem::batch::freeze(next);
+        self.no_preempt = no_preempt;
+    }
+
+    fn is_held(&mut self, n: usize) -> bool {
+        let folio = self.sources.get(n).and_then(Source::folio);
+        folio.is_none_or(shmem::Folio::is_held)
     }
 
     fn release_cpus(&mut self, pages: &[PageMove]) {
+        let moved = |(folio, page): (_, &PageMove)| (folio, page.maps_end().then_some(page.end));
+        shmem::batch::unfreeze(self.folios(pages).map(moved));
+        self.no_preempt = None;
+        shmem::batch::let_go(self.folios(pages).map(moved));
         let mut unheld = false;
-        for (claim, page) in self.claims.iter().zip(pages) {
+        for (claim, page) in self.claims(pages) {
             let now = if page.maps_end() {
                 page.end
             } else {

@@ -44,18 +44,14 @@ impl Aliases {
         for position in frames.repeated() {
             note(position, Refusal::Aliased);
         }
-        let complete = for_each_entry(&frames, |domain, iova, position| {
+        for_each_entry(&frames, |domain, iova, position| {
             if domain != own {
                 note(position, Refusal::SharedPage);
             } else if iova < span.first() || iova > span.last() {
                 note(position, Refusal::Aliased);
             }
-        });
-        if complete {
-            Ok(Self { frames, refusals })
-        } else {
-            Err(Refusal::NoMemory)
-        }
+        })?;
+        Ok(Self { frames, refusals })
     }
 
     /// Why `page` has to be refused, if it has.
@@ -86,36 +82,41 @@ fn frames_in(device: &Device, span: PageSpan) -> Result<(Domain, KVVec<u64>), Re
 }
 
 /// Calls `f` for each entry of a VFIO user's domain that maps one of `frames`, with
-/// the frame's position. Says whether the search was complete.
-pub(crate) fn for_each_entry(frames: &FrameSet, mut f: impl FnMut(Domain, Iova, usize)) -> bool {
-    let Some(everything) = everything() else {
-        return false;
-    };
-    let mut complete = true;
+/// the frame's position. An error: the search was not complete.
+pub(crate) fn for_each_entry(
+    frames: &FrameSet,
+    mut f: impl FnMut(Domain, Iova, usize),
+) -> Result<(), Refusal> {
+    let everything = everything().ok_or(Refusal::NoMemory)?;
+    let mut remembered = true;
     let mut seen: KVec<Domain> = KVec::new();
-    sharing::for_each_user_domain(|domain| {
+    let complete = sharing::for_each_user_domain(|domain| {
         if seen.contains(&domain) {
             return;
         }
-        complete &= seen.push(domain, GFP_KERNEL).is_ok();
+        remembered &= seen.push(domain, GFP_KERNEL).is_ok();
         for_each_leaf(domain, everything, |iova, page, bytes| {
             frames.for_each_of(frame_of(page), bytes / PAGE_SIZE, |position| {
                 f(domain, iova, position)
             });
         });
     });
-    complete
+    match (remembered, complete) {
+        (false, _) => Err(Refusal::NoMemory),
+        (_, false) => Err(Refusal::Unmapping),
+        _ => Ok(()),
+    }
 }
 
 /// Calls `f` with the first page and the bytes of every leaf of a VFIO user's domain. Needs no
-/// memory, so it may visit a domain more than once.
-pub(crate) fn for_each_user_leaf(mut f: impl FnMut(PhysAddr, u64)) {
+/// memory, so it may visit a domain more than once. False: the search was not complete.
+pub(crate) fn for_each_user_leaf(mut f: impl FnMut(PhysAddr, u64)) -> bool {
     let Some(everything) = everything() else {
-        return;
+        return false;
     };
     sharing::for_each_user_domain(|domain| {
         for_each_leaf(domain, everything, |_, page, bytes| f(page, bytes));
-    });
+    })
 }
 
 /// The page that `iova` maps, if any. A hint: nothing holds it.
@@ -131,7 +132,11 @@ pub(crate) fn glance(device: &Device, iova: Iova) -> Option<PhysAddr> {
 
 /// Visits the leaves of a domain that can't go away. Tables may be freed meanwhile; the
 /// reads survive that.
-fn for_each_leaf(domain: Domain, span: PageSpan, visit: impl FnMut(Iova, PhysAddr, u64)) {
+pub(crate) fn for_each_leaf(
+    domain: Domain,
+    span: PageSpan,
+    visit: impl FnMut(Iova, PhysAddr, u64),
+) {
     let Some(top) = domain.top() else { return };
     let mut reads: u32 = 0;
     let read = |pte: PteAddr| {

@@ -3,10 +3,13 @@
 
 use crate::device::hold::Hold;
 use crate::device::kept::RoomToKeep;
-use crate::host::task;
+use crate::host::{ffi, memory, task};
+use crate::iommu::domain::Domain;
+use crate::machine::source::Source;
 use crate::machine::{leaf_of, KernelMachine};
 use crate::mover::aliases::Aliases;
 use crate::mover::choice::Choice;
+use crate::mover::others::{self, Leftover, Pins};
 use crate::mover::request::Request;
 use crate::mover::retired::Retired;
 use crate::page::{self, Tag};
@@ -16,11 +19,11 @@ use crate::region::claim::Claim;
 use crate::session::order::{Methods, Order};
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
-use crate::{abi, session};
+use crate::{abi, session, shmem};
 use core::sync::atomic::AtomicBool;
 use engine::rtm::Absence;
 use engine::{
-    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, Policy, PAGE_SIZE,
+    Abort, AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -35,6 +38,14 @@ pub(crate) const NOT_TRIED: abi::PageResult = abi::PageResult {
     reserved: 0,
 };
 
+/// The result of a page that somebody else had locked.
+const IN_USE: abi::PageResult = abi::PageResult {
+    outcome: abi::PAGE_ABORTED,
+    abort: abi::ABORT_IN_USE,
+    attempts: 1,
+    ..NOT_TRIED
+};
+
 /// The result of a page that ends the call.
 pub(crate) const REFUSED: abi::PageResult = abi::PageResult {
     outcome: abi::PAGE_REFUSED,
@@ -43,31 +54,43 @@ pub(crate) const REFUSED: abi::PageResult = abi::PageResult {
 
 /// The pages of a batch.
 pub(crate) struct Batch {
-    /// For each page in order: whether it is one of `moves` or stays, being there.
-    goes: KVec<bool>,
+    /// For each page in order: whether it is one of `moves`.
+    fates: KVec<Fate>,
     moves: KVec<PageMove>,
-    claims: KVec<Claim>,
+    sources: KVec<Source>,
     ends: KVec<Backing>,
     sites: Sites,
+    has_more: bool,
+}
+
+/// What becomes of a page that was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Goes,
+    /// It is there.
+    Stays,
+    /// Somebody else has its lock.
+    InUse,
 }
 
 impl Batch {
     pub(crate) fn with_capacity(pages: usize) -> Result<Self> {
         Ok(Self {
-            goes: KVec::with_capacity(pages, GFP_KERNEL)?,
+            fates: KVec::with_capacity(pages, GFP_KERNEL)?,
             moves: KVec::with_capacity(pages, GFP_KERNEL)?,
-            claims: KVec::with_capacity(pages, GFP_KERNEL)?,
+            sources: KVec::with_capacity(pages, GFP_KERNEL)?,
             ends: KVec::with_capacity(pages, GFP_KERNEL)?,
             sites: Sites::default(),
+            has_more: false,
         })
     }
 
-    /// Finds and claims the pages of the span, up to the first that is refused. `first`:
-    /// how many pages of the call are before it.
+    /// Finds and takes the pages of the span, up to the first that is refused, or of another kind
+    /// than those before it. `first`: how many pages of the call are before it.
     pub(crate) fn find(
         &mut self,
         request: &Request,
-        aliases: &Aliases,
+        seen: &Seen<'_>,
         hold: &Hold,
         span: PageSpan,
         first: u64,
@@ -75,35 +98,59 @@ impl Batch {
         for n in 0..span.pages() {
             let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
             let leaf = leaf_of(hold, iova)?;
-            let claim = Claim::take(leaf.page)?;
-            if request.experiment.is_some_and(|id| id != claim.region.id) {
-                return Err(Refusal::NotScratch);
+            seen.check_pin(n, leaf.page)?;
+            let source = match Source::take(leaf.page) {
+                Err(Refusal::InUse) => {
+                    self.note(Fate::InUse)?;
+                    continue;
+                }
+                other => other?,
+            };
+            request.check(&source, iova)?;
+            seen.check(&source, n)?;
+            if !self.sources.last().is_none_or(|last| last.is_like(&source)) {
+                break;
             }
-            if !request.names(claim.tag(), iova) {
-                return Err(Refusal::OtherPage);
+            if request.to.is_at(source.site().place()) && !request.even_if_there {
+                self.note(Fate::Stays)?;
+                continue;
             }
-            if let Some(refusal) = aliases.refusal(leaf.page) {
-                return Err(refusal);
-            }
-            let stays = request.to.is_at(claim.start.place()) && !request.even_if_there;
-            if !stays {
-                let end = request.to.end_for(&claim, first.saturating_add(n))?;
-                let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
-                self.add(page, claim, end).map_err(|_| Refusal::NoMemory)?;
-            }
-            self.goes
-                .push_within_capacity(!stays)
-                .map_err(|_| Refusal::NoMemory)?;
+            self.has_more |= source.folio().is_some_and(shmem::Folio::has_more);
+            let end = request.to.end_for(&source, first.saturating_add(n))?;
+            let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
+            self.add(page, source, end).map_err(|_| Refusal::NoMemory)?;
+            self.note(Fate::Goes)?;
         }
         Ok(())
     }
 
+    /// Checks what is left to be checked of pages of files: other domains.
+    pub(crate) fn check(&self, own: Domain) -> Result<(), Refusal> {
+        match self.sources.first().and_then(Source::folio) {
+            Some(_) => others::check_domains(own, &self.moves),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells whether pages have references that may be those of CPUs' lists of pages on their way to
+    /// the LRU.
+    pub(crate) const fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Adds what becomes of a page. There is room for every page of the span.
+    fn note(&mut self, fate: Fate) -> Result<(), Refusal> {
+        self.fates
+            .push_within_capacity(fate)
+            .map_err(|_| Refusal::NoMemory)
+    }
+
     /// Adds a page that goes. There is room for every page of the span.
-    fn add(&mut self, page: PageMove, claim: Claim, end: Backing) -> Result {
-        self.sites.add(&claim.start);
+    fn add(&mut self, page: PageMove, source: Source, end: Backing) -> Result {
+        self.sites.add(&source.site());
         self.sites.add(&end.site());
         self.moves.push_within_capacity(page)?;
-        self.claims.push_within_capacity(claim)?;
+        self.sources.push_within_capacity(source)?;
         self.ends.push_within_capacity(end)?;
         Ok(())
     }
@@ -122,6 +169,12 @@ impl Batch {
             return Ok(());
         }
         let policy = policy(request, choice);
+        let of_files = self.sources.iter().any(|source| source.folio().is_some());
+        if of_files && request.ats {
+            // Nobody may sleep while the counts are frozen, or wait for as long as such a device may
+            // take.
+            return Err(Refusal::Ats);
+        }
         // Without a TLB in the device the invalidation ends soon: no other thread is
         // needed to give up waiting for it.
         if choice.methods == Methods::Only(Method::AdBit) && !request.ats {
@@ -131,7 +184,7 @@ impl Batch {
         let (signal, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
         let mut order = Order {
             pages: &mut self.moves,
-            claims: &self.claims,
+            sources: &self.sources,
             sites: &self.sites,
             aborts,
             hold,
@@ -166,10 +219,12 @@ impl Batch {
     fn run_here(&mut self, policy: &Policy, hold: &Hold, aborts: &mut AbortCounts) {
         let mut machine = KernelMachine {
             hold,
-            claims: &self.claims,
+            sources: &self.sources,
             sites: &self.sites,
             incoherent: hold.domain.is_incoherent(),
             signal: None,
+            keeps_cpu: true,
+            no_preempt: None,
         };
         let mut job = Job {
             policy,
@@ -205,35 +260,82 @@ impl Batch {
     /// hold is over, unless a helper is `stuck` with it.
     pub(crate) fn settle(
         self,
+        own: Domain,
         results: &mut KVec<abi::PageResult>,
         retired: &mut Retired,
         stuck: bool,
     ) -> Result<(), Refusal> {
         let mut outcome = Ok(());
-        let mut moved = self.moves.iter().zip(self.ends).zip(self.claims);
-        for goes in self.goes {
-            let result = if !goes {
-                abi::PageResult {
+        let mut moved = self.moves.iter().zip(self.ends).zip(self.sources);
+        for fate in self.fates {
+            let result = match fate {
+                Fate::Stays => abi::PageResult {
                     outcome: abi::PAGE_ALREADY_THERE,
                     ..NOT_TRIED
+                },
+                Fate::InUse => IN_USE,
+                Fate::Goes => {
+                    let Some(((page, end), source)) = moved.next() else {
+                        break;
+                    };
+                    let mut result = result_of(page);
+                    let freed = match source {
+                        Source::Region(claim) => {
+                            free_region_page(page, claim, end, retired, stuck);
+                            Ok(())
+                        }
+                        Source::File(start) => put_other(own, page, start, end, stuck),
+                    };
+                    if freed.is_err() {
+                        result.outcome = abi::PAGE_LOST_WRITE;
+                    }
+                    outcome = outcome.and(outcome_for_call(page)).and(freed);
+                    result
                 }
-            } else if let Some(((page, end), claim)) = moved.next() {
-                free_other(page, &claim, end, retired, stuck);
-                let maps_end = page.maps_end();
-                let (region, index) = (claim.region.clone(), claim.index);
-                drop(claim);
-                if maps_end {
-                    region.premap(index);
-                }
-                outcome = outcome.and(outcome_for_call(page));
-                result_of(page)
-            } else {
-                break;
             };
             // There is room: `batch` reserved it.
             let _ = results.push_within_capacity(result);
         }
         outcome
+    }
+}
+
+/// What was seen of the pages of a batch before they were found.
+pub(crate) struct Seen<'a> {
+    /// Second entries of pages of regions. None: nobody has looked.
+    pub(crate) aliases: Option<&'a Aliases>,
+    /// What VFIO says that it has pinned for the hold; null where a pin was kept.
+    pub(crate) pinned: &'a [*mut ffi::page],
+    pub(crate) pins: &'a Pins,
+}
+
+impl Seen<'_> {
+    /// Checks that VFIO has pinned what the device maps: it goes by the VMM's memory as it is now.
+    fn check_pin(&self, n: u64, page: PhysAddr) -> Result<(), Refusal> {
+        let pinned = self.pinned.get(n as usize).copied();
+        let is_other = |pinned: *mut ffi::page| {
+            !pinned.is_null() && memory::frame(page.0).map(|frame| frame.as_ptr()) != Some(pinned)
+        };
+        match pinned.is_some_and(is_other) {
+            true => Err(Refusal::OtherFrame),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks that nobody else uses the page, as far as that does not show when it is held.
+    fn check(&self, source: &Source, n: u64) -> Result<(), Refusal> {
+        match (source, self.aliases) {
+            (Source::Region(_), None) => Err(Refusal::NotLooked),
+            (Source::Region(claim), Some(aliases)) => {
+                aliases.refusal(claim.start.phys()).map_or(Ok(()), Err)
+            }
+            (Source::File(folio), _) => {
+                if self.pins.has_more(n) {
+                    folio.share();
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -246,6 +348,22 @@ fn policy(request: &Request, choice: Choice) -> Policy {
         clear_accessed: request.clear_accessed || choice.terms.clear_accessed,
         without: sabotage::left_out(),
         ..Policy::new(request.retries)
+    }
+}
+
+/// Does that for a page of a region, and lets others have it again.
+fn free_region_page(
+    page: &PageMove,
+    claim: Claim,
+    end: Backing,
+    retired: &mut Retired,
+    stuck: bool,
+) {
+    free_other(page, &claim, end, retired, stuck);
+    let (region, index) = (claim.region.clone(), claim.index);
+    drop(claim);
+    if page.maps_end() {
+        region.premap(index);
     }
 }
 
@@ -295,6 +413,44 @@ fn free_other(page: &PageMove, claim: &Claim, end: Backing, retired: &mut Retire
         // overwritten), and the invalidation after that is complete.
         (Outcome::Aborted(_) | Outcome::NotTried, _) => drop(end),
     }
+}
+
+/// Lets go of START of a page of a file that was moved, or of END of one that was not.
+fn put_other(
+    own: Domain,
+    page: &PageMove,
+    start: shmem::Folio,
+    end: Backing,
+    stuck: bool,
+) -> Result<(), Refusal> {
+    let is_lost = page.outcome() == Outcome::LostWrite;
+    if !page.maps_end() {
+        if is_lost || !page.is_settled() {
+            // Whoever writes to END may still do so. It is never used again.
+            let _ = end.give();
+        }
+        return Ok(());
+    }
+    // The file has END; our reference to it is not needed any more.
+    drop(end);
+    if is_lost || stuck || !page.is_settled() || !sabotage::left_out().is_empty() {
+        // For the same reasons as with pages of regions.
+        start.keep_out();
+        return Ok(());
+    }
+    let leftover = Leftover::find(own, page, &start);
+    if leftover == Leftover::Nobody {
+        return Ok(());
+    }
+    pr_err!(
+        "page {:#x} was mapped a second time while it moved; it stays out of use\n",
+        page.start.0
+    );
+    if leftover == Leftover::Domain {
+        start.repin();
+    }
+    start.keep_out();
+    Err(Refusal::SharedPage)
 }
 
 /// Hands the frame at home over when a page goes from one aperture to another.

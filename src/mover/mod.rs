@@ -5,22 +5,25 @@ pub(crate) mod aliases;
 pub(crate) mod batch;
 pub(crate) mod choice;
 pub(crate) mod frames;
+pub(crate) mod others;
 pub(crate) mod request;
 pub(crate) mod retired;
 
 use crate::host::ffi;
+use crate::iommu::domain::Domain;
 use crate::iommu::name::IommuName;
 use crate::iommu::{quarantine, sharing};
 use crate::mover::aliases::Aliases;
-use crate::mover::batch::{Batch, REFUSED};
+use crate::mover::batch::{Batch, Seen, REFUSED};
 use crate::mover::choice::Choice;
+use crate::mover::others::Pins;
 use crate::mover::request::Request;
 use crate::mover::retired::Retired;
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::list;
 use crate::stats::{self, Counter};
-use crate::{abi, page};
+use crate::{abi, page, shmem};
 use engine::rtm::Absence;
 use engine::{AbortCounts, BatchSizer, Method, PageSpan};
 use kernel::prelude::*;
@@ -49,12 +52,15 @@ struct Call<'a> {
     request: &'a Request,
     tally: &'a mut Tally,
     tell: &'a Tell<'a>,
-    aliases: Aliases,
+    /// Of pages of regions, once one was met.
+    aliases: Option<Aliases>,
     retired: Retired,
     // What every batch uses again.
     pinned: KVec<*mut ffi::page>,
     results: KVec<abi::PageResult>,
     absence: Absence,
+    /// Every CPU's lists of pages on their way to the LRU were emptied.
+    drained: bool,
 }
 
 /// Moves the pages of `request`, and tells what became of them as far as they were tried. What
@@ -72,6 +78,7 @@ pub(crate) fn run(request: &Request, tally: &mut Tally, tell: &Tell<'_>) -> Resu
         pinned: KVec::new(),
         results: KVec::new(),
         absence: Absence::new(),
+        drained: false,
     };
     let done = call.batches();
     if call.retired.free() {
@@ -81,7 +88,9 @@ pub(crate) fn run(request: &Request, tally: &mut Tally, tell: &Tell<'_>) -> Resu
     }
 }
 
-fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal> {
+/// Checks that the call can begin. Looks for second entries if its first page is of a region, or
+/// none that can be told.
+fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Option<Aliases>, Refusal> {
     request.check_time()?;
     let choice = Choice::of(request, Absence::new())?;
     tally.engine = choice.first_engine();
@@ -93,7 +102,12 @@ fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Aliases, Refusal
             Method::AdBit => Ok(()),
             Method::Rtm => Err(refusal),
         })?;
-    Aliases::find(&request.device, request.span)
+    let is_counted = aliases::glance(&request.device, request.span.first())
+        .is_some_and(|page| page::is_memory(page) && page::tag_of(page).is_none());
+    if is_counted {
+        return Ok(None);
+    }
+    Aliases::find(&request.device, request.span).map(Some)
 }
 
 impl Call<'_> {
@@ -108,9 +122,14 @@ impl Call<'_> {
             self.request.check_time()?;
             let size = if single { 1 } else { sizer.size() };
             let span = self.request.part(self.tally.done, left.min(size as u64))?;
-            let aborts = self.tally.aborts.total();
+            let aborts = self.tally.aborts.by_devices();
             self.results.clear();
             let done = self.batch(span).map_err(|r| self.explain(span, r));
+            if done == Err(Refusal::NotLooked) {
+                let device = &self.request.device;
+                self.aliases = Some(Aliases::find(device, self.request.span)?);
+                continue;
+            }
             // One page of several can't be pinned or moved: find out which.
             if done.is_err() && self.results.is_empty() && span.pages() > 1 {
                 single = true;
@@ -124,7 +143,10 @@ impl Call<'_> {
             self.check_after()?;
             single = false;
             let attempts = self.results.iter().map(|r| u64::from(r.attempts)).sum();
-            sizer.learn(attempts, self.tally.aborts.total().saturating_sub(aborts));
+            sizer.learn(
+                attempts,
+                self.tally.aborts.by_devices().saturating_sub(aborts),
+            );
         }
     }
 
@@ -198,10 +220,22 @@ impl Call<'_> {
         if sharing::has_foreign_device(hold.domain) {
             return Err(Refusal::SharedDomain);
         }
+        let pins = Pins::look(&request.device, span).map_err(no_memory)?;
         hold.pin(&mut self.pinned)?;
+        let own = hold.domain;
+        let seen = Seen {
+            aliases: self.aliases.as_ref(),
+            pinned: &self.pinned,
+            pins: &pins,
+        };
         let refusal = batch
-            .find(request, &self.aliases, &hold, span, self.tally.done)
+            .find(request, &seen, &hold, span, self.tally.done)
             .err();
+        batch.check(own)?;
+        if batch.has_more() && !self.drained && !hold.is_cancelled() {
+            self.drained = true;
+            shmem::drain_all();
+        }
         let room = request
             .device
             .room_to_keep(batch.len())
@@ -221,7 +255,7 @@ impl Call<'_> {
 
         stats::add_aborts(&aborts);
         self.tally.aborts.add(&aborts);
-        self.settle(batch, run)?;
+        self.settle(own, batch, run)?;
         match refusal {
             // The next batch begins at the page that was refused.
             Some(refusal) if self.results.is_empty() => Err(refusal),
@@ -230,9 +264,14 @@ impl Call<'_> {
     }
 
     /// Frees what a batch that was run does not map any more, and tells why the call can't go on.
-    fn settle(&mut self, batch: Batch, run: Result<(), Refusal>) -> Result<(), Refusal> {
+    fn settle(
+        &mut self,
+        own: Domain,
+        batch: Batch,
+        run: Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let stuck = run == Err(Refusal::Stuck);
-        let outcome = batch.settle(&mut self.results, &mut self.retired, stuck);
+        let outcome = batch.settle(own, &mut self.results, &mut self.retired, stuck);
         if outcome == Err(Refusal::LostWrite) && self.request.experiment.is_none() {
             lost_write(self.request.device.iommu);
         }

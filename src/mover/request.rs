@@ -5,11 +5,12 @@ use crate::abi;
 use crate::aperture::Aperture;
 use crate::device::Device;
 use crate::host::task;
+use crate::machine::source::Source;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Backing;
-use crate::region::claim::Claim;
 use crate::session::cpus::CpuPair;
+use crate::shmem::new::NewFolio;
 use engine::{Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -32,18 +33,24 @@ impl Destination {
         }
     }
 
-    /// Takes END for page `n` of the call, which is the page of `claim`.
-    pub(crate) fn end_for(&self, claim: &Claim, n: u64) -> Result<Backing, Refusal> {
-        match self {
-            Self::Node(node) => claim
+    /// Takes END for page `n` of the call, which is `source`.
+    pub(crate) fn end_for(&self, source: &Source, n: u64) -> Result<Backing, Refusal> {
+        let no_memory = |_| Refusal::NoMemory;
+        match (self, source) {
+            (Self::Node(node), Source::Region(claim)) => claim
                 .region
                 .new_end(claim.index, *node)
                 .map(Backing::Memory)
-                .map_err(|_| Refusal::NoMemory),
-            Self::Aperture(aperture, offsets) => {
+                .map_err(no_memory),
+            (Self::Node(node), Source::File(_)) => NewFolio::at_node(*node)
+                .map(Backing::File)
+                .map_err(no_memory),
+            (Self::Aperture(aperture, offsets), Source::Region(claim)) => {
                 let offset = offsets.get(n as usize).ok_or(Refusal::NoSlot)?;
                 aperture.take(*offset, claim.tag()).map(Backing::Slot)
             }
+            // Nobody would tell us that a CPU waits for it.
+            (Self::Aperture(..), Source::File(_)) => Err(Refusal::NotRegion),
         }
     }
 }
@@ -73,13 +80,19 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Tells whether the page with this tag may be what `iova` maps, as far as the caller says.
-    pub(crate) fn names(&self, tag: Tag, iova: Iova) -> bool {
-        self.of.is_none_or(|(region, first)| {
+    /// Checks that the page may be what `iova` maps, as far as the caller says.
+    pub(crate) fn check(&self, source: &Source, iova: Iova) -> Result<(), Refusal> {
+        let claim = source.claim();
+        let is_own = |id| claim.is_some_and(|claim| claim.region.id == id);
+        if self.experiment.is_some_and(|id| !is_own(id)) {
+            return Err(Refusal::NotScratch);
+        }
+        let is_named = self.of.is_none_or(|(region, first)| {
             let n = iova.0.saturating_sub(self.span.first().0) >> PAGE_SHIFT;
             let index = first.saturating_add(n);
-            tag == Tag { region, index }
-        })
+            claim.is_some_and(|claim| claim.tag() == Tag { region, index })
+        });
+        is_named.then_some(()).ok_or(Refusal::OtherPage)
     }
 
     /// Returns the CPUs of the session.

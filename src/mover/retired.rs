@@ -8,10 +8,12 @@
 //! look-up to installation. So one more search finds it.
 
 use crate::aperture::slot::Slot;
+use crate::host::task;
 use crate::mover::aliases;
 use crate::mover::frames::{frame_of, FrameSet};
 use crate::page::owned::OwnedPage;
 use crate::page::Tag;
+use crate::refusal::Refusal;
 use crate::region::backing::Backing;
 use engine::PhysAddr;
 use kernel::alloc::kvec::PushError;
@@ -19,6 +21,10 @@ use kernel::prelude::*;
 
 /// How many to keep before searching: 64 MiB.
 const MOST: usize = 16384;
+/// How often to look again while a domain hides, and how long to wait between, in ns. A reset takes
+/// less than a second; who resets all the time loses the pages.
+const LOOKS: u32 = 15;
+const BETWEEN_LOOKS_NS: u64 = 100_000_000;
 
 /// START pages of moves whose batches are over. Dropping it frees them.
 pub(crate) struct Retired {
@@ -97,7 +103,15 @@ impl Retired {
         if pages.is_empty() {
             return true;
         }
-        let mapped = Mapped::find(&pages);
+        let mut mapped = Mapped::find(&pages);
+        for _ in 0..LOOKS {
+            // A device is being reset.
+            if !matches!(mapped, Err(Refusal::Unmapping)) {
+                break;
+            }
+            task::sleep(BETWEEN_LOOKS_NS);
+            mapped = Mapped::find(&pages);
+        }
         if mapped.is_err() {
             // Without memory it takes longer.
             mark_mapped(&mut pages);
@@ -133,7 +147,7 @@ impl Drop for Retired {
 #[inline(never)]
 fn mark_mapped(pages: &mut [Old]) {
     sort(pages);
-    aliases::for_each_user_leaf(|first, bytes| {
+    let complete = aliases::for_each_user_leaf(|first, bytes| {
         let from = pages.partition_point(|old| old.page.phys() < first);
         let of_leaf = |old: &&mut Old| old.page.phys().0.wrapping_sub(first.0) < bytes;
         let rest = pages.get_mut(from..).unwrap_or_default();
@@ -141,6 +155,9 @@ fn mark_mapped(pages: &mut [Old]) {
             .take_while(of_leaf)
             .for_each(|old| old.is_mapped = true);
     });
+    if !complete {
+        pages.iter_mut().for_each(|old| old.is_mapped = true);
+    }
 }
 
 /// By their frames: a comb sort, in place. (The functions of `core` have a panic for keys without
@@ -173,23 +190,24 @@ struct Mapped {
 }
 
 impl Mapped {
-    fn find(pages: &[Old]) -> Result<Self> {
+    fn find(pages: &[Old]) -> Result<Self, Refusal> {
+        let (frames, mut mapped) = Self::room_for(pages).map_err(|_| Refusal::NoMemory)?;
+        aliases::for_each_entry(&frames, |_, _, position| {
+            if let Some(mapped) = mapped.get_mut(position) {
+                *mapped = true;
+            }
+        })?;
+        Ok(Self { frames, mapped })
+    }
+
+    fn room_for(pages: &[Old]) -> Result<(FrameSet, KVVec<bool>)> {
         let mut frames = KVVec::with_capacity(pages.len(), GFP_KERNEL)?;
         for page in pages {
             frames.push_within_capacity(frame_of(page.page.phys()))?;
         }
         let frames = FrameSet::new(&frames)?;
-        let mut mapped = KVVec::from_elem(false, frames.len(), GFP_KERNEL)?;
-        let complete = aliases::for_each_entry(&frames, |_, _, position| {
-            if let Some(mapped) = mapped.get_mut(position) {
-                *mapped = true;
-            }
-        });
-        if complete {
-            Ok(Self { frames, mapped })
-        } else {
-            Err(ENOMEM)
-        }
+        let mapped = KVVec::from_elem(false, frames.len(), GFP_KERNEL)?;
+        Ok((frames, mapped))
     }
 
     fn contains(&self, page: PhysAddr) -> bool {

@@ -7,12 +7,15 @@ use crate::aperture::slot::{OwnedSlot, Slot};
 use crate::host::memory;
 use crate::page::owned::OwnedPage;
 use crate::page::{self, Tag};
+use crate::shmem::new::NewFolio;
 use engine::{ApertureError, PhysAddr};
 
 /// A page that nothing maps yet, or nothing any more. Dropping it frees it.
 pub(crate) enum Backing {
     Memory(OwnedPage),
     Slot(OwnedSlot),
+    /// For a page of a file.
+    File(NewFolio),
 }
 
 impl Backing {
@@ -21,6 +24,7 @@ impl Backing {
         match self {
             Self::Memory(page) => page.phys(),
             Self::Slot(slot) => slot.phys(),
+            Self::File(folio) => folio.phys(),
         }
     }
 
@@ -29,6 +33,7 @@ impl Backing {
         match self {
             Self::Memory(page) => Site::Memory(page.phys()),
             Self::Slot(slot) => Site::Slot(Slot::clone(slot)),
+            Self::File(folio) => Site::Memory(folio.phys()),
         }
     }
 
@@ -37,6 +42,11 @@ impl Backing {
         match self {
             Self::Memory(page) => Site::Memory(page.into_phys()),
             Self::Slot(slot) => Site::Slot(slot.give()),
+            Self::File(folio) => {
+                let phys = folio.phys();
+                core::mem::forget(folio);
+                Site::Memory(phys)
+            }
         }
     }
 
@@ -70,6 +80,14 @@ impl Site {
             return Self::Memory(phys);
         }
         Slot::find(phys).map_or(Self::Memory(phys), Self::Slot)
+    }
+
+    /// Returns its address.
+    pub(crate) fn phys(&self) -> PhysAddr {
+        match self {
+            Self::Memory(phys) => *phys,
+            Self::Slot(slot) => slot.phys(),
+        }
     }
 
     /// Returns where CPUs reach it.

@@ -6,6 +6,7 @@ use crate::device::hold::Hold;
 use crate::host::cpu::{self, Online};
 use crate::host::{memory, task};
 use crate::machine::{entry_at, KernelMachine};
+use crate::region::backing::Sites;
 use crate::session::pair::{Flush, MOST_PAGES};
 use crate::session::seat::Seat;
 use crate::session::transaction;
@@ -92,8 +93,12 @@ impl EditorMachine<'_> {
     fn begin_patience(&mut self) {
         let now = task::now();
         // Without a TLB in a device the invalidation ends: what takes long is a CPU that
-        // the helper does not get.
-        let times = if self.ats { 1 } else { 10 };
+        // the helper does not get. Pages that are frozen are not for that long.
+        let times = if self.ats || self.base.no_preempt.is_some() {
+            1
+        } else {
+            10
+        };
         let patience = now.saturating_add(params::patience_ns().saturating_mul(times));
         let by_deadline = |at: u64| at.max(now).saturating_add(GRACE_NS);
         self.patience_until = patience.min(self.deadline.map_or(u64::MAX, by_deadline));
@@ -179,7 +184,16 @@ impl Machine for EditorMachine<'_> {
     }
 
     fn hold_cpus(&mut self, pages: &[PageMove]) {
+        if !self.stuck {
+            // Slots of an earlier order are let go of where that may take its time.
+            // SAFETY: as in `put_page`.
+            unsafe { self.seat.pair.data() }.sites = Sites::default();
+        }
         self.base.hold_cpus(pages);
+    }
+
+    fn is_held(&mut self, n: usize) -> bool {
+        self.base.is_held(n)
     }
 
     fn release_cpus(&mut self, pages: &[PageMove]) {
@@ -241,7 +255,7 @@ impl Editing for EditorMachine<'_> {
 
     /// An attempt that is not posted counts as late, too.
     fn meet(&mut self) -> bool {
-        let met = self.seat.pair.meet();
+        let met = self.seat.pair.meet(self.base.no_preempt.is_some());
         if !met {
             let late = Status::explicit(Code::Late);
             self.seat.counters.add_outcome(Err(late));

@@ -4,9 +4,9 @@
 use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::task;
+use crate::machine::source::Source;
 use crate::machine::KernelMachine;
 use crate::region::backing::Sites;
-use crate::region::claim::Claim;
 use crate::session::editor::{EditorMachine, Memory};
 use crate::session::seat::Seat;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +43,7 @@ impl Methods {
 /// A batch. Its owner waits while the editor's thread has it.
 pub(crate) struct Order<'a> {
     pub(crate) pages: &'a mut [PageMove],
-    pub(crate) claims: &'a [Claim],
+    pub(crate) sources: &'a [Source],
     pub(crate) sites: &'a Sites,
     pub(crate) aborts: &'a mut AbortCounts,
     pub(crate) hold: &'a Arc<Hold>,
@@ -123,19 +123,21 @@ impl Order<'_> {
         let together = by_rtm && n > 1;
         let policy = self.policy_of(together);
         let range = at..at.saturating_add(n);
-        let (Some(pages), Some(claims)) =
-            (self.pages.get_mut(range.clone()), self.claims.get(range))
+        let (Some(pages), Some(sources)) =
+            (self.pages.get_mut(range.clone()), self.sources.get(range))
         else {
             return true;
         };
-        let (attempts, aborts) = (attempts_of(pages), self.aborts.total());
+        let (attempts, aborts) = (attempts_of(pages), self.aborts.by_devices());
         let mut machine = EditorMachine {
             base: KernelMachine {
                 hold: self.hold,
-                claims,
+                sources,
                 sites: self.sites,
                 incoherent: self.incoherent,
                 signal: Some(self.signal),
+                keeps_cpu: true,
+                no_preempt: None,
             },
             hold: self.hold,
             ats: self.ats,
@@ -170,7 +172,7 @@ impl Order<'_> {
         if by_rtm {
             memory.sizer.learn(
                 attempts_of(pages).saturating_sub(attempts),
-                self.aborts.total().saturating_sub(aborts),
+                self.aborts.by_devices().saturating_sub(aborts),
             );
         }
         if over || self.offline || policy.is_late(task::now()) {
@@ -205,6 +207,7 @@ fn drive<'a, E: Engine<EditorMachine<'a>>>(machine: &mut EditorMachine<'a>, job:
             Progress::Done => return,
             Progress::More if machine.online.is_none() || machine.cut => return,
             Progress::More => spin = Spin::default(),
+            Progress::Waiting if machine.base.no_preempt.is_some() => Spin::stay(),
             Progress::Waiting => spin.turn_or_nap(),
         }
     }

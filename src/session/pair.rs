@@ -160,8 +160,8 @@ impl Pair {
 
     /// Waits until both threads run at this moment, but not for long: an attempt whose
     /// helper has just lost its CPU (to an interrupt, to a hypervisor) can only be late.
-    /// Returns false if they did not meet.
-    pub(crate) fn meet(&self) -> bool {
+    /// Returns false if they did not meet. `stays`: the editor may not sleep.
+    pub(crate) fn meet(&self, stays: bool) -> bool {
         let until = task::now().saturating_add(MEET_NS);
         let mut begin = task::now();
         let mut spin = Spin::default();
@@ -170,7 +170,10 @@ impl Pair {
             self.called.store(number, Ordering::Release);
             let mut now = begin;
             while self.answered.load(Ordering::Acquire) != number && now < until {
-                spin.turn_or_nap();
+                match stays {
+                    true => Spin::stay(),
+                    false => spin.turn_or_nap(),
+                }
                 now = task::now();
             }
             let answered = self.answered.load(Ordering::Acquire) == number;

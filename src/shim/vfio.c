@@ -179,6 +179,9 @@ struct iommu_domain *pagemove_pci_domain(struct pci_dev *pdev)
 struct domain_visit {
 	void (*visit)(void *context, struct iommu_domain *domain);
 	void *context;
+	/* The one that the group had a moment before: only its pointer is compared. */
+	struct iommu_domain *before;
+	bool known;
 };
 
 static int visit_domain(struct device *dev, void *data)
@@ -186,25 +189,38 @@ static int visit_domain(struct device *dev, void *data)
 	struct domain_visit *call = data;
 	struct iommu_domain *domain = iommu_driver_get_domain_for_dev(dev);
 
+	/*
+	 * A device with ATS that is being reset has the blocking domain meanwhile, whatever its
+	 * group has: which that is can't be told here.
+	 */
+	if (domain != call->before)
+		call->known = false;
 	if (domain && domain->type == IOMMU_DOMAIN_UNMANAGED)
 		call->visit(call->context, domain);
 	return 1; /* one device speaks for its group */
 }
 
 /* Calls back with the domain that a VFIO user attached, if there is one. It can
- * not be detached, and so not be freed, meanwhile: that takes the group's mutex. */
-void pagemove_pci_with_domain(struct pci_dev *pdev,
+ * not be detached, and so not be freed, meanwhile: that takes the group's mutex. False: there may
+ * be another one, which can't be seen now. */
+bool pagemove_pci_with_domain(struct pci_dev *pdev,
 			      void (*visit)(void *context,
 					    struct iommu_domain *domain),
 			      void *context)
 {
-	struct domain_visit call = { .visit = visit, .context = context };
+	struct domain_visit call = {
+		.visit = visit,
+		.context = context,
+		.known = true,
+	};
 	struct iommu_group *group = iommu_group_get(&pdev->dev);
 
 	if (!group)
-		return;
+		return true;
+	call.before = iommu_get_domain_for_dev(&pdev->dev);
 	iommu_group_for_each_dev(group, &call, visit_domain);
 	iommu_group_put(group);
+	return call.known;
 }
 
 const char *pagemove_pci_iommu_name(struct pci_dev *pdev)

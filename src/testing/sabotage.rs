@@ -65,6 +65,18 @@ pub(crate) fn pretends_down() -> bool {
     test_parameter!(inject) == 4
 }
 
+/// Keeps pages of a file frozen for longer, if asked to: for so long that who makes a dma-buf of
+/// them comes meanwhile.
+pub(crate) fn stretch_frozen() {
+    const FOR_NS: u64 = 2_000_000;
+    if test_parameter!(inject) == 8 || has_bug(Bug::NoFreeze) {
+        let until = task::now().saturating_add(FOR_NS);
+        while task::now() < until {
+            core::hint::spin_loop();
+        }
+    }
+}
+
 /// Holds the first callbacks of VFIO's up that have to give pins up, if asked to: for so long
 /// that another unmap comes to the lock that VFIO holds meanwhile.
 pub(crate) fn hold_callback_up(is_needed: impl FnOnce() -> bool) {
@@ -113,6 +125,10 @@ pub(crate) enum Bug {
     SpendNumbers = 27,
     /// A region is listed before it is known to be of use, and then taken off the list.
     LooseList = 26,
+    /// Nobody counts the references to a page of a file before it moves.
+    NoCount = 40,
+    /// They are counted, and new ones come meanwhile.
+    NoFreeze = 41,
 }
 
 /// Returns whether this bug is planted.

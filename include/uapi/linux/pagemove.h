@@ -39,14 +39,16 @@
  *  ENXIO          the PCI function is not bound to the driver pagemove_vfio
  *  ENOTCONN       the PCI function is bound, but no VMM has it open
  *  EXDEV          the IOMMU domain, or the page itself, is also mapped for a
- *                 device that pagemove_vfio does not drive
+ *                 device that pagemove_vfio does not drive, or was mapped a
+ *                 second time while it moved: then its result is LOST_WRITE
  *  ENOENT         the IOVA is not mapped, or no region has this id
- *  EADDRNOTAVAIL  the IOVA maps memory that is not a page of a region, or not
- *                 the page that the call names; a page that lives in an
+ *  EADDRNOTAVAIL  the IOVA maps memory that can not be moved: see the member
+ *                 reason; not the page that the call names, or one that is not
+ *                 of a region where that is needed; a page that lives in an
  *                 aperture, or that the window does not show, can not be offered
  *  ESTALE         the IOVA maps a page of a region that was closed
- *  EBUSY          another call is moving this page, the page is offered to a
- *                 peer, the region was set up before, a helper still waits for a
+ *  EBUSY          another call is moving this page, something else uses it, the
+ *                 page is offered to a peer, the region was set up before, a helper still waits for a
  *                 device that did not answer or does not get its CPU, another page
  *                 is at this offset of the aperture, or pages are offered in the
  *                 window, or are there
@@ -133,7 +135,7 @@
 #define PAGEMOVE_REASON_SHARED_DOMAIN	5 /* a device that pagemove_vfio does not drive is in the same domain or maps the same page */
 #define PAGEMOVE_REASON_DISABLED	6 /* verification found a lost write on this IOMMU before */
 #define PAGEMOVE_REASON_NOT_MAPPED	7 /* the IOVA is not mapped */
-#define PAGEMOVE_REASON_NOT_REGION	8 /* the IOVA maps memory that is not a page of a region */
+#define PAGEMOVE_REASON_NOT_REGION	8 /* the IOVA maps memory that is not a page of a region, which an aperture, an offer and an experiment need */
 #define PAGEMOVE_REASON_CLOSED_REGION	9 /* the region of this page was closed */
 #define PAGEMOVE_REASON_BUSY		10 /* another call is moving this page */
 #define PAGEMOVE_REASON_UNMAPPING	11 /* the mapping or the device is going away */
@@ -161,6 +163,15 @@
 #define PAGEMOVE_REASON_OTHER_PAGE	33 /* the IOVA maps another page than the call says */
 #define PAGEMOVE_REASON_NO_WINDOW	34 /* there is no window with this number, or it shows nothing: see PAGEMOVE_IOC_WINDOW_SET */
 #define PAGEMOVE_REASON_NOT_IN_WINDOW	35 /* the page exists in memory that the window does not show: offer pages that nobody has touched */
+#define PAGEMOVE_REASON_ANONYMOUS	36 /* the memory is anonymous, or a private copy: it has no place from which it could be exchanged */
+#define PAGEMOVE_REASON_NOT_SHMEM	37 /* memory of a file system or driver that pages can not be exchanged in: only memfd, tmpfs, shared anonymous memory and regions */
+#define PAGEMOVE_REASON_LARGE_FOLIO	38 /* the page is part of a larger one (THP, hugetlb): only pages of 4096 bytes */
+#define PAGEMOVE_REASON_SWAP_CACHE	39 /* the page is on its way to or from swap */
+#define PAGEMOVE_REASON_USERFAULTFD	40 /* a userfaultfd watches a mapping of the page */
+#define PAGEMOVE_REASON_IN_USE		41 /* something else uses the page: a second mapping for devices, a pin, a pipe, I/O under way */
+#define PAGEMOVE_REASON_POISONED	42 /* the page has an uncorrectable memory error */
+#define PAGEMOVE_REASON_OTHER_FRAME	43 /* the device maps another frame than the VMM's memory has there now: it was punched, truncated or mapped anew since */
+#define PAGEMOVE_REASON_ATS		44 /* a device of the domain has a TLB of its own (ATS), where only pages of regions move */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -178,7 +189,8 @@
 #define PAGEMOVE_ABORT_EXPLICIT		12 /* rtm: an XABORT that is not pagemove's */
 #define PAGEMOVE_ABORT_DEVICE_GONE	13 /* a device with a TLB of its own is gone or did not answer */
 #define PAGEMOVE_ABORT_APERTURE		14 /* the destination could not be reached through its aperture */
-#define PAGEMOVE_ABORT_NR		15
+#define PAGEMOVE_ABORT_IN_USE		15 /* something else used the page (PAGEMOVE_REASON_IN_USE), or its lock was taken */
+#define PAGEMOVE_ABORT_NR		16
 #define PAGEMOVE_ABORT_SLOTS		16 /* aborts[] has room for causes to come */
 
 /* What became of a page: pagemove_page_result.outcome. */

@@ -43,6 +43,8 @@ crate::listed::listed! {
         DeviceGone,
         /// END could not be reached through its aperture.
         Aperture,
+        /// Something else used the page, so that CPUs could not be held back from it.
+        InUse,
     }
 }
 
@@ -55,7 +57,7 @@ impl Abort {
         match self {
             Self::Accessed | Self::Dirty | Self::PteChanged | Self::Overwritten => true,
             Self::Late | Self::Timeout | Self::Conflict | Self::Capacity => true,
-            Self::Interrupt | Self::Explicit => true,
+            Self::Interrupt | Self::Explicit | Self::InUse => true,
             Self::Deadline | Self::Cancelled | Self::Invalidate => false,
             Self::DeviceGone | Self::Aperture => false,
         }
@@ -84,6 +86,12 @@ impl AbortCounts {
     /// Lists how many there are of each cause, in the order of [`Abort::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().copied()
+    }
+
+    /// Sums up all causes but one that a smaller batch does nothing for.
+    pub fn by_devices(&self) -> u64 {
+        let in_use = self.0.get(Abort::InUse as usize).copied();
+        self.total().saturating_sub(in_use.unwrap_or(0))
     }
 
     /// Sums up all causes.

@@ -2,7 +2,7 @@
 //! Attempts, one after another, until a batch is done or given up.
 
 use crate::batch::job::Job;
-use crate::batch::page::{PageMove, PageState};
+use crate::batch::page::{Abort, PageMove, PageState};
 use crate::batch::policy::Policy;
 use crate::batch::step::Steps;
 use crate::port::Machine;
@@ -84,6 +84,7 @@ impl<E> Run<E> {
                 if !job.policy.without.leaves_out(Steps::CPU_HOLD) {
                     machine.hold_cpus(job.pages);
                 }
+                leave_out(machine, job);
                 self.stage = Stage::Attempt;
                 Progress::More
             }
@@ -118,6 +119,16 @@ impl<E> Run<E> {
         self.attempt = E::begin(self.tried, policy, job.pages);
         self.stage = Stage::Hold;
         Progress::More
+    }
+}
+
+/// Leaves pages out of the attempt that something else uses.
+fn leave_out(machine: &mut impl Machine, job: &mut Job<'_>) {
+    for (n, page) in job.pages.iter_mut().enumerate() {
+        if page.state == PageState::Start && !machine.is_held(n) {
+            page.attempts = page.attempts.saturating_add(1);
+            page.abort(Abort::InUse, job.aborts);
+        }
     }
 }
 

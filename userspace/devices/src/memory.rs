@@ -3,7 +3,7 @@
 //! device. All accesses are volatile, for a device writes it at any time; no
 //! Rust reference into it is ever made.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 pub enum Source {
     /// A region of /dev/pagemove: its pages can be moved.
     Pagemove,
-    /// A memfd: for tests without the module.
+    /// A memfd, as any VMM has: its pages can be moved, too, from node to node.
     Memfd,
 }
 
@@ -35,6 +35,8 @@ pub struct Memory {
     region: Option<u32>,
     /// Keeps the region open for as long as it is mapped.
     control: Option<Control>,
+    /// The memfd, if it is none.
+    file: Option<OwnedFd>,
 }
 
 // SAFETY: the mapping is shared memory that is only accessed with volatile
@@ -71,6 +73,7 @@ impl Memory {
             iova,
             region: Some(id),
             control: Some(control),
+            file: None,
         }))
     }
 
@@ -86,6 +89,7 @@ impl Memory {
             iova,
             region: None,
             control: None,
+            file: Some(file),
         }))
     }
 
@@ -105,6 +109,11 @@ impl Memory {
     /// The open file of the region, if this is one.
     pub fn file(&self) -> Option<&Control> {
         self.control.as_ref()
+    }
+
+    /// The number of the memfd's descriptor in this process, if this is one.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.file.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// The address in this process, for VFIO.

@@ -32,6 +32,11 @@ const SUITES: &[Suite] = &[
         suites::regions::main,
     ),
     (
+        "memfd",
+        "pages of a memfd move, unless somebody else uses them (argument: which part)",
+        suites::memfd::main,
+    ),
+    (
         "limits",
         "what a caller can make the kernel allocate, and who waits for a caller",
         suites::limits::main,

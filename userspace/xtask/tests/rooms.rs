@@ -17,7 +17,7 @@ const LADDER: [&[&str]; 10] = [
     &["device"],
     &["region"],
     &["aperture", "window"],
-    &["page", "iommu"],
+    &["page", "shmem", "iommu"],
     &["host"],
     LEAVES,
 ];

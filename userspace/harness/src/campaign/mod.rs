@@ -4,6 +4,7 @@
 
 pub mod mover;
 pub mod patience;
+pub mod place;
 pub mod tool;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use pagemove_uapi::text::{self, name_or_number};
 use pagemove_uapi::window::Windows;
-use pagemove_uapi::{Control, Stats, ABORT_NR, PLACE_APERTURE, PLACE_NODE};
+use pagemove_uapi::{Control, Stats, ABORT_NR};
 
+use crate::campaign::place::places;
 use crate::campaign::tool::{PageLine, Range, Report, Running, Tool};
 use crate::guest::process::GuestProcess;
-use crate::guest::Layout;
 use crate::ledger::account::Status;
 use pagemove_testkit::pci;
 use pagemove_testkit::tap::{note, Tap};
@@ -348,21 +349,6 @@ impl Campaign {
     pub fn lost_writes(&self) -> Result<u64> {
         Ok(self.stats()?.lost_writes - self.stats_before.lost_writes)
     }
-}
-
-/// The node of every page of a range; pages that are nowhere are at -1.
-pub fn places(control: &Control, layout: &Layout, range: &Range, tool: &Tool) -> Result<Vec<i32>> {
-    let region = layout.region.context("the guest's memory is no region")?;
-    let places = control.region_query(region, range.offset, range.length)?;
-    Ok(places
-        .iter()
-        .map(|place| match (place.kind, tool.window) {
-            (PLACE_NODE, _) => place.number,
-            // It stands for node 1.
-            (PLACE_APERTURE, Some(id)) if place.number == id as i32 => 1,
-            _ => -1,
-        })
-        .collect())
 }
 
 /// Pages that are not where a tool's report says.

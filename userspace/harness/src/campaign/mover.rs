@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Result};
 use pagemove_uapi::Control;
 
+use crate::campaign::place::places;
 use crate::campaign::tool::{Range, Report, Tool};
-use crate::campaign::{misplaced, places, Sums};
+use crate::campaign::{misplaced, Sums};
 use crate::guest::Layout;
 
 /// What one mover has done.

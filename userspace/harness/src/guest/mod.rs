@@ -37,6 +37,7 @@ use pagemove_devices::device::{DmaDevice, Kind, Setup};
 use pagemove_devices::memory::{Memory, Slice, Source};
 use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
+use pagemove_testkit::nodes;
 
 /// Steps of the traffic between two random checks.
 const SCRUB_EVERY: u64 = 16;
@@ -58,7 +59,7 @@ pub struct Options {
     /// Where the memory comes from.
     #[arg(long, value_enum, default_value = "pagemove")]
     pub memory: Source,
-    /// NUMA node on which the region begins.
+    /// NUMA node on which the memory begins.
     #[arg(long, default_value_t = 0)]
     pub node: i32,
     /// IOVA of the memory.
@@ -123,6 +124,9 @@ pub struct Layout {
     pub driver: String,
     pub pid: u32,
     pub region: Option<u32>,
+    /// The descriptor of its memory in that process, if it is a memfd.
+    #[serde(default)]
+    pub memfd: Option<i32>,
     pub iova: u64,
     pub length: u64,
     /// Pages of rings and lists, for CPU writers, and for data: in this order.
@@ -196,6 +200,9 @@ impl Guest {
             options.iova,
             Some(options.node),
         )?;
+        if memory.descriptor().is_some() && nodes::with_memory()?.contains(&options.node) {
+            nodes::bind(memory.address(), memory.length(), options.node)?;
+        }
         let whole = Slice::whole(&memory);
         let part = |first: usize, count: usize| whole.part(first * PAGE_SIZE, count * PAGE_SIZE);
         let mut devices: Vec<Given> = Vec::new();
@@ -228,6 +235,7 @@ impl Guest {
             driver: options.driver.clone(),
             pid: std::process::id(),
             region: memory.region_id(),
+            memfd: memory.descriptor(),
             iova: options.iova,
             length: memory.length() as u64,
             control_pages: control,

@@ -28,7 +28,13 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let arguments = ["--device", "nvme", "--pages", &options.pages.to_string()].map(String::from);
+    let pages = options.pages.to_string();
+    let mut arguments = vec!["--device", "nvme", "--pages", &pages];
+    if !options.campaign.window {
+        // As any VMM has it.
+        arguments.extend(["--memory", "memfd"]);
+    }
+    let arguments: Vec<String> = arguments.into_iter().map(String::from).collect();
     let campaign = Campaign::start(&options.campaign, false, &arguments)?;
     Demo {
         campaign,

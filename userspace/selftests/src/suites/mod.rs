@@ -10,6 +10,7 @@ pub mod kill9;
 pub mod life;
 pub mod lifecycle;
 pub mod limits;
+pub mod memfd;
 pub mod migrate;
 pub mod ntb;
 pub mod offers;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An unmodified QEMU, here inside the VM, with a region as its RAM and a device
+//! An unmodified QEMU, here inside the VM, with a region or a memfd as its RAM and a device
 //! of its own: it reaches its BIOS while `pagemove move` moves that RAM.
 
 use std::fs;
@@ -34,6 +34,8 @@ const DONE: [&str; 2] = ["No bootable device", "Booting from"];
 const MOST: Duration = Duration::from_secs(200);
 
 struct State {
+    /// A region, or a memfd.
+    is_region: bool,
     device: PciAddress,
     nodes: Nodes,
     log: KernelLog,
@@ -51,17 +53,22 @@ impl Drop for State {
     }
 }
 
-pub fn main(_: &[String]) -> ExitCode {
+pub fn main(arguments: &[String]) -> ExitCode {
     if !Path::new(PROGRAM).exists() {
         return tap::skip_all("the VM has no QEMU inside");
     }
-    let mut state = match set_up() {
+    let is_region = arguments.first().map(String::as_str) != Some("memfd");
+    let mut state = match set_up(is_region) {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
     };
     let cases = vec![
         Case::new(
-            "QEMU starts with mem-path=/dev/pagemove and the device",
+            if is_region {
+                "QEMU starts with mem-path=/dev/pagemove and the device"
+            } else {
+                "QEMU starts with a memfd and the device"
+            },
             begins as fn(&mut State) -> Outcome,
         ),
         Case::new("its BIOS runs to the end while its RAM is moved", boots),
@@ -72,12 +79,13 @@ pub fn main(_: &[String]) -> ExitCode {
     tap::run(&mut state, cases)
 }
 
-fn set_up() -> Result<State> {
+fn set_up(is_region: bool) -> Result<State> {
     let device = *bench::devices()?
         .first()
         .context("the VM has neither an NVMe nor an edu device")?;
     pci::bind(device, pci::PAGEMOVE)?;
     Ok(State {
+        is_region,
         device,
         nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
         log: KernelLog::from_now(COMPLAINTS)?,
@@ -89,10 +97,13 @@ fn set_up() -> Result<State> {
 fn begins(state: &mut State) -> Outcome {
     // What is there is not this run's.
     let _ = fs::remove_file(MESSAGES);
-    let ram = format!(
-        "memory-backend-file,id=m,share=on,mem-path={},size={RAM}",
-        pagemove_uapi::DEVICE
-    );
+    let ram = match state.is_region {
+        true => format!(
+            "memory-backend-file,id=m,share=on,mem-path={},size={RAM}",
+            pagemove_uapi::DEVICE
+        ),
+        false => format!("memory-backend-memfd,id=m,share=on,size={RAM}"),
+    };
     let bios = format!("file,id=bios,path={MESSAGES}");
     let device = format!("vfio-pci,host={}", state.device);
     let mut qemu = Command::new(PROGRAM)

@@ -94,14 +94,14 @@ fn device(number: i32) -> Option<&'static str> {
              of the guest's memory begins again behind each hole"
         }
         c::EADDRNOTAVAIL => {
-            "the IOVA maps memory that is not a page of a region: give the guest memory from \
-             /dev/pagemove (memory-backend-file, mem-path=/dev/pagemove, share=on)"
+            "the IOVA maps memory that can not be moved: give the guest shared memory in pages of \
+             4096 bytes (memory-backend-memfd, share=on) or a region of /dev/pagemove"
         }
         c::ESTALE => {
             "the page belongs to a region whose file is closed: keep the region open or mapped \
              while its pages are to be used"
         }
-        c::EBUSY => "another call is moving this page: wait for it to end",
+        c::EBUSY => "another call is moving this page, or something else uses it: wait for it to end",
         c::EAGAIN => "the mapping is being removed or the device is being closed: try again",
         _ => return None,
     })

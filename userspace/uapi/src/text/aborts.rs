@@ -68,4 +68,10 @@ pub const ABORTS: &[Text] = &[
         "aperture",
         "the destination could not be reached through its aperture: check the link to it",
     ),
+    text(
+        ABORT_IN_USE as u32,
+        "in-use",
+        "something else used the page (a second mapping for devices, a pin, a pipe, I/O under way): \
+         try again when it has ended",
+    ),
 ];

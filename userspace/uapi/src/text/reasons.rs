@@ -51,8 +51,9 @@ pub const REASONS: &[Text] = &[
     text(
         REASON_NOT_REGION,
         "not-region",
-        "the IOVA maps memory that is not a page of a region: give the guest memory from \
-         /dev/pagemove (memory-backend-file, mem-path=/dev/pagemove, share=on)",
+        "the IOVA maps memory that is not a page of a region, which an aperture, an offer and an \
+         experiment need: give the guest memory from /dev/pagemove (memory-backend-file, \
+         mem-path=/dev/pagemove, share=on)",
     ),
     text(
         REASON_CLOSED_REGION,
@@ -199,5 +200,56 @@ pub const REASONS: &[Text] = &[
         "not-in-window",
         "the page exists in memory that the window does not show: offer pages that nobody has \
          touched yet",
+    ),
+    text(
+        REASON_ANONYMOUS,
+        "anonymous",
+        "the memory is anonymous or a private copy, which pagemove does not move: give the \
+         guest shared memory (memory-backend-memfd, share=on), or a region",
+    ),
+    text(
+        REASON_NOT_SHMEM,
+        "not-shmem",
+        "the memory is of a file system or driver that pagemove does not move: give the guest a \
+         memfd (memory-backend-memfd, share=on), or a region",
+    ),
+    text(
+        REASON_LARGE_FOLIO,
+        "large-folio",
+        "the page is part of a larger one (THP, hugetlb): give the guest memory in pages of \
+         4096 bytes (shmem_enabled=never, no hugetlb)",
+    ),
+    text(
+        REASON_SWAP_CACHE,
+        "swap-cache",
+        "the page is on its way to or from swap: ask again",
+    ),
+    text(
+        REASON_USERFAULTFD,
+        "userfaultfd",
+        "a userfaultfd watches a mapping of the page: unregister it first",
+    ),
+    text(
+        REASON_IN_USE,
+        "in-use",
+        "something else uses the page (a second mapping for devices, a pin, a pipe, I/O under \
+         way): ask again when it has ended",
+    ),
+    text(
+        REASON_POISONED,
+        "poisoned",
+        "the page has an uncorrectable memory error: the VMM has to give the guest another",
+    ),
+    text(
+        REASON_OTHER_FRAME,
+        "other-frame",
+        "the device maps another frame than the VMM's memory has there now: the VMM has to map \
+         it for the device anew",
+    ),
+    text(
+        REASON_ATS,
+        "ats",
+        "a device of the domain has a TLB of its own (ATS), where only pages of regions move: give the \
+         guest memory from /dev/pagemove, or switch its ATS off",
     ),
 ];

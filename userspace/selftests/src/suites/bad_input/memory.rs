@@ -112,7 +112,7 @@ fn anonymous(_: &State, bench: &Bench) -> Result<()> {
     let memory = Mapping::anonymous(4 * PAGE_SIZE)?;
     memory.fill(1);
     with_mapping(bench, &memory, READ_WRITE, || {
-        refuses(bench, IOVA, (libc::EADDRNOTAVAIL, uapi::REASON_NOT_REGION))?;
+        refuses(bench, IOVA, (libc::EADDRNOTAVAIL, uapi::REASON_ANONYMOUS))?;
         memory.check(1)
     })
 }

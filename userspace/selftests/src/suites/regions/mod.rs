@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::child::{self, End};
+use pagemove_testkit::nodes;
 use pagemove_uapi::{
     Control, Place, Region as Listed, MAX_REGION_BYTES, PAGE_SIZE, PLACE_NODE, PLACE_NONE,
 };
@@ -302,28 +303,15 @@ fn setup_node(nodes: &mut Nodes) -> Outcome {
 
 const BIND: usize = 2;
 
-fn mbind_node(nodes: &mut Nodes) -> Outcome {
+fn mbind_node(two: &mut Nodes) -> Outcome {
     let control = Control::open()?;
     let whole = map(&control, 0, 64 * PAGE_SIZE)?;
-    for (first, node) in [(0, nodes.there), (32, nodes.here)] {
-        let mask: u64 = 1 << node;
-        // SAFETY: part of our mapping, and a mask of 64 nodes.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_mbind,
-                whole.page(first),
-                32 * PAGE_SIZE,
-                BIND,
-                &raw const mask,
-                64,
-                0,
-            )
-        };
-        ensure!(result == 0, "mbind: {}", std::io::Error::last_os_error());
+    for (first, node) in [(0, two.there), (32, two.here)] {
+        nodes::bind(whole.page(first), 32 * PAGE_SIZE, node)?;
     }
     whole.fill(13);
     let id = newest(&control)?.id;
-    for (first, node) in [(0, nodes.there), (32, nodes.here)] {
+    for (first, node) in [(0, two.there), (32, two.here)] {
         let places = control.region_query(id, (first * PAGE_SIZE) as u64, 32 * PAGE_SIZE as u64)?;
         let there = Place {
             kind: PLACE_NODE,

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A page that one move owns, of whichever kind its memory is.
+
+use crate::page;
+use crate::refusal::Refusal;
+use crate::region::backing::Site;
+use crate::region::claim::Claim;
+use crate::shmem::Folio;
+use engine::PhysAddr;
+
+/// See the file's head.
+pub(crate) enum Source {
+    /// A page of a region.
+    Region(Claim),
+    /// A page of a file: memfd, tmpfs, shared anonymous memory.
+    File(Folio),
+}
+
+impl Source {
+    /// Takes the page at `phys`, which a hold has pinned, for one move.
+    pub(crate) fn take(phys: PhysAddr) -> Result<Self, Refusal> {
+        if page::tag_of(phys).is_some() || !page::is_memory(phys) {
+            Claim::take(phys).map(Self::Region)
+        } else {
+            Folio::take(phys).map(Self::File)
+        }
+    }
+
+    /// Tells whether both are of one kind: those of a batch are.
+    pub(crate) const fn is_like(&self, other: &Self) -> bool {
+        self.claim().is_some() == other.claim().is_some()
+    }
+
+    /// Returns where it is.
+    pub(crate) fn site(&self) -> Site {
+        match self {
+            Self::Region(claim) => claim.start.clone(),
+            Self::File(folio) => Site::Memory(folio.phys()),
+        }
+    }
+
+    /// Returns the claim, if it is a page of a region.
+    pub(crate) const fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Region(claim) => Some(claim),
+            Self::File(_) => None,
+        }
+    }
+
+    /// Returns the page, if it is one of a file.
+    pub(crate) const fn folio(&self) -> Option<&Folio> {
+        match self {
+            Self::Region(_) => None,
+            Self::File(folio) => Some(folio),
+        }
+    }
+}

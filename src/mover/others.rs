@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Users of a page of a file that its count does not show.
+//!
+//! - Another domain of the same container, as there is where the IOMMUs of two of its devices differ: VFIO
+//!   maps one pin into all of them. So every VFIO user's domain is asked for the IOVAs of the batch
+//!   before it runs.
+//! - One that is attached while the batch is under way: it gets what the first one maps
+//!   (`vfio_iommu_replay()`). That happens under `iommu->lock`, which unpinning takes, so that it is complete after
+//!   the hold. Then the page counts as lost: a device may have written to START.
+//! - An emulated (mdev) device of the container that has pinned the page: VFIO keeps one pin for it and the
+//!   hold. So the pins are looked at before the hold pins: there is one, of VFIO's mapping. One that
+//!   comes later is seen afterwards, START being pinned still, and counts as lost as well.
+
+use crate::device::Device;
+use crate::host::task;
+use crate::iommu::domain::Domain;
+use crate::iommu::sharing;
+use crate::mover::aliases::for_each_leaf;
+use crate::refusal::Refusal;
+use crate::shmem::{self, Folio};
+use engine::{PageMove, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use kernel::prelude::*;
+
+/// How often to look whether a pin or a domain that is in the way is one of a moment, and how long to
+/// wait between, in ns.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS_NS: u64 = 200_000;
+
+const RESET_LOOKS: u32 = 15;
+const BETWEEN_RESET_LOOKS_NS: u64 = 100_000_000;
+
+/// Pins of the pages of a span before a hold begins.
+pub(crate) struct Pins(KVec<u32>);
+
+impl Pins {
+    /// Looks at what the device maps in the span. Pins of I/O under way have some time to go.
+    pub(crate) fn look(device: &Device, span: PageSpan) -> Result<Self> {
+        let mut pins = Self(KVec::from_elem(0, span.pages() as usize, GFP_KERNEL)?);
+        for _ in 0..LOOKS {
+            pins.look_once(device, span);
+            if pins.0.iter().all(|pins| *pins <= 1) {
+                break;
+            }
+            task::sleep(BETWEEN_LOOKS_NS);
+        }
+        Ok(pins)
+    }
+
+    fn look_once(&mut self, device: &Device, span: PageSpan) {
+        device.with_open_domain(|domain| {
+            for_each_leaf(domain, span, |iova, page, _| {
+                let n = iova.0.saturating_sub(span.first().0) >> PAGE_SHIFT;
+                if let Some(pins) = self.0.get_mut(n as usize) {
+                    *pins = shmem::pins_of(page);
+                }
+            });
+        });
+    }
+
+    /// Tells whether page `n` had a pin besides that of VFIO's mapping.
+    pub(crate) fn has_more(&self, n: u64) -> bool {
+        self.0.get(n as usize).is_some_and(|pins| *pins > 1)
+    }
+}
+
+/// Refuses pages of files that another domain maps at the same IOVA.
+pub(crate) fn check_domains(own: Domain, pages: &[PageMove]) -> Result<(), Refusal> {
+    let mut shared = false;
+    let complete = sharing::for_each_user_domain(|domain| {
+        shared |= domain != own && pages.iter().any(|page| maps_start(domain, page));
+    });
+    match (shared, complete) {
+        (true, _) => Err(Refusal::SharedPage),
+        (_, false) => Err(Refusal::Unmapping),
+        _ => Ok(()),
+    }
+}
+
+/// Who has START of a page that has moved, after its hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    Nobody,
+    /// VFIO's pin for an emulated device.
+    Pin,
+    /// Another domain, or one that can't be seen: VFIO will end a pin of START's.
+    Domain,
+}
+
+impl Leftover {
+    pub(crate) fn find(own: Domain, page: &PageMove, start: &Folio) -> Self {
+        if !no_other_maps(own, page) {
+            return Self::Domain;
+        }
+        // A pin of a moment is GUP-fast's, which gives up.
+        for _ in 0..LOOKS {
+            if !start.is_pinned() {
+                return Self::Nobody;
+            }
+            task::sleep(BETWEEN_LOOKS_NS);
+        }
+        Self::Pin
+    }
+}
+
+/// Tells whether certainly no other domain maps START. Waits for a device that is being reset, which
+/// hides its domain meanwhile; who resets all the time loses pages.
+fn no_other_maps(own: Domain, page: &PageMove) -> bool {
+    for _ in 0..RESET_LOOKS {
+        let mut maps = false;
+        let complete = sharing::for_each_user_domain(|domain| {
+            maps |= domain != own && maps_start(domain, page);
+        });
+        if maps || complete {
+            return !maps;
+        }
+        task::sleep(BETWEEN_RESET_LOOKS_NS);
+    }
+    false
+}
+
+/// Tells whether the domain maps START at the page's IOVA. One whose tables can't be read may.
+fn maps_start(domain: Domain, page: &PageMove) -> bool {
+    if domain.top().is_none() {
+        return true;
+    }
+    let Some(span) = PageSpan::new(page.iova, PAGE_SIZE) else {
+        return true;
+    };
+    let mut maps = false;
+    for_each_leaf(domain, span, |_, found, bytes| {
+        maps |= page.start.0.wrapping_sub(found.0) < bytes;
+    });
+    maps
+}

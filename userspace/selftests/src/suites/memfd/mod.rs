@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory that any VMM has: pages of a memfd, without a region, move from node to node.
+
+mod moves;
+mod race;
+mod refusals;
+mod users;
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::os::fd::FromRawFd;
+use std::process::ExitCode;
+
+use anyhow::{ensure, Context, Result};
+use pagemove_testkit::{nodes, pci};
+use pagemove_uapi::{
+    Control, MoveReport, PageResult, PciAddress, ABORT_IN_USE, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE,
+};
+
+use crate::bench::{self, describe, Nodes};
+use crate::complaints::COMPLAINTS;
+use crate::region::Mapping;
+use pagemove_testkit::kernel_log::KernelLog;
+use pagemove_testkit::tap::{self, Case, Pass};
+use pagemove_testkit::vfio::{Assigned, READ_WRITE};
+
+/// Where the memory is for the device.
+const IOVA: u64 = 0x1000_0000;
+
+/// A device, and what every case may use.
+struct Desk {
+    assigned: Assigned,
+    control: Control,
+    device: PciAddress,
+    nodes: Nodes,
+    log: KernelLog,
+}
+
+/// A file without a name, mapped here.
+struct Memfd {
+    map: Mapping,
+    file: File,
+}
+
+pub fn main(arguments: &[String]) -> ExitCode {
+    let mut desk = match Desk::open() {
+        Ok(desk) => desk,
+        Err(error) => return tap::fail_all(&error),
+    };
+    let cases = match arguments.first().map(String::as_str) {
+        None => [moves::cases(), refusals::cases(), users::cases()]
+            .into_iter()
+            .flatten()
+            .collect(),
+        Some("race") => race::cases(),
+        Some("users") => users::cases(),
+        Some(other) => return tap::fail_all(&anyhow::anyhow!("there is no part {other}")),
+    };
+    tap::run(&mut desk, cases)
+}
+
+/// A case after which nothing is pinned that was not before, and the log is clean.
+fn case(name: &'static str, check: fn(&Desk) -> Result<()>) -> Case<Desk> {
+    Case::new(name, move |desk: &mut Desk| {
+        let before = pins()?;
+        check(desk)?;
+        let after = pins()?;
+        ensure!(
+            before == after,
+            "{after} pages are pinned, {before} were before"
+        );
+        desk.log.check()?;
+        Ok(Pass)
+    })
+}
+
+/// Pages that are pinned now, as the kernel counts them.
+fn pins() -> Result<i64> {
+    // Each CPU has a part of the counters until it is asked.
+    fs::write("/proc/sys/vm/stat_refresh", "1").context("stat_refresh")?;
+    let text = fs::read_to_string("/proc/vmstat").context("vmstat")?;
+    let counter = |name: &str| -> Result<i64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.with_context(|| format!("no {name}"))?.trim().parse()?)
+    };
+    Ok(counter("nr_foll_pin_acquired ")? - counter("nr_foll_pin_released ")?)
+}
+
+impl Desk {
+    fn open() -> Result<Self> {
+        let device = *bench::devices()?
+            .first()
+            .context("the VM has neither an NVMe nor an edu device")?;
+        pci::bind(device, pci::PAGEMOVE)?;
+        Ok(Self {
+            assigned: Assigned::open(device)?,
+            control: Control::open()?,
+            device,
+            nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
+            log: KernelLog::from_now(COMPLAINTS)?,
+        })
+    }
+
+    /// Maps memory for the device while `check` runs.
+    fn with<T>(&self, memory: &Mapping, check: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.with_at(IOVA, memory, check)
+    }
+
+    fn with_at<T>(
+        &self,
+        iova: u64,
+        memory: &Mapping,
+        check: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.with_as(iova, memory, READ_WRITE, check)
+    }
+
+    fn with_as<T>(
+        &self,
+        iova: u64,
+        memory: &Mapping,
+        flags: u32,
+        check: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let container = &self.assigned.container;
+        container
+            .map(iova, memory.address(), memory.length(), flags)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("MAP_DMA")?;
+        let result = check();
+        let unmapped = container.unmap(iova, memory.length());
+        let result = result?;
+        ensure!(
+            unmapped == Ok(memory.length() as u64),
+            "UNMAP_DMA: {unmapped:x?}"
+        );
+        Ok(result)
+    }
+
+    /// Moves some pages of what is mapped at [`IOVA`].
+    fn move_pages(&self, first: usize, pages: usize, node: i32) -> (MoveReport, Vec<PageResult>) {
+        let iova = IOVA + (first * PAGE_SIZE) as u64;
+        let request = bench::request(self.device, iova, pages, node);
+        let mut results = Vec::new();
+        let report = self.control.move_pages(&request, Some(&mut results));
+        (report, results)
+    }
+
+    /// Moves pages that nobody else uses.
+    fn moves(&self, first: usize, pages: usize, node: i32) -> Result<()> {
+        let (report, results) = self.move_pages(first, pages, node);
+        ensure!(report.error.is_none(), "{}", describe(&report));
+        let others: Vec<_> = results
+            .iter()
+            .enumerate()
+            .filter(|(_, result)| result.outcome != PAGE_MOVED)
+            .collect();
+        ensure!(others.is_empty(), "not moved: {others:?}");
+        Ok(())
+    }
+
+    /// Asks for one page, which somebody else uses.
+    fn is_in_use(&self, page: usize) -> Result<()> {
+        for node in [self.nodes.there, self.nodes.here] {
+            let (report, results) = self.move_pages(page, 1, node);
+            ensure!(report.error.is_none(), "{}", describe(&report));
+            let result = results[0];
+            if result.outcome == pagemove_uapi::PAGE_ALREADY_THERE {
+                continue;
+            }
+            ensure!(
+                (result.outcome, result.abort) == (PAGE_ABORTED, ABORT_IN_USE),
+                "{result:?}"
+            );
+            ensure!(result.attempts > 1, "it was tried once only");
+        }
+        Ok(())
+    }
+}
+
+impl Memfd {
+    /// Makes one on a node, with the pattern of seed 0.
+    fn new(pages: usize, node: i32) -> Result<Self> {
+        let memfd = Self::empty(c"pagemove-selftest", pages)?;
+        bind(&memfd.map, node)?;
+        memfd.map.fill(0);
+        ensure!(memfd.is_at(node)?, "mbind did not put it at node {node}");
+        Ok(memfd)
+    }
+
+    fn empty(name: &CStr, pages: usize) -> Result<Self> {
+        // SAFETY: a C string; the result is checked.
+        let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+        ensure!(fd >= 0, "memfd_create: {}", std::io::Error::last_os_error());
+        // SAFETY: a descriptor that was just made for us.
+        Self::of(unsafe { File::from_raw_fd(fd) }, pages)
+    }
+
+    fn of(file: File, pages: usize) -> Result<Self> {
+        let length = pages * PAGE_SIZE;
+        file.set_len(length as u64)?;
+        let map = Mapping::shared(&file, 0, length).map_err(std::io::Error::from_raw_os_error)?;
+        Ok(Self { map, file })
+    }
+
+    /// Tells whether every page is at the node, as the kernel says.
+    fn is_at(&self, node: i32) -> Result<bool> {
+        are_at(&self.map, node)
+    }
+}
+
+/// Tells whether every page of a mapping is at the node. Moves have taken them out of the tables of
+/// this process, so they are touched first.
+fn are_at(map: &Mapping, node: i32) -> Result<bool> {
+    (0..map.pages()).for_each(|page| {
+        map.read(page, 0);
+    });
+    let found = nodes::of_pages(map.address(), map.pages())?;
+    Ok(found.iter().all(|at| *at == node))
+}
+
+/// New pages of the mapping come from this node.
+fn bind(map: &Mapping, node: i32) -> Result<()> {
+    nodes::bind(map.address(), map.length(), node)
+}
