@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Programs that run, are stopped into a file, and go on from it, as a user does it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+use wast::parser::{parse, ParseBuffer};
+use wast::Wat;
+
+/// Counts, and tells a number after each 2^18 turns; what it has is in a local, a global and memory.
+const COUNTER: &str = r#"(module
+    (import "env" "note" (func $note (param i64)))
+    (memory (export "memory") 1)
+    (global $state (mut i64) (i64.const 1))
+    (func $step (param $turn i64)
+        (global.set $state (i64.add
+            (i64.mul (global.get $state) (i64.const 6364136223846793005))
+            (i64.add (local.get $turn) (i64.load (i32.const 64)))))
+        (if (i64.eqz (i64.and (local.get $turn) (i64.const 0x3ffff)))
+            (then
+                (i64.store (i32.const 64) (global.get $state))
+                (call $note (global.get $state)))))
+    (func (export "run") (param $turns i64) (result i64) (local $turn i64)
+        (loop $next
+            (local.set $turn (i64.add (local.get $turn) (i64.const 1)))
+            (call $step (local.get $turn))
+            (br_if $next (i64.lt_u (local.get $turn) (local.get $turns))))
+        (i64.add (global.get $state) (local.get $turn))))"#;
+
+/// Turns of a run: some seconds.
+const TURNS: u64 = 96 << 18;
+
+/// Returns what the counter tells, its result last.
+fn counted() -> Vec<u64> {
+    let (mut state, mut stored, mut told) = (1u64, 0u64, Vec::new());
+    for turn in 1..=TURNS {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(turn.wrapping_add(stored));
+        if turn & 0x3ffff == 0 {
+            stored = state;
+            told.push(state);
+        }
+    }
+    told.push(state.wrapping_add(TURNS));
+    told
+}
+
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place {
+            directory: tempfile::tempdir().expect("a directory"),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a module.
+    fn module(&self, name: &str, text: &str) -> PathBuf {
+        let buffer = ParseBuffer::new(text).expect("a text");
+        let mut wat: Wat<'_> = parse(&buffer).expect("a module");
+        let path = self.path(name);
+        std::fs::write(&path, wat.encode().expect("a module")).expect("written");
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pagemove-app"));
+        command
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", self.directory.path());
+        command
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("it can be started")
+    }
+
+    /// Asserts that a command fails with this exit code and this in what it says.
+    fn fails(&self, arguments: &[&str], code: i32, told: &str) {
+        let output = self.output(arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(
+            text.contains(told),
+            "{arguments:?}: {text:?} does not tell of {told:?}"
+        );
+    }
+}
+
+/// A program that runs, and what it has told.
+struct Running {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+    told: Vec<u64>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it can be started");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        Running {
+            child,
+            lines,
+            told: Vec::new(),
+        }
+    }
+
+    /// Waits for a number that it tells; returns whether there was one.
+    fn next(&mut self) -> bool {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("text");
+        self.told.extend(line.trim().parse::<u64>());
+        !line.is_empty()
+    }
+
+    /// Waits for its end; returns all that it has told.
+    fn end(mut self) -> Vec<u64> {
+        while self.next() {}
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{status}");
+        self.told
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a name in UTF-8")
+}
+
+#[test]
+fn a_program_goes_on_from_its_file() {
+    let place = Place::new();
+    let module = place.module("counter.wasm", COUNTER);
+    let built = place.path("counter.pm.wasm");
+    let output = place.output(&["build", text(&module), "-o", text(&built)]);
+    assert!(output.status.success(), "{output:?}");
+    let image = place.path("image");
+    let turns = TURNS.to_string();
+    let run = [
+        "run",
+        text(&built),
+        "--name",
+        "counter",
+        "--function",
+        "run",
+        "--",
+        &turns,
+    ];
+    let mut running = Running::start(place.command(&run));
+    let mut told = Vec::new();
+    for round in 0..3 {
+        assert!(running.next(), "it has ended in round {round}");
+        let asked = place.output(&["--json", "checkpoint", "counter", text(&image), "--stop"]);
+        assert!(asked.status.success(), "{asked:?}");
+        told.extend(running.end());
+        let restore = ["restore", text(&image), "--module", text(&built)];
+        running = Running::start(place.command(&restore));
+    }
+    told.extend(running.end());
+    assert_eq!(told, counted());
+}
+
+#[test]
+fn a_program_that_was_killed_goes_on_from_its_last_file() {
+    let place = Place::new();
+    let module = place.module("counter.wasm", COUNTER);
+    let image = place.path("image");
+    let turns = TURNS.to_string();
+    let run = [
+        "run",
+        text(&module),
+        "--name",
+        "killed",
+        "--function",
+        "run",
+        "--",
+        &turns,
+    ];
+    let mut running = Running::start(place.command(&run));
+    assert!(running.next());
+    let listed = place.output(&["--json", "list"]);
+    assert!(
+        String::from_utf8_lossy(&listed.stderr).contains("\"name\":\"killed\""),
+        "{listed:?}"
+    );
+    place.fails(&run, 1, "runs already");
+    let asked = place.output(&["checkpoint", "killed", text(&image)]);
+    assert!(asked.status.success(), "{asked:?}");
+    assert!(running.next(), "it goes on after a checkpoint");
+    running.child.kill().expect("it runs");
+    running.child.wait().expect("it ends");
+    // The socket of the dead one is in nobody's way.
+    let restore = ["restore", text(&image), "--module", text(&module)];
+    let told = Running::start(place.command(&restore)).end();
+    let right = counted();
+    assert!(
+        told.len() > 2 && right.ends_with(&told),
+        "{} numbers",
+        told.len()
+    );
+}
+
+#[test]
+fn what_can_not_be_run_is_refused() {
+    let place = Place::new();
+    let module = place.module("counter.wasm", COUNTER);
+    let module = text(&module);
+    place.fails(&["run", module], 1, "exports no function \"_start\"");
+    place.fails(&["run", module, "--function", "run"], 1, "takes 1 numbers");
+    place.fails(
+        &["run", module, "--function", "run", "--", "x"],
+        1,
+        "is no number",
+    );
+    place.fails(
+        &[
+            "run",
+            module,
+            "--name",
+            "../x",
+            "--function",
+            "run",
+            "--",
+            "1",
+        ],
+        1,
+        "no name",
+    );
+    place.fails(&["run", "/nowhere"], 2, "reading /nowhere");
+    place.fails(
+        &["checkpoint", "nobody", "file"],
+        2,
+        "no program named nobody",
+    );
+    let simd = "(module (func (export \"_start\") (drop (v128.const i64x2 1 2))))";
+    let simd = place.module("simd.wasm", simd);
+    place.fails(&["run", text(&simd)], 4, "v128.const at offset");
+    let other = "(module (import \"x\" \"y\" (func)) (func (export \"_start\") (call 0)))";
+    let other = place.module("other.wasm", other);
+    place.fails(&["run", text(&other)], 4, "x");
+    let trap = place.module(
+        "trap.wasm",
+        "(module (func (export \"_start\") (unreachable)))",
+    );
+    place.fails(&["run", text(&trap)], 3, "the program");
+}
+
+#[test]
+fn images_of_others_are_refused() {
+    let place = Place::new();
+    let module = place.module("counter.wasm", COUNTER);
+    let image = place.path("image");
+    let turns = TURNS.to_string();
+    let run = [
+        "run",
+        text(&module),
+        "--name",
+        "other",
+        "--function",
+        "run",
+        "--",
+        &turns,
+    ];
+    let mut running = Running::start(place.command(&run));
+    assert!(running.next());
+    let asked = place.output(&["checkpoint", "other", text(&image), "--stop"]);
+    assert!(asked.status.success(), "{asked:?}");
+    running.end();
+    let other = place.module(
+        "changed.wasm",
+        &COUNTER.replace("(i64.const 1)", "(i64.const 2)"),
+    );
+    place.fails(
+        &["restore", text(&image), "--module", text(&other)],
+        4,
+        "another module",
+    );
+    let mut bytes = std::fs::read(&image).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&image, bytes).expect("written");
+    place.fails(
+        &["restore", text(&image), "--module", text(&module)],
+        4,
+        "damaged",
+    );
+    place.fails(
+        &["restore", text(&module), "--module", text(&module)],
+        4,
+        "no image",
+    );
+}
+
+#[test]
+fn a_program_of_wasi_writes_and_exits() {
+    let place = Place::new();
+    let hello = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "args_sizes_get"
+            (func $sizes (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "args_get" (func $get (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory 1)
+        (func (export "_start")
+            (drop (call $sizes (i32.const 0) (i32.const 4)))
+            (drop (call $get (i32.const 16) (i32.const 256)))
+            (i32.store (i32.const 8) (i32.const 256))
+            (i32.store (i32.const 12) (i32.load (i32.const 4)))
+            (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))
+            (call $exit (i32.add (i32.load (i32.const 0)) (i32.const 40)))))"#;
+    let module = place.module("hello.wasm", hello);
+    let output = place.output(&["run", text(&module), "--", "one", "two"]);
+    assert_eq!(output.stdout, b"hello\0one\0two\0");
+    // The length of what was written stands where the number of arguments was.
+    assert_eq!(output.status.code(), Some(54));
+}
