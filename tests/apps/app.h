@@ -10,13 +10,21 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef int i32;
 typedef long long i64;
-typedef __SIZE_TYPE__ size_t;
+
+#ifdef __wasm__
+#define IMPORT(name) __attribute__((import_module("env"), import_name(name)))
+#define EXPORT(name) __attribute__((export_name(name)))
+#else
+/* native.c is the host. */
+#define IMPORT(name)
+#define EXPORT(name)
+#endif
 
 /* Tells the host a number: what a program has done is the list of these. */
-__attribute__((import_module("env"), import_name("note"))) void note(u64 value);
+IMPORT("note") void note(u64 value);
 
 /* The program: a size in, a digest out. */
-#define PROGRAM(size) __attribute__((export_name("run"))) u64 run(u32 size)
+#define PROGRAM(size) EXPORT("run") u64 run(u32 size)
 
 static inline u64 mix(u64 digest, u64 value)
 {
@@ -37,6 +45,9 @@ static inline u64 mix_bytes(u64 digest, const u8 *bytes, u32 count)
 		digest = mix(digest, bytes[i]);
 	return digest;
 }
+
+#ifdef __wasm__
+typedef __SIZE_TYPE__ size_t;
 
 /* The compiler may call these. */
 void *memcpy(void *to, const void *from, size_t count)
@@ -67,5 +78,8 @@ int memcmp(const void *a, const void *b, size_t count)
 			return *x < *y ? -1 : 1;
 	return 0;
 }
+#else
+#include <string.h>
+#endif
 
 #endif
