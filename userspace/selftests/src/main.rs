@@ -112,6 +112,11 @@ const SUITES: &[Suite] = &[
         suites::qemu::main,
     ),
     (
+        "linux",
+        "a KVM guest with a memfd, an O_DIRECT disk and an NVMe lives while all its memory moves",
+        suites::linux::main,
+    ),
+    (
         "qualify",
         "what was tried on the machine decides what the module allows (argument: the format)",
         suites::qualify::main,

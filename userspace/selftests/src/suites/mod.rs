@@ -10,6 +10,7 @@ pub mod kill9;
 pub mod life;
 pub mod lifecycle;
 pub mod limits;
+pub mod linux;
 pub mod memfd;
 pub mod migrate;
 pub mod ntb;

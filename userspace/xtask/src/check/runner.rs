@@ -284,6 +284,10 @@ fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job
     if guest.qemu {
         job.archives.push(setup.guest_qemu()?.clone());
     }
+    if guest.kernel_inside {
+        let kernel = setup.image(flavour)?.vmlinuz.clone();
+        job.files.push((kernel, "boot/vmlinuz".to_string()));
+    }
     job.trace = guest.trace.clone();
     job.unload = !guest.corrupts;
     job.live = live;

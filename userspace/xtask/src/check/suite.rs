@@ -100,6 +100,9 @@ pub struct Guest {
     /// Put QEMU itself into the guest.
     #[serde(default)]
     pub qemu: bool,
+    /// Put the VM's own kernel into it, for a guest inside.
+    #[serde(default)]
+    pub kernel_inside: bool,
     /// How many CPUs, instead of the profile's.
     pub cpus: Option<u32>,
     /// Memory of each NUMA node in MiB, instead of the profile's.

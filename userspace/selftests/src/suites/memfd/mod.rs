@@ -75,7 +75,7 @@ fn case(name: &'static str, check: fn(&Desk) -> Result<()>) -> Case<Desk> {
 }
 
 /// Pages that are pinned now, as the kernel counts them.
-fn pins() -> Result<i64> {
+pub fn pins() -> Result<i64> {
     // Each CPU has a part of the counters until it is asked.
     fs::write("/proc/sys/vm/stat_refresh", "1").context("stat_refresh")?;
     let text = fs::read_to_string("/proc/vmstat").context("vmstat")?;
