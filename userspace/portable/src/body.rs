@@ -23,7 +23,7 @@ pub enum Shape {
 }
 
 /// A block, loop or `if`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Block {
     pub shape: Shape,
     /// How many operands lie below its parameters.
@@ -47,7 +47,7 @@ impl Block {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Step<'a> {
     /// An instruction that neither branches nor calls.
     Plain(Operator<'a>),
@@ -75,7 +75,7 @@ pub enum Step<'a> {
 }
 
 /// A step, and what it does to the operands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Instruction<'a> {
     pub step: Step<'a>,
     pub pops: usize,

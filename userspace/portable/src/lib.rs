@@ -32,6 +32,7 @@ mod options;
 mod output;
 mod points;
 mod rewrite;
+mod unroll;
 
 pub use distance::Distance;
 pub use error::Error;

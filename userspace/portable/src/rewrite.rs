@@ -10,6 +10,7 @@ use crate::module::Module;
 use crate::options::Options;
 use crate::output;
 use crate::points::Points;
+use crate::unroll::unroll;
 use wasm_encoder::CodeSection;
 
 /// A module whose programs can be stopped and taken up elsewhere.
@@ -23,8 +24,11 @@ pub struct Portable {
 
 /// Rewrites a module.
 pub fn rewrite(wasm: &[u8], options: Options) -> Result<Portable, Error> {
-    let module = Module::read(wasm)?;
+    let mut module = Module::read(wasm)?;
     let calls = Calls::of(&module);
+    for body in &mut module.bodies {
+        unroll(body, &calls);
+    }
     let functions =
         u32::try_from(module.functions.len()).map_err(|_| Error::TooLarge("functions"))?;
     let around = Surroundings {
