@@ -3,8 +3,9 @@
 
 use crate::page;
 use crate::refusal::Refusal;
-use crate::region::backing::Site;
+use crate::region::backing::{Backing, Site};
 use crate::region::claim::Claim;
+use crate::region::Neighbours;
 use crate::shmem::Folio;
 use engine::PhysAddr;
 
@@ -52,6 +53,29 @@ impl Source {
         match self {
             Self::Region(_) => None,
             Self::File(folio) => Some(folio),
+        }
+    }
+
+    /// Returns where its neighbours in a region are about to go, of pages that go there.
+    pub(crate) fn beside<'a>(
+        &self,
+        going: impl Iterator<Item = (&'a Self, &'a Backing)> + Clone,
+    ) -> Neighbours {
+        let Some(claim) = self.claim() else {
+            return Neighbours::default();
+        };
+        let end_of = |index: Option<u64>| {
+            let mut claims = going
+                .clone()
+                .filter_map(|(other, end)| Some((other.claim()?, end)));
+            let is_it = |(other, _): &(&Claim, _)| {
+                other.region.id == claim.region.id && Some(other.index) == index
+            };
+            claims.find(is_it).map(|(_, end)| end.phys())
+        };
+        Neighbours {
+            before: end_of(claim.index.checked_sub(1)),
+            after: end_of(claim.index.checked_add(1)),
         }
     }
 }

@@ -116,7 +116,10 @@ impl Batch {
                 continue;
             }
             self.has_more |= source.folio().is_some_and(shmem::Folio::has_more);
-            let end = request.to.end_for(&source, first.saturating_add(n))?;
+            let beside = source.beside(self.sources.iter().zip(&self.ends));
+            let end = request
+                .to
+                .end_for(&source, first.saturating_add(n), beside)?;
             let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
             self.add(page, source, end).map_err(|_| Refusal::NoMemory)?;
             self.note(Fate::Goes)?;

@@ -9,6 +9,7 @@ use crate::machine::source::Source;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Backing;
+use crate::region::Neighbours;
 use crate::session::cpus::CpuPair;
 use crate::shmem::new::NewFolio;
 use engine::{Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
@@ -33,13 +34,19 @@ impl Destination {
         }
     }
 
-    /// Takes END for page `n` of the call, which is `source`.
-    pub(crate) fn end_for(&self, source: &Source, n: u64) -> Result<Backing, Refusal> {
+    /// Takes END for page `n` of the call, which is `source`; `ends`: where its neighbours in a
+    /// region are about to go.
+    pub(crate) fn end_for(
+        &self,
+        source: &Source,
+        n: u64,
+        ends: Neighbours,
+    ) -> Result<Backing, Refusal> {
         let no_memory = |_| Refusal::NoMemory;
         match (self, source) {
             (Self::Node(node), Source::Region(claim)) => claim
                 .region
-                .new_end(claim.index, *node)
+                .new_end(claim.index, *node, ends)
                 .map(Backing::Memory)
                 .map_err(no_memory),
             (Self::Node(node), Source::File(_)) => NewFolio::at_node(*node)

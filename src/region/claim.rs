@@ -5,7 +5,7 @@ use crate::page::owned::OwnedPage;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
-use crate::region::{continues, list, Region};
+use crate::region::{list, Neighbours, Region};
 use engine::PhysAddr;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -93,8 +93,8 @@ impl Region {
     }
 
     /// Allocates a page for END that does not continue its neighbours, so that a later mapping by
-    /// VFIO stays in 4 KiB leaves.
-    pub(crate) fn new_end(&self, index: u64, node: i32) -> Result<OwnedPage> {
+    /// VFIO stays in 4 KiB leaves. `ends`: where neighbours are about to go.
+    pub(crate) fn new_end(&self, index: u64, node: i32, ends: Neighbours) -> Result<OwnedPage> {
         let tag = Tag {
             region: self.id,
             index,
@@ -103,14 +103,16 @@ impl Region {
             let inner = self.inner.lock();
             (inner.neighbours(index), inner.payer.clone())
         };
-        let mut page = OwnedPage::at_node(node, false, tag, &payer)?;
-        // Two frames would continue a neighbour; a third page is neither.
-        for _ in 0..2 {
-            if !continues(&page, neighbours) {
+        let new = || OwnedPage::at_node(node, false, tag, &payer);
+        let mut page = new()?;
+        // Four frames at most would continue a neighbour. They are kept until there is another, so
+        // that the allocator gives none of them twice.
+        let mut rejected = [const { None }; 4];
+        for place in &mut rejected {
+            if !neighbours.continue_with(&page) && !ends.continue_with(&page) {
                 break;
             }
-            let other = OwnedPage::at_node(node, false, tag, &payer)?;
-            page = other;
+            *place = Some(core::mem::replace(&mut page, new()?));
         }
         Ok(page)
     }

@@ -4,7 +4,7 @@
 use crate::host::ffi;
 use crate::page::owned::OwnedPage;
 use crate::page::Tag;
-use crate::region::{continues, offers, Found, Region};
+use crate::region::{offers, Found, Region};
 use crate::stats::{self, Counter};
 use kernel::prelude::*;
 
@@ -52,7 +52,7 @@ impl Region {
                 Found::Empty { node, neighbours } => (node, neighbours),
             };
             match fresh.take() {
-                Some(page) if !continues(&page, neighbours) => {
+                Some(page) if !neighbours.continue_with(&page) => {
                     if inner.install(index, page).is_err() {
                         return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
                     }

@@ -120,7 +120,7 @@ const MOST_HINTS: usize = 16;
 /// What a fault found.
 enum Found {
     Page(PhysAddr),
-    Empty { node: i32, neighbours: [u64; 2] },
+    Empty { node: i32, neighbours: Neighbours },
     Outside,
 }
 
@@ -323,19 +323,13 @@ impl Inner {
         }
     }
 
-    /// Returns the physical addresses that would continue the page before or be continued by the
-    /// page after; 0 where there is none.
-    fn neighbours(&self, index: u64) -> [u64; 2] {
-        let before = index
-            .checked_sub(1)
-            .and_then(|i| self.map.get(i).page())
-            .map_or(0, |p| p.0.wrapping_add(PAGE_SIZE));
-        let after = self
-            .map
-            .get(index.wrapping_add(1))
-            .page()
-            .map_or(0, |p| p.0.wrapping_sub(PAGE_SIZE));
-        [before, after]
+    /// Returns where the pages before and after this one are.
+    fn neighbours(&self, index: u64) -> Neighbours {
+        let page = |index| self.map.get(index).page();
+        Neighbours {
+            before: index.checked_sub(1).and_then(page),
+            after: page(index.wrapping_add(1)),
+        }
     }
 
     fn install(&mut self, index: u64, page: OwnedPage) -> Result {
@@ -371,7 +365,20 @@ impl Inner {
     }
 }
 
-/// Returns whether VFIO would merge the page with a neighbour.
-fn continues(page: &OwnedPage, neighbours: [u64; 2]) -> bool {
-    neighbours.contains(&page.phys().0)
+/// Where the pages before and after one are, as far as they exist: VFIO would merge what is
+/// contiguous.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Neighbours {
+    pub(crate) before: Option<PhysAddr>,
+    pub(crate) after: Option<PhysAddr>,
+}
+
+impl Neighbours {
+    /// Returns whether the page would continue the one before, or be continued by the one after.
+    fn continue_with(self, page: &OwnedPage) -> bool {
+        let page = page.phys().0;
+        let is_next = |one: u64, other: u64| one.checked_add(PAGE_SIZE) == Some(other);
+        self.before.is_some_and(|before| is_next(before.0, page))
+            || self.after.is_some_and(|after| is_next(page, after.0))
+    }
 }

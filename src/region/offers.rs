@@ -18,7 +18,7 @@ use crate::page::owned::OwnedPage;
 use crate::page::{self, Tag};
 use crate::refusal::Refusal;
 use crate::region::map::Entry;
-use crate::region::{continues, Inner, Region, Want};
+use crate::region::{Inner, Region, Want};
 use crate::stats::{self, Counter};
 use crate::{abi, window};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +104,7 @@ impl Region {
             }
             let (node, neighbours) = (inner.node, inner.neighbours(index));
             match fresh.take() {
-                Some(page) if !continues(&page, neighbours) => {
+                Some(page) if !neighbours.continue_with(&page) => {
                     inner.install(index, page).map_err(|_| Refusal::NoMemory)?;
                 }
                 rejected => {

@@ -50,7 +50,7 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     ("closing frees every page", cost::closing_frees),
     (
-        "VFIO maps 2 MiB that are aligned in pages of 4 KiB, before and after moves",
+        "neighbouring pages are not contiguous, so that VFIO maps each by itself, before and after moves",
         cost::small_leaves,
     ),
 ];
