@@ -104,6 +104,11 @@ vm_fault_t pagemove_insert(struct vm_area_struct *vma, unsigned long address,
 
 static DECLARE_WAIT_QUEUE_HEAD(awaiting);
 
+/* An access by the kernel itself (read(), write()) comes again at once although a signal is
+ * pending, which it can not handle; GUP that may be interrupted looks the same, and gives up
+ * afterwards. So both wait, but not for long. */
+#define SIGNALLED_WAIT msecs_to_jiffies(20)
+
 /* Waits until a page has arrived somewhere; the fault is then tried again. The locks of the mm
  * are given up meanwhile, so the file is held: with it stays the region, and this code. */
 vm_fault_t pagemove_await(struct vm_fault *vmf, u64 arrivals)
@@ -117,11 +122,15 @@ vm_fault_t pagemove_await(struct vm_fault *vmf, u64 arrivals)
 		return VM_FAULT_RETRY;
 	file = get_file(vmf->vma->vm_file);
 	release_fault_lock(vmf);
-	if (vmf->flags & FAULT_FLAG_INTERRUPTIBLE)
+	if (!(vmf->flags & FAULT_FLAG_INTERRUPTIBLE))
+		wait_event_killable(awaiting, pagemove_arrivals() != arrivals);
+	else if (!(vmf->flags & FAULT_FLAG_USER) && signal_pending(current))
+		wait_event_killable_timeout(awaiting,
+					    pagemove_arrivals() != arrivals,
+					    SIGNALLED_WAIT);
+	else
 		wait_event_interruptible(awaiting,
 					 pagemove_arrivals() != arrivals);
-	else
-		wait_event_killable(awaiting, pagemove_arrivals() != arrivals);
 	fput(file);
 	return VM_FAULT_RETRY;
 }

@@ -15,7 +15,7 @@ use pagemove_uapi::{OFFER_AWAIT, PAGE_SIZE};
 use super::{case, flags_of, offer, region, retract, wanted, State, LONG, PAGE};
 use crate::region::{Mapping, Region};
 use crate::signals;
-use pagemove_testkit::tap::Case;
+use pagemove_testkit::tap::{self, Case};
 
 /// How long a CPU that should wait is watched.
 const WATCHED: Duration = Duration::from_millis(300);
@@ -42,6 +42,10 @@ pub fn cases() -> Vec<Case<State>> {
         case(
             "the kernel waits in read() and write(), and then copies",
             kernel_waits,
+        ),
+        case(
+            "a signal that comes while the kernel waits in write() waits, too, and costs no CPU time",
+            kernel_waits_signalled,
         ),
         case(
             "a signal is handled while its thread waits; the access goes on afterwards",
@@ -239,6 +243,45 @@ fn kernel_waits(state: &mut State) -> Result<()> {
     Ok(())
 }
 
+/// The kernel can't handle the signal before its copy is made, and must not ask for the page
+/// over and over. Each time that it asks is counted.
+fn kernel_waits_signalled(_: &mut State) -> Result<()> {
+    const MOST: u64 = 100;
+    let region = region(2)?;
+    offer(&region, OFFER_AWAIT)?;
+    let (mut out, mut inn) = pipe()?;
+    handle_sigusr2();
+    let thread = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let copier = scope.spawn(|| -> Result<()> {
+            thread.store(this_thread(), Ordering::Release);
+            // SAFETY: a page of the region, mapped as long as the scope.
+            let page = unsafe { std::slice::from_raw_parts(region.map.page(1), 64) };
+            Ok(inn.write_all(page)?)
+        });
+        let check = || -> Result<u64> {
+            wanted(&region, &[1])?;
+            signal(thread.load(Ordering::Acquire));
+            let asked = || Ok::<_, pagemove_uapi::Error>(region.control.stats()?.faults_awaited);
+            let before = asked()?;
+            thread::sleep(Duration::from_secs(1));
+            Ok(asked()? - before)
+        };
+        let asked = check();
+        retract(&region)?;
+        copier.join().ok().context("the copier panicked")??;
+        let asked = asked?;
+        tap::note(&format!("it asked {asked} times in a second"));
+        ensure!(
+            asked < MOST,
+            "it asked for the page {asked} times in a second"
+        );
+        Ok(())
+    })?;
+    out.read_exact(&mut [0; 64])?;
+    Ok(())
+}
+
 fn pipe() -> Result<(File, File)> {
     let mut fds = [0; 2];
     // SAFETY: room for two descriptors.
@@ -254,27 +297,36 @@ extern "C" fn count(_: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::Release);
 }
 
+fn handle_sigusr2() {
+    // SAFETY: the handler only counts.
+    unsafe { libc::signal(libc::SIGUSR2, count as *const () as libc::sighandler_t) };
+}
+
+fn this_thread() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { libc::pthread_self() as u64 }
+}
+
+/// Signals a thread that waits for a page.
+fn signal(thread: u64) {
+    // SAFETY: both callers have seen that the thread waits, and have not let it go on: it exists.
+    unsafe { libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR2) };
+}
+
 fn signalled(_: &mut State) -> Result<()> {
     let region = region(2)?;
     offer(&region, OFFER_AWAIT)?;
-    // SAFETY: the handler only counts.
-    unsafe { libc::signal(libc::SIGUSR2, count as *const () as libc::sighandler_t) };
+    handle_sigusr2();
+    HANDLED.store(0, Ordering::Release);
     let thread = AtomicU64::new(0);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            // SAFETY: no preconditions.
-            thread.store(unsafe { libc::pthread_self() } as u64, Ordering::Release);
+            thread.store(this_thread(), Ordering::Release);
             region.map.read(0, 3)
         });
         let check = || -> Result<()> {
             wanted(&region, &[0])?;
-            // SAFETY: the thread waits, so it exists.
-            unsafe {
-                libc::pthread_kill(
-                    thread.load(Ordering::Acquire) as libc::pthread_t,
-                    libc::SIGUSR2,
-                )
-            };
+            signal(thread.load(Ordering::Acquire));
             let end = Instant::now() + LONG;
             while HANDLED.load(Ordering::Acquire) == 0 {
                 ensure!(Instant::now() < end, "the signal waits");
