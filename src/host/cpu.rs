@@ -119,8 +119,15 @@ pub(crate) fn nearness(one: u32, other: u32) -> Option<Nearness> {
     })
 }
 
+/// Returns the CPUs that anybody may use: online, and not set aside for others (`isolcpus`,
+/// `nohz_full`, an isolated partition of cpusets), in order.
+pub(crate) fn shared() -> impl Iterator<Item = u32> {
+    // SAFETY: looks at masks; the CPU exists.
+    online().filter(|cpu| !unsafe { ffi::pagemove_cpu_is_isolated(*cpu) })
+}
+
 /// Returns the CPUs that are online, in order.
-pub(crate) fn online() -> impl Iterator<Item = u32> {
+fn online() -> impl Iterator<Item = u32> {
     let next = |cpu: i32| {
         // SAFETY: looks at a mask.
         let cpu = unsafe { ffi::pagemove_next_cpu(cpu) };
@@ -129,10 +136,10 @@ pub(crate) fn online() -> impl Iterator<Item = u32> {
     core::iter::successors(next(-1), move |cpu| next(*cpu)).map(|cpu| cpu as u32)
 }
 
-/// Returns the CPUs of a NUMA node that are online, in order.
-pub(crate) fn online_at(node: i32) -> impl Iterator<Item = u32> {
+/// Returns those of a NUMA node, in order.
+pub(crate) fn shared_at(node: i32) -> impl Iterator<Item = u32> {
     // SAFETY: the CPU exists.
-    online().filter(move |cpu| unsafe { ffi::pagemove_cpu_node(*cpu) } == node)
+    shared().filter(move |cpu| unsafe { ffi::pagemove_cpu_node(*cpu) } == node)
 }
 
 /// Returns whether this CPU exists and is online.

@@ -178,6 +178,7 @@ extern "C" {
     pub(crate) fn pagemove_memory_is_encrypted() -> bool;
     pub(crate) fn pagemove_next_cpu(cpu: c_int) -> c_int;
     pub(crate) fn pagemove_cpu_is_online(cpu: c_uint) -> bool;
+    pub(crate) fn pagemove_cpu_is_isolated(cpu: c_uint) -> bool;
     pub(crate) fn pagemove_cpus_are_siblings(a: c_uint, b: c_uint) -> bool;
     pub(crate) fn pagemove_cpus_share_socket(a: c_uint, b: c_uint) -> bool;
     pub(crate) fn pagemove_cpu_node(cpu: c_uint) -> c_int;

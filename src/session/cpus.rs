@@ -79,10 +79,10 @@ impl CpuPair {
     }
 
     /// Chooses the last CPU of the device's node, or of any: CPU 0 has most of the interrupts. And
-    /// the best helper for it.
+    /// the best helper for it. No isolated ones: these are used if somebody names them.
     fn choose(node: i32) -> Option<Self> {
-        let near = cpu::online_at(node).last();
-        let editor = near.or_else(|| cpu::online().last())?;
+        let near = cpu::shared_at(node).last();
+        let editor = near.or_else(|| cpu::shared().last())?;
         let helper = best_helper(editor)?;
         Some(Self { editor, helper })
     }
@@ -103,7 +103,7 @@ impl CpuPair {
 fn best_helper(other: u32) -> Option<u32> {
     let mut best = None;
     let mut best_rank = 0;
-    for candidate in cpu::online().filter(|cpu| *cpu != other) {
+    for candidate in cpu::shared().filter(|cpu| *cpu != other) {
         let rank = match cpu::nearness(candidate, other) {
             Some(Nearness::Socket) => 3,
             Some(Nearness::Far) => 2,

@@ -4,6 +4,7 @@
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
+#include <linux/sched/isolation.h>
 #include <linux/sched/task.h>
 #include <linux/topology.h>
 #include <asm/cpufeature.h>
@@ -59,6 +60,15 @@ int pagemove_next_cpu(int cpu)
 bool pagemove_cpu_is_online(unsigned int cpu)
 {
 	return cpu < nr_cpu_ids && cpu_online(cpu);
+}
+
+/* Whether it was set aside for others: isolcpus=, an isolated partition of cpusets, nohz_full=. */
+bool pagemove_cpu_is_isolated(unsigned int cpu)
+{
+	guard(rcu)
+		();
+	return !housekeeping_test_cpu(cpu, HK_TYPE_DOMAIN) ||
+	       !housekeeping_test_cpu(cpu, HK_TYPE_KERNEL_NOISE);
 }
 
 bool pagemove_cpus_are_siblings(unsigned int a, unsigned int b)

@@ -150,7 +150,7 @@
 #define PAGEMOVE_REASON_UNQUALIFIED	20 /* no verdict allows the engine on this machine and IOMMU, or one allows it only with verification: run pagemove qualify, or load with allow_unqualified=1 */
 #define PAGEMOVE_REASON_NO_RTM		21 /* the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on */
 #define PAGEMOVE_REASON_TSC		22 /* the TSC is not invariant, or the kernel found it unstable */
-#define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online, and stay so if the call names them (EINVAL); or the helper did not get its CPU in time, again and again, and no other engine may move the pages (EBUSY: ask again, or name other CPUs) */
+#define PAGEMOVE_REASON_CPUS		23 /* editor and helper need two different CPUs that are online, and stay so if the call names them, else are not isolated (EINVAL); or the helper did not get its CPU in time, again and again, and no other engine may move the pages (EBUSY: ask again, or name other CPUs) */
 #define PAGEMOVE_REASON_ENCRYPTED	24 /* table addresses carry an encryption bit (SME) that pagemove does not handle: boot with mem_encrypt=off */
 #define PAGEMOVE_REASON_STUCK		25 /* a helper still waits for a device that did not answer an invalidation */
 #define PAGEMOVE_REASON_NOT_SCRATCH	26 /* the page is not one of the caller's own region, which an experiment needs */

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A memory cgroup of version 2, as a service manager makes one for a VMM.
+//! Cgroups of version 2, as a service manager makes them: of memory for a VMM, and of CPUs that are
+//! set aside.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
 const ROOT: &str = "/tmp/cgroup";
 
@@ -14,8 +15,7 @@ pub struct Cgroup(PathBuf);
 impl Cgroup {
     /// An empty one. None if the kernel has no memory cgroups.
     pub fn new(name: &str) -> Result<Option<Self>> {
-        static MOUNTED: Once = Once::new();
-        MOUNTED.call_once(mount);
+        mount();
         let controllers =
             fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
         if !controllers.split_whitespace().any(|name| name == "memory") {
@@ -80,19 +80,48 @@ impl Drop for Cgroup {
     }
 }
 
+/// CPUs that are set aside, until it is dropped.
+pub struct Isolated(PathBuf);
+
+impl Isolated {
+    /// `cpus`: numbers with commas.
+    pub fn new(cpus: &str) -> Result<Self> {
+        mount();
+        write(&Path::new(ROOT).join("cgroup.subtree_control"), "+cpuset")?;
+        let dir = Path::new(ROOT).join("isolated");
+        fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
+        let partition = Self(dir);
+        write(&partition.0.join("cpuset.cpus"), cpus)?;
+        let kind = partition.0.join("cpuset.cpus.partition");
+        write(&kind, "isolated")?;
+        let is = fs::read_to_string(&kind)?;
+        ensure!(is.trim() == "isolated", "the partition is {}", is.trim());
+        Ok(partition)
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
 fn mount() {
-    let _ = fs::create_dir_all(ROOT);
-    let (source, target) = (c"cgroup", c"/tmp/cgroup");
-    // SAFETY: three C strings. If it fails there are no controllers, which is found out.
-    unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            c"cgroup2".as_ptr(),
-            0,
-            std::ptr::null(),
-        )
-    };
+    static MOUNTED: Once = Once::new();
+    MOUNTED.call_once(|| {
+        let _ = fs::create_dir_all(ROOT);
+        let (source, target) = (c"cgroup", c"/tmp/cgroup");
+        // SAFETY: three C strings. If it fails there are no controllers, which is found out.
+        unsafe {
+            libc::mount(
+                source.as_ptr(),
+                target.as_ptr(),
+                c"cgroup2".as_ptr(),
+                0,
+                std::ptr::null(),
+            )
+        };
+    });
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

@@ -131,7 +131,8 @@ pub const REASONS: &[Text] = &[
     text(
         REASON_CPUS,
         "cpus",
-        "editor and helper need a CPU each: give two different CPUs that are online",
+        "editor and helper need a CPU each: give two different CPUs that are online; those that are \
+         isolated (isolcpus, nohz_full, cpusets) are used only if they are named",
     ),
     text(
         REASON_ENCRYPTED,

@@ -5,6 +5,7 @@
 
 mod absent;
 mod causes;
+mod isolated;
 mod mute;
 mod quiet;
 mod refused;
@@ -19,7 +20,8 @@ use pagemove_uapi::{text, PageResult, Session, ENGINE_RTM, PAGE_MOVED};
 use crate::bench;
 use crate::rig::Rig;
 
-const USAGE: &str = "rtm wants one of: quiet FORMAT, causes, sweep, stall, mute, absent, refused";
+const USAGE: &str =
+    "rtm wants one of: quiet FORMAT, causes, sweep, stall, mute, absent, refused, isolated";
 
 pub fn main(args: &[String]) -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -32,6 +34,7 @@ pub fn main(args: &[String]) -> ExitCode {
         ["absent"] => absent::main(""),
         ["absent", parameters] => absent::main(parameters),
         ["refused"] => refused::main(),
+        ["isolated"] => isolated::main(),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(1)
