@@ -86,18 +86,52 @@ static const struct vfio_device_ops pagemove_vfio_ops = {
 	.unbind_iommufd = vfio_iommufd_physical_unbind,
 	.attach_ioas = vfio_iommufd_physical_attach_ioas,
 	.detach_ioas = vfio_iommufd_physical_detach_ioas,
+	.pasid_attach_ioas = vfio_iommufd_physical_pasid_attach_ioas,
+	.pasid_detach_ioas = vfio_iommufd_physical_pasid_detach_ioas,
 };
+
+static const struct vfio_pci_device_ops pagemove_pci_ops = {
+	.get_dmabuf_phys = vfio_pci_core_get_dmabuf_phys,
+};
+
+/* vfio-pci's own list: what is known of these lets a guest harm the host. */
+static bool is_unfit(const struct pci_dev *pdev)
+{
+	if (pdev->vendor != PCI_VENDOR_ID_INTEL)
+		return false;
+	switch (pdev->device) {
+	case PCI_DEVICE_ID_INTEL_QAT_C3XXX:
+	case PCI_DEVICE_ID_INTEL_QAT_C3XXX_VF:
+	case PCI_DEVICE_ID_INTEL_QAT_C62X:
+	case PCI_DEVICE_ID_INTEL_QAT_C62X_VF:
+	case PCI_DEVICE_ID_INTEL_QAT_DH895XCC:
+	case PCI_DEVICE_ID_INTEL_QAT_DH895XCC_VF:
+	case PCI_DEVICE_ID_INTEL_DSA_SPR0:
+	case PCI_DEVICE_ID_INTEL_IAX_SPR0:
+		return true;
+	default:
+		return false;
+	}
+}
 
 static int pagemove_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct pagemove_vfio *dev;
 	int ret;
 
+	if (is_unfit(pdev)) {
+		pci_warn(
+			pdev,
+			"%04x:%04x is not fit for guests that are not trusted: refused, as by vfio-pci\n",
+			pdev->vendor, pdev->device);
+		return -EINVAL;
+	}
 	dev = vfio_alloc_device(pagemove_vfio, core.vdev, &pdev->dev,
 				&pagemove_vfio_ops);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
 	INIT_WORK(&dev->unpin, unpin_work);
+	dev->core.pci_ops = &pagemove_pci_ops;
 	dev_set_drvdata(&pdev->dev, &dev->core);
 
 	dev->owner = pagemove_vfio_probed(pdev, &dev->core.vdev);

@@ -19,6 +19,7 @@ const GROUP_GET_STATUS: u32 = IOCTL + 3;
 const GROUP_SET_CONTAINER: u32 = IOCTL + 4;
 const GROUP_GET_DEVICE_FD: u32 = IOCTL + 6;
 const DEVICE_GET_REGION_INFO: u32 = IOCTL + 8;
+const DEVICE_FEATURE: u32 = IOCTL + 17;
 const IOMMU_MAP_DMA: u32 = IOCTL + 13;
 const IOMMU_UNMAP_DMA: u32 = IOCTL + 14;
 
@@ -194,9 +195,30 @@ impl Device {
         Ok((info.offset, info.size))
     }
 
+    /// Asks whether the device has a feature of VFIO's, to be got or to be set.
+    pub fn has_feature(&self, number: u32, to: Feature) -> Result<(), i32> {
+        let what = match to {
+            Feature::Get => sys::VFIO_DEVICE_FEATURE_GET,
+            Feature::Set => sys::VFIO_DEVICE_FEATURE_SET,
+        };
+        let argument = [
+            2 * size_of::<u32>() as u32,
+            number | what | sys::VFIO_DEVICE_FEATURE_PROBE,
+        ];
+        // SAFETY: size and flags are all that VFIO wants for a probe.
+        unsafe { ioctl(&self.file, DEVICE_FEATURE, &raw const argument) }.map(drop)
+    }
+
     pub fn file(&self) -> &File {
         &self.file
     }
+}
+
+/// What one does with a feature of a device.
+#[derive(Clone, Copy, Debug)]
+pub enum Feature {
+    Get,
+    Set,
 }
 
 /// A device in a container of its own. Fields are closed in this order.

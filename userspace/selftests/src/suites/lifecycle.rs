@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::{module, pci};
-use pagemove_uapi::{Control, DEVICE, PAGE_SIZE};
+use pagemove_uapi::{Control, PciAddress, DEVICE, PAGE_SIZE};
 
 use crate::bench::{self, Bench};
 use crate::complaints::COMPLAINTS;
 use crate::region::Mapping;
 use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
-use pagemove_testkit::vfio::READ_WRITE;
+use pagemove_testkit::vfio::{Assigned, Feature, READ_WRITE};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -44,6 +44,10 @@ const CHECKS: &[(&str, Check)] = &[
     (
         "a process that sleeps does not keep the pages that it has given up",
         while_asleep,
+    ),
+    (
+        "a device has the features of VFIO's that it has under vfio-pci",
+        same_features,
     ),
     (
         "a device that is bound but not open does not keep the module",
@@ -206,6 +210,33 @@ fn while_asleep(_: &mut KernelLog) -> Outcome {
         );
     }
     now_unloads()
+}
+
+/// For each number, and a few that no kernel has yet.
+fn features(device: PciAddress) -> Result<Vec<[Result<(), i32>; 2]>> {
+    let assigned = Assigned::open(device)?;
+    let has = |number, to| assigned.device.has_feature(number, to);
+    Ok((0..24)
+        .map(|number| [Feature::Get, Feature::Set].map(|to| has(number, to)))
+        .collect())
+}
+
+fn same_features(_: &mut KernelLog) -> Outcome {
+    let device = *bench::devices()?.first().context("no device")?;
+    module::load_stock("vfio_pci")?;
+    pci::bind(device, pci::VFIO_PCI)?;
+    let expected = features(device)?;
+    pci::bind(device, pci::PAGEMOVE)?;
+    let found = features(device)?;
+    let have =
+        |all: &[[Result<(), i32>; 2]]| all.iter().flatten().filter(|has| has.is_ok()).count();
+    tap::note(&format!("{} of them", have(&expected)));
+    ensure!(have(&expected) > 0, "it has none");
+    ensure!(
+        found == expected,
+        "to get and to set: {found:?} instead of {expected:?}"
+    );
+    Ok(Pass)
 }
 
 fn while_bound(_: &mut KernelLog) -> Outcome {
