@@ -130,6 +130,11 @@ impl Call<'_> {
                 self.aliases = Some(Aliases::find(device, self.request.span)?);
                 continue;
             }
+            // What was moved away from may be the memory that is wanted.
+            if done == Err(Refusal::NoMemory) && self.results.is_empty() && self.retired.is_much() {
+                self.free_retired()?;
+                continue;
+            }
             // One page of several can't be pinned or moved: find out which.
             if done.is_err() && self.results.is_empty() && span.pages() > 1 {
                 single = true;
@@ -163,10 +168,18 @@ impl Call<'_> {
         if self.results.iter().any(aborted) {
             self.request.check_time()?;
         }
-        if self.retired.is_full() && !self.retired.free() {
-            return Err(Refusal::SharedPage);
+        if self.retired.is_full() {
+            self.free_retired()?;
         }
         Ok(())
+    }
+
+    /// Frees what was moved away from. Refuses to go on if something maps it.
+    fn free_retired(&mut self) -> Result<(), Refusal> {
+        match self.retired.free() {
+            true => Ok(()),
+            false => Err(Refusal::SharedPage),
+        }
     }
 
     /// Adds the results of a batch to the tally, and tells the caller.

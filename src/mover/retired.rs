@@ -25,6 +25,8 @@ const MOST: usize = 16384;
 /// less than a second; who resets all the time loses the pages.
 const LOOKS: u32 = 15;
 const BETWEEN_LOOKS_NS: u64 = 100_000_000;
+/// How many are worth a search when memory is short: 1 MiB.
+const MUCH: usize = 256;
 
 /// START pages of moves whose batches are over. Dropping it frees them.
 pub(crate) struct Retired {
@@ -95,6 +97,10 @@ impl Retired {
 
     pub(crate) fn is_full(&self) -> bool {
         self.pages.len() >= MOST
+    }
+
+    pub(crate) fn is_much(&self) -> bool {
+        self.pages.len() >= MUCH
     }
 
     /// Frees what no entry maps. Says whether that was everything.

@@ -182,6 +182,29 @@ pub fn refused(bench: &mut Option<Bench>) -> Outcome {
     Ok(Pass)
 }
 
+/// A call moves as much as it likes in little room: what it has moved away from is freed when
+/// there is none left.
+pub fn little_room(bench: &mut Option<Bench>) -> Outcome {
+    const ROOM: u64 = 6 << 20;
+    let bench = bench.as_ref().context("no bench")?;
+    let cgroup = cgroup!("little-room");
+    let region = region_of(&cgroup, bench.nodes.here, PAGES)?;
+    cgroup.limit(cgroup.used()? + ROOM)?;
+    mapped(bench, &region, |iova| {
+        let request = bench::request(bench.device, iova, PAGES, bench.nodes.there);
+        let report = bench.control.move_pages(&request, None);
+        ensure!(
+            report.pages_moved == PAGES as u64,
+            "{} of {PAGES} pages moved: {}",
+            report.pages_moved,
+            bench::describe(&report)
+        );
+        Ok(())
+    })?;
+    region.map.check(7)?;
+    Ok(Pass)
+}
+
 pub fn killed(_: &mut Option<Bench>) -> Outcome {
     let cgroup = cgroup!("killed");
     cgroup.limit(BYTES)?;

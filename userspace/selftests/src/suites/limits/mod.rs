@@ -35,6 +35,10 @@ pub fn main(_: &[String]) -> ExitCode {
             charges::refused,
         ),
         Case::new(
+            "with room for 6 MiB a call moves 16 MiB",
+            charges::little_room,
+        ),
+        Case::new(
             "beyond it the VMM is killed, and nobody else",
             charges::killed,
         ),
