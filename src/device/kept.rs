@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pins that outlive the move that took them: those of pages that live in an aperture.
 
-use crate::device::{covers, Device, Kept, Unpin};
+use crate::device::{covers, list, Device, Kept, Unpin};
 use crate::host::{ffi, task};
+use crate::iommu::domain::Domain;
 use crate::testing::sabotage::{self, Bug};
 use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 /// How long a callback waits for the work item; twice as long with each of VFIO's 11 calls, so
 /// that two unmaps are not in each other's way for long, and BUG_ON is ten seconds away.
@@ -84,6 +86,47 @@ impl Device {
                 unsafe { ffi::vfio_unpin_pages(self.vdev, iova.0, 1) };
             }
         }
+    }
+
+    /// Hands the pins that are kept over to another device of the domain, if there is one: its
+    /// container goes on mapping the pages, and VFIO does not mind which device gives pins up.
+    pub(super) fn hand_over(&self, domain: Domain) {
+        list::with_all(|devices| {
+            let is_other = |device: &&Arc<Self>| !core::ptr::eq(Arc::as_ptr(device), self);
+            let mut others = devices.iter().filter(is_other);
+            let Some(heir) = others.find(|device| device.open_domain() == Some(Some(domain)))
+            else {
+                return;
+            };
+            // VFIO asks again if it asks either device in between.
+            let kept = core::mem::take(&mut self.state.lock().kept);
+            let left = heir.inherit(kept);
+            self.state.lock().kept = left;
+        });
+    }
+
+    /// Takes another device's pins over. Returns those that it does not take.
+    #[inline(never)]
+    fn inherit(&self, kept: KVVec<Kept>) -> KVVec<Kept> {
+        let mut state = self.state.lock();
+        let pages = state.kept.len().saturating_add(kept.len());
+        let room = KVVec::with_capacity(pages.saturating_add(state.promised), GFP_KERNEL);
+        let (true, Ok(mut all)) = (state.open, room) else {
+            return kept;
+        };
+        let mut own = core::mem::take(&mut state.kept).into_iter().peekable();
+        for theirs in kept {
+            while let Some(first) = own.next_if(|first| first.iova < theirs.iova) {
+                // There is room, here and below.
+                let _ = all.push_within_capacity(first);
+            }
+            let _ = all.push_within_capacity(theirs);
+        }
+        for rest in own {
+            let _ = all.push_within_capacity(rest);
+        }
+        state.kept = all;
+        KVVec::new()
     }
 
     /// Makes room to keep the pins of so many pages more.

@@ -53,8 +53,11 @@ impl Device {
         while !state.holds.is_empty() {
             self.changed.wait(&mut state);
         }
-        state.domain = None;
+        let domain = state.domain.take();
         drop(state);
+        if let Some(domain) = domain {
+            self.hand_over(domain);
+        }
         self.unpin_kept(None);
     }
 

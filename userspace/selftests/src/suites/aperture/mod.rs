@@ -2,6 +2,7 @@
 //! Pages that live behind a window. The VM has two BARs of one memory: the aperture, and
 //! the side from which the other host would see what arrives there.
 
+mod heir;
 mod unmaps;
 
 use std::fs::OpenOptions;
@@ -110,6 +111,10 @@ fn cases() -> Vec<Case<State>> {
         case(
             "two threads of a VMM unmap such pages at once, and neither waits for the other",
             unmaps::at_once,
+        ),
+        case(
+            "pages come home by another device when theirs was closed",
+            heir::brings_home,
         ),
         case(
             "a VMM that ends leaves no slot taken, and the module goes",

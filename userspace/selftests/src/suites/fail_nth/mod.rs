@@ -150,6 +150,7 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     ("kvrealloc", "FrameSet>::repeat", "only for a page that is mapped twice in one call"),
     ("krealloc", "quarantine::add", "only after an IOMMU has lost a write: `overwritten`"),
     ("krealloc", "leave_alone", "only where VFIO unmaps in the middle of a move: `races`"),
+    ("kvrealloc", "Device>::inherit", "only where a device is closed whose pages are in an aperture: `aperture`"),
     // Of builds for tests.
     ("", "sabotage::overrun", "planted, for the fuzzer"),
     ("", "testing::posted::", "a bridge that is slow: `aperture-delayed`"),
