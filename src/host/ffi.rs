@@ -51,7 +51,10 @@ extern "C" {
     pub(crate) fn pagemove_register_vfio() -> c_int;
     pub(crate) fn pagemove_unregister_vfio();
     pub(crate) fn pagemove_pci_is_ours(pdev: *mut pci_dev) -> bool;
-    pub(crate) fn pagemove_pci_driver_name(pdev: *mut pci_dev) -> *const c_char;
+    pub(crate) fn pagemove_pci_has_driver(pdev: *mut pci_dev) -> bool;
+    pub(crate) fn pagemove_pci_is_driven_by(pdev: *mut pci_dev, name: *const c_char) -> bool;
+    pub(crate) fn pagemove_pci_look();
+    pub(crate) fn pagemove_pci_look_away();
     pub(crate) fn pagemove_pci_address(pdev: *mut pci_dev) -> u32;
     pub(crate) fn pagemove_pci_node(pdev: *mut pci_dev) -> c_int;
     pub(crate) fn pagemove_pci_domain(pdev: *mut pci_dev) -> *mut iommu_domain;

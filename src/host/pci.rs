@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::str::CStr;
+use kernel::types::NotThreadSafe;
 
 /// A PCI function, by a counted reference: its structure stays, whatever becomes of the device.
 pub(crate) struct Function(NonNull<ffi::pci_dev>);
@@ -36,7 +37,9 @@ impl Function {
     }
 
     /// Calls `f` with each function until it says that this is enough. Returns whether it did.
+    /// None goes meanwhile: `f` must not wait for one that is unplugged.
     pub(crate) fn any(mut f: impl FnMut(&Self) -> bool) -> bool {
+        let _look = Look::begin();
         let mut last = core::ptr::null_mut();
         loop {
             // SAFETY: takes a reference to the next function and drops the one to `last`.
@@ -93,17 +96,35 @@ impl Function {
         unsafe { ffi::pagemove_pci_domain(self.as_ptr()) }
     }
 
-    /// Returns whether its driver has one of these names, if it has a driver.
-    pub(crate) fn driver_is_one_of(&self, names: &[&[u8]]) -> Option<bool> {
+    /// Returns whether a driver is bound to it.
+    pub(crate) fn has_driver(&self) -> bool {
         // SAFETY: as above.
-        let name = unsafe { ffi::pagemove_pci_driver_name(self.as_ptr()) };
-        if name.is_null() {
-            return None;
-        }
-        // SAFETY: a driver's name is a NUL-terminated string that lives as long as the
-        // driver; one that is unloaded this instant has no device attached.
-        let name = unsafe { CStr::from_char_ptr(name) }.to_bytes();
-        Some(names.contains(&name))
+        unsafe { ffi::pagemove_pci_has_driver(self.as_ptr()) }
+    }
+
+    /// Returns whether its driver has this name.
+    pub(crate) fn is_driven_by(&self, name: &CStr) -> bool {
+        // SAFETY: as above, and a NUL-terminated string.
+        unsafe { ffi::pagemove_pci_is_driven_by(self.as_ptr(), name.as_char_ptr()) }
+    }
+}
+
+/// Functions that are found while this lives keep their IOMMU group: who unplugs one waits.
+struct Look(NotThreadSafe);
+
+impl Look {
+    fn begin() -> Self {
+        // SAFETY: the caller sleeps as it likes, and `drop` ends it. Who waits for this holds
+        // nothing that is needed meanwhile.
+        unsafe { ffi::pagemove_pci_look() };
+        Self(NotThreadSafe)
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        // SAFETY: it was made after `pagemove_pci_look`, in the same thread.
+        unsafe { ffi::pagemove_pci_look_away() };
     }
 }
 

@@ -4,10 +4,11 @@
 use crate::host::ffi;
 use crate::host::pci::Function;
 use crate::iommu::domain::Domain;
+use kernel::str::CStr;
 
 /// Drivers that hold a device of a group without DMA of its own, as VFIO lets
 /// them (vfio_main.c, iommu group ownership).
-const HARMLESS: [&[u8]; 2] = [b"pcieport", b"pci-stub"];
+const HARMLESS: [&CStr; 2] = [c"pcieport", c"pci-stub"];
 
 /// Returns whether a device that we do not drive is attached to `domain`. It would go on
 /// with its DMA when ours was closed, and VFIO would keep its mappings.
@@ -53,5 +54,6 @@ pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) -> bool {
 }
 
 fn is_foreign(function: &Function) -> bool {
-    !function.is_ours() && function.driver_is_one_of(&HARMLESS) == Some(false)
+    let is_harmless = || HARMLESS.iter().any(|name| function.is_driven_by(name));
+    function.has_driver() && !function.is_ours() && !is_harmless()
 }

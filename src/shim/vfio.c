@@ -173,14 +173,52 @@ static struct pci_driver pagemove_pci_driver = {
 	.driver_managed_dma = true,
 };
 
+/* Held while functions are looked at that may be unplugged. */
+static DECLARE_RWSEM(looking);
+
+void pagemove_pci_look(void)
+{
+	down_read(&looking);
+}
+
+void pagemove_pci_look_away(void)
+{
+	up_read(&looking);
+}
+
+/* A function is being removed: no search finds it any more, and none is left that has. */
+static int on_bus(struct notifier_block *block, unsigned long action,
+		  void *data)
+{
+	if (action == BUS_NOTIFY_REMOVED_DEVICE) {
+		down_write(&looking);
+		up_write(&looking);
+	}
+	return NOTIFY_DONE;
+}
+
+/* Before the IOMMU core's, which takes the function out of its group and frees that. */
+static struct notifier_block bus_block = {
+	.notifier_call = on_bus,
+	.priority = 1,
+};
+
 int pagemove_register_vfio(void)
 {
-	return pci_register_driver(&pagemove_pci_driver);
+	int ret = bus_register_notifier(&pci_bus_type, &bus_block);
+
+	if (ret)
+		return ret;
+	ret = pci_register_driver(&pagemove_pci_driver);
+	if (ret)
+		bus_unregister_notifier(&pci_bus_type, &bus_block);
+	return ret;
 }
 
 void pagemove_unregister_vfio(void)
 {
 	pci_unregister_driver(&pagemove_pci_driver);
+	bus_unregister_notifier(&pci_bus_type, &bus_block);
 }
 
 bool pagemove_pci_is_ours(struct pci_dev *pdev)
@@ -188,11 +226,31 @@ bool pagemove_pci_is_ours(struct pci_dev *pdev)
 	return pdev->dev.driver == &pagemove_pci_driver.driver;
 }
 
-const char *pagemove_pci_driver_name(struct pci_dev *pdev)
+bool pagemove_pci_has_driver(struct pci_dev *pdev)
 {
-	struct device_driver *driver = READ_ONCE(pdev->dev.driver);
+	return READ_ONCE(pdev->dev.driver);
+}
 
-	return driver ? driver->name : NULL;
+struct driver_search {
+	struct pci_dev *pdev;
+	const char *name;
+};
+
+static int is_driver(struct device_driver *driver, void *data)
+{
+	const struct driver_search *search = data;
+
+	return READ_ONCE(search->pdev->dev.driver) == driver &&
+	       !strcmp(driver->name, search->name);
+}
+
+/* The function's driver may be unbound and go at any moment, so its name is not read by way of
+ * the function: a driver that is registered can't go while it is visited. */
+bool pagemove_pci_is_driven_by(struct pci_dev *pdev, const char *name)
+{
+	struct driver_search search = { .pdev = pdev, .name = name };
+
+	return bus_for_each_drv(&pci_bus_type, NULL, &search, is_driver);
 }
 
 u32 pagemove_pci_address(struct pci_dev *pdev)
