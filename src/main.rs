@@ -156,6 +156,7 @@ lists! {
     session,
     region::list,
     region::mms,
+    region::number,
     page::arena,
     device::list,
     aperture,

@@ -13,21 +13,12 @@ use kernel::sync::Arc;
 
 struct List {
     regions: KVec<Arc<Region>>,
-    /// Numbers of all regions that there are, listed or not, in order.
-    taken: KVVec<u32>,
-    /// The number to try next.
-    next: u32,
 }
-
-/// The last number: calls name a region by one more, or none by 0.
-const LAST: u32 = u32::MAX - 1;
 
 kernel::sync::global_lock! {
     // SAFETY: initialised in `init`, before the device file exists.
     unsafe(uninit) static REGIONS: Mutex<List> = List {
         regions: KVec::new(),
-        taken: KVVec::new(),
-        next: 1,
     };
 }
 
@@ -43,53 +34,7 @@ pub(crate) unsafe fn init() {
 
 /// Frees its room, at the end.
 pub(crate) fn end() {
-    let mut list = REGIONS.lock();
-    let regions = core::mem::take(&mut list.regions);
-    list.taken = KVVec::new();
-    drop(list);
-    // Each gives its number back.
-    drop(regions);
-}
-
-/// The number of a region that there is, listed or not. Given back when it is dropped.
-pub(crate) struct Number(u32);
-
-impl Number {
-    /// Takes the next number that is free. It is long before one is used again.
-    pub(crate) fn take() -> Result<Self> {
-        let mut list = REGIONS.lock();
-        list.taken.reserve(1, GFP_KERNEL)?;
-        // One of so many is none of those taken.
-        for _ in 0..=list.taken.len() {
-            let number = list.next;
-            list.next = match number {
-                number if number >= sabotage::last_region().unwrap_or(LAST) => 1,
-                number => number.wrapping_add(1),
-            };
-            if let Err(at) = list.taken.binary_search(&number) {
-                // There is room.
-                let _ = list.taken.insert_within_capacity(at, number);
-                return Ok(Self(number));
-            }
-        }
-        Err(ENOSPC)
-    }
-
-    pub(crate) fn get(&self) -> u32 {
-        self.0
-    }
-}
-
-impl Drop for Number {
-    fn drop(&mut self) {
-        if sabotage::has_bug(Bug::SpendNumbers) {
-            return;
-        }
-        let mut list = REGIONS.lock();
-        if let Ok(at) = list.taken.binary_search(&self.0) {
-            let _ = list.taken.remove(at);
-        }
-    }
+    drop(core::mem::take(&mut REGIONS.lock().regions));
 }
 
 /// Does what makes a region of use, and lists it if that goes well. Nobody else begins or fails
