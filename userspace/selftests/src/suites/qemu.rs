@@ -25,6 +25,8 @@ const RAM: &str = "64M";
 /// ROM, below what the BIOS reserves at the end.
 const MOVED_IOVA: &str = "1M";
 const MOVED_LENGTH: &str = "60M";
+/// What is moved at a time while the BIOS runs, which may be done soon.
+const PIECE: &str = "2M";
 const ENOUGH: u64 = 4096;
 
 /// What SeaBIOS says first, and when it has tried every device.
@@ -174,9 +176,9 @@ fn is_alive(state: &mut State) -> Result<()> {
     Ok(())
 }
 
-/// One `pagemove move` of nearly all RAM. The BIOS may take parts of RAM out of
+/// One `pagemove move` of RAM. The BIOS may take parts of RAM out of
 /// the device's reach for a while: such a move is partial.
-fn move_ram(state: &mut State, node: i32) -> Result<u64> {
+fn move_ram(state: &mut State, node: i32, length: &str) -> Result<u64> {
     let output = Command::new("pagemove")
         .args([
             "--json",
@@ -186,14 +188,7 @@ fn move_ram(state: &mut State, node: i32) -> Result<u64> {
             "--to-node",
             &node.to_string(),
         ])
-        .args([
-            "--iova",
-            MOVED_IOVA,
-            "--length",
-            MOVED_LENGTH,
-            "--retries",
-            "50",
-        ])
+        .args(["--iova", MOVED_IOVA, "--length", length, "--retries", "50"])
         .output()
         .context("starting pagemove")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -217,7 +212,7 @@ fn boots(state: &mut State) -> Outcome {
     let mut before_done = 0;
     for node in nodes.iter().cycle() {
         is_alive(state)?;
-        let moved = move_ram(state, *node)?;
+        let moved = move_ram(state, *node, PIECE)?;
         let said = messages();
         if DONE.iter().any(|done| said.contains(done)) {
             break;
@@ -253,7 +248,7 @@ fn moves_on(state: &mut State) -> Outcome {
     let nodes = [state.nodes.there, state.nodes.here];
     for node in nodes.iter().cycle() {
         is_alive(state)?;
-        move_ram(state, *node)?;
+        move_ram(state, *node, MOVED_LENGTH)?;
         if state.moved >= ENOUGH {
             break;
         }

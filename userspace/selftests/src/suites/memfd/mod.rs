@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory that any VMM has: pages of a memfd, without a region, move from node to node.
 
+mod ats;
+mod cost;
 mod moves;
 mod race;
 mod refusals;
@@ -48,11 +50,17 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Err(error) => return tap::fail_all(&error),
     };
     let cases = match arguments.first().map(String::as_str) {
-        None => [moves::cases(), refusals::cases(), users::cases()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        None => [
+            moves::cases(),
+            refusals::cases(),
+            users::cases(),
+            cost::cases(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         Some("race") => race::cases(),
+        Some("ats") => ats::cases(),
         Some("users") => users::cases(),
         Some(other) => return tap::fail_all(&anyhow::anyhow!("there is no part {other}")),
     };
@@ -88,9 +96,10 @@ pub fn pins() -> Result<i64> {
 
 impl Desk {
     fn open() -> Result<Self> {
-        let device = *bench::devices()?
+        let device = *[pci::find(pci::VIRTIO_NET)?, bench::devices()?]
+            .concat()
             .first()
-            .context("the VM has neither an NVMe nor an edu device")?;
+            .context("the VM has no device for tests")?;
         pci::bind(device, pci::PAGEMOVE)?;
         Ok(Self {
             assigned: Assigned::open(device)?,
