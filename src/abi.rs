@@ -169,7 +169,7 @@ pub const ABORT_INTERRUPT: u8 = 11;
 pub const ABORT_EXPLICIT: u8 = 12;
 /// a device with a TLB of its own is gone or did not answer
 pub const ABORT_DEVICE_GONE: u8 = 13;
-/// the destination could not be reached through its aperture
+/// the destination could not be reached through its aperture, or a memory error was found in the page
 pub const ABORT_APERTURE: u8 = 14;
 /// something else used the page (PAGEMOVE_REASON_IN_USE), or its lock was taken
 pub const ABORT_IN_USE: u8 = 15;

@@ -91,7 +91,7 @@ module_with! {
     },
     inject: u8 {
         default: 0,
-        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use, 8: keep pages of files frozen for 2 ms; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 25 remember processes that have ended, 26 list regions before they are of use, which is held up as by 6, 27 use no number of a region again, 40 count no references to pages of files, 41 count but do not freeze them, for 2 ms",
+        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use, 7: find a memory error in the sixth page of each region, 8: keep pages of files frozen for 2 ms; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 25 remember processes that have ended, 26 list regions before they are of use, which is held up as by 6, 27 use no number of a region again, 40 count no references to pages of files, 41 count but do not freeze them, for 2 ms",
     },
     last_region: u32 {
         default: 0,

@@ -92,6 +92,11 @@ extern "C" {
     ) -> *mut page;
     pub(crate) fn pagemove_page_own(page: *mut page, tag: c_ulong);
     pub(crate) fn pagemove_page_free(page: *mut page);
+    pub(crate) fn pagemove_page_is_poisoned(page: *mut page) -> bool;
+    pub(crate) fn pagemove_page_poison(page: *mut page);
+    pub(crate) fn pagemove_read_words(to: *mut u64, from: *const u64, count: c_ulong) -> bool;
+    pub(crate) fn pagemove_page_note(page: *mut page, bit: c_ulong);
+    pub(crate) fn pagemove_page_take_note(page: *mut page, bit: c_ulong) -> bool;
     pub(crate) fn pagemove_page_tag(page: *mut page) -> c_ulong;
     pub(crate) fn pagemove_page_phys(page: *mut page) -> u64;
     pub(crate) fn pagemove_phys_page(phys: u64) -> *mut page;

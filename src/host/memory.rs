@@ -18,6 +18,18 @@ pub(crate) fn frame(phys: u64) -> Option<NonNull<ffi::page>> {
     NonNull::new(unsafe { ffi::pagemove_phys_page(phys) })
 }
 
+/// Reads words in which there may be an uncorrectable memory error. Returns whether there was none.
+///
+/// # Safety
+///
+/// `from` is mapped for so many words, which others may change meanwhile.
+pub(crate) unsafe fn read_words(from: *const u64, words: &mut [u64]) -> bool {
+    let count = words.len();
+    // SAFETY: the caller's contract; a word that can't be read ends the copy. (It counts down to
+    // 0, so not from there.)
+    count == 0 || unsafe { ffi::pagemove_read_words(words.as_mut_ptr(), from, count) }
+}
+
 /// Reads a word that may have been freed, or may be none.
 pub(crate) fn read_word(phys: u64) -> Option<u64> {
     let mut value = 0;

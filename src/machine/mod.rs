@@ -225,14 +225,19 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn sum(&mut self, page: PhysAddr) -> Checksum {
-        sum_page(&self.sites.of(page))
+        // What can't be read is no sum of any copy; `is_unreachable` tells.
+        sum_page(&self.sites.of(page)).unwrap_or_default()
     }
 
     fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
-        match self.sites.of(page).way() {
+        let site = self.sites.of(page);
+        let way = site.way();
+        match (sum_page(&site), way) {
+            // A memory error.
+            (None, _) => true,
             // A link that is up again shows what is there.
-            Some(way) => self.sum(page) == sum || way.was_cut(),
-            None => false,
+            (Some(now), Some(way)) => now == sum || way.was_cut(),
+            (Some(_), None) => false,
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Tag {
 
 const INDEX_BITS: u32 = 24;
 /// In `page->private`, above the tag: what was copied there may be wrong.
-const DOUBT: u64 = 1 << 63;
+const DOUBT: usize = 1 << 63;
 
 impl Tag {
     pub(crate) fn pack(self) -> u64 {
@@ -47,12 +47,6 @@ fn raw_tag(page: NonNull<ffi::page>) -> u64 {
     unsafe { ffi::pagemove_page_tag(page.as_ptr()) as u64 }
 }
 
-/// Changes the tag of a page that is END of the caller's move, so that nobody else does.
-fn set_raw_tag(page: NonNull<ffi::page>, raw: u64) {
-    // SAFETY: as in `raw_tag`; the page is ours, so that its tag is only ours to change.
-    unsafe { ffi::pagemove_page_own(page.as_ptr(), raw as usize) };
-}
-
 /// Returns the tag of the page at `phys`, if it is one of ours. The answer is a hint until the
 /// region confirms that its map names this page: any reserved page of the machine may hold any
 /// number in `private`.
@@ -61,24 +55,32 @@ pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
     (raw != 0).then(|| Tag::unpack(raw))
 }
 
-/// Notes that what was copied to this page of ours, which is not mapped yet, may be wrong.
+/// Notes that what was copied to this page of the caller's, which is not mapped yet, may be wrong.
 pub(crate) fn doubt(phys: PhysAddr) {
     if let Some(page) = frame(phys) {
-        set_raw_tag(page, raw_tag(page) | DOUBT);
+        // SAFETY: the page is END of the caller's move, so that nobody else changes `private`.
+        unsafe { ffi::pagemove_page_note(page.as_ptr(), DOUBT) };
     }
 }
 
 /// Returns whether that is so. It is not any more: the page will be copied again.
 pub(crate) fn take_doubt(phys: PhysAddr) -> bool {
-    let Some(page) = frame(phys) else {
-        return false;
-    };
-    let raw = raw_tag(page);
-    if raw & DOUBT == 0 {
-        return false;
+    // SAFETY: as in `doubt`.
+    frame(phys).is_some_and(|page| unsafe { ffi::pagemove_page_take_note(page.as_ptr(), DOUBT) })
+}
+
+/// Returns whether the kernel knows of an uncorrectable error in the memory at `phys`.
+pub(crate) fn is_poisoned(phys: PhysAddr) -> bool {
+    // SAFETY: reads a flag of a valid struct page.
+    frame(phys).is_some_and(|page| unsafe { ffi::pagemove_page_is_poisoned(page.as_ptr()) })
+}
+
+/// Tells the kernel of an uncorrectable error in the memory at `phys`.
+pub(crate) fn poison(phys: PhysAddr) {
+    if let Some(page) = frame(phys) {
+        // SAFETY: a valid struct page; the kernel sees to the rest later.
+        unsafe { ffi::pagemove_page_poison(page.as_ptr()) };
     }
-    set_raw_tag(page, raw & !DOUBT);
-    true
 }
 
 /// Returns whether `phys` is memory of this host, rather than of a device.

@@ -145,6 +145,18 @@ impl Site {
         }
     }
 
+    /// Returns whether the kernel knows of an uncorrectable error in the memory there.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        matches!(self, Self::Memory(phys) if page::is_poisoned(*phys))
+    }
+
+    /// Tells the kernel of one.
+    pub(crate) fn poison(&self) {
+        if let Self::Memory(phys) = self {
+            page::poison(*phys);
+        }
+    }
+
     /// Notes that what was copied to it may not be what was to be copied: it is not published.
     pub(crate) fn doubt(&self) {
         match self {

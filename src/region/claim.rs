@@ -25,6 +25,9 @@ impl Claim {
         let start = Site::of(page);
         let tag = start.tag().ok_or(Refusal::NotRegion)?;
         let region = list::by_id(tag.region).ok_or(Refusal::NotRegion)?;
+        if start.is_poisoned() {
+            return Err(Refusal::Poisoned);
+        }
         region.claim(tag.index, page)?;
         Ok(Self {
             region,

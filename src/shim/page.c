@@ -6,6 +6,8 @@
 #include <linux/nodemask.h>
 #include <linux/sched/mm.h>
 #include <linux/uaccess.h>
+#include <asm/asm.h>
+#include <asm/extable_fixup_types.h>
 
 /* A reference, or NULL where there are none. */
 struct mem_cgroup *pagemove_memcg_of_current(void)
@@ -80,6 +82,56 @@ void pagemove_page_free(struct page *page)
 	set_page_private(page, 0);
 	ClearPageReserved(page);
 	__free_page(page);
+}
+
+bool pagemove_page_is_poisoned(struct page *page)
+{
+	return PageHWPoison(page);
+}
+
+/* The kernel marks it, and sees to it that nobody gets it again. */
+void pagemove_page_poison(struct page *page)
+{
+#ifdef CONFIG_MEMORY_FAILURE
+	memory_failure_queue(page_to_pfn(page), 0);
+#endif
+}
+
+/*
+ * Reads words of memory in which there may be an uncorrectable error: then the machine check ends
+ * here, as in copy_mc_to_kernel(), and false is returned. That function copies word by word only
+ * where the CPU is known to recover, and a word must not be read in parts here.
+ */
+bool pagemove_read_words(u64 *to, const u64 *from, unsigned long count)
+{
+	u64 word;
+
+	asm volatile("1:	movq (%[from]), %[word]\n"
+		     "	movq %[word], (%[to])\n"
+		     "	addq $8, %[from]\n"
+		     "	addq $8, %[to]\n"
+		     "	decq %[count]\n"
+		     "	jnz 1b\n"
+		     "2:\n" _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_DEFAULT_MCE_SAFE)
+		     : [from] "+r"(from), [to] "+r"(to), [count] "+r"(count),
+		       [word] "=&r"(word)
+		     :
+		     : "memory", "cc");
+	return !count;
+}
+
+/* A note on a page that is the caller's, and whether it was there. */
+void pagemove_page_note(struct page *page, unsigned long bit)
+{
+	set_page_private(page, page_private(page) | bit);
+}
+
+bool pagemove_page_take_note(struct page *page, unsigned long bit)
+{
+	bool noted = page_private(page) & bit;
+
+	set_page_private(page, page_private(page) & ~bit);
+	return noted;
 }
 
 unsigned long pagemove_page_tag(struct page *page)

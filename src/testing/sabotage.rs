@@ -12,7 +12,7 @@ use crate::host::task;
 use crate::testing::{marker, posted};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::Duty;
-use engine::{Checksum, Iova, Steps};
+use engine::{Checksum, Iova, Steps, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
 
@@ -75,6 +75,17 @@ pub(crate) fn stretch_frozen() {
             core::hint::spin_loop();
         }
     }
+}
+
+/// Returns where to read a page from: nowhere, if a memory error shall be found in it, as in each
+/// that is the sixth of its region if asked to. `index`: its place there.
+pub(crate) fn read_from(page: *const u64, index: impl FnOnce() -> Option<u64>) -> *const u64 {
+    const IN_ERROR: u64 = 5;
+    if test_parameter!(inject) == 7 && index() == Some(IN_ERROR) {
+        // The last page of the address space is never mapped.
+        return core::ptr::without_provenance((PAGE_SIZE as usize).wrapping_neg());
+    }
+    page
 }
 
 /// Holds the first callbacks of VFIO's up that have to give pins up, if asked to: for so long

@@ -188,7 +188,7 @@
 #define PAGEMOVE_ABORT_INTERRUPT	11 /* rtm: an interrupt, or another abort without a status */
 #define PAGEMOVE_ABORT_EXPLICIT		12 /* rtm: an XABORT that is not pagemove's */
 #define PAGEMOVE_ABORT_DEVICE_GONE	13 /* a device with a TLB of its own is gone or did not answer */
-#define PAGEMOVE_ABORT_APERTURE		14 /* the destination could not be reached through its aperture */
+#define PAGEMOVE_ABORT_APERTURE		14 /* the destination could not be reached through its aperture, or a memory error was found in the page */
 #define PAGEMOVE_ABORT_IN_USE		15 /* something else used the page (PAGEMOVE_REASON_IN_USE), or its lock was taken */
 #define PAGEMOVE_ABORT_NR		16
 #define PAGEMOVE_ABORT_SLOTS		16 /* aborts[] has room for causes to come */

@@ -66,7 +66,8 @@ pub const ABORTS: &[Text] = &[
     text(
         ABORT_APERTURE as u32,
         "aperture",
-        "the destination could not be reached through its aperture: check the link to it",
+        "the destination could not be reached through its aperture, or a memory error was found in the \
+         page: check the link, and the kernel's log",
     ),
     text(
         ABORT_IN_USE as u32,

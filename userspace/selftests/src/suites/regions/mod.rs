@@ -3,6 +3,7 @@
 
 mod cost;
 mod listing;
+mod poisoned;
 
 use std::io::{Seek, SeekFrom};
 use std::process::ExitCode;
@@ -57,8 +58,14 @@ const CHECKS: &[(&str, Check)] = &[
 
 /// With an argument: what needs a build for tests.
 pub fn main(args: &[String]) -> ExitCode {
-    if !args.is_empty() {
-        return listing::main();
+    match args.first().map(String::as_str) {
+        None => {}
+        Some("listed") => return listing::main(),
+        Some("poisoned") => return poisoned::main(),
+        Some(_) => {
+            eprintln!("regions wants nothing, or one of: listed, poisoned");
+            return ExitCode::from(1);
+        }
     }
     match Nodes::find() {
         Ok(Some(mut nodes)) => {
