@@ -46,8 +46,9 @@ pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) -> bool {
         let context = core::ptr::from_mut(&mut f).cast();
         // SAFETY: the function is referenced, and `context` is the `f` above, which
         // nobody else uses before this returns.
-        complete &=
+        let known =
             unsafe { ffi::pagemove_pci_with_domain(function.as_ptr(), visit::<F>, context) };
+        complete &= known;
         false
     });
     complete
