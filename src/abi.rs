@@ -34,6 +34,7 @@ pub const IOC_WANTED: u32 = (IOC_TYPE << 8) | 0x0f;
 pub const IOC_WINDOW_LIST: u32 = (IOC_TYPE << 8) | 0x10;
 pub const IOC_WINDOW_SET: u32 = (IOC_TYPE << 8) | 0x11;
 pub const IOC_USED: u32 = (IOC_TYPE << 8) | 0x12;
+pub const IOC_MAPS: u32 = (IOC_TYPE << 8) | 0x13;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
 pub const MAX_MOVE_PAGES: u32 = 262144;
@@ -269,6 +270,13 @@ pub const OFFER_AWAIT: u32 = 1 << 0;
 pub const OFFER_SIZE_V0: usize = 56;
 pub const USED_SIZE_V0: usize = 48;
 pub const USED_CLEAR: u32 = 1 << 0;
+/// pages of a region
+pub const MEMORY_REGION: u32 = 1;
+/// other memory of this host
+pub const MEMORY_OTHER: u32 = 2;
+/// no memory of this host: a BAR
+pub const MEMORY_DEVICE: u32 = 3;
+pub const MAPS_SIZE_V0: usize = 48;
 pub const OFFERED_SIZE_V0: usize = 40;
 pub const WANTED_SIZE_V0: usize = 48;
 /// the link is up
@@ -542,6 +550,34 @@ pub struct Used {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
+pub struct Mapping {
+    pub iova: u64,
+    pub length: u64,
+    pub memory: u32,
+    pub region: u32,
+    pub offset: u64,
+    pub place: Place,
+    pub leaf: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Maps {
+    pub size: u32,
+    pub flags: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub reason: u32,
+    pub iova: u64,
+    pub entries: u64,
+    pub capacity: u32,
+    pub filled: u32,
+    pub next: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Offer {
     pub size: u32,
     pub flags: u32,
@@ -700,7 +736,7 @@ macro_rules! arguments {
 // What arrays in user memory consist of.
 plain!(
     u8, u64, Region, Place, Device, PageResult, Session, Verdict, Aperture, PageDetail, Want,
-    Window
+    Window, Mapping
 );
 
 arguments! {
@@ -717,6 +753,7 @@ arguments! {
     VerdictList VERDICT_LIST_SIZE_V0,
     ApertureList APERTURE_LIST_SIZE_V0,
     Used USED_SIZE_V0,
+    Maps MAPS_SIZE_V0,
     Offer OFFER_SIZE_V0,
     Offered OFFERED_SIZE_V0,
     Wanted WANTED_SIZE_V0,
@@ -824,6 +861,8 @@ const_assert_eq!(
 const_assert_eq!(offset_of!(RegionQuery, details), REGION_QUERY_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<PageDetail>(), 16);
 const_assert_eq!(core::mem::size_of::<Used>(), USED_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Mapping>(), 48);
+const_assert_eq!(core::mem::size_of::<Maps>(), MAPS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Offer>(), OFFER_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Offered>(), OFFERED_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Want>(), 16);

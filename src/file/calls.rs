@@ -5,7 +5,7 @@
 
 use crate::args::{self, check_entries, no_flags, UserArray};
 use crate::file::rights::may_move;
-use crate::file::{experiment, lists, moves, offers, used};
+use crate::file::{experiment, lists, maps, moves, offers, used};
 use crate::iommu::verdict;
 use crate::region::offers::Ending;
 use crate::region::Region;
@@ -38,6 +38,7 @@ pub(super) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_RETRACT => offers::end(argument, Ending::Offer),
         abi::IOC_WANTED => offers::wanted(argument),
         abi::IOC_USED => used::call(argument),
+        abi::IOC_MAPS => maps::call(argument),
         abi::IOC_WINDOW_LIST => lists::windows(argument),
         abi::IOC_WINDOW_SET => window_set(argument),
         _ => sabotage::other_call(command, argument),

@@ -5,6 +5,7 @@
 mod calls;
 mod experiment;
 mod lists;
+mod maps;
 mod moves;
 mod offers;
 mod rights;

@@ -8,12 +8,11 @@
 //! before it frees what it moved away from (`retired.rs`).
 
 use crate::device::Device;
-use crate::host::{memory, task};
 use crate::iommu::domain::Domain;
-use crate::iommu::sharing;
+use crate::iommu::{leaves, sharing};
 use crate::mover::frames::{frame_of, FrameSet};
 use crate::refusal::Refusal;
-use engine::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
+use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
 
 /// What was found about the pages of one call.
@@ -71,7 +70,7 @@ fn frames_in(device: &Device, span: PageSpan) -> Result<(Domain, KVVec<u64>), Re
     let mut own = None;
     device.with_open_domain(|domain| {
         own = Some(domain);
-        for_each_leaf(domain, span, |_, page, bytes| {
+        leaves::for_each(domain, span, |_, page, bytes| {
             if bytes == PAGE_SIZE {
                 // There is room for each page of the span.
                 let _ = frames.push_within_capacity(frame_of(page));
@@ -95,7 +94,7 @@ pub(crate) fn for_each_entry(
             return;
         }
         remembered &= seen.push(domain, GFP_KERNEL).is_ok();
-        for_each_leaf(domain, everything, |iova, page, bytes| {
+        leaves::for_each(domain, everything, |iova, page, bytes| {
             frames.for_each_of(frame_of(page), bytes / PAGE_SIZE, |position| {
                 f(domain, iova, position)
             });
@@ -115,7 +114,7 @@ pub(crate) fn for_each_user_leaf(mut f: impl FnMut(PhysAddr, u64)) -> bool {
         return false;
     };
     sharing::for_each_user_domain(|domain| {
-        for_each_leaf(domain, everything, |_, page, bytes| f(page, bytes));
+        leaves::for_each(domain, everything, |_, page, bytes| f(page, bytes));
     })
 }
 
@@ -125,26 +124,7 @@ pub(crate) fn glance(device: &Device, iova: Iova) -> Option<PhysAddr> {
     let span = PageSpan::new(iova, PAGE_SIZE)?;
     let mut found = None;
     device.with_open_domain(|domain| {
-        for_each_leaf(domain, span, |_, page, _| found = Some(page));
+        leaves::for_each(domain, span, |_, page, _| found = Some(page));
     });
     found
-}
-
-/// Visits the leaves of a domain that can't go away. Tables may be freed meanwhile; the
-/// reads survive that.
-pub(crate) fn for_each_leaf(
-    domain: Domain,
-    span: PageSpan,
-    visit: impl FnMut(Iova, PhysAddr, u64),
-) {
-    let Some(top) = domain.top() else { return };
-    let mut reads: u32 = 0;
-    let read = |pte: PteAddr| {
-        reads = reads.wrapping_add(1);
-        if reads % 65536 == 0 {
-            task::yield_cpu();
-        }
-        memory::read_word(pte.0)
-    };
-    engine::scan(top, span, read, visit);
 }

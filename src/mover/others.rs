@@ -14,8 +14,7 @@
 use crate::device::Device;
 use crate::host::task;
 use crate::iommu::domain::Domain;
-use crate::iommu::sharing;
-use crate::mover::aliases::for_each_leaf;
+use crate::iommu::{leaves, sharing};
 use crate::refusal::Refusal;
 use crate::shmem::{self, Folio};
 use engine::{PageMove, PageSpan, PAGE_SHIFT, PAGE_SIZE};
@@ -48,7 +47,7 @@ impl Pins {
 
     fn look_once(&mut self, device: &Device, span: PageSpan) {
         device.with_open_domain(|domain| {
-            for_each_leaf(domain, span, |iova, page, _| {
+            leaves::for_each(domain, span, |iova, page, _| {
                 let n = iova.0.saturating_sub(span.first().0) >> PAGE_SHIFT;
                 if let Some(pins) = self.0.get_mut(n as usize) {
                     *pins = shmem::pins_of(page);
@@ -127,7 +126,7 @@ fn maps_start(domain: Domain, page: &PageMove) -> bool {
         return true;
     };
     let mut maps = false;
-    for_each_leaf(domain, span, |_, found, bytes| {
+    leaves::for_each(domain, span, |_, found, bytes| {
         maps |= page.start.0.wrapping_sub(found.0) < bytes;
     });
     maps

@@ -277,6 +277,12 @@ impl Region {
         }
     }
 
+    /// Returns whether the page at `index` is `page`, or is on its way there.
+    pub(crate) fn is_at(&self, index: u64, page: PhysAddr) -> bool {
+        let entry = self.inner.lock().map.get(index);
+        entry.page() == Some(page) || entry.is_claimed()
+    }
+
     /// Describes where the page at `index` is, and what holds it there. `None` past the end.
     pub(crate) fn place(&self, index: u64) -> Option<(abi::Place, abi::PageDetail)> {
         let inner = self.inner.lock();

@@ -55,8 +55,8 @@
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
  *                 device is being closed: ask again
  *  ETIME          the deadline passed before every page was moved
- *  EINTR          a signal arrived before every page was moved or offered, or a
- *                 page was wanted; a suspend of the machine is no signal for a move
+ *  EINTR          a signal arrived before every page was moved, offered or told,
+ *                 or a page was wanted; a suspend of the machine is no signal for a move
  *  ENOMEM         no memory, at the destination node or for the call itself
  *  ENOLINK        the link to the peer is down, so that it can not be asked to
  *                 leave the window
@@ -103,6 +103,7 @@
 #define PAGEMOVE_IOC_WINDOW_LIST	_IO(PAGEMOVE_IOC_TYPE, 0x10)
 #define PAGEMOVE_IOC_WINDOW_SET		_IO(PAGEMOVE_IOC_TYPE, 0x11)
 #define PAGEMOVE_IOC_USED		_IO(PAGEMOVE_IOC_TYPE, 0x12)
+#define PAGEMOVE_IOC_MAPS		_IO(PAGEMOVE_IOC_TYPE, 0x13)
 
 #define PAGEMOVE_PAGE_SIZE		4096
 #define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
@@ -500,6 +501,46 @@ struct pagemove_used {
 };
 #define PAGEMOVE_USED_SIZE_V0		48
 #define PAGEMOVE_USED_CLEAR		(1U << 0)
+
+/* Whose memory a device maps: pagemove_mapping.memory. */
+#define PAGEMOVE_MEMORY_REGION		1 /* pages of a region */
+#define PAGEMOVE_MEMORY_OTHER		2 /* other memory of this host */
+#define PAGEMOVE_MEMORY_DEVICE		3 /* no memory of this host: a BAR */
+
+/*
+ * A run: pages that follow each other at the device's addresses, in the region
+ * if they are of one, and are at the same place.
+ */
+struct pagemove_mapping {
+	__u64 iova;
+	__u64 length;			/* bytes */
+	__u32 memory;			/* PAGEMOVE_MEMORY_* */
+	__u32 region;			/* MEMORY_REGION: its id; else 0 */
+	__u64 offset;			/* MEMORY_REGION: of the first page in it, in bytes; else 0 */
+	struct pagemove_place place;	/* MEMORY_DEVICE: PAGEMOVE_PLACE_NONE */
+	__u64 leaf;			/* bytes that one entry of the table maps: pages with more than 4096 can not be moved */
+};
+
+/*
+ * PAGEMOVE_IOC_MAPS: what do the addresses of a device map? Tells runs in
+ * ascending order, from the page at iova on; go on with next until it is 0.
+ * Nothing holds what is told: it is of a moment, and for what is mapped, unmapped
+ * or moved meanwhile it may be wrong. Needs CAP_SYS_ADMIN.
+ */
+struct pagemove_maps {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u16 segment;			/* PCI address of the device */
+	__u8 bus;
+	__u8 devfn;
+	__u32 reason;			/* out: PAGEMOVE_REASON_* */
+	__u64 iova;			/* bytes, a multiple of 4096: where to begin */
+	__u64 entries;			/* pointer to struct pagemove_mapping[capacity] */
+	__u32 capacity;			/* 1 or more */
+	__u32 filled;			/* out: entries that were written */
+	__u64 next;			/* out: where to go on, 0: nothing follows */
+};
+#define PAGEMOVE_MAPS_SIZE_V0		48
 
 /* What experiments have shown: pagemove_verdict.findings. */
 #define PAGEMOVE_FINDING_WALK_SEEN	(1U << 0) /* a walk of a written PTE aborts the transaction */

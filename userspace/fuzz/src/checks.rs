@@ -3,7 +3,7 @@
 
 use std::mem::offset_of;
 
-use pagemove_uapi::{Move, Offer, RegionSetup, Used, MAX_RETRIES, PAGE_SIZE, REASON_NONE};
+use pagemove_uapi::{Maps, Move, Offer, RegionSetup, Used, MAX_RETRIES, PAGE_SIZE, REASON_NONE};
 
 use crate::world::Outcome;
 
@@ -29,6 +29,9 @@ pub fn way(name: &str, after: &[u8]) -> u32 {
         }
         "offer" => some(offset_of!(Offer, pages)),
         "used" => some(offset_of!(Used, pages)),
+        "maps" => {
+            u32_at(after, offset_of!(Maps, filled)).min(3) | some(offset_of!(Maps, next)) << 2
+        }
         "arrive" | "retract" => some(32),
         _ => 0,
     }
@@ -48,6 +51,9 @@ pub fn outputs(name: &str, before: &[u8], after: &[u8], outcome: Outcome) -> Opt
         "used" => (u64_at(after, offset_of!(Used, pages))
             > u64_at(before, offset_of!(Used, length)) / PAGE_SIZE as u64)
             .then(|| "more pages have an answer than were asked for".to_string()),
+        "maps" => (u32_at(after, offset_of!(Maps, filled))
+            > u32_at(before, offset_of!(Maps, capacity)))
+        .then(|| "more runs were told than there is room for".to_string()),
         "offer" => (u64_at(after, offset_of!(Offer, pages))
             > u64_at(before, offset_of!(Offer, length)) / PAGE_SIZE as u64)
             .then(|| "more pages were offered than were named".to_string()),

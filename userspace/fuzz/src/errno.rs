@@ -70,6 +70,7 @@ pub const USED: &[i32] = &[
     EINTR,
     ENOMEM,
 ];
+pub const MAPS: &[i32] = &[EOPNOTSUPP, EPERM, ENODEV, ENXIO, ENOTCONN, EINTR, ENOMEM];
 pub const WINDOW_SET: &[i32] = &[
     EOPNOTSUPP, EPERM, EBUSY, ENOMEM, ENOLINK, ETIMEDOUT, EREMOTEIO, EINTR,
 ];
@@ -108,7 +109,7 @@ mod tests {
         let text = documented();
         for table in [
             COMMON, FLAGS, SETUP, QUERY, MOVE, EXPERIMENT, VERDICT, OFFER, OFFERED, WANTED, USED,
-            WINDOW_SET,
+            MAPS, WINDOW_SET,
         ] {
             for errno in table {
                 let line = format!(" *  {} ", name(*errno));

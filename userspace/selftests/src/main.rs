@@ -82,6 +82,11 @@ const SUITES: &[Suite] = &[
         suites::cli::main,
     ),
     (
+        "maps",
+        "what a device maps is told run by run, and all of it is moved",
+        suites::maps::main,
+    ),
+    (
         "probe",
         "pagemove probe expects what the module sees (argument: the format)",
         suites::probe::main,

@@ -26,6 +26,7 @@ pub enum Call {
     Retract,
     Wanted,
     Used,
+    Maps,
     WindowList,
     WindowSet,
 }
@@ -75,6 +76,7 @@ impl Call {
             Call::Retract => "retract",
             Call::Wanted => "wanted",
             Call::Used => "used",
+            Call::Maps => "maps",
             Call::WindowList => "window list",
             Call::WindowSet => "window set",
         }

@@ -11,6 +11,7 @@ pub mod life;
 pub mod lifecycle;
 pub mod limits;
 pub mod linux;
+pub mod maps;
 pub mod memfd;
 pub mod migrate;
 pub mod ntb;

@@ -10,6 +10,7 @@ use crate::{Call, Error};
 
 mod apertures;
 mod experiments;
+mod maps;
 mod moves;
 mod offers;
 mod used;

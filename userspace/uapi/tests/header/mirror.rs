@@ -57,6 +57,10 @@ impl Field for Verdict {
     const SIGNED: Option<bool> = None;
 }
 
+impl Field for Place {
+    const SIGNED: Option<bool> = None;
+}
+
 fn member<S, F: Field>(name: &'static str, offset: usize, _: fn(&S) -> &F) -> Member {
     Member {
         name,
@@ -183,6 +187,34 @@ pub fn structs() -> Vec<Structure> {
                 length,
                 entries,
                 pages
+            }
+        ),
+        structure!(
+            "pagemove_mapping",
+            Mapping {
+                iova,
+                length,
+                memory,
+                region,
+                offset,
+                place,
+                leaf
+            }
+        ),
+        structure!(
+            "pagemove_maps",
+            Maps {
+                size,
+                flags,
+                segment,
+                bus,
+                devfn,
+                reason,
+                iova,
+                entries,
+                capacity,
+                filled,
+                next
             }
         ),
         structure!(
@@ -470,6 +502,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_RETRACT,
         IOC_WANTED,
         IOC_USED,
+        IOC_MAPS,
         IOC_WINDOW_LIST,
         IOC_WINDOW_SET,
         PAGE_SIZE,
@@ -606,6 +639,10 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         OFFER_SIZE_V0,
         USED_SIZE_V0,
         USED_CLEAR,
+        MEMORY_REGION,
+        MEMORY_OTHER,
+        MEMORY_DEVICE,
+        MAPS_SIZE_V0,
         OFFERED_SIZE_V0,
         WANTED_SIZE_V0,
         APERTURE_LINK,

@@ -49,6 +49,16 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
         ..Default::default()
     };
     templates.push(Call::new("used", uapi::IOC_USED, used, uapi::USED_SIZE_V0));
+    let run = Box::leak(Box::new(uapi::Mapping::default()));
+    let maps = uapi::Maps {
+        segment: moving.segment,
+        bus: moving.bus,
+        devfn: moving.devfn,
+        entries: std::ptr::from_mut(run) as u64,
+        capacity: 1,
+        ..Default::default()
+    };
+    templates.push(Call::new("maps", uapi::IOC_MAPS, maps, uapi::MAPS_SIZE_V0));
     templates.extend([
         Call::new("info", uapi::IOC_INFO, Info::default(), uapi::INFO_SIZE_V0),
         Call::new(

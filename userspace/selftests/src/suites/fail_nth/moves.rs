@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! MOVE by both engines, to nodes and to an aperture and home; USED; EXPERIMENT.
+//! MOVE by both engines, to nodes and to an aperture and home; USED; MAPS; EXPERIMENT.
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
@@ -87,6 +87,7 @@ fn moving() -> Vec<Path<World>> {
         },
         other("USED", |world| used(world, false)),
         other("USED, and cleared", |world| used(world, true)),
+        other("MAPS", maps),
         other("EXPERIMENT used", |world| {
             experiment(world, EXPERIMENT_USED, 0)
         }),
@@ -269,6 +270,11 @@ fn used(world: &mut World, clear: bool) -> Result<(), i32> {
     let rig = world.rig.as_ref().ok_or(libc::EIO)?;
     let length = (PAGES * PAGE_SIZE) as u64;
     quietly(world.control().used(rig.device, bench::IOVA, length, clear))
+}
+
+fn maps(world: &mut World) -> Result<(), i32> {
+    let rig = world.rig.as_ref().ok_or(libc::EIO)?;
+    quietly(world.control().maps(rig.device))
 }
 
 fn experiment(world: &mut World, kind: u32, ns: u64) -> Result<(), i32> {

@@ -86,6 +86,11 @@ const CALLS: &[(&str, Slow, Make)] = &[
         used,
     ),
     (
+        "maps",
+        Slow::Array(std::mem::offset_of!(uapi::Maps, entries)),
+        maps,
+    ),
+    (
         "offer",
         Slow::Array(std::mem::offset_of!(uapi::Offer, targets)),
         offer,
@@ -144,6 +149,17 @@ fn region_query(bench: &Bench) -> Call {
         argument,
         uapi::REGION_QUERY_SIZE_V0,
     )
+}
+
+fn maps(bench: &Bench) -> Call {
+    let argument = uapi::Maps {
+        segment: bench.device.segment,
+        bus: bench.device.bus,
+        devfn: bench.device.devfn,
+        capacity: 8,
+        ..Default::default()
+    };
+    call("maps", uapi::IOC_MAPS, argument, uapi::MAPS_SIZE_V0)
 }
 
 fn used(bench: &Bench) -> Call {
