@@ -6,14 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use pagemove_uapi::{
-    engine_number, Method, PciAddress, DEVICE, ENGINE_AUTO, MAX_MOVE_PAGES, MAX_RETRIES,
-    MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY, MOVE_WATCH, PAGE_SIZE,
-};
+use pagemove_uapi::{engine_number, Method, PciAddress, DEVICE, ENGINE_AUTO};
 
 use crate::migrate::args::{MigrateArgs, ReceiveArgs, ResumeArgs};
 use crate::qualify::args::QualifyArgs;
 use crate::quantity;
+use crate::relocate::args::MoveArgs;
 
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -26,8 +24,9 @@ Exit codes:
   6  standard output could not be written: what belongs there is on standard error
 `probe` has its own: 0 yes, 1 no, 2 wrong usage.
 
-Sizes and addresses are bytes: 4096, 64K, 2M, 1G, 0x10000000.
-Times have a unit: 500us, 10ms, 2s.";
+Sizes and addresses are bytes: 4096, 64K, 2M, 1.5G, 0x10000000.
+Times have a unit: 500us, 10ms, 1.5s, 5m.
+DEVICE is a PCI address: 0000:65:00.0, or 65:00.0 in segment 0.";
 
 /// Move pinned memory of a running guest while its devices keep doing DMA.
 ///
@@ -55,6 +54,8 @@ pub enum Command {
     List,
     /// Where the pages of a region are.
     Query(QueryArgs),
+    /// What a device maps: addresses, lengths, which memory, where it is.
+    Maps(MapsArgs),
     /// Move the pages that a device maps to another NUMA node.
     Move(MoveArgs),
     /// Move the pages of a region to another host, which runs `receive`, or home.
@@ -106,8 +107,8 @@ pub struct QueryArgs {
     pub length: Option<u64>,
 
     /// Print every run of pages rather than the first ones (JSON always has all).
-    #[arg(long)]
-    pub all: bool,
+    #[arg(long, alias = "all")]
+    pub all_runs: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -129,121 +130,22 @@ pub struct WindowsArgs {
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXIT_CODES)]
-pub struct MoveArgs {
-    /// PCI address of the device that maps the pages.
-    #[arg(long, value_name = "SSSS:BB:DD.F")]
-    pub device: PciAddress,
+pub struct MapsArgs {
+    /// PCI address of the device; without it, all devices that are open.
+    #[arg(value_name = "DEVICE")]
+    pub device: Option<PciAddress>,
 
-    /// First I/O virtual address: a multiple of 4096.
-    #[arg(long, value_name = "ADDRESS", value_parser = quantity::parse_page_offset)]
-    pub iova: u64,
+    /// The devices of this process: a guest, by the process of its VMM.
+    #[arg(long, value_name = "PID", conflicts_with = "device")]
+    pub pid: Option<u32>,
 
-    /// How much to move: a multiple of 4096.
-    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_length)]
-    pub length: u64,
+    /// What is mapped of this region alone: its id in `pagemove list`.
+    #[arg(long, value_name = "ID")]
+    pub region: Option<u32>,
 
-    /// NUMA node to move to.
-    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(i32).range(0..),
-          required_unless_present = "to_aperture", conflicts_with = "to_aperture")]
-    pub to_node: Option<i32>,
-
-    /// Aperture to move to: its number in `pagemove list`.
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u32).range(..u32::MAX as i64))]
-    pub to_aperture: Option<u32>,
-
-    /// Offset in the aperture for the first page, the others behind it: a multiple of 4096.
-    #[arg(long, value_name = "OFFSET", value_parser = quantity::parse_page_offset,
-          conflicts_with = "to_node", default_value = "0")]
-    pub at: u64,
-
-    /// How a move is made atomic.
-    #[arg(long, value_enum, default_value_t = Engine::Auto)]
-    pub engine: Engine,
-
-    /// CPU that changes the page table (rtm); without it, the module chooses.
-    ///
-    /// Interrupts are off on it while a transaction runs.
-    #[arg(long, value_name = "CPU", value_parser = clap::value_parser!(u32).range(..u32::MAX as i64))]
-    pub editor_cpu: Option<u32>,
-
-    /// CPU that invalidates and copies (rtm), another one; without it, the module chooses.
-    #[arg(long, value_name = "CPU", value_parser = clap::value_parser!(u32).range(..u32::MAX as i64))]
-    pub helper_cpu: Option<u32>,
-
-    /// Abort at once when a device writes the page (rtm).
-    ///
-    /// The transaction reads the whole page first, so that it is larger. Of use only
-    /// where the CPU notices such writes; the move is as safe without.
+    /// Print every run of pages rather than the first ones (JSON always has all).
     #[arg(long)]
-    pub watch: bool,
-
-    /// Clear the accessed bit before the move (rtm).
-    ///
-    /// For machines where a transaction notices a walk of the page table only if the
-    /// walk sets that bit.
-    #[arg(long)]
-    pub clear_accessed: bool,
-
-    /// Further attempts at a page that devices keep using.
-    #[arg(long, value_name = "N", default_value_t = 100,
-          value_parser = clap::value_parser!(u32).range(0..=MAX_RETRIES as i64))]
-    pub retries: u32,
-
-    /// Stop when this time has passed; nothing is moved later than that.
-    #[arg(long, value_name = "TIME", value_parser = quantity::parse_time)]
-    pub deadline: Option<Duration>,
-
-    /// Leave out the verification after the commit.
-    #[arg(long)]
-    pub no_verify: bool,
-
-    /// Move pages that are at the destination node, too.
-    #[arg(long)]
-    pub even_if_there: bool,
-
-    /// Pages in one call to the kernel; by itself, a 64th of the move and 512 or more.
-    ///
-    /// Each call looks at all memory of the guest once, so that many small ones
-    /// are slow on a large guest.
-    #[arg(long, value_name = "PAGES",
-          value_parser = clap::value_parser!(u32).range(1..=MAX_MOVE_PAGES as i64))]
-    pub chunk: Option<u32>,
-
-    /// Print what became of every page that was not moved (JSON: of every page).
-    #[arg(long)]
-    pub pages: bool,
-}
-
-/// Calls that a long move is made of, for its bar.
-const CALLS: u64 = 64;
-const LEAST_CHUNK: u64 = 512;
-
-impl MoveArgs {
-    /// Returns how many pages go into one call to the kernel.
-    pub fn chunk(&self) -> u32 {
-        let pages = self.length / PAGE_SIZE as u64;
-        let chosen = pages
-            .div_ceil(CALLS)
-            .clamp(LEAST_CHUNK, MAX_MOVE_PAGES.into());
-        self.chunk.unwrap_or(chosen as u32)
-    }
-
-    pub fn flags(&self) -> u32 {
-        let mut flags = 0;
-        if self.no_verify {
-            flags |= MOVE_NO_VERIFY;
-        }
-        if self.even_if_there {
-            flags |= MOVE_EVEN_IF_THERE;
-        }
-        if self.watch {
-            flags |= MOVE_WATCH;
-        }
-        if self.clear_accessed {
-            flags |= MOVE_CLEAR_ACCESSED;
-        }
-        flags
-    }
+    pub all_runs: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -294,7 +196,7 @@ Exit codes of this command:
 #[command(after_help = PROBE_EXIT_CODES)]
 pub struct ProbeArgs {
     /// PCI address of the one device to look at; without it, all that a guest could have.
-    #[arg(value_name = "SSSS:BB:DD.F")]
+    #[arg(value_name = "DEVICE")]
     pub device: Option<PciAddress>,
 
     /// Where sys, proc and dev are, for tests.

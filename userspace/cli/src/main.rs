@@ -9,6 +9,7 @@ mod exit;
 mod info;
 mod list;
 mod manual;
+mod maps;
 mod migrate;
 mod output;
 mod places;
@@ -19,6 +20,7 @@ mod quantity;
 mod query;
 mod relocate;
 mod report;
+mod scope;
 mod sessions;
 mod signals;
 mod stats;
@@ -60,6 +62,7 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::Info => info::run(&control()?, args.json)?,
         Command::List => list::run(&control()?, args.json)?,
         Command::Query(query) => query::run(&control()?, query, args.json)?,
+        Command::Maps(maps) => maps::run(&control()?, maps, args.json)?,
         Command::Move(request) => relocate::command::run(&control()?, request, args.json)?,
         Command::Stats(stats) => stats::run(&control()?, stats, args.json)?,
         Command::Qualify(request) => qualify::command::run(&control()?, request, args.json),

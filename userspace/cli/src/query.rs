@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::places::{self, Run};
 use crate::{output, quantity, report};
 
-/// Runs printed without --all.
+/// Runs printed without --all-runs.
 const SHOWN: usize = 16;
 
 #[derive(Serialize)]
@@ -128,7 +128,7 @@ fn human(args: &QueryArgs, length: u64, runs: &[Run]) -> String {
             quantity::pages(pages)
         ));
     }
-    let shown = if args.all {
+    let shown = if args.all_runs {
         runs.len()
     } else {
         runs.len().min(SHOWN)

@@ -8,7 +8,7 @@ fn args(all: bool) -> QueryArgs {
         region: 5,
         offset: 0,
         length: None,
-        all,
+        all_runs: all,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const MOVE: &str = "move --device 0000:00:03.0 --iova 0x10000000 --length 2M --to-node 1";
+const MOVE: &str = "move 0000:00:03.0 --iova 0x10000000 --length 2M --to-node 1";
 
 fn pagemove(file: &Path, line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pagemove"))
@@ -32,38 +32,29 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
     for (line, part) in [
         ("", "Usage"),
         ("frob", "frob"),
-        ("move", "--device"),
+        ("move", "--pid"),
         ("info extra", "extra"),
         (
-            "move --device nic --iova 0 --length 4K --to-node 0",
+            "move nic --iova 0 --length 4K --to-node 0",
             "such as 0000:00:03.0",
         ),
         (
-            "move --device 0:3.0 --iova 1 --length 4K --to-node 0",
+            "move 0:3.0 --iova 1 --length 4K --to-node 0",
             "multiple of 4096",
         ),
+        ("move 0:3.0 --iova 0 --length 0 --to-node 0", "not zero"),
+        ("move 0:3.0 --iova 0 --length 4X --to-node 0", "64K"),
+        ("move 0:3.0 --iova 0 --length 4K --to-node -1", "-1"),
         (
-            "move --device 0:3.0 --iova 0 --length 0 --to-node 0",
-            "not zero",
-        ),
-        (
-            "move --device 0:3.0 --iova 0 --length 4X --to-node 0",
-            "64K",
-        ),
-        (
-            "move --device 0:3.0 --iova 0 --length 4K --to-node -1",
-            "-1",
-        ),
-        (
-            "move --device 0:3.0 --iova 0 --length 4K --to-node 0 --deadline 5",
+            "move 0:3.0 --iova 0 --length 4K --to-node 0 --deadline 5",
             "10ms",
         ),
         (
-            "move --device 0:3.0 --iova 0 --length 4K --to-node 0 --engine tsx",
+            "move 0:3.0 --iova 0 --length 4K --to-node 0 --engine tsx",
             "rtm",
         ),
         (
-            "move --device 0:3.0 --iova 0 --length 4K --to-node 0 --helper-cpu x",
+            "move 0:3.0 --iova 0 --length 4K --to-node 0 --helper-cpu x",
             "--helper-cpu",
         ),
         ("migrate 0:3.0 0 4K --region 1 --aperture 0", "--to"),
@@ -127,6 +118,8 @@ fn without_the_module_it_is_4() {
     for line in [
         "info",
         "list",
+        "maps",
+        "maps 0:3.0",
         "query 1",
         "stats",
         "stats --watch 1s",
@@ -253,7 +246,7 @@ fn every_error_has_one_shape_in_json() {
     for (line, code, kind) in [
         ("frob", 1, "usage"),
         ("", 1, "usage"),
-        ("move --device nic", 1, "usage"),
+        ("move nic", 1, "usage"),
         ("migrate --to host", 1, "usage"),
         ("probe --frob", 2, "usage"),
         ("probe 0:1f.7 --root /", 2, "usage"),
@@ -285,7 +278,7 @@ fn wrong_usage_says_in_json_what_is_wrong() {
     let output = pagemove(&missing(), "move --json");
     let message = json_of(&output)["error"]["message"].to_string();
     assert!(
-        message.contains("--device") && message.contains("--iova"),
+        message.contains("--to-node") && message.contains("--iova"),
         "{message}"
     );
 }
@@ -299,6 +292,7 @@ fn help_is_complete() {
         "info",
         "list",
         "query",
+        "maps",
         "move",
         "stats",
         "sessions",
@@ -313,7 +307,12 @@ fn help_is_complete() {
     let output = pagemove(&missing(), "move --help");
     let help = stdout(&output);
     for part in [
-        "--device",
+        "[DEVICE]",
+        "--region",
+        "--pid",
+        "--all",
+        "--dry-run",
+        "--limit",
         "--iova",
         "--length",
         "--to-node",

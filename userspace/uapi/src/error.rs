@@ -33,7 +33,7 @@ pub enum Call {
 
 impl Call {
     #[cfg(test)]
-    pub(crate) const ALL: [Call; 20] = [
+    pub(crate) const ALL: [Call; 21] = [
         Call::Open,
         Call::Info,
         Call::RegionSetup,
@@ -52,6 +52,7 @@ impl Call {
         Call::Retract,
         Call::Wanted,
         Call::Used,
+        Call::Maps,
         Call::WindowList,
         Call::WindowSet,
     ];

@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory};
+use clap::{Arg, ArgGroup, Command, CommandFactory, Id};
 use clap_complete::Shell;
 
 use crate::args::Args;
@@ -72,17 +72,30 @@ fn definition() -> Command {
         .disable_help_subcommand(true)
 }
 
+fn shown_of(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|arg| !arg.is_hide_set())
+}
+
 /// Returns a copy of a command without its hidden verbs and options. (An option that refers to a hidden
 /// one would miss it: let the hidden one refer to the other.)
 fn visible(command: &Command) -> Command {
-    let arguments = command.get_arguments().filter(|arg| !arg.is_hide_set());
     let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
     let mut shown = Command::new(command.get_name().to_string())
         .disable_help_flag(true)
         .disable_version_flag(true)
         .subcommand_required(command.is_subcommand_required_set())
-        .args(arguments.cloned())
+        .args(shown_of(command).cloned())
         .subcommands(verbs.map(visible));
+    let is_shown = |id: &&Id| shown_of(command).any(|arg| arg.get_id() == *id);
+    for group in command.get_groups() {
+        let members = group.get_args().filter(is_shown);
+        shown = shown.group(
+            ArgGroup::new(group.get_id().clone())
+                .args(members)
+                .required(group.is_required_set())
+                .multiple(true),
+        );
+    }
     let texts = (command.get_about(), command.get_long_about());
     if let (Some(about), _) = texts {
         shown = shown.about(about.clone());

@@ -6,7 +6,7 @@ use pagemove_migrate::hook::Hook;
 use pagemove_migrate::host::Place;
 use pagemove_migrate::message::Mode;
 use pagemove_uapi::window::Windows;
-use pagemove_uapi::{text, Control, Error, DEVICE_OPEN, ENGINE_AUTO};
+use pagemove_uapi::{Control, Error};
 use serde::Serialize;
 
 use super::args::MigrateArgs;
@@ -14,6 +14,7 @@ use super::console::Console;
 use super::report::mode_name;
 use super::source::{host, job, places, run, trouble};
 use crate::exit::Exit;
+use crate::scope::obstacle;
 use crate::{output, quantity};
 
 #[derive(Serialize)]
@@ -49,7 +50,11 @@ pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit
     let (agent, result) = run(&job, &host, &console, args);
     let places = places(&host, job.span, Mode::Plan).unwrap_or_default();
     let mut obstacles = obstacles(&places, args);
-    obstacles.extend(device_obstacle(control, args)?);
+    obstacles.extend(obstacle::of_device(
+        control,
+        args.device,
+        args.engine.number(),
+    )?);
     obstacles.extend(result.as_ref().err().map(Failure::to_string));
     let there = places
         .iter()
@@ -108,38 +113,6 @@ fn obstacles(places: &[Place], args: &MigrateArgs) -> Vec<String> {
         ));
     }
     found
-}
-
-/// Returns why the kernel could not move anything of this device now.
-fn device_obstacle(control: &Control, args: &MigrateArgs) -> Result<Option<String>, Error> {
-    let devices = control.device_list()?;
-    let is_it =
-        |device: &&pagemove_uapi::Device| pagemove_uapi::PciAddress::from(*device) == args.device;
-    let Some(device) = devices.iter().find(is_it) else {
-        return Ok(Some(format!(
-            "{} is not bound to pagemove_vfio: write that to its driver_override in sysfs and bind it",
-            args.device
-        )));
-    };
-    if device.flags & DEVICE_OPEN == 0 {
-        return Ok(Some(format!(
-            "no VMM has {} open: start the guest first",
-            args.device
-        )));
-    }
-    let wanted = args.engine.number();
-    let works = match wanted {
-        ENGINE_AUTO => device.engines != 0,
-        engine => device.engines & 1 << engine != 0,
-    };
-    if works {
-        return Ok(None);
-    }
-    let why = text::reason(device.reason).map_or("another engine works", |reason| reason.help);
-    Ok(Some(format!(
-        "no engine can move pages of {}: {why}",
-        args.device
-    )))
 }
 
 fn seconds_at_least(control: &Control, pages: u32) -> Result<Option<f64>, Error> {

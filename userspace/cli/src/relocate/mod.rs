@@ -2,7 +2,12 @@
 //! `pagemove move`: a move in calls of some pages each, so that a bar can move
 //! and a signal is answered soon.
 
+mod all;
+pub mod args;
 pub mod command;
+mod forecast;
+mod pace;
+mod report;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -26,6 +26,7 @@ pub fn help(call: Call, number: i32) -> Option<&'static str> {
         Call::Move => moves(number).or_else(|| device(number)),
         Call::Experiment => experiment(number).or_else(|| device(number)),
         Call::Used => used(number).or_else(|| device(number)),
+        Call::Maps => maps(number),
         Call::VerdictSet => verdict_set(number),
         Call::Offer => offer(number).or_else(|| offered(number)),
         Call::Arrive | Call::Retract => offered(number),
@@ -199,6 +200,19 @@ fn region_query(number: i32) -> Option<&'static str> {
              4096 and end within it"
         }
         c::ENOENT => "no region has this id: `pagemove list` shows those that there are",
+        _ => return None,
+    })
+}
+
+fn maps(number: i32) -> Option<&'static str> {
+    Some(match number {
+        c::EOPNOTSUPP => {
+            "the tables of the device's IOMMU are of a format that the module can not read: see \
+             `pagemove list`"
+        }
+        c::EPERM => rights!("asking what a device maps"),
+        c::EINTR => "a signal arrived before all was told: run it again",
+        c::ENODEV | c::ENXIO | c::ENOTCONN => return device(number),
         _ => return None,
     })
 }

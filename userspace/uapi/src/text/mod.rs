@@ -139,6 +139,20 @@ pub const PLACES: &[Text] = &[
     ),
 ];
 
+pub const MEMORIES: &[Text] = &[
+    text(MEMORY_REGION, "region", "pages of a region"),
+    text(
+        MEMORY_OTHER,
+        "other",
+        "memory of this host that is in no region, such as what a VMM maps for a ROM",
+    ),
+    text(
+        MEMORY_DEVICE,
+        "device",
+        "no memory of this host: a BAR that another device may reach",
+    ),
+];
+
 /// Flags of a move. The number is that of the bit.
 pub const MOVE_FLAGS: &[Text] = &[
     flag(

@@ -3,13 +3,14 @@
 
 use super::*;
 
-const TABLES: [(&str, &[Text]); 8] = [
+const TABLES: [(&str, &[Text]); 9] = [
     ("PAGEMOVE_REASON_", REASONS),
     ("PAGEMOVE_ABORT_", ABORTS),
     ("PAGEMOVE_PAGE_", OUTCOMES),
     ("PAGEMOVE_ENGINE_", ENGINES),
     ("PAGEMOVE_FORMAT_", FORMATS),
     ("PAGEMOVE_PLACE_", PLACES),
+    ("PAGEMOVE_MEMORY_", MEMORIES),
     ("PAGEMOVE_MOVE_", MOVE_FLAGS),
     ("PAGEMOVE_FINDING_", FINDINGS),
 ];
