@@ -2,6 +2,8 @@
 //! What a device maps: the ioctl tells it run by run, and `pagemove` moves all of it, with
 //! nothing to be known but the process.
 
+mod program;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -41,7 +43,7 @@ pub fn main(_: &[String]) -> ExitCode {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
     };
-    let cases = vec![
+    let mut cases = vec![
         Case::new(
             "what is mapped is told, and nothing else",
             tells as fn(&mut State) -> Outcome,
@@ -55,6 +57,7 @@ pub fn main(_: &[String]) -> ExitCode {
         ),
         Case::new("a device that nobody has open is refused", not_open),
     ];
+    cases.extend(program::cases());
     tap::run(&mut state, cases)
 }
 
