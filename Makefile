@@ -13,8 +13,14 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 # (Cargo 1.91; older ones keep it in the checkout.)
 export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/{workspace-path-hash}
 
+# As `make programs` builds it: with nothing to be installed beside it.
+TOOL ?= $(or $(CARGO_TARGET_DIR),userspace/target)/x86_64-unknown-linux-gnu/release/pagemove
+PREFIX ?= /usr/local
+PACKED := $(or $(KO),$(if $(KDIR),pagemove.ko,build/pagemove.ko))
+INSTALL := DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" TOOL="$(TOOL)" KO="$(PACKED)" packaging/install.sh
+
 .DEFAULT_GOAL := module
-.PHONY: module build-root programs sign fmt clippy check check-list check-deep check-debug check-kcsan sabotage \
+.PHONY: module build-root programs tool install uninstall deb sign fmt clippy check check-list check-deep check-debug check-kcsan sabotage \
 	model mutants bench plot demo storm clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
@@ -25,6 +31,21 @@ build-root: cargo ## root file system with toolchain, kernel and QEMU, in the ca
 
 programs: cargo ## the command line tool `pagemove` and the test programs, static
 	@$(XTASK) programs
+
+tool: cargo ## the command line tool alone, static
+	@RUSTFLAGS="$(strip $(RUSTFLAGS) -C target-feature=+crt-static)" cargo build --quiet --release --locked \
+		--manifest-path $(MANIFEST) --target x86_64-unknown-linux-gnu --package pagemove
+	@echo $(TOOL)
+
+# Builds nothing, so that root needs no compiler.
+install: ## tool, header, manuals, completion, rules, module (KO=FILE, or with KDIR the one built there; KO=none); PREFIX, DESTDIR
+	@$(INSTALL) install
+
+uninstall: ## take away what `make install` has put there, with the same PREFIX and DESTDIR
+	@$(INSTALL) uninstall
+
+deb: ## build/deb: packages for Debian of the tool, and of the module KO=FILE
+	@TOOL="$(TOOL)" KO="$(PACKED)" packaging/deb.sh build/deb
 
 sign: cargo ## sign build/pagemove.ko, or KO=FILE, with KEY=FILE CERT=FILE
 	@$(if $(and $(KEY),$(CERT)),,echo "usage: make sign KEY=key.pem CERT=cert.pem [KO=file.ko]" >&2; exit 1)
