@@ -162,7 +162,13 @@ static const struct pci_device_id pagemove_ids[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
 	{}
 };
-MODULE_DEVICE_TABLE(pci, pagemove_ids);
+/*
+ * No MODULE_DEVICE_TABLE: it would be an alias that fits every device as well as
+ * vfio-pci's, and who looks for the best driver there, as libvirt does, might
+ * take this one for guests that nobody wants to move. Who wants it names it.
+ */
+MODULE_ALIAS("pagemove_vfio");
+MODULE_ALIAS("pagemove_aperture");
 
 static struct pci_driver pagemove_pci_driver = {
 	.name = "pagemove_vfio",

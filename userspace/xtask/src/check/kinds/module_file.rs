@@ -52,6 +52,10 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
         differs(info.get("vermagic"), stock.get("vermagic")),
     );
     point(
+        "its aliases are the names of its drivers, and fit no device by themselves".into(),
+        other_aliases(&info),
+    );
+    point(
         "every symbol it uses is exported by the stock kernel".into(),
         unexported(ship, &info, root)?,
     );
@@ -83,6 +87,19 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
         test_only(&test, true),
     );
     Ok(verdict)
+}
+
+/// The drivers by whose names modprobe finds the module.
+const DRIVERS: [&str; 2] = ["pagemove_vfio", "pagemove_aperture"];
+
+/// Returns aliases that are none of these, and those that are missing. One that fits devices could win
+/// over vfio-pci's where somebody looks for the best driver.
+fn other_aliases(info: &ModInfo) -> Option<String> {
+    let found: Vec<&str> = info.all("alias").collect();
+    let missing = DRIVERS.iter().filter(|name| !found.contains(name));
+    let other = found.iter().filter(|name| !DRIVERS.contains(name));
+    let wrong: Vec<&str> = missing.chain(other).copied().collect();
+    (!wrong.is_empty()).then(|| wrong.join(", "))
 }
 
 fn differs(found: Option<&str>, expected: Option<&str>) -> Option<String> {
