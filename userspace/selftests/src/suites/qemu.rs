@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An unmodified QEMU, here inside the VM, with a region or a memfd as its RAM and a device
-//! of its own: it reaches its BIOS while `pagemove move` moves that RAM.
+//! of its own: it reaches its BIOS while `pagemove move` moves that RAM, and then all of it is
+//! moved with nothing known but its process. Arguments: `memfd`; `default`, the machine that QEMU makes
+//! if it is not told which, with 1 GiB.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +22,27 @@ const PROGRAM: &str = "/bin/qemu-system-x86_64";
 const MESSAGES: &str = "/tmp/bios.log";
 const QEMU_ERRORS: &str = "/tmp/qemu.log";
 
-const RAM: &str = "64M";
+/// What QEMU is told of its machine, and the RAM of it.
+#[derive(Clone, Copy)]
+struct Machine {
+    options: &'static str,
+    ram: &'static str,
+    pages: usize,
+}
+
+const Q35: Machine = Machine {
+    options: "q35,memory-backend=m",
+    ram: "64M",
+    pages: 64 << 8,
+};
+
+/// The type of machine is QEMU's choice.
+const DEFAULT: Machine = Machine {
+    options: "memory-backend=m",
+    ram: "1G",
+    pages: 1 << 18,
+};
+
 /// What is moved: RAM above the first MiB, where nothing is mapped twice or as
 /// ROM, below what the BIOS reserves at the end.
 const MOVED_IOVA: &str = "1M";
@@ -42,6 +64,7 @@ struct State {
     nodes: Nodes,
     log: KernelLog,
     qemu: Option<Child>,
+    machine: Machine,
     moved: u64,
 }
 
@@ -59,8 +82,9 @@ pub fn main(arguments: &[String]) -> ExitCode {
     if !Path::new(PROGRAM).exists() {
         return tap::skip_all("the VM has no QEMU inside");
     }
-    let is_region = arguments.first().map(String::as_str) != Some("memfd");
-    let mut state = match set_up(is_region) {
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    let machine = if has("default") { DEFAULT } else { Q35 };
+    let mut state = match set_up(!has("memfd"), machine) {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
     };
@@ -75,13 +99,17 @@ pub fn main(arguments: &[String]) -> ExitCode {
         ),
         Case::new("its BIOS runs to the end while its RAM is moved", boots),
         Case::new("its RAM goes on being moved when the BIOS waits", moves_on),
+        Case::new(
+            "pagemove move --pid: all of its RAM to another node and back, exit code 0",
+            moves_all,
+        ),
         Case::new("QEMU ends when it is told to", ends),
         Case::new("its RAM is freed, and the module unloads", freed),
     ];
     tap::run(&mut state, cases)
 }
 
-fn set_up(is_region: bool) -> Result<State> {
+fn set_up(is_region: bool, machine: Machine) -> Result<State> {
     let device = *bench::devices()?
         .first()
         .context("the VM has neither an NVMe nor an edu device")?;
@@ -92,6 +120,7 @@ fn set_up(is_region: bool) -> Result<State> {
         nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
         log: KernelLog::from_now(COMPLAINTS)?,
         qemu: None,
+        machine,
         moved: 0,
     })
 }
@@ -99,12 +128,13 @@ fn set_up(is_region: bool) -> Result<State> {
 fn begins(state: &mut State) -> Outcome {
     // What is there is not this run's.
     let _ = fs::remove_file(MESSAGES);
+    let size = state.machine.ram;
     let ram = match state.is_region {
         true => format!(
-            "memory-backend-file,id=m,share=on,mem-path={},size={RAM}",
+            "memory-backend-file,id=m,share=on,mem-path={},size={size}",
             pagemove_uapi::DEVICE
         ),
-        false => format!("memory-backend-memfd,id=m,share=on,size={RAM}"),
+        false => format!("memory-backend-memfd,id=m,share=on,size={size}"),
     };
     let bios = format!("file,id=bios,path={MESSAGES}");
     let device = format!("vfio-pci,host={}", state.device);
@@ -121,11 +151,11 @@ fn begins(state: &mut State) -> Outcome {
         ])
         .args([
             "-m",
-            RAM,
+            state.machine.ram,
             "-object",
             &ram,
             "-machine",
-            "q35,memory-backend=m",
+            state.machine.options,
             "-device",
             &device,
         ])
@@ -267,6 +297,55 @@ fn moves_on(state: &mut State) -> Outcome {
     is_alive(state)?;
     state.log.check()?;
     Ok(Pass)
+}
+
+/// All that the device maps of the region, whatever the machine: past its holes and its ROMs. The BIOS
+/// waits, so that nothing of it changes.
+fn moves_all(state: &mut State) -> Outcome {
+    is_alive(state)?;
+    let pid = state.qemu.as_ref().context("QEMU did not start")?.id();
+    let nodes = state.nodes;
+    for node in [nodes.there, nodes.here, nodes.there] {
+        let answer = move_all(pid, node)?;
+        let number = |name: &str| answer[name].as_u64().with_context(|| format!("no {name}"));
+        let pages = number("pages")?;
+        // A hole for VGA and what is ROM in it is all that may be missing.
+        let missing = state.machine.pages as u64 - pages.min(state.machine.pages as u64);
+        ensure!(missing <= 256, "{missing} pages are missing: {answer}");
+        ensure!(
+            number("pages_moved")? + number("pages_there")? == pages,
+            "{answer}"
+        );
+        let left_out = answer["left_out"].as_array().map_or(0, Vec::len);
+        let ranges = answer["ranges"].as_array().map_or(0, Vec::len);
+        tap::note(&format!(
+            "{} of {pages} pages moved in {ranges} ranges, {} left out, {:.1} s",
+            answer["pages_moved"],
+            left_out,
+            answer["seconds"].as_f64().unwrap_or_default()
+        ));
+        is_alive(state)?;
+    }
+    let stats = pagemove_uapi::Control::open()?.stats()?;
+    ensure!(stats.lost_writes == 0, "{} lost writes", stats.lost_writes);
+    state.log.check()?;
+    Ok(Pass)
+}
+
+fn move_all(pid: u32, node: i32) -> Result<serde_json::Value> {
+    let output = Command::new("pagemove")
+        .args(["--json", "move", "--pid", &pid.to_string()])
+        .args(["--to-node", &node.to_string(), "--retries", "1000"])
+        .output()
+        .context("starting pagemove")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.code() == Some(0),
+        "{}: {} {text}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_str(&text).with_context(|| format!("its JSON: {text:?}"))
 }
 
 fn ends(state: &mut State) -> Outcome {
