@@ -90,7 +90,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     };
     let cases = vec![
         Case::new(
-            if is_region {
+            if state.is_region {
                 "QEMU starts with mem-path=/dev/pagemove and the device"
             } else {
                 "QEMU starts with a memfd and the device"
