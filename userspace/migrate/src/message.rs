@@ -96,6 +96,8 @@ pub enum Message {
     Error(String),
     /// B: CPUs wait for these. Version 2.
     Want(Vec<u32>),
+    /// A, before all else: these pages of the span are no part of the migration. Version 3.
+    Holes(Vec<Run>),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +122,7 @@ impl Message {
             Message::Stop(_) => "Stop",
             Message::Error(_) => "Error",
             Message::Want(_) => "Want",
+            Message::Holes(_) => "Holes",
         }
     }
 
@@ -127,6 +130,7 @@ impl Message {
     pub fn since(&self) -> u16 {
         match self {
             Message::Want(_) => version::WANTS,
+            Message::Holes(_) => version::HOLES,
             _ => version::FIRST,
         }
     }
@@ -135,7 +139,7 @@ impl Message {
     pub fn entries(&self) -> usize {
         match self {
             Message::Offers(offers) => offers.len(),
-            Message::Moved(runs) | Message::Home(runs) => runs.len(),
+            Message::Moved(runs) | Message::Home(runs) | Message::Holes(runs) => runs.len(),
             Message::Want(pages) => pages.len(),
             _ => 0,
         }

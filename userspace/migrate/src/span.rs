@@ -64,6 +64,32 @@ impl Run {
     }
 }
 
+/// Returns the pages of these runs.
+pub fn pages_of(runs: &[Run]) -> RoaringBitmap {
+    let mut pages = RoaringBitmap::new();
+    for run in runs {
+        pages.insert_range(run.pages());
+    }
+    pages
+}
+
+/// Returns the pages of a run that are not in `holes`, as runs.
+pub fn outside(span: Run, holes: &RoaringBitmap) -> Vec<Run> {
+    let mut found = Vec::new();
+    let mut first = span.first;
+    for hole in runs(holes) {
+        let end = hole.first.clamp(first, span.end());
+        if end > first {
+            found.push(Run::new(first, end - first));
+        }
+        first = hole.end().clamp(first, span.end());
+    }
+    if span.end() > first {
+        found.push(Run::new(first, span.end() - first));
+    }
+    found
+}
+
 /// Returns pages as runs, in ascending order.
 pub fn runs(pages: impl IntoIterator<Item = u32>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
@@ -113,6 +139,23 @@ mod tests {
             );
         }
         assert!(Run::new(5, 0).check(Run::new(5, 1)).is_err());
+    }
+
+    #[test]
+    fn holes_are_left_out() {
+        let outside = |holes: &[(u32, u32)]| {
+            let holes: Vec<Run> = holes.iter().map(|(a, n)| Run::new(*a, *n)).collect();
+            let found = super::outside(Run::new(10, 10), &pages_of(&holes));
+            found
+                .iter()
+                .map(|run| (run.first, run.count))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(outside(&[]), [(10, 10)]);
+        assert_eq!(outside(&[(12, 2), (15, 1)]), [(10, 2), (14, 1), (16, 4)]);
+        assert_eq!(outside(&[(0, 11), (19, 9)]), [(11, 8)]);
+        assert_eq!(outside(&[(10, 10)]), []);
+        assert_eq!(outside(&[(0, 5), (30, 5)]), [(10, 10)]);
     }
 
     #[test]

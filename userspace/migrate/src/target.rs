@@ -13,7 +13,7 @@ use crate::events::{Event, Events, Served};
 use crate::failure::Failure;
 use crate::host::{HostError, TargetHost, Wants};
 use crate::message::{Hello, Message, Mode, Offer, Welcome, MAX_ASKED, MAX_RUNS};
-use crate::span::{runs, Run, MAX_PAGES, PAGE};
+use crate::span::{pages_of, runs, Run, MAX_PAGES, PAGE};
 use crate::version;
 use crate::wrong::Wrong;
 
@@ -34,6 +34,10 @@ pub struct Target<'a> {
     events: &'a dyn Events,
     mode: Mode,
     span: Run,
+    /// Pages of it that are no part of the migration.
+    holes: RoaringBitmap,
+    /// A has said something, so that it can name no holes any more.
+    begun: bool,
     post_copy: bool,
     /// In this connection.
     offered: RoaringBitmap,
@@ -76,6 +80,8 @@ impl<'a> Target<'a> {
             events,
             mode: hello.mode,
             span: hello.span,
+            holes: RoaringBitmap::new(),
+            begun: false,
             post_copy,
             offered: RoaringBitmap::new(),
             arrived: RoaringBitmap::new(),
@@ -119,6 +125,50 @@ impl<'a> Target<'a> {
             (Message::Error(reason), _) => Err(Failure::Peer(reason)),
             (Message::Stop(reason), _) => Err(Failure::PeerStopped(reason)),
             (message, _) if self.done => Err(undue(&message)),
+            (Message::Holes(runs), mode) if !self.begun && mode != Mode::Release => {
+                self.leave_out(&runs)
+            }
+            (message, _) => {
+                self.begun = true;
+                self.act(message)
+            }
+        }
+    }
+
+    /// Leaves these pages out: nothing of them comes or goes.
+    fn leave_out(&mut self, runs: &[Run]) -> Result<(), Failure> {
+        for run in runs {
+            self.span.check(*run)?;
+        }
+        let holes = &self.holes | pages_of(runs);
+        if holes.len() >= u64::from(self.span.count) {
+            return Err(Wrong::new("all of the migration's pages are in holes").into());
+        }
+        self.holes = holes;
+        self.report.pages = self.due();
+        Ok(())
+    }
+
+    /// Counts the pages that are part of the migration.
+    fn due(&self) -> u32 {
+        self.span.count.saturating_sub(self.holes.len() as u32)
+    }
+
+    /// Checks that a run which A named has pages, all of them of the migration.
+    fn check_run(&self, run: Run) -> Result<(), Wrong> {
+        self.span.check(run)?;
+        if self.holes.range_cardinality(run.pages()) > 0 {
+            return Err(Wrong::new(format!(
+                "of pages {} to {} some are in a hole",
+                run.first,
+                run.end() - 1
+            )));
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, message: Message) -> Result<(), Failure> {
+        match (message, self.mode) {
             (Message::Ask(run), Mode::Out) => self.offer(run),
             (Message::Moved(runs), Mode::Out) => self.arrive(&runs),
             (Message::Home(runs), Mode::Back) => self.come_home(&runs),
@@ -133,7 +183,7 @@ impl<'a> Target<'a> {
     }
 
     fn offer(&mut self, run: Run) -> Result<(), Failure> {
-        self.span.check(run)?;
+        self.check_run(run)?;
         if run.count > MAX_ASKED {
             return Err(Wrong::new(format!(
                 "{} pages were asked for at once, {MAX_ASKED} are the most",
@@ -154,7 +204,7 @@ impl<'a> Target<'a> {
 
     fn arrive(&mut self, runs: &[Run]) -> Result<(), Failure> {
         for run in runs {
-            self.span.check(*run)?;
+            self.check_run(*run)?;
             if !self.offered.contains_range(run.pages()) {
                 return Err(Wrong::new(format!(
                     "pages {} to {} were said to have come, and not all of them were offered",
@@ -217,7 +267,7 @@ impl<'a> Target<'a> {
             return Err(undue(&Message::Home(Vec::new())));
         }
         for run in runs {
-            self.span.check(*run)?;
+            self.check_run(*run)?;
         }
         for run in runs {
             self.home.insert_range(run.pages());
@@ -243,7 +293,8 @@ impl<'a> Target<'a> {
         for part in self.span.parts() {
             for (page, state) in part.pages().zip(self.host.states(part)?) {
                 let safe = state.offered && (self.arrived.contains(page) || state.awaited);
-                if safe && (self.post_copy || self.arrived.contains(page)) {
+                let is_here = safe && (self.post_copy || self.arrived.contains(page));
+                if is_here || self.holes.contains(page) {
                     continue;
                 }
                 return Err(Failure::State(match state.offered {
@@ -266,22 +317,22 @@ impl<'a> Target<'a> {
         match self.mode {
             Mode::Plan => {}
             Mode::Out => {
-                if !self.switched || self.arrived.len() != u64::from(self.span.count) {
+                if !self.switched || self.arrived.len() != u64::from(self.due()) {
                     return Err(Wrong::new(format!(
                         "Complete came when {} of {} pages had come",
                         self.arrived.len(),
-                        self.span.count
+                        self.due()
                     ))
                     .into());
                 }
                 self.hook(Event::Complete)?;
             }
             Mode::Back => {
-                if !self.switched || self.home.len() != u64::from(self.span.count) {
+                if !self.switched || self.home.len() != u64::from(self.due()) {
                     return Err(Wrong::new(format!(
                         "Complete came when {} of {} pages were home",
                         self.home.len(),
-                        self.span.count
+                        self.due()
                     ))
                     .into());
                 }

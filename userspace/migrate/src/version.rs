@@ -7,6 +7,8 @@ use std::fmt;
 pub const FIRST: u16 = 1;
 /// From here on pages can be wanted by the side that has not got them yet.
 pub const WANTS: u16 = 2;
+/// From here on pages of the span may be left out.
+pub const HOLES: u16 = 3;
 
 /// From `lowest` to `highest`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +17,10 @@ pub struct Versions {
     pub highest: u16,
 }
 
-/// What this program speaks: the newest version and the one before.
+/// What this program speaks: the newest version and those before.
 pub const SPOKEN: Versions = Versions {
     lowest: FIRST,
-    highest: WANTS,
+    highest: HOLES,
 };
 
 impl Versions {

@@ -155,6 +155,7 @@ pub fn job(control: &Control, args: &MigrateArgs, mode: Mode) -> Result<Job, Err
         name: args.name(),
         region_pages,
         span: Run::new(pages(args.offset), pages(args.length)),
+        holes: Vec::new(),
         order: args.order.into(),
         batch: args.batch,
         deadline: args.deadline,

@@ -10,7 +10,7 @@ use crate::opening;
 use crate::source::{Job, Order, Source, Step};
 use crate::span::{Run, PAGE};
 use crate::target::Target;
-use crate::version::SPOKEN;
+use crate::version::{HOLES, SPOKEN};
 
 const PAGES: u32 = 6;
 
@@ -69,7 +69,7 @@ impl Words<'_> {
     }
 
     fn message(&mut self) -> Option<Message> {
-        Some(match self.byte()? % 16 {
+        Some(match self.byte()? % 17 {
             0 => Message::Ask(self.run()?),
             1 => Message::Offers(self.several(Self::offer)?),
             2 => Message::Moved(self.several(Self::run)?),
@@ -85,6 +85,7 @@ impl Words<'_> {
             // What would be right, so that more than the first state is reached.
             13 => Message::Ask(Run::new(0, PAGES)),
             14 => Message::Home(vec![Run::new(0, PAGES)]),
+            15 => Message::Holes(self.several(Self::run)?),
             _ => Message::Moved(vec![Run::new(0, PAGES)]),
         })
     }
@@ -176,7 +177,7 @@ fn target_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
             _ => Run::new(0, PAGES),
         },
     };
-    let Ok((mut target, _)) = Target::greet(&hello, 2, post_copy, &kernel, &events) else {
+    let Ok((mut target, _)) = Target::greet(&hello, HOLES, post_copy, &kernel, &events) else {
         return Some(());
     };
     let mut right = right_words(hello.mode).into_iter();
@@ -210,6 +211,10 @@ fn source_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
         name: "x".to_string(),
         region_pages: Some(PAGES),
         span: Run::new(0, PAGES),
+        holes: match words.byte()? % 4 {
+            0 => vec![Run::new(2, 3)],
+            _ => Vec::new(),
+        },
         order: Order::Sequential,
         batch: 2,
         deadline: None,
@@ -222,7 +227,7 @@ fn source_hears(words: &mut Words<'_>, depth: &mut Depth) -> Option<()> {
         offered: 0,
         awaited: 0,
     };
-    let answer = opening::answer(SPOKEN, Some((2, 1, &Answer::Welcome(welcome))));
+    let answer = opening::answer(SPOKEN, Some((HOLES, 1, &Answer::Welcome(welcome))));
     let Ok((version, _, Answer::Welcome(welcome))) = opening::read_answer(&answer, SPOKEN) else {
         unreachable!("it was made just now");
     };

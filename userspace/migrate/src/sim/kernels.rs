@@ -42,6 +42,7 @@ impl KernelA<'_> {
                 return absent();
             }
             for (n, page) in run.pages().enumerate() {
+                state.asked(page);
                 let outcome = one(state, page, n);
                 if outcome == Outcome::Aborted {
                     *moves.aborts.entry("dirty".to_string()).or_default() += 1;
@@ -102,6 +103,7 @@ impl SourceHost for KernelA<'_> {
 
     fn used(&self, run: Run) -> Result<Vec<bool>, HostError> {
         self.call(|state| {
+            run.pages().for_each(|page| state.asked(page));
             let is_used = |page: u32| state.busy_pages.contains(&page);
             run.pages().map(is_used).collect()
         })
@@ -239,6 +241,7 @@ impl TargetHost for KernelB<'_> {
 
 /// Offers a page, whose frame stays its own once it has one.
 fn offer_page(state: &mut State, page: usize, awaited: bool) -> u64 {
+    state.asked(page as u32);
     let frame = match state.pages[page].frame {
         Some(frame) => frame,
         None => {

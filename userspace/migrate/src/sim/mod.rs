@@ -10,6 +10,7 @@ mod operator;
 pub mod pipe;
 
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use kernels::{KernelA, KernelB};
@@ -74,6 +75,8 @@ pub struct State {
     pub absent_calls: u32,
     /// Pages that the device is known to use most.
     pub busy_pages: Vec<u32>,
+    /// Pages that the device does not map, and that the guest does not see.
+    pub holes: BTreeSet<u32>,
     pub calls: [u64; 2],
     pub death: Option<Death>,
     pub dead: bool,
@@ -111,6 +114,7 @@ impl World {
             hot: BTreeMap::new(),
             absent_calls: 0,
             busy_pages: Vec::new(),
+            holes: BTreeSet::new(),
             calls: [0; 2],
             death: None,
             dead: false,
@@ -157,8 +161,8 @@ impl World {
         let state = self.state();
         let mut wrong = state.accounts();
         for (page, out) in state.out.iter().enumerate() {
-            if out.is_none() {
-                wrong.push(format!("page {page} is at home"));
+            if out.is_none() != state.holes.contains(&(page as u32)) {
+                wrong.push(format!("page {page} is at home, or out of a hole"));
             }
             if state.pages[page].awaited {
                 wrong.push(format!("page {page} is awaited"));
@@ -228,13 +232,27 @@ impl State {
         self.clock_ns += 1000;
         for _ in 0..3 {
             let page = self.random(self.out.len() as u64) as usize;
+            if self.holes.contains(&(page as u32)) {
+                continue;
+            }
             self.writes += 1;
             let bytes = (page as u64) << 32 | self.writes;
             self.write_a(page, bytes);
         }
         if self.guest == Guest::B {
             let page = self.random(self.out.len() as u64) as u32;
-            self.touch(page);
+            if !self.holes.contains(&page) {
+                self.touch(page);
+            }
+        }
+    }
+
+    /// Notes that a kernel was asked to do something with a page, which none does with one in a hole.
+    fn asked(&mut self, page: u32) {
+        if self.holes.contains(&page) {
+            self.violation(format!(
+                "a kernel was asked for page {page}, which is in a hole"
+            ));
         }
     }
 

@@ -20,7 +20,7 @@ use crate::events::{Event, Events};
 use crate::failure::Failure;
 use crate::host::{HostError, Moves, Outcome, Place, SourceHost, Trouble};
 use crate::message::{Hello, Message, Mode, Progress, Welcome, MAX_ASKED, MAX_RUNS};
-use crate::span::{runs, Run, MAX_PAGES, PAGE};
+use crate::span::{outside, pages_of, runs, Run, MAX_PAGES, PAGE};
 use crate::wrong::Wrong;
 use offers::Offers;
 use queue::{Next, Queue};
@@ -42,6 +42,8 @@ pub struct Job {
     /// Of A's region; none where it is gone.
     pub region_pages: Option<u32>,
     pub span: Run,
+    /// Pages of the span that are no part of it, since nothing maps them.
+    pub holes: Vec<Run>,
     pub order: Order,
     /// Pages in one call to the kernel.
     pub batch: u32,
@@ -81,6 +83,9 @@ pub struct Source<'a> {
     host: &'a dyn SourceHost,
     events: &'a dyn Events,
     job: Job,
+    holes: RoaringBitmap,
+    /// The span without its holes.
+    runs: Vec<Run>,
     welcome: Option<Welcome>,
     /// What is still to be done; the first is under way.
     phases: VecDeque<Phase>,
@@ -109,6 +114,7 @@ impl<'a> Source<'a> {
         events: &'a dyn Events,
     ) -> Result<Self, Failure> {
         check(&job)?;
+        let holes = pages_of(&job.holes);
         if job.mode == Mode::Release && !host.is_gone()? {
             return Err(Failure::State(
                 "pages of this region are still reached through the aperture: B's pages can be \
@@ -124,8 +130,10 @@ impl<'a> Source<'a> {
         Ok(Self {
             host,
             events,
-            offers: Offers::new(job.span, length),
+            offers: Offers::new(job.span, holes.clone(), length),
             asked_for: Run::new(0, 0),
+            runs: outside(job.span, &holes),
+            holes,
             job,
             welcome: None,
             phases: VecDeque::new(),
@@ -170,6 +178,7 @@ impl<'a> Source<'a> {
             ))
             .into());
         }
+        self.tell_holes(version)?;
         use Phase::*;
         self.phases = match (self.job.mode, welcome.post_copy) {
             (Mode::Out, false) => [Asking, Moving, Switching, Completing].into(),
@@ -183,6 +192,30 @@ impl<'a> Source<'a> {
         self.welcome = Some(welcome);
         self.last_moved = now;
         Ok(())
+    }
+
+    /// Tells B which pages it is not to expect. (A release is of whatever is offered.)
+    fn tell_holes(&mut self, version: u16) -> Result<(), Failure> {
+        if self.holes.is_empty() || self.job.mode == Mode::Release {
+            return Ok(());
+        }
+        if version < crate::version::HOLES {
+            return Err(Failure::State(format!(
+                "the pages have holes between them, which needs version {} of the protocol, and \
+                 {version} is the highest that both sides speak: name each run of them with --offset, \
+                 --iova and --length",
+                crate::version::HOLES
+            )));
+        }
+        for part in runs(&self.holes).chunks(MAX_RUNS) {
+            self.outbox.push(Message::Holes(part.to_vec()));
+        }
+        Ok(())
+    }
+
+    /// Returns what the kernel is asked about at a time.
+    fn parts(&self) -> impl Iterator<Item = Run> + '_ {
+        self.runs.iter().flat_map(|run| run.parts())
     }
 
     pub fn is_done(&self) -> bool {
@@ -247,6 +280,11 @@ impl<'a> Source<'a> {
         }
         for page in pages {
             self.job.span.check(Run::new(*page, 1))?;
+            if self.holes.contains(*page) {
+                return Err(Wrong::new(format!(
+                    "page {page} is wanted, and is in a hole"
+                )));
+            }
         }
         pages.iter().for_each(|page| self.queue.want(*page));
         Ok(())
@@ -300,7 +338,7 @@ impl<'a> Source<'a> {
     fn settle(&mut self) -> Result<(), Failure> {
         let mut there = RoaringBitmap::new();
         let mut todo = RoaringBitmap::new();
-        for part in self.job.span.parts() {
+        for part in self.parts() {
             let places = self.host.places(part)?;
             for (page, place) in part.pages().zip(places) {
                 match self.is_there(page, place)? {
@@ -342,7 +380,7 @@ impl<'a> Source<'a> {
 
     fn used(&self) -> Result<RoaringBitmap, Failure> {
         let mut hot = RoaringBitmap::new();
-        for part in self.job.span.parts() {
+        for part in self.parts() {
             let used = self.host.used(part)?;
             let pages = part.pages().zip(used);
             hot.extend(pages.filter_map(|(page, used)| used.then_some(page)));
@@ -481,7 +519,7 @@ impl<'a> Source<'a> {
 
     /// Asks the kernel again before the migration is called done.
     fn verify(&self) -> Result<(), Failure> {
-        for part in self.job.span.parts() {
+        for part in self.parts() {
             let places = self.host.places(part)?;
             for (page, place) in part.pages().zip(places) {
                 if !self.is_there(page, place)? {
@@ -502,7 +540,7 @@ impl<'a> Source<'a> {
 
     pub fn report(&self) -> Report {
         Report {
-            pages: self.job.span.count,
+            pages: self.runs.iter().map(|run| run.count).sum(),
             there: self.there,
             moved: self.moved,
             aborts: self.aborts.clone(),
@@ -516,6 +554,14 @@ fn check(job: &Job) -> Result<(), Failure> {
     region
         .check(job.span)
         .map_err(|wrong| Failure::State(format!("offset and length do not fit: {wrong}")))?;
+    for hole in &job.holes {
+        job.span
+            .check(*hole)
+            .map_err(|wrong| Failure::State(format!("a hole is none: {wrong}")))?;
+    }
+    if job.mode != Mode::Release && outside(job.span, &pages_of(&job.holes)).is_empty() {
+        return Err(Failure::State("all of it is a hole".to_string()));
+    }
     if job.batch == 0 {
         return Err(Failure::State("a batch has a page or more".to_string()));
     }

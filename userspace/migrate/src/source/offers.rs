@@ -7,9 +7,13 @@ use crate::message::Offer;
 use crate::span::{Run, PAGE};
 use crate::wrong::Wrong;
 
+/// Stands for a page that is in a hole: no offset is.
+const NONE: u64 = u64::MAX;
+
 #[derive(Debug)]
 pub struct Offers {
     span: Run,
+    holes: RoaringBitmap,
     /// Bytes of the aperture.
     length: u64,
     /// For the pages from the span's first.
@@ -19,9 +23,10 @@ pub struct Offers {
 }
 
 impl Offers {
-    pub fn new(span: Run, length: u64) -> Self {
+    pub fn new(span: Run, holes: RoaringBitmap, length: u64) -> Self {
         Self {
             span,
+            holes,
             length,
             targets: Vec::new(),
             taken: RoaringBitmap::new(),
@@ -29,10 +34,16 @@ impl Offers {
     }
 
     /// Returns what to ask for next.
-    pub fn missing(&self, most: u32) -> Option<Run> {
-        let have = self.targets.len() as u32;
-        let count = (self.span.count - have).min(most);
-        (count > 0).then(|| Run::new(self.span.first + have, count))
+    pub fn missing(&mut self, most: u32) -> Option<Run> {
+        let next = |targets: &[u64]| self.span.first.saturating_add(targets.len() as u32);
+        while self.holes.contains(next(&self.targets)) {
+            self.targets.push(NONE);
+        }
+        let first = next(&self.targets);
+        let end = self.holes.range(first..).next();
+        let end = end.map_or(self.span.end(), |hole| hole.min(self.span.end()));
+        let count = end.saturating_sub(first).min(most);
+        (count > 0).then(|| Run::new(first, count))
     }
 
     /// Takes all of `offers`, which have to be those of `asked`, or none of them.
@@ -95,7 +106,8 @@ impl Offers {
 
     pub fn target(&self, page: u32) -> Option<u64> {
         let index = page.checked_sub(self.span.first)?;
-        self.targets.get(index as usize).copied()
+        let target = self.targets.get(index as usize).copied();
+        target.filter(|target| *target != NONE)
     }
 
     /// Returns the frames of pages that are all in the span.

@@ -10,7 +10,7 @@ fn offer(first: u32, count: u32, target: u64) -> Offer {
 }
 
 fn offers() -> Offers {
-    Offers::new(Run::new(10, 8), 64 * PAGE)
+    Offers::new(Run::new(10, 8), RoaringBitmap::new(), 64 * PAGE)
 }
 
 #[test]
@@ -59,4 +59,25 @@ fn bad_offers_change_nothing() {
         assert_eq!(good.missing(4), Some(asked), "{bad:?}");
     }
     good.take(asked, &[offer(12, 4, 8 * PAGE)]).unwrap();
+}
+
+#[test]
+fn nothing_is_asked_for_in_holes() {
+    let holes = RoaringBitmap::from_iter([10, 13, 14, 17]);
+    let mut offers = Offers::new(Run::new(10, 8), holes, 64 * PAGE);
+    assert_eq!(offers.missing(5), Some(Run::new(11, 2)));
+    offers
+        .take(Run::new(11, 2), &[offer(11, 2, 5 * PAGE)])
+        .unwrap();
+    assert_eq!(offers.missing(1), Some(Run::new(15, 1)));
+    offers.take(Run::new(15, 1), &[offer(15, 1, 0)]).unwrap();
+    assert_eq!(offers.missing(5), Some(Run::new(16, 1)));
+    offers.take(Run::new(16, 1), &[offer(16, 1, PAGE)]).unwrap();
+    assert_eq!(offers.missing(5), None);
+    assert_eq!(offers.target(12), Some(6 * PAGE));
+    assert_eq!(
+        (offers.target(10), offers.target(13), offers.target(17)),
+        (None, None, None)
+    );
+    assert_eq!(offers.targets(Run::new(15, 2)), [0, PAGE]);
 }

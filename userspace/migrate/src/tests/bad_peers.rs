@@ -14,7 +14,7 @@ use crate::sim::{Side, World};
 use crate::source::Source;
 use crate::span::{Run, PAGE};
 use crate::target::Target;
-use crate::version::SPOKEN;
+use crate::version::{HOLES, SPOKEN};
 use crate::wire::{Heard, Wire};
 
 fn world() -> World {
@@ -61,6 +61,7 @@ fn refusal(world: &World, mode: Mode, post_copy: bool, messages: &[Message]) -> 
 fn b_refuses_what_a_may_not_say() {
     let ask = |first, count| Message::Ask(Run::new(first, count));
     let moved = |first, count| Message::Moved(vec![Run::new(first, count)]);
+    let holes = |first, count| Message::Holes(vec![Run::new(first, count)]);
     let home = |first, count| Message::Home(vec![Run::new(first, count)]);
     let (out, back) = (Mode::Out, Mode::Back);
     for (mode, messages, reason) in [
@@ -76,6 +77,38 @@ fn b_refuses_what_a_may_not_say() {
             "are not all of the migration's",
         ),
         (out, vec![ask(0, 0)], "a run of no pages"),
+        (
+            out,
+            vec![holes(0, PAGES)],
+            "all of the migration's pages are in holes",
+        ),
+        (out, vec![holes(PAGES, 1)], "are not all of the migration's"),
+        (out, vec![holes(3, 2), ask(0, PAGES)], "some are in a hole"),
+        (
+            out,
+            vec![ask(0, 4), holes(5, 1)],
+            "Holes came where it is not due",
+        ),
+        (
+            out,
+            vec![holes(3, 2), ask(0, 3), moved(2, 2)],
+            "some are in a hole",
+        ),
+        (
+            out,
+            vec![holes(3, 2), Message::Complete],
+            "Complete came when 0 of 22",
+        ),
+        (
+            back,
+            vec![holes(3, 2), Message::SwitchOver, home(3, 1)],
+            "some are in a hole",
+        ),
+        (
+            Mode::Release,
+            vec![holes(3, 2)],
+            "Holes came where it is not due",
+        ),
         (out, vec![moved(0, 1)], "not all of them were offered"),
         (
             out,
@@ -497,7 +530,7 @@ fn a_frame_that_ends_early_is_refused_and_the_peer_told() {
     let welcome = frames.payload().unwrap().unwrap();
     assert!(matches!(
         opening::read_answer(&welcome, SPOKEN),
-        Ok((2, _, Answer::Welcome(_)))
+        Ok((HOLES, _, Answer::Welcome(_)))
     ));
     assert!(frames.payload().unwrap().is_some(), "the peer is told why");
 }
@@ -511,10 +544,10 @@ fn a_refuses_a_strange_answer() {
             wrap(b"SSH-2.0-OpenSSH"),
             "does not speak pagemove's protocol",
         ),
-        (wrap(&chosen(1)), "the peer chose version 1"),
-        (wrap(&chosen(3)), "the peer chose version 3"),
-        (wrap(&chosen(2)[..20]), "ends too early"),
-        (wrap(&chosen(2)[..23]), "Answer can not be read"),
+        (wrap(&chosen(2)), "the peer chose version 2"),
+        (wrap(&chosen(4)), "the peer chose version 4"),
+        (wrap(&chosen(HOLES)[..20]), "ends too early"),
+        (wrap(&chosen(HOLES)[..23]), "Answer can not be read"),
     ] {
         let world = world();
         let (ours, theirs) = pipe();

@@ -33,6 +33,8 @@ pub struct Rig {
     pub batch: u32,
     /// A page that a CPU on B looks at before each step of A.
     pub touch: Option<u32>,
+    /// First and count of the pages that are left out.
+    pub holes: &'static [(u32, u32)],
 }
 
 impl Rig {
@@ -47,6 +49,7 @@ impl Rig {
             order: Order::Sequential,
             batch: 4,
             touch: None,
+            holes: &[],
         }
     }
 
@@ -56,11 +59,25 @@ impl Rig {
             name: "vm1".to_string(),
             region_pages: (self.mode != Mode::Release).then_some(PAGES),
             span: Run::new(0, PAGES),
+            holes: self
+                .holes
+                .iter()
+                .map(|(first, count)| Run::new(*first, *count))
+                .collect(),
             order: self.order,
             batch: self.batch,
             deadline: None,
             patience: Duration::from_secs(20),
         }
+    }
+
+    /// Makes a world whose guest has the rig's holes.
+    pub fn world(&self, seed: u64) -> World {
+        let world = World::new(PAGES, seed);
+        let holes = self.holes.iter();
+        let pages = holes.flat_map(|(first, count)| *first..first + count);
+        world.state().holes.extend(pages);
+        world
     }
 
     pub fn run(&self, world: &World) -> Outcome {

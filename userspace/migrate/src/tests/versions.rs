@@ -11,12 +11,17 @@ const OLD: Versions = Versions {
     highest: 1,
 };
 const FUTURE: Versions = Versions {
+    lowest: 4,
+    highest: 5,
+};
+const NEXT: Versions = Versions {
     lowest: 3,
     highest: 4,
 };
-const NEXT: Versions = Versions {
-    lowest: 2,
-    highest: 3,
+/// Without holes.
+const SECOND: Versions = Versions {
+    lowest: 1,
+    highest: 2,
 };
 
 fn rig(a_speaks: Versions, b_speaks: Versions, post_copy: bool) -> Rig {
@@ -28,11 +33,13 @@ fn rig(a_speaks: Versions, b_speaks: Versions, post_copy: bool) -> Rig {
 }
 
 #[test]
-fn one_and_two_work_together() {
+fn all_of_them_work_together() {
     for (a, b) in [
         (OLD, SPOKEN),
         (SPOKEN, OLD),
         (OLD, OLD),
+        (SECOND, SPOKEN),
+        (SPOKEN, SECOND),
         (SPOKEN, NEXT),
         (NEXT, SPOKEN),
     ] {
@@ -71,6 +78,24 @@ fn post_copy_needs_two() {
         );
         assert_eq!(world.check_home(), [""; 0]);
     }
+}
+
+#[test]
+fn holes_need_three() {
+    let rig = Rig {
+        holes: &[(5, 3)],
+        ..rig(SPOKEN, SECOND, false)
+    };
+    for mode in [Mode::Out, Mode::Back, Mode::Plan] {
+        let world = rig.world(3);
+        let outcome = Rig { mode, ..rig }.run(&world);
+        let said = outcome.a_says();
+        assert!(said.contains("needs version 3"), "{said}");
+        assert_eq!(world.check_home(), [""; 0]);
+    }
+    // Nothing is said of them, so nothing is needed.
+    let whole = Rig { holes: &[], ..rig };
+    assert!(whole.run(&whole.world(3)).is_done());
 }
 
 #[test]

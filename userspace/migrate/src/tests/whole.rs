@@ -31,6 +31,83 @@ fn out_and_back() {
     }
 }
 
+/// A guest that has pages below a hole, between two, and behind them.
+const HOLES: &[(u32, u32)] = &[(0, 1), (5, 3), (9, 2), (PAGES - 1, 1)];
+const HOLE_PAGES: u32 = 7;
+
+#[test]
+fn holes_stay_where_they_are() {
+    for (post_copy, order) in [
+        (false, Order::Sequential),
+        (true, Order::Sequential),
+        (false, Order::HotFirst),
+    ] {
+        let out = Rig {
+            holes: HOLES,
+            order,
+            ..Rig::new(Mode::Out, post_copy)
+        };
+        let world = out.world(7);
+        world.state().aborts_one_in = 3;
+        let outcome = out.run(&world);
+        assert!(
+            outcome.is_done(),
+            "{} / {}",
+            outcome.a_says(),
+            outcome.b_says()
+        );
+        let due = PAGES - HOLE_PAGES;
+        assert_eq!((outcome.a_report.pages, outcome.a_report.moved), (due, due));
+        assert_eq!(
+            (outcome.b_report.pages, outcome.b_report.arrived),
+            (due, due)
+        );
+        assert_eq!(world.check_out(), [""; 0]);
+        let back = Rig {
+            mode: Mode::Back,
+            ..out
+        };
+        let outcome = back.run(&world);
+        assert!(
+            outcome.is_done(),
+            "{} / {}",
+            outcome.a_says(),
+            outcome.b_says()
+        );
+        assert_eq!(
+            (outcome.a_report.moved, outcome.b_report.retracted),
+            (due, due)
+        );
+        assert_eq!(world.check_home(), [""; 0]);
+        // A plan and a release have nothing to say about them.
+        let plan = Rig {
+            mode: Mode::Plan,
+            ..out
+        };
+        assert!(plan.run(&world).is_done());
+    }
+}
+
+/// The twin: what nobody is told is a hole is asked for, and found.
+#[test]
+fn a_hole_that_is_not_named_is_found() {
+    let named = Rig {
+        holes: HOLES,
+        ..Rig::new(Mode::Out, false)
+    };
+    let world = named.world(7);
+    Rig {
+        holes: &[],
+        ..named
+    }
+    .run(&world);
+    let wrong = world.check_always();
+    assert!(
+        wrong.iter().any(|text| text.contains("in a hole")),
+        "{wrong:?}"
+    );
+}
+
 #[test]
 fn hooks_come_in_order() {
     let world = world();
