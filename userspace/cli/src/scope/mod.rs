@@ -10,6 +10,7 @@ use std::path::Path;
 use clap::ArgGroup;
 use pagemove_uapi::{Control, Error, PciAddress, DEVICE_OPEN};
 
+use crate::output::say;
 use crate::quantity;
 use select::{Maps, Range, Selection};
 
@@ -109,13 +110,32 @@ pub fn maps(
     device: Option<PciAddress>,
     pid: Option<u32>,
 ) -> Result<Vec<Maps>, Trouble> {
-    let devices = match (device, pid) {
-        (Some(device), _) => vec![device],
-        (None, Some(pid)) => of_process(control, pid)?,
-        (None, None) => open_devices(control)?,
-    };
     let maps = |device: PciAddress| Ok((device, control.maps(device)?));
-    devices.into_iter().map(maps).collect()
+    match (device, pid) {
+        (Some(device), _) => Ok(vec![maps(device)?]),
+        (None, Some(pid)) => of_process(control, pid)?.into_iter().map(maps).collect(),
+        (None, None) => of_all(control),
+    }
+}
+
+/// Returns what each device maps that is open. One that can't be asked, or has just been closed, is none
+/// of the others' business.
+fn of_all(control: &Control) -> Result<Vec<Maps>, Trouble> {
+    let mut all = Vec::new();
+    let mut refused = None;
+    for device in open_devices(control)? {
+        match control.maps(device) {
+            Ok(runs) => all.push((device, runs)),
+            Err(error) => {
+                say!("{device} is left out: {error}");
+                refused = Some(error);
+            }
+        }
+    }
+    match refused.filter(|_| all.is_empty()) {
+        Some(error) => Err(error.into()),
+        None => Ok(all),
+    }
 }
 
 /// Returns the devices of a process that are bound to our driver.
