@@ -272,10 +272,12 @@ pub const USED_SIZE_V0: usize = 48;
 pub const USED_CLEAR: u32 = 1 << 0;
 /// pages of a region
 pub const MEMORY_REGION: u32 = 1;
-/// other memory of this host
+/// other memory of this host: memfd, tmpfs, and what can not be moved
 pub const MEMORY_OTHER: u32 = 2;
 /// no memory of this host: a BAR
 pub const MEMORY_DEVICE: u32 = 3;
+/// anonymous memory of this host, which can not be moved
+pub const MEMORY_ANONYMOUS: u32 = 4;
 pub const MAPS_SIZE_V0: usize = 48;
 pub const OFFERED_SIZE_V0: usize = 40;
 pub const WANTED_SIZE_V0: usize = 48;

@@ -142,19 +142,25 @@ fn describe(device: &Device, leaf: &Leaf, owner: &mut Option<Arc<Region>>) -> ab
             _ => break,
         }
     }
-    let is_memory = page::is_memory(page);
     abi::Mapping {
         iova: leaf.iova.0,
         length: leaf.bytes,
-        memory: if is_memory {
-            abi::MEMORY_OTHER
-        } else {
-            abi::MEMORY_DEVICE
-        },
+        memory: memory_of(page),
         region: 0,
         offset: 0,
         place: Site::Memory(page).place(),
         leaf: leaf.bytes,
+    }
+}
+
+/// Returns whose memory a page is that is in no region.
+fn memory_of(page: PhysAddr) -> u32 {
+    if !page::is_memory(page) {
+        abi::MEMORY_DEVICE
+    } else if page::is_anonymous(page) {
+        abi::MEMORY_ANONYMOUS
+    } else {
+        abi::MEMORY_OTHER
     }
 }
 

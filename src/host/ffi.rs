@@ -100,6 +100,7 @@ extern "C" {
     pub(crate) fn pagemove_page_tag(page: *mut page) -> c_ulong;
     pub(crate) fn pagemove_page_phys(page: *mut page) -> u64;
     pub(crate) fn pagemove_phys_page(phys: u64) -> *mut page;
+    pub(crate) fn pagemove_page_is_anon(page: *mut page) -> bool;
     pub(crate) fn pagemove_page_node(page: *mut page) -> c_int;
     pub(crate) fn pagemove_phys_virt(phys: u64) -> *mut c_void;
     pub(crate) fn pagemove_read_word(phys: u64, word: *mut u64) -> bool;

@@ -88,6 +88,14 @@ pub(crate) fn is_memory(phys: PhysAddr) -> bool {
     frame(phys).is_some()
 }
 
+/// Returns whether the page at `phys` is anonymous memory of a process: a hint, if nothing holds it.
+pub(crate) fn is_anonymous(phys: PhysAddr) -> bool {
+    frame(phys).is_some_and(|page| {
+        // SAFETY: reads fields of a valid struct page, which stays whatever becomes of the page.
+        unsafe { ffi::pagemove_page_is_anon(page.as_ptr()) }
+    })
+}
+
 /// Returns the NUMA node of the frame at `phys`.
 pub(crate) fn node_of(phys: PhysAddr) -> Option<i32> {
     let page = frame(phys)?;

@@ -149,6 +149,12 @@ struct page *pagemove_phys_page(u64 phys)
 	return pfn_valid(PHYS_PFN(phys)) ? pfn_to_page(PHYS_PFN(phys)) : NULL;
 }
 
+/* A hint where nothing holds the page: it reads a bit of a pointer, and follows none. */
+bool pagemove_page_is_anon(struct page *page)
+{
+	return PageAnon(page);
+}
+
 int pagemove_page_node(struct page *page)
 {
 	return page_to_nid(page);

@@ -504,8 +504,9 @@ struct pagemove_used {
 
 /* Whose memory a device maps: pagemove_mapping.memory. */
 #define PAGEMOVE_MEMORY_REGION		1 /* pages of a region */
-#define PAGEMOVE_MEMORY_OTHER		2 /* other memory of this host */
+#define PAGEMOVE_MEMORY_OTHER		2 /* other memory of this host: memfd, tmpfs, and what can not be moved */
 #define PAGEMOVE_MEMORY_DEVICE		3 /* no memory of this host: a BAR */
+#define PAGEMOVE_MEMORY_ANONYMOUS	4 /* anonymous memory of this host, which can not be moved */
 
 /*
  * A run: pages that follow each other at the device's addresses, in the region

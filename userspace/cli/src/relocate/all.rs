@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use pagemove_uapi::{
     Call, Error, MoveRequest, ENGINE_AUTO, MEMORY_OTHER, PAGE_MOVED, PAGE_SIZE, REASON_ALIASED,
-    REASON_BUSY, REASON_CLOSED_REGION, REASON_DEADLINE, REASON_LARGE_LEAF, REASON_NOT_MAPPED,
-    REASON_NOT_REGION, REASON_NO_PIN, REASON_NO_VADDR, REASON_OFFERED, REASON_UNMAPPING,
+    REASON_ANONYMOUS, REASON_BUSY, REASON_CLOSED_REGION, REASON_DEADLINE, REASON_IN_USE,
+    REASON_LARGE_FOLIO, REASON_LARGE_LEAF, REASON_NOT_MAPPED, REASON_NOT_REGION, REASON_NOT_SHMEM,
+    REASON_NO_PIN, REASON_NO_VADDR, REASON_OFFERED, REASON_OTHER_FRAME, REASON_POISONED,
+    REASON_SWAP_CACHE, REASON_UNMAPPING, REASON_USERFAULTFD,
 };
 
 use super::{relocate, Mover, Total};
@@ -105,6 +107,22 @@ fn is_of_its_page(error: &Error) -> bool {
             | REASON_NO_PIN
             | REASON_OFFERED
             | REASON_BUSY
+            | REASON_ANONYMOUS
+            | REASON_NOT_SHMEM
+            | REASON_LARGE_FOLIO
+            | REASON_SWAP_CACHE
+            | REASON_USERFAULTFD
+            | REASON_IN_USE
+            | REASON_POISONED
+            | REASON_OTHER_FRAME
+    )
+}
+
+/// Returns whether the memory is of a kind that is not moved at all.
+fn is_of_another_kind(error: &Error) -> bool {
+    matches!(
+        error.reason,
+        REASON_NOT_REGION | REASON_NOT_SHMEM | REASON_ANONYMOUS
     )
 }
 
@@ -114,7 +132,7 @@ impl Whole {
     fn add(&mut self, range: Range, mut total: Total) {
         let refused = total
             .error
-            .filter(|error| range.memory == MEMORY_OTHER && error.reason == REASON_NOT_REGION);
+            .filter(|error| range.memory == MEMORY_OTHER && is_of_another_kind(error));
         if let Some(error) = refused {
             let done = total.pages_moved + total.pages_there + total.pages_aborted;
             let rest = Range {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which of the runs that devices map are meant.
 
-use pagemove_uapi::{Mapping, PciAddress, MEMORY_DEVICE, MEMORY_OTHER, MEMORY_REGION, PAGE_SIZE};
+use pagemove_uapi::{
+    Mapping, PciAddress, MEMORY_ANONYMOUS, MEMORY_DEVICE, MEMORY_REGION, PAGE_SIZE,
+};
 
 /// Addresses of a device that are moved one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +63,10 @@ pub fn select(maps: &[Maps], region: Option<u32>) -> Selection {
 
 /// Returns why the kernel would refuse all of it. Of memory that is in no region it is asked.
 fn obstacle(range: &Range, leaf: u64) -> Option<String> {
-    if range.memory == MEMORY_DEVICE {
-        return Some("it is no memory of this host".to_string());
+    match range.memory {
+        MEMORY_DEVICE => return Some("it is no memory of this host".to_string()),
+        MEMORY_ANONYMOUS => return Some("anonymous memory can not be moved".to_string()),
+        _ => {}
     }
     (leaf > PAGE_SIZE as u64).then(|| {
         format!(
@@ -98,9 +102,8 @@ fn joined(device: PciAddress, runs: &[Mapping]) -> Vec<(Range, u64)> {
 }
 
 fn goes_on(last: &Range, run: &Mapping) -> bool {
-    let follows = run.memory == MEMORY_OTHER
-        || run.memory == MEMORY_DEVICE
-        || last.offset.checked_add(last.length) == Some(run.offset);
+    let follows =
+        run.memory != MEMORY_REGION || last.offset.checked_add(last.length) == Some(run.offset);
     last.iova.checked_add(last.length) == Some(run.iova)
         && (last.memory, last.region) == (run.memory, run.region)
         && follows

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use pagemove_uapi::{Place, PLACE_NODE};
+use pagemove_uapi::{Place, MEMORY_OTHER, PLACE_NODE};
 
 use super::*;
 
@@ -46,6 +46,7 @@ fn guest() -> Vec<Mapping> {
         region(0, 256 * K, 1, 0, 0),
         region(256 * K, 384 * K, 1, 256 * K, 1),
         other(768 * K, 128 * K, MEMORY_OTHER, 4 * K),
+        other(896 * K, 128 * K, MEMORY_ANONYMOUS, 4 * K),
         region(1024 * K, 1024 * K, 1, 1024 * K, 0),
         region(2048 * K, 4 * K, 2, 0, 0),
         other(4096 * K, 2048 * K, MEMORY_OTHER, 2048 * K),
@@ -66,9 +67,10 @@ fn holes_and_what_can_not_be_moved_are_left_out() {
         [(0, 640), (768, 128), (1024, 1024), (2048, 4)]
     );
     let why: Vec<&str> = found.left_out.iter().map(|one| one.why.as_str()).collect();
-    assert_eq!(why.len(), 2);
-    assert!(why[0].contains("pieces of 2M"), "{why:?}");
-    assert!(why[1].contains("no memory"), "{why:?}");
+    assert_eq!(why.len(), 3);
+    assert!(why[0].contains("anonymous"), "{why:?}");
+    assert!(why[1].contains("pieces of 2M"), "{why:?}");
+    assert!(why[2].contains("no memory"), "{why:?}");
 }
 
 #[test]

@@ -144,7 +144,12 @@ pub const MEMORIES: &[Text] = &[
     text(
         MEMORY_OTHER,
         "other",
-        "memory of this host that is in no region, such as what a VMM maps for a ROM",
+        "memory of this host that is in no region: memfd, tmpfs, and what can not be moved",
+    ),
+    text(
+        MEMORY_ANONYMOUS,
+        "anonymous",
+        "anonymous memory, which can not be moved, such as what a VMM maps for a ROM",
     ),
     text(
         MEMORY_DEVICE,

@@ -642,6 +642,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         MEMORY_REGION,
         MEMORY_OTHER,
         MEMORY_DEVICE,
+        MEMORY_ANONYMOUS,
         MAPS_SIZE_V0,
         OFFERED_SIZE_V0,
         WANTED_SIZE_V0,

@@ -12,8 +12,8 @@ use anyhow::{ensure, Context, Result};
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 use pagemove_testkit::vfio::READ_WRITE;
 use pagemove_uapi::{
-    Mapping as Run, PciAddress, MEMORY_OTHER, MEMORY_REGION, MOVE_EVEN_IF_THERE, PAGE_SIZE,
-    PLACE_NODE,
+    Mapping as Run, PciAddress, MEMORY_ANONYMOUS, MEMORY_OTHER, MEMORY_REGION, MOVE_EVEN_IF_THERE,
+    PAGE_SIZE, PLACE_NODE,
 };
 
 use crate::bench::{Bench, IOVA};
@@ -24,8 +24,10 @@ const PAGES: usize = 512;
 const HOLE: usize = 32;
 /// Of a second region, behind the hole.
 const SECOND: usize = 64;
-/// Of ordinary memory, behind that.
-const OTHER: usize = 16;
+/// Of anonymous memory, behind that.
+const ANONYMOUS: usize = 16;
+/// Of shared memory, which is a file's of tmpfs, behind a hole.
+const SHARED: usize = 32;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -35,7 +37,8 @@ const LOOKS: usize = 200;
 struct State {
     bench: Bench,
     second: Region,
-    other: Mapping,
+    anonymous: Mapping,
+    shared: Mapping,
 }
 
 pub fn main(_: &[String]) -> ExitCode {
@@ -65,8 +68,12 @@ fn second_iova() -> u64 {
     IOVA + (PAGES + HOLE) as u64 * PAGE
 }
 
-fn other_iova() -> u64 {
+fn anonymous_iova() -> u64 {
     second_iova() + SECOND as u64 * PAGE
+}
+
+fn shared_iova() -> u64 {
+    anonymous_iova() + (ANONYMOUS + HOLE) as u64 * PAGE
 }
 
 fn set_up() -> Result<State> {
@@ -74,16 +81,21 @@ fn set_up() -> Result<State> {
     let second = Region::on_node(SECOND, bench.nodes.here)?;
     second.map.fill(1);
     crate::bench::map(&bench.assigned, second_iova(), &second)?;
-    let other = Mapping::anonymous(OTHER * PAGE_SIZE)?;
-    let container = &bench.assigned.container;
-    container
-        .map(other_iova(), other.address(), other.length(), READ_WRITE)
-        .map_err(std::io::Error::from_raw_os_error)
-        .context("VFIO_IOMMU_MAP_DMA of ordinary memory")?;
+    let anonymous = Mapping::anonymous(ANONYMOUS * PAGE_SIZE)?;
+    let shared = Mapping::shared_anonymous(SHARED * PAGE_SIZE)?;
+    shared.fill(2);
+    for (iova, map) in [(anonymous_iova(), &anonymous), (shared_iova(), &shared)] {
+        let container = &bench.assigned.container;
+        container
+            .map(iova, map.address(), map.length(), READ_WRITE)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("VFIO_IOMMU_MAP_DMA of ordinary memory")?;
+    }
     Ok(State {
         bench,
         second,
-        other,
+        anonymous,
+        shared,
     })
 }
 
@@ -102,7 +114,7 @@ fn joined(runs: &[Run]) -> Vec<Run> {
 
 fn continues(last: &Run, run: &Run) -> bool {
     let same_place = (last.place.kind, last.place.number) == (run.place.kind, run.place.number);
-    let other = last.memory == MEMORY_OTHER;
+    let other = last.memory != MEMORY_REGION;
     last.iova + last.length == run.iova
         && (last.memory, last.region) == (run.memory, run.region)
         && (other || (same_place && last.offset + last.length == run.offset))
@@ -112,7 +124,7 @@ fn continues(last: &Run, run: &Run) -> bool {
 fn said(runs: &[Run]) -> Vec<(u64, u64, u32, u32, u64, i32)> {
     runs.iter()
         .map(|run| {
-            let node = if run.memory == MEMORY_OTHER {
+            let node = if run.memory != MEMORY_REGION {
                 0
             } else {
                 run.place.number
@@ -150,10 +162,21 @@ fn tells(state: &mut State) -> Outcome {
     let expected = vec![
         (IOVA, PAGES as u64, MEMORY_REGION, first, 0, here),
         (second_iova(), SECOND as u64, MEMORY_REGION, second, 0, here),
-        (other_iova(), OTHER as u64, MEMORY_OTHER, 0, 0, 0),
+        (
+            anonymous_iova(),
+            ANONYMOUS as u64,
+            MEMORY_ANONYMOUS,
+            0,
+            0,
+            0,
+        ),
+        (shared_iova(), SHARED as u64, MEMORY_OTHER, 0, 0, 0),
     ];
     ensure!(found == expected, "{found:?} instead of {expected:?}");
-    ensure!(state.other.pages() == OTHER, "the mapping is another");
+    ensure!(
+        state.anonymous.pages() == ANONYMOUS,
+        "the mapping is another"
+    );
     Ok(Pass)
 }
 
@@ -177,7 +200,7 @@ fn splits(state: &mut State) -> Outcome {
         ),
     ];
     ensure!(found[..3] == expected, "{found:?} instead of {expected:?}");
-    ensure!(found.len() == 5, "{found:?}");
+    ensure!(found.len() == 6, "{found:?}");
     Ok(Pass)
 }
 

@@ -9,7 +9,7 @@ use pagemove_testkit::tap::{Case, Outcome, Pass};
 use pagemove_uapi::PAGE_SIZE;
 use serde_json::Value;
 
-use super::{other_iova, State, OTHER, PAGES, SECOND};
+use super::{anonymous_iova, State, ANONYMOUS, PAGES, SECOND, SHARED};
 
 const PROGRAM: &str = "pagemove";
 
@@ -73,7 +73,8 @@ fn bring(state: &State, node: i32) -> Result<()> {
 
 fn check(state: &State) -> Result<()> {
     state.bench.region.map.check(0)?;
-    state.second.map.check(1)
+    state.second.map.check(1)?;
+    state.shared.check(2)
 }
 
 fn shows(state: &mut State) -> Outcome {
@@ -90,7 +91,7 @@ fn shows(state: &mut State) -> Outcome {
             ("/devices/0/runs/0/length", (PAGES * PAGE_SIZE).into()),
             ("/devices/0/runs/0/place/number", nodes.here.into()),
             ("/devices/0/runs/1/region", state.second.id.into()),
-            ("/devices/0/runs/2/memory", "other".into()),
+            ("/devices/0/runs/2/memory", "anonymous".into()),
         ],
     )?;
     let of_second = format!("maps --region {}", state.second.id);
@@ -102,7 +103,7 @@ fn shows(state: &mut State) -> Outcome {
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = format!("region {}", state.bench.region.id);
-    ensure!(text.contains(&line) && text.contains("other"), "{text}");
+    ensure!(text.contains(&line) && text.contains("anonymous"), "{text}");
     Ok(Pass)
 }
 
@@ -115,13 +116,11 @@ fn foretells(state: &mut State) -> Outcome {
             .as_u64()
             .with_context(|| format!("{name}: {json}"))
     };
-    // Ordinary memory may be at either node.
-    let (to_move, there) = (number("pages_to_move")?, number("pages_there")?);
-    ensure!(to_move + there == (PAGES + SECOND + OTHER) as u64, "{json}");
-    ensure!(
-        number("pages_in_no_region")? + there == OTHER as u64,
-        "{json}"
-    );
+    let to_move = (PAGES + SECOND + SHARED) as u64;
+    ensure!(number("pages_to_move")? == to_move, "{json}");
+    ensure!(number("pages_in_no_region")? == SHARED as u64, "{json}");
+    let left_out = json["left_out"][0]["length"].as_u64();
+    ensure!(left_out == Some((ANONYMOUS * PAGE_SIZE) as u64), "{json}");
     ensure!(
         state.bench.region.pages_on(nodes.here)? == PAGES,
         "pages were moved"
@@ -147,11 +146,16 @@ fn of_process(state: &mut State) -> Outcome {
         &[
             ("/status", "moved".into()),
             ("/device", state.bench.device.to_string().into()),
-            ("/pages", (PAGES + SECOND).into()),
-            ("/pages_moved", (PAGES + SECOND).into()),
+            ("/pages", (PAGES + SECOND + SHARED).into()),
+            ("/pages_moved", (PAGES + SECOND + SHARED).into()),
             ("/ranges/1/region", state.second.id.into()),
-            ("/left_out/0/iova", format!("{:#x}", other_iova()).into()),
-            ("/left_out/0/length", (OTHER * PAGE_SIZE).into()),
+            ("/ranges/2/region", Value::Null),
+            ("/ranges/2/pages_moved", SHARED.into()),
+            (
+                "/left_out/0/iova",
+                format!("{:#x}", anonymous_iova()).into(),
+            ),
+            ("/left_out/0/length", (ANONYMOUS * PAGE_SIZE).into()),
             ("/error", Value::Null),
         ],
     )?;
@@ -191,7 +195,7 @@ fn of_all(state: &mut State) -> Outcome {
         0,
         &[
             ("/pages_moved", SECOND.into()),
-            ("/pages_there", PAGES.into()),
+            ("/pages_there", (PAGES + SHARED).into()),
         ],
     )?;
     check(state)?;
