@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A move of several ranges, one after the other.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pagemove_uapi::{
@@ -48,16 +49,21 @@ pub fn relocate_all(
     whole.total.pages = pages(&selection.ranges);
     for range in selection.ranges {
         let before = whole.total.clone();
-        let total = match part_of(request, &range, start.elapsed()) {
-            Ok(part) => relocate(&part, chunk, mover, stopped, &mut |now| {
-                progress(&before.with(now));
-            }),
-            Err(error) => Total {
-                pages: range.length / PAGE_SIZE as u64,
-                error: Some(error),
-                ..Total::default()
-            },
+        let mut total = Total {
+            pages: range.length / PAGE_SIZE as u64,
+            ..Total::default()
         };
+        for _ in 0..=TRIES {
+            match part_of(request, &total.rest_of(&range), start.elapsed()) {
+                Ok(part) => total.go_on(relocate(&part, chunk, mover, stopped, &mut |now| {
+                    progress(&before.with(&total.clone().and(now)));
+                })),
+                Err(error) => total.error = Some(error),
+            }
+            if !total.error.is_some_and(|error| may_pass(&range, &error)) || !pause(stopped) {
+                break;
+            }
+        }
         let is_over = total.error.is_some_and(|error| !is_of_its_page(&error));
         whole.add(range, total);
         if is_over {
@@ -66,6 +72,30 @@ pub fn relocate_all(
     }
     whole.total.time = start.elapsed();
     whole
+}
+
+/// How often what is left of a range is asked for again, and after which time: the module leaves alone for a
+/// second what a VMM has unmapped.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(1100);
+const SLICE: Duration = Duration::from_millis(20);
+
+/// Returns whether others were in the way for a moment. Of a span that was named the caller is told at
+/// once.
+fn may_pass(range: &Range, error: &Error) -> bool {
+    range.memory != 0 && matches!(error.reason, REASON_UNMAPPING | REASON_BUSY)
+}
+
+/// Waits. False: somebody wants it to end.
+fn pause(stopped: &dyn Fn() -> bool) -> bool {
+    let end = Instant::now() + PAUSE;
+    while Instant::now() < end {
+        if stopped() {
+            return false;
+        }
+        thread::sleep(SLICE);
+    }
+    true
 }
 
 /// Counts the pages of ranges.
@@ -134,12 +164,8 @@ impl Whole {
             .error
             .filter(|error| range.memory == MEMORY_OTHER && is_of_another_kind(error));
         if let Some(error) = refused {
-            let done = total.pages_moved + total.pages_there + total.pages_aborted;
-            let rest = Range {
-                iova: range.iova + done * PAGE_SIZE as u64,
-                length: range.length.saturating_sub(done * PAGE_SIZE as u64),
-                ..range.clone()
-            };
+            let done = total.settled();
+            let rest = total.rest_of(&range);
             self.total.pages = self.total.pages.saturating_sub(total.pages - done);
             total.pages = done;
             total.pages_done = done;
@@ -159,6 +185,39 @@ impl Whole {
 }
 
 impl Total {
+    /// Counts the pages of which something became, from the first.
+    fn settled(&self) -> u64 {
+        self.pages_moved + self.pages_there + self.pages_aborted
+    }
+
+    /// Returns what is left of a range.
+    fn rest_of(&self, range: &Range) -> Range {
+        let done = self.settled() * PAGE_SIZE as u64;
+        Range {
+            iova: range.iova + done,
+            length: range.length.saturating_sub(done),
+            ..range.clone()
+        }
+    }
+
+    /// Goes on with what was done of the rest of the same range.
+    fn go_on(&mut self, rest: Total) {
+        *self = self.clone().and(&rest);
+        self.results.extend(rest.results);
+    }
+
+    /// Returns the sum with what was done of the rest, without its results.
+    fn and(mut self, rest: &Total) -> Total {
+        let settled = self.settled();
+        self.results.truncate(settled as usize);
+        self.pages_done = settled;
+        self.error = None;
+        let results = std::mem::take(&mut self.results);
+        let mut sum = self.with(rest);
+        sum.results = results;
+        sum
+    }
+
     /// Returns the sum with what was done of another part of the same whole, whose pages are counted
     /// already.
     fn with(&self, part: &Total) -> Total {

@@ -113,6 +113,39 @@ fn a_page_that_can_not_be_moved_ends_its_range_alone() {
 }
 
 #[test]
+fn what_is_unmapped_for_a_moment_is_asked_for_again() {
+    let mut calls = Vec::new();
+    let unmapping = error(libc::EAGAIN, REASON_UNMAPPING);
+    let selection = Selection {
+        ranges: vec![range(0, 6, MEMORY_REGION)],
+        left_out: Vec::new(),
+    };
+    let whole = relocate_all(
+        selection,
+        &request(),
+        4,
+        &mut |part, results| {
+            calls.push((part.iova / PAGE, part.length / PAGE));
+            let refused = (calls.len() == 1).then_some((3, unmapping));
+            kernel(part, results, refused)
+        },
+        &|| false,
+        &mut |_| {},
+    );
+    assert_eq!(calls, [(0, 4), (3, 3)]);
+    let total = &whole.total;
+    assert_eq!(
+        (total.pages, total.pages_moved, total.pages_done),
+        (6, 6, 6)
+    );
+    assert_eq!(total.error, None);
+    assert_eq!(whole.parts[0].total.results.len(), 6);
+    // A span that was named is not.
+    let (whole, calls) = go(vec![range(0, 6, 0)], Some((3, unmapping)));
+    assert_eq!((calls.len(), whole.total.error), (1, Some(unmapping)));
+}
+
+#[test]
 fn anything_else_ends_it_all() {
     for ends in [
         error(libc::EINTR, REASON_SIGNAL),
