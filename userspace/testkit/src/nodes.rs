@@ -30,8 +30,8 @@ pub fn free_memory(node: i32) -> Result<u64> {
     Ok(kib << 10)
 }
 
-/// New pages of a mapping come from this node.
-pub fn bind(address: *mut u8, length: usize, node: i32) -> Result<()> {
+/// New pages of the mapping at this address come from this node.
+pub fn bind(address: usize, length: usize, node: i32) -> Result<()> {
     const BIND: usize = 2;
     let mask = u64::try_from(node)
         .ok()

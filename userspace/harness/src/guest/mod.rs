@@ -201,7 +201,7 @@ impl Guest {
             Some(options.node),
         )?;
         if memory.descriptor().is_some() && nodes::with_memory()?.contains(&options.node) {
-            nodes::bind(memory.address(), memory.length(), options.node)?;
+            nodes::bind(memory.address() as usize, memory.length(), options.node)?;
         }
         let whole = Slice::whole(&memory);
         let part = |first: usize, count: usize| whole.part(first * PAGE_SIZE, count * PAGE_SIZE);

@@ -230,5 +230,5 @@ fn are_at(map: &Mapping, node: i32) -> Result<bool> {
 
 /// New pages of the mapping come from this node.
 fn bind(map: &Mapping, node: i32) -> Result<()> {
-    nodes::bind(map.address(), map.length(), node)
+    nodes::bind(map.address() as usize, map.length(), node)
 }

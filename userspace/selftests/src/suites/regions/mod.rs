@@ -314,7 +314,7 @@ fn mbind_node(two: &mut Nodes) -> Outcome {
     let control = Control::open()?;
     let whole = map(&control, 0, 64 * PAGE_SIZE)?;
     for (first, node) in [(0, two.there), (32, two.here)] {
-        nodes::bind(whole.page(first), 32 * PAGE_SIZE, node)?;
+        nodes::bind(whole.page(first) as usize, 32 * PAGE_SIZE, node)?;
     }
     whole.fill(13);
     let id = newest(&control)?.id;
