@@ -257,6 +257,22 @@ pub const FINDING_CLEAN_WALKS: u32 = 1 << 4;
 pub const FINDING_VALID_CHANGE: u32 = 1 << 5;
 /// the IOMMU sets A and D
 pub const FINDING_AD_SET: u32 = 1 << 6;
+/// a transaction committed over a walk of the written PTE
+pub const FINDING_NO_WALK_SEEN: u32 = 1 << 16;
+/// the same where A was cleared first
+pub const FINDING_NO_A_SEEN: u32 = 1 << 17;
+/// DMA writes to watched lines abort nothing
+pub const FINDING_NO_WATCH_SEEN: u32 = 1 << 18;
+/// an A/D update has overwritten a swap
+pub const FINDING_NO_AD_CAS: u32 = 1 << 19;
+/// a write through a clean IOTLB entry did not walk again
+pub const FINDING_NO_CLEAN_WALKS: u32 = 1 << 20;
+/// a move by adbit under load has lost something
+pub const FINDING_NO_MOVES_ADBIT: u32 = 1 << 21;
+/// the IOMMU does not set A and D each time
+pub const FINDING_NO_AD_SET: u32 = 1 << 22;
+/// a move by rtm under load has lost something
+pub const FINDING_NO_MOVES_RTM: u32 = 1 << 23;
 pub const VERDICT_SET_SIZE_V0: usize = 48;
 pub const MAX_VERDICTS: usize = 64;
 pub const VERDICT_LIST_SIZE_V0: usize = 24;

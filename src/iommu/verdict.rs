@@ -86,18 +86,30 @@ fn is_consistent(verdict: &abi::Verdict) -> bool {
     let all = Method::ALL.iter().copied();
     let supported = all.filter(|method| supports(verdict.findings, *method));
     verdict.engines & !abi::mask_of(supported.map(abi::engine_number)) == 0
+        && !has_yes_and_no(verdict.findings)
         && verdict.reserved == 0
         && abi::format_of(verdict.format).is_some()
+}
+
+/// Returns whether something was found that is said not to be, too. (What moves under load showed
+/// has a no for each engine.)
+const fn has_yes_and_no(findings: u32) -> bool {
+    const NO_WALK_SEEN: u32 = abi::FINDING_NO_WALK_SEEN.trailing_zeros();
+    let single = !abi::FINDING_VALID_CHANGE & (abi::FINDING_NO_WALK_SEEN - 1);
+    findings & (findings >> NO_WALK_SEEN) & single != 0
 }
 
 /// Returns whether an engine that commits so may be used where this was found.
 fn supports(findings: u32, method: Method) -> bool {
     let has = |needed| findings & needed == needed;
-    has(abi::FINDING_VALID_CHANGE)
-        && match method {
-            Method::AdBit => has(abi::FINDING_AD_SET),
-            Method::Rtm => has(abi::FINDING_WALK_SEEN) || has(abi::FINDING_A_SEEN),
-        }
+    let (found, lost) = match method {
+        Method::AdBit => (has(abi::FINDING_AD_SET), abi::FINDING_NO_MOVES_ADBIT),
+        Method::Rtm => (
+            has(abi::FINDING_WALK_SEEN) || has(abi::FINDING_A_SEEN),
+            abi::FINDING_NO_MOVES_RTM,
+        ),
+    };
+    found && has(abi::FINDING_VALID_CHANGE) && !has(lost)
 }
 
 /// Replaces the verdict on this IOMMU and format.

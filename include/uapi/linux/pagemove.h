@@ -551,6 +551,15 @@ struct pagemove_maps {
 #define PAGEMOVE_FINDING_CLEAN_WALKS	(1U << 4) /* a write through a clean IOTLB entry walks again */
 #define PAGEMOVE_FINDING_VALID_CHANGE	(1U << 5) /* valid-to-valid changes under load lost nothing */
 #define PAGEMOVE_FINDING_AD_SET		(1U << 6) /* the IOMMU sets A and D */
+/* What was seen to be otherwise: it forbids what needs it, whatever is seen later. */
+#define PAGEMOVE_FINDING_NO_WALK_SEEN	(1U << 16) /* a transaction committed over a walk of the written PTE */
+#define PAGEMOVE_FINDING_NO_A_SEEN	(1U << 17) /* the same where A was cleared first */
+#define PAGEMOVE_FINDING_NO_WATCH_SEEN	(1U << 18) /* DMA writes to watched lines abort nothing */
+#define PAGEMOVE_FINDING_NO_AD_CAS	(1U << 19) /* an A/D update has overwritten a swap */
+#define PAGEMOVE_FINDING_NO_CLEAN_WALKS	(1U << 20) /* a write through a clean IOTLB entry did not walk again */
+#define PAGEMOVE_FINDING_NO_MOVES_ADBIT	(1U << 21) /* a move by adbit under load has lost something */
+#define PAGEMOVE_FINDING_NO_AD_SET	(1U << 22) /* the IOMMU does not set A and D each time */
+#define PAGEMOVE_FINDING_NO_MOVES_RTM	(1U << 23) /* a move by rtm under load has lost something */
 
 /*
  * What pagemove qualify found out about one IOMMU and format of this machine. It
@@ -568,7 +577,7 @@ struct pagemove_verdict {
 };
 
 /* PAGEMOVE_IOC_VERDICT_SET: replaces the verdict on this IOMMU and format. Needs
- * CAP_SYS_ADMIN. EINVAL: engines that the findings do not support. */
+ * CAP_SYS_ADMIN. EINVAL: engines that the findings do not support or forbid. */
 struct pagemove_verdict_set {
 	__u32 size;
 	__u32 flags;			/* none yet */

@@ -245,7 +245,7 @@ pub static OPS: &[Op] = &[
     ioctl!("verdict_set", 2, IOC_VERDICT_SET, VerdictSet, VERDICT_SET_SIZE_V0, None, errno::VERDICT,
         flags: NONE, verdict.iommu: Kind::Iommu, verdict.format: Kind::Pick(&[1, 2, 3], &[0, 4, 0xffff_ffff]),
         verdict.cpu: Kind::Pick(&[u64::MAX], &[0, 1]), verdict.microcode: Kind::Pick(&[u64::MAX], &[0, 1]),
-        verdict.engines: Kind::Mask(6), verdict.findings: Kind::Mask(0x7f), verdict.reserved: NONE),
+        verdict.engines: Kind::Mask(6), verdict.findings: Kind::Mask(0xff_007f), verdict.reserved: NONE),
     ioctl!("offer", 14, IOC_OFFER, Offer, OFFER_SIZE_V0, Some(offset_of!(uapi::Offer, reason)), errno::OFFER,
         flags: Kind::Mask(1), region: Kind::Region(0), window: Kind::Window(1), offset: Kind::Offset, length: Kind::Bytes,
         targets: Kind::Array(8, "length"), reserved: NONE),

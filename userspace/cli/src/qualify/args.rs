@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use pagemove_uapi::PciAddress;
 
+use super::noes::Question;
+
 const AFTER_HELP: &str = "\
 What is tried, and what an answer permits: Documentation/qualify.md.
 
@@ -35,6 +37,12 @@ pub struct QualifyArgs {
     /// Only say what was found; leave the verdict that counts now.
     #[arg(long, conflicts_with_all = ["list", "restore", "store"])]
     pub dry_run: bool,
+
+    /// Give up a no that was seen before, on what this verdict is about; may be given several times.
+    ///
+    /// Without it one no outweighs every later yes on the same CPU, microcode, IOMMU and format.
+    #[arg(long, value_name = "QUESTION", value_enum, conflicts_with_all = ["list", "restore"])]
+    pub forget: Vec<Question>,
 
     /// How long each question is tried under load.
     #[arg(long, value_name = "N", default_value_t = 5,
@@ -90,6 +98,8 @@ mod tests {
             "pagemove qualify 0:4.0 --restore",
             "pagemove qualify 0:4.0 --store --dry-run",
             "pagemove qualify --list --restore",
+            "pagemove qualify --restore --forget ad-set",
+            "pagemove qualify 0:4.0 --forget everything",
             "pagemove qualify 0:4.0 --seconds 0",
             "pagemove qualify nic",
         ] {

@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use pagemove_uapi::{Control, Error, PciAddress, Verdict, FORMAT_UNKNOWN};
 
 use super::args::QualifyArgs;
-use super::decide::{self, Judgement};
+use super::decide;
 use super::list;
+use super::noes;
 use super::report::{Found, Outcome};
 use super::store::{self, Store};
 use super::subject::{self, Subject};
@@ -53,8 +54,15 @@ fn qualify(
     let mut store = Store::read(&file)?;
     let mut subject = Subject::open(control, address, kind)?;
     let evidence = trials::run(&mut subject, Duration::from_secs(args.seconds))?;
-    let judgement = decide::judge(&evidence);
-    let verdict = verdict_of(&subject, cpu, &judgement);
+    let about = about(&subject, cpu);
+    let live = control.verdict_list()?;
+    let known = store.all().iter().chain(&live);
+    let judgement = decide::judge(&evidence, noes::earlier(&about, known, &args.forget));
+    let verdict = Verdict {
+        engines: judgement.engines,
+        findings: judgement.findings,
+        ..about
+    };
     drop(subject);
 
     let known = verdict.format != FORMAT_UNKNOWN;
@@ -80,15 +88,14 @@ fn qualify(
     Ok(Exit::of_verdict(verdict.engines))
 }
 
-fn verdict_of(subject: &Subject, cpu: Cpu, judgement: &Judgement) -> Verdict {
+/// Returns a verdict that says nothing yet, on what is tried.
+fn about(subject: &Subject, cpu: Cpu) -> Verdict {
     Verdict {
         iommu: subject.listed.iommu,
         format: subject.listed.format,
         cpu: cpu.signature,
         microcode: cpu.microcode,
-        engines: judgement.engines,
-        findings: judgement.findings,
-        reserved: 0,
+        ..Verdict::default()
     }
 }
 

@@ -11,6 +11,7 @@ use pagemove_uapi::{
 use super::evidence::{
     Attempts, Clean, Evidence, Marks, Moves, Race, Trial, Watch, Watches, Windows,
 };
+use super::noes;
 
 /// Events without an exception that it takes to believe in a rule: with 95 % confidence
 /// fewer than 3 of 30 would be exceptions.
@@ -61,7 +62,7 @@ pub struct Ruling {
 pub struct Judgement {
     pub replies: Vec<Reply>,
     pub rulings: Vec<Ruling>,
-    /// PAGEMOVE_FINDING_*
+    /// PAGEMOVE_FINDING_*, the noes among them.
     pub findings: u32,
     /// Mask of PAGEMOVE_ENGINE_*
     pub engines: u32,
@@ -82,21 +83,13 @@ const FINDINGS: &[(&str, u32)] = &[
     (MOVES_RTM, FINDING_VALID_CHANGE),
 ];
 
-pub fn judge(evidence: &Evidence) -> Judgement {
-    let replies = vec![
-        reply("ad-set", &evidence.marks, ad_set),
-        reply("clean-walks", &evidence.clean, clean_walks),
-        reply("ad-cas", &evidence.race, ad_cas),
-        reply("watch-seen", &evidence.watch, watch_seen),
-        reply("walk-seen", &evidence.walks, walks_seen),
-        reply("a-seen", &evidence.marked_walks, walks_seen),
-        reply(MOVES_ADBIT, &evidence.moves_adbit, nothing_lost),
-        reply(MOVES_RTM, &evidence.moves_rtm, nothing_lost),
-    ];
+/// Judges by what was seen now, and by the noes of before (PAGEMOVE_FINDING_NO_*).
+pub fn judge(evidence: &Evidence, earlier: u32) -> Judgement {
+    let replies = noes::recall(answer(evidence), earlier);
     let findings = FINDINGS
         .iter()
         .filter(|(question, _)| is_yes(&replies, question))
-        .fold(0, |found, (_, finding)| found | finding);
+        .fold(noes::of(&replies), |found, (_, finding)| found | finding);
     let rule = |method: &Method| match method {
         Method::AdBit => rule_adbit(&replies),
         Method::Rtm => rule_rtm(&replies),
@@ -110,6 +103,20 @@ pub fn judge(evidence: &Evidence) -> Judgement {
         findings,
         engines,
     }
+}
+
+/// Answers each question by the evidence.
+fn answer(evidence: &Evidence) -> Vec<Reply> {
+    vec![
+        reply("ad-set", &evidence.marks, ad_set),
+        reply("clean-walks", &evidence.clean, clean_walks),
+        reply("ad-cas", &evidence.race, ad_cas),
+        reply("watch-seen", &evidence.watch, watch_seen),
+        reply("walk-seen", &evidence.walks, walks_seen),
+        reply("a-seen", &evidence.marked_walks, walks_seen),
+        reply(MOVES_ADBIT, &evidence.moves_adbit, nothing_lost),
+        reply(MOVES_RTM, &evidence.moves_rtm, nothing_lost),
+    ]
 }
 
 /// Returns whether moves by `rtm` can be tried at all.

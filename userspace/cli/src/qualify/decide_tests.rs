@@ -3,9 +3,14 @@
 //! permitted there.
 
 use super::*;
-use pagemove_uapi::REASON_NO_RTM;
+use pagemove_uapi::{
+    FINDING_NO_AD_SET, FINDING_NO_A_SEEN, FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM,
+    FINDING_NO_WALK_SEEN, REASON_NO_RTM,
+};
 
 const NOTHING: u32 = 0;
+/// What is no no.
+const ALL_YES: u32 = 0x7f;
 const ADBIT: u32 = 1 << pagemove_uapi::ENGINE_ADBIT;
 const RTM: u32 = 1 << pagemove_uapi::ENGINE_RTM;
 
@@ -108,7 +113,7 @@ fn lossy() -> Windows {
 }
 
 fn answers(evidence: &Evidence) -> Vec<&'static str> {
-    let judgement = judge(evidence);
+    let judgement = judge(evidence, 0);
     judgement
         .replies
         .iter()
@@ -117,17 +122,35 @@ fn answers(evidence: &Evidence) -> Vec<&'static str> {
 }
 
 fn why(evidence: &Evidence, engine: Method) -> String {
-    let rulings = judge(evidence).rulings;
+    let rulings = judge(evidence, 0).rulings;
     let ruling = rulings.iter().find(|ruling| ruling.engine == engine);
     ruling.expect("every engine has a ruling").why.join("; ")
 }
 
 #[test]
 fn a_good_machine_may_do_everything() {
-    let judgement = judge(&good());
+    let judgement = judge(&good(), 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
     assert_eq!(judgement.findings, 0x7f, "all seven");
     assert!(answers(&good()).iter().all(|answer| *answer == "yes"));
+}
+
+#[test]
+fn one_no_of_before_outweighs_what_is_good_now() {
+    for (earlier, engines) in [
+        (FINDING_NO_AD_SET, RTM),
+        (FINDING_NO_MOVES_ADBIT, RTM),
+        (FINDING_NO_MOVES_RTM, ADBIT),
+        (FINDING_NO_WALK_SEEN, ADBIT | RTM),
+        (FINDING_NO_WALK_SEEN | FINDING_NO_A_SEEN, ADBIT),
+    ] {
+        let judgement = judge(&good(), earlier);
+        assert_eq!(judgement.engines, engines, "{earlier:#x}");
+        // It is kept, and the finding is not there beside its no.
+        assert_eq!(judgement.findings & !ALL_YES, earlier);
+        let single = judgement.findings & !FINDING_VALID_CHANGE;
+        assert_eq!(single & (judgement.findings >> 16), 0);
+    }
 }
 
 #[test]
@@ -142,7 +165,7 @@ fn without_rtm_its_questions_can_not_be_tried() {
             "can-not-be-tried"
         ]
     );
-    assert_eq!(judge(&no_rtm()).engines, ADBIT);
+    assert_eq!(judge(&no_rtm(), 0).engines, ADBIT);
     assert!(why(&no_rtm(), Method::Rtm).contains("tsx=on"));
 }
 
@@ -160,14 +183,14 @@ fn tables_without_a_and_d_are_an_answer_and_nothing_for_adbit() {
         answers(&evidence)[..3],
         ["no", "can-not-be-tried", "can-not-be-tried"]
     );
-    assert_eq!(judge(&evidence).engines, RTM, "walks are seen");
+    assert_eq!(judge(&evidence, 0).engines, RTM, "walks are seen");
     let lost = Evidence {
         walks: Trial::Seen(lossy()),
         moves_rtm: Trial::Pointless("walks are not seen"),
         ..evidence
     };
-    assert_eq!(judge(&lost).engines, NOTHING);
-    assert_eq!(judge(&lost).findings, FINDING_WATCH_SEEN);
+    assert_eq!(judge(&lost, 0).engines, NOTHING);
+    assert_eq!(judge(&lost, 0).findings & ALL_YES, FINDING_WATCH_SEEN);
 }
 
 #[test]
@@ -184,20 +207,20 @@ fn one_lost_write_forbids() {
             moves_adbit: Trial::Seen(spoiled),
             ..good()
         };
-        assert_eq!(judge(&adbit).engines, RTM);
+        assert_eq!(judge(&adbit, 0).engines, RTM);
         assert!(why(&adbit, Method::AdBit).starts_with("valid-change-adbit is no:"));
         let rtm = Evidence {
             moves_rtm: Trial::Seen(spoiled),
             ..good()
         };
-        assert_eq!(judge(&rtm).engines, ADBIT);
+        assert_eq!(judge(&rtm, 0).engines, ADBIT);
     }
     let both = Evidence {
         walks: Trial::Seen(lossy()),
         marked_walks: Trial::Seen(lossy()),
         ..good()
     };
-    assert_eq!(judge(&both).engines, ADBIT);
+    assert_eq!(judge(&both, 0).engines, ADBIT);
 }
 
 #[test]
@@ -206,7 +229,7 @@ fn a_walk_that_is_seen_only_when_it_stores_is_enough() {
         walks: Trial::Seen(lossy()),
         ..good()
     };
-    let judgement = judge(&evidence);
+    let judgement = judge(&evidence, 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
     assert_eq!(judgement.findings & FINDING_WALK_SEEN, 0);
     assert_ne!(judgement.findings & FINDING_A_SEEN, 0);
@@ -257,7 +280,7 @@ fn what_was_not_seen_permits_nothing() {
     assert!(answers(&evidence)
         .iter()
         .all(|answer| *answer == "not-seen"));
-    let judgement = judge(&evidence);
+    let judgement = judge(&evidence, 0);
     assert_eq!((judgement.engines, judgement.findings), (NOTHING, 0));
 }
 
@@ -335,7 +358,7 @@ fn one_access_without_its_mark_is_a_no() {
             marks: Trial::Seen(marks),
             ..good()
         };
-        assert_eq!(judge(&evidence).engines, RTM);
+        assert_eq!(judge(&evidence, 0).engines, RTM);
     }
 }
 
@@ -354,7 +377,7 @@ fn an_overwritten_swap_asks_for_verification_and_no_more() {
         }),
         ..good()
     };
-    let judgement = judge(&evidence);
+    let judgement = judge(&evidence, 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
     assert_eq!(
         judgement.findings & (FINDING_AD_CAS | FINDING_CLEAN_WALKS),
@@ -383,7 +406,7 @@ fn findings_support_the_engines() {
             ..no_rtm()
         },
     ];
-    for judgement in machines.iter().map(judge) {
+    for judgement in machines.iter().map(|evidence| judge(evidence, 0)) {
         let has = |findings: u32| judgement.findings & findings == findings;
         let adbit = has(FINDING_AD_SET | FINDING_VALID_CHANGE);
         let rtm = (has(FINDING_WALK_SEEN) || has(FINDING_A_SEEN)) && has(FINDING_VALID_CHANGE);

@@ -12,6 +12,7 @@ mod faults;
 mod list;
 mod load;
 mod moves;
+mod noes;
 mod report;
 mod store;
 mod subject;

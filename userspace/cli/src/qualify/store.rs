@@ -12,6 +12,8 @@ use pagemove_uapi::{Verdict, MAX_VERDICTS, VERDICT_FILE, VERDICT_MAGIC};
 
 use pagemove_uapi::cpu::Cpu;
 
+use super::noes::same;
+
 const HEADER: usize = 8;
 const EACH: usize = size_of::<Verdict>();
 const NAME: usize = 16;
@@ -85,6 +87,11 @@ impl Store {
         Ok(())
     }
 
+    /// Returns all verdicts, of whatever machine.
+    pub fn all(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
     /// Returns the verdicts that count on a machine.
     pub fn of(&self, cpu: Cpu) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(move |verdict| {
@@ -113,11 +120,6 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Returns whether two verdicts are about the same.
-fn same(a: &Verdict, b: &Verdict) -> bool {
-    (a.iommu, a.format, a.cpu, a.microcode) == (b.iommu, b.format, b.cpu, b.microcode)
 }
 
 fn words(verdict: &Verdict) -> [u32; 6] {

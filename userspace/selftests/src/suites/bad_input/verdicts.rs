@@ -34,6 +34,15 @@ const WRONG: &[Wrong] = &[
             uapi::FINDING_VALID_CHANGE | uapi::FINDING_WATCH_SEEN | uapi::FINDING_AD_CAS,
         )
     }),
+    ("engine adbit where its moves have lost something", |v| {
+        (v.engines, v.findings) = (
+            1 << uapi::ENGINE_ADBIT,
+            uapi::FINDING_VALID_CHANGE | uapi::FINDING_AD_SET | uapi::FINDING_NO_MOVES_ADBIT,
+        )
+    }),
+    ("a finding and its no", |v| {
+        v.findings = uapi::FINDING_AD_SET | uapi::FINDING_NO_AD_SET
+    }),
     ("a reserved member that is not 0", |v| v.reserved = 1),
 ];
 

@@ -68,6 +68,10 @@ const X86_64: &[(&str, Check)] = &[
         stores,
     ),
     (
+        "a stored no outweighs a later yes, until it is given up by name",
+        keeps_a_no,
+    ),
+    (
         "a stored verdict of another machine does not count, and stays in the file",
         other_machine,
     ),
@@ -401,6 +405,29 @@ fn stores(state: &mut ()) -> Outcome {
     equal(&json, "/stored", &FILE.into())?;
     reload()?;
     listed(state)?;
+    moves(state)
+}
+
+/// Makes the stored verdict one that has seen a move lose something.
+fn keeps_a_no(state: &mut ()) -> Outcome {
+    const ENGINES: usize = HEADER + NAME + 12;
+    const FINDINGS: usize = HEADER + NAME + 16;
+    let mut file = fs::read(FILE)?;
+    let no = uapi::FINDING_NO_MOVES_ADBIT.to_ne_bytes();
+    file[ENGINES..ENGINES + 4].fill(0);
+    for (byte, no) in file[FINDINGS..FINDINGS + 4].iter_mut().zip(no) {
+        *byte |= no;
+    }
+    fs::write(FILE, &file)?;
+    reload()?;
+    let json = qualify("--store", 1)?;
+    expect_answers(&json, &[("valid-change-adbit", "no")])?;
+    expect_engines(&json, &[])?;
+    refused(uapi::REASON_UNQUALIFIED)?;
+    reload()?;
+    refused(uapi::REASON_UNQUALIFIED)?;
+    qualify("--store --forget valid-change-adbit", 0)?;
+    reload()?;
     moves(state)
 }
 
