@@ -198,6 +198,10 @@ pub const MOVE_WATCH: u32 = 1 << 3;
 /// rtm: clear A first, for machines that notice a walk only when it sets A
 pub const MOVE_CLEAR_ACCESSED: u32 = 1 << 4;
 pub const INFO_SIZE_V0: usize = 56;
+/// pages behind an IOMMU whose walker does not snoop are moved: emulators only
+pub const PARAMETER_ALLOW_INCOHERENT: u32 = 1 << 0;
+/// engines are used that no verdict allows
+pub const PARAMETER_ALLOW_UNQUALIFIED: u32 = 1 << 1;
 pub const REGION_SETUP_SIZE_V0: usize = 24;
 /// its file is closed; pages wait until VFIO lets go
 pub const REGION_CLOSED: u32 = 1 << 0;
@@ -328,6 +332,12 @@ pub struct Info {
     pub page_size: u32,
     pub tested_first: u32,
     pub tested_last: u32,
+    pub parameters: u32,
+    pub longest_us: u32,
+    pub limit_mib: u64,
+    pub patience_ms: u32,
+    pub rtm_reason: u32,
+    pub version: [u8; 32],
 }
 
 #[repr(C)]
@@ -868,7 +878,7 @@ pub const fn window_bucket(ns: u64) -> usize {
 }
 
 // A change that moves a member breaks the build here, on either side.
-const_assert_eq!(core::mem::size_of::<Info>(), INFO_SIZE_V0 + 8);
+const_assert_eq!(core::mem::size_of::<Info>(), INFO_SIZE_V0 + 64);
 const_assert_eq!(offset_of!(Info, tested_first), INFO_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionSetup>(), REGION_SETUP_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<RegionList>(), REGION_LIST_SIZE_V0);

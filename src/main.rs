@@ -39,6 +39,20 @@ mod window;
 use kernel::debugfs;
 use kernel::prelude::*;
 
+/// What modinfo and sysfs tell as the module's version, as MODULE_VERSION() of C does.
+#[used]
+#[link_section = ".modinfo"]
+static VERSION: [u8; VERSION_TEXT.len()] = version_text();
+
+const VERSION_TEXT: &str = concat!("version=", env!("PAGEMOVE_VERSION"), "\0");
+
+const fn version_text() -> [u8; VERSION_TEXT.len()] {
+    match VERSION_TEXT.as_bytes().first_chunk() {
+        Some(bytes) => *bytes,
+        None => [0; VERSION_TEXT.len()],
+    }
+}
+
 /// Emits what the kernel knows of the module: with this description, and these parameters after
 /// those that every build has.
 macro_rules! module_with {
@@ -194,9 +208,10 @@ impl kernel::InPlaceModule for Pagemove {
         #[cfg(pagemove_test)]
         testing::sabotage::OTHER_CALLS.call_once(|| testing::arenas::command);
         compat::say_range();
-        session::cpus::try_at_load();
+        params::say(session::cpus::outlook());
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
+            params::check()?;
             let driver = device::vfio::Driver::register()?;
             let apertures = aperture::link::Driver::register()?;
             Ok(try_pin_init!(Self {

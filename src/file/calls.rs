@@ -7,10 +7,12 @@ use crate::args::{self, check_entries, no_flags, UserArray};
 use crate::file::rights::may_move;
 use crate::file::{experiment, lists, maps, moves, offers, used};
 use crate::iommu::verdict;
+use crate::refusal::Refusal;
 use crate::region::offers::Ending;
 use crate::region::Region;
+use crate::session::cpus;
 use crate::testing::sabotage;
-use crate::{abi, compat, page, region, stats, window};
+use crate::{abi, compat, page, params, region, stats, window};
 use engine::{Format, Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -60,8 +62,24 @@ fn info(info: &mut abi::Info) -> Result {
         page_size: abi::PAGE_SIZE as u32,
         tested_first: compat::TESTED.0,
         tested_last: compat::TESTED.1,
+        parameters: params::mask(),
+        longest_us: params::longest_us(),
+        limit_mib: params::limit_mib(),
+        patience_ms: params::patience_ms(),
+        rtm_reason: cpus::check_rtm().map_or_else(Refusal::reason, |()| abi::REASON_NONE),
+        version: version(),
     };
     Ok(())
+}
+
+/// Returns the module's version; what does not fit is cut.
+fn version() -> [u8; 32] {
+    let mut text = [0; 32];
+    // The last byte stays 0.
+    for (to, from) in text.iter_mut().take(31).zip(params::VERSION.bytes()) {
+        *to = from;
+    }
+    text
 }
 
 fn region_setup(region: &Arc<Region>, args: &abi::RegionSetup) -> Result {

@@ -42,12 +42,12 @@ fn commits() -> bool {
     }
 }
 
-/// Tries a transaction now, at load, so that the log can say what to expect.
-pub(crate) fn try_at_load() {
+/// Returns what is to be expected of `rtm`, for the log; tries a transaction for it.
+pub(crate) fn outlook() -> &'static str {
     match check_rtm() {
-        Ok(()) => kernel::pr_info!("engine rtm: a transaction has committed\n"),
-        Err(Refusal::Tsc) => kernel::pr_info!("engine rtm is off: the TSC is not invariant\n"),
-        Err(_) => kernel::pr_info!("engine rtm is off: no transaction commits on this CPU\n"),
+        Ok(()) => "works: a transaction has committed",
+        Err(Refusal::Tsc) => "is off: the TSC is not invariant",
+        Err(_) => "is off: no transaction commits on this CPU",
     }
 }
 

@@ -226,8 +226,16 @@ struct pagemove_info {
 	__u32 page_size;		/* out */
 	__u32 tested_first;		/* out: oldest kernel series this module is tested on, as KERNEL_VERSION(major, minor, 0) */
 	__u32 tested_last;		/* out: newest */
+	__u32 parameters;		/* out: mask of PAGEMOVE_PARAMETER_* that the module was loaded with */
+	__u32 longest_us;		/* out: longest time of a transaction */
+	__u64 limit_mib;		/* out: most memory that all regions may have together, in MiB; 0: no limit */
+	__u32 patience_ms;		/* out: how long a device may take for an invalidation */
+	__u32 rtm_reason;		/* out: PAGEMOVE_REASON_* why rtm is off on this machine; NONE: it works */
+	char version[32];		/* out: of the module, NUL-padded: "0.1.0" */
 };
 #define PAGEMOVE_INFO_SIZE_V0		56
+#define PAGEMOVE_PARAMETER_ALLOW_INCOHERENT	(1U << 0) /* pages behind an IOMMU whose walker does not snoop are moved: emulators only */
+#define PAGEMOVE_PARAMETER_ALLOW_UNQUALIFIED	(1U << 1) /* engines are used that no verdict allows */
 
 /*
  * PAGEMOVE_IOC_REGION_SETUP: give this open file a region of a fixed size whose

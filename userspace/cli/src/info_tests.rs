@@ -2,6 +2,12 @@
 
 use super::*;
 
+fn version(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    bytes
+}
+
 fn info() -> Info {
     Info {
         abi_version: 1,
@@ -14,6 +20,12 @@ fn info() -> Info {
         page_size: 4096,
         tested_first: 0x07_02_00,
         tested_last: 0x07_0a_00,
+        parameters: PARAMETER_ALLOW_UNQUALIFIED,
+        longest_us: 100,
+        limit_mib: 512,
+        patience_ms: 1000,
+        rtm_reason: pagemove_uapi::REASON_NO_RTM,
+        version: version("0.1.0"),
         ..Default::default()
     }
 }
@@ -66,4 +78,55 @@ fn a_test_build_shows() {
         .into()
     )
     .contains("this program knows 1"));
+}
+
+#[test]
+fn what_the_module_was_loaded_with_shows() {
+    let text = human(&info().into());
+    for part in [
+        "version                    0.1.0",
+        "allow_incoherent=0 allow_unqualified=1 longest_us=100 limit_mib=512 patience_ms=1000",
+        "UNQUALIFIED",
+        "off (no-rtm)",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    let json = serde_json::to_value(InfoReport::from(info())).unwrap();
+    assert_eq!(json["version"], "0.1.0");
+    assert_eq!(json["parameters"]["allow_unqualified"], true);
+    assert_eq!(json["parameters"]["allow_incoherent"], false);
+    assert_eq!(
+        (&json["rtm"], &json["rtm_reason"]),
+        (&false.into(), &"no-rtm".into())
+    );
+    let strict = Info {
+        parameters: 0,
+        rtm_reason: REASON_NONE,
+        ..info()
+    };
+    let text = human(&strict.into());
+    assert!(
+        !text.contains("UNQUALIFIED") && text.contains("works"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_older_module_tells_nothing_of_it() {
+    let older = Info {
+        version: [0; 32],
+        parameters: 0,
+        rtm_reason: 0,
+        ..info()
+    };
+    let json = serde_json::to_value(InfoReport::from(older)).unwrap();
+    assert!(json["version"].is_null() && json["parameters"].is_null() && json["rtm"].is_null());
+    assert!(!human(&older.into()).contains("engine rtm"));
+}
+
+/// The module's version is that of the program, from two files.
+#[test]
+fn module_and_program_have_one_version() {
+    let line = format!("export PAGEMOVE_VERSION := {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(include_str!("../../../Kbuild").contains(&line), "{line}");
 }

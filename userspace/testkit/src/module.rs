@@ -23,7 +23,7 @@ pub fn is_loaded(name: &str) -> bool {
 }
 
 /// Loads a module; the errno if the kernel does not want it.
-fn insert(path: &Path, parameters: &str) -> Result<Result<(), i32>> {
+pub fn insert(path: &Path, parameters: &str) -> Result<Result<(), i32>> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let parameters = CString::new(parameters)?;
     Ok(finit_module(&file, &parameters, ModuleInitFlags::empty()).map_err(|errno| errno as i32))

@@ -352,13 +352,24 @@ fn write_kernel(page: &mut Page, report: &Report) {
     let module = say(&report.module.info, |info| match info {
         None => "not loaded".to_string(),
         Some(info) => format!(
-            "loaded, ABI {}, engines {}, formats {}",
+            "loaded, {}ABI {}, engines {}{}, formats {}",
+            info.version
+                .as_ref()
+                .map_or_else(String::new, |version| format!("version {version}, ")),
             info.abi_version,
             info.engines.join(" "),
+            info.rtm_reason
+                .as_ref()
+                .map_or_else(String::new, |reason| format!(" (rtm is off: {reason})")),
             info.formats.join(" ")
         ),
     });
     page.line("pagemove", module);
+    if let Known(Some(info)) = &report.module.info {
+        if let Some(parameters) = &info.parameters {
+            page.line("parameters", parameters.human());
+        }
+    }
 }
 
 fn write_nodes(page: &mut Page, nodes: &Fact<Vec<Node>>) {

@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pagemove_uapi::{text, Control, Device, Error, PciAddress, ABI_VERSION, DEVICE, DEVICE_OPEN};
+use pagemove_uapi::{
+    text, Control, Device, Error, PciAddress, ABI_VERSION, DEVICE, DEVICE_OPEN, REASON_NONE,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::info::Parameters;
 
 use super::fact::{Fact, Known};
 use super::finding::{Finding, RUN_AS_ROOT};
@@ -14,7 +18,7 @@ use super::tree::Tree;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Module {
     pub loaded: bool,
-    /// Those that sysfs shows.
+    /// Those that sysfs or the module shows.
     pub parameters: BTreeMap<String, String>,
     /// Null if it is not loaded.
     pub info: Fact<Option<Info>>,
@@ -26,6 +30,11 @@ pub struct Info {
     pub engines: Vec<String>,
     pub formats: Vec<String>,
     pub test_build: bool,
+    /// Null, as the two below, of a module that is too old to tell.
+    pub version: Option<String>,
+    pub parameters: Option<Parameters>,
+    /// Why rtm is off on this machine; null, too, where it works.
+    pub rtm_reason: Option<String>,
 }
 
 /// A device as the module lists it.
@@ -74,6 +83,9 @@ pub fn read(tree: &Tree, file: &Path) -> (Module, Vec<Listed>) {
     }
     match ask(file) {
         Ok((info, devices)) => {
+            if let Some(told) = &info.parameters {
+                module.parameters.extend(told.named());
+            }
             module.info = Known(Some(info));
             (module, devices)
         }
@@ -106,6 +118,10 @@ fn ask(file: &Path) -> Result<(Info, Vec<Listed>), Error> {
         engines: text::names_of_mask(text::ENGINES, info.engines),
         formats: text::names_of_mask(text::FORMATS, info.formats),
         test_build: info.test_build != 0,
+        version: text::padded(&info.version),
+        parameters: Parameters::of(&info),
+        rtm_reason: (info.rtm_reason != REASON_NONE)
+            .then(|| text::name_or_number(text::REASONS, info.rtm_reason)),
     };
     let devices = control.device_list()?;
     Ok((info, devices.iter().map(Listed::from).collect()))

@@ -124,6 +124,17 @@ impl Report {
         notes.extend(vfio::notes(&self.vfio));
         notes.extend(numa::notes(&self.nodes));
         if let Known(Some(info)) = &self.module.info {
+            if info
+                .parameters
+                .as_ref()
+                .is_some_and(|told| told.allow_unqualified)
+            {
+                notes.push(
+                    "the module was loaded with allow_unqualified=1: engines may run that no \
+                     verdict allows on this machine"
+                        .to_string(),
+                );
+            }
             if info.test_build {
                 notes.push("the loaded module is a test build: never use it for data".to_string());
             }

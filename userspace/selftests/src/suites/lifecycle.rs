@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::{module, pci};
-use pagemove_uapi::{Control, PciAddress, DEVICE, PAGE_SIZE};
+use pagemove_uapi::{
+    Control, PciAddress, DEVICE, PAGE_SIZE, PARAMETER_ALLOW_UNQUALIFIED, REASON_NO_RTM,
+};
 
 use crate::bench::{self, Bench};
 use crate::complaints::COMPLAINTS;
@@ -24,6 +26,14 @@ type Check = fn(&mut KernelLog) -> Outcome;
 
 const CHECKS: &[(&str, Check)] = &[
     ("unload and load, three times", three_times),
+    (
+        "loaded with a 2 where 0 or 1 is meant: refused, and the log says why",
+        wrong_parameters,
+    ),
+    (
+        "the log says in one line what was loaded, and so does INFO",
+        told_at_load,
+    ),
     (
         "the device file comes and goes with the module, mode 0600",
         device_file,
@@ -88,6 +98,40 @@ fn is_refused() -> Result<()> {
 
 /// Nothing is in use any more: it unloads, and comes back for the next case.
 fn now_unloads() -> Outcome {
+    unload()?;
+    module::load_pagemove()?;
+    Ok(Pass)
+}
+
+fn wrong_parameters(log: &mut KernelLog) -> Outcome {
+    unload()?;
+    for wrong in ["allow_unqualified=2", "allow_incoherent=255"] {
+        let refused = module::insert(&module::pagemove_file(), wrong)?;
+        ensure!(refused == Err(libc::EINVAL), "{wrong}: {refused:?}");
+        let said = format!("not loaded: {wrong}, give 0 or 1");
+        ensure!(log.count(&said) == 1, "{wrong}: the log does not say why");
+    }
+    module::load_pagemove()?;
+    Ok(Pass)
+}
+
+fn told_at_load(log: &mut KernelLog) -> Outcome {
+    unload()?;
+    log.lines();
+    module::load_pagemove_with("allow_unqualified=1 longest_us=50 limit_mib=64")?;
+    let line = "version 0.1.0, allow_incoherent=0 allow_unqualified=1 longest_us=50 limit_mib=64 \
+                patience_ms=1000, engine rtm is off";
+    ensure!(log.count(line) == 1, "the log has no such line");
+    let info = Control::open()?.info()?;
+    ensure!(
+        info.parameters == PARAMETER_ALLOW_UNQUALIFIED
+            && (info.longest_us, info.limit_mib, info.patience_ms) == (50, 64, 1000)
+            && info.rtm_reason == REASON_NO_RTM
+            && info.version.starts_with(b"0.1.0\0"),
+        "{info:?}"
+    );
+    let version = fs::read_to_string("/sys/module/pagemove/version")?;
+    ensure!(version == "0.1.0\n", "sysfs says {version:?}");
     unload()?;
     module::load_pagemove()?;
     Ok(Pass)

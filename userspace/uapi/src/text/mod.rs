@@ -238,6 +238,12 @@ fn find(table: &'static [Text], number: u32) -> Option<&'static Text> {
     table.iter().find(|text| text.number == number)
 }
 
+/// Returns the text of a member that is padded with zeroes; none where there is none.
+pub fn padded(bytes: &[u8]) -> Option<String> {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+}
+
 pub fn reason(number: u32) -> Option<&'static Text> {
     find(REASONS, number)
 }

@@ -104,6 +104,12 @@ pub fn structs() -> Vec<Structure> {
                 page_size,
                 tested_first,
                 tested_last,
+                parameters,
+                longest_us,
+                limit_mib,
+                patience_ms,
+                rtm_reason,
+                version,
             }
         ),
         structure!(
@@ -628,6 +634,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         FINDING_CLEAN_WALKS,
         FINDING_VALID_CHANGE,
         FINDING_AD_SET,
+        PARAMETER_ALLOW_INCOHERENT,
+        PARAMETER_ALLOW_UNQUALIFIED,
         FINDING_NO_WALK_SEEN,
         FINDING_NO_A_SEEN,
         FINDING_NO_WATCH_SEEN,

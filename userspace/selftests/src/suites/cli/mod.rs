@@ -132,6 +132,12 @@ fn info(_: &mut State) -> Outcome {
             ("/formats/0", "x86_64".into()),
             ("/test_build", false.into()),
             ("/page_size", 4096.into()),
+            ("/version", env!("CARGO_PKG_VERSION").into()),
+            ("/parameters/allow_incoherent", true.into()),
+            ("/parameters/allow_unqualified", true.into()),
+            ("/parameters/longest_us", 100.into()),
+            ("/rtm", false.into()),
+            ("/rtm_reason", "no-rtm".into()),
         ],
     )?;
     tells_tested_kernels()
