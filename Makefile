@@ -94,8 +94,17 @@ demo: cargo ## move a guest's memory under live DMA, and watch; ENGINE=rtm: by e
 storm: cargo ## a million blocks of NVMe devices whose memory is moved the whole time, by both engines, and watch
 	@$(XTASK) storm
 
-clean: ## remove what was built here (the build root stays in the cache)
-	rm -rf build third_party
+# What KDIR= leaves in the tree.
+KBUILD_MADE := -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '*.rmeta' -o -name '.*.cmd' \
+	-o -name '.*.d' -o -name modules.order -o -name Module.symvers
+
+clean: ## remove all that was built of this checkout, here and in the cache (the build root stays)
+	@[ ! -x userspace/target/debug/xtask ] || userspace/target/debug/xtask clean
+	@find . -maxdepth 1 -type f \( $(KBUILD_MADE) \) -exec rm -f {} +
+	@find src -type f \( $(KBUILD_MADE) \) -exec rm -f {} +
+	rm -rf build third_party userspace/migrate/fuzz/target
+	@! command -v cargo >/dev/null || cargo clean --quiet --manifest-path $(MANIFEST)
+	rm -rf userspace/target
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | \

@@ -62,6 +62,8 @@ enum Task {
         #[arg(long)]
         ko: Option<PathBuf>,
     },
+    /// Remove what was built of this checkout inside the build root
+    Clean,
     /// Format every source file
     Fmt,
     /// Run the tests
@@ -142,6 +144,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let made = || module::Variant::Ship.output(&place, &Image::stock(&root));
             let ko = ko.unwrap_or_else(made);
             module::sign::sign(&root, &key, &cert, &ko)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Clean => {
+            module::clean(&place)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Fmt => {

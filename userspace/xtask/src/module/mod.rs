@@ -18,6 +18,7 @@ use serde::Deserialize;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -116,7 +117,23 @@ fn copy_sources(place: &Place, work: &Path) -> Result<()> {
 
 /// Returns where modules of this checkout are built for `image`, inside the build root.
 fn workshop(place: &Place, image: &Image) -> PathBuf {
-    image.workshop(&Path::new("build").join(format!("pagemove-{}", checkout_id(place))))
+    image.workshop(&workshops(place))
+}
+
+/// Returns where they are built for all kernels.
+fn workshops(place: &Place) -> PathBuf {
+    Path::new("build").join(format!("pagemove-{}", checkout_id(place)))
+}
+
+/// Removes what was built of this checkout inside the build root.
+pub fn clean(place: &Place) -> Result<()> {
+    let dir = place.root().join(workshops(place));
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn make_parent(file: &Path) -> Result<()> {
