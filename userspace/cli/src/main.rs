@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     signals::die_on_broken_pipe();
     let code = match Args::try_parse() {
         Ok(args) => perform(&args),
-        Err(error) => usage::explain(&error),
+        Err(error) => usage::explain(error),
     };
     match output::is_unwritten() {
         true => Exit::Unwritten.into(),

@@ -5,14 +5,17 @@ use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::CommandFactory;
 
 use crate::exit::Exit;
 use crate::report::ErrorReport;
 use crate::{args, output, probe, report};
 
 /// Prints what clap says. Help and version are results; everything else is wrong usage.
-pub fn explain(error: &clap::Error) -> ExitCode {
+pub fn explain(mut error: clap::Error) -> ExitCode {
+    offer_no_hidden(&mut error);
+    let error = &error;
     let words = error.render();
     if !error.use_stderr() {
         output::result(&match std::io::stdout().is_terminal() {
@@ -31,6 +34,42 @@ pub fn explain(error: &clap::Error) -> ExitCode {
         true => probe::Answer::Usage.into(),
         false => Exit::Usage.into(),
     }
+}
+
+/// Takes back what clap offers in place of a wrong word, where that is not for users.
+fn offer_no_hidden(error: &mut clap::Error) {
+    for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand] {
+        let shown = match error.get(kind) {
+            Some(ContextValue::String(word)) => Some(vec![word.clone()]),
+            Some(ContextValue::Strings(words)) => Some(words.clone()),
+            _ => None,
+        };
+        let Some(mut words) = shown else { continue };
+        words.retain(|word| !is_hidden(word));
+        error.remove(kind);
+        if !words.is_empty() {
+            error.insert(kind, ContextValue::Strings(words));
+        }
+    }
+}
+
+/// Returns whether a verb or an option of this name is hidden in all places where there is one.
+fn is_hidden(word: &str) -> bool {
+    let program = args::Args::command();
+    let commands = || std::iter::once(&program).chain(program.get_subcommands());
+    let options = commands()
+        .flat_map(|command| command.get_arguments())
+        .filter(|option| {
+            let long = option.get_long();
+            long.is_some_and(|long| word.strip_prefix("--") == Some(long))
+        })
+        .map(|option| option.is_hide_set());
+    let verbs = program
+        .get_subcommands()
+        .filter(|verb| verb.get_name() == word)
+        .map(|verb| verb.is_hide_set());
+    let mut found = options.chain(verbs);
+    found.all(|hidden| hidden)
 }
 
 /// Returns whether the line asks for JSON; what is wrong with it may stand before that.

@@ -284,6 +284,27 @@ fn wrong_usage_says_in_json_what_is_wrong() {
 }
 
 #[test]
+fn what_is_for_tests_is_offered_to_nobody() {
+    for (line, hidden) in [
+        ("info --device 0:3.0", "--device-file"),
+        ("stats --device-fil x", "--device-file"),
+        ("probe --roots /", "--root'"),
+        ("manua", "'manual'"),
+    ] {
+        let output = pagemove(&missing(), line);
+        let said = stderr(&output);
+        assert!(!said.contains(hidden), "{line}: {said}");
+    }
+    // Others are, still.
+    let output = pagemove(&missing(), "qualify --list --firmwar /tmp");
+    assert!(
+        stderr(&output).contains("'--firmware'"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn help_is_complete() {
     let output = pagemove(&missing(), "--help");
     assert_eq!(output.status.code(), Some(0));
