@@ -175,7 +175,7 @@ pub struct ReceiveArgs {
     #[arg(long, value_name = "COMMAND")]
     pub hook: Option<String>,
 
-    /// End after one connection.
+    /// End after one migration, also one that was refused. Strangers do not count.
     #[arg(long)]
     pub once: bool,
 

@@ -129,8 +129,8 @@ fn serve(
                 ))
             }
         };
-        let exit = converse(stream, args, host, console, as_json);
-        if args.once || signals::stopped() {
+        let (exit, stray) = converse(stream, args, host, console, as_json);
+        if (args.once && !stray) || signals::stopped() {
             return Ok(exit);
         }
     }
@@ -157,7 +157,7 @@ fn converse(
     host: &kernel::Target<'_>,
     console: &Console,
     as_json: bool,
-) -> Exit {
+) -> (Exit, bool) {
     let peer = stream
         .peer_addr()
         .map_or_else(|_| "?".to_string(), |peer| peer.to_string());
@@ -182,12 +182,25 @@ fn converse(
     }
     if let Err(failure) = &result {
         say!("{failure}");
+    }
+    let stray = is_stray(&report, &result);
+    if result.is_err() && !stray {
         say!(
             "no page is lost; go on: let `pagemove receive` run here, and use `pagemove \
              resume` on the other host, or its migrate command with --back"
         );
     }
-    exit(&report, &result)
+    (exit(&report, &result), stray)
+}
+
+/// Returns whether whoever connected was no agent that this one understands: a scan, a browser, a
+/// version that is not spoken here. Nothing was asked for, so nothing has changed.
+fn is_stray(report: &Report, result: &Result<(), Failure>) -> bool {
+    let unheard = matches!(
+        result,
+        Err(Failure::Connection(_) | Failure::Wrong(_) | Failure::Stopped)
+    );
+    report.pages == 0 && unheard
 }
 
 fn exit(report: &Report, result: &Result<(), Failure>) -> Exit {

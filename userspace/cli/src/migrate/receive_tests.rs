@@ -2,6 +2,7 @@
 
 use super::*;
 use pagemove_migrate::events::Served;
+use pagemove_migrate::wrong::Wrong;
 
 #[test]
 fn latencies() {
@@ -51,4 +52,23 @@ fn a_failure_says_what_came() {
     assert_eq!(made.status, "partial");
     assert!(human(&made).contains("of 9 pages, 4 came"));
     assert_eq!(exit(&Report::default(), &result), Exit::Aborted);
+}
+
+#[test]
+fn a_stranger_is_told_from_a_migration() {
+    let nothing = Report::default();
+    let begun = Report {
+        pages: 4,
+        ..Report::default()
+    };
+    let lost = || Failure::Connection("closed".into());
+    assert!(is_stray(&nothing, &Err(lost())));
+    assert!(is_stray(&nothing, &Err(Wrong::new("no magic").into())));
+    // Refused, but by name.
+    assert!(!is_stray(
+        &nothing,
+        &Err(Failure::State("another size".into()))
+    ));
+    assert!(!is_stray(&begun, &Err(lost())));
+    assert!(!is_stray(&begun, &Ok(())));
 }

@@ -123,12 +123,17 @@ pub fn migration(
         pages_here: count(false),
         links: places.map_or_else(Vec::new, |places| links(args.iova, places)),
         error: result.as_ref().err().map(ErrorReport::from),
-        resume: result.is_err().then(|| resume(args)),
+        resume: (result.is_err() && has_begun(report)).then(|| resume(args)),
     };
     (made, exit)
 }
 
-fn resume(args: &MigrateArgs) -> String {
+/// Returns whether the other host has agreed: before that nothing changes anywhere.
+pub fn has_begun(report: &Report) -> bool {
+    report.welcome.is_some()
+}
+
+pub fn resume(args: &MigrateArgs) -> String {
     let state = match args.state.to_str() {
         Some(super::args::STATE) => String::new(),
         _ => format!(" --state {}", args.state.display()),

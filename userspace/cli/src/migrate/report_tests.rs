@@ -2,6 +2,7 @@
 
 use super::*;
 use pagemove_migrate::host::HostError;
+use pagemove_migrate::message::Welcome;
 
 #[test]
 fn links_are_runs_on_both_sides() {
@@ -85,4 +86,23 @@ fn the_summary_reads_as_a_sentence() {
         assert!(made.human().starts_with(expected), "{}", made.human());
         crate::report::expect_documented(&serde_json::to_value(&made).unwrap());
     }
+}
+
+#[test]
+fn what_never_began_is_not_to_be_resumed() {
+    let refused: Result<(), Failure> = Err(Failure::Refused("another size".into()));
+    let time = Duration::from_secs(1);
+    let (made, exit) = migration(&args(""), &Report::default(), &refused, None, time);
+    assert_eq!((made.resume, exit), (None, Exit::Aborted));
+    let begun = Report {
+        welcome: Some(Welcome {
+            region_pages: 9,
+            post_copy: false,
+            offered: 0,
+            awaited: 0,
+        }),
+        ..Report::default()
+    };
+    let (made, _) = migration(&args(""), &begun, &refused, None, time);
+    assert_eq!(made.resume.as_deref(), Some("pagemove resume region-1"));
 }

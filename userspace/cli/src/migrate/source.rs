@@ -49,11 +49,19 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
     let (agent, result) = run(&job, &host, &console, args);
     console.finish();
     let places = places(&host, job.span, args.mode());
-    let (made, exit) = report::migration(args, &agent, &result, places.as_deref(), start.elapsed());
-    if result.is_ok() {
-        if let Err(error) = note.remove() {
-            say!("the note of {} stays: {error}", args.name());
-        }
+    let (mut made, exit) =
+        report::migration(args, &agent, &result, places.as_deref(), start.elapsed());
+    if result.is_err() && note.was_there() {
+        // It is of a migration that has begun, even if this try of it has not.
+        made.resume = Some(report::resume(args));
+    }
+    let settled = match (&result, report::has_begun(&agent)) {
+        (Ok(()), _) => note.remove(),
+        (Err(_), false) => note.take_back(),
+        (Err(_), true) => Ok(()),
+    };
+    if let Err(error) = settled {
+        say!("the note of {} stays: {error}", args.name());
     }
     print(&made, &result, as_json);
     Ok(exit)
@@ -88,6 +96,9 @@ fn print(made: &report::MigrationReport, result: &Result<(), Failure>, as_json: 
     }
     let Err(failure) = result else { return };
     say!("{failure}");
+    if made.resume.is_none() {
+        say!("nothing has begun, and nothing has changed");
+    }
     if let Some(resume) = &made.resume {
         say!(
             "no page is lost; see that `pagemove receive` runs on the other host, and go \

@@ -44,6 +44,8 @@ struct Noted {
 #[derive(Debug)]
 pub struct Note {
     path: PathBuf,
+    /// What was noted under the name before.
+    before: Option<Vec<u8>>,
     _lock: Flock<File>,
 }
 
@@ -58,13 +60,31 @@ impl Note {
             .create(directory)?;
         let lock = lock(directory, &args.name())?;
         let path = file(directory, &args.name());
-        let new = path.with_extension("new");
+        let before = match fs::read(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
         let text = serde_json::to_string_pretty(&noted).map_err(io::Error::other)?;
-        let mut file = private().truncate(true).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        Ok(Note { path, _lock: lock })
+        replace(&path, text.as_bytes())?;
+        Ok(Note {
+            path,
+            before,
+            _lock: lock,
+        })
+    }
+
+    /// Returns whether something was noted under the name before.
+    pub fn was_there(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Leaves what was noted before, as if this migration had not been tried.
+    pub fn take_back(self) -> io::Result<()> {
+        match &self.before {
+            Some(text) => replace(&self.path, text),
+            None => self.remove(),
+        }
     }
 
     /// Reads the arguments of a migration. Commands of other users are not run.
@@ -86,6 +106,15 @@ impl Note {
 
 fn file(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.json"))
+}
+
+/// Puts a text in the place of another one, as a whole.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = private().truncate(true).open(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
 }
 
 fn private() -> OpenOptions {

@@ -58,3 +58,23 @@ fn nonsense_is_refused() {
         assert!(Note::read(directory.path(), "vm1").is_err(), "{text}");
     }
 }
+
+#[test]
+fn what_has_not_begun_leaves_what_was_noted_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = args(directory.path());
+    let note = Note::write(&first).unwrap();
+    assert!(!note.was_there());
+    note.take_back().unwrap();
+    assert!(Note::read(directory.path(), "vm1").is_err());
+    drop(Note::write(&first).unwrap());
+    let other = MigrateArgs {
+        to: "127.0.0.1:9".to_string(),
+        ..first.clone()
+    };
+    let note = Note::write(&other).unwrap();
+    assert!(note.was_there());
+    note.take_back().unwrap();
+    let read = Note::read(directory.path(), "vm1").unwrap();
+    assert_eq!(read.to, first.to);
+}
