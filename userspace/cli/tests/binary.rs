@@ -59,46 +59,54 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
         ),
         ("migrate 0:3.0 0 4K --region 1 --aperture 0", "--to"),
         (
-            "migrate --to host 0:3.0 0 4K --region 1 --aperture 0",
+            "migrate --to tcp:host 0:3.0 0 4K --region 1 --aperture 0",
             "HOST:PORT",
         ),
         (
-            "migrate --to host:0 0:3.0 0 4K --region 1 --aperture 0",
+            "migrate --to tcp:host:0 0:3.0 0 4K --region 1 --aperture 0",
             "port 0",
         ),
         (
-            "migrate --to h:1 0:3.0 0 5000 --region 1 --aperture 0",
+            "migrate --to tcp:h:1 0:3.0 0 5000 --region 1 --aperture 0",
             "multiple of 4096",
         ),
         (
-            "migrate --to h:1 nic 0 4K --region 1 --aperture 0",
+            "migrate --to tcp:h:1 nic 0 4K --region 1 --aperture 0",
             "such as 0000:00:03.0",
         ),
-        ("migrate --to h:1 0:3.0 0 4K --region 1", "--aperture"),
+        ("migrate --to tcp:h:1 0:3.0 0 4K --region 1", "--aperture"),
         (
-            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --back --release",
+            "migrate --to tcp:h:1 0:3.0 0 4K --region 1 --aperture 0 --back --release",
             "--release",
         ),
         (
-            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --node 1",
+            "migrate --to tcp:h:1 0:3.0 0 4K --region 1 --aperture 0 --node 1",
             "--back",
         ),
         (
-            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --batch 0",
+            "migrate --to tcp:h:1 0:3.0 0 4K --region 1 --aperture 0 --batch 0",
             "--batch",
         ),
         (
-            "migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 --name ../x",
+            "migrate --to tcp:h:1 0:3.0 0 4K --region 1 --aperture 0 --name ../x",
             "no name",
         ),
         (
-            "plan --to ::1:7 0:3.0 0 4K --region 1 --aperture 0",
+            "plan --to tcp:::1:7 0:3.0 0 4K --region 1 --aperture 0",
             "[::1]:7177",
         ),
         ("resume", "NAME"),
         ("resume a/b", "no name"),
         ("receive", "--region"),
         ("receive --region 1 --listen 7177", "HOST:PORT"),
+        (
+            "receive --region 1 --listen 127.0.0.1:7177",
+            "tls:HOST:PORT",
+        ),
+        (
+            "receive --region 1 --listen tls:h:1 --tls-cert a.pem",
+            "--tls-key",
+        ),
         ("sessions 1", "1"),
         ("query one", "one"),
     ] {
@@ -253,9 +261,14 @@ fn every_error_has_one_shape_in_json() {
         ("info", 2, "kernel"),
         (MOVE, 2, "kernel"),
         ("receive --region 1", 2, "kernel"),
+        (
+            "migrate --to tls:h:1 0:3.0 0 4K --region 1 --aperture 0",
+            1,
+            "usage",
+        ),
         ("qualify 0:1f.7", 2, "host"),
         ("qualify --list", 2, "kernel"),
-        (&format!("resume vm1 --state {state}"), 1, "host"),
+        (&format!("resume vm1 --state {state}"), 1, "usage"),
     ] {
         let output = pagemove(file.path(), &format!("--json {line}"));
         let json = json_of(&output);

@@ -1,10 +1,58 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where the other host listens.
+//! Where the other host's agent is, and how it is talked to.
 
+use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-/// Reads `HOST:PORT`, an IPv6 address in brackets.
-pub fn parse(text: &str) -> Result<String, String> {
+/// Where `receive` listens by itself.
+pub const SOCKET: &str = "/run/pagemove/receive.sock";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A socket of this host, for root alone; ssh forwards it to another one.
+    Unix(PathBuf),
+    /// HOST:PORT, encrypted, both ends with certificates.
+    Tls(String),
+    /// HOST:PORT in the clear.
+    Tcp(String),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// Reads a path, `tls:HOST:PORT` or `tcp:HOST:PORT`, an IPv6 address in brackets.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix("tls:") {
+            return host_and_port(rest).map(Address::Tls);
+        }
+        if let Some(rest) = text.strip_prefix("tcp:") {
+            return host_and_port(rest).map(Address::Tcp);
+        }
+        let path = text.strip_prefix("unix:").unwrap_or(text);
+        if Path::new(path).is_absolute() {
+            return Ok(Address::Unix(path.into()));
+        }
+        Err(format!(
+            "'{text}' does not say how to get there: write the path of a socket, such as {SOCKET}, \
+             which ssh -L forwards; tls:HOST:PORT, with certificates; or tcp:HOST:PORT to go in the \
+             clear"
+        ))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "{}", path.display()),
+            Address::Tls(address) => write!(f, "tls:{address}"),
+            Address::Tcp(address) => write!(f, "tcp:{address}"),
+        }
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
     let wrong =
         || format!("'{text}' is no address: write HOST:PORT, such as 10.0.0.2:7177 or [::1]:7177");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -20,57 +68,35 @@ pub fn parse(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
-/// Reads `HOST:PORT` with a port that one can connect to.
-pub fn parse_peer(text: &str) -> Result<String, String> {
-    let address = parse(text)?;
-    if address.ends_with(":0") {
-        return Err(format!(
+/// Reads an address that one can connect to.
+pub fn parse_peer(text: &str) -> Result<Address, String> {
+    let address = text.parse()?;
+    match &address {
+        Address::Tls(place) | Address::Tcp(place) if place.ends_with(":0") => Err(format!(
             "'{text}' has port 0: give the one that the other host listens on"
-        ));
+        )),
+        _ => Ok(address),
     }
-    Ok(address)
 }
 
-/// Returns all addresses of a name.
-pub fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
-    let found = address.to_socket_addrs();
+/// Returns the name of HOST:PORT that a certificate has to have.
+pub fn host_of(place: &str) -> &str {
+    let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Returns all addresses of HOST:PORT.
+pub fn resolve(place: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = place.to_socket_addrs();
     let all: Vec<SocketAddr> = found
-        .map_err(|error| format!("{address} can not be resolved: {error}"))?
+        .map_err(|error| format!("{place} can not be resolved: {error}"))?
         .collect();
     if all.is_empty() {
-        return Err(format!("{address} has no address"));
+        return Err(format!("{place} has no address"));
     }
     Ok(all)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn right_and_wrong_ones() {
-        for right in [
-            "localhost:7177",
-            "127.0.0.1:1",
-            "[::1]:65535",
-            "host-b.lan:0",
-        ] {
-            assert_eq!(parse(right).as_deref(), Ok(right));
-        }
-        for wrong in [
-            "",
-            "host",
-            ":7177",
-            "host:",
-            "host:x",
-            "host:+1",
-            "host:65536",
-            "::1:7177",
-            "[]:1",
-        ] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
-        assert!(parse_peer("host:0").is_err());
-        assert_eq!(resolve("127.0.0.1:7177").unwrap().len(), 1);
-    }
-}
+#[path = "address_tests.rs"]
+mod tests;

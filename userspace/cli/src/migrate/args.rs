@@ -7,9 +7,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use pagemove_migrate::message::{is_name, Mode, MAX_ASKED, MAX_NAME};
 use pagemove_migrate::source;
+use pagemove_migrate::wire::tls::{Files, Identity};
 use pagemove_uapi::{PciAddress, MAX_RETRIES};
+use serde::{Deserialize, Serialize};
 
-use super::address;
+use super::address::{self, Address, SOCKET};
 use crate::args::{Engine, EXIT_CODES};
 use crate::quantity;
 
@@ -20,8 +22,14 @@ pub const STATE: &str = "/run/pagemove";
 #[command(after_help = EXIT_CODES)]
 pub struct MigrateArgs {
     /// Where `pagemove receive` listens on the other host.
-    #[arg(long, value_name = "HOST:PORT", value_parser = address::parse_peer)]
-    pub to: String,
+    ///
+    /// The path of a socket that ssh -L forwards from there; tls:HOST:PORT, encrypted, both ends with
+    /// certificates; or tcp:HOST:PORT, in the clear.
+    #[arg(long, value_name = "ADDRESS", value_parser = address::parse_peer)]
+    pub to: Address,
+
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// PCI address of the device that maps the pages.
     #[arg(value_name = "DEVICE")]
@@ -105,6 +113,53 @@ pub struct MigrateArgs {
     pub state: PathBuf,
 }
 
+/// Who this host is, for tls:HOST:PORT.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsArgs {
+    /// This host's certificate, PEM, with the name that the other host knows it by.
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Certificate of the authority that both hosts have theirs from, PEM.
+    ///
+    /// Whoever has one of it gets in: let it sign for nothing else.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// Returns who this host is at an address; nobody where that is not under TLS. An error is a
+    /// sentence.
+    pub fn identity(&self, address: &Address) -> Result<Option<Identity>, String> {
+        let files = match (&self.tls_cert, &self.tls_key, &self.tls_ca) {
+            (Some(certificate), Some(key), Some(authority)) => Some(Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                authority: authority.clone(),
+            }),
+            _ => None,
+        };
+        match (address, files) {
+            (Address::Tls(_), Some(files)) => {
+                let identity = Identity::read(&files)?;
+                identity.check()?;
+                Ok(Some(identity))
+            }
+            (Address::Tls(_), None) => Err(format!(
+                "{address} wants certificates: give --tls-cert, --tls-key and --tls-ca"
+            )),
+            (_, Some(_)) => Err(format!(
+                "{address} is not under TLS, so certificates say nothing: write tls:HOST:PORT"
+            )),
+            (_, None) => Ok(None),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// By their address.
@@ -152,9 +207,15 @@ pub struct ResumeArgs {
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub struct ReceiveArgs {
-    /// Where to listen. There is no encryption: go through a tunnel.
-    #[arg(long, value_name = "HOST:PORT", value_parser = address::parse, default_value = "127.0.0.1:7177")]
-    pub listen: String,
+    /// Where to listen.
+    ///
+    /// The path of a socket, for root of this host alone, which ssh -L forwards; tls:HOST:PORT,
+    /// encrypted, both ends with certificates; or tcp:HOST:PORT, in the clear, for whoever gets there.
+    #[arg(long, value_name = "ADDRESS", default_value = SOCKET)]
+    pub listen: Address,
+
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// Id of the region that has room for the pages.
     #[arg(long, value_name = "ID")]

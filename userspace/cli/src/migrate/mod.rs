@@ -5,6 +5,7 @@
 mod address;
 pub mod args;
 mod console;
+mod endpoint;
 mod plan;
 mod receive;
 mod report;

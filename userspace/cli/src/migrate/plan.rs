@@ -41,13 +41,17 @@ struct PeerReport {
 }
 
 pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit, Error> {
+    let identity = match args.tls.identity(&args.to) {
+        Ok(identity) => identity,
+        Err(text) => return Ok(trouble(Exit::Usage, &text, as_json)),
+    };
     let job = job(control, args, Mode::Plan)?;
     let console = match Console::without_bar(Hook::default(), None) {
         Ok(console) => console,
         Err(error) => return Ok(trouble(Exit::Kernel, &error.to_string(), as_json)),
     };
     let host = host(control, args);
-    let (agent, result) = run(&job, &host, &console, args);
+    let (agent, result) = run(&job, &host, &console, args, identity.as_ref());
     let places = places(&host, job.span, Mode::Plan).unwrap_or_default();
     let mut obstacles = obstacles(&places, args);
     obstacles.extend(obstacle::of_device(

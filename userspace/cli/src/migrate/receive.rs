@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `receive`: the agent of the host that has room for the pages.
 
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -13,13 +12,13 @@ use pagemove_migrate::kernel;
 use pagemove_migrate::span::Run;
 use pagemove_migrate::target::Report;
 use pagemove_migrate::version::SPOKEN;
-use pagemove_migrate::wire::Tcp;
 use pagemove_uapi::{Call, Control, Error};
 use serde::Serialize;
 
-use super::address;
+use super::address::Address;
 use super::args::ReceiveArgs;
 use super::console::Console;
+use super::endpoint::{Caller, Listener};
 use super::source::trouble;
 use crate::exit::Exit;
 use crate::output::{self, say};
@@ -87,39 +86,41 @@ pub fn receive(control: &Control, args: &ReceiveArgs, as_json: bool) -> Result<E
         Ok(console) => console,
         Err(error) => return Ok(trouble(Exit::Kernel, &format!("the log: {error}"), as_json)),
     };
-    let listener = match listen(&args.listen) {
+    let listener = match listen(args) {
         Ok(listener) => listener,
-        Err(text) => return Ok(trouble(Exit::Kernel, &text, as_json)),
+        Err((exit, text)) => return Ok(trouble(exit, &text, as_json)),
     };
     signals::catch_interrupts();
     serve(&listener, args, &host, &console, as_json)
 }
 
-fn listen(address: &str) -> Result<TcpListener, String> {
-    let addresses = address::resolve(address)?;
-    let listener = TcpListener::bind(&addresses[..])
-        .map_err(|error| format!("can not listen on {address}: {error}"))?;
-    let local = listener.local_addr().map_err(|error| error.to_string())?;
-    say!("listening on {local}");
-    if !local.ip().is_loopback() {
+fn listen(args: &ReceiveArgs) -> Result<Listener, (Exit, String)> {
+    let kernel = |text| (Exit::Kernel, text);
+    let identity = args.tls.identity(&args.listen);
+    let identity = identity.map_err(|text| (Exit::Usage, text))?;
+    let listener = Listener::open(&args.listen, identity).map_err(kernel)?;
+    let address = listener.address().map_err(kernel)?;
+    say!("listening on {address}");
+    if let Address::Tcp(_) = address {
         say!(
-            "whoever reaches {local} can move pages in and out, unencrypted: prefer a \
-             tunnel to 127.0.0.1"
+            "whoever gets to {address}, users of this host and guests behind it among them, can say \
+             which pages have come, and reads what is said: tls:HOST:PORT or a socket let in \
+             whom you know"
         );
     }
     Ok(listener)
 }
 
 fn serve(
-    listener: &TcpListener,
+    listener: &Listener,
     args: &ReceiveArgs,
     host: &kernel::Target<'_>,
     console: &Console,
     as_json: bool,
 ) -> Result<Exit, Error> {
     loop {
-        let stream = match accept(listener) {
-            Ok(Some(stream)) => stream,
+        let caller = match accept(listener) {
+            Ok(Some(caller)) => caller,
             Ok(None) => return Ok(Exit::Done),
             Err(error) => {
                 return Ok(trouble(
@@ -129,7 +130,7 @@ fn serve(
                 ))
             }
         };
-        let (exit, stray) = converse(stream, args, host, console, as_json);
+        let (exit, stray) = converse(caller, args, host, console, as_json);
         if (args.once && !stray) || signals::stopped() {
             return Ok(exit);
         }
@@ -137,7 +138,7 @@ fn serve(
 }
 
 /// Accepts a connection. None: a signal arrived first.
-fn accept(listener: &TcpListener) -> std::io::Result<Option<TcpStream>> {
+fn accept(listener: &Listener) -> std::io::Result<Option<Caller>> {
     loop {
         if signals::stopped() {
             return Ok(None);
@@ -145,33 +146,27 @@ fn accept(listener: &TcpListener) -> std::io::Result<Option<TcpStream>> {
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::from(200u8)) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) => return listener.accept().map(|(stream, _)| Some(stream)),
+            Ok(_) => return listener.accept().map(Some),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
 fn converse(
-    stream: TcpStream,
+    caller: Caller,
     args: &ReceiveArgs,
     host: &kernel::Target<'_>,
     console: &Console,
     as_json: bool,
 ) -> (Exit, bool) {
-    let peer = stream
-        .peer_addr()
-        .map_or_else(|_| "?".to_string(), |peer| peer.to_string());
-    say!("{peer} has connected");
+    say!("{} has connected", caller.name);
     let terms = TargetTerms {
         versions: SPOKEN,
         post_copy: args.post_copy,
     };
-    let (report, result) = match Tcp::new(stream) {
-        Ok(wire) => run_target(&wire, terms, host, console, &signals::stopped),
-        Err(error) => (
-            Report::default(),
-            Err(Failure::Connection(error.to_string())),
-        ),
+    let (report, result) = match &caller.wire {
+        Ok(wire) => run_target(wire.as_ref(), terms, host, console, &signals::stopped),
+        Err(why) => (Report::default(), Err(Failure::Connection(why.clone()))),
     };
     let counts = counts(host).ok();
     let made = connection(&report, &result, counts);

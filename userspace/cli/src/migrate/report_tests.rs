@@ -55,7 +55,7 @@ fn exit_codes() {
 
 fn args(more: &str) -> MigrateArgs {
     use clap::Parser;
-    let line = format!("pagemove migrate --to h:1 0:3.0 0 4K --region 1 --aperture 0 {more}");
+    let line = format!("pagemove migrate --to tcp:h:1 0:3.0 0 4K --region 1 --aperture 0 {more}");
     let args = crate::args::Args::try_parse_from(line.split_whitespace()).unwrap();
     match args.command {
         crate::args::Command::Migrate(args) => args,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `migrate` and `resume`: the agent of the host that the pages leave.
 
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pagemove_migrate::drive::run_source;
 use pagemove_migrate::failure::Failure;
@@ -13,12 +12,12 @@ use pagemove_migrate::message::Mode;
 use pagemove_migrate::source::{Job, Report, Source};
 use pagemove_migrate::span::{Run, MAX_PAGES, PAGE};
 use pagemove_migrate::version::SPOKEN;
-use pagemove_migrate::wire::{Tcp, Wire};
+use pagemove_migrate::wire::tls::Identity;
 use pagemove_uapi::{Call, Control, Error, MoveRequest};
 
-use super::address;
 use super::args::{MigrateArgs, ResumeArgs};
 use super::console::Console;
+use super::endpoint::connect;
 use super::report;
 use super::state::Note;
 use crate::exit::Exit;
@@ -26,10 +25,11 @@ use crate::output::{self, say};
 use crate::report::ErrorReport;
 use crate::{progress, signals};
 
-/// How long the other host may take to answer at all.
-const CONNECTING: Duration = Duration::from_secs(10);
-
 pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit, Error> {
+    let identity = match args.tls.identity(&args.to) {
+        Ok(identity) => identity,
+        Err(text) => return Ok(trouble(Exit::Usage, &text, as_json)),
+    };
     let job = job(control, args, args.mode())?;
     let note = match Note::write(args) {
         Ok(note) => note,
@@ -46,7 +46,7 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
     };
     let host = host(control, args);
     let start = Instant::now();
-    let (agent, result) = run(&job, &host, &console, args);
+    let (agent, result) = run(&job, &host, &console, args, identity.as_ref());
     console.finish();
     let places = places(&host, job.span, args.mode());
     let (mut made, exit) =
@@ -84,7 +84,11 @@ pub fn resume(control: &Control, args: &ResumeArgs, as_json: bool) -> Result<Exi
 
 /// Reports something of this host that is not the kernel, before anything was changed.
 pub fn trouble(exit: Exit, text: &str, as_json: bool) -> Exit {
-    crate::report::failure(ErrorReport::new("host", text), text, as_json);
+    let kind = match exit {
+        Exit::Usage => "usage",
+        _ => "host",
+    };
+    crate::report::failure(ErrorReport::new(kind, text), text, as_json);
     exit
 }
 
@@ -113,6 +117,7 @@ pub fn run(
     host: &kernel::Source<'_>,
     console: &Console,
     args: &MigrateArgs,
+    identity: Option<&Identity>,
 ) -> (Report, Result<(), Failure>) {
     let pages = Report {
         pages: job.span.count,
@@ -122,23 +127,10 @@ pub fn run(
         Ok(source) => source,
         Err(failure) => return (pages, Err(failure)),
     };
-    let result = connect(&args.to)
-        .and_then(|wire| run_source(&wire, &mut source, SPOKEN, &signals::stopped));
+    let result = connect(&args.to, identity)
+        .map_err(Failure::Connection)
+        .and_then(|wire| run_source(wire.as_ref(), &mut source, SPOKEN, &signals::stopped));
     (source.report(), result)
-}
-
-fn connect(to: &str) -> Result<impl Wire, Failure> {
-    let addresses = address::resolve(to).map_err(Failure::Connection)?;
-    let mut problem = String::new();
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECTING).and_then(Tcp::new) {
-            Ok(wire) => return Ok(wire),
-            Err(error) => problem = error.to_string(),
-        }
-    }
-    Err(Failure::Connection(format!(
-        "{to}: {problem}: is `pagemove receive` running there?"
-    )))
 }
 
 pub fn hook(args: &MigrateArgs, side: &str) -> Hook {

@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::args::{MigrateArgs, Order};
+use super::address::parse_peer;
+use super::args::{MigrateArgs, Order, TlsArgs};
 use crate::args::Engine;
 
 const VERSION: u32 = 1;
@@ -22,6 +23,9 @@ const VERSION: u32 = 1;
 struct Noted {
     version: u32,
     to: String,
+    /// Missing in the notes of older versions.
+    #[serde(default)]
+    tls: TlsArgs,
     device: String,
     iova: u64,
     length: u64,
@@ -140,7 +144,8 @@ impl From<&MigrateArgs> for Noted {
     fn from(args: &MigrateArgs) -> Self {
         Self {
             version: VERSION,
-            to: args.to.clone(),
+            to: args.to.to_string(),
+            tls: args.tls.clone(),
             device: args.device.to_string(),
             iova: args.iova,
             length: args.length,
@@ -167,7 +172,8 @@ impl Noted {
             return Err(format!("version {} of the file is not known", self.version));
         }
         Ok(MigrateArgs {
-            to: self.to,
+            to: parse_peer(&self.to)?,
+            tls: self.tls,
             device: self
                 .device
                 .parse()

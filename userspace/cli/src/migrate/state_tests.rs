@@ -5,7 +5,12 @@ use pagemove_uapi::PciAddress;
 
 fn args(directory: &Path) -> MigrateArgs {
     MigrateArgs {
-        to: "127.0.0.1:7177".to_string(),
+        to: parse_peer("tls:host-b:7177").unwrap(),
+        tls: TlsArgs {
+            tls_cert: Some("/etc/pagemove/a.pem".into()),
+            tls_key: Some("/etc/pagemove/a.key".into()),
+            tls_ca: Some("/etc/pagemove/ca.pem".into()),
+        },
         device: PciAddress::new(0, 0, 3, 0),
         iova: 0x10000,
         length: 0x2000,
@@ -69,7 +74,7 @@ fn what_has_not_begun_leaves_what_was_noted_before() {
     assert!(Note::read(directory.path(), "vm1").is_err());
     drop(Note::write(&first).unwrap());
     let other = MigrateArgs {
-        to: "127.0.0.1:9".to_string(),
+        to: parse_peer("tcp:127.0.0.1:9").unwrap(),
         ..first.clone()
     };
     let note = Note::write(&other).unwrap();

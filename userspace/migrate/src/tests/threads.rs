@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The agents as they run: each in a thread of its own, on pipes and on TCP.
+//! The agents as they run: each in a thread of its own, on pipes, on sockets and under TLS.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::authority::Authority;
 use super::rig::{Rig, PAGES};
 use crate::drive::{run_source, run_target, TargetTerms};
 use crate::failure::Failure;
@@ -14,7 +16,7 @@ use crate::sim::{Side, World};
 use crate::source::{self, Source};
 use crate::target;
 use crate::version::SPOKEN;
-use crate::wire::{Tcp, Wire};
+use crate::wire::{Plain, Tls, Wire};
 
 struct Ran {
     a: Result<(), Failure>,
@@ -23,12 +25,28 @@ struct Ran {
     b_report: target::Report,
 }
 
-fn tcp() -> (Tcp, Tcp) {
+pub fn tcp() -> (Plain, Plain) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let one = TcpStream::connect(address).unwrap();
     let (two, _) = listener.accept().unwrap();
-    (Tcp::new(one).unwrap(), Tcp::new(two).unwrap())
+    (Plain::tcp(one).unwrap(), Plain::tcp(two).unwrap())
+}
+
+fn unix() -> (Plain, Plain) {
+    let (one, two) = UnixStream::pair().unwrap();
+    (Plain::unix(one).unwrap(), Plain::unix(two).unwrap())
+}
+
+fn tls() -> (Tls, Tls) {
+    let authority = Authority::new();
+    let (a, b) = (authority.identity("a"), authority.identity("b"));
+    let (one, two) = tcp();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| Tls::server(two, &b).unwrap());
+        let client = Tls::client(one, &a, "b").unwrap();
+        (client, server.join().unwrap())
+    })
 }
 
 /// Runs both agents in threads; `stop` ends A once this many pages are out.
@@ -62,17 +80,21 @@ fn run(
     })
 }
 
-fn both_wires(test: impl Fn((&dyn Wire, &dyn Wire))) {
+fn all_wires(test: impl Fn((&dyn Wire, &dyn Wire))) {
     let (a, b) = pipe();
     test((&a, &b));
     let (a, b) = tcp();
+    test((&a, &b));
+    let (a, b) = unix();
+    test((&a, &b));
+    let (a, b) = tls();
     test((&a, &b));
 }
 
 #[test]
 fn a_whole_migration() {
     for post_copy in [false, true] {
-        both_wires(|wires| {
+        all_wires(|wires| {
             let world = World::new(PAGES, 5);
             world.state().aborts_one_in = 5;
             let ran = run(&world, Rig::new(Mode::Out, post_copy), None, wires);
@@ -85,7 +107,7 @@ fn a_whole_migration() {
 
 #[test]
 fn pages_are_served_to_cpus_that_wait() {
-    both_wires(|wires| {
+    all_wires(|wires| {
         let world = World::new(PAGES, 5);
         // One that is in use for so long that CPUs are sure to want it.
         world.state().hot.insert(20, 5);
@@ -120,7 +142,7 @@ fn pages_are_served_to_cpus_that_wait() {
 
 #[test]
 fn a_signal_ends_it_and_another_run_goes_on() {
-    both_wires(|wires| {
+    all_wires(|wires| {
         let world = World::new(PAGES, 5);
         let ran = run(&world, Rig::new(Mode::Out, false), Some(8), wires);
         assert_eq!(ran.a, Err(Failure::Stopped));
@@ -140,7 +162,7 @@ fn a_signal_ends_it_and_another_run_goes_on() {
 
 #[test]
 fn a_peer_that_goes_away_is_noticed() {
-    both_wires(|(a, b)| {
+    all_wires(|(a, b)| {
         let world = World::new(PAGES, 5);
         let kernel = world.a();
         let events = world.operator(Side::A);

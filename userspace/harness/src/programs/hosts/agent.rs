@@ -53,7 +53,8 @@ impl Migration {
         let mut command = Command::new(&self.tool);
         command
             .arg(verb)
-            .args(["--to", &self.to, "--state", STATE, "--name", NAME]);
+            .args(["--to", &format!("tcp:{}", self.to)])
+            .args(["--state", STATE, "--name", NAME]);
         command.args([
             &self.layout.device,
             &self.layout.iova.to_string(),

@@ -261,8 +261,9 @@ fn is_listening(arguments: &[String]) -> Result<bool> {
         .iter()
         .skip_while(|text| *text != "--listen")
         .nth(1);
+    let address = address.and_then(|text| text.strip_prefix("tcp:"));
     let address: SocketAddr = address
-        .context("no --listen")?
+        .context("no --listen tcp:HOST:PORT")?
         .parse()
         .context("--listen")?;
     // The kernel's list: number, local address, remote address, state (0A: listening).

@@ -69,7 +69,7 @@ impl Scene {
 
     /// Starts B's agent.
     pub fn receive(&mut self, more: &[&str]) -> Result<()> {
-        let address = self.agent_address.clone();
+        let address = format!("tcp:{}", self.agent_address);
         let arguments = [&["--listen", &address, "--once"], more].concat();
         self.far.receive(&arguments)
     }

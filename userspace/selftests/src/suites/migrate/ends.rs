@@ -63,7 +63,7 @@ fn resume(hosts: &Hosts, receiver: &Receiver) -> Result<Migrated> {
 
 fn nobody() -> Result<()> {
     let mut hosts = Hosts::open()?;
-    let alone = hosts.run("migrate", "127.0.0.1:9", &[])?;
+    let alone = hosts.run("migrate", "tcp:127.0.0.1:9", &[])?;
     alone.expect(3)?;
     let said = &alone.errors;
     ensure!(
@@ -93,11 +93,11 @@ fn other_size() -> Result<()> {
 
 fn not_there() -> Result<()> {
     let mut hosts = Hosts::open()?;
-    let aperture = hosts.run("migrate", "127.0.0.1:9", &["--aperture", "77"])?;
+    let aperture = hosts.run("migrate", "tcp:127.0.0.1:9", &["--aperture", "77"])?;
     ensure!(aperture.code != 0);
     let real = hosts.aperture;
     hosts.aperture = 77;
-    let aperture = hosts.run("migrate", "127.0.0.1:9", &[])?;
+    let aperture = hosts.run("migrate", "tcp:127.0.0.1:9", &[])?;
     aperture.expect(2)?;
     ensure!(
         aperture.errors.contains("there is no aperture 77"),
@@ -117,7 +117,7 @@ fn stranger() -> Result<()> {
     // For one migration, which a stranger is none.
     let receiver = Receiver::start(hosts.b.id, &[])?;
     let to = receiver.address.clone();
-    let mut stream = TcpStream::connect(&receiver.address)?;
+    let mut stream = TcpStream::connect(to.trim_start_matches("tcp:"))?;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
     let mut said = Vec::new();
     let _ = stream.read_to_end(&mut said);

@@ -22,6 +22,7 @@ use crate::rig::Rig;
 use pagemove_testkit::tap::{self, Case, Pass};
 
 mod ends;
+mod paths;
 mod ways;
 
 const DRIVER: &str = "pagemove_aperture";
@@ -46,6 +47,7 @@ pub fn main(_: &[String]) -> ExitCode {
         Err(error) => return tap::fail_all(&error),
     }
     let mut cases = ways::cases();
+    cases.extend(paths::cases());
     cases.extend(ends::cases());
     tap::run(&mut Nothing, cases)
 }
@@ -84,9 +86,15 @@ impl Receiver {
     }
 
     pub fn start_lasting(region: u32, more: &[&str]) -> Result<Self> {
+        Self::at(Some("tcp:127.0.0.1:0"), region, more)
+    }
+
+    /// At an address, or where it listens by itself.
+    pub fn at(listen: Option<&str>, region: u32, more: &[&str]) -> Result<Self> {
+        let listen = listen.map(|address| ["--listen", address]);
         let mut child = Command::new("pagemove")
-            .args(["--json", "receive", "--listen", "127.0.0.1:0", "--region"])
-            .arg(region.to_string())
+            .args(["--json", "receive", "--region", &region.to_string()])
+            .args(listen.iter().flatten())
             .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
