@@ -47,9 +47,9 @@ uninstall: ## take away what `make install` has put there, with the same PREFIX 
 deb: ## build/deb: packages for Debian of the tool, and of the module KO=FILE
 	@TOOL="$(TOOL)" KO="$(PACKED)" packaging/deb.sh build/deb
 
-sign: cargo ## sign build/pagemove.ko, or KO=FILE, with KEY=FILE CERT=FILE
-	@$(if $(and $(KEY),$(CERT)),,echo "usage: make sign KEY=key.pem CERT=cert.pem [KO=file.ko]" >&2; exit 1)
-	@$(XTASK) sign --key "$(KEY)" --cert "$(CERT)" $(if $(KO),--ko "$(KO)")
+sign: cargo ## sign build/pagemove.ko with KEY=FILE CERT=FILE; KDIR=TREE: pagemove.ko, by that tree's program; KO=FILE: this one
+	@$(if $(and $(KEY),$(CERT)),,echo "usage: make sign KEY=key.pem CERT=cert.pem [KDIR=tree] [KO=file.ko]" >&2; exit 1)
+	@$(XTASK) sign --key "$(KEY)" --cert "$(CERT)" $(if $(KDIR),--kdir "$(KDIR)") $(if $(KO),--ko "$(KO)")
 
 fmt: cargo ## format every source file, with the build root's rustfmt and clang-format
 	@$(XTASK) fmt

@@ -58,6 +58,9 @@ enum Task {
         /// Its certificate
         #[arg(long)]
         cert: PathBuf,
+        /// By the sign-file of this kernel tree; the module is then by itself what KDIR= builds
+        #[arg(long)]
+        kdir: Option<PathBuf>,
         /// The module [default: build/pagemove.ko]
         #[arg(long)]
         ko: Option<PathBuf>,
@@ -139,7 +142,22 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Task::Sign { key, cert, ko } => {
+        Task::Sign {
+            key,
+            cert,
+            kdir: Some(kdir),
+            ko,
+        } => {
+            let ko = ko.unwrap_or_else(|| place.checkout().join("pagemove.ko"));
+            module::sign::sign_by_tree(&kdir, &key, &cert, &ko)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Sign {
+            key,
+            cert,
+            kdir: None,
+            ko,
+        } => {
             let root = root::BuildRoot::open(&place)?;
             let made = || module::Variant::Ship.output(&place, &Image::stock(&root));
             let ko = ko.unwrap_or_else(made);
