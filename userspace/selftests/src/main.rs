@@ -122,6 +122,11 @@ const SUITES: &[Suite] = &[
         suites::linux::main,
     ),
     (
+        "readme",
+        "README's section on one's own machine, typed as it stands",
+        suites::readme::main,
+    ),
+    (
         "qualify",
         "what was tried on the machine decides what the module allows (argument: the format)",
         suites::qualify::main,

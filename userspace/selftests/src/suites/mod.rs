@@ -20,5 +20,6 @@ pub mod probe;
 pub mod qemu;
 pub mod qualify;
 pub mod races;
+pub mod readme;
 pub mod regions;
 pub mod rtm;

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 const PROGRAM: &str = "usr/bin/qemu-system-x86_64";
 const LINKER: &str = "usr/lib64/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
-const FIRMWARE: [&str; 5] = [
+const FIRMWARE: [&str; 6] = [
     "usr/share/seabios/bios-256k.bin",
     "usr/share/seabios/vgabios-stdvga.bin",
+    "usr/share/qemu/efi-e1000.rom",
     "usr/share/qemu/kvmvapic.bin",
     "usr/share/qemu/linuxboot_dma.bin",
     "usr/share/qemu/keymaps/en-us",
@@ -26,7 +27,7 @@ const START: &str = "#!/bin/sh\nroot=/qemu-root\n\
 
 /// Makes the archive in `build`, unless it is there and as new as QEMU.
 pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
-    let archive = build.join("guest-qemu.cpio");
+    let archive = build.join("guest-qemu-roms.cpio");
     let program = root.dir().join(PROGRAM);
     let installed = fs::metadata(&program)
         .with_context(|| format!("no {}", program.display()))?
@@ -38,7 +39,7 @@ pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
         return Ok(archive);
     }
     fs::create_dir_all(build)?;
-    let partial = build.join("guest-qemu.cpio.partial");
+    let partial = build.join("guest-qemu-roms.cpio.partial");
     let mut image = Initramfs::create(&partial)?;
     let mut put = |name: &str| image.copy(&root.dir().join(name), &format!("qemu-root/{name}"));
     put(PROGRAM)?;
