@@ -202,9 +202,14 @@ fn kill_b() -> Result<()> {
             );
         }
         if n % 2 == 0 && migrated.code != 0 {
-            let receiver = Receiver::start(hosts.b.id, &[])?;
-            resume(&hosts, &receiver)?.expect(0)?;
-            receiver.end()?;
+            // What had not begun has left no note.
+            if hosts.is_noted() {
+                let receiver = Receiver::start(hosts.b.id, &[])?;
+                resume(&hosts, &receiver)?.expect(0)?;
+                receiver.end()?;
+            } else {
+                hosts.migrate(&[], &[])?.0.expect(0)?;
+            }
             hosts
                 .check_out(1)
                 .with_context(|| format!("after {time:?}"))?;
