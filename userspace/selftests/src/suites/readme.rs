@@ -31,6 +31,8 @@ struct Line {
     text: String,
     /// It is typed again after this exit code: what it does is not done yet.
     again: Option<i32>,
+    /// An exit code that is an answer as good as 0.
+    answer: Option<i32>,
 }
 
 /// What the section has.
@@ -62,6 +64,8 @@ fn section(text: &str) -> Section {
             None => section.lines.push(Line {
                 text: text.to_string(),
                 again: again(text),
+                // No: this machine is an emulator's.
+                answer: (text == "pagemove probe").then_some(1),
             }),
         }
     }
@@ -174,7 +178,7 @@ impl State {
         loop {
             let output = self.type_in(&line.text)?;
             let code = output.status.code();
-            if code == Some(0) {
+            if code == Some(0) || code.is_some() && code == line.answer {
                 break;
             }
             ensure!(
@@ -243,6 +247,7 @@ mod tests {
         let line = |text: &str| Line {
             text: text.to_string(),
             again: None,
+            answer: None,
         };
         assert_eq!(
             section(text),
