@@ -92,8 +92,12 @@ fn encrypted() -> Result<()> {
     hosts.run("migrate", &to, &texts(&a))?.expect(0)?;
     ensure!(out.end()?.code == 0);
     hosts.check_out(1)?;
-    let home = receiver(&hosts, &b)?;
-    let more = [&texts(&a)[..], &["--back"]].concat();
+    home(&mut hosts, &a, &b)
+}
+
+fn home(hosts: &mut Hosts, a: &[String], b: &[String]) -> Result<()> {
+    let home = receiver(hosts, b)?;
+    let more = [&texts(a)[..], &["--back"]].concat();
     hosts
         .run("migrate", &home.address.clone(), &more)?
         .expect(0)?;
@@ -104,15 +108,17 @@ fn encrypted() -> Result<()> {
 fn stranger() -> Result<()> {
     let mut hosts = Hosts::open()?;
     let ([a, b], [other, _]) = (certify("ours")?, certify("theirs")?);
-    let receiver = receiver(&hosts, &b)?;
-    let to = receiver.address.clone();
+    let out = receiver(&hosts, &b)?;
+    let to = out.address.clone();
     let refused = hosts.run("migrate", &to, &texts(&other))?;
     refused.expect(3)?;
     ensure!(refused.errors.contains("TLS: "), "{}", refused.errors);
     ensure!(!hosts.is_noted(), "it is noted");
     // It was a stranger, so the receiver goes on for who is none.
     hosts.run("migrate", &to, &texts(&a))?.expect(0)?;
-    let received = receiver.end()?;
+    let received = out.end()?;
     ensure!(received.code == 0, "{}", received.errors);
-    hosts.check_out(1)
+    hosts.check_out(1)?;
+    // What stays out keeps the module.
+    home(&mut hosts, &a, &b)
 }
