@@ -45,31 +45,62 @@ fn length(run: Run) -> u64 {
     u64::from(run.count) * PAGE
 }
 
+/// Pages of a region that the device has one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub pages: Run,
+    /// Of the first.
+    pub iova: u64,
+}
+
+impl Piece {
+    /// Returns the address of a page, if it is in the piece.
+    pub fn iova_of(&self, page: u32) -> Option<u64> {
+        let ahead = page.checked_sub(self.pages.first)?;
+        (ahead < self.pages.count).then(|| self.iova.saturating_add(offset(ahead)))
+    }
+}
+
 /// A's kernel.
 pub struct Source<'c> {
     pub control: &'c Control,
     pub region: u32,
     pub aperture: u32,
-    /// What all moves have in common: the device, and the address of the page `first`.
+    /// What all moves have in common: the device, and how to move.
     pub request: MoveRequest,
-    pub first: u32,
+    /// Where the device has the pages.
+    pub pieces: Vec<Piece>,
 }
 
 impl Source<'_> {
-    fn request(&self, run: Run, most: Duration) -> MoveRequest {
-        let ahead = offset(run.first.saturating_sub(self.first));
-        MoveRequest {
-            iova: self.request.iova.saturating_add(ahead),
-            length: length(run),
+    /// Returns the request for the first pages of a run, up to the end of their piece.
+    fn request(&self, run: Run, most: Duration) -> Result<MoveRequest, HostError> {
+        let in_piece = |piece: &Piece| Some((*piece, piece.iova_of(run.first)?));
+        let Some((piece, iova)) = self.pieces.iter().find_map(in_piece) else {
+            let text = format!("page {} of the region is not mapped", run.first);
+            return Err(HostError::new(Trouble::Failed, text));
+        };
+        let count = run.end().min(piece.pages.end()) - run.first;
+        Ok(MoveRequest {
+            iova,
+            length: length(Run::new(run.first, count)),
             deadline_ns: u64::try_from(most.as_nanos()).unwrap_or(u64::MAX),
             ..self.request
-        }
+        })
     }
 
     fn start(&self, run: Run, most: Duration, to: Option<(u32, &[u64])>) -> Moves {
         let mut results = Vec::new();
         let from = (self.region, offset(run.first));
-        let request = self.request(run, most);
+        let request = match self.request(run, most) {
+            Ok(request) => request,
+            Err(error) => {
+                return Moves {
+                    error: Some(error),
+                    ..Moves::default()
+                }
+            }
+        };
         let report = self
             .control
             .move_region_pages(&request, from, to, Some(&mut results));
@@ -145,12 +176,18 @@ impl SourceHost for Source<'_> {
     }
 
     fn used(&self, run: Run) -> Result<Vec<bool>, HostError> {
-        let part = self.request(run, Duration::ZERO);
-        let found = self
-            .control
-            .used(part.device, part.iova, part.length, true)?;
         let any = |mask: &u8| u64::from(*mask) & USED_ACCESSED != 0;
-        Ok(found.iter().map(any).collect())
+        let mut all = Vec::with_capacity(run.count as usize);
+        while (all.len() as u32) < run.count {
+            let done = all.len() as u32;
+            let left = Run::new(run.first + done, run.count - done);
+            let part = self.request(left, Duration::ZERO)?;
+            let found = self
+                .control
+                .used(part.device, part.iova, part.length, true)?;
+            all.extend(found.iter().map(any));
+        }
+        Ok(all)
     }
 
     fn move_out(&self, run: Run, targets: &[u64], most: Duration) -> Moves {

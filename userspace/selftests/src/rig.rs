@@ -193,6 +193,23 @@ impl Rig {
         }
     }
 
+    /// Maps its memory for DMA anew, all but one page in the middle.
+    pub fn leave_out(&self, page: usize) -> Result<()> {
+        let length = self.memory.length();
+        self.assigned.unmap(bench::IOVA, length)?;
+        let hole = page * PAGE_SIZE;
+        for (first, end) in [(0, hole), (hole + PAGE_SIZE, length)] {
+            // SAFETY: inside the mapping of the memory, which is only accessed with volatile loads and
+            // stores and is kept until the container closes.
+            unsafe {
+                let address = self.memory.address().add(first);
+                self.assigned
+                    .map_at(bench::IOVA + first as u64, address, end - first)
+            }?;
+        }
+        Ok(())
+    }
+
     /// The device reads a page, and writes it to the last of all.
     pub fn copy_to_last(&mut self, page: usize) -> Result<()> {
         self.transfer(Direction::ReadsMemory, page)?;

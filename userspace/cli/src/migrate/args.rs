@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use pagemove_migrate::message::{is_name, Mode, MAX_ASKED, MAX_NAME};
 use pagemove_migrate::source;
 use pagemove_migrate::wire::tls::{Files, Identity};
@@ -20,6 +20,7 @@ pub const STATE: &str = "/run/pagemove";
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_CODES)]
+#[command(group(ArgGroup::new("begin").args(["iova", "old_iova", "release"]).multiple(true)))]
 pub struct MigrateArgs {
     /// Where `pagemove receive` listens on the other host.
     ///
@@ -31,24 +32,33 @@ pub struct MigrateArgs {
     #[command(flatten)]
     pub tls: TlsArgs,
 
-    /// PCI address of the device that maps the pages.
+    /// PCI address of the device that maps the pages; without it, one that maps the region.
     #[arg(value_name = "DEVICE")]
-    pub device: PciAddress,
+    pub device: Option<PciAddress>,
 
-    /// First I/O virtual address: a multiple of 4096.
-    #[arg(value_name = "IOVA", value_parser = quantity::parse_page_offset)]
-    pub iova: u64,
+    #[arg(value_name = "IOVA", hide = true, requires = "old_length",
+          value_parser = quantity::parse_page_offset)]
+    pub old_iova: Option<u64>,
 
-    /// How much to move: a multiple of 4096.
-    #[arg(value_name = "LENGTH", value_parser = quantity::parse_page_length)]
-    pub length: u64,
+    #[arg(value_name = "LENGTH", hide = true, value_parser = quantity::parse_page_length)]
+    pub old_length: Option<u64>,
+
+    /// First I/O virtual address: a multiple of 4096. Without it, all that is mapped of the region.
+    #[arg(long, value_name = "ADDRESS", value_parser = quantity::parse_page_offset,
+          requires = "length", requires = "device")]
+    pub iova: Option<u64>,
+
+    /// How much from there on: a multiple of 4096.
+    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_length, requires = "begin")]
+    pub length: Option<u64>,
 
     /// Id of the region that the pages are of.
     #[arg(long, value_name = "ID")]
     pub region: u32,
 
-    /// Where in the region the first page is.
-    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_offset, default_value = "0")]
+    /// Where in the region the page at --iova is.
+    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_page_offset,
+          requires = "begin", default_value = "0")]
     pub offset: u64,
 
     /// Aperture through which the other host's memory is reached.
@@ -183,6 +193,14 @@ impl MigrateArgs {
         self.name.clone().unwrap_or_else(default)
     }
 
+    /// Returns the first address and the length that the arguments name, if they do. Of what is released
+    /// the address does not count.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        let iova = self.iova.or(self.old_iova);
+        let length = self.length.or(self.old_length)?;
+        Some((iova.or(self.release.then_some(0))?, length))
+    }
+
     pub fn mode(&self) -> Mode {
         match (self.back, self.release) {
             (true, _) => Mode::Back,
@@ -258,6 +276,43 @@ fn parse_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_goes_is_named_or_all_that_is_mapped() {
+        use crate::args::{Args, Command};
+        use clap::Parser;
+        let parse = |rest: &str| {
+            let line = format!("pagemove migrate --to tcp:h:1 --region 1 --aperture 0 {rest}");
+            Args::try_parse_from(line.split_whitespace()).map(|args| match args.command {
+                Command::Migrate(args) => args.span(),
+                other => panic!("{other:?}"),
+            })
+        };
+        for (line, span) in [
+            ("", None),
+            ("0:3.0", None),
+            ("0:3.0 --back", None),
+            ("--release", None),
+            (
+                "0:3.0 --iova 64K --length 1M --offset 4K",
+                Some((65536, 1 << 20)),
+            ),
+            ("0:3.0 64K 1M --offset 4K", Some((65536, 1 << 20))),
+            ("--release --length 4G", Some((0, 4 << 30))),
+        ] {
+            assert_eq!(parse(line).unwrap(), span, "{line}");
+        }
+        for line in [
+            "--iova 64K --length 1M",
+            "0:3.0 --iova 64K",
+            "0:3.0 --length 1M",
+            "0:3.0 --offset 4K",
+            "0:3.0 64K",
+            "0:3.0 0 4K extra",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
 
     #[test]
     fn names() {

@@ -9,6 +9,7 @@ mod endpoint;
 mod plan;
 mod receive;
 mod report;
+mod route;
 mod source;
 mod state;
 

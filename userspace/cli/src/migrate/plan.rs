@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::args::MigrateArgs;
 use super::console::Console;
 use super::report::mode_name;
-use super::source::{host, job, places, run, trouble};
+use super::source::{host, job, places, route, run, trouble};
 use crate::exit::Exit;
 use crate::scope::obstacle;
 use crate::{output, quantity};
@@ -45,18 +45,26 @@ pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit
         Ok(identity) => identity,
         Err(text) => return Ok(trouble(Exit::Usage, &text, as_json)),
     };
-    let job = job(control, args, Mode::Plan)?;
+    let route = match route(control, args, as_json)? {
+        Ok(route) => route,
+        Err(exit) => return Ok(exit),
+    };
+    let job = job(control, args, &route, Mode::Plan)?;
     let console = match Console::without_bar(Hook::default(), None) {
         Ok(console) => console,
         Err(error) => return Ok(trouble(Exit::Kernel, &error.to_string(), as_json)),
     };
-    let host = host(control, args);
+    let host = host(control, args, &route);
     let (agent, result) = run(&job, &host, &console, args, identity.as_ref());
-    let places = places(&host, job.span, Mode::Plan).unwrap_or_default();
+    let places: Vec<Place> = places(&host, &route, Mode::Plan)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(_, place)| place)
+        .collect();
     let mut obstacles = obstacles(&places, args);
     obstacles.extend(obstacle::of_device(
         control,
-        args.device,
+        route.device,
         args.engine.number(),
     )?);
     obstacles.extend(result.as_ref().err().map(Failure::to_string));
@@ -64,13 +72,13 @@ pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit
         .iter()
         .filter(|place| is_there(**place, args))
         .count() as u32;
-    let to_move = job.span.count.saturating_sub(there);
+    let to_move = route.pages().saturating_sub(there);
     let report = PlanReport {
         name: args.name(),
         mode: mode_name(args.mode()),
         possible: obstacles.is_empty(),
         obstacles,
-        pages: job.span.count,
+        pages: route.pages(),
         pages_there: there,
         pages_to_move: to_move,
         seconds_at_least: seconds_at_least(control, to_move)?,

@@ -12,6 +12,7 @@ use pagemove_migrate::span::PAGE;
 use serde::Serialize;
 
 use super::args::MigrateArgs;
+use super::route::Route;
 use crate::exit::Exit;
 use crate::quantity;
 use crate::report::ErrorReport;
@@ -26,11 +27,12 @@ pub struct Link {
 }
 
 /// Runs of pages that are in the aperture, one behind the other on both sides.
-pub fn links(iova: u64, places: &[Place]) -> Vec<Link> {
+pub fn links(route: &Route, places: &[(u32, Place)]) -> Vec<Link> {
     let mut runs: Vec<(u64, u64, u32)> = Vec::new();
-    for (page, place) in (0u64..).zip(places) {
-        let Place::Out(offset) = *place else { continue };
-        let at = iova + page * PAGE;
+    for (page, place) in places {
+        let (Place::Out(offset), Some(at)) = (*place, route.iova(*page)) else {
+            continue;
+        };
         match runs.last_mut() {
             Some((first, target, pages))
                 if *first + u64::from(*pages) * PAGE == at
@@ -89,15 +91,15 @@ pub fn migration(
     args: &MigrateArgs,
     report: &Report,
     result: &Result<(), Failure>,
-    places: Option<&[Place]>,
+    places: Option<(&Route, &[(u32, Place)])>,
     time: Duration,
 ) -> (MigrationReport, Exit) {
     let exit = exit(report, result);
     let seconds = time.as_secs_f64();
     let rate = f64::from(report.moved) / seconds.max(1e-9);
     let count = |out: bool| {
-        let matches = |place: &&Place| matches!(place, Place::Out(_)) == out;
-        places.map(|places| places.iter().filter(matches).count() as u32)
+        let matches = |(_, place): &&(u32, Place)| matches!(place, Place::Out(_)) == out;
+        places.map(|(_, places)| places.iter().filter(matches).count() as u32)
     };
     let mode = args.mode();
     let made = MigrationReport {
@@ -121,7 +123,7 @@ pub fn migration(
             .is_some_and(|welcome| welcome.post_copy),
         pages_on_peer: count(true),
         pages_here: count(false),
-        links: places.map_or_else(Vec::new, |places| links(args.iova, places)),
+        links: places.map_or_else(Vec::new, |(route, places)| links(route, places)),
         error: result.as_ref().err().map(ErrorReport::from),
         resume: (result.is_err() && has_begun(report)).then(|| resume(args)),
     };

@@ -2,18 +2,31 @@
 
 use super::*;
 use pagemove_migrate::host::HostError;
+use pagemove_migrate::kernel::Piece;
 use pagemove_migrate::message::Welcome;
+use pagemove_migrate::span::Run;
+use pagemove_uapi::PciAddress;
 
 #[test]
 fn links_are_runs_on_both_sides() {
     let places = [
-        Place::Out(0),
-        Place::Out(4096),
-        Place::Home,
-        Place::Out(8192),
-        Place::Out(4096 * 9),
+        (0, Place::Out(0)),
+        (1, Place::Out(4096)),
+        (2, Place::Home),
+        (3, Place::Out(8192)),
+        (4, Place::Out(4096 * 9)),
     ];
-    let found: Vec<(String, String, u32)> = links(0x10000, &places)
+    let span = Run::new(0, 5);
+    let route = Route {
+        device: PciAddress::new(0, 0, 3, 0),
+        span,
+        holes: Vec::new(),
+        pieces: vec![Piece {
+            pages: span,
+            iova: 0x10000,
+        }],
+    };
+    let found: Vec<(String, String, u32)> = links(&route, &places)
         .into_iter()
         .map(|link| (link.iova, link.aperture_offset, link.pages))
         .collect();

@@ -10,7 +10,7 @@ use pagemove_migrate::host::{Place, SourceHost};
 use pagemove_migrate::kernel;
 use pagemove_migrate::message::Mode;
 use pagemove_migrate::source::{Job, Report, Source};
-use pagemove_migrate::span::{Run, MAX_PAGES, PAGE};
+use pagemove_migrate::span::{MAX_PAGES, PAGE};
 use pagemove_migrate::version::SPOKEN;
 use pagemove_migrate::wire::tls::Identity;
 use pagemove_uapi::{Call, Control, Error, MoveRequest};
@@ -19,10 +19,12 @@ use super::args::{MigrateArgs, ResumeArgs};
 use super::console::Console;
 use super::endpoint::connect;
 use super::report;
+use super::route::Route;
 use super::state::Note;
 use crate::exit::Exit;
 use crate::output::{self, say};
 use crate::report::ErrorReport;
+use crate::scope::Trouble;
 use crate::{progress, signals};
 
 pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit, Error> {
@@ -30,7 +32,11 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
         Ok(identity) => identity,
         Err(text) => return Ok(trouble(Exit::Usage, &text, as_json)),
     };
-    let job = job(control, args, args.mode())?;
+    let route = match route(control, args, as_json)? {
+        Ok(route) => route,
+        Err(exit) => return Ok(exit),
+    };
+    let job = job(control, args, &route, args.mode())?;
     let note = match Note::write(args) {
         Ok(note) => note,
         Err(error) => {
@@ -39,18 +45,23 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
         }
     };
     signals::catch_interrupts();
-    let bar = progress::bar(job.span.count.into(), 2, as_json);
+    let bar = progress::bar(route.pages().into(), 2, as_json);
     let console = match Console::new(hook(args, "source"), bar, None) {
         Ok(console) => console,
         Err(error) => return Ok(trouble(Exit::Kernel, &error.to_string(), as_json)),
     };
-    let host = host(control, args);
+    let host = host(control, args, &route);
     let start = Instant::now();
     let (agent, result) = run(&job, &host, &console, args, identity.as_ref());
     console.finish();
-    let places = places(&host, job.span, args.mode());
-    let (mut made, exit) =
-        report::migration(args, &agent, &result, places.as_deref(), start.elapsed());
+    let places = places(&host, &route, args.mode());
+    let (mut made, exit) = report::migration(
+        args,
+        &agent,
+        &result,
+        places.as_deref().map(|places| (&route, places)),
+        start.elapsed(),
+    );
     if result.is_err() && note.was_there() {
         // It is of a migration that has begun, even if this try of it has not.
         made.resume = Some(report::resume(args));
@@ -119,8 +130,9 @@ pub fn run(
     args: &MigrateArgs,
     identity: Option<&Identity>,
 ) -> (Report, Result<(), Failure>) {
+    let holes: u32 = job.holes.iter().map(|hole| hole.count).sum();
     let pages = Report {
-        pages: job.span.count,
+        pages: job.span.count.saturating_sub(holes),
         ..Report::default()
     };
     let mut source = match Source::new(job.clone(), host, console) {
@@ -145,7 +157,7 @@ pub fn hook(args: &MigrateArgs, side: &str) -> Hook {
 }
 
 /// Returns what the agent is to do, or why not: the region has to be there, but not for a release.
-pub fn job(control: &Control, args: &MigrateArgs, mode: Mode) -> Result<Job, Error> {
+pub fn job(control: &Control, args: &MigrateArgs, route: &Route, mode: Mode) -> Result<Job, Error> {
     let pages = |bytes: u64| u32::try_from(bytes / PAGE).unwrap_or(u32::MAX);
     let regions = control.region_list()?;
     let region = regions.iter().find(|region| region.id == args.region);
@@ -157,8 +169,8 @@ pub fn job(control: &Control, args: &MigrateArgs, mode: Mode) -> Result<Job, Err
         mode,
         name: args.name(),
         region_pages,
-        span: Run::new(pages(args.offset), pages(args.length)),
-        holes: Vec::new(),
+        span: route.span,
+        holes: route.holes.clone(),
         order: args.order.into(),
         batch: args.batch,
         deadline: args.deadline,
@@ -166,16 +178,16 @@ pub fn job(control: &Control, args: &MigrateArgs, mode: Mode) -> Result<Job, Err
     })
 }
 
-pub fn host<'c>(control: &'c Control, args: &MigrateArgs) -> kernel::Source<'c> {
+pub fn host<'c>(control: &'c Control, args: &MigrateArgs, route: &Route) -> kernel::Source<'c> {
     let engine = args.engine.number();
     kernel::Source {
         control,
         region: args.region,
         aperture: args.aperture,
         request: MoveRequest {
-            device: args.device,
-            iova: args.iova,
-            length: args.length,
+            device: route.device,
+            iova: 0,
+            length: 0,
             node: args.node,
             engine,
             flags: 0,
@@ -184,18 +196,34 @@ pub fn host<'c>(control: &'c Control, args: &MigrateArgs) -> kernel::Source<'c> 
             editor_cpu: None,
             helper_cpu: None,
         },
-        first: u32::try_from(args.offset / PAGE).unwrap_or(u32::MAX),
+        pieces: route.pieces.clone(),
     }
 }
 
-/// Returns where the kernel says that the pages are; none where the region is gone.
-pub fn places(host: &kernel::Source<'_>, span: Run, mode: Mode) -> Option<Vec<Place>> {
+/// Finds the route, or says why there is none.
+pub fn route(
+    control: &Control,
+    args: &MigrateArgs,
+    as_json: bool,
+) -> Result<Result<Route, Exit>, Error> {
+    match Route::find(control, args) {
+        Ok(route) => Ok(Ok(route)),
+        Err(Trouble::Kernel(error)) => Err(error),
+        Err(Trouble::Host(text)) => Ok(Err(trouble(Exit::Kernel, &text, as_json))),
+    }
+}
+
+/// Returns where the kernel says that the pages are, those in holes left out; none where the region is
+/// gone.
+pub fn places(host: &kernel::Source<'_>, route: &Route, mode: Mode) -> Option<Vec<(u32, Place)>> {
     if mode == Mode::Release {
         return None;
     }
     let mut all = Vec::new();
-    for part in span.parts() {
-        all.extend(host.places(part).ok()?);
+    for piece in &route.pieces {
+        for part in piece.pages.parts() {
+            all.extend(part.pages().zip(host.places(part).ok()?));
+        }
     }
     Some(all)
 }

@@ -26,9 +26,11 @@ struct Noted {
     /// Missing in the notes of older versions.
     #[serde(default)]
     tls: TlsArgs,
-    device: String,
-    iova: u64,
-    length: u64,
+    /// None: one that maps the region, and all that it maps of it. They are looked for again, since what a
+    /// device maps stays as it is while a guest runs.
+    device: Option<String>,
+    iova: Option<u64>,
+    length: Option<u64>,
     region: u32,
     offset: u64,
     aperture: u32,
@@ -146,9 +148,9 @@ impl From<&MigrateArgs> for Noted {
             version: VERSION,
             to: args.to.to_string(),
             tls: args.tls.clone(),
-            device: args.device.to_string(),
-            iova: args.iova,
-            length: args.length,
+            device: args.device.map(|device| device.to_string()),
+            iova: args.span().map(|(iova, _)| iova),
+            length: args.span().map(|(_, length)| length),
             region: args.region,
             offset: args.offset,
             aperture: args.aperture,
@@ -171,13 +173,14 @@ impl Noted {
         if self.version != VERSION {
             return Err(format!("version {} of the file is not known", self.version));
         }
+        let parse = |text: String| text.parse().map_err(|_| format!("'{text}' is no device"));
+        let device = self.device.map(parse).transpose()?;
         Ok(MigrateArgs {
             to: parse_peer(&self.to)?,
             tls: self.tls,
-            device: self
-                .device
-                .parse()
-                .map_err(|_| format!("'{}' is no device", self.device))?,
+            device,
+            old_iova: None,
+            old_length: None,
             iova: self.iova,
             length: self.length,
             region: self.region,

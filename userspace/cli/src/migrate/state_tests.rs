@@ -11,9 +11,11 @@ fn args(directory: &Path) -> MigrateArgs {
             tls_key: Some("/etc/pagemove/a.key".into()),
             tls_ca: Some("/etc/pagemove/ca.pem".into()),
         },
-        device: PciAddress::new(0, 0, 3, 0),
-        iova: 0x10000,
-        length: 0x2000,
+        device: Some(PciAddress::new(0, 0, 3, 0)),
+        old_iova: None,
+        old_length: None,
+        iova: Some(0x10000),
+        length: Some(0x2000),
         region: 3,
         offset: 0x1000,
         aperture: 1,
@@ -42,6 +44,21 @@ fn what_is_noted_is_read() {
     assert_eq!(format!("{read:?}"), format!("{args:?}"));
     note.remove().unwrap();
     assert!(Note::read(&path, "vm1").is_err());
+}
+
+#[test]
+fn what_is_to_be_looked_for_is_noted_as_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let args = MigrateArgs {
+        device: None,
+        iova: None,
+        length: None,
+        ..args(directory.path())
+    };
+    let note = Note::write(&args).unwrap();
+    let read = Note::read(directory.path(), "vm1").unwrap();
+    assert_eq!((read.device, read.span()), (None, None));
+    note.remove().unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::PAGE_SIZE;
+use pagemove_uapi::{PAGE_SIZE, PLACE_APERTURE, PLACE_NODE};
 use serde_json::Value;
 
 use super::{case, Hosts, Nothing, Receiver, LONG, PAGES};
@@ -27,6 +27,10 @@ pub fn cases() -> Vec<Case<Nothing>> {
         case(
             "out and back by single pages, hot ones first",
             in_other_ways,
+        ),
+        case(
+            "by the region alone: all that the device maps, past a hole, and back",
+            by_region,
         ),
         case("hooks are run on both sides, in order", hooks),
         case(
@@ -103,6 +107,53 @@ fn in_other_ways() -> Result<()> {
     let (back, _) = hosts.migrate(&["--back", "--batch", "7"], &[])?;
     back.expect(0)?;
     hosts.check_home(1)
+}
+
+/// In the middle, and not mapped for the device.
+const HOLE: usize = 20;
+
+fn by_region() -> Result<()> {
+    let mut hosts = Hosts::open()?;
+    hosts.rig.leave_out(HOLE)?;
+    for direction in ["", "--back"] {
+        let receiver = Receiver::start(hosts.b.id, &[])?;
+        let out = region_alone(&hosts, &receiver.address, direction)?;
+        let received = receiver.end()?;
+        out.expect(0)?;
+        ensure!(received.code == 0, "{}", received.errors);
+        // The one that the device writes back to goes, too.
+        ensure!(out.number("pages")? == PAGES as u64, "{}", out.json);
+        ensure!(out.number("pages_moved")? == PAGES as u64, "{}", out.json);
+        ensure!(received.json["pages"] == PAGES as u64, "{}", received.json);
+        let away = direction.is_empty();
+        for page in (0..PAGES).filter(|page| *page != HOLE) {
+            let is_out = hosts.rig.place_of(page)?.kind == PLACE_APERTURE;
+            ensure!(
+                is_out == away,
+                "page {page} is elsewhere after {direction:?}"
+            );
+            hosts.rig.check(page, 1)?;
+        }
+        let place = hosts.rig.place_of(HOLE)?;
+        ensure!(place.kind == PLACE_NODE, "the hole is at {place:?}");
+    }
+    Ok(())
+}
+
+fn region_alone(hosts: &Hosts, to: &str, more: &str) -> Result<super::Migrated> {
+    let line = format!(
+        "--json migrate --to {to} --region {} --aperture {} --state {} {more}",
+        hosts.rig.region()?,
+        hosts.aperture,
+        super::NOTES
+    );
+    let child = std::process::Command::new("pagemove")
+        .args(line.split_whitespace())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .context("starting pagemove")?;
+    super::finish(child)
 }
 
 fn hooks() -> Result<()> {
