@@ -175,7 +175,7 @@ pub const ABORT_APERTURE: u8 = 14;
 /// something else used the page (PAGEMOVE_REASON_IN_USE), or its lock was taken
 pub const ABORT_IN_USE: u8 = 15;
 pub const ABORT_NR: usize = 16;
-/// aborts[] has room for causes to come
+/// places in aborts[]; a cause to come shares the last, or has an array of its own
 pub const ABORT_SLOTS: usize = 16;
 pub const PAGE_NOT_TRIED: u8 = 0;
 pub const PAGE_MOVED: u8 = 1;

@@ -192,7 +192,7 @@
 #define PAGEMOVE_ABORT_APERTURE		14 /* the destination could not be reached through its aperture, or a memory error was found in the page */
 #define PAGEMOVE_ABORT_IN_USE		15 /* something else used the page (PAGEMOVE_REASON_IN_USE), or its lock was taken */
 #define PAGEMOVE_ABORT_NR		16
-#define PAGEMOVE_ABORT_SLOTS		16 /* aborts[] has room for causes to come */
+#define PAGEMOVE_ABORT_SLOTS		16 /* places in aborts[]; a cause to come shares the last, or has an array of its own */
 
 /* What became of a page: pagemove_page_result.outcome. */
 #define PAGEMOVE_PAGE_NOT_TRIED		0
