@@ -165,7 +165,7 @@ pub static OPS: &[Op] = &[
             plain("file", Kind::File),
             plain(
                 "request",
-                Kind::Pick(&[0xbb13, 0xbb3f, 0xbbff], &[0, 0x5401, 0xbc00, 0xc018_bb05]),
+                Kind::Pick(&[0xbb14, 0xbb3f, 0xbbff], &[0, 0x5401, 0xbc00, 0xc018_bb05]),
             ),
         ],
         what: What::Other(files::strange_ioctl),

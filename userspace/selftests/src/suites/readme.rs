@@ -181,8 +181,11 @@ impl State {
             if code == Some(0) || code.is_some() && code == line.answer {
                 break;
             }
+            // QEMU maps anew what its BIOS asks for, and the module leaves that alone for a second.
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let is_passing = line.text.starts_with("pagemove move") && stderr.contains("(EAGAIN)");
             ensure!(
-                code == line.again && start.elapsed() < AGAIN,
+                (code == line.again || is_passing) && start.elapsed() < AGAIN,
                 "{}, the {times}. time: {}{}",
                 output.status,
                 String::from_utf8_lossy(&output.stderr),
