@@ -30,8 +30,6 @@ pub(crate) struct KernelMachine<'a> {
     pub(crate) incoherent: bool,
     /// Set while the caller has a signal, where that is another thread.
     pub(crate) signal: Option<&'a AtomicBool>,
-    /// The engine does not sleep during an attempt.
-    pub(crate) keeps_cpu: bool,
     /// There while it keeps this thread's CPU.
     pub(crate) no_preempt: Option<NoPreempt>,
 }
@@ -45,7 +43,6 @@ pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
         sites: &Sites::default(),
         incoherent: false,
         signal: None,
-        keeps_cpu: false,
         no_preempt: None,
     };
     engine::walk(&mut machine, top, iova).map_err(|error| match error {
@@ -175,9 +172,8 @@ impl Machine for KernelMachine<'_> {
             return;
         }
         shmem::batch::lock(next.clone());
-        let no_preempt = self.keeps_cpu.then(NoPreempt::begin);
+        self.no_preempt = Some(NoPreempt::begin());
         shmem::batch::freeze(next);
-        self.no_preempt = no_preempt;
     }
 
     fn is_held(&mut self, n: usize) -> bool {

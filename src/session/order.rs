@@ -136,7 +136,6 @@ impl Order<'_> {
                 sites: self.sites,
                 incoherent: self.incoherent,
                 signal: Some(self.signal),
-                keeps_cpu: true,
                 no_preempt: None,
             },
             hold: self.hold,

@@ -30,7 +30,7 @@ pub(crate) fn lock<'a>(pages: impl Iterator<Item = &'a Folio> + Clone) {
 }
 
 /// Freezes the counts of those that are locked. One that has more references than it should becomes
-/// loose. Does not sleep; nor may the caller before [`let_go`], unless the room's head allows it.
+/// loose. Does not sleep; nor may the caller before [`let_go`].
 pub(crate) fn freeze<'a>(pages: impl Iterator<Item = &'a Folio>) {
     for page in pages.filter(|page| page.grip() == Grip::Locked) {
         page.set_grip(page.freeze());
