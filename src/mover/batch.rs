@@ -9,7 +9,7 @@ use crate::machine::source::Source;
 use crate::machine::{leaf_of, KernelMachine};
 use crate::mover::aliases::Aliases;
 use crate::mover::choice::Choice;
-use crate::mover::others::{self, Pins};
+use crate::mover::others::{self, After, Pins};
 use crate::mover::request::Request;
 use crate::mover::retired::Retired;
 use crate::mover::settle::{self, IN_USE, NOT_TRIED};
@@ -199,7 +199,6 @@ impl Batch {
             sites: &self.sites,
             incoherent: hold.domain.is_incoherent(),
             signal: None,
-            keeps_cpu: true,
             no_preempt: None,
         };
         let mut job = Job {
@@ -242,6 +241,8 @@ impl Batch {
         stuck: bool,
     ) -> Result<(), Refusal> {
         let mut outcome = Ok(());
+        let of_files = self.sources.first().and_then(Source::folio).is_some();
+        let after = of_files.then(|| After::look(own, &self.moves));
         let mut moved = self.moves.iter().zip(self.ends).zip(self.sources);
         for fate in self.fates {
             let result = match fate {
@@ -260,7 +261,9 @@ impl Batch {
                             settle::free_region_page(page, claim, end, retired, stuck);
                             Ok(())
                         }
-                        Source::File(start) => settle::put_other(own, page, start, end, stuck),
+                        Source::File(start) => {
+                            settle::put_other(after.as_ref(), page, start, end, stuck)
+                        }
                     };
                     if freed.is_err() {
                         result.outcome = abi::PAGE_LOST_WRITE;

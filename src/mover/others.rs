@@ -85,36 +85,45 @@ pub(crate) enum Leftover {
     Domain,
 }
 
-impl Leftover {
-    pub(crate) fn find(own: Domain, page: &PageMove, start: &Folio) -> Self {
-        if !no_other_maps(own, page) {
-            return Self::Domain;
+/// A look at other domains after a batch of pages of files, whose hold is over.
+pub(crate) struct After {
+    own: Domain,
+    /// Certainly none maps START of any page.
+    none_maps: bool,
+}
+
+impl After {
+    /// Looks. Waits for a device that is being reset, which hides its domain meanwhile; who resets all
+    /// the time loses pages.
+    pub(crate) fn look(own: Domain, pages: &[PageMove]) -> Self {
+        let mut done = check_domains(own, pages);
+        for _ in 0..RESET_LOOKS {
+            if done != Err(Refusal::Unmapping) {
+                break;
+            }
+            task::sleep(BETWEEN_RESET_LOOKS_NS);
+            done = check_domains(own, pages);
+        }
+        Self {
+            own,
+            none_maps: done.is_ok(),
+        }
+    }
+
+    /// Finds out who has START of one of the pages, which has moved.
+    pub(crate) fn leftover(&self, page: &PageMove, start: &Folio) -> Leftover {
+        if !self.none_maps && check_domains(self.own, core::slice::from_ref(page)).is_err() {
+            return Leftover::Domain;
         }
         // A pin of a moment is GUP-fast's, which gives up.
         for _ in 0..LOOKS {
             if !start.is_pinned() {
-                return Self::Nobody;
+                return Leftover::Nobody;
             }
             task::sleep(BETWEEN_LOOKS_NS);
         }
-        Self::Pin
+        Leftover::Pin
     }
-}
-
-/// Tells whether certainly no other domain maps START. Waits for a device that is being reset, which
-/// hides its domain meanwhile; who resets all the time loses pages.
-fn no_other_maps(own: Domain, page: &PageMove) -> bool {
-    for _ in 0..RESET_LOOKS {
-        let mut maps = false;
-        let complete = sharing::for_each_user_domain(|domain| {
-            maps |= domain != own && maps_start(domain, page);
-        });
-        if maps || complete {
-            return !maps;
-        }
-        task::sleep(BETWEEN_RESET_LOOKS_NS);
-    }
-    false
 }
 
 /// Tells whether the domain maps START at the page's IOVA. One whose tables can't be read may.

@@ -2,8 +2,7 @@
 //! What becomes of a page when its batch is over: what is freed, and what the caller is told.
 
 use crate::host::task;
-use crate::iommu::domain::Domain;
-use crate::mover::others::Leftover;
+use crate::mover::others::{After, Leftover};
 use crate::mover::retired::Retired;
 use crate::page::Tag;
 use crate::refusal::Refusal;
@@ -105,7 +104,7 @@ fn free_other(page: &PageMove, claim: &Claim, end: Backing, retired: &mut Retire
 
 /// Lets go of START of a page of a file that was moved, or of END of one that was not.
 pub(super) fn put_other(
-    own: Domain,
+    after: Option<&After>,
     page: &PageMove,
     start: shmem::Folio,
     end: Backing,
@@ -126,7 +125,7 @@ pub(super) fn put_other(
         start.keep_out();
         return Ok(());
     }
-    let leftover = Leftover::find(own, page, &start);
+    let leftover = after.map_or(Leftover::Domain, |after| after.leftover(page, &start));
     if leftover == Leftover::Nobody {
         return Ok(());
     }
