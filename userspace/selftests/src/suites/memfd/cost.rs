@@ -4,11 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_testkit::pci;
 use pagemove_uapi::PAGE_SIZE;
 
 use super::{case, Desk, Memfd};
-use crate::bench;
 use pagemove_testkit::tap::{note, Case};
 use pagemove_testkit::vfio::{Assigned, READ_WRITE};
 
@@ -46,12 +44,7 @@ fn quickest(desk: &Desk) -> Result<Duration> {
 }
 
 fn beside_many(desk: &Desk) -> Result<()> {
-    let other = bench::devices()?
-        .into_iter()
-        .find(|device| *device != desk.device)
-        .context("the VM has one device only")?;
-    pci::bind(other, pci::PAGEMOVE)?;
-    let assigned = Assigned::open(other)?;
+    let assigned = Assigned::open(desk.other()?)?;
     let many = Memfd::new(PAGES, desk.nodes.here)?;
     let page = Memfd::new(1, desk.nodes.here)?;
     let length = PAGES * PAGE_SIZE;

@@ -110,6 +110,16 @@ impl Desk {
         })
     }
 
+    /// Another device, bound to our driver and not open.
+    fn other(&self) -> Result<PciAddress> {
+        let other = bench::devices()?
+            .into_iter()
+            .find(|device| *device != self.device)
+            .context("the VM has one device only")?;
+        pci::bind(other, pci::PAGEMOVE)?;
+        Ok(other)
+    }
+
     /// Maps memory for the device while `check` runs.
     fn with<T>(&self, memory: &Mapping, check: impl FnOnce() -> Result<T>) -> Result<T> {
         self.with_at(IOVA, memory, check)

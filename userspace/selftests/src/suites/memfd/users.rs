@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
-use pagemove_testkit::{child, pci, wait};
+use anyhow::{ensure, Result};
+use pagemove_testkit::{child, wait};
 use pagemove_uapi::{self as uapi, PAGE_SIZE};
 
 use super::{case, Desk, Memfd, IOVA};
@@ -53,12 +53,7 @@ fn second_iova(desk: &Desk) -> Result<()> {
 }
 
 fn other_container(desk: &Desk) -> Result<()> {
-    let other = bench::devices()?
-        .into_iter()
-        .find(|device| *device != desk.device)
-        .context("the VM has one device only")?;
-    pci::bind(other, pci::PAGEMOVE)?;
-    let assigned = Assigned::open(other)?;
+    let assigned = Assigned::open(desk.other()?)?;
     let memfd = Memfd::new(4, desk.nodes.here)?;
     let length = memfd.map.length();
     let beside = |iova: u64, check: &dyn Fn() -> Result<()>| {
@@ -163,11 +158,7 @@ fn registered(desk: &Desk) -> Result<()> {
 }
 
 fn killed(desk: &Desk) -> Result<()> {
-    let other = bench::devices()?
-        .into_iter()
-        .find(|device| *device != desk.device)
-        .context("the VM has one device only")?;
-    pci::bind(other, pci::PAGEMOVE)?;
+    let other = desk.other()?;
     for round in 0..4 {
         let (nodes, length) = (desk.nodes, 256 * PAGE_SIZE);
         let ready = crate::region::Mapping::shared_anonymous(PAGE_SIZE)?;
