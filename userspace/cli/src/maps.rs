@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use pagemove_uapi::{text, Control, Error, Mapping, Place, MEMORY_REGION, PAGE_SIZE, PLACE_NONE};
+use pagemove_uapi::{text, Control, Error, Mapping, Place, MEMORY_REGION, PAGE_SIZE};
 use serde::Serialize;
 
 use crate::args::MapsArgs;
 use crate::exit::Exit;
+use crate::places::PlaceReport;
 use crate::report::ErrorReport;
 use crate::scope::select::Maps;
 use crate::scope::{self, Trouble};
@@ -49,22 +50,6 @@ struct RunReport {
     place: PlaceReport,
     /// Bytes that one entry of the IOMMU's table maps.
     leaf: u64,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct PlaceReport {
-    kind: String,
-    /// Null where the page is at no place.
-    number: Option<i32>,
-}
-
-impl From<Place> for PlaceReport {
-    fn from(place: Place) -> Self {
-        Self {
-            kind: text::name_or_number(text::PLACES, place.kind),
-            number: (place.kind != PLACE_NONE).then_some(place.number),
-        }
-    }
 }
 
 fn region_of(run: &Mapping) -> Option<u32> {

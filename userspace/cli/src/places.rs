@@ -4,6 +4,24 @@
 use std::collections::BTreeMap;
 
 use pagemove_uapi::{text, Place, PAGE_SIZE, PLACE_NONE};
+use serde::Serialize;
+
+/// A place as JSON has it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct PlaceReport {
+    pub kind: String,
+    /// Null where the page is at no place.
+    pub number: Option<i32>,
+}
+
+impl From<Place> for PlaceReport {
+    fn from(place: Place) -> Self {
+        Self {
+            kind: text::name_or_number(text::PLACES, place.kind),
+            number: (place.kind != PLACE_NONE).then_some(place.number),
+        }
+    }
+}
 
 /// Pages one after the other that are at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

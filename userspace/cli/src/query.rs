@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `pagemove query`: where the pages of a region are.
 
-use pagemove_uapi::{text, Call, Control, Error, Place, MAX_ENTRIES, PAGE_SIZE, PLACE_NONE};
+use pagemove_uapi::{Call, Control, Error, Place, MAX_ENTRIES, PAGE_SIZE};
 use serde::Serialize;
 
 use crate::args::QueryArgs;
 use crate::exit::Exit;
-use crate::places::{self, Run};
+use crate::places::{self, PlaceReport, Run};
 use crate::{output, quantity, report};
 
 /// Runs printed without --all-runs.
@@ -32,22 +32,6 @@ struct RunReport {
     offset: u64,
     pages: u64,
     place: PlaceReport,
-}
-
-#[derive(Serialize)]
-struct PlaceReport {
-    kind: String,
-    /// Null where the page is at no place.
-    number: Option<i32>,
-}
-
-impl From<Place> for PlaceReport {
-    fn from(place: Place) -> Self {
-        Self {
-            kind: text::name_or_number(text::PLACES, place.kind),
-            number: (place.kind != PLACE_NONE).then_some(place.number),
-        }
-    }
 }
 
 pub fn run(control: &Control, args: &QueryArgs, as_json: bool) -> Result<Exit, Error> {

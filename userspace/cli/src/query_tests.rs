@@ -2,6 +2,7 @@
 
 use super::*;
 use pagemove_uapi::PLACE_NODE;
+use pagemove_uapi::PLACE_NONE;
 
 fn args(all: bool) -> QueryArgs {
     QueryArgs {
