@@ -76,7 +76,7 @@ fn bench(state: &State) -> Result<&Bench> {
 }
 
 /// Runs the program; its exit code and its JSON.
-fn run(line: &str) -> Result<(i32, Value)> {
+pub fn run(line: &str) -> Result<(i32, Value)> {
     let output = Command::new(PROGRAM)
         .arg("--json")
         .args(line.split_whitespace())
@@ -104,6 +104,11 @@ fn line(bench: &Bench, pages: usize, node: i32) -> String {
 }
 
 fn expect(line: &str, code: i32, wanted: &[(&str, Value)]) -> Outcome {
+    expect_json(line, code, wanted).map(|_| Pass)
+}
+
+/// Runs the program, and checks its exit code and members of its JSON, which is returned.
+pub fn expect_json(line: &str, code: i32, wanted: &[(&str, Value)]) -> Result<Value> {
     let (found, json) = run(line)?;
     ensure!(found == code, "exit code {found} instead of {code}: {json}");
     for (path, value) in wanted {
@@ -113,7 +118,7 @@ fn expect(line: &str, code: i32, wanted: &[(&str, Value)]) -> Outcome {
             "{path} is {found} instead of {value}: {json}"
         );
     }
-    Ok(Pass)
+    Ok(json)
 }
 
 fn number(json: &Value, path: &str) -> Result<u64> {

@@ -9,6 +9,8 @@ use pagemove_testkit::tap::{Case, Outcome, Pass};
 use pagemove_uapi::PAGE_SIZE;
 use serde_json::Value;
 
+use crate::suites::cli::expect_json as expect;
+
 use super::{anonymous_iova, State, ANONYMOUS, PAGES, SECOND, SHARED};
 
 const PROGRAM: &str = "pagemove";
@@ -35,32 +37,6 @@ pub fn cases() -> Vec<Case<State>> {
         Case::new("pagemove move --limit: no faster than that", limited),
         Case::new("pagemove move of a process without a device: 2", of_nobody),
     ]
-}
-
-/// Runs the program; its exit code and its JSON.
-fn run(line: &str) -> Result<(i32, Value)> {
-    let output = Command::new(PROGRAM)
-        .arg("--json")
-        .args(line.split_whitespace())
-        .output()
-        .context("starting pagemove")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let json = serde_json::from_str(&text).with_context(|| format!("its JSON: {text:?}"))?;
-    let code = output.status.code().context("it was ended")?;
-    Ok((code, json))
-}
-
-fn expect(line: &str, code: i32, wanted: &[(&str, Value)]) -> Result<Value> {
-    let (found, json) = run(line)?;
-    ensure!(found == code, "exit code {found} instead of {code}: {json}");
-    for (path, value) in wanted {
-        let found = json.pointer(path).unwrap_or(&Value::Null);
-        ensure!(
-            found == value,
-            "{path} is {found} instead of {value}: {json}"
-        );
-    }
-    Ok(json)
 }
 
 /// Brings both regions to a node and checks what is in them.
