@@ -31,6 +31,9 @@ const BUSY: usize = 1;
 const CALLS: usize = 2;
 const GIVEN_UP: usize = 3;
 const ABSENT: usize = 4;
+/// The error that ended it: errno and reason.
+const ERRNO: usize = 5;
+const REASON: usize = 6;
 
 /// `callers ENGINE`: with `rtm` half of them move by rtm, the others by adbit.
 pub fn main(args: &[String]) -> ExitCode {
@@ -103,7 +106,10 @@ fn one_page(play: &mut Play, span: usize) -> Result<Verdict> {
     ));
     ensure!(
         ends.iter().all(|end| *end == End::Exit(0)),
-        "the callers ended with {ends:?}"
+        "the callers ended with {ends:?}, their errors (errno, reason) {:?}",
+        (0..CALLERS)
+            .map(|n| (numbers.read(n, ERRNO), numbers.read(n, REASON)))
+            .collect::<Vec<_>>()
     );
     let counted = scene.control.stats()?.pages_moved - before.pages_moved;
     ensure!(
@@ -202,7 +208,11 @@ fn caller(
                 add(BUSY, 1)
             }
             Some(error) if error.is_absence() && request.engine == ENGINE_RTM => add(ABSENT, 1),
-            Some(_) => return 5,
+            Some(error) => {
+                add(ERRNO, error.errno as u64);
+                add(REASON, u64::from(error.reason));
+                return 5;
+            }
         }
         if request.flags & MOVE_EVEN_IF_THERE != 0 && report.pages_there != 0 {
             return 6;
