@@ -88,7 +88,7 @@ impl Subject {
         if domain.is_incoherent() && !params::allow_incoherent() {
             return Err(Refusal::Incoherent);
         }
-        let aliases = Aliases::find(&device, span)?;
+        let mut aliases = Aliases::foresee(&device, span)?;
         let mut hold = device.hold(span)?;
         if sharing::has_foreign_device(hold.domain) {
             return Err(Refusal::SharedDomain);
@@ -99,9 +99,7 @@ impl Subject {
         if claim.region.id != region.id || !page::is_memory(leaf.page) {
             return Err(Refusal::NotScratch);
         }
-        if let Some(refusal) = aliases.refusal(leaf.page) {
-            return Err(refusal);
-        }
+        aliases.check(&device, span, leaf.page)?;
         Ok(Self {
             hold,
             span,

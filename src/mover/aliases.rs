@@ -6,12 +6,18 @@
 //! refused. VFIO keeps no list of a page's mappings and tells nobody when it
 //! makes one; so each call looks through the tables before it begins, and again
 //! before it frees what it moved away from (`retired.rs`).
+//!
+//! Other calls move pages while the first look goes on. A frame that one of them has left may be
+//! seen in a second place, and one that a page came to later is not seen at all. So what was
+//! seen counts only where it is good news of a frame that was seen; else the call looks again when
+//! it has the page, which then stays where it is.
 
 use crate::device::Device;
 use crate::iommu::domain::Domain;
 use crate::iommu::{leaves, sharing};
 use crate::mover::frames::{frame_of, FrameSet};
 use crate::refusal::Refusal;
+use crate::testing::sabotage;
 use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
 
@@ -30,7 +36,7 @@ fn everything() -> Option<PageSpan> {
 impl Aliases {
     /// Looks at what `span` maps for the device, and for more entries of the same
     /// pages in every domain of a VFIO user.
-    pub(crate) fn find(device: &Device, span: PageSpan) -> Result<Self, Refusal> {
+    fn find(device: &Device, span: PageSpan) -> Result<Self, Refusal> {
         let (own, frames) = frames_in(device, span)?;
         let frames = FrameSet::new(&frames).map_err(|_| Refusal::NoMemory)?;
         let mut refusals =
@@ -53,10 +59,38 @@ impl Aliases {
         Ok(Self { frames, refusals })
     }
 
-    /// Why `page` has to be refused, if it has.
-    pub(crate) fn refusal(&self, page: PhysAddr) -> Option<Refusal> {
-        let position = self.frames.position(frame_of(page))?;
-        self.refusals.get(position).copied().flatten()
+    /// Looks before a call has any of the pages.
+    pub(crate) fn foresee(device: &Device, span: PageSpan) -> Result<Self, Refusal> {
+        let mut seen = Self::find(device, span)?;
+        sabotage::spoil_look(&mut seen.refusals);
+        Ok(seen)
+    }
+
+    /// Refuses a page that has a second entry. The caller has the page, which is in `span`; what is
+    /// not certain is looked for again, and all of `span` with it, for the pages that follow.
+    pub(crate) fn check(
+        &mut self,
+        device: &Device,
+        span: PageSpan,
+        page: PhysAddr,
+    ) -> Result<(), Refusal> {
+        let foreseen = self.refusal(page);
+        if foreseen == Ok(None) {
+            return Ok(());
+        }
+        if sabotage::has_bug(sabotage::Bug::OneLook) {
+            return foreseen.ok().flatten().map_or(Ok(()), Err);
+        }
+        *self = Self::find(device, span)?;
+        self.refusal(page)?.map_or(Ok(()), Err)
+    }
+
+    /// Why `page` has to be refused, if it has. An error: it was not seen.
+    fn refusal(&self, page: PhysAddr) -> Result<Option<Refusal>, Refusal> {
+        let position = self.frames.position(frame_of(page));
+        position
+            .and_then(|position| self.refusals.get(position).copied())
+            .ok_or(Refusal::Unmapping)
     }
 }
 

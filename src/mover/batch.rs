@@ -63,7 +63,7 @@ impl Batch {
     pub(crate) fn find(
         &mut self,
         request: &Request,
-        seen: &Seen<'_>,
+        seen: &mut Seen<'_>,
         hold: &Hold,
         span: PageSpan,
         first: u64,
@@ -80,7 +80,7 @@ impl Batch {
                 other => other?,
             };
             request.check(&source, iova)?;
-            seen.check(&source, n)?;
+            seen.check(request, &source, n)?;
             if !self.sources.last().is_none_or(|last| last.is_like(&source)) {
                 break;
             }
@@ -282,7 +282,7 @@ impl Batch {
 /// What was seen of the pages of a batch before they were found.
 pub(crate) struct Seen<'a> {
     /// Second entries of pages of regions. None: nobody has looked.
-    pub(crate) aliases: Option<&'a Aliases>,
+    pub(crate) aliases: Option<&'a mut Aliases>,
     /// What VFIO says that it has pinned for the hold; null where a pin was kept.
     pub(crate) pinned: &'a [*mut ffi::page],
     pub(crate) pins: &'a Pins,
@@ -302,11 +302,11 @@ impl Seen<'_> {
     }
 
     /// Checks that nobody else uses the page, as far as that does not show when it is held.
-    fn check(&self, source: &Source, n: u64) -> Result<(), Refusal> {
-        match (source, self.aliases) {
+    fn check(&mut self, request: &Request, source: &Source, n: u64) -> Result<(), Refusal> {
+        match (source, self.aliases.as_deref_mut()) {
             (Source::Region(_), None) => Err(Refusal::NotLooked),
             (Source::Region(claim), Some(aliases)) => {
-                aliases.refusal(claim.start.phys()).map_or(Ok(()), Err)
+                aliases.check(&request.device, request.span, claim.start.phys())
             }
             (Source::File(folio), _) => {
                 if self.pins.has_more(n) {

@@ -109,7 +109,7 @@ fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Option<Aliases>,
     if is_counted {
         return Ok(None);
     }
-    Aliases::find(&request.device, request.span).map(Some)
+    Aliases::foresee(&request.device, request.span).map(Some)
 }
 
 impl Call<'_> {
@@ -129,7 +129,7 @@ impl Call<'_> {
             let done = self.batch(span).map_err(|r| self.explain(span, r));
             if done == Err(Refusal::NotLooked) {
                 let device = &self.request.device;
-                self.aliases = Some(Aliases::find(device, self.request.span)?);
+                self.aliases = Some(Aliases::foresee(device, self.request.span)?);
                 continue;
             }
             // What was moved away from may be the memory that is wanted.
@@ -238,13 +238,13 @@ impl Call<'_> {
         let pins = Pins::look(&request.device, span).map_err(no_memory)?;
         hold.pin(&mut self.pinned)?;
         let own = hold.domain;
-        let seen = Seen {
-            aliases: self.aliases.as_ref(),
+        let mut seen = Seen {
+            aliases: self.aliases.as_mut(),
             pinned: &self.pinned,
             pins: &pins,
         };
         let refusal = batch
-            .find(request, &seen, &hold, span, self.tally.done)
+            .find(request, &mut seen, &hold, span, self.tally.done)
             .err();
         batch.check(own)?;
         if batch.has_more() && !self.drained && !hold.is_cancelled() {

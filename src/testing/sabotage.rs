@@ -8,6 +8,7 @@
 #[cfg(pagemove_test)]
 use crate::host::ffi;
 use crate::host::task;
+use crate::refusal::Refusal;
 #[cfg(pagemove_test)]
 use crate::testing::{marker, posted};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -117,6 +118,20 @@ pub(crate) fn last_region() -> Option<u32> {
         .filter(|last| *last != 0)
 }
 
+/// Spoils what the first look for second entries has seen, if asked to: by turns it has seen
+/// nothing, and each page twice.
+pub(crate) fn spoil_look(refusals: &mut KVVec<Option<Refusal>>) {
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
+    if test_parameter!(inject) != 9 && !has_bug(Bug::OneLook) {
+        return;
+    }
+    if LOOKS.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+        refusals.clear();
+    } else {
+        refusals.fill(Some(Refusal::Aliased));
+    }
+}
+
 /// A bug for the fuzzer to find.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -140,6 +155,8 @@ pub(crate) enum Bug {
     NoCount = 40,
     /// They are counted, and new ones come meanwhile.
     NoFreeze = 41,
+    /// What a call has seen before it had the pages is believed.
+    OneLook = 42,
 }
 
 /// Returns whether this bug is planted.

@@ -120,6 +120,10 @@ impl<T> Case<T> {
             run: Box::new(run),
         }
     }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Runs the cases in their order; a failed one does not end the program.

@@ -100,7 +100,8 @@ fn argument(bench: &Bench) -> Move {
     }
 }
 
-pub fn main(_: &[String]) -> ExitCode {
+/// `bad-input [WORD]`: with a word those cases alone whose names begin with it.
+pub fn main(args: &[String]) -> ExitCode {
     let opened = Bench::open(PAGES).and_then(|bench| Ok((bench, verdicts::harmless()?)));
     let (bench, verdict) = match opened {
         Ok(opened) => opened,
@@ -137,6 +138,9 @@ pub fn main(_: &[String]) -> ExitCode {
         "a locked down kernel does not move (EPERM)",
         |_: &mut State| access::lockdown(),
     ));
+    if let [word] = args {
+        cases.retain(|case| case.name().starts_with(word));
+    }
     tap::run(&mut State { bench: Some(bench) }, cases)
 }
 
