@@ -15,7 +15,7 @@ use crate::mover::retired::Retired;
 use crate::mover::settle::{self, IN_USE, NOT_TRIED};
 use crate::page;
 use crate::refusal::Refusal;
-use crate::region::backing::{Backing, Sites};
+use crate::region::backing::{Backing, Site, Sites};
 use crate::session::order::{Methods, Order};
 use crate::testing::sabotage;
 use crate::{abi, session, shmem};
@@ -74,7 +74,10 @@ impl Batch {
             seen.check_pin(n, leaf.page)?;
             let source = match Source::take(leaf.page) {
                 Err(Refusal::InUse) => {
-                    self.note(Fate::InUse)?;
+                    // Where it is can be told without its lock.
+                    let place = Site::Memory(leaf.page).place();
+                    let is_there = request.to.is_at(place) && !request.even_if_there;
+                    self.note(if is_there { Fate::Stays } else { Fate::InUse })?;
                     continue;
                 }
                 other => other?,
