@@ -61,13 +61,14 @@ pub fn main() -> ExitCode {
     tap::run(&mut (), cases)
 }
 
-/// What an attempt with the stall ends in: before signal 1 nobody is ready, after it no
-/// slot is set in time, and what comes after the slots may take as long as it likes.
+/// What an attempt with the stall ends in: before it takes the request nobody is ready, and from
+/// then on (it says that it is ready before it waits for signal 1) no slot is set in time; what
+/// comes after the slots may take as long as it likes.
 fn shows(step: u32, result: &PageResult) -> bool {
     let aborted = |causes: &[u8]| result.outcome == PAGE_ABORTED && causes.contains(&result.abort);
     match step {
-        1 | 2 => aborted(&[ABORT_LATE]),
-        3..=8 => aborted(&[ABORT_TIMEOUT]),
+        1 => aborted(&[ABORT_LATE]),
+        2..=8 => aborted(&[ABORT_TIMEOUT]),
         // A slot may be set while the editor reads it.
         9 => aborted(&[ABORT_TIMEOUT, ABORT_CONFLICT]),
         _ => result.outcome == PAGE_MOVED,
