@@ -39,6 +39,9 @@ pub fn run_source(
     let result = open_source(&mut ears, source, versions, start, stopped).and_then(|session| {
         let mut sender = Sender::new(session);
         let result = talk(&mut ears, source, &mut sender, start, stopped);
+        if result.is_err() {
+            source.ended();
+        }
         // What was done is told also where it was the last thing.
         let flushed = flush(wire, &mut sender, source.take_outbox());
         let result = result.and(flushed);

@@ -63,6 +63,10 @@ pub struct MigrationReport {
     /// At the destination before.
     pub pages_there: u32,
     pub pages_moved: u32,
+    /// Of these, pages that went before `leave`.
+    pub pages_early: u32,
+    /// Pages that went then, too, and came home before it.
+    pub pages_came_home: u32,
     pub seconds: f64,
     pub pages_per_second: f64,
     pub mib_per_second: f64,
@@ -113,6 +117,8 @@ pub fn migration(
         pages: report.pages,
         pages_there: report.there,
         pages_moved: report.moved,
+        pages_early: report.early,
+        pages_came_home: report.came_home,
         seconds,
         pages_per_second: rate,
         mib_per_second: rate * PAGE as f64 / f64::from(1 << 20),
@@ -163,6 +169,13 @@ impl MigrationReport {
             text.push_str(&format!(
                 "there before: {}\n",
                 quantity::pages(self.pages_there.into())
+            ));
+        }
+        if self.mode == "out" && !self.post_copy {
+            let late = self.pages_moved.saturating_sub(self.pages_early);
+            text.push_str(&format!(
+                "before the guest left: {} pages, afterwards: {late}; {} went early and were touched\n",
+                self.pages_early, self.pages_came_home
             ));
         }
         if !self.aborts.is_empty() {

@@ -215,6 +215,8 @@ pub struct Campaign {
     pub sums: Sums,
     /// Where pages were not where the tool's results say.
     pub misplaced: u64,
+    /// Pages that a CPU has brought home from the window before anybody looked.
+    pub came_home: u64,
     /// The module's counters, and the guest's, before the first move.
     pub stats_before: Stats,
     pub status_before: Status,
@@ -249,6 +251,7 @@ impl Campaign {
             control,
             sums: Sums::default(),
             misplaced: 0,
+            came_home: 0,
             stats_before,
             status_before,
             deadline,
@@ -279,7 +282,8 @@ impl Campaign {
     pub fn finish_move(&mut self, running: Running, node: i32) -> Result<Report> {
         let report = running.finish()?;
         self.sums.add(&report);
-        self.misplaced += misplaced(&report, &self.places()?, node);
+        let places = self.without_touched(self.places()?, node, &report);
+        self.misplaced += misplaced(&report, &places, node);
         Ok(report)
     }
 
@@ -287,6 +291,22 @@ impl Campaign {
     pub fn move_to(&mut self, node: i32) -> Result<Report> {
         let running = self.start_move(node);
         self.finish_move(running, node)
+    }
+
+    /// A page that was in the window after the call and is at home was touched by a CPU since: the
+    /// places as they were without that.
+    fn without_touched(&mut self, mut places: Vec<i32>, node: i32, report: &Report) -> Vec<i32> {
+        if self.tool.window.is_none() {
+            return places;
+        }
+        for (place, result) in places.iter_mut().zip(&report.results) {
+            let was_there = matches!(result.outcome.as_str(), "moved" | "already-there");
+            if was_there == (node == 1) && *place == 0 {
+                *place = 1;
+                self.came_home += 1;
+            }
+        }
+        places
     }
 
     /// The node of every page that is moved; pages that are nowhere are at -1.
@@ -312,7 +332,7 @@ impl Campaign {
     pub fn finish_even_if_there(&mut self, running: Running, node: i32) -> Result<Report> {
         let report = running.finish()?;
         self.sums.add(&report);
-        let places = self.places()?;
+        let places = self.without_touched(self.places()?, node, &report);
         // A page that stayed may have been at that node before.
         let moved = report
             .results

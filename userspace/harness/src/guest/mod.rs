@@ -100,6 +100,10 @@ pub struct Options {
     /// Seconds after which a transfer counts as lost; 0: the device's own limit.
     #[arg(long, default_value_t = 0)]
     pub transfer_timeout: u64,
+    /// Rings and lists in memory of their own, which stays where it is: so that a driver can go on
+    /// while no CPU touches the rest.
+    #[arg(long)]
+    pub rings_apart: bool,
     /// Bytes of one VFIO mapping.
     #[arg(long, default_value_t = MAP_PIECE)]
     pub map_piece: usize,
@@ -162,6 +166,13 @@ struct Guest {
     data: Slice,
 }
 
+/// Where rings are for the devices that are not with the rest: below it.
+const RINGS: u64 = 0x0080_0000;
+
+fn rings_apart(pages: usize) -> Result<Arc<Memory>> {
+    Memory::new(Source::Memfd, pages * PAGE_SIZE, RINGS, None)
+}
+
 /// The devices that the options name: for each kind the first that is left.
 fn addresses(bus: &PciBus, options: &Options) -> Result<Vec<(Kind, PciAddress)>> {
     let mut chosen: Vec<(Kind, PciAddress)> = Vec::new();
@@ -192,7 +203,10 @@ impl Guest {
         }
         let depth = |kind: Kind| options.queue_depth.min(kind.deepest());
         let needed = |kind: Kind| kind.control_pages(depth(kind));
-        let control: usize = chosen.iter().map(|(kind, _)| needed(*kind)).sum();
+        let rings: usize = chosen.iter().map(|(kind, _)| needed(*kind)).sum();
+        let apart = options.rings_apart.then(|| rings_apart(rings));
+        let apart = apart.transpose()?;
+        let control = if apart.is_some() { 0 } else { rings };
         let pages = control + options.cpu_pages + options.pages;
         let memory = Memory::new(
             options.memory,
@@ -215,12 +229,20 @@ impl Guest {
             devices.push(Given {
                 kind: *kind,
                 assigned,
-                control: part(first, needed(*kind)),
+                control: match &apart {
+                    Some(rings) => {
+                        Slice::whole(rings).part(first * PAGE_SIZE, needed(*kind) * PAGE_SIZE)
+                    }
+                    None => part(first, needed(*kind)),
+                },
                 depth: depth(*kind),
             });
             first += needed(*kind);
         }
         devices[0].assigned.map(&memory, options.map_piece)?;
+        if let Some(rings) = &apart {
+            devices[0].assigned.map(rings, MAP_PIECE)?;
+        }
         let layout = Layout {
             device: chosen[0].1.to_string(),
             devices: chosen
@@ -301,8 +323,16 @@ impl Guest {
         let control = self.control.clone();
         let cpu_pages = options.cpu_pages;
         let rest = |data: Vec<Option<u64>>| all_digests(&control, cpu_pages, data);
-        let result = match keep_going(&mut traffic, options.duration, told, removal, account, rest)
-        {
+        let hands = |off: bool, traffic: &mut Traffic<'_>| {
+            writers.rest(off);
+            traffic.set_hands_off(off);
+        };
+        let life = Life {
+            duration: options.duration,
+            told,
+            account,
+        };
+        let result = match life.keep_going(&mut traffic, removal, rest, hands) {
             Ok(Ended::Told) => traffic
                 .finish()
                 .and_then(|media| self.read_back(&media, options, account)),
@@ -352,37 +382,47 @@ enum Ended {
     Asked,
 }
 
-fn keep_going(
-    traffic: &mut Traffic<'_>,
+/// What a guest goes by while its devices are at work.
+struct Life<'a> {
     duration: u64,
-    told: &Told,
-    mut removal: Option<Removal>,
-    account: &Account,
-    digests: impl Fn(Vec<Option<u64>>) -> Vec<Option<u64>>,
-) -> Result<Ended> {
-    let stop = &told.stop;
-    let end = (duration > 0).then(|| Instant::now() + Duration::from_secs(duration));
-    let mut steps = 0u64;
-    while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
-        if told.to_pause() {
-            told.pause(digests(traffic.pause()?));
-            traffic.go_on();
-        }
-        if !traffic.step()? {
-            std::thread::yield_now();
-        }
-        steps += 1;
-        if steps % SCRUB_EVERY == 0 {
-            traffic.scrub();
-            if removal
-                .as_mut()
-                .is_some_and(|removal| removal.is_due(account))
-            {
-                return Ok(Ended::Asked);
+    told: &'a Told,
+    account: &'a Account,
+}
+
+impl Life<'_> {
+    fn keep_going(
+        &self,
+        traffic: &mut Traffic<'_>,
+        mut removal: Option<Removal>,
+        digests: impl Fn(Vec<Option<u64>>) -> Vec<Option<u64>>,
+        hands: impl Fn(bool, &mut Traffic<'_>),
+    ) -> Result<Ended> {
+        let stop = &self.told.stop;
+        let end = (self.duration > 0).then(|| Instant::now() + Duration::from_secs(self.duration));
+        let mut steps = 0u64;
+        while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
+            if self.told.to_pause() {
+                self.told.pause(digests(traffic.pause()?));
+                traffic.go_on();
+            }
+            if let Some(off) = self.told.to_change() {
+                hands(off, traffic);
+                self.told.changed(off);
+            }
+            if !traffic.step()? {
+                std::thread::yield_now();
+            }
+            steps += 1;
+            if steps % SCRUB_EVERY == 0 {
+                traffic.scrub();
+                let is_due = |removal: &mut Removal| removal.is_due(self.account);
+                if removal.as_mut().is_some_and(is_due) {
+                    return Ok(Ended::Asked);
+                }
             }
         }
+        Ok(Ended::Told)
     }
-    Ok(Ended::Told)
 }
 
 /// For each page of the region what it has to hold: of rings and lists what they do hold, since
@@ -418,6 +458,8 @@ fn answer(account: &Account, told: &Told) {
             Ok("status") if print_line(&account.status()).is_ok() => {}
             Ok("pause") if print_line(&told.wait_for_pause()).is_ok() => {}
             Ok("go") => told.go(),
+            Ok("leave") if print_line(&told.wait_for_hands(true)).is_ok() => {}
+            Ok("enter") if print_line(&told.wait_for_hands(false)).is_ok() => {}
             Ok("") => {}
             _ => break,
         }

@@ -55,6 +55,7 @@ impl Port {
             pages: 0,
             block: if roams { 0 } else { index * share },
             version: 0,
+            sent: Vec::new(),
             source_before: Vec::new(),
         }));
         Ok(Self {

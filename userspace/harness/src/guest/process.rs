@@ -74,6 +74,19 @@ impl GuestProcess {
         digests.context("the guest can not pause: it has ended")
     }
 
+    /// Keeps its CPUs off its memory, while its device goes on, or lets them go on.
+    pub fn hands_off(&mut self, off: bool) -> Result<()> {
+        self.say(if off { "leave" } else { "enter" })?;
+        let mut line = String::new();
+        self.output
+            .read_line(&mut line)
+            .context("can not read from the guest")?;
+        match line.trim() {
+            "true" => Ok(()),
+            other => bail!("the guest said '{other}': it has ended"),
+        }
+    }
+
     pub fn go_on(&mut self) -> Result<()> {
         self.say("go")
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the guest was told: to pause, to go on, to stop.
+//! What the guest was told: to pause, to go on, to keep its CPUs off its memory, to stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -11,6 +11,15 @@ pub struct Told {
     pub stop: AtomicBool,
     pause: Mutex<Pause>,
     changed: Condvar,
+    hands: Mutex<Hands>,
+    hands_changed: Condvar,
+}
+
+/// Whether CPUs keep off the memory.
+#[derive(Clone, Copy, Default)]
+struct Hands {
+    off: bool,
+    wanted: bool,
 }
 
 #[derive(Default)]
@@ -62,6 +71,40 @@ impl Told {
             let waited = self.changed.wait_timeout(state, Duration::from_millis(100));
             state = waited.unwrap_or_else(|broken| broken.into_inner()).0;
         }
+    }
+
+    /// What is wanted, if that is not so yet: CPUs are off the memory, or not.
+    pub fn to_change(&self) -> Option<bool> {
+        let hands = self.hands();
+        (hands.off != hands.wanted).then_some(hands.wanted)
+    }
+
+    /// Notes that it is so now.
+    pub fn changed(&self, off: bool) {
+        self.hands().off = off;
+        self.hands_changed.notify_all();
+    }
+
+    /// Asks for it and waits. False where the traffic has ended.
+    pub fn wait_for_hands(&self, off: bool) -> bool {
+        let mut hands = self.hands();
+        hands.wanted = off;
+        while hands.off != off {
+            if self.stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            let waited = self
+                .hands_changed
+                .wait_timeout(hands, Duration::from_millis(100));
+            hands = waited.unwrap_or_else(|broken| broken.into_inner()).0;
+        }
+        true
+    }
+
+    fn hands(&self) -> std::sync::MutexGuard<'_, Hands> {
+        self.hands
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
     }
 
     pub fn go(&self) {

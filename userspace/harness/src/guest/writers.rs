@@ -3,7 +3,7 @@
 //! touches. Each word has one writer, which has to find its last value there:
 //! a write that went to a page's old place while it was moved shows.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,9 +17,17 @@ use pagemove_testkit::random::Random;
 /// Words of one page that a writer visits in one burst.
 const BURST: usize = 64;
 
+/// Whether writers rest, and how many are at work.
+#[derive(Default)]
+struct Rest {
+    wanted: AtomicBool,
+    at_work: AtomicUsize,
+}
+
 /// Running writers; dropping them stops them.
 pub struct Writers {
     stop: Arc<AtomicBool>,
+    rest: Arc<Rest>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -33,20 +41,37 @@ impl Writers {
         account: &Arc<Account>,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let rest = Arc::new(Rest::default());
         let threads = (0..count)
             .map(|number| {
-                let (stop, account) = (stop.clone(), account.clone());
+                let (stop, rest, account) = (stop.clone(), rest.clone(), account.clone());
                 let mut writer = Writer::new(area.clone(), number, count, seed);
                 std::thread::spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
-                        writer.burst(&account);
+                        rest.at_work.fetch_add(1, Ordering::SeqCst);
+                        if !rest.wanted.load(Ordering::SeqCst) {
+                            writer.burst(&account);
+                        }
+                        rest.at_work.fetch_sub(1, Ordering::SeqCst);
                         std::thread::sleep(pause);
                     }
                     writer.check_all(&account);
                 })
             })
             .collect();
-        Self { stop, threads }
+        Self {
+            stop,
+            rest,
+            threads,
+        }
+    }
+
+    /// Lets them rest, or go on. Returns when none is at work any more.
+    pub fn rest(&self, rest: bool) {
+        self.rest.wanted.store(rest, Ordering::SeqCst);
+        while rest && self.rest.at_work.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
     }
 
     /// Stops them; each checks all of its words once more.

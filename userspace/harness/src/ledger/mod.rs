@@ -97,6 +97,11 @@ impl Ledger {
         self.expect(page, content)
     }
 
+    /// Returns what a page has to hold, and what it held before.
+    pub fn history(&self, page: usize) -> (Content, Content) {
+        (self.records[page].holds, self.records[page].before)
+    }
+
     /// From now on a page has to hold this. Returns what it held before.
     pub fn expect(&mut self, page: usize, content: Content) -> Content {
         let record = &mut self.records[page];

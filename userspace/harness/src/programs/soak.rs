@@ -246,6 +246,12 @@ fn report_places(campaign: &Campaign, gathered: bool, tap: &mut Tap) -> Result<(
             campaign.misplaced, campaign.sums.calls
         ),
     );
+    if campaign.came_home > 0 {
+        note(&format!(
+            "{} pages were touched by a CPU, and home, when somebody looked",
+            campaign.came_home
+        ));
+    }
     tap.test(
         gathered,
         &format!("all {} pages are at node 0 at last", campaign.pages()),

@@ -82,6 +82,8 @@ pub struct State {
     pub dead: bool,
     /// Pages in the order in which they went out.
     pub order: Vec<u32>,
+    /// Pages that came home when a CPU on A touched them.
+    pub came_home: u32,
     waiting: BTreeMap<u32, u64>,
     wants: u64,
     clock_ns: u64,
@@ -119,6 +121,7 @@ impl World {
             death: None,
             dead: false,
             order: Vec::new(),
+            came_home: 0,
             waiting: BTreeMap::new(),
             wants: 0,
             clock_ns: 1,
@@ -239,11 +242,12 @@ impl State {
             let bytes = (page as u64) << 32 | self.writes;
             self.write_a(page, bytes);
         }
-        if self.guest == Guest::B {
-            let page = self.random(self.out.len() as u64) as u32;
-            if !self.holes.contains(&page) {
-                self.touch(page);
-            }
+        let page = self.random(self.out.len() as u64) as u32;
+        match self.guest {
+            _ if self.holes.contains(&page) => {}
+            Guest::A => self.touch_on_a(page),
+            Guest::B => self.touch(page),
+            Guest::Stopped => {}
         }
     }
 
@@ -253,6 +257,16 @@ impl State {
             self.violation(format!(
                 "a kernel was asked for page {page}, which is in a hole"
             ));
+        }
+    }
+
+    /// Lets a CPU on A look at a page: it comes home first.
+    fn touch_on_a(&mut self, page: u32) {
+        let index = page as usize;
+        if self.out[index].is_some() {
+            self.home[index] = self.read_a(index);
+            self.out[index] = None;
+            self.came_home += 1;
         }
     }
 

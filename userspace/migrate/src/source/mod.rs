@@ -2,10 +2,13 @@
 //! The agent of A, the host that the pages leave and to which they come home: a state
 //! machine that is fed with messages, and that does one thing at each [`Source::step`].
 //!
-//! Out before the guest changes hosts: Asking, (Sampling,) Moving, Switching, Completing.
-//! Out behind the guest (post-copy):   Asking, (Sampling,) Switching, Moving, Completing.
+//! Out before the guest changes hosts: Asking, (Sampling,) Early, Leaving, Moving, Switching, Completing.
+//! Out behind the guest (post-copy):   Asking, (Sampling,) Leaving, Switching, Moving, Completing.
 //! Back:                               Switching, Moving, Completing.
 //! Plan, Release:                      Completing.
+//!
+//! While the guest's CPUs run on A, a page that they touch comes home. So what goes *early* is not
+//! told to B: when the guest has left, A looks which pages are out, tells those, and moves the rest.
 
 mod offers;
 mod queue;
@@ -55,6 +58,8 @@ pub struct Job {
 
 /// How long the device is watched to find out which pages are hot.
 const SAMPLE: Duration = Duration::from_millis(100);
+/// Attempts at a page that is in use, before the guest has left.
+const EARLY_TRIES: u32 = 3;
 /// Longest call to the kernel, so that wanted pages and signals do not wait long.
 const CALL: Duration = Duration::from_secs(2);
 
@@ -62,6 +67,10 @@ const CALL: Duration = Duration::from_secs(2);
 enum Phase {
     Asking,
     Sampling,
+    /// Pages go that nothing uses much.
+    Early,
+    /// The guest stops here.
+    Leaving,
     Moving,
     Switching,
     Completing,
@@ -95,11 +104,17 @@ pub struct Source<'a> {
     asked_for: Run,
     queue: Queue,
     settled: bool,
+    /// The guest was stopped here, and B has not been told to let it go on.
+    left: bool,
     /// When the watch for hot pages began.
     sampled: Option<Duration>,
-    /// Pages that were at the destination when it began.
-    there: u32,
-    moved: u32,
+    /// Pages that were at the destination when it began, and those that it has moved there.
+    there: RoaringBitmap,
+    moved: RoaringBitmap,
+    /// Those of `moved` that went early and stayed.
+    early: u32,
+    /// Pages that went early and came home before the guest left.
+    came_home: u32,
     aborts: BTreeMap<String, u64>,
     last_moved: Duration,
     /// Why the last call ended early, if that was for something that passes.
@@ -140,9 +155,12 @@ impl<'a> Source<'a> {
             asked: false,
             queue: Queue::default(),
             settled: false,
+            left: false,
             sampled: None,
-            there: 0,
-            moved: 0,
+            there: RoaringBitmap::new(),
+            moved: RoaringBitmap::new(),
+            early: 0,
+            came_home: 0,
             aborts: BTreeMap::new(),
             last_moved: Duration::ZERO,
             later: None,
@@ -181,8 +199,8 @@ impl<'a> Source<'a> {
         self.tell_holes(version)?;
         use Phase::*;
         self.phases = match (self.job.mode, welcome.post_copy) {
-            (Mode::Out, false) => [Asking, Moving, Switching, Completing].into(),
-            (Mode::Out, true) => [Asking, Switching, Moving, Completing].into(),
+            (Mode::Out, false) => [Asking, Early, Leaving, Moving, Switching, Completing].into(),
+            (Mode::Out, true) => [Asking, Leaving, Switching, Moving, Completing].into(),
             (Mode::Back, _) => [Switching, Moving, Completing].into(),
             (Mode::Plan | Mode::Release, _) => [Completing].into(),
         };
@@ -299,6 +317,16 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Hears that it ends early. A guest that was stopped here and of which B has not heard goes on
+    /// here, if it can't be on B since an earlier migration: that begins when every page is out, or
+    /// when CPUs there wait for the others.
+    pub fn ended(&mut self) {
+        if std::mem::take(&mut self.left) {
+            // What is reported is why it ended.
+            let _ = self.events.hook(Event::Return);
+        }
+    }
+
     fn hook(&self, event: Event) -> Result<(), Failure> {
         self.events.hook(event).map_err(Failure::Hook)
     }
@@ -315,6 +343,8 @@ impl<'a> Source<'a> {
             None => Ok(Step::Done),
             Some(Phase::Asking) => self.ask(),
             Some(Phase::Sampling) => self.sample(now),
+            Some(Phase::Early) => self.move_early(now),
+            Some(Phase::Leaving) => self.leave(now),
             Some(Phase::Switching) => self.switch_over(),
             Some(Phase::Moving) => self.make_move(now),
             Some(Phase::Completing) => self.complete(),
@@ -334,7 +364,7 @@ impl<'a> Source<'a> {
     }
 
     /// Tells B what is at the destination already, which a crash may have kept from it, and
-    /// queues the rest.
+    /// queues the rest. While the guest runs here there is nothing to tell.
     fn settle(&mut self) -> Result<(), Failure> {
         let mut there = RoaringBitmap::new();
         let mut todo = RoaringBitmap::new();
@@ -347,9 +377,20 @@ impl<'a> Source<'a> {
                 };
             }
         }
+        if self.settled {
+            self.came_home += self.moved.intersection_len(&todo) as u32;
+            self.there &= &there;
+            self.moved &= &there;
+            self.early = self.moved.len() as u32;
+        } else {
+            self.there = there.clone();
+        }
         self.settled = true;
-        self.there = there.len() as u32;
+        self.queue = Queue::default();
         self.queue.add(&todo);
+        if self.phases.contains(&Phase::Leaving) {
+            return Ok(());
+        }
         let there = runs(&there);
         for part in there.chunks(MAX_RUNS) {
             self.tell(part.to_vec());
@@ -415,13 +456,47 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Stops the guest here, and looks what has stayed out.
+    fn leave(&mut self, now: Duration) -> Result<Step, Failure> {
+        self.hook(Event::Leave)?;
+        let pages: u64 = self.runs.iter().map(|run| u64::from(run.count)).sum();
+        let may_be_there = self
+            .welcome
+            .as_ref()
+            .is_none_or(|welcome| welcome.post_copy || welcome.awaited > 0);
+        self.left = self.there.len() < pages && !may_be_there;
+        self.next_phase();
+        self.settle()?;
+        self.last_moved = now;
+        Ok(Step::Again)
+    }
+
     fn switch_over(&mut self) -> Result<Step, Failure> {
-        if self.job.mode == Mode::Out {
-            self.hook(Event::Leave)?;
-        }
+        self.left = false;
         self.outbox.push(Message::SwitchOver);
         self.asked = true;
         Ok(Step::Listen)
+    }
+
+    /// Moves what can be moved at once. What is in use, and stays so, has time when the guest has
+    /// left.
+    fn move_early(&mut self, now: Duration) -> Result<Step, Failure> {
+        let patient = now.saturating_sub(self.last_moved) < self.job.patience;
+        match self.queue.next(now, self.job.batch) {
+            Next::Pages(_) if !patient && self.later.is_some() => Err(self.no_patience()),
+            Next::Pages(run) => {
+                let most = self.longest_call(now);
+                let targets = self.offers.targets(run);
+                let moves = self.host.move_out(run, &targets, most);
+                self.account(run, moves, now)?;
+                Ok(Step::Again)
+            }
+            Next::Wait(pause) => Ok(Step::Wait(pause)),
+            Next::Empty => {
+                self.next_phase();
+                Ok(Step::Again)
+            }
+        }
     }
 
     fn make_move(&mut self, now: Duration) -> Result<Step, Failure> {
@@ -469,6 +544,7 @@ impl<'a> Source<'a> {
 
     /// Tells what has been moved before anything else, also where the call failed.
     fn account(&mut self, run: Run, moves: Moves, now: Duration) -> Result<(), Failure> {
+        let early = self.phases.front() == Some(&Phase::Early);
         let mut there = Vec::new();
         let mut tried = run.first;
         for (page, outcome) in run.pages().zip(&moves.outcomes) {
@@ -476,6 +552,9 @@ impl<'a> Source<'a> {
                 Outcome::There => {
                     self.queue.done(page);
                     there.push(page);
+                }
+                Outcome::Aborted if early && self.queue.tries(page) + 1 >= EARLY_TRIES => {
+                    self.queue.done(page);
                 }
                 Outcome::Aborted => self.queue.rest(page, now),
                 Outcome::NotTried => continue,
@@ -485,11 +564,13 @@ impl<'a> Source<'a> {
         if !there.is_empty() {
             self.last_moved = now;
         }
-        self.moved += there.len() as u32;
+        self.moved.extend(there.iter().copied());
         for (cause, count) in moves.aborts {
             *self.aborts.entry(cause).or_default() += count;
         }
-        self.tell(runs(there));
+        if !early {
+            self.tell(runs(there));
+        }
         let progress = self.progress();
         self.events.progress(&progress);
         self.outbox.push(Message::Progress(progress));
@@ -511,10 +592,15 @@ impl<'a> Source<'a> {
 
     fn progress(&self) -> Progress {
         Progress {
-            done: self.there + self.moved,
+            done: self.done(),
             left: self.queue.left(),
             aborts: self.aborts.values().sum(),
         }
+    }
+
+    /// Counts the pages that are at the destination, as far as it knows.
+    fn done(&self) -> u32 {
+        (&self.there | &self.moved).len() as u32
     }
 
     /// Asks the kernel again before the migration is called done.
@@ -541,8 +627,10 @@ impl<'a> Source<'a> {
     pub fn report(&self) -> Report {
         Report {
             pages: self.runs.iter().map(|run| run.count).sum(),
-            there: self.there,
-            moved: self.moved,
+            there: self.there.len() as u32,
+            moved: self.moved.len() as u32,
+            early: self.early,
+            came_home: self.came_home,
             aborts: self.aborts.clone(),
             welcome: self.welcome.clone(),
         }

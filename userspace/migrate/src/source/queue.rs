@@ -53,6 +53,11 @@ impl Queue {
         (self.ready.len() as usize + self.resting.len()) as u32
     }
 
+    /// How often it was tried in vain.
+    pub fn tries(&self, page: u32) -> u32 {
+        self.tries.get(&page).copied().unwrap_or(0)
+    }
+
     pub fn contains(&self, page: u32) -> bool {
         self.ready.contains(page) || self.times.contains_key(&page)
     }

@@ -11,6 +11,10 @@ pub struct Report {
     /// At the destination when it began.
     pub there: u32,
     pub moved: u32,
+    /// Of these, pages that went before the guest left.
+    pub early: u32,
+    /// Pages that went, too, and came home before that: something touched them.
+    pub came_home: u32,
     pub aborts: BTreeMap<String, u64>,
     /// What B said of itself, if it agreed.
     pub welcome: Option<Welcome>,

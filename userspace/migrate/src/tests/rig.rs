@@ -302,10 +302,11 @@ impl Stage<'_> {
                         let _ = pair.source.step(self.now);
                     }
                 }
-                if let End::B(failure) = &end {
-                    if !self.world.state().dead {
+                if !self.world.state().dead {
+                    if let End::B(failure) = &end {
                         let _ = pair.source.receive(Message::Error(failure.to_string()));
                     }
+                    pair.source.ended();
                 }
                 self.end(end);
             }

@@ -150,8 +150,8 @@ fn a_signal_ends_it_and_another_run_goes_on() {
             ran.b,
             Err(Failure::PeerStopped("by its operator".to_string()))
         );
-        // What was moved was told before.
-        assert_eq!(ran.a_report.moved, ran.b_report.arrived);
+        // While the guest runs on A nothing is told of what has moved.
+        assert!(ran.a_report.moved > 0 && ran.b_report.arrived == 0);
         assert_eq!(world.check_always(), [""; 0]);
         let (a, b) = pipe();
         let ran = run(&world, Rig::new(Mode::Out, false), None, (&a, &b));

@@ -3,6 +3,7 @@
 //! have to find each of them.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::rig::{Outcome, Rig, PAGES};
@@ -69,6 +70,61 @@ impl SourceHost for Late<'_> {
     fn move_home(&self, run: Run, most: Duration) -> Moves {
         self.kernel.move_home(run, most)
     }
+}
+
+/// A source that does not look again what has stayed out.
+struct Trusting<'a> {
+    kernel: KernelA<'a>,
+    gone: RefCell<BTreeMap<u32, u64>>,
+}
+
+impl SourceHost for Trusting<'_> {
+    fn places(&self, run: Run) -> Result<Vec<Place>, HostError> {
+        let gone = self.gone.borrow();
+        let places = run.pages().zip(self.kernel.places(run)?);
+        let place = |(page, place)| gone.get(&page).map_or(place, |target| Place::Out(*target));
+        Ok(places.map(place).collect())
+    }
+
+    fn is_gone(&self) -> Result<bool, HostError> {
+        self.kernel.is_gone()
+    }
+
+    fn aperture_length(&self) -> Result<u64, HostError> {
+        self.kernel.aperture_length()
+    }
+
+    fn used(&self, run: Run) -> Result<Vec<bool>, HostError> {
+        self.kernel.used(run)
+    }
+
+    fn move_out(&self, run: Run, targets: &[u64], most: Duration) -> Moves {
+        let moves = self.kernel.move_out(run, targets, most);
+        let outcomes = run.pages().zip(targets).zip(&moves.outcomes);
+        let there = outcomes.filter(|(_, outcome)| **outcome == Moved::There);
+        self.gone
+            .borrow_mut()
+            .extend(there.map(|((page, target), _)| (page, *target)));
+        moves
+    }
+
+    fn move_home(&self, run: Run, most: Duration) -> Moves {
+        self.kernel.move_home(run, most)
+    }
+}
+
+#[test]
+fn a_source_that_does_not_look_again_is_found() {
+    let world = World::new(PAGES, 7);
+    let source = Trusting {
+        kernel: world.a(),
+        gone: RefCell::default(),
+    };
+    let outcome = Rig::new(Mode::Out, false).run_with(&world, &source, &world.b());
+    assert!(outcome.is_done(), "{}", outcome.a_says());
+    let wrong = world.check_out();
+    let is_found = |text: &String| text.contains("is at home") || text.contains("had come");
+    assert!(wrong.iter().any(is_found), "{wrong:?}");
 }
 
 #[derive(Clone, Copy, PartialEq)]

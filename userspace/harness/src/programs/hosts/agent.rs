@@ -19,11 +19,51 @@ pub struct Migration {
     pub to: String,
     pub aperture: u32,
     pub layout: Layout,
+    /// The guest's CPUs leave and come back when the agent says so.
+    pub hooks: bool,
 }
 
 /// Where an interrupted migration notes how to go on.
 const STATE: &str = "/tmp/migrations";
 const NAME: &str = "guest";
+
+/// Where hooks leave the name of their event, and wait until that is gone.
+const HOOK: &str = "/tmp/hook";
+
+/// The events that hooks wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Leave,
+    /// Or `return`.
+    Enter,
+}
+
+/// Takes an event that a hook waits with. It goes on when [`answer_hook`] is called.
+pub fn asked_by_hook() -> Option<Event> {
+    match fs::read_to_string(HOOK).ok()?.trim() {
+        "leave" => Some(Event::Leave),
+        "enter" | "return" => Some(Event::Enter),
+        _ => None,
+    }
+}
+
+pub fn answer_hook() -> Result<()> {
+    fs::remove_file(HOOK).context("the hook's file")
+}
+
+/// Forgets what a hook has asked whose agent is gone.
+pub fn forget_hook() {
+    // There may be none.
+    let _ = fs::remove_file(HOOK);
+}
+
+/// The shell's part: `complete` asks for nothing.
+fn hook() -> String {
+    format!(
+        "[ $PAGEMOVE_EVENT = complete ] || {{ echo $PAGEMOVE_EVENT > {HOOK}.new && mv {HOOK}.new {HOOK} && \
+         while [ -e {HOOK} ]; do sleep 0.01; done; }}"
+    )
+}
 
 /// An agent that runs. Dropping it kills it.
 pub struct Agent {
@@ -68,6 +108,9 @@ impl Migration {
         ]);
         if verb == "migrate" {
             command.args(["--engine", &self.engine]);
+            if self.hooks {
+                command.args(["--hook", &hook()]);
+            }
         }
         Ok(command)
     }
@@ -121,9 +164,15 @@ impl Agent {
         fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    pub fn wait(mut self, patience: Duration) -> Result<End> {
+    /// Waits until it ends. `meanwhile` is done all the time.
+    pub fn wait(
+        mut self,
+        patience: Duration,
+        mut meanwhile: impl FnMut() -> Result<()>,
+    ) -> Result<End> {
         let end = Instant::now() + patience;
         let status = loop {
+            meanwhile()?;
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }

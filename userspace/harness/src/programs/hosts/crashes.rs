@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 
-use super::agent::Agent;
+use super::agent::{self, Agent};
 use super::proxy::Proxy;
 use super::scene::{self, Copy, Scene, PATIENCE};
 use super::with_hosts;
@@ -117,6 +117,8 @@ impl<'a> Rounds<'a> {
         let mut agent = self.scene.migration.out(&[])?;
         self.wait_for_point(&mut agent)?;
         self.end(victim, &mut agent)?;
+        // The shell of a hook outlives its agent, and goes on by itself.
+        agent::forget_hook();
         let copies = self.scene.account()?;
         let on_b = copies.iter().filter(|copy| **copy == Copy::B).count();
         self.seen.in_the_middle += usize::from(on_b > 0 && on_b < copies.len());
@@ -155,6 +157,7 @@ impl<'a> Rounds<'a> {
         let point = self.random.below(pages + pages / 8) as u64;
         let before = self.scene.campaign.stats()?.pages_moved;
         while self.scene.campaign.stats()?.pages_moved - before < point && !agent.is_done()? {
+            self.scene.serve_hook()?;
             std::thread::yield_now();
         }
         std::thread::sleep(Duration::from_micros(self.random.below(5000) as u64));
@@ -170,6 +173,7 @@ impl<'a> Rounds<'a> {
         }
         let end = Instant::now() + PATIENCE;
         while !agent.is_done()? {
+            self.scene.serve_hook()?;
             ensure!(
                 Instant::now() < end,
                 "A's agent does not notice: {}",

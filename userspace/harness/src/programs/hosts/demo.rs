@@ -69,6 +69,7 @@ impl Demo {
         let began = Instant::now();
         let before = self.scene.campaign.stats()?.pages_moved;
         while !agent.is_done()? {
+            self.scene.serve_hook()?;
             if self.display.is_due() {
                 self.draw(name, before, began)?;
             }

@@ -21,10 +21,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     let pages = scene.pages();
     // The guest's CPUs stop on A; its device may go on, but then nobody knows what to compare.
+    scene.campaign.guest.hands_off(true)?;
     let digests = scene.pause()?;
     scene.receive(&["--post-copy"])?;
-    // Small batches: who waits for a page waits for one of them.
-    let agent = scene.migration.out(&["--batch", "8"])?;
+    // The guest has left already.
+    scene.migration.hooks = false;
+    // Single pages: who waits for one waits for no more than another, and most are still to come.
+    let agent = scene.migration.out(&["--batch", "1"])?;
+    scene.migration.hooks = true;
     wait_for(scene, pages / 10)?;
     let here = scene
         .account()?
@@ -92,6 +96,8 @@ fn post_copy(scene: &mut Scene, tap: &mut Tap) -> Result<()> {
     let agent = scene.migration.back()?;
     scene.finish(agent)?;
     scene.all_at(Copy::A)?;
+    scene.pause()?;
+    scene.campaign.guest.go_on()?;
     tap.test(true, "all is right on B at the end, and comes home");
     Ok(())
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{PAGE_SIZE, PLACE_APERTURE, PLACE_NODE};
 
-use super::agent::{Agent, End, Migration};
+use super::agent::{self, Agent, End, Event, Migration};
 use super::orders::Far;
 use crate::campaign::{self, Campaign};
+use crate::guest::process::GuestProcess;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -24,6 +25,15 @@ pub struct Options {
     pub pages: usize,
     #[command(flatten)]
     pub campaign: campaign::Options,
+}
+
+/// The guest's CPUs leave A, or come back; its device goes on.
+fn serve_hook(guest: &mut GuestProcess) -> Result<()> {
+    let Some(event) = agent::asked_by_hook() else {
+        return Ok(());
+    };
+    guest.hands_off(event == Event::Leave)?;
+    agent::answer_hook()
 }
 
 /// How long one migration may take.
@@ -48,8 +58,8 @@ impl Scene {
         let mut far = Far::connect(&options.far)?;
         let mut settings = options.campaign.clone();
         settings.window = true;
-        let arguments =
-            ["--device", "nvme", "--pages", &options.pages.to_string()].map(String::from);
+        let pages = options.pages.to_string();
+        let arguments = ["--device", "nvme", "--pages", &pages, "--rings-apart"].map(String::from);
         let campaign = Campaign::start(&settings, false, &arguments)?;
         far.region(campaign.pages() as usize)?;
         let migration = Migration {
@@ -58,6 +68,7 @@ impl Scene {
             to: options.agent.clone(),
             aperture: campaign.tool.window.context("no aperture")?,
             layout: campaign.guest.layout.clone(),
+            hooks: true,
         };
         Ok(Self {
             campaign,
@@ -81,7 +92,8 @@ impl Scene {
 
     /// What both have said.
     pub fn finish_both(&mut self, agent: Agent) -> Result<(End, String)> {
-        let end = agent.wait(PATIENCE)?;
+        let guest = &mut self.campaign.guest;
+        let end = agent.wait(PATIENCE, || serve_hook(guest))?;
         ensure!(
             end.is_good(),
             "A's agent ended with {:?}: {}",
@@ -91,6 +103,11 @@ impl Scene {
         let (code, output) = self.far.wait(20)?;
         ensure!(code == Some(0), "B's agent ended with {code:?}: {output}");
         Ok((end, output))
+    }
+
+    /// Does what a hook of A's agent waits for. Who waits for an agent calls it all the time.
+    pub fn serve_hook(&mut self) -> Result<()> {
+        serve_hook(&mut self.campaign.guest)
     }
 
     pub fn pages(&self) -> usize {
