@@ -285,6 +285,8 @@ pub const APERTURE_LIST_SIZE_V0: usize = 24;
 pub const DETAIL_OFFERED: u32 = 1 << 0;
 /// CPUs wait for it: PAGEMOVE_OFFER_AWAIT
 pub const DETAIL_AWAITED: u32 = 1 << 1;
+/// What was in it was lost with its aperture.
+pub const DETAIL_LOST: u32 = 1 << 2;
 /// CPUs that access a page which this call offers wait until it has arrived
 pub const OFFER_AWAIT: u32 = 1 << 0;
 pub const OFFER_SIZE_V0: usize = 56;

@@ -22,6 +22,7 @@ mod args;
 mod compat;
 mod device;
 mod file;
+mod home;
 mod host;
 mod iommu;
 mod machine;
@@ -105,7 +106,7 @@ module_with! {
     },
     inject: u8 {
         default: 0,
-        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use, 7: find a memory error in the sixth page of each region, 8: keep pages of files frozen for 2 ms, 9: spoil the first look for second entries; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 25 remember processes that have ended, 26 list regions before they are of use, which is held up as by 6, 27 use no number of a region again, 40 count no references to pages of files, 41 count but do not freeze them, for 2 ms, 42 believe the first look for second entries, which is spoiled as by 9",
+        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use, 7: find a memory error in the sixth page of each region, 8: keep pages of files frozen for 2 ms, 10: let pages take 2 ms on their way home, 11: wait 1.5 s when the last device of a container is closed; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 26 list regions before they are of use, which is held up as by 6, 27 use no number of a region again, 40 count no references to pages of files, 41 count but do not freeze them, for 2 ms, 43 bring pages home whatever their device does, in 2 ms",
     },
     last_region: u32 {
         default: 0,
@@ -169,7 +170,6 @@ lists! {
     // Its threads end with it.
     session,
     region::list,
-    region::mms,
     region::number,
     page::arena,
     device::list,
@@ -184,7 +184,7 @@ lists! {
 }
 
 /// The module. Fields are dropped in this order: nobody can open a device any
-/// more, then none is bound, then the work item has ended, then the threads, then the lists
+/// more, then none is bound, then the threads have ended, then the lists
 /// are empty.
 #[pin_data]
 struct Pagemove {
@@ -197,7 +197,6 @@ struct Pagemove {
     _directory: debugfs::Dir,
     _driver: device::vfio::Driver,
     _apertures: aperture::link::Driver,
-    _reclaimer: region::reclaim::Reclaimer,
     _lists: Lists,
 }
 
@@ -207,6 +206,7 @@ impl kernel::InPlaceModule for Pagemove {
         let lists = unsafe { Lists::new() };
         #[cfg(pagemove_test)]
         testing::sabotage::OTHER_CALLS.call_once(|| testing::arenas::command);
+        home::by(mover::homecoming::WAYS);
         compat::say_range();
         params::say(session::cpus::outlook());
         let directory = debugfs::Dir::new(c"pagemove");
@@ -220,7 +220,6 @@ impl kernel::InPlaceModule for Pagemove {
                 file <- file::DeviceFile::register(),
                 _driver: driver,
                 _apertures: apertures,
-                _reclaimer: region::reclaim::Reclaimer,
                 _lists: lists,
                 _directory: directory,
             }))

@@ -16,7 +16,6 @@ pub(crate) enum Refusal {
     SharedDomain,
     /// The page is mapped in another domain.
     SharedPage,
-    Aliased,
     Disabled,
     NotMapped,
     NotRegion,
@@ -48,8 +47,6 @@ pub(crate) enum Refusal {
     NoSlot,
     /// Another page is there.
     SlotTaken,
-    /// The page was in an aperture when VFIO mapped it.
-    NoPin,
     /// A peer may write the page.
     Offered,
     /// The page lives in an aperture.
@@ -74,8 +71,6 @@ pub(crate) enum Refusal {
     OtherFrame,
     /// A device of the domain has a TLB of its own, and the page is one of a file.
     Ats,
-    /// Of the module's own: somebody has to look for second entries of the page first.
-    NotLooked,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -96,7 +91,6 @@ impl Refusal {
             Self::LargeLeaf => (abi::REASON_LARGE_LEAF, bindings::EOPNOTSUPP),
             Self::SharedDomain => (abi::REASON_SHARED_DOMAIN, bindings::EXDEV),
             Self::SharedPage => (abi::REASON_SHARED_DOMAIN, bindings::EXDEV),
-            Self::Aliased => (abi::REASON_ALIASED, bindings::EOPNOTSUPP),
             Self::Disabled => (abi::REASON_DISABLED, bindings::EIO),
             Self::NotMapped => (abi::REASON_NOT_MAPPED, bindings::ENOENT),
             Self::NotRegion => (abi::REASON_NOT_REGION, bindings::EADDRNOTAVAIL),
@@ -120,7 +114,6 @@ impl Refusal {
             Self::NoAperture => (abi::REASON_NO_APERTURE, bindings::EINVAL),
             Self::NoSlot => (abi::REASON_NO_SLOT, bindings::EINVAL),
             Self::SlotTaken => (abi::REASON_SLOT_TAKEN, bindings::EBUSY),
-            Self::NoPin => (abi::REASON_NO_PIN, bindings::EOPNOTSUPP),
             Self::Offered => (abi::REASON_OFFERED, bindings::EBUSY),
             Self::Elsewhere => (abi::REASON_ELSEWHERE, bindings::EADDRNOTAVAIL),
             Self::OtherPage => (abi::REASON_OTHER_PAGE, bindings::EADDRNOTAVAIL),
@@ -135,7 +128,6 @@ impl Refusal {
             Self::Poisoned => (abi::REASON_POISONED, bindings::EADDRNOTAVAIL),
             Self::OtherFrame => (abi::REASON_OTHER_FRAME, bindings::EADDRNOTAVAIL),
             Self::Ats => (abi::REASON_ATS, bindings::EOPNOTSUPP),
-            Self::NotLooked => (abi::REASON_BUSY, bindings::EBUSY),
             Self::NoDevice => (abi::REASON_NONE, bindings::ENODEV),
             Self::NotBound => (abi::REASON_NONE, bindings::ENXIO),
             Self::NotOpen => (abi::REASON_NONE, bindings::ENOTCONN),
@@ -159,7 +151,6 @@ impl Refusal {
             self,
             Self::LargeLeaf
                 | Self::SharedPage
-                | Self::Aliased
                 | Self::NotScratch
                 | Self::NotMapped
                 | Self::NotRegion
@@ -167,7 +158,6 @@ impl Refusal {
                 | Self::Busy
                 | Self::NoSlot
                 | Self::SlotTaken
-                | Self::NoPin
                 | Self::Offered
                 | Self::OtherPage
                 | Self::NoVaddr

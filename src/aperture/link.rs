@@ -5,7 +5,8 @@
 //! while the link is down, and a short while is over before anybody looks. So each time is
 //! counted, and a page that was copied before it is copied again.
 
-use crate::aperture::{Aperture, Link, Slots, APERTURES};
+use crate::aperture::{Aperture, Link, Slots, APERTURES, DOUBTFUL};
+use crate::home::{self, Eviction};
 use crate::host::pci::Function;
 use crate::host::{ffi, task};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -88,6 +89,40 @@ fn zeroes<T: Default>(count: usize) -> Result<KVVec<T>> {
     Ok(zeroes)
 }
 
+impl Aperture {
+    /// Has its pages brought home, as far as their devices let them go.
+    fn send_home(&self) {
+        // What a function that has gone had is lost.
+        let is_gone = !self.function.is_present();
+        let mut at = 0;
+        while let Some(found) = self.next_taken(at) {
+            let slot = PhysAddr(self.first.0.wrapping_add((found as u64) << PAGE_SHIFT));
+            // One that does not come is asked for again.
+            let is_doubtful = self.slots.lock().tags.get(found) == Some(&DOUBTFUL);
+            let _ = match is_gone && !is_doubtful {
+                true => home::evict(&Eviction {
+                    slot,
+                    map: None,
+                    is_gone,
+                }),
+                false => home::leave(slot),
+            };
+            at = found.saturating_add(1);
+        }
+    }
+
+    /// Returns the first slot from this one on that is taken.
+    fn next_taken(&self, from: usize) -> Option<usize> {
+        let slots = self.slots.lock();
+        if slots.taken == 0 {
+            return None;
+        }
+        let rest = slots.tags.get(from..)?;
+        let found = rest.iter().position(|tag| *tag != 0)?;
+        from.checked_add(found)
+    }
+}
+
 fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
     let count = (setup.length >> PAGE_SHIFT) as usize;
     let slots = Slots {
@@ -95,6 +130,7 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
         homes: zeroes(count)?,
         downs: zeroes(count)?,
         lasts: zeroes(count)?,
+        maps: zeroes(count)?,
         taken: 0,
         ending: false,
     };
@@ -185,6 +221,7 @@ unsafe extern "C" fn pagemove_aperture_emptied(owner: *mut core::ffi::c_void) {
     aperture.slots.lock().ending = true;
     let mut looks: u32 = 0;
     loop {
+        aperture.send_home();
         let taken = aperture.slots.lock().taken;
         if taken == 0 {
             return;

@@ -13,9 +13,10 @@ pub(crate) mod slot;
 use crate::abi;
 use crate::host::ffi;
 use crate::host::pci::Function;
+use crate::iommu::domain::Domain;
 use crate::testing::sabotage;
 use core::sync::atomic::AtomicU32;
-use engine::PhysAddr;
+use engine::{Iova, PhysAddr};
 use kernel::prelude::*;
 use kernel::sync::{Arc, Mutex};
 
@@ -61,8 +62,11 @@ unsafe impl Send for Aperture {}
 // SAFETY: as above.
 unsafe impl Sync for Aperture {}
 
+/// The tag of a doubtful slot. No page has it: see `Tag::pack`.
+const DOUBTFUL: u64 = u64::MAX;
+
 struct Slots {
-    /// For each: its page's tag, packed; 0: free.
+    /// For each: its page's tag, packed; 0: free, or [`DOUBTFUL`].
     tags: KVVec<u64>,
     /// The frames that their pages had in this host; 0: none.
     homes: KVVec<u64>,
@@ -70,6 +74,8 @@ struct Slots {
     downs: KVVec<u32>,
     /// The last word that was stored to it: that of the copy.
     lasts: KVVec<u64>,
+    /// Which domain maps their pages, and where.
+    maps: KVVec<Option<(Domain, Iova)>>,
     taken: u64,
     /// It is going: no slot is taken any more.
     ending: bool,

@@ -3,23 +3,27 @@
 //!
 //! # Life of a slot
 //!
-//! *free* -> *taken* (END of a move, or the page of a region) -> *free*.
+//! *free* -> *taken* (END of a move, or the page of a region) -> *free*, or *doubtful* -> *free*.
+//!
+//! A slot is doubtful when its page has left it and somebody may write there still: a domain that could
+//! not be looked at just then, a device that does not answer. It is looked at again when somebody wants
+//! it, and before its aperture goes (`mover/homecoming.rs`).
 //!
 //! A page that went from memory of this host to a slot leaves its frame with the slot, its
-//! *home*: VFIO pinned that frame for the move and keeps the pin until the page comes back
-//! (`device/kept.rs`), so nobody else may have it until then. (The page comes home to another
-//! frame.)
+//! *home*, and with it VFIO's pin (`device/stays.rs`). Nothing but the device's leaf names the slot:
+//! when a CPU touches the page it comes home first (`mover/homecoming.rs`).
 
 use crate::aperture::link::Way;
-use crate::aperture::{Aperture, APERTURES};
+use crate::aperture::{Aperture, APERTURES, DOUBTFUL};
 use crate::host::ffi;
+use crate::iommu::domain::Domain;
 use crate::page::owned::OwnedPage;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
-use engine::{ApertureError, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
+use engine::{ApertureError, Iova, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -78,7 +82,25 @@ impl Slot {
     /// Returns the tag of the page in it.
     pub(crate) fn tag(&self) -> Option<Tag> {
         let raw = self.aperture.slots.lock().tags.get(self.at).copied()?;
-        (raw != 0).then(|| Tag::unpack(raw))
+        (raw != 0 && raw != DOUBTFUL).then(|| Tag::unpack(raw))
+    }
+
+    /// Tells whether it is doubtful.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.aperture.slots.lock().tags.get(self.at) == Some(&DOUBTFUL)
+    }
+
+    /// Frees it, if it is doubtful: nobody writes there any more.
+    pub(crate) fn clear(&self) {
+        let mut slots = self.aperture.slots.lock();
+        match slots.tags.get_mut(self.at) {
+            Some(tag) if *tag == DOUBTFUL => *tag = 0,
+            _ => return,
+        }
+        if let Some(map) = slots.maps.get_mut(self.at) {
+            *map = None;
+        }
+        slots.taken = slots.taken.saturating_sub(1);
     }
 
     /// Looks at the way to it.
@@ -129,12 +151,39 @@ impl Slot {
         }
     }
 
-    /// Leaves the frame of the page with this tag with the slot. If the page has left it
-    /// meanwhile, its pin has ended, and so the frame is free.
-    pub(crate) fn keep_home(&self, tag: Tag, home: OwnedPage) {
-        if self.tag() != Some(tag) {
-            return;
+    /// Notes which domain maps its page, and where.
+    pub(crate) fn note_map(&self, domain: Domain, iova: Iova) {
+        if let Some(map) = self.aperture.slots.lock().maps.get_mut(self.at) {
+            *map = Some((domain, iova));
         }
+    }
+
+    /// Returns which domain maps its page, and where.
+    pub(crate) fn map(&self) -> Option<(Domain, Iova)> {
+        *self.aperture.slots.lock().maps.get(self.at)?
+    }
+
+    /// Returns the frame that its page has in this host, which stays the slot's.
+    pub(crate) fn home(&self) -> Option<PhysAddr> {
+        let home = self.aperture.slots.lock().homes.get(self.at).copied()?;
+        (home != 0).then_some(PhysAddr(home))
+    }
+
+    /// Tells whether what is stored to it gets there, and is there, as far as can be told.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.aperture.is_present()
+    }
+
+    /// Hands the home of a page over that goes from here to another slot.
+    pub(crate) fn pass_home(&self, to: &Self) {
+        let home = self.swap_home(0);
+        if to.swap_home(home) != 0 {
+            pr_err!("slot {:#x} had a home; that frame is lost\n", to.phys().0);
+        }
+    }
+
+    /// Leaves the frame of its page with the slot.
+    pub(crate) fn keep_home(&self, home: OwnedPage) {
         let old = self.swap_home(home.into_phys().0);
         if old != 0 {
             pr_err!("slot {:#x} had a home; that frame is lost\n", self.phys().0);
@@ -177,6 +226,19 @@ impl OwnedSlot {
         Self(slot)
     }
 
+    /// Keeps it out of use until somebody has looked who may write there: its map says where.
+    pub(crate) fn doubt(self) {
+        let slot = self.give();
+        pr_warn!(
+            "slot {:#x} is kept out of use until nobody can reach it\n",
+            slot.phys().0
+        );
+        let mut slots = slot.aperture.slots.lock();
+        if let Some(tag) = slots.tags.get_mut(slot.at) {
+            *tag = DOUBTFUL;
+        }
+    }
+
     /// Takes the frame that its page had in this host.
     pub(crate) fn take_home(&self) -> Option<OwnedPage> {
         let home = self.swap_home(0);
@@ -195,11 +257,23 @@ impl Drop for OwnedSlot {
         if let Some(tag) = slots.tags.get_mut(self.at) {
             *tag = 0;
         }
+        if let Some(map) = slots.maps.get_mut(self.at) {
+            *map = None;
+        }
         slots.taken = slots.taken.saturating_sub(1);
     }
 }
 
 impl Aperture {
+    /// Returns the slot at this offset, if it is doubtful.
+    pub(crate) fn doubtful_at(self: &Arc<Self>, offset: u64) -> Option<Slot> {
+        let slot = Slot {
+            aperture: self.clone(),
+            at: (offset >> PAGE_SHIFT) as usize,
+        };
+        slot.is_doubtful().then_some(slot)
+    }
+
     /// Takes the slot at this offset for a page.
     pub(crate) fn take(self: &Arc<Self>, offset: u64, tag: Tag) -> Result<OwnedSlot, Refusal> {
         if offset % PAGE_SIZE != 0 || offset >= self.length {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Every device that is bound to our driver.
 
+use crate::device::stays::Stays;
 use crate::device::Device;
 use crate::host::pci::Function;
+use crate::iommu::domain::Domain;
 use crate::refusal::Refusal;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -59,6 +61,43 @@ pub(crate) fn open_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, R
         return Err(Refusal::NotOpen);
     }
     Ok(device)
+}
+
+/// Who brings the pages of a container home.
+pub(crate) struct Party {
+    /// An open device of the container or, when none is open any more, the one that is being closed.
+    pub(crate) device: Arc<Device>,
+    pub(crate) stays: Arc<Stays>,
+    /// A device of it has a TLB of its own that is in use.
+    pub(crate) has_ats: bool,
+    is_open: bool,
+}
+
+/// Finds those of the container that has this domain.
+pub(crate) fn of_domain(domain: Domain) -> Option<Party> {
+    with_all(|devices| {
+        let mut found: Option<Party> = None;
+        for device in devices {
+            let state = device.state.lock();
+            let Some(stays) = state.all_stays().filter(|stays| stays.domain == domain) else {
+                continue;
+            };
+            let has_ats = state.open && device.function.has_ats();
+            match &mut found {
+                Some(party) if party.is_open || !state.open => party.has_ats |= has_ats,
+                _ => {
+                    let has_ats = has_ats || found.as_ref().is_some_and(|party| party.has_ats);
+                    found = Some(Party {
+                        device: device.clone(),
+                        stays: stays.clone(),
+                        has_ats,
+                        is_open: state.open,
+                    });
+                }
+            }
+        }
+        found
+    })
 }
 
 /// Runs `f` with every device, in one piece: no hold begins meanwhile.

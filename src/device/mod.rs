@@ -3,19 +3,21 @@
 //!
 //! # Lock order
 //!
-//! [`list`] > [`Device::state`]. Neither is held while VFIO is called.
+//! [`list`] > [`Device::state`] > [`stays::Stays`]. None is held while VFIO is called.
 
 pub(crate) mod hold;
-pub(crate) mod kept;
 pub(crate) mod list;
+pub(crate) mod stays;
 pub(crate) mod vfio;
 
+use crate::device::stays::{Stays, Vdev};
 use crate::host::pci::Function;
 use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
+use crate::iommu::leaves;
 use crate::iommu::name::IommuName;
 use core::sync::atomic::AtomicBool;
-use engine::{Iova, PageSpan};
+use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 
@@ -28,11 +30,14 @@ enum Phase {
     Pinning,
     Moving,
     Unpinning,
+    Over,
 }
 
 struct Listed {
     span: PageSpan,
     phase: Phase,
+    /// Of pages that come home.
+    is_away: bool,
     cancel: Arc<AtomicBool>,
 }
 
@@ -41,32 +46,16 @@ struct LeftAlone {
     until: u64,
 }
 
-/// A page that lives in an aperture: VFIO can't pin it there, so the pin that it had in
-/// memory goes on. It is what makes VFIO ask before it unmaps the page.
-struct Kept {
-    iova: Iova,
-    /// The page has come home; the next hold that ends over it takes the pin away.
-    ending: bool,
-}
-
 struct State {
     domain: Option<Domain>,
     open: bool,
     holds: KVec<Listed>,
     left_alone: KVec<LeftAlone>,
-    /// Pages that stay pinned in VFIO beyond their holds, by ascending address.
-    kept: KVVec<Kept>,
-    /// Room in it that batches under way may need.
-    promised: usize,
     all_left_alone_until: u64,
-    unpin: Option<Unpin>,
-}
-
-/// The work item has to give up the pins that were kept in this span.
-struct Unpin {
-    span: PageSpan,
-    /// How long a callback waits for that.
-    patience: u64,
+    /// Pages of the container that are away, while the device is open.
+    stays: Option<Arc<Stays>>,
+    /// The same, between `closing` and `closed` of the last device of a container.
+    left: Option<Arc<Stays>>,
 }
 
 /// See the file's head.
@@ -77,7 +66,7 @@ pub(crate) struct Device {
     pub(crate) node: i32,
     pub(crate) iommu: IommuName,
     function: Function,
-    vdev: *mut ffi::VfioDevice,
+    vdev: Vdev,
     #[pin]
     state: Mutex<State>,
     /// A hold changed its phase or ended.
@@ -90,10 +79,6 @@ pub(crate) struct Device {
 unsafe impl Send for Device {}
 // SAFETY: as above.
 unsafe impl Sync for Device {}
-
-fn covers(span: PageSpan, iova: Iova) -> bool {
-    (span.first()..=span.last()).contains(&iova)
-}
 
 impl Device {
     /// Makes the device that is being probed.
@@ -114,16 +99,15 @@ impl Device {
                 // SAFETY: the device is being bound.
                 iommu: unsafe { IommuName::of(pdev) },
                 function,
-                vdev,
+                vdev: Vdev(vdev),
                 state <- new_mutex!(State {
                     domain: None,
                     open: false,
                     holds: KVec::new(),
                     left_alone: KVec::new(),
-                    kept: KVVec::new(),
-                    promised: 0,
                     all_left_alone_until: 0,
-                    unpin: None,
+                    stays: None,
+                    left: None,
                 }),
                 changed <- new_condvar!(),
             }),
@@ -143,6 +127,17 @@ impl Device {
         state.open.then_some(state.domain)
     }
 
+    /// Returns the page that `iova` maps, if any. A hint: nothing holds it.
+    #[inline(never)]
+    pub(crate) fn glance(&self, iova: Iova) -> Option<PhysAddr> {
+        let span = PageSpan::new(iova, PAGE_SIZE)?;
+        let mut found = None;
+        self.with_open_domain(|domain| {
+            leaves::for_each(domain, span, |_, page, _| found = Some(page));
+        });
+        found
+    }
+
     /// Does something with the domain, if the device is open; it stays open
     /// meanwhile.
     pub(crate) fn with_open_domain(&self, f: impl FnOnce(Domain)) {
@@ -154,6 +149,11 @@ impl Device {
 }
 
 impl State {
+    /// Returns the pages of the container that are away, while the device is open or being closed.
+    fn all_stays(&self) -> Option<&Arc<Stays>> {
+        self.stays.as_ref().or(self.left.as_ref())
+    }
+
     #[inline(never)]
     fn leave_alone(&mut self, span: PageSpan) {
         let now = task::now();

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What VFIO tells us, by way of the tables in `shim/vfio.c`.
 
+use crate::device::stays::Stays;
 use crate::device::{list, Device, Phase};
+use crate::home::{self, Eviction};
 use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
+use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
+use crate::testing::sabotage;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
-use engine::{Iova, PageSpan};
+use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -34,12 +39,45 @@ impl Drop for Driver {
 }
 
 impl Device {
-    fn opened(&self, domain: Option<Domain>) {
+    /// Without the memory to remember pages that are away there is no domain to move pages in.
+    fn opened(self: &Arc<Self>, domain: Option<Domain>) {
+        let is_known = domain.is_some_and(|domain| self.join(domain).is_ok());
         let mut state = self.state.lock();
-        state.domain = domain;
+        state.domain = domain.filter(|_| is_known);
         state.open = true;
         state.left_alone.clear();
         state.all_left_alone_until = 0;
+    }
+
+    /// Joins the other open devices of its container, or begins alone. Waits where the last one
+    /// before it is being closed, which brings home what is away: that needs nothing of ours.
+    fn join(self: &Arc<Self>, domain: Domain) -> Result {
+        loop {
+            let joined = list::with_all(|devices| {
+                let mut known = None;
+                for device in devices {
+                    let state = device.state.lock();
+                    let of = |stays: &&Arc<Stays>| stays.domain == domain;
+                    if state.left.as_ref().filter(of).is_some() {
+                        return None;
+                    }
+                    known = known.or_else(|| state.stays.as_ref().filter(of).cloned());
+                }
+                Some(
+                    known
+                        .map_or_else(|| Stays::new(domain), Ok)
+                        .and_then(|stays| {
+                            stays.join(self.vdev)?;
+                            self.state.lock().stays = Some(stays);
+                            Ok(())
+                        }),
+                )
+            });
+            match joined {
+                Some(joined) => return joined,
+                None => task::sleep(POLL_NS),
+            }
+        }
     }
 
     /// Lets no hold begin from here on; returns when the last has ended. Nobody who waits for this
@@ -53,12 +91,33 @@ impl Device {
         while !state.holds.is_empty() {
             self.changed.wait(&mut state);
         }
-        let domain = state.domain.take();
+        state.domain = None;
         drop(state);
-        if let Some(domain) = domain {
-            self.hand_over(domain);
+        // Under the lock of the list nobody joins the container meanwhile.
+        list::with_all(|_| {
+            let mut state = self.state.lock();
+            state.left = state.stays.take().filter(|stays| stays.part(self.vdev));
+        });
+    }
+
+    /// Brings home what is away of the container that `closing` has left, if no other device is
+    /// open there. The device is reset: there is no DMA any more.
+    fn closed(&self) {
+        let Some(stays) = self.state.lock().left.clone() else {
+            return;
+        };
+        sabotage::hold_close_up();
+        if let Some(all) = everything() {
+            evict_all(&stays, all);
         }
-        self.unpin_kept(None);
+        // Who was about to bring a page home has seen by now that it is.
+        let mut state = self.state.lock();
+        while !state.holds.is_empty() {
+            self.changed.wait(&mut state);
+        }
+        drop(state);
+        stays.give_up(self.vdev);
+        self.state.lock().left = None;
     }
 
     /// Waits before VFIO unmaps `span`. Returns when no hold is in its way, or after 50 ms of
@@ -66,7 +125,7 @@ impl Device {
     fn unmapping(&self, span: PageSpan) {
         let mut state = self.state.lock();
         let mut patience = PIN_PATIENCE_NS / POLL_NS;
-        let mut waited = false;
+        let (mut waited, mut asked) = (false, false);
         loop {
             let mut moving = false;
             let mut pinning = false;
@@ -75,7 +134,17 @@ impl Device {
                 match hold.phase {
                     Phase::Moving => moving = true,
                     Phase::Pinning | Phase::Unpinning => pinning = true,
+                    Phase::Over => {}
                 }
+            }
+            let stays = state.all_stays().cloned();
+            if !core::mem::replace(&mut asked, true)
+                && stays
+                    .as_ref()
+                    .is_some_and(|stays| stays.first_away(span).is_some())
+            {
+                // No more go out.
+                state.leave_alone(span);
             }
             if (moving || pinning) && !waited {
                 waited = true;
@@ -94,11 +163,35 @@ impl Device {
                 state = self.state.lock();
             } else {
                 drop(state);
-                if !pinning {
-                    self.unpin_by_work(span);
+                if let (false, Some(stays)) = (pinning, stays) {
+                    evict_all(&stays, span);
+                    stays.give_up_by_work(self.vdev, span);
                 }
                 return;
             }
+        }
+    }
+}
+
+fn everything() -> Option<PageSpan> {
+    Some(PageSpan::new(Iova(0), PAGE_SIZE)?.including(Iova(u64::MAX)))
+}
+
+/// Has the pages of a span home that are away. Who has one of them in hand needs nothing of the
+/// caller's, and nobody takes a new one out.
+fn evict_all(stays: &Stays, span: PageSpan) {
+    while let Some((iova, slot)) = stays.first_away(span) {
+        let eviction = Eviction {
+            slot,
+            map: Some((stays.domain.as_ptr() as usize, iova)),
+            is_gone: false,
+        };
+        match home::evict(&eviction) {
+            Ok(()) => {}
+            Err(Refusal::Busy) => task::sleep(POLL_NS),
+            // It has left that slot just now; or else nothing is there that could come home.
+            Err(_) if stays.away_at(iova) != Some(slot) => {}
+            Err(_) => stays.end(iova),
         }
     }
 }
@@ -151,8 +244,9 @@ unsafe extern "C" fn pagemove_vfio_opened(
     owner: *mut core::ffi::c_void,
     domain: *mut ffi::iommu_domain,
 ) {
-    // SAFETY: the caller's contract.
-    unsafe { device(owner) }.opened(Domain::new(domain));
+    // SAFETY: `owner` is the reference that `probed` gave away, and keeps.
+    let device = unsafe { ManuallyDrop::new(Arc::<Device>::from_raw(owner.cast_const().cast())) };
+    device.opened(Domain::new(domain));
 }
 
 /// Ends all holds before the device is closed.
@@ -164,6 +258,17 @@ unsafe extern "C" fn pagemove_vfio_opened(
 unsafe extern "C" fn pagemove_vfio_closing(owner: *mut core::ffi::c_void) {
     // SAFETY: the caller's contract.
     unsafe { device(owner) }.closing();
+}
+
+/// Brings home what is away when the last device of a container was closed.
+///
+/// # Safety
+///
+/// `owner` is as for [`device`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_vfio_closed(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    unsafe { device(owner) }.closed();
 }
 
 /// Waits for what holds a span before it is unmapped.
@@ -183,7 +288,7 @@ unsafe extern "C" fn pagemove_vfio_dma_unmap(
     }
 }
 
-/// Gives up the pins that a callback has asked for.
+/// Gives up the pins of pages that are home.
 ///
 /// # Safety
 ///
@@ -191,5 +296,10 @@ unsafe extern "C" fn pagemove_vfio_dma_unmap(
 #[no_mangle]
 unsafe extern "C" fn pagemove_vfio_unpin(owner: *mut core::ffi::c_void) {
     // SAFETY: the caller's contract.
-    unsafe { device(owner) }.unpin_asked();
+    let device = unsafe { device(owner) };
+    // Or it is being closed: who closes it last gives them up.
+    let stays = device.state.lock().stays.clone();
+    if let Some(stays) = stays {
+        stays.give_up(device.vdev);
+    }
 }

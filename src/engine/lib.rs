@@ -28,7 +28,7 @@ pub use batch::{sharing_table, BatchSizer, Finish, Job, Policy, Round, Steps};
 pub use batch::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use checksum::Checksum;
 pub use format::scan::scan;
-pub use format::walk::{walk, Leaf, Top, WalkError};
+pub use format::walk::{walk, walk_by, Leaf, Top, WalkError};
 pub use format::{Format, PteFlags};
 pub use port::{ApertureError, InvalidateError, Machine, Stop, Transfer};
 

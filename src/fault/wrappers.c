@@ -18,7 +18,6 @@
 #include <linux/security.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/stop_machine.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
 #include <linux/vfio_pci_core.h>
@@ -205,11 +204,12 @@ WRAPPED(mtree_load, void *)
 	return FAILS(mtree_load) ? NULL : __real_mtree_load(tree, index);
 }
 
-WRAPPED(vmf_insert_pfn, vm_fault_t)
-(struct vm_area_struct *vma, unsigned long address, unsigned long pfn)
+WRAPPED(vmf_insert_page_mkwrite, vm_fault_t)
+(struct vm_fault *vmf, struct page *page, bool write)
 {
-	return FAILS(vmf_insert_pfn) ? VM_FAULT_OOM :
-				       __real_vmf_insert_pfn(vma, address, pfn);
+	return FAILS(vmf_insert_page_mkwrite) ?
+		       VM_FAULT_OOM :
+		       __real_vmf_insert_page_mkwrite(vmf, page, write);
 }
 
 /* --- files, threads, drivers --- */
@@ -304,13 +304,6 @@ WRAPPED(__pci_register_driver, int)
 	return FAILS(pci_register_driver) ?
 		       -ENOMEM :
 		       __real___pci_register_driver(driver, owner, name);
-}
-
-WRAPPED(stop_machine, int)
-(cpu_stop_fn_t run, void *data, const struct cpumask *cpus)
-{
-	return FAILS(stop_machine) ? -ENOMEM :
-				     __real_stop_machine(run, data, cpus);
 }
 
 /* --- what the kernel is asked about the caller and the machine --- */

@@ -11,7 +11,7 @@ use crate::file::rights::may_move;
 use crate::host::{cpu, memory, task};
 use crate::iommu::sharing;
 use crate::machine::{entry_at, leaf_of};
-use crate::mover::aliases::Aliases;
+use crate::mover::others::Pins;
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::claim::Claim;
 use crate::region::Region;
@@ -88,18 +88,20 @@ impl Subject {
         if domain.is_incoherent() && !params::allow_incoherent() {
             return Err(Refusal::Incoherent);
         }
-        let mut aliases = Aliases::foresee(&device, span)?;
         let mut hold = device.hold(span)?;
         if sharing::has_foreign_device(hold.domain) {
             return Err(Refusal::SharedDomain);
         }
+        let pins = Pins::look(&device, &hold.stays, span).map_err(|_| Refusal::NoMemory)?;
         hold.pin(&mut KVec::new())?;
-        let leaf = leaf_of(&hold, span.first())?;
+        let leaf = leaf_of(hold.domain, span.first())?;
         let claim = Claim::take(leaf.page)?;
         if claim.region.id != region.id || !page::is_memory(leaf.page) {
             return Err(Refusal::NotScratch);
         }
-        aliases.check(&device, span, leaf.page)?;
+        if pins.has_more(0) || page::has_others(leaf.page) {
+            return Err(Refusal::InUse);
+        }
         Ok(Self {
             hold,
             span,

@@ -7,7 +7,6 @@ use crate::device::{list, Device};
 use crate::file::rights::may_move;
 use crate::host::task;
 use crate::iommu::leaves;
-use crate::mover::aliases::glance;
 use crate::page;
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
@@ -137,7 +136,7 @@ fn describe(device: &Device, leaf: &Leaf, owner: &mut Option<Arc<Region>>) -> ab
                 leaf: leaf.bytes,
             };
         }
-        match glance(device, leaf.iova) {
+        match device.glance(leaf.iova) {
             Some(now) if now != page => page = now,
             _ => break,
         }

@@ -12,7 +12,7 @@ mod rights;
 mod used;
 
 use crate::host::ffi;
-use crate::region::{list, reclaim, vma, Region};
+use crate::region::{list, vma, Region};
 use kernel::bindings;
 use kernel::error::from_result;
 use kernel::ffi::{c_int, c_long, c_uint, c_ulong};
@@ -143,9 +143,6 @@ unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut ffi::file)
     let region =
         unsafe { Arc::<Region>::from_raw(ffi::pagemove_private(file).cast_const().cast()) };
     region.close();
-    if region.is_listed() {
-        reclaim::soon();
-    }
     0
 }
 

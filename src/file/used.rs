@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! PAGEMOVE_IOC_USED: which pages a device has used, by A and D of the IOMMU's entries.
 
+use crate::aperture::slot::Slot;
 use crate::args::{self, UserArray};
 use crate::device::hold::Hold;
 use crate::device::{list, Device};
@@ -8,6 +9,7 @@ use crate::file::rights::may_move;
 use crate::host::task;
 use crate::machine::{entry_at, leaf_of};
 use crate::refusal::{eopnotsupp, Refusal};
+use crate::region::claim::Claim;
 use crate::{abi, params};
 use core::sync::atomic::Ordering;
 use engine::{Iova, PageSpan, PAGE_SIZE};
@@ -103,11 +105,19 @@ fn look(
 
 /// Reads the PAGEMOVE_USED_* of one page.
 fn look_at_page(hold: &Hold, iova: Iova, clear: bool) -> Result<u64, Refusal> {
-    let leaf = leaf_of(hold, iova)?;
+    let leaf = leaf_of(hold.domain, iova)?;
     if !leaf.format.has_ad_bits() {
         return Err(Refusal::Format);
     }
     let entry = entry_at(leaf.pte);
+    // Who brings it home goes by A, too.
+    let claim = match Slot::find(leaf.page) {
+        Some(slot) if clear => Claim::take_at(&slot).map(Some),
+        _ => Ok(None),
+    };
+    let Ok(_claim) = claim else {
+        return Ok(abi::USED_ACCESSED);
+    };
     let (accessed, dirty) = (leaf.format.accessed(), leaf.format.dirty());
     let now = match clear {
         true => entry.fetch_and(!accessed, Ordering::SeqCst),

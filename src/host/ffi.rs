@@ -90,8 +90,13 @@ extern "C" {
         address: c_ulong,
         memcg: *mut mem_cgroup,
     ) -> *mut page;
+    pub(crate) fn pagemove_page_get(page: *mut page);
+    pub(crate) fn pagemove_page_is_idle(page: *mut page) -> bool;
+    pub(crate) fn pagemove_page_is_quiet(page: *mut page, refs: c_uint) -> bool;
+    pub(crate) fn pagemove_page_has_others(page: *mut page, refs: c_uint) -> bool;
+    pub(crate) fn pagemove_page_move_pin(from: *mut page, to: *mut page);
     pub(crate) fn pagemove_page_own(page: *mut page, tag: c_ulong);
-    pub(crate) fn pagemove_page_free(page: *mut page);
+    pub(crate) fn pagemove_page_put(page: *mut page);
     pub(crate) fn pagemove_page_is_poisoned(page: *mut page) -> bool;
     pub(crate) fn pagemove_page_poison(page: *mut page);
     pub(crate) fn pagemove_read_words(to: *mut u64, from: *const u64, count: c_ulong) -> bool;
@@ -144,14 +149,16 @@ extern "C" {
     pub(crate) fn pagemove_vma_start(vma: *mut vm_area_struct) -> c_ulong;
     pub(crate) fn pagemove_vma_pages(vma: *mut vm_area_struct) -> c_ulong;
     pub(crate) fn pagemove_vma_first(vma: *mut vm_area_struct) -> c_ulong;
-    pub(crate) fn pagemove_vma_mm(vma: *mut vm_area_struct) -> *mut mm_struct;
     pub(crate) fn pagemove_vma_private(vma: *mut vm_area_struct) -> *mut c_void;
     pub(crate) fn pagemove_fault_index(vmf: *mut vm_fault) -> c_ulong;
     pub(crate) fn pagemove_fault_address(vmf: *mut vm_fault) -> c_ulong;
     pub(crate) fn pagemove_fault_vma(vmf: *mut vm_fault) -> *mut vm_area_struct;
     pub(crate) fn pagemove_await(vmf: *mut vm_fault, arrivals: u64) -> c_uint;
     pub(crate) fn pagemove_wake_awaiting();
-    pub(crate) fn pagemove_insert(vma: *mut vm_area_struct, address: c_ulong, phys: u64) -> c_uint;
+    pub(crate) fn pagemove_fault_patience(vmf: *mut vm_fault) -> u64;
+    pub(crate) fn pagemove_fault_pause() -> bool;
+    pub(crate) fn pagemove_fault_again(vmf: *mut vm_fault) -> c_uint;
+    pub(crate) fn pagemove_insert(vmf: *mut vm_fault, phys: u64) -> c_uint;
     pub(crate) fn pagemove_zap(mapping: *mut address_space, offset: u64, length: u64);
     pub(crate) fn pagemove_premap(
         mm: *mut mm_struct,
@@ -165,9 +172,6 @@ extern "C" {
     pub(crate) fn pagemove_current_pid() -> c_int;
     pub(crate) fn pagemove_mm_grab(mm: *mut mm_struct);
     pub(crate) fn pagemove_mm_drop(mm: *mut mm_struct);
-    pub(crate) fn pagemove_mm_count(mm: *mut mm_struct) -> c_int;
-    pub(crate) fn pagemove_mm_count_stopped(mm: *mut mm_struct) -> c_int;
-    pub(crate) fn pagemove_mm_is_used(mm: *mut mm_struct) -> bool;
 
     pub(crate) fn pagemove_capable() -> bool;
     pub(crate) fn pagemove_locked_down() -> c_int;
@@ -209,9 +213,6 @@ extern "C" {
     pub(crate) fn pagemove_register_aperture() -> c_int;
     pub(crate) fn pagemove_unregister_aperture();
     pub(crate) fn pagemove_aperture_read_back(word: *const c_void) -> u64;
-
-    pub(crate) fn pagemove_reclaim_soon();
-    pub(crate) fn pagemove_reclaim_stop();
 
     // Of fault/, in builds for tests.
     #[cfg(pagemove_test)]

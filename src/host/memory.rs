@@ -18,6 +18,14 @@ pub(crate) fn frame(phys: u64) -> Option<NonNull<ffi::page>> {
     NonNull::new(unsafe { ffi::pagemove_phys_page(phys) })
 }
 
+/// Zeroes a page of memory that nobody else uses.
+pub(crate) fn zero_page(phys: u64) {
+    if frame(phys).is_some() {
+        // SAFETY: a whole page in the direct map, which is the caller's.
+        unsafe { core::ptr::write_bytes(virt(phys).cast::<u8>(), 0, 4096) };
+    }
+}
+
 /// Reads words in which there may be an uncorrectable memory error. Returns whether there was none.
 ///
 /// # Safety

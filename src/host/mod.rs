@@ -5,6 +5,7 @@ pub(crate) mod cpu;
 pub(crate) mod ffi;
 pub(crate) mod memcg;
 pub(crate) mod memory;
+pub(crate) mod mm;
 pub(crate) mod pci;
 pub(crate) mod preempt;
 pub(crate) mod spin;

@@ -41,12 +41,6 @@ pub(crate) fn pid() -> i32 {
     unsafe { ffi::pagemove_current_pid() }
 }
 
-/// Returns the address space of the task, which lives as long as the task runs in it.
-pub(crate) fn mm() -> *mut ffi::mm_struct {
-    // SAFETY: reads the current task.
-    unsafe { ffi::pagemove_current_mm() }
-}
-
 /// Returns the monotonic time in ns.
 pub(crate) fn now() -> u64 {
     // SAFETY: reads the clock; no preconditions.

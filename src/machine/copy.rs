@@ -19,6 +19,9 @@ pub(crate) fn copy_page(from: &Site, to: &Site, sum: Checksum) -> Checksum {
         to.doubt();
         return sum;
     };
+    if matches!((from, to), (Site::Slot(_), Site::Memory(_))) {
+        sabotage::stretch_home();
+    }
     to.stored(last);
     if ways.iter().flatten().any(Way::was_cut) {
         to.doubt();

@@ -7,10 +7,11 @@ pub(crate) mod source;
 use crate::device::hold::Hold;
 use crate::host::preempt::NoPreempt;
 use crate::host::{memory, task};
+use crate::iommu::domain::Domain;
 use crate::machine::copy::{copy_page, sum_page};
 use crate::machine::source::Source;
 use crate::refusal::Refusal;
-use crate::region::backing::Sites;
+use crate::region::backing::{Site, Sites};
 use crate::region::claim::Claim;
 use crate::shmem;
 use crate::stats::{self, Counter};
@@ -30,22 +31,18 @@ pub(crate) struct KernelMachine<'a> {
     pub(crate) incoherent: bool,
     /// Set while the caller has a signal, where that is another thread.
     pub(crate) signal: Option<&'a AtomicBool>,
+    /// START is in an aperture, and goes home: the other side writes there, too, so that another sum
+    /// afterwards shows nothing.
+    pub(crate) is_home: bool,
     /// There while it keeps this thread's CPU.
     pub(crate) no_preempt: Option<NoPreempt>,
 }
 
-/// Finds the leaf that `iova` is mapped by. The hold has pinned the page, so that the tables stay.
-pub(crate) fn leaf_of(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
-    let top = hold.domain.top().ok_or(Refusal::Iommu)?;
-    let mut machine = KernelMachine {
-        hold,
-        sources: &[],
-        sites: &Sites::default(),
-        incoherent: false,
-        signal: None,
-        no_preempt: None,
-    };
-    engine::walk(&mut machine, top, iova).map_err(|error| match error {
+/// Finds the leaf that `iova` is mapped by. Something has pinned the page, so that the tables stay.
+pub(crate) fn leaf_of(domain: Domain, iova: Iova) -> Result<Leaf, Refusal> {
+    let top = domain.top().ok_or(Refusal::Iommu)?;
+    let load = |pte| entry_at(pte).load(Ordering::Acquire);
+    engine::walk_by(load, top, iova).map_err(|error| match error {
         WalkError::NotMapped => Refusal::NotMapped,
         WalkError::LargeLeaf(_) => Refusal::LargeLeaf,
         WalkError::Format => Refusal::Format,
@@ -59,6 +56,14 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // freed while the hold pins the page (see `device/hold.rs`). Other CPUs and the
     // IOMMU change the entry concurrently, which an atomic allows.
     unsafe { AtomicU64::from_ptr(memory::virt(pte.0).cast()) }
+}
+
+/// Writes an entry back from the CPU cache, for an IOMMU that reads around it.
+pub(crate) fn write_back(incoherent: bool, pte: PteAddr) {
+    if incoherent {
+        // SAFETY: the entry is mapped, as in `entry_at`.
+        unsafe { kernel::bindings::clflush_cache_range(memory::virt(pte.0), 8) };
+    }
 }
 
 impl<'a> KernelMachine<'a> {
@@ -87,18 +92,12 @@ impl<'a> KernelMachine<'a> {
         }
     }
 
-    fn write_back(&self, pte: PteAddr) {
-        if self.incoherent {
-            // SAFETY: the entry is mapped, as in `entry_at`.
-            unsafe { kernel::bindings::clflush_cache_range(memory::virt(pte.0), 8) };
-        }
-    }
-
     /// Takes the wanted pages out of every CPU's page tables, a run of neighbours at a time.
     fn zap(&self, pages: &[PageMove], wanted: fn(&PageMove) -> bool) {
         let mut run: Option<(&Claim, u64)> = None;
         for (claim, page) in self.claims(pages) {
-            if !wanted(page) {
+            // Nobody maps a page that is away.
+            if !wanted(page) || matches!(claim.start, Site::Slot(_)) {
                 continue;
             }
             run = match run {
@@ -166,6 +165,11 @@ impl Machine for KernelMachine<'_> {
             }
         }
         self.zap(pages, is_next);
+        for (claim, page) in self.claims(pages) {
+            if is_next(page) {
+                claim.look();
+            }
+        }
         let next = self.folios(pages).filter(|(_, page)| is_next(page));
         let next = next.map(|(folio, _)| folio);
         if next.clone().next().is_none() {
@@ -177,8 +181,7 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn is_held(&mut self, n: usize) -> bool {
-        let folio = self.sources.get(n).and_then(Source::folio);
-        folio.is_none_or(shmem::Folio::is_held)
+        self.sources.get(n).is_none_or(Source::is_held)
     }
 
     fn release_cpus(&mut self, pages: &[PageMove]) {
@@ -189,6 +192,8 @@ impl Machine for KernelMachine<'_> {
         let mut unheld = false;
         for (claim, page) in self.claims(pages) {
             let now = if page.maps_end() {
+                // Whoever takes the page from the table finds VFIO's pin on it.
+                claim.hand_pin(page.end);
                 page.end
             } else {
                 page.start
@@ -209,14 +214,14 @@ impl Machine for KernelMachine<'_> {
     fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
         entry_at(pte)
             .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
-            .map(|_| self.write_back(pte))
+            .map(|_| write_back(self.incoherent, pte))
     }
 
     #[cfg(pagemove_test)]
     fn after_commit(&mut self, pte: PteAddr, old: u64) {
         if sabotage::spoils_now() {
             entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);
-            self.write_back(pte);
+            write_back(self.incoherent, pte);
         }
     }
 
@@ -228,6 +233,9 @@ impl Machine for KernelMachine<'_> {
     fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
         let site = self.sites.of(page);
         let way = site.way();
+        if self.is_home && way.is_some() {
+            return true;
+        }
         match (sum_page(&site), way) {
             // A memory error.
             (None, _) => true,

@@ -20,10 +20,34 @@ pub(crate) enum Source {
 impl Source {
     /// Takes the page at `phys`, which a hold has pinned, for one move.
     pub(crate) fn take(phys: PhysAddr) -> Result<Self, Refusal> {
-        if page::tag_of(phys).is_some() || !page::is_memory(phys) {
-            Claim::take(phys).map(Self::Region)
-        } else {
-            Folio::take(phys).map(Self::File)
+        match Claim::take(phys) {
+            // Its tag may be that of a page which it was once, or no tag.
+            Err(Refusal::NotRegion) if page::is_memory(phys) => {
+                Folio::take(phys).map(Self::File).map_err(|refusal| {
+                    let was_ours = page::tag_of(phys).is_some();
+                    match (refusal, was_ours) {
+                        (Refusal::NotShmem, true) => Refusal::ClosedRegion,
+                        (other, _) => other,
+                    }
+                })
+            }
+            other => other.map(Self::Region),
+        }
+    }
+
+    /// Notes that somebody uses it whom its count may not show.
+    pub(crate) fn share(&self) {
+        match self {
+            Self::Region(claim) => claim.share(),
+            Self::File(folio) => folio.share(),
+        }
+    }
+
+    /// Tells whether nobody else uses it, since CPUs were held back from it.
+    pub(crate) fn is_held(&self) -> bool {
+        match self {
+            Self::Region(claim) => claim.is_alone(),
+            Self::File(folio) => folio.is_held(),
         }
     }
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The pages of one batch: found, claimed, moved, and freed.
 
+use crate::aperture::slot::Slot;
 use crate::device::hold::Hold;
-use crate::device::kept::RoomToKeep;
+use crate::device::stays::{self, Stays};
 use crate::host::{ffi, memory};
 use crate::iommu::domain::Domain;
 use crate::machine::source::Source;
 use crate::machine::{leaf_of, KernelMachine};
-use crate::mover::aliases::Aliases;
 use crate::mover::choice::Choice;
 use crate::mover::others::{self, After, Pins};
 use crate::mover::request::Request;
-use crate::mover::retired::Retired;
 use crate::mover::settle::{self, IN_USE, NOT_TRIED};
 use crate::page;
+use crate::page::owned::OwnedPage;
 use crate::refusal::Refusal;
 use crate::region::backing::{Backing, Site, Sites};
 use crate::session::order::{Methods, Order};
@@ -21,7 +21,9 @@ use crate::testing::sabotage;
 use crate::{abi, session, shmem};
 use core::sync::atomic::AtomicBool;
 use engine::rtm::Absence;
-use engine::{AbortCounts, Iova, Job, Method, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE};
+use engine::{
+    AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
+};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -63,16 +65,21 @@ impl Batch {
     pub(crate) fn find(
         &mut self,
         request: &Request,
-        seen: &mut Seen<'_>,
+        seen: &Seen<'_>,
         hold: &Hold,
         span: PageSpan,
         first: u64,
     ) -> Result<(), Refusal> {
         for n in 0..span.pages() {
             let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
-            let leaf = leaf_of(hold, iova)?;
-            seen.check_pin(n, leaf.page)?;
-            let source = match Source::take(leaf.page) {
+            let mut leaf = leaf_of(hold.domain, iova)?;
+            let mut taken = take(seen, n, leaf.page);
+            if taken.as_ref().is_err_and(|r| *r == Refusal::NotRegion) {
+                // A CPU may have touched it, and it has come home.
+                leaf = leaf_of(hold.domain, iova)?;
+                taken = take(seen, n, leaf.page);
+            }
+            let source = match taken {
                 Err(Refusal::InUse) => {
                     // Where it is can be told without its lock.
                     let place = Site::Memory(leaf.page).place();
@@ -82,8 +89,13 @@ impl Batch {
                 }
                 other => other?,
             };
+            if let Site::Slot(slot) = source.site() {
+                seen.check_pin(n, slot.home().ok_or(Refusal::OtherFrame)?)?;
+            }
             request.check(&source, iova)?;
-            seen.check(request, &source, n)?;
+            if seen.pins.has_more(n) {
+                source.share();
+            }
             if !self.sources.last().is_none_or(|last| last.is_like(&source)) {
                 break;
             }
@@ -103,11 +115,11 @@ impl Batch {
         Ok(())
     }
 
-    /// Checks what is left to be checked of pages of files: other domains.
+    /// Checks what the counts do not show: other domains of the container.
     pub(crate) fn check(&self, own: Domain) -> Result<(), Refusal> {
-        match self.sources.first().and_then(Source::folio) {
-            Some(_) => others::check_domains(own, &self.moves),
-            None => Ok(()),
+        match self.moves.is_empty() {
+            true => Ok(()),
+            false => others::check_domains(own, &self.moves),
         }
     }
 
@@ -125,7 +137,7 @@ impl Batch {
     }
 
     /// Adds a page that goes. There is room for every page of the span.
-    fn add(&mut self, page: PageMove, source: Source, end: Backing) -> Result {
+    pub(super) fn add(&mut self, page: PageMove, source: Source, end: Backing) -> Result {
         self.sites.add(&source.site());
         self.sites.add(&end.site());
         self.moves.push_within_capacity(page)?;
@@ -157,7 +169,7 @@ impl Batch {
         // Without a TLB in the device the invalidation ends soon: no other thread is
         // needed to give up waiting for it.
         if choice.methods == Methods::Only(Method::AdBit) && !request.ats {
-            self.run_here(&policy, hold, aborts);
+            self.run_here(&policy, request.is_deaf(), hold, aborts);
             return Ok(());
         }
         let (signal, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -171,6 +183,7 @@ impl Batch {
             methods: choice.methods,
             ats: request.ats,
             incoherent: hold.domain.is_incoherent(),
+            deaf: request.is_deaf(),
             signal: &signal,
             hurry: &hurry,
             absence,
@@ -195,13 +208,15 @@ impl Batch {
     }
 
     /// Moves the pages with the engine `adbit` on this thread.
-    fn run_here(&mut self, policy: &Policy, hold: &Hold, aborts: &mut AbortCounts) {
+    fn run_here(&mut self, policy: &Policy, deaf: bool, hold: &Hold, aborts: &mut AbortCounts) {
+        static NONE: AtomicBool = AtomicBool::new(false);
         let mut machine = KernelMachine {
             hold,
             sources: &self.sources,
             sites: &self.sites,
             incoherent: hold.domain.is_incoherent(),
-            signal: None,
+            signal: deaf.then_some(&NONE),
+            is_home: deaf,
             no_preempt: None,
         };
         let mut job = Job {
@@ -213,23 +228,59 @@ impl Batch {
     }
 
     /// Forgets the pages that were to be moved to, in a build for tests that shall leak.
-    pub(crate) fn plant_leak(&mut self) {
-        sabotage::leak(&mut self.ends);
+    pub(crate) fn plant_leak(&mut self) -> Result<(), Refusal> {
+        match sabotage::leak(&mut self.ends) {
+            true => Err(Refusal::NoMemory),
+            false => Ok(()),
+        }
     }
 
-    /// Returns how many pages were found that go.
-    pub(crate) fn len(&self) -> usize {
-        self.moves.len()
+    /// Lists the pages that go, and where each comes from.
+    pub(super) fn moves(&self) -> impl Iterator<Item = (&PageMove, &Source)> {
+        self.moves.iter().zip(&self.sources)
     }
 
-    /// Keeps the pins in VFIO of pages that have gone to an aperture; those that came home give
-    /// theirs up with the hold, which is not over yet.
-    pub(crate) fn keep_pins(&self, room: &RoomToKeep<'_>) {
-        for page in self.moves.iter().filter(|page| page.maps_end()) {
-            match (page::is_memory(page.start), page::is_memory(page.end)) {
-                (true, false) => room.keep(page.iova),
-                (false, true) => room.end_kept(page.iova),
-                _ => {}
+    /// Makes room for the stays of pages that go to an aperture.
+    pub(crate) fn rooms(&self) -> Result<KVec<stays::Room>> {
+        let mut rooms = KVec::new();
+        for end in &self.ends {
+            if matches!(end, Backing::Slot(_)) {
+                rooms.push(stays::Room::new()?, GFP_KERNEL)?;
+            }
+        }
+        Ok(rooms)
+    }
+
+    /// Begins, changes and ends the stays of pages that go to an aperture, or come from there. From here on
+    /// CPUs that touch one that is there bring it home: nobody has a claim any more when VFIO is called.
+    pub(crate) fn leave(&self, hold: &Hold, mut rooms: KVec<stays::Room>, stuck: bool) {
+        for ((page, source), end) in self.moves().zip(&self.ends) {
+            let Some(claim) = source.claim() else {
+                continue;
+            };
+            let is_good = page.outcome() == Outcome::Moved && page.is_settled() && !stuck;
+            match (&claim.start, page.maps_end(), end) {
+                (Site::Memory(start), true, Backing::Slot(slot)) => {
+                    // Else it stays there for good: something may still write to its home.
+                    if let (true, Some(room)) = (is_good, rooms.pop()) {
+                        // SAFETY: nothing but VFIO's pin, which goes on, knows START any more: no
+                        // entry and no CPU maps it.
+                        let home = unsafe { OwnedPage::from_phys(*start) };
+                        let _ = home.map(|home| slot.keep_home(home));
+                        begin(&hold.stays, page.iova, slot, room);
+                        hold.leave(page.iova);
+                    }
+                    claim.end();
+                }
+                (Site::Slot(start), true, Backing::Slot(slot)) => {
+                    start.pass_home(slot);
+                    hold.stays.change(page.iova, slot.phys());
+                    slot.note_map(hold.domain, page.iova);
+                    claim.end();
+                }
+                (Site::Slot(_), true, _) => hold.stays.end(page.iova),
+                (Site::Slot(_), false, _) => claim.end(),
+                (Site::Memory(_), ..) => {}
             }
         }
     }
@@ -240,12 +291,11 @@ impl Batch {
         self,
         own: Domain,
         results: &mut KVec<abi::PageResult>,
-        retired: &mut Retired,
         stuck: bool,
     ) -> Result<(), Refusal> {
         let mut outcome = Ok(());
-        let of_files = self.sources.first().and_then(Source::folio).is_some();
-        let after = of_files.then(|| After::look(own, &self.moves));
+        let has_moved = self.moves.iter().any(PageMove::maps_end);
+        let after = has_moved.then(|| After::look(own, &self.moves));
         let mut moved = self.moves.iter().zip(self.ends).zip(self.sources);
         for fate in self.fates {
             let result = match fate {
@@ -261,11 +311,10 @@ impl Batch {
                     let mut result = settle::result_of(page);
                     let freed = match source {
                         Source::Region(claim) => {
-                            settle::free_region_page(page, claim, end, retired, stuck);
-                            Ok(())
+                            settle::put_region_page(after.as_ref(), page, claim, end, stuck)
                         }
                         Source::File(start) => {
-                            settle::put_other(after.as_ref(), page, start, end, stuck)
+                            settle::put_file_page(after.as_ref(), page, start, end, stuck)
                         }
                     };
                     if freed.is_err() {
@@ -282,10 +331,22 @@ impl Batch {
     }
 }
 
+/// Takes the page number `n` of the batch, which is at `page`, if VFIO has pinned that.
+fn take(seen: &Seen<'_>, n: u64, page: PhysAddr) -> Result<Source, Refusal> {
+    if page::is_memory(page) {
+        seen.check_pin(n, page)?;
+    }
+    Source::take(page)
+}
+
+/// Begins the stay of a page that has gone to a slot, where its home is known already.
+fn begin(stays: &Arc<Stays>, iova: Iova, slot: &Slot, room: stays::Room) {
+    stays.begin(iova, slot.phys(), room);
+    slot.note_map(stays.domain, iova);
+}
+
 /// What was seen of the pages of a batch before they were found.
 pub(crate) struct Seen<'a> {
-    /// Second entries of pages of regions. None: nobody has looked.
-    pub(crate) aliases: Option<&'a mut Aliases>,
     /// What VFIO says that it has pinned for the hold; null where a pin was kept.
     pub(crate) pinned: &'a [*mut ffi::page],
     pub(crate) pins: &'a Pins,
@@ -303,22 +364,6 @@ impl Seen<'_> {
             false => Ok(()),
         }
     }
-
-    /// Checks that nobody else uses the page, as far as that does not show when it is held.
-    fn check(&mut self, request: &Request, source: &Source, n: u64) -> Result<(), Refusal> {
-        match (source, self.aliases.as_deref_mut()) {
-            (Source::Region(_), None) => Err(Refusal::NotLooked),
-            (Source::Region(claim), Some(aliases)) => {
-                aliases.check(&request.device, request.span, claim.start.phys())
-            }
-            (Source::File(folio), _) => {
-                if self.pins.has_more(n) {
-                    folio.share();
-                }
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Returns how hard to try.
@@ -328,7 +373,7 @@ fn policy(request: &Request, choice: Choice) -> Policy {
         verify: request.verify,
         watch: request.watch,
         clear_accessed: request.clear_accessed || choice.terms.clear_accessed,
-        without: sabotage::left_out(),
+        without: sabotage::left_out_of(request.is_deaf()),
         ..Policy::new(request.retries)
     }
 }

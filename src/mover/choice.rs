@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which engines may move the pages of a request, and how.
 
+use crate::device::Device;
 use crate::host::cpu;
 use crate::iommu::domain::Domain;
 use crate::iommu::quarantine;
@@ -86,6 +87,23 @@ impl Choice {
             return Err(Refusal::Unqualified);
         }
         Ok(choice)
+    }
+
+    /// Chooses for pages that have to come home: whatever the verdicts say, with every check there
+    /// is, and rather the engine that needs no other thread.
+    pub(crate) fn for_home(device: &Device, domain: Domain) -> Result<Self, Refusal> {
+        let engines = Engines::of(Some(domain), device.iommu.as_bytes(), true);
+        let method = match engines.adbit {
+            Ok(_) => Method::AdBit,
+            Err(_) => engines.rtm.map(|_| Method::Rtm)?,
+        };
+        Ok(Self {
+            methods: Methods::Only(method),
+            terms: Terms {
+                clear_accessed: true,
+                verify: true,
+            },
+        })
     }
 
     /// Returns the PAGEMOVE_ENGINE_* of the first attempts.

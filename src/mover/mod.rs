@@ -1,31 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A move call: batch after batch, until the range is done or something stops it.
 
-pub(crate) mod aliases;
 pub(crate) mod batch;
 pub(crate) mod choice;
-pub(crate) mod frames;
+mod doubt;
+pub(crate) mod homecoming;
 pub(crate) mod others;
 pub(crate) mod request;
-pub(crate) mod retired;
 pub(crate) mod settle;
 
+use crate::device::hold::MOST_LEFT;
 use crate::host::ffi;
 use crate::iommu::domain::Domain;
 use crate::iommu::name::IommuName;
 use crate::iommu::{quarantine, sharing};
-use crate::mover::aliases::Aliases;
 use crate::mover::batch::{Batch, Seen};
 use crate::mover::choice::Choice;
 use crate::mover::others::Pins;
 use crate::mover::request::Request;
-use crate::mover::retired::Retired;
 use crate::mover::settle::REFUSED;
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::list;
 use crate::stats::{self, Counter};
-use crate::{abi, page, shmem};
+use crate::{abi, shmem};
 use engine::rtm::Absence;
 use engine::{AbortCounts, BatchSizer, Method, PageSpan};
 use kernel::prelude::*;
@@ -34,6 +32,7 @@ use kernel::sync::Arc;
 /// Pages that one batch has at most: they are held back from CPUs together, and
 /// VFIO's unmap of any of them waits for all.
 const LARGEST_BATCH: usize = 64;
+const _: () = assert!(LARGEST_BATCH <= MOST_LEFT);
 
 /// What was done so far.
 #[derive(Default)]
@@ -54,9 +53,6 @@ struct Call<'a> {
     request: &'a Request,
     tally: &'a mut Tally,
     tell: &'a Tell<'a>,
-    /// Of pages of regions, once one was met.
-    aliases: Option<Aliases>,
-    retired: Retired,
     // What every batch uses again.
     pinned: KVec<*mut ffi::page>,
     results: KVec<abi::PageResult>,
@@ -71,28 +67,21 @@ struct Call<'a> {
 #[inline(never)]
 pub(crate) fn run(request: &Request, tally: &mut Tally, tell: &Tell<'_>) -> Result<(), Refusal> {
     stats::add(Counter::Calls, 1);
+    check(request, tally)?;
     let mut call = Call {
-        aliases: find_aliases(request, tally)?,
         request,
         tally,
         tell,
-        retired: Retired::new(),
         pinned: KVec::new(),
         results: KVec::new(),
         absence: Absence::new(),
         drained: false,
     };
-    let done = call.batches();
-    if call.retired.free() {
-        done
-    } else {
-        done.and(Err(Refusal::SharedPage))
-    }
+    call.batches()
 }
 
-/// Checks that the call can begin. Looks for second entries if its first page is of a region, or
-/// none that can be told.
-fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Option<Aliases>, Refusal> {
+/// Checks that the call can begin.
+fn check(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
     request.check_time()?;
     let choice = Choice::of(request, Absence::new())?;
     tally.engine = choice.first_engine();
@@ -103,13 +92,7 @@ fn find_aliases(request: &Request, tally: &mut Tally) -> Result<Option<Aliases>,
         .or_else(|refusal| match choice.methods.first() {
             Method::AdBit => Ok(()),
             Method::Rtm => Err(refusal),
-        })?;
-    let is_counted = aliases::glance(&request.device, request.span.first())
-        .is_some_and(|page| page::is_memory(page) && page::tag_of(page).is_none());
-    if is_counted {
-        return Ok(None);
-    }
-    Aliases::foresee(&request.device, request.span).map(Some)
+        })
 }
 
 impl Call<'_> {
@@ -127,16 +110,6 @@ impl Call<'_> {
             let aborts = self.tally.aborts.by_devices();
             self.results.clear();
             let done = self.batch(span).map_err(|r| self.explain(span, r));
-            if done == Err(Refusal::NotLooked) {
-                let device = &self.request.device;
-                self.aliases = Some(Aliases::foresee(device, self.request.span)?);
-                continue;
-            }
-            // What was moved away from may be the memory that is wanted.
-            if done == Err(Refusal::NoMemory) && self.results.is_empty() && self.retired.is_much() {
-                self.free_retired()?;
-                continue;
-            }
             // One page of several can't be pinned or moved: find out which.
             if done.is_err() && self.results.is_empty() && span.pages() > 1 {
                 single = true;
@@ -167,20 +140,9 @@ impl Call<'_> {
     fn check_after(&mut self) -> Result<(), Refusal> {
         // The last attempt may have failed by another cause just before the deadline.
         let aborted = |result: &abi::PageResult| result.outcome == abi::PAGE_ABORTED;
-        if self.results.iter().any(aborted) {
-            self.request.check_time()?;
-        }
-        if self.retired.is_full() {
-            self.free_retired()?;
-        }
-        Ok(())
-    }
-
-    /// Frees what was moved away from. Refuses to go on if something maps it.
-    fn free_retired(&mut self) -> Result<(), Refusal> {
-        match self.retired.free() {
-            true => Ok(()),
-            false => Err(Refusal::SharedPage),
+        match self.results.iter().any(aborted) {
+            true => self.request.check_time(),
+            false => Ok(()),
         }
     }
 
@@ -201,19 +163,18 @@ impl Call<'_> {
         }
     }
 
-    /// Finds out why VFIO can't pin a page. One of a closed region has no address in the VMM any
-    /// more, one that was in an aperture when it was mapped never had a pin that could be kept.
+    /// Finds out why VFIO can't pin a page: that of a closed region has no address in the VMM any more,
+    /// one with a memory error is in no table.
     fn explain(&self, span: PageSpan, refusal: Refusal) -> Refusal {
-        if span.pages() != 1 || !matches!(refusal, Refusal::NoVaddr | Refusal::NotMapped) {
+        if span.pages() != 1 || refusal != Refusal::NoVaddr {
             return refusal;
         }
-        let Some(page) = aliases::glance(&self.request.device, span.first()) else {
-            return refusal;
-        };
-        let region = Site::of(page).tag().and_then(|tag| list::by_id(tag.region));
-        match (refusal, region) {
-            (Refusal::NoVaddr, Some(region)) if region.is_closed() => Refusal::ClosedRegion,
-            (Refusal::NotMapped, Some(_)) if !page::is_memory(page) => Refusal::NoPin,
+        let site = self.request.device.glance(span.first()).map(Site::of);
+        let tag = site.as_ref().and_then(Site::tag);
+        match tag.map(|tag| list::by_id(tag.region)) {
+            _ if site.is_some_and(|site| site.is_poisoned()) => Refusal::Poisoned,
+            Some(None) => Refusal::ClosedRegion,
+            Some(Some(region)) if region.is_closed() => Refusal::ClosedRegion,
             _ => refusal,
         }
     }
@@ -223,7 +184,6 @@ impl Call<'_> {
     fn batch(&mut self, span: PageSpan) -> Result<(), Refusal> {
         let request = self.request;
         let choice = Choice::of(request, self.absence)?;
-        let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;
         self.results
             .reserve(span.pages() as usize, GFP_KERNEL)
             .map_err(no_memory)?;
@@ -235,37 +195,32 @@ impl Call<'_> {
         if sharing::has_foreign_device(hold.domain) {
             return Err(Refusal::SharedDomain);
         }
-        let pins = Pins::look(&request.device, span).map_err(no_memory)?;
+        let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
         hold.pin(&mut self.pinned)?;
         let own = hold.domain;
-        let mut seen = Seen {
-            aliases: self.aliases.as_mut(),
+        let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        // Dropped before the hold, whatever happens: nobody has a claim who calls VFIO.
+        let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;
+        let seen = Seen {
             pinned: &self.pinned,
             pins: &pins,
         };
         let refusal = batch
-            .find(request, &mut seen, &hold, span, self.tally.done)
+            .find(request, &seen, &hold, span, self.tally.done)
             .err();
+        if refusal == Some(Refusal::NoMemory) {
+            batch.plant_leak()?;
+        }
         batch.check(own)?;
         if batch.has_more() && !self.drained && !hold.is_cancelled() {
             self.drained = true;
             shmem::drain_all();
         }
-        let room = request
-            .device
-            .room_to_keep(batch.len())
-            .map_err(no_memory)?;
-        // What is moved away from has to be freed, memory or not.
-        self.retired
-            .room_for(batch.len())
-            .map_err(no_memory)
-            .inspect_err(|_| batch.plant_leak())?;
+        let rooms = batch.rooms().map_err(no_memory)?;
         let mut aborts = AbortCounts::default();
-        let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
         let run = batch.run(request, choice, &hold, &mut aborts, &mut self.absence);
-        batch.keep_pins(&room);
-        // START stays reserved until here: VFIO remembers its frame as pinned. A helper that
-        // did not come back keeps the hold; then START is kept as well.
+        batch.leave(&hold, rooms, run == Err(Refusal::Stuck));
+        // A helper that did not come back keeps the hold; then START is kept as well.
         drop(hold);
 
         stats::add_aborts(&aborts);
@@ -286,7 +241,7 @@ impl Call<'_> {
         run: Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let stuck = run == Err(Refusal::Stuck);
-        let outcome = batch.settle(own, &mut self.results, &mut self.retired, stuck);
+        let outcome = batch.settle(own, &mut self.results, stuck);
         if outcome == Err(Refusal::LostWrite) && self.request.experiment.is_none() {
             lost_write(self.request.device.iommu);
         }
@@ -308,7 +263,8 @@ fn no_memory<E>(_: E) -> Refusal {
     Refusal::NoMemory
 }
 
-fn lost_write(iommu: IommuName) {
+/// Lets no page be moved behind an IOMMU any more.
+pub(super) fn lost_write(iommu: IommuName) {
     let name = core::str::from_utf8(iommu.as_bytes()).unwrap_or("?");
     pr_err!(
         "{}: verification found a lost write; no page is moved there again\n",

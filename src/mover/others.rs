@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Users of a page of a file that its count does not show.
+//! Users of a page that its count does not show.
 //!
 //! - Another domain of the same container, as there is where the IOMMUs of two of its devices differ: VFIO
 //!   maps one pin into all of them. So every VFIO user's domain is asked for the IOVAs of the batch
@@ -11,13 +11,14 @@
 //!   hold. So the pins are looked at before the hold pins: there is one, of VFIO's mapping. One that
 //!   comes later is seen afterwards, START being pinned still, and counts as lost as well.
 
+use crate::device::stays::Stays;
 use crate::device::Device;
 use crate::host::task;
 use crate::iommu::domain::Domain;
 use crate::iommu::{leaves, sharing};
 use crate::refusal::Refusal;
-use crate::shmem::{self, Folio};
-use engine::{PageMove, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use crate::shmem;
+use engine::{Iova, PageMove, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 
 /// How often to look whether a pin or a domain that is in the way is one of a moment, and how long to
@@ -29,15 +30,29 @@ const RESET_LOOKS: u32 = 15;
 const BETWEEN_RESET_LOOKS_NS: u64 = 100_000_000;
 
 /// Pins of the pages of a span before a hold begins.
-pub(crate) struct Pins(KVec<u32>);
+pub(crate) struct Pins {
+    seen: KVec<u32>,
+    /// That each may have: VFIO's mapping has one, and a page that has come home of late one more.
+    allowed: KVec<u32>,
+}
 
 impl Pins {
     /// Looks at what the device maps in the span. Pins of I/O under way have some time to go.
-    pub(crate) fn look(device: &Device, span: PageSpan) -> Result<Self> {
-        let mut pins = Self(KVec::from_elem(0, span.pages() as usize, GFP_KERNEL)?);
+    pub(crate) fn look(device: &Device, stays: &Stays, span: PageSpan) -> Result<Self> {
+        let count = span.pages() as usize;
+        let mut pins = Self {
+            seen: KVec::from_elem(0, count, GFP_KERNEL)?,
+            allowed: KVec::from_elem(1, count, GFP_KERNEL)?,
+        };
+        stays.for_each_ending(span, |iova| {
+            if let Some(allowed) = pins.allowed.get_mut(number(span, iova)) {
+                *allowed = 2;
+            }
+        });
         for _ in 0..LOOKS {
             pins.look_once(device, span);
-            if pins.0.iter().all(|pins| *pins <= 1) {
+            let has_more = |n| pins.has_more(n as u64);
+            if !(0..count).any(has_more) {
                 break;
             }
             task::sleep(BETWEEN_LOOKS_NS);
@@ -48,21 +63,26 @@ impl Pins {
     fn look_once(&mut self, device: &Device, span: PageSpan) {
         device.with_open_domain(|domain| {
             leaves::for_each(domain, span, |iova, page, _| {
-                let n = iova.0.saturating_sub(span.first().0) >> PAGE_SHIFT;
-                if let Some(pins) = self.0.get_mut(n as usize) {
+                if let Some(pins) = self.seen.get_mut(number(span, iova)) {
                     *pins = shmem::pins_of(page);
                 }
             });
         });
     }
 
-    /// Tells whether page `n` had a pin besides that of VFIO's mapping.
+    /// Tells whether page `n` had a pin besides those that it may have.
     pub(crate) fn has_more(&self, n: u64) -> bool {
-        self.0.get(n as usize).is_some_and(|pins| *pins > 1)
+        let of = |pins: &KVec<u32>| pins.get(n as usize).copied();
+        of(&self.seen) > of(&self.allowed)
     }
 }
 
-/// Refuses pages of files that another domain maps at the same IOVA.
+/// Returns which page of the span an address is.
+fn number(span: PageSpan, iova: Iova) -> usize {
+    (iova.0.saturating_sub(span.first().0) >> PAGE_SHIFT) as usize
+}
+
+/// Refuses pages that another domain maps at the same IOVA.
 pub(crate) fn check_domains(own: Domain, pages: &[PageMove]) -> Result<(), Refusal> {
     let mut shared = false;
     let complete = sharing::for_each_user_domain(|domain| {
@@ -111,13 +131,13 @@ impl After {
     }
 
     /// Finds out who has START of one of the pages, which has moved.
-    pub(crate) fn leftover(&self, page: &PageMove, start: &Folio) -> Leftover {
+    pub(crate) fn leftover(&self, page: &PageMove) -> Leftover {
         if !self.none_maps && check_domains(self.own, core::slice::from_ref(page)).is_err() {
             return Leftover::Domain;
         }
         // A pin of a moment is GUP-fast's, which gives up.
         for _ in 0..LOOKS {
-            if !start.is_pinned() {
+            if shmem::pins_of(page.start) == 0 {
                 return Leftover::Nobody;
             }
             task::sleep(BETWEEN_LOOKS_NS);

@@ -6,6 +6,7 @@ use crate::aperture::Aperture;
 use crate::device::Device;
 use crate::host::task;
 use crate::machine::source::Source;
+use crate::mover::doubt;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Backing;
@@ -19,6 +20,8 @@ use kernel::sync::Arc;
 /// Where to move the pages.
 pub(crate) enum Destination {
     Node(i32),
+    /// To the frames that their slots keep.
+    Home,
     /// To these offsets in the aperture, one for each page of the call.
     Aperture(Arc<Aperture>, KVVec<u64>),
 }
@@ -27,6 +30,7 @@ impl Destination {
     /// Tells whether a page in this place is there.
     pub(crate) fn is_at(&self, place: abi::Place) -> bool {
         match self {
+            Self::Home => false,
             Self::Node(node) => place.kind == abi::PLACE_NODE && place.number == *node,
             Self::Aperture(aperture, _) => {
                 place.kind == abi::PLACE_APERTURE && place.number as u32 == aperture.id
@@ -54,8 +58,17 @@ impl Destination {
                 .map_err(no_memory),
             (Self::Aperture(aperture, offsets), Source::Region(claim)) => {
                 let offset = offsets.get(n as usize).ok_or(Refusal::NoSlot)?;
-                aperture.take(*offset, claim.tag()).map(Backing::Slot)
+                let slot = aperture.take(*offset, claim.tag());
+                slot.or_else(|refusal| {
+                    // It may be one that nobody could look at when its page left it.
+                    let doubtful = aperture.doubtful_at(*offset).ok_or(refusal)?;
+                    doubt::review(&doubtful)?;
+                    aperture.take(*offset, claim.tag())
+                })
+                .map(Backing::Slot)
             }
+            // `homecoming.rs` takes them itself.
+            (Self::Home, _) => Err(Refusal::NoAperture),
             // Nobody would tell us that a CPU waits for it.
             (Self::Aperture(..), Source::File(_)) => Err(Refusal::NotRegion),
         }
@@ -87,6 +100,27 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Returns that of a page that comes home.
+    pub(crate) fn home(device: Arc<Device>, span: PageSpan, retries: u32, ats: bool) -> Self {
+        Self {
+            device,
+            span,
+            to: Destination::Home,
+            retries,
+            deadline: None,
+            verify: true,
+            even_if_there: true,
+            engine: None,
+            watch: false,
+            clear_accessed: false,
+            experiment: None,
+            of: None,
+            editor_cpu: None,
+            helper_cpu: None,
+            ats,
+        }
+    }
+
     /// Checks that the page may be what `iova` maps, as far as the caller says.
     pub(crate) fn check(&self, source: &Source, iova: Iova) -> Result<(), Refusal> {
         let claim = source.claim();
@@ -100,6 +134,12 @@ impl Request {
             claim.is_some_and(|claim| claim.tag() == Tag { region, index })
         });
         is_named.then_some(()).ok_or(Refusal::OtherPage)
+    }
+
+    /// Tells whether signals are no reason to stop. In the fault of a CPU whose access is the
+    /// kernel's own nobody would come to handle them.
+    pub(crate) fn is_deaf(&self) -> bool {
+        matches!(self.to, Destination::Home)
     }
 
     /// Returns the CPUs of the session.

@@ -3,14 +3,12 @@
 
 use crate::host::task;
 use crate::mover::others::{After, Leftover};
-use crate::mover::retired::Retired;
-use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::{Backing, Site};
 use crate::region::claim::Claim;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
-use crate::{abi, shmem};
+use crate::{abi, page as pages, shmem};
 use engine::{Abort, Outcome, PageMove};
 use kernel::prelude::*;
 
@@ -38,72 +36,77 @@ pub(crate) const REFUSED: abi::PageResult = abi::PageResult {
     ..NOT_TRIED
 };
 
-/// Does that for a page of a region, and lets others have it again.
-pub(super) fn free_region_page(
+/// Puts START of a page of a region that was moved, or END of one that was not, and lets others
+/// have it again.
+pub(super) fn put_region_page(
+    after: Option<&After>,
     page: &PageMove,
     claim: Claim,
     end: Backing,
-    retired: &mut Retired,
     stuck: bool,
-) {
-    free_other(page, &claim, end, retired, stuck);
+) -> Result<(), Refusal> {
+    let put = put_start_or_end(after, page, &claim, end, stuck);
     let (region, index) = (claim.region.clone(), claim.index);
     drop(claim);
-    if page.maps_end() {
+    if page.maps_end() && pages::is_memory(page.end) {
         region.premap(index);
+    }
+    put
+}
+
+fn put_start_or_end(
+    after: Option<&After>,
+    page: &PageMove,
+    claim: &Claim,
+    end: Backing,
+    stuck: bool,
+) -> Result<(), Refusal> {
+    let is_lost = page.outcome() == Outcome::LostWrite;
+    if !page.maps_end() {
+        if is_lost || !page.is_settled() {
+            // Whoever writes to END may still do so. It is never used again.
+            let _ = end.give();
+        }
+        return Ok(());
+    }
+    let end = end.give();
+    if matches!((&claim.start, &end), (Site::Memory(_), Site::Slot(_))) {
+        // Its home: the slot has it, or something may still write there.
+        return Ok(());
+    }
+    // A build for tests that skips a step: whoever still writes to START shall show in the test,
+    // not in somebody else's memory.
+    let is_memory = matches!(claim.start, Site::Memory(_));
+    let is_left_out = !sabotage::left_out().is_empty() && is_memory;
+    if is_lost || stuck || is_left_out || !page.is_settled() {
+        return Ok(());
+    }
+    match after.map_or(Leftover::Domain, |after| after.leftover(page)) {
+        Leftover::Nobody => {
+            // SAFETY: no entry maps it, and the invalidations that followed are complete; the
+            // region names END since. Who else uses it has a reference.
+            drop(unsafe { Backing::take_back(claim.start.clone()) });
+            Ok(())
+        }
+        leftover => {
+            say_shared(page);
+            if leftover == Leftover::Domain && is_memory {
+                shmem::repin(page.start);
+            }
+            Err(Refusal::SharedPage)
+        }
     }
 }
 
-/// Frees START of a page that was moved, or END of one that was not.
-fn free_other(page: &PageMove, claim: &Claim, end: Backing, retired: &mut Retired, stuck: bool) {
-    if !page.is_settled() {
-        // An invalidation after the commit did not complete: a device may still
-        // use the page that is not mapped. It is never used again.
-        let _ = end.give();
-        return;
-    }
-    match (page.outcome(), page.maps_end()) {
-        (Outcome::Moved, _) => {
-            let end = end.give();
-            if stuck {
-                // VFIO remembers its frame as pinned as long as the helper does not
-                // come back. It is never used again.
-                return;
-            }
-            if !sabotage::left_out().is_empty() && matches!(claim.start, Site::Memory(_)) {
-                // A build for tests that skips a step: whoever still writes to START
-                // shall show in the test, not in somebody else's memory.
-                return;
-            }
-            // SAFETY: no CPU maps START (the hold took it out, and the region names
-            // END since); no entry maps it, and the invalidations that followed are
-            // complete; VFIO's pin on its frame ended with the hold.
-            let start = unsafe { Backing::take_back(claim.start.clone()) };
-            match (start, end) {
-                // It is kept: VFIO's pin on it goes on.
-                (Some(Backing::Memory(start)), Site::Slot(end)) => {
-                    retired.add_home(start, end, claim.tag());
-                }
-                (Some(start), end) => {
-                    hand_over_home(&start, &end, claim.tag());
-                    retired.add(start);
-                }
-                (None, _) => {}
-            }
-        }
-        // Hardware broke its promise: whoever writes to the other page may still
-        // do so. It is never used again.
-        (Outcome::LostWrite, _) => {
-            let _ = end.give();
-        }
-        // Nothing ever mapped END, or for an instant only (an entry that was
-        // overwritten), and the invalidation after that is complete.
-        (Outcome::Aborted(_) | Outcome::NotTried, _) => drop(end),
-    }
+fn say_shared(page: &PageMove) {
+    pr_err!(
+        "page {:#x} was mapped a second time while it moved; it stays out of use\n",
+        page.start.0
+    );
 }
 
 /// Lets go of START of a page of a file that was moved, or of END of one that was not.
-pub(super) fn put_other(
+pub(super) fn put_file_page(
     after: Option<&After>,
     page: &PageMove,
     start: shmem::Folio,
@@ -125,28 +128,16 @@ pub(super) fn put_other(
         start.keep_out();
         return Ok(());
     }
-    let leftover = after.map_or(Leftover::Domain, |after| after.leftover(page, &start));
+    let leftover = after.map_or(Leftover::Domain, |after| after.leftover(page));
     if leftover == Leftover::Nobody {
         return Ok(());
     }
-    pr_err!(
-        "page {:#x} was mapped a second time while it moved; it stays out of use\n",
-        page.start.0
-    );
+    say_shared(page);
     if leftover == Leftover::Domain {
-        start.repin();
+        shmem::repin(page.start);
     }
     start.keep_out();
     Err(Refusal::SharedPage)
-}
-
-/// Hands the frame at home over when a page goes from one aperture to another.
-fn hand_over_home(start: &Backing, end: &Site, tag: Tag) {
-    if let (Backing::Slot(start), Site::Slot(end)) = (start, end) {
-        if let Some(home) = start.take_home() {
-            end.keep_home(tag, home);
-        }
-    }
 }
 
 /// Tells why the call goes on no further than this page, if it does not.

@@ -93,8 +93,8 @@ pub(crate) fn keep(phys: PhysAddr) {
     }
 }
 
-/// Takes a page of an arena back that nothing reaches any more but the peer. Returns false if it
-/// is none.
+/// Takes a page of an arena back whose region gives it up. It is given to nobody while somebody has a
+/// reference to it. Returns false if it is none.
 pub(super) fn give_back(phys: PhysAddr) -> bool {
     let Some((arena, at)) = find(phys) else {
         return false;
@@ -103,6 +103,11 @@ pub(super) fn give_back(phys: PhysAddr) -> bool {
     disown(phys);
     arena.change(at, Use::Free);
     true
+}
+
+/// Returns whether the page at `phys` is one of an arena, which has a reference to it.
+pub(super) fn has(phys: PhysAddr) -> bool {
+    find(phys).is_some()
 }
 
 /// Finds the arena that `phys` is in, and the number of its page.
@@ -159,7 +164,7 @@ impl Arena {
     /// Takes a free page, which may hold anything. Returns its address and its offset.
     pub(super) fn take(&self) -> Result<(PhysAddr, u64)> {
         let mut pages = self.pages.lock();
-        let at = pages.find_free().ok_or(ENOMEM)?;
+        let at = pages.find_free(self.first).ok_or(ENOMEM)?;
         let offset = (at as u64) << PAGE_SHIFT;
         pages.set(at, Use::Offered);
         Ok((PhysAddr(self.first.0.wrapping_add(offset)), offset))
@@ -218,18 +223,25 @@ impl Arena {
     }
 }
 
+/// Returns whether nobody but the arena has a reference to its page with this number.
+fn is_idle(first: PhysAddr, at: usize) -> bool {
+    let phys = first.0.wrapping_add((at as u64) << PAGE_SHIFT);
+    // SAFETY: reads a number of a struct page of the arena.
+    memory::frame(phys).is_some_and(|page| unsafe { ffi::pagemove_page_is_idle(page.as_ptr()) })
+}
+
 impl Pages {
     /// Finds a free page, far from the one before: pages that VFIO maps one after another would else
     /// become one large leaf, in which none can be moved. The steps are odd and so come by every
     /// page of an arena, whose number is a power of two.
-    fn find_free(&mut self) -> Option<usize> {
+    fn find_free(&mut self, first: PhysAddr) -> Option<usize> {
         let count = self.uses.len();
         let step = (count / 2).wrapping_add(count / 8) | 1;
         let mut at = self.next;
         for _ in 0..count {
             let here = at % count.max(1);
             at = here.wrapping_add(step);
-            if self.uses.get(here) == Some(&Use::Free) {
+            if self.uses.get(here) == Some(&Use::Free) && is_idle(first, here) {
                 self.next = at;
                 return Some(here);
             }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Pages that pagemove owns: reserved, tagged with the region they belong to.
+//! Pages of regions: ordinary ones, tagged with the region they belong to.
 //!
-//! PG_reserved makes VFIO map them without taking pins (facts.md F15), and makes its
-//! unpinning a no-op. So such a page may be freed only when no `vfio_dma` can
-//! name it any more (F21): see `region/reclaim.rs`.
+//! The region has a reference to each, and everybody else who uses one has another: CPUs that map it,
+//! VFIO (a pin for each mapping), GUP. So the count says whether a move is alone with it, and whoever
+//! puts the last reference frees it, whenever that is.
 
 pub(crate) mod arena;
 pub(crate) mod owned;
@@ -20,6 +20,10 @@ pub(crate) struct Tag {
 }
 
 const INDEX_BITS: u32 = 24;
+/// In `page->private`, above the tag: it is one. Other pages may have any number there, a pointer for
+/// the most part.
+const IS_TAG: u64 = 0x5b << 56;
+const IS_TAG_BITS: u64 = 0x7f << 56;
 /// In `page->private`, above the tag: what was copied there may be wrong.
 const DOUBT: usize = 1 << 63;
 
@@ -40,19 +44,46 @@ fn frame(phys: PhysAddr) -> Option<NonNull<ffi::page>> {
     memory::frame(phys.0)
 }
 
-/// Returns what a page that is reserved has in `private`; 0 for others.
-fn raw_tag(page: NonNull<ffi::page>) -> u64 {
-    // SAFETY: `page` is the struct page of a valid frame, which never goes away
-    // for memory that is not hot-removed; reserved pages can't be.
-    unsafe { ffi::pagemove_page_tag(page.as_ptr()) as u64 }
+/// Returns the tag of the page at `phys`, if it is one of ours. The answer is a hint until the
+/// region confirms that its map names this page: any page of the machine may hold any number in
+/// `private`, and one of ours keeps it when it is freed.
+pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
+    let page = frame(phys)?;
+    // SAFETY: reads a field of a valid struct page, which stays whatever becomes of the page.
+    let raw = unsafe { ffi::pagemove_page_tag(page.as_ptr()) as u64 };
+    (raw & IS_TAG_BITS == IS_TAG).then(|| Tag::unpack(raw & !(IS_TAG_BITS | DOUBT as u64)))
 }
 
-/// Returns the tag of the page at `phys`, if it is one of ours. The answer is a hint until the
-/// region confirms that its map names this page: any reserved page of the machine may hold any
-/// number in `private`.
-pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
-    let raw = raw_tag(frame(phys)?);
-    (raw != 0).then(|| Tag::unpack(raw))
+/// Returns how many references of ours a page of a region has.
+fn refs_of(phys: PhysAddr) -> u32 {
+    match arena::has(phys) {
+        true => 2,
+        false => 1,
+    }
+}
+
+/// Returns whether a page that is in no CPU's tables has no reference but ours, the pin of VFIO's
+/// mapping and that of a hold.
+pub(crate) fn is_quiet(phys: PhysAddr) -> bool {
+    let refs = refs_of(phys);
+    // SAFETY: reads numbers of a valid struct page.
+    frame(phys).is_some_and(|page| unsafe { ffi::pagemove_page_is_quiet(page.as_ptr(), refs) })
+}
+
+/// Returns whether a page that a hold has pinned has users besides: others than CPUs that map it.
+pub(crate) fn has_others(phys: PhysAddr) -> bool {
+    let refs = refs_of(phys);
+    // SAFETY: reads numbers of a valid struct page.
+    frame(phys).is_none_or(|page| unsafe { ffi::pagemove_page_has_others(page.as_ptr(), refs) })
+}
+
+/// Hands the pin of VFIO's mapping over from one page of ours to another, which its table names now.
+pub(crate) fn move_pin(from: PhysAddr, to: PhysAddr) {
+    if let (Some(from), Some(to)) = (frame(from), frame(to)) {
+        // SAFETY: the caller has a reference to each; the first has that pin, since a hold keeps the
+        // mapping.
+        unsafe { ffi::pagemove_page_move_pin(from.as_ptr(), to.as_ptr()) };
+    }
 }
 
 /// Notes that what was copied to this page of the caller's, which is not mapped yet, may be wrong.

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Pages that pagemove owns and nothing maps.
+//! References of regions to their pages.
 
 use crate::host::ffi;
 use crate::host::memcg::Memcg;
 use crate::page::arena::{self, Arena};
-use crate::page::{frame, Tag};
+use crate::page::{frame, Tag, IS_TAG};
 use crate::params;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::PhysAddr;
 use kernel::prelude::*;
 
-/// A page that nothing maps yet, or nothing any more. Dropping it frees it, or gives it back to
-/// its arena (`arena.rs`).
+/// The reference of a region to a page, or of who moves one. Dropping it puts it, and gives a page of an
+/// arena back to that (`arena.rs`).
 pub(crate) struct OwnedPage(*mut ffi::page);
 
-// SAFETY: the pointer is the only reference to the page; pages may be freed by
-// any thread.
+// SAFETY: a counted reference, which any thread may put.
 unsafe impl Send for OwnedPage {}
 
 impl OwnedPage {
@@ -76,7 +75,7 @@ impl OwnedPage {
             return Err(ENOMEM);
         }
         // SAFETY: the page was just allocated, so that nobody else knows it.
-        unsafe { ffi::pagemove_page_own(page, tag.pack() as usize) };
+        unsafe { ffi::pagemove_page_own(page, (IS_TAG | tag.pack()) as usize) };
         Ok(Self(page))
     }
 
@@ -86,6 +85,10 @@ impl OwnedPage {
         // The peer may have written to it.
         arena::disown(phys);
         let page = frame(phys).map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        if !page.is_null() {
+            // SAFETY: the arena has a reference to its page.
+            unsafe { ffi::pagemove_page_get(page) };
+        }
         Ok((Self::adopt(page, tag)?, offset))
     }
 
@@ -94,20 +97,19 @@ impl OwnedPage {
         PhysAddr(unsafe { ffi::pagemove_page_phys(self.0) })
     }
 
-    /// Gives the page to a page table or a region's map.
+    /// Gives the reference to a region's map, or to a slot.
     pub(crate) fn into_phys(self) -> PhysAddr {
         let phys = self.phys();
         core::mem::forget(self);
         phys
     }
 
-    /// Takes a page back.
+    /// Takes the reference back.
     ///
     /// # Safety
     ///
-    /// `phys` came from [`Self::into_phys`], nobody else takes it back, and
-    /// nothing reaches it any more: no CPU mapping, no IOMMU entry (after an
-    /// invalidation that completed), no `vfio_dma` and no pinned pfn of VFIO.
+    /// `phys` came from [`Self::into_phys`], and nobody else takes it back. No IOMMU entry names the page
+    /// without a pin of VFIO's (after an invalidation that completed).
     pub(crate) unsafe fn from_phys(phys: PhysAddr) -> Option<Self> {
         frame(phys).map(|page| Self(page.as_ptr()))
     }
@@ -115,17 +117,16 @@ impl OwnedPage {
 
 impl Drop for OwnedPage {
     fn drop(&mut self) {
-        if arena::give_back(self.phys()) {
-            return;
+        if !arena::give_back(self.phys()) {
+            OWNED.fetch_sub(1, Ordering::Relaxed);
         }
-        // SAFETY: by construction nothing reaches the page any more.
-        unsafe { ffi::pagemove_page_free(self.0) };
-        OWNED.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the reference that `self` is.
+        unsafe { ffi::pagemove_page_put(self.0) };
     }
 }
 
-/// Pages that were allocated and not freed yet, whatever they are used for. Those of arenas
-/// are not among them.
+/// Pages that were allocated and not given up yet, whatever they are used for. Those of arenas
+/// are not among them, nor those that somebody else keeps.
 static OWNED: AtomicU64 = AtomicU64::new(0);
 
 /// Returns how many there are.

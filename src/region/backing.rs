@@ -14,6 +14,8 @@ use engine::{ApertureError, PhysAddr};
 pub(crate) enum Backing {
     Memory(OwnedPage),
     Slot(OwnedSlot),
+    /// The home of a page that is away: its slot's.
+    Home(PhysAddr),
     /// For a page of a file.
     File(NewFolio),
 }
@@ -24,6 +26,7 @@ impl Backing {
         match self {
             Self::Memory(page) => page.phys(),
             Self::Slot(slot) => slot.phys(),
+            Self::Home(phys) => *phys,
             Self::File(folio) => folio.phys(),
         }
     }
@@ -32,6 +35,7 @@ impl Backing {
     pub(crate) fn site(&self) -> Site {
         match self {
             Self::Memory(page) => Site::Memory(page.phys()),
+            Self::Home(phys) => Site::Memory(*phys),
             Self::Slot(slot) => Site::Slot(Slot::clone(slot)),
             Self::File(folio) => Site::Memory(folio.phys()),
         }
@@ -41,6 +45,7 @@ impl Backing {
     pub(crate) fn give(self) -> Site {
         match self {
             Self::Memory(page) => Site::Memory(page.into_phys()),
+            Self::Home(phys) => Site::Memory(phys),
             Self::Slot(slot) => Site::Slot(slot.give()),
             Self::File(folio) => {
                 let phys = folio.phys();

@@ -1,14 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The right to move one page of a region, and what a move does with it.
 
+use crate::aperture::slot::Slot;
+use crate::host::task;
 use crate::page::owned::OwnedPage;
-use crate::page::Tag;
+use crate::page::{self, Tag};
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::{list, Neighbours, Region};
+use crate::testing::sabotage::{self, Bug};
+use core::sync::atomic::{AtomicBool, Ordering};
 use engine::PhysAddr;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+
+/// How often to look whether a page is home that a CPU has touched, and how long to wait between,
+/// in ns.
+const HOME_LOOKS: u32 = 100;
+const BETWEEN_HOME_LOOKS_NS: u64 = 200_000;
+
+/// How often to look whether references of a moment have gone, and how long to wait between, in ns.
+const QUIET_LOOKS: u32 = 20;
+const BETWEEN_QUIET_LOOKS_NS: u64 = 20_000;
 
 /// One page that nobody else may move. Ends when dropped.
 pub(crate) struct Claim {
@@ -16,6 +29,13 @@ pub(crate) struct Claim {
     pub(crate) index: u64,
     /// Where it is.
     pub(crate) start: Site,
+    /// It has ended before this is dropped.
+    is_over: AtomicBool,
+    /// Somebody else uses the page: found before, or when CPUs were held back from it.
+    is_shared: AtomicBool,
+    in_use: AtomicBool,
+    /// VFIO's pin has been handed over.
+    has_moved: AtomicBool,
 }
 
 impl Claim {
@@ -28,12 +48,90 @@ impl Claim {
         if start.is_poisoned() {
             return Err(Refusal::Poisoned);
         }
-        region.claim(tag.index, page)?;
-        Ok(Self {
+        let mut looks = HOME_LOOKS;
+        loop {
+            match region.claim(tag.index, page) {
+                // A CPU may have touched it: then it is home soon.
+                Err(Refusal::Busy) if looks != 0 && matches!(start, Site::Slot(_)) => {
+                    looks = looks.wrapping_sub(1);
+                    task::sleep(BETWEEN_HOME_LOOKS_NS);
+                }
+                other => break other?,
+            }
+        }
+        Ok(Self::of(region, tag.index, start))
+    }
+
+    /// Claims the page of a region, open or closed, that is away. None: it is not.
+    pub(crate) fn take_away(region: u32, index: u64) -> Result<Option<Self>, Refusal> {
+        let region = list::by_id(region).ok_or(Refusal::NotRegion)?;
+        let Some(page) = region.claim_away(index)? else {
+            return Ok(None);
+        };
+        let start = Site::of(page);
+        Ok(Some(Self::of(region, index, start)))
+    }
+
+    /// Claims the page that lives in a slot, if it is one of a region, open or closed.
+    pub(crate) fn take_at(slot: &Slot) -> Result<Self, Refusal> {
+        let tag = slot.tag().ok_or(Refusal::NotRegion)?;
+        let claim = Self::take_away(tag.region, tag.index)?.ok_or(Refusal::NotRegion)?;
+        let is_it = claim.start.phys() == slot.phys();
+        is_it.then_some(claim).ok_or(Refusal::NotRegion)
+    }
+
+    fn of(region: Arc<Region>, index: u64, start: Site) -> Self {
+        Self {
             region,
-            index: tag.index,
+            index,
             start,
-        })
+            is_over: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
+            in_use: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that somebody uses the page whom its count may not show.
+    pub(crate) fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Looks whether somebody uses the page, which is in no CPU's tables any more. References of a moment
+    /// are waited for.
+    pub(crate) fn look(&self) {
+        let mut in_use = self.is_shared.load(Ordering::Relaxed);
+        if let Site::Memory(page) = self.start {
+            in_use |= !sabotage::has_bug(Bug::NoCount) && !is_quiet_soon(page);
+        }
+        self.in_use.store(in_use, Ordering::Relaxed);
+    }
+
+    /// Tells whether that look has found nobody.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Hands VFIO's pin over, once, to the page of this host at `end`, which backs it now.
+    pub(crate) fn hand_pin(&self, end: PhysAddr) {
+        let from = match &self.start {
+            Site::Memory(start) => Some(*start),
+            Site::Slot(slot) => slot.home(),
+        };
+        let is_new = page::is_memory(end) && from != Some(end);
+        if let (true, Some(from)) = (is_new, from) {
+            if !self.has_moved.swap(true, Ordering::Relaxed) {
+                page::move_pin(from, end);
+            }
+        }
+    }
+
+    /// Ends the claim of a page that is away: from here on it can come home. Nobody who calls VFIO
+    /// afterwards keeps one: a CPU that touches the page may have VFIO's locks.
+    pub(crate) fn end(&self) {
+        if !self.is_over.swap(true, Ordering::Relaxed) {
+            self.region.unclaim(self.index);
+        }
     }
 
     /// Returns the tag of the page.
@@ -45,9 +143,20 @@ impl Claim {
     }
 }
 
+/// Returns whether nobody but VFIO and us has a reference to a page, or not for longer than a moment.
+fn is_quiet_soon(page: PhysAddr) -> bool {
+    for _ in 0..QUIET_LOOKS {
+        if page::is_quiet(page) {
+            return true;
+        }
+        task::sleep(BETWEEN_QUIET_LOOKS_NS);
+    }
+    page::is_quiet(page)
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.region.unclaim(self.index);
+        self.end();
     }
 }
 
@@ -72,11 +181,39 @@ impl Region {
         Ok(())
     }
 
+    /// Claims a page that is away. Returns where it is; none: it is not.
+    fn claim_away(&self, index: u64) -> Result<Option<PhysAddr>, Refusal> {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        let Some(page) = entry.page().filter(|page| !page::is_memory(*page)) else {
+            return Ok(None);
+        };
+        if entry.is_claimed() {
+            return Err(Refusal::Busy);
+        }
+        inner.map.set(index, entry.claimed(true));
+        Ok(Some(page))
+    }
+
+    /// Puts a page that nothing maps elsewhere, as the one who has claimed it says; `lost`: what was in it is
+    /// gone.
+    pub(crate) fn put(&self, index: u64, page: PhysAddr, lost: bool) {
+        let mut inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        let entry = entry.backed_by(page).lost(lost || entry.is_lost());
+        inner.map.set(index, entry);
+    }
+
     /// Ends a claim.
     fn unclaim(&self, index: u64) {
         let mut inner = self.inner.lock();
         let entry = inner.map.get(index);
         inner.map.set(index, entry.claimed(false));
+        let is_closed = inner.closed;
+        drop(inner);
+        if is_closed {
+            self.bury(index, 1);
+        }
     }
 
     /// Makes later CPU faults on a claimed page wait.

@@ -1,12 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How a CPU gets its page.
 
-use crate::host::ffi;
+use crate::home;
+use crate::host::{ffi, task};
 use crate::page::owned::OwnedPage;
-use crate::page::Tag;
+use crate::page::{self, Tag};
+use crate::refusal::Refusal;
 use crate::region::{offers, Found, Region};
 use crate::stats::{self, Counter};
 use kernel::prelude::*;
+
+/// Tells whether a page that has not come home may do so in a moment: somebody has it in hand, or its
+/// device is at work. If not, no engine works here any more, its link is down, or it was damaged.
+fn is_for_now(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Busy
+            | Refusal::Unmapping
+            | Refusal::NotOpen
+            | Refusal::Stuck
+            | Refusal::Absent
+            | Refusal::Cpus
+            | Refusal::NotMapped
+    )
+}
+
+/// Answers a fault whose page has not come home. None: it is tried again in this fault, since the
+/// access can't be made again; `since`: the first time.
+///
+/// # Safety
+///
+/// `vmf` is a fault under way; nothing of ours is locked.
+unsafe fn answer(
+    vmf: *mut ffi::vm_fault,
+    refusal: Refusal,
+    since: &mut Option<u64>,
+) -> Option<core::ffi::c_uint> {
+    if refusal == Refusal::NoMemory {
+        return Some(kernel::bindings::vm_fault_reason_VM_FAULT_OOM);
+    }
+    if !is_for_now(&refusal) {
+        return Some(kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS);
+    }
+    // SAFETY: as the caller promises.
+    let patience = unsafe { ffi::pagemove_fault_patience(vmf) };
+    if patience == 0 {
+        // Signals and kills have their turn.
+        // SAFETY: as the caller promises.
+        return Some(unsafe { ffi::pagemove_fault_again(vmf) });
+    }
+    let now = task::now();
+    if now.saturating_sub(*since.get_or_insert(now)) >= patience {
+        // Whoever waits has locks that others need.
+        return Some(kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS);
+    }
+    // SAFETY: sleeps; the caller has no lock of ours.
+    let goes_on = unsafe { ffi::pagemove_fault_pause() };
+    (!goes_on).then_some(kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS)
+}
 
 impl Region {
     /// Serves a CPU fault.
@@ -24,6 +75,7 @@ impl Region {
             )
         };
         let mut fresh: Option<OwnedPage> = None;
+        let mut since = None;
         loop {
             let mut inner = self.inner.lock();
             if inner.map.get(index).is_held() {
@@ -44,10 +96,22 @@ impl Region {
             }
             let (node, neighbours) = match inner.find(index) {
                 Found::Outside => return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+                Found::Lost => return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+                Found::Page(page) if !page::is_memory(page) => {
+                    drop(inner);
+                    match home::touch(self.id, index) {
+                        Ok(()) => continue,
+                        // SAFETY: as the caller promises; nothing is locked here.
+                        Err(refusal) => match unsafe { answer(vmf, refusal, &mut since) } {
+                            Some(answer) => return answer,
+                            None => continue,
+                        },
+                    }
+                }
                 Found::Page(page) => {
                     // SAFETY: as the caller promises; the page stays the right one
                     // while `inner` is locked, since a move takes it to hold.
-                    return unsafe { ffi::pagemove_insert(vma, address, page.0) };
+                    return unsafe { ffi::pagemove_insert(vmf, page.0) };
                 }
                 Found::Empty { node, neighbours } => (node, neighbours),
             };

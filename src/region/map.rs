@@ -18,6 +18,7 @@ const CLAIMED: u64 = 1 << 1;
 const HELD: u64 = 1 << 2;
 const OFFERED: u64 = 1 << 3;
 const AWAITED: u64 = 1 << 4;
+const LOST: u64 = 1 << 5;
 
 /// What backs one page of a region.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,15 @@ impl Entry {
     /// Returns whether CPU faults wait until the peer's page has arrived.
     pub(crate) const fn is_awaited(self) -> bool {
         self.0 & AWAITED != 0
+    }
+
+    /// Returns whether what was in the page was lost with its aperture.
+    pub(crate) const fn is_lost(self) -> bool {
+        self.0 & LOST != 0
+    }
+
+    pub(crate) const fn lost(self, yes: bool) -> Self {
+        Self(if yes { self.0 | LOST } else { self.0 & !LOST })
     }
 
     pub(crate) const fn offered(self, yes: bool) -> Self {
@@ -162,15 +172,5 @@ impl PageMap {
             Some(leaf) if leaf.is_empty() => next(LEAF_BITS),
             Some(_) => index,
         }
-    }
-
-    /// Returns every entry that is not empty.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.root
-            .iter()
-            .flat_map(|dir| dir.iter())
-            .flat_map(|leaf| leaf.iter())
-            .filter(|raw| **raw != 0)
-            .map(|raw| Entry(*raw))
     }
 }

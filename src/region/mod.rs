@@ -4,8 +4,9 @@
 //! # Life of a region
 //!
 //! *Growing* (first mmap) or *fixed* (REGION_SETUP) -> *closed* (its file was
-//! released, so no mapping is left and none can come) -> *freed* (`reclaim.rs`
-//! saw that neither VFIO nor a device can reach its pages).
+//! released, so no mapping is left and none can come; it gives its pages up, but those that are in an
+//! aperture, offered or claimed) -> *gone* (with the last of these). Whoever else has a reference to a page,
+//! as VFIO has, keeps that page.
 //!
 //! # Life of a page in it
 //!
@@ -21,25 +22,24 @@
 //! it up.
 
 pub(crate) mod backing;
+mod burial;
 pub(crate) mod claim;
 mod fault;
 pub(crate) mod list;
 pub(crate) mod map;
-pub(crate) mod mms;
 pub(crate) mod number;
 pub(crate) mod offers;
-pub(crate) mod reclaim;
 pub(crate) mod vma;
 
 use crate::abi;
 use crate::host::memcg::Memcg;
+use crate::host::mm::Mm;
 use crate::host::{ffi, task};
 use crate::page::owned::OwnedPage;
 use crate::region::backing::Site;
 use crate::region::map::{Entry, PageMap};
 use crate::region::number::Number;
 use crate::stats::{self, Counter};
-use crate::testing::sabotage::{self, Bug};
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
@@ -72,7 +72,7 @@ unsafe impl Sync for Region {}
 /// Where a process has mapped part of the region, as of its mmap call. A hint:
 /// the mapping may have moved or gone.
 struct Hint {
-    mm: mms::Handle,
+    mm: Mm,
     address: usize,
     first: u64,
     pages: u64,
@@ -89,16 +89,12 @@ struct Inner {
     closed: bool,
     /// It is in [`list`].
     listed: bool,
-    /// A process maps it that is not in `mms`.
-    untracked: bool,
     hints: KVec<Hint>,
     /// Who pays for the pages: the cgroup of the process that opened the file, from the
     /// first mmap on that of who made it (a manager may have opened it for a VMM).
     payer: Memcg,
     /// It was mapped before.
     mapped: bool,
-    /// Processes that ever mapped it and may reach it; VFIO mappings of its pages hold these.
-    mms: KVec<mms::Handle>,
     /// Pages that are offered.
     offered: u64,
     /// Awaited pages that CPUs wait for, by their first access.
@@ -114,6 +110,8 @@ struct Want {
     since: u64,
 }
 
+/// Pages handled in one go with the region locked.
+const CHUNK: u64 = 512;
 /// Mappings to remember: a VMM makes one or a few. One that maps and unmaps all the
 /// time is served by its faults.
 const MOST_HINTS: usize = 16;
@@ -121,6 +119,7 @@ const MOST_HINTS: usize = 16;
 /// What a fault found.
 enum Found {
     Page(PhysAddr),
+    Lost,
     Empty { node: i32, neighbours: Neighbours },
     Outside,
 }
@@ -145,11 +144,9 @@ impl Region {
                     pages: 0,
                     closed: false,
                     listed: false,
-                    untracked: false,
                     hints: KVec::new(),
                     payer: Memcg::of_current(),
                     mapped: false,
-                    mms: KVec::new(),
                     offered: 0,
                     wants: KVec::new(),
                     wants_ever: 0,
@@ -208,7 +205,7 @@ impl Region {
     pub(crate) fn map(&self, first: u64, pages: u64, address: usize) -> Result {
         let end = first.checked_add(pages).ok_or(EINVAL)?;
         // An mmap call always has an mm.
-        let mm = mms::Handle::new(task::mm())?;
+        let mm = Mm::of_current().ok_or(EINVAL)?;
         let mut inner = self.inner.lock();
         let limit = if inner.fixed {
             inner.length
@@ -219,7 +216,6 @@ impl Region {
             return Err(EINVAL);
         }
         inner.room_to_remember()?;
-        inner.track(mm.clone())?;
         if !core::mem::replace(&mut inner.mapped, true) {
             inner.payer = Memcg::of_current();
         }
@@ -231,28 +227,6 @@ impl Region {
         });
         inner.length = inner.length.max(end);
         Ok(())
-    }
-
-    /// Notes that a mapping was copied into `mm`.
-    pub(crate) fn track(&self, mm: mms::Handle) -> Result {
-        self.inner.lock().track(mm)
-    }
-
-    /// Keeps the region for good: there was no memory to note a process that maps the region, so
-    /// that there can be no proof that it is out of reach.
-    pub(crate) fn never_free(&self) {
-        pr_err!(
-            "region {}: no memory to track a mapping; it stays\n",
-            self.id
-        );
-        self.inner.lock().untracked = true;
-    }
-
-    /// Closes the region: its file was released.
-    pub(crate) fn close(&self) {
-        let mut inner = self.inner.lock();
-        inner.closed = true;
-        inner.hints = KVec::new();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -301,6 +275,9 @@ impl Region {
         if entry.is_awaited() {
             detail.flags |= abi::DETAIL_AWAITED;
         }
+        if entry.is_lost() {
+            detail.flags |= abi::DETAIL_LOST;
+        }
         Some((
             site.map_or(abi::Place::default(), |site| site.place()),
             detail,
@@ -321,7 +298,9 @@ impl Inner {
         if index >= self.length {
             return Found::Outside;
         }
-        match self.map.get(index).page() {
+        let entry = self.map.get(index);
+        match entry.page() {
+            Some(_) if entry.is_lost() => Found::Lost,
             Some(page) => Found::Page(page),
             None => Found::Empty {
                 node: self.node,
@@ -358,17 +337,6 @@ impl Inner {
         }
         // There is room.
         let _ = self.hints.push_within_capacity(hint);
-    }
-
-    fn track(&mut self, mm: mms::Handle) -> Result {
-        if self.mms.iter().any(|known| known.is_same(&mm)) {
-            return Ok(());
-        }
-        // Before it grows: whoever maps it once and ends is not kept until it is closed.
-        if self.mms.len() == self.mms.capacity() && !sabotage::has_bug(Bug::KeepEnded) {
-            self.mms.retain(|known| !known.is_gone());
-        }
-        Ok(self.mms.push(mm, GFP_KERNEL)?)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::page::owned::OwnedPage;
 use crate::page::{self, Tag};
 use crate::refusal::Refusal;
 use crate::region::map::Entry;
-use crate::region::{Inner, Region, Want};
+use crate::region::{Inner, Region, Want, CHUNK};
 use crate::stats::{self, Counter};
 use crate::{abi, window};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -26,9 +26,6 @@ use engine::{PhysAddr, PAGE_SHIFT};
 use kernel::prelude::*;
 use kernel::sync::CondVarTimeoutResult;
 use kernel::time::msecs_to_jiffies;
-
-/// Pages handled in one go with the region locked.
-const CHUNK: u64 = 512;
 
 /// Counts arrivals of all regions; whoever waits for one looks whether it has changed.
 static ARRIVALS: AtomicU64 = AtomicU64::new(0);
@@ -135,6 +132,7 @@ impl Region {
             drop(inner);
             at = stop;
         }
+        self.bury(first, pages);
         tell_arrival();
         ended
     }
@@ -208,9 +206,11 @@ impl Inner {
         if entry.is_claimed() {
             return Err(Refusal::Busy);
         }
-        if !page::is_memory(page) || page::tag_of(page).is_none() {
+        if !page::is_memory(page) {
             return Err(Refusal::Elsewhere);
         }
+        // What the peer moves there is what is in it then.
+        let entry = entry.lost(false);
         self.map.set(index, entry.offered(true).awaited(awaited));
         self.offered = self.offered.saturating_add(1);
         stats::add(Counter::OfferedPages, 1);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! User mappings of a region.
 //!
-//! VM_PFNMAP with reserved pages: VFIO maps them without pins, and nothing else in
-//! the kernel can take a reference (facts.md F15, F28).
+//! Of ordinary pages, whose references the kernel counts. VM_DONTEXPAND keeps mremap() from growing
+//! one, mlock() and guard pages from it; VM_MIXEDMAP would leak large folios when one is split, and
+//! without any flag mlock() keeps references (facts.md).
 
 use crate::host::ffi;
-use crate::region::mms;
+use crate::host::mm::Mm;
 use crate::region::Region;
 use crate::stats::{self, Counter};
 use engine::PAGE_SHIFT;
@@ -19,7 +20,6 @@ struct Operations(ffi::vm_operations_struct);
 unsafe impl Sync for Operations {}
 
 static OPS: Operations = Operations(ffi::vm_operations_struct {
-    open: Some(open),
     fault: Some(fault),
     ..pin_init::zeroed()
 });
@@ -89,7 +89,7 @@ impl Region {
         }
     }
 
-    fn hint(&self, n: usize, index: u64) -> Option<(mms::Handle, Option<usize>)> {
+    fn hint(&self, n: usize, index: u64) -> Option<(Mm, Option<usize>)> {
         let inner = self.inner.lock();
         let hint = inner.hints.get(n)?;
         let offset = index.checked_sub(hint.first).filter(|o| *o < hint.pages);
@@ -106,20 +106,6 @@ impl Region {
 unsafe fn region_of<'a>(vma: *mut ffi::vm_area_struct) -> &'a Region {
     // SAFETY: the mapping holds its file, which holds the region.
     unsafe { &*ffi::pagemove_vma_private(vma).cast::<Region>() }
-}
-
-/// Notes that a mapping was split, moved or (after MADV_DOFORK) copied to a child.
-///
-/// # Safety
-///
-/// The mm core calls it for a mapping that [`map`] set up, and keeps the mapping meanwhile.
-unsafe extern "C" fn open(vma: *mut ffi::vm_area_struct) {
-    // SAFETY: the mm core calls this for mappings of ours.
-    let (region, mm) = unsafe { (region_of(vma), ffi::pagemove_vma_mm(vma)) };
-    let tracked = mms::Handle::new(mm).and_then(|mm| region.track(mm));
-    if tracked.is_err() {
-        region.never_free();
-    }
 }
 
 /// Gives a page to a CPU that has touched a mapping of ours.

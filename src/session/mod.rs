@@ -187,9 +187,9 @@ impl Session {
     /// Has the editor's thread do `order`, and waits for it. A signal ends the move,
     /// not this wait: what is under way has to be brought to its end.
     pub(crate) fn run(&self, order: &mut Order<'_>) -> Result<(), Refusal> {
-        let (signal, hurry) = (order.signal, order.hurry);
+        let (signal, hurry, deaf) = (order.signal, order.hurry, order.deaf);
         let posted = Posted(NonNull::from(order).cast());
-        let mut desk = self.side.take_desk(Desk::Posted(posted))?;
+        let mut desk = self.side.take_desk(Desk::Posted(posted), deaf)?;
         let mut woken = false;
         while !matches!(*desk, Desk::Done) {
             if woken {
@@ -197,7 +197,7 @@ impl Session {
             } else if self.side.changed.wait_interruptible(&mut desk) {
                 woken = true;
                 // Else it was a suspend, which has to wait for the batch.
-                let has_signal = task::has_signal();
+                let has_signal = !deaf && task::has_signal();
                 signal.store(has_signal, Ordering::Relaxed);
                 hurry.store(!has_signal, Ordering::Relaxed);
             }
@@ -214,7 +214,7 @@ impl Session {
         &self,
         plan: &Plan<'_>,
     ) -> Result<Result<Committed, Status>, Refusal> {
-        drop(self.side.take_desk(Desk::Lent)?);
+        drop(self.side.take_desk(Desk::Lent, false)?);
         let outcome = transaction::run(plan, &self.side.pair.slots, &self.side.counters);
         *self.side.desk.lock() = Desk::Empty;
         self.side.changed.notify_all();
@@ -242,6 +242,7 @@ impl EditorSide {
     fn take_desk(
         &self,
         state: Desk,
+        deaf: bool,
     ) -> Result<kernel::sync::lock::Guard<'_, Desk, kernel::sync::lock::mutex::MutexBackend>, Refusal>
     {
         let mut desk = self.desk.lock();
@@ -251,7 +252,7 @@ impl EditorSide {
                 self.changed.wait(&mut desk);
             } else if self.changed.wait_interruptible(&mut desk) {
                 woken = true;
-                if task::has_signal() {
+                if !deaf && task::has_signal() {
                     return Err(Refusal::Signal);
                 }
             }

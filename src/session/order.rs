@@ -52,6 +52,8 @@ pub(crate) struct Order<'a> {
     /// See [`EditorMachine::ats`].
     pub(crate) ats: bool,
     pub(crate) incoherent: bool,
+    /// The owner's signals do not matter.
+    pub(crate) deaf: bool,
     /// The owner has a signal.
     pub(crate) signal: &'a AtomicBool,
     /// The owner is to be frozen: no more retries.
@@ -136,6 +138,7 @@ impl Order<'_> {
                 sites: self.sites,
                 incoherent: self.incoherent,
                 signal: Some(self.signal),
+                is_home: self.deaf,
                 no_preempt: None,
             },
             hold: self.hold,

@@ -39,13 +39,14 @@ struct page *pagemove_arena_alloc(unsigned long pages, int node)
 
 void pagemove_arena_free(struct page *first, unsigned long pages)
 {
-	free_contig_range(page_to_pfn(first), pages);
+	/* One by one: somebody may have a reference to one of them for longer. */
+	for (unsigned long n = 0; n < pages; n++)
+		put_page(first + n);
 }
 
 /* A page of it that goes back to it. */
 void pagemove_arena_disown(struct page *page)
 {
 	set_page_private(page, 0);
-	ClearPageReserved(page);
 	clear_highpage(page);
 }

@@ -3,7 +3,6 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
-#include <linux/stop_machine.h>
 
 /* Faults the page in as a thread of that process would, if that is possible
  * without waiting for the process's mmap_lock. */
@@ -47,60 +46,4 @@ void pagemove_mm_grab(struct mm_struct *mm)
 void pagemove_mm_drop(struct mm_struct *mm)
 {
 	mmdrop(mm);
-}
-
-/*
- * References to the mm itself, but for the one of this CPU if a kernel thread runs
- * here on the mm of the task before it. That one can't come or go meanwhile. Read
- * before the users: see src/region/mms.rs.
- */
-int pagemove_mm_count(struct mm_struct *mm)
-{
-	int count;
-
-	preempt_disable();
-	count = atomic_read(&mm->mm_count);
-	if (IS_ENABLED(CONFIG_MMU_LAZY_TLB_REFCOUNT) && !current->mm &&
-	    current->active_mm == mm)
-		count--;
-	preempt_enable();
-	smp_rmb(); /* pairs with the full barriers of mmput() and mmdrop() */
-	return count;
-}
-
-struct stopped_count {
-	struct mm_struct *mm;
-	int count;
-	atomic_t lazy;
-};
-
-static int count_stopped(void *data)
-{
-	struct stopped_count *found = data;
-
-	/* No CPU does anything else now, so each reads the same. */
-	WRITE_ONCE(found->count, atomic_read(&found->mm->mm_count));
-	if (IS_ENABLED(CONFIG_MMU_LAZY_TLB_REFCOUNT) && !current->mm &&
-	    current->active_mm == found->mm)
-		atomic_inc(&found->lazy);
-	return 0;
-}
-
-/*
- * The same without the references of all CPUs that idle on it, as each of them might.
- * It stops every CPU for some microseconds.
- */
-int pagemove_mm_count_stopped(struct mm_struct *mm)
-{
-	struct stopped_count found = { .mm = mm, .count = INT_MAX };
-
-	if (stop_machine(count_stopped, &found, cpu_online_mask))
-		return INT_MAX;
-	smp_rmb(); /* as above */
-	return found.count - atomic_read(&found.lazy);
-}
-
-bool pagemove_mm_is_used(struct mm_struct *mm)
-{
-	return atomic_read(&mm->mm_users) > 0;
 }

@@ -73,15 +73,59 @@ struct page *pagemove_alloc_page_for(struct vm_area_struct *vma,
 
 void pagemove_page_own(struct page *page, unsigned long tag)
 {
-	__SetPageReserved(page);
 	set_page_private(page, tag);
 }
 
-void pagemove_page_free(struct page *page)
+void pagemove_page_get(struct page *page)
 {
-	set_page_private(page, 0);
-	ClearPageReserved(page);
-	__free_page(page);
+	get_page(page);
+}
+
+/* Whoever puts the last reference frees it: perhaps VFIO, later. */
+void pagemove_page_put(struct page *page)
+{
+	if (page_count(page) == 1)
+		set_page_private(page, 0);
+	put_page(page);
+}
+
+/* Nobody has a reference but the caller. */
+bool pagemove_page_is_idle(struct page *page)
+{
+	return page_count(page) == 1;
+}
+
+/*
+ * Nobody has a reference but who should: refs of ours, VFIO's pin for its mapping and that of a
+ * hold. It is in nobody's tables, so that nobody gets one either, but those who have one already.
+ */
+bool pagemove_page_is_quiet(struct page *page, unsigned int refs)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_ref_count(folio) == refs + 2 * GUP_PIN_COUNTING_BIAS &&
+	       !folio_mapped(folio);
+}
+
+/* The same of a page that CPUs may have mapped. */
+bool pagemove_page_has_others(struct page *page, unsigned int refs)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_ref_count(folio) - folio_mapcount(folio) !=
+	       refs + 2 * GUP_PIN_COUNTING_BIAS;
+}
+
+/* VFIO's pin for its mapping, which finds the new page in the IOMMU's table when it ends it. */
+void pagemove_page_move_pin(struct page *from, struct page *to)
+{
+	struct folio *old = page_folio(from), *new = page_folio(to);
+
+	folio_ref_add(new, GUP_PIN_COUNTING_BIAS);
+	mod_node_page_state(folio_pgdat(new), NR_FOLL_PIN_ACQUIRED, 1);
+	/* Ours is left. */
+	folio_ref_sub(old, GUP_PIN_COUNTING_BIAS);
+	mod_node_page_state(folio_pgdat(old), NR_FOLL_PIN_RELEASED, 1);
 }
 
 bool pagemove_page_is_poisoned(struct page *page)
@@ -134,9 +178,10 @@ bool pagemove_page_take_note(struct page *page, unsigned long bit)
 	return noted;
 }
 
+/* Of any page: a number that means something where the page is ours alone. */
 unsigned long pagemove_page_tag(struct page *page)
 {
-	return PageReserved(page) ? page_private(page) : 0;
+	return page_private(page);
 }
 
 u64 pagemove_page_phys(struct page *page)

@@ -18,6 +18,7 @@ void *pagemove_vfio_probed(struct pci_dev *pdev, struct vfio_device *vdev);
 void pagemove_vfio_removed(void *owner);
 void pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
 void pagemove_vfio_closing(void *owner);
+void pagemove_vfio_closed(void *owner);
 void pagemove_vfio_dma_unmap(void *owner, u64 iova, u64 length);
 void pagemove_vfio_unpin(void *owner);
 
@@ -59,6 +60,7 @@ static void pagemove_close_device(struct vfio_device *vdev)
 	/* Nothing asks for it any more. */
 	flush_work(&container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
 	vfio_pci_core_close_device(vdev);
+	pagemove_vfio_closed(owner_of(vdev));
 }
 
 static void pagemove_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)

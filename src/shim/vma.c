@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Mappings into user memory. */
 #include <linux/anon_inodes.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -50,8 +51,8 @@ bool pagemove_vma_may_share(struct vm_area_struct *vma)
 void pagemove_vma_setup(struct vm_area_struct *vma,
 			const struct vm_operations_struct *ops, void *private)
 {
-	vm_flags_set(vma,
-		     VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
+	/* Nothing else: see src/region/vma.rs. */
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	vma->vm_ops = ops;
 	vma->vm_private_data = private;
 }
@@ -69,11 +70,6 @@ unsigned long pagemove_vma_pages(struct vm_area_struct *vma)
 unsigned long pagemove_vma_first(struct vm_area_struct *vma)
 {
 	return vma->vm_pgoff;
-}
-
-struct mm_struct *pagemove_vma_mm(struct vm_area_struct *vma)
-{
-	return vma->vm_mm;
 }
 
 void *pagemove_vma_private(struct vm_area_struct *vma)
@@ -96,10 +92,15 @@ struct vm_area_struct *pagemove_fault_vma(struct vm_fault *vmf)
 	return vmf->vma;
 }
 
-vm_fault_t pagemove_insert(struct vm_area_struct *vma, unsigned long address,
-			   u64 phys)
+/* The mapping gets a reference of its own. */
+vm_fault_t pagemove_insert(struct vm_fault *vmf, u64 phys)
 {
-	return vmf_insert_pfn(vma, address, PHYS_PFN(phys));
+	struct page *page = pfn_to_page(PHYS_PFN(phys));
+
+	if (PageHWPoison(page))
+		return VM_FAULT_HWPOISON;
+	return vmf_insert_page_mkwrite(vmf, page,
+				       vmf->flags & FAULT_FLAG_WRITE);
 }
 
 static DECLARE_WAIT_QUEUE_HEAD(awaiting);
@@ -109,6 +110,13 @@ static DECLARE_WAIT_QUEUE_HEAD(awaiting);
  * afterwards. So both wait, but not for long. */
 #define SIGNALLED_WAIT msecs_to_jiffies(20)
 
+/* Tells whether the thread ends, or writes its core: no signal gets it out of a wait any more, and the
+ * files of its process are closed only afterwards. */
+static bool is_ending(void)
+{
+	return current->flags & (PF_EXITING | PF_DUMPCORE);
+}
+
 /* Waits until a page has arrived somewhere; the fault is then tried again. The locks of the mm
  * are given up meanwhile, so the file is held: with it stays the region, and this code. */
 vm_fault_t pagemove_await(struct vm_fault *vmf, u64 arrivals)
@@ -116,7 +124,7 @@ vm_fault_t pagemove_await(struct vm_fault *vmf, u64 arrivals)
 	struct file *file;
 
 	/* Whoever can't wait without the locks would hold them for as long as a peer likes. */
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY) || is_ending())
 		return VM_FAULT_SIGBUS;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
@@ -138,6 +146,44 @@ vm_fault_t pagemove_await(struct vm_fault *vmf, u64 arrivals)
 void pagemove_wake_awaiting(void)
 {
 	wake_up_all(&awaiting);
+}
+
+/* Between two tries to bring a page home. */
+#define AGAIN_US 100
+/* For so long it is tried in a fault that can not be made again: for the process itself, as in
+ * VFIO_IOMMU_MAP_DMA, and for another one, or one that ends. */
+#define PATIENCE_NS (NSEC_PER_SEC)
+#define SHORT_PATIENCE_NS (50 * NSEC_PER_MSEC)
+
+/* Returns for how many ns to try in this fault; 0: no longer, since the access can be made again. */
+u64 pagemove_fault_patience(struct vm_fault *vmf)
+{
+	if (is_ending())
+		return SHORT_PATIENCE_NS;
+	if (vmf->flags & FAULT_FLAG_ALLOW_RETRY)
+		return 0;
+	return current->mm == vmf->vma->vm_mm ? PATIENCE_NS : SHORT_PATIENCE_NS;
+}
+
+/* Waits for a moment, with the locks of the mm. False: the thread was killed. */
+bool pagemove_fault_pause(void)
+{
+	fsleep(AGAIN_US);
+	return !fatal_signal_pending(current);
+}
+
+/* Has the access made again, in a moment. The locks of the mm are given up meanwhile, so the file is held:
+ * with it stays the region, and this code. */
+vm_fault_t pagemove_fault_again(struct vm_fault *vmf)
+{
+	if (!(vmf->flags & FAULT_FLAG_RETRY_NOWAIT)) {
+		struct file *file = get_file(vmf->vma->vm_file);
+
+		release_fault_lock(vmf);
+		fsleep(AGAIN_US);
+		fput(file);
+	}
+	return VM_FAULT_RETRY;
 }
 
 void pagemove_zap(struct address_space *mapping, u64 offset, u64 length)

@@ -118,18 +118,6 @@ impl Folio {
         self.is_shared.store(true, Ordering::Relaxed);
     }
 
-    /// Tells whether VFIO still has a pin to the page, after the hold has given up its own.
-    pub(crate) fn is_pinned(&self) -> bool {
-        // SAFETY: we have a reference.
-        unsafe { ffi::pagemove_folio_pins(self.page.as_ptr()) != 0 }
-    }
-
-    /// Gives it back the pin of VFIO's mapping, which END has since: VFIO will end that of START.
-    pub(crate) fn repin(&self) {
-        // SAFETY: we have a reference.
-        unsafe { ffi::pagemove_folio_repin(self.page.as_ptr()) };
-    }
-
     /// Lets go of everything but the page, which is never used again.
     pub(crate) fn keep_out(mut self) {
         self.put_inode();
@@ -169,6 +157,15 @@ pub(crate) fn pins_of(phys: PhysAddr) -> u32 {
         // SAFETY: reads a number of a struct page, which stays whatever becomes of the page.
         unsafe { ffi::pagemove_folio_pins(page.as_ptr()) }
     })
+}
+
+/// Gives the page at `phys`, which the caller keeps, the pin of VFIO's mapping back that END has
+/// since: VFIO will end that of START.
+pub(crate) fn repin(phys: PhysAddr) {
+    if let Some(page) = memory::frame(phys.0) {
+        // SAFETY: the caller has a reference.
+        unsafe { ffi::pagemove_folio_repin(page.as_ptr()) };
+    }
 }
 
 /// Ends the references of every CPU's lists of pages on their way to the LRU: as much work as there

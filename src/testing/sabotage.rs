@@ -8,7 +8,6 @@
 #[cfg(pagemove_test)]
 use crate::host::ffi;
 use crate::host::task;
-use crate::refusal::Refusal;
 #[cfg(pagemove_test)]
 use crate::testing::{marker, posted};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +31,14 @@ macro_rules! test_parameter {
             0u64
         }
     }};
+}
+
+/// Returns the steps that are left out of a move, or of a page's way home.
+pub(crate) fn left_out_of(is_home: bool) -> Steps {
+    match is_home && has_bug(Bug::HomeUnchecked) {
+        true => Steps::COMPARE | Steps::VERIFICATION,
+        false => left_out(),
+    }
 }
 
 /// Returns the steps that are left out.
@@ -69,12 +76,25 @@ pub(crate) fn pretends_down() -> bool {
 /// Keeps pages of a file frozen for longer, if asked to: for so long that who makes a dma-buf of
 /// them comes meanwhile.
 pub(crate) fn stretch_frozen() {
-    const FOR_NS: u64 = 2_000_000;
     if test_parameter!(inject) == 8 || has_bug(Bug::NoFreeze) {
-        let until = task::now().saturating_add(FOR_NS);
-        while task::now() < until {
-            core::hint::spin_loop();
-        }
+        spin();
+    }
+}
+
+/// Lets a page that was copied home wait for its commit, if asked to: so long that its device is at
+/// work meanwhile.
+pub(crate) fn stretch_home() {
+    if test_parameter!(inject) == 10 || has_bug(Bug::HomeUnchecked) {
+        spin();
+    }
+}
+
+/// Spins for so long that somebody else comes meanwhile.
+fn spin() {
+    const FOR_NS: u64 = 2_000_000;
+    let until = task::now().saturating_add(FOR_NS);
+    while task::now() < until {
+        core::hint::spin_loop();
     }
 }
 
@@ -101,6 +121,15 @@ pub(crate) fn hold_callback_up(is_needed: impl FnOnce() -> bool) {
     }
 }
 
+/// Holds the last close of a container up, before it brings pages home, if asked to: for so long that
+/// others come meanwhile.
+pub(crate) fn hold_close_up() {
+    const HOLD_NS: u64 = 1_500_000_000;
+    if test_parameter!(inject) == 11 {
+        task::sleep(HOLD_NS);
+    }
+}
+
 /// Holds a region up that could not be mapped or set up, before others see what became of it, if
 /// asked to.
 pub(crate) fn hold_listing_up(done: Result) {
@@ -118,20 +147,6 @@ pub(crate) fn last_region() -> Option<u32> {
         .filter(|last| *last != 0)
 }
 
-/// Spoils what the first look for second entries has seen, if asked to: by turns it has seen
-/// nothing, and each page twice.
-pub(crate) fn spoil_look(refusals: &mut KVVec<Option<Refusal>>) {
-    static LOOKS: AtomicU64 = AtomicU64::new(0);
-    if test_parameter!(inject) != 9 && !has_bug(Bug::OneLook) {
-        return;
-    }
-    if LOOKS.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
-        refusals.clear();
-    } else {
-        refusals.fill(Some(Refusal::Aliased));
-    }
-}
-
 /// A bug for the fuzzer to find.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -145,8 +160,6 @@ pub(crate) enum Bug {
     UnpinInCallback = 23,
     /// The limit for all regions is none.
     NoLimit = 24,
-    /// Processes that have ended are remembered.
-    KeepEnded = 25,
     /// Numbers of regions are not used again.
     SpendNumbers = 27,
     /// A region is listed before it is known to be of use, and then taken off the list.
@@ -155,8 +168,8 @@ pub(crate) enum Bug {
     NoCount = 40,
     /// They are counted, and new ones come meanwhile.
     NoFreeze = 41,
-    /// What a call has seen before it had the pages is believed.
-    OneLook = 42,
+    /// Pages come home whatever their device does meanwhile: no compare, no verification.
+    HomeUnchecked = 43,
 }
 
 /// Returns whether this bug is planted.
@@ -261,11 +274,13 @@ pub(crate) fn copy_out(copy: impl FnOnce() -> Result) -> Result {
     }
 }
 
-/// Loses END of pages where memory is short, for the same.
-pub(crate) fn leak<T>(ends: &mut KVec<T>) {
-    if test_parameter!(sabotage) == 8 {
-        ends.drain_all().for_each(core::mem::forget);
+/// Loses END of pages where memory is short, for the same. Returns whether it has.
+pub(crate) fn leak<T>(ends: &mut KVec<T>) -> bool {
+    if test_parameter!(sabotage) != 8 {
+        return false;
     }
+    ends.drain_all().for_each(core::mem::forget);
+    true
 }
 
 /// Writes where nothing is to be written, but only over a guard of the fuzzer's: its other

@@ -147,7 +147,7 @@
 #define PAGEMOVE_REASON_NODE		16 /* the destination node is unknown, offline or has no memory */
 #define PAGEMOVE_REASON_NO_VADDR	17 /* the VMM's mapping of the page is gone, so VFIO can not hold it */
 #define PAGEMOVE_REASON_NO_DOMAIN	18 /* the device is not behind an IOMMU */
-#define PAGEMOVE_REASON_ALIASED		19 /* the domain maps the page at a second IOVA */
+#define PAGEMOVE_REASON_ALIASED		19 /* not given any more: such a page is in use (PAGEMOVE_ABORT_IN_USE) */
 #define PAGEMOVE_REASON_UNQUALIFIED	20 /* no verdict allows the engine on this machine and IOMMU, or one allows it only with verification: run pagemove qualify, or load with allow_unqualified=1 */
 #define PAGEMOVE_REASON_NO_RTM		21 /* the CPU has no RTM, or every transaction aborts: needs an Intel CPU with RTM and tsx=on */
 #define PAGEMOVE_REASON_TSC		22 /* the TSC is not invariant, or the kernel found it unstable */
@@ -158,7 +158,7 @@
 #define PAGEMOVE_REASON_NO_APERTURE	27 /* there is no aperture with this number, or it is being unbound: see PAGEMOVE_IOC_APERTURE_LIST */
 #define PAGEMOVE_REASON_NO_SLOT		28 /* the offset is not that of a page in the aperture */
 #define PAGEMOVE_REASON_SLOT_TAKEN	29 /* another page is at this offset of the aperture */
-#define PAGEMOVE_REASON_NO_PIN		30 /* VFIO mapped the page when it was in an aperture already, so nothing holds the mapping */
+#define PAGEMOVE_REASON_NO_PIN		30 /* not given any more: a page is home when VFIO maps it */
 #define PAGEMOVE_REASON_OFFERED		31 /* the page is offered to a peer, which may write it: see PAGEMOVE_IOC_OFFER */
 #define PAGEMOVE_REASON_ELSEWHERE	32 /* the page lives in an aperture, so that its memory is not this host's to offer */
 #define PAGEMOVE_REASON_OTHER_PAGE	33 /* the IOVA maps another page than the call says */
@@ -252,7 +252,7 @@ struct pagemove_region_setup {
 };
 #define PAGEMOVE_REGION_SETUP_SIZE_V0	24
 
-#define PAGEMOVE_REGION_CLOSED		(1U << 0) /* its file is closed; pages wait until VFIO lets go */
+#define PAGEMOVE_REGION_CLOSED		(1U << 0) /* its file is closed; pages that are away or offered are waited for */
 
 struct pagemove_region {
 	__u32 id;
@@ -288,6 +288,7 @@ struct pagemove_place {
 
 #define PAGEMOVE_DETAIL_OFFERED		(1U << 0) /* a peer may write it: PAGEMOVE_IOC_OFFER */
 #define PAGEMOVE_DETAIL_AWAITED		(1U << 1) /* CPUs wait for it: PAGEMOVE_OFFER_AWAIT */
+#define PAGEMOVE_DETAIL_LOST		(1U << 2) /* what was in it was lost with its aperture: who touches it gets SIGBUS */
 
 struct pagemove_page_detail {
 	__u64 offset;			/* in its aperture, in bytes; 0 elsewhere */

@@ -50,6 +50,15 @@ pub enum WalkError {
 /// unmaps what is pinned and waits for the answer, so that no table on the way can
 /// be freed meanwhile.
 pub fn walk(machine: &mut impl Machine, top: Top, iova: Iova) -> Result<Leaf, WalkError> {
+    walk_by(|pte| machine.load(pte), top, iova)
+}
+
+/// The same, where entries are read by `load`.
+pub fn walk_by(
+    mut load: impl FnMut(PteAddr) -> u64,
+    top: Top,
+    iova: Iova,
+) -> Result<Leaf, WalkError> {
     let format = top.format;
     // An address that the table does not reach would alias a lower one.
     if top.level > format.top_level() || iova.0 > last_address(top.level) {
@@ -59,7 +68,7 @@ pub fn walk(machine: &mut impl Machine, top: Top, iova: Iova) -> Result<Leaf, Wa
     let mut level = top.level;
     loop {
         let pte = PteAddr(table.0 | entry_offset(iova.0, level));
-        let entry = machine.load(pte);
+        let entry = load(pte);
         if !format.is_present(entry) {
             return Err(WalkError::NotMapped);
         }

@@ -25,6 +25,7 @@ const LEAVES: &[&str] = &[
     "abi.rs",
     "args.rs",
     "compat.rs",
+    "home.rs",
     "params.rs",
     "refusal.rs",
     "stats.rs",

@@ -651,6 +651,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         APERTURE_UP,
         DETAIL_OFFERED,
         DETAIL_AWAITED,
+        DETAIL_LOST,
         OFFER_AWAIT,
         OFFER_SIZE_V0,
         USED_SIZE_V0,

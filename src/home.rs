@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The way home of pages that live in an aperture: asked for in rooms that know nothing of moves,
+//! done by the one that does (`mover/homecoming.rs`).
+
+use crate::refusal::Refusal;
+use engine::{Iova, PhysAddr};
+use kernel::sync::SetOnce;
+
+/// Who brings pages home. None of it calls VFIO, wants a lock of an mm or touches user memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways {
+    /// Brings the page of a region home that a CPU touches, by its number and index.
+    pub(crate) touch: fn(u32, u64) -> Result<(), Refusal>,
+    /// Brings the page home that lives at an address, whose aperture is going, or looks whether the slot
+    /// there can be used again.
+    pub(crate) leave: fn(PhysAddr) -> Result<(), Refusal>,
+    /// Has a page home at once, whatever a device does to it meanwhile.
+    pub(crate) evict: fn(&Eviction) -> Result<(), Refusal>,
+}
+
+/// A page that has to be home at once: VFIO is about to unmap it, no device of its container is
+/// open any more, or its aperture was pulled out. The caller keeps the domain and the mapping.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Eviction {
+    /// Where it lives.
+    pub(crate) slot: PhysAddr,
+    /// The domain that maps it there and the address: another page may live in the slot by now.
+    pub(crate) map: Option<(usize, Iova)>,
+    /// What is in the slot is not there any more.
+    pub(crate) is_gone: bool,
+}
+
+static WAYS: SetOnce<Ways> = SetOnce::new();
+
+/// Says who does it. Called once, before the device file exists.
+pub(crate) fn by(ways: Ways) {
+    WAYS.populate(ways);
+}
+
+/// See [`Ways::touch`]. EAGAIN, EBUSY: not now. Any other error: it will not get better.
+pub(crate) fn touch(region: u32, index: u64) -> Result<(), Refusal> {
+    let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
+    (ways.touch)(region, index)
+}
+
+/// See [`Ways::leave`].
+pub(crate) fn leave(slot: PhysAddr) -> Result<(), Refusal> {
+    let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
+    (ways.leave)(slot)
+}
+
+/// See [`Ways::evict`]. EBUSY: somebody has it in hand, who needs nothing that the caller has. Any
+/// other error: the page that was meant does not live there any more.
+pub(crate) fn evict(eviction: &Eviction) -> Result<(), Refusal> {
+    let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
+    (ways.evict)(eviction)
+}
