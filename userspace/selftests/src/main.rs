@@ -118,7 +118,7 @@ const SUITES: &[Suite] = &[
     ),
     (
         "linux",
-        "a KVM guest with a memfd, an O_DIRECT disk and an NVMe lives while all its memory moves",
+        "a KVM guest with a memfd (or region), an O_DIRECT disk and an NVMe lives while its memory moves",
         suites::linux::main,
     ),
     (

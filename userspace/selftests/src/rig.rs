@@ -2,7 +2,7 @@
 //! A device that makes one DMA when it is told to, and a region as its memory: for
 //! tests that want to know what it reaches between two moves.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,11 @@ impl Rig {
     pub fn check(&mut self, page: usize, seed: u64) -> Result<()> {
         self.check_by_cpu(page, page, seed)
             .with_context(|| format!("page {page}, read by a CPU"))?;
+        self.check_by_device(page, seed)
+    }
+
+    /// What the device reads is what was written. No CPU touches the page.
+    pub fn check_by_device(&mut self, page: usize, seed: u64) -> Result<()> {
         self.transfer(Direction::ReadsMemory, page)?;
         self.transfer(Direction::WritesMemory, self.pages)?;
         self.check_by_cpu(self.pages, page, seed)
@@ -100,14 +105,64 @@ impl Rig {
 
     /// The device writes a page; CPUs see that.
     pub fn write_by_device(&mut self, page: usize, seed: u64) -> Result<()> {
+        self.write_unseen(page, seed)?;
+        self.check_by_cpu(page, page, seed)
+            .with_context(|| format!("page {page}, written by the device"))
+    }
+
+    /// The device writes a page, which no CPU touches.
+    pub fn write_unseen(&mut self, page: usize, seed: u64) -> Result<()> {
+        self.load(page, seed)?;
+        self.transfer(Direction::WritesMemory, page)
+    }
+
+    /// The device takes up what it is to write to a page.
+    pub fn load(&mut self, page: usize, seed: u64) -> Result<()> {
         for word in 0..PAGE_SIZE / 8 {
             let offset = self.pages * PAGE_SIZE + word * 8;
             self.memory.write_word(offset, content(page, word, seed));
         }
-        self.transfer(Direction::ReadsMemory, self.pages)?;
-        self.transfer(Direction::WritesMemory, page)?;
-        self.check_by_cpu(page, page, seed)
-            .with_context(|| format!("page {page}, written by the device"))
+        self.transfer(Direction::ReadsMemory, self.pages)
+    }
+
+    /// The kernel writes zeroes to a page.
+    pub fn read_zeroes(&self, page: usize) -> Result<()> {
+        self.access(page, PAGE_SIZE)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("read() of /dev/zero")
+    }
+
+    /// The kernel touches a page, and writes 8 bytes of zeroes to it.
+    pub fn touch(&self, page: usize) -> Result<(), i32> {
+        self.access(page, 8)
+    }
+
+    fn access(&self, page: usize, bytes: usize) -> Result<(), i32> {
+        let errno = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+        let zeroes = std::fs::File::open("/dev/zero").map_err(errno)?;
+        // SAFETY: a page of the mapping, which is only accessed by volatile loads and stores.
+        let read = unsafe {
+            let address = self.memory.address().add(page * PAGE_SIZE);
+            libc::read(zeroes.as_raw_fd(), address.cast(), bytes)
+        };
+        match read == bytes as isize {
+            true => Ok(()),
+            false => Err(errno(std::io::Error::last_os_error())),
+        }
+    }
+
+    pub fn word(&self, page: usize, word: usize) -> u64 {
+        self.memory.read_word(page * PAGE_SIZE + word * 8)
+    }
+
+    /// Maps a page at a second address for the device.
+    pub fn map_page_again(&self, page: usize, iova: u64) -> Result<()> {
+        // SAFETY: inside the mapping of the memory, which is only accessed with volatile loads and
+        // stores and is kept until the container closes.
+        unsafe {
+            let address = self.memory.address().add(page * PAGE_SIZE);
+            self.assigned.map_at(iova, address, PAGE_SIZE)
+        }
     }
 
     /// Each word of a page is that of one content or of another: of a page and a seed.
@@ -120,7 +175,7 @@ impl Rig {
         Ok(())
     }
 
-    fn check_by_cpu(&self, at: usize, page: usize, seed: u64) -> Result<()> {
+    pub fn check_by_cpu(&self, at: usize, page: usize, seed: u64) -> Result<()> {
         for word in 0..PAGE_SIZE / 8 {
             let found = self.memory.read_word(at * PAGE_SIZE + word * 8);
             let expected = content(page, word, seed);
@@ -141,6 +196,11 @@ impl Rig {
             store: 0,
         })?;
         self.dma.ring();
+        self.wait()
+    }
+
+    /// Waits for a transfer that was begun.
+    pub fn wait(&mut self) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(self.dma.limits().timeout_s);
         while Instant::now() < end {
             match self.dma.poll()? {
@@ -328,6 +388,16 @@ impl Rig {
     /// The number of its region.
     pub fn region(&self) -> Result<u32> {
         self.memory.region_id().context("the memory is no region")
+    }
+
+    /// PAGEMOVE_DETAIL_* of a page.
+    pub fn flags_of(&self, page: usize) -> Result<u32> {
+        let offset = (page * PAGE_SIZE) as u64;
+        let details = self
+            .control
+            .region_details(self.region()?, offset, PAGE_SIZE as u64)?;
+        let (_, detail) = details.first().context("no page")?;
+        Ok(detail.flags)
     }
 
     pub fn place_of(&self, page: usize) -> Result<Place> {

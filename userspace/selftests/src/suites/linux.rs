@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A guest as people have it, here inside the VM: an unmodified QEMU with its default machine and
-//! KVM, a memfd as its RAM, a disk without the host's page cache (O_DIRECT) and an assigned NVMe. It
+//! KVM, a memfd or (argument `region`) a region as its RAM, a disk without the host's page cache (O_DIRECT) and an assigned NVMe. It
 //! boots a small Linux (this VM's own kernel and busybox), writes to both disks and reads back, and looks
 //! after its own memory, while all of that moves from node to node.
 
@@ -39,6 +39,7 @@ const CALLS: u32 = 50;
 const INIT: &str = include_str!("linux_init.sh");
 
 struct State {
+    is_region: bool,
     device: PciAddress,
     nodes: Nodes,
     control: Control,
@@ -57,11 +58,12 @@ impl Drop for State {
     }
 }
 
-pub fn main(_: &[String]) -> ExitCode {
+pub fn main(arguments: &[String]) -> ExitCode {
     if !Path::new(PROGRAM).exists() || !Path::new(KERNEL).exists() {
         return tap::skip_all("the VM has no QEMU or kernel inside");
     }
-    let mut state = match set_up() {
+    let is_region = arguments.iter().any(|argument| argument == "region");
+    let mut state = match set_up(is_region) {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
     };
@@ -70,7 +72,10 @@ pub fn main(_: &[String]) -> ExitCode {
     }
     let cases = vec![
         Case::new(
-            "a guest with a memfd, KVM, an O_DIRECT disk and an NVMe boots",
+            match is_region {
+                true => "a guest with a region, KVM, an O_DIRECT disk and an NVMe boots",
+                false => "a guest with a memfd, KVM, an O_DIRECT disk and an NVMe boots",
+            },
             boots as fn(&mut State) -> Outcome,
         ),
         Case::new("all its memory goes from node to node ten times", moves),
@@ -80,12 +85,13 @@ pub fn main(_: &[String]) -> ExitCode {
     tap::run(&mut state, cases)
 }
 
-fn set_up() -> Result<State> {
+fn set_up(is_region: bool) -> Result<State> {
     load_modules()?;
     let device = *bench::devices()?.first().context("the VM has no NVMe")?;
     pci::bind(device, pci::PAGEMOVE)?;
     pack()?;
     Ok(State {
+        is_region,
         device,
         nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
         control: Control::open()?,
@@ -174,7 +180,11 @@ fn last_lines(text: &str) -> String {
 }
 
 fn start(state: &State) -> Result<Child> {
-    let ram = format!("memory-backend-memfd,id=m,share=on,size={RAM_MIB}M");
+    let kind = match state.is_region {
+        true => format!("memory-backend-file,mem-path={}", pagemove_uapi::DEVICE),
+        false => "memory-backend-memfd".to_string(),
+    };
+    let ram = format!("{kind},id=m,share=on,size={RAM_MIB}M");
     let disk = |file: &str| format!("file={file},format=raw,if=virtio,cache=none");
     Command::new(PROGRAM)
         .args([

@@ -2,7 +2,10 @@
 //! Pages that live behind a window. The VM has two BARs of one memory: the aperture, and
 //! the side from which the other host would see what arrives there.
 
+mod closing;
 mod heir;
+mod many;
+mod neighbours;
 mod unmaps;
 
 use std::fs::OpenOptions;
@@ -13,18 +16,21 @@ use anyhow::{ensure, Context, Result};
 use pagemove_testkit::{module, pci, wait};
 use pagemove_uapi::{
     self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress,
-    ABORT_APERTURE, APERTURE_UP, ENGINE_AUTO, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE,
-    PLACE_NODE,
+    ABORT_ACCESSED, ABORT_APERTURE, ABORT_DIRTY, APERTURE_UP, ENGINE_AUTO, PAGE_ABORTED,
+    PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
 };
 
 use crate::bench;
 use crate::region::Mapping;
 use crate::rig::{content, Rig};
+use pagemove_testkit::slowness::slowness;
 use pagemove_testkit::tap::{self, Case, Pass};
 
 const DRIVER: &str = "pagemove_aperture";
 const BYTES: usize = 16 << 20;
 const PAGES: usize = 32;
+/// For a second mapping, far from the rig's.
+const SECOND: u64 = 0x6000_0000;
 const PAGE: u64 = PAGE_SIZE as u64;
 
 struct State {
@@ -41,8 +47,10 @@ pub fn main(args: &[String]) -> ExitCode {
         None => cases(),
         Some("down") => cases_when_down(),
         Some("unmaps") => cases_of_unmaps(),
+        Some("home") => cases_of_home(),
+        Some("closing") => cases_of_closing(),
         Some(_) => {
-            eprintln!("aperture wants nothing, or one of: down, unmaps");
+            eprintln!("aperture wants nothing, or one of: down, unmaps, home, closing");
             return ExitCode::from(1);
         }
     };
@@ -68,6 +76,32 @@ fn cases_of_unmaps() -> Vec<Case<State>> {
     )]
 }
 
+/// In a build for tests in which pages take long on their way home, so that DMA does meet it.
+fn cases_of_home() -> Vec<Case<State>> {
+    vec![case(
+        "a CPU touches pages while the device writes to them: nothing is lost",
+        meets_dma,
+    )]
+}
+
+/// In a build for tests that waits when the last device of a container is closed.
+fn cases_of_closing() -> Vec<Case<State>> {
+    vec![
+        case(
+            "the last device is closed while the container unmaps: both end, the pages are home",
+            closing::unmap,
+        ),
+        case(
+            "another device of the container is opened while the last is closed: it waits",
+            closing::open_another,
+        ),
+        case(
+            "a CPU touches pages while the last device is closed: they are home",
+            closing::touch,
+        ),
+    ]
+}
+
 fn cases_when_down() -> Vec<Case<State>> {
     vec![
         case("the window is listed, its link is down", is_down),
@@ -83,14 +117,22 @@ fn cases() -> Vec<Case<State>> {
     vec![
         case("the window is listed, up and empty", is_listed),
         case(
-            "a page goes out: the other side, CPUs and the device see it",
+            "a page goes out: the other side and the device see it",
             one_page,
         ),
         case(
-            "what CPUs and the device write there is seen on the other side",
+            "what the device writes there is seen on the other side, and the page stays",
             written_there,
         ),
         case("it comes home, and the slot is free", comes_home),
+        case(
+            "a CPU that reads a page brings it home, with what both sides have written",
+            read_there,
+        ),
+        case(
+            "so does one that writes, and the kernel for a process",
+            touched_there,
+        ),
         case(
             "32 pages go out to scattered offsets, and home, five times",
             to_and_fro,
@@ -100,17 +142,26 @@ fn cases() -> Vec<Case<State>> {
             "an unknown aperture, offsets that are wrong or taken, no offsets: refused",
             refused,
         ),
+        case("the driver is unbound: its pages come home", unbound),
         case(
-            "the driver is unbound when the last page has come home",
-            unbound,
+            "VFIO unmaps pages that live there: they come home with what the device has written",
+            unmapped,
         ),
         case(
-            "VFIO unmaps pages that live there, and maps them: they stay, others move",
-            unmapped,
+            "VFIO maps a page that lives there at a second IOVA: it comes home first",
+            mapped_twice,
         ),
         case(
             "two threads of a VMM unmap such pages at once, and neither waits for the other",
             unmaps::at_once,
+        ),
+        case(
+            "two VMMs have pages there at the same addresses: neither takes a place for good",
+            neighbours::keep_apart,
+        ),
+        case(
+            "all places are taken: one unmap brings every page home, in a time that grows with them",
+            many::unmapped,
         ),
         case(
             "pages come home by another device when theirs was closed",
@@ -158,12 +209,19 @@ impl State {
         Ok(found[0])
     }
 
-    /// Moves pages out until all are there: other DMA of the device may abort some.
+    /// Moves pages out until all are there: other DMA of the device may abort some. For a second
+    /// after an unmap there is EAGAIN.
     fn out(&mut self, first: usize, targets: &[u64]) -> Result<()> {
         let id = self.id;
         let rig = self.rig()?;
-        let (report, results) = rig.move_out(first, id, targets);
-        all_moved(&report, &results, targets.len())
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let (report, results) = rig.move_out(first, id, targets);
+            if bench::errno_of(&report) != libc::EAGAIN || Instant::now() > end {
+                return all_moved(&report, &results, targets.len());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn home(&mut self, first: usize, pages: usize) -> Result<()> {
@@ -187,6 +245,7 @@ impl State {
         Ok(())
     }
 
+    /// It is there. No CPU touches it for that.
     fn is_out(&mut self, page: usize, offset: u64, seed: u64) -> Result<()> {
         let place = self.rig()?.place_of(page)?;
         ensure!(
@@ -194,7 +253,15 @@ impl State {
             "page {page} is at {place:?}"
         );
         self.other_side_has(offset, page, seed)?;
-        self.rig()?.check(page, seed)
+        self.rig()?.check_by_device(page, seed)
+    }
+
+    /// The other side writes the page at an offset.
+    fn write_on_other_side(&self, offset: u64, page: usize, seed: u64) {
+        for word in 0..PAGE_SIZE / 8 {
+            let value = content(page, word, seed);
+            self.other.write(offset as usize / PAGE_SIZE, word, value);
+        }
     }
 
     fn is_home(&mut self, page: usize, seed: u64) -> Result<()> {
@@ -287,10 +354,37 @@ fn one_page(state: &mut State) -> Result<()> {
 }
 
 fn written_there(state: &mut State) -> Result<()> {
-    state.rig()?.fill(0, 2);
-    state.is_out(0, 0x5000, 2)?;
-    state.rig()?.write_by_device(0, 3)?;
+    state.rig()?.write_unseen(0, 3)?;
     state.is_out(0, 0x5000, 3)
+}
+
+fn read_there(state: &mut State) -> Result<()> {
+    for seed in [20, 30] {
+        state.out(0, &[0x5000])?;
+        state.is_out(0, 0x5000, if seed == 20 { 4 } else { 21 })?;
+        state.rig()?.write_unseen(0, seed)?;
+        state.is_out(0, 0x5000, seed)?;
+        state.write_on_other_side(0x5000, 0, seed + 1);
+        state.rig()?.check(0, seed + 1)?;
+        state.pages_there(0)?;
+        state.is_home(0, seed + 1)?;
+    }
+    // What is written now stays here.
+    state.rig()?.write_by_device(0, 5)?;
+    state.other_side_has(0x5000, 0, 31)
+}
+
+fn touched_there(state: &mut State) -> Result<()> {
+    state.out(0, &[0x5000])?;
+    state.rig()?.fill(0, 6);
+    state.pages_there(0)?;
+    state.is_home(0, 6)?;
+    // A system call that writes to the page: /dev/zero.
+    state.out(0, &[0x5000])?;
+    let rig = state.rig()?;
+    rig.read_zeroes(0)?;
+    ensure!(rig.word(0, 7) == 0, "the page is not zero");
+    state.pages_there(0)
 }
 
 fn comes_home(state: &mut State) -> Result<()> {
@@ -311,7 +405,7 @@ fn to_and_fro(state: &mut State) -> Result<()> {
         state.pages_there(PAGES as u64)?;
         for (page, target) in targets.iter().enumerate() {
             state.is_out(page, *target, round)?;
-            state.rig()?.write_by_device(page, round + 100)?;
+            state.rig()?.write_unseen(page, round + 100)?;
         }
         state.home(0, PAGES)?;
         state.pages_there(0)?;
@@ -420,10 +514,6 @@ fn unbound(state: &mut State) -> Result<()> {
         }
         Ok(report.error.is_some())
     })?;
-    std::thread::sleep(Duration::from_secs(1));
-    ensure!(!unbinding.is_finished(), "it was unbound with a page there");
-    state.is_out(5, 0x3000, 9)?;
-    state.home(5, 1)?;
     unbinding.join().expect("the thread does not panic")?;
     ensure!(
         Control::open()?.aperture_list()?.is_empty(),
@@ -436,31 +526,71 @@ fn unbound(state: &mut State) -> Result<()> {
 }
 
 fn unmapped(state: &mut State) -> Result<()> {
+    (0..3).try_for_each(|page| state.rig().map(|rig| rig.fill(page, 1)))?;
     state.out(0, &[0, PAGE, 2 * PAGE])?;
+    state.rig()?.write_unseen(1, 2)?;
     state.rig()?.unmap()?;
-    // The pages are the region's as before.
-    state.pages_there(3)?;
-    let id = state.id;
-    let (report, _) = state.rig()?.move_out(3, id, &[0x8000]);
+    state.pages_there(0)?;
+    for (page, seed) in [(0, 1), (1, 2), (2, 1)] {
+        state.rig()?.check_by_cpu(page, page, seed)?;
+    }
+    let found = state.out(3, &[0x8000]);
     ensure!(
-        bench::errno_of(&report) == libc::ENOENT,
-        "{}",
-        bench::describe(&report)
+        found
+            .as_ref()
+            .is_err_and(|e| e.to_string().starts_with("ENOENT")),
+        "{found:?}"
     );
-    // Mapped again, they are in the window from the beginning.
+    // Mapped again they move as ever.
     state.rig()?.map()?;
-    let rig = state.rig()?;
-    let (report, _) = rig.move_pages(&rig.request(0, 3, ENGINE_AUTO, rig.nodes.here));
-    refused_for(&report, (libc::EOPNOTSUPP, uapi::REASON_NO_PIN))?;
-    ensure!(
-        report.pages_moved == 0,
-        "{} pages were moved",
-        report.pages_moved
-    );
-    // The others are not.
-    let (report, results) = state.rig()?.move_out(3, id, &[0x8000]);
-    all_moved(&report, &results, 1)?;
-    state.home(3, 1)
+    state.out(0, &[0, PAGE, 2 * PAGE])?;
+    state.is_out(1, PAGE, 2)?;
+    state.home(0, 3)?;
+    state.is_home(1, 2)
+}
+
+/// Rounds at least, and in how many of them the device has to have been met; it goes on until it was.
+const ROUNDS: u64 = 60;
+const MET: u64 = 5;
+const MEETING: Duration = Duration::from_secs(90);
+
+fn meets_dma(state: &mut State) -> Result<()> {
+    let by_dma = |state: &mut State| -> Result<u64> {
+        let aborts = state.rig()?.control.stats()?.aborts;
+        Ok(aborts[ABORT_ACCESSED as usize] + aborts[ABORT_DIRTY as usize])
+    };
+    let before = by_dma(state)?;
+    let end = Instant::now() + MEETING * slowness();
+    let (mut round, mut met) = (0, 0);
+    while round < ROUNDS || (met < MET && Instant::now() < end) {
+        round += 1;
+        let page = round as usize % PAGES;
+        state.rig()?.fill(page, 0);
+        state.out(page, &[page as u64 * PAGE])?;
+        let rig = state.rig()?;
+        rig.load(page, round)?;
+        rig.begin_write(page)?;
+        // A part of it may be there, or nothing.
+        rig.word(page, 0);
+        rig.wait()?;
+        rig.check_by_cpu(page, page, round)
+            .with_context(|| format!("round {round}"))?;
+        state.pages_there(0)?;
+        met = by_dma(state)? - before;
+    }
+    tap::note(&format!("in {round} rounds the device was met {met} times"));
+    ensure!(met >= MET, "only {met} times was the device met");
+    Ok(())
+}
+
+fn mapped_twice(state: &mut State) -> Result<()> {
+    state.rig()?.fill(0, 3);
+    state.out(0, &[0x7000])?;
+    state.rig()?.write_unseen(0, 4)?;
+    state.rig()?.map_page_again(0, SECOND)?;
+    state.pages_there(0)?;
+    state.is_home(0, 4)?;
+    state.rig()?.assigned().unmap(SECOND, PAGE_SIZE)
 }
 
 fn refused_for(report: &MoveReport, expected: (i32, u32)) -> Result<()> {

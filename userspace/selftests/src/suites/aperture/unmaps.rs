@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Two unmaps at once of pages that live in an aperture. VFIO calls back for each, with a lock
-//! held that the other one needs: who unpins in there waits for ever (src/device/kept.rs).
+//! held that the other one needs: who unpins in there waits for ever (src/device/stays.rs).
 
 use std::sync::Barrier;
 use std::thread;

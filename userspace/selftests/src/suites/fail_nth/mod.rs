@@ -134,26 +134,45 @@ fn case(path: Path<World>, source: Rc<Source>) -> Case<World> {
 
 /// Places that no sweep reaches: what is called, from where, and why.
 const OUT_OF_REACH: &[(&str, &str, &str)] = &[
-    ("stop_machine", "", "only where several CPUs idle on the address space of a closed region, more than a second later"),
     // Signals.
-    ("signal_pending", "Machine>::stop", "between attempts, after one that was aborted: `cli` interrupts moves there"),
+    (
+        "signal_pending",
+        "Machine>::stop",
+        "between attempts, after one that was aborted: `cli` interrupts moves there",
+    ),
     ("signal_pending", "Machine>::back_off", "as above"),
     ("signal_pending", ">::step", "as above"),
     ("signal_pending", "Batch>::run", "as above"),
     ("signal_pending", "Call>::settle", "as above"),
-    ("signal_pending", "EditorSide", "pagemove's threads get no signals"),
+    (
+        "signal_pending",
+        "EditorSide",
+        "pagemove's threads get no signals",
+    ),
     ("signal_pending", "HelperSide", "as above"),
     // What comes after another failure.
-    ("domain_format", "aliases::glance", "only to explain why VFIO pins no page"),
-    ("domain_format", "retired::mark_mapped", "only without memory for the quicker way"),
-    ("krealloc", "Call>::refused", "only for a page that could not be pinned"),
-    ("kvrealloc", "FrameSet>::repeat", "only for a page that is mapped twice in one call"),
-    ("krealloc", "quarantine::add", "only after an IOMMU has lost a write: `overwritten`"),
-    ("krealloc", "leave_alone", "only where VFIO unmaps in the middle of a move: `races`"),
-    ("kvrealloc", "Device>::inherit", "only where a device is closed whose pages are in an aperture: `aperture`"),
+    (
+        "krealloc",
+        "Call>::refused",
+        "only for a page that could not be pinned",
+    ),
+    (
+        "krealloc",
+        "quarantine::add",
+        "only after an IOMMU has lost a write: `overwritten`",
+    ),
+    (
+        "krealloc",
+        "leave_alone",
+        "only where VFIO unmaps in the middle of a move: `races`",
+    ),
     // Of builds for tests.
     ("", "sabotage::overrun", "planted, for the fuzzer"),
-    ("", "testing::posted::", "a bridge that is slow: `aperture-delayed`"),
+    (
+        "",
+        "testing::posted::",
+        "a bridge that is slow: `aperture-delayed`",
+    ),
     ("", "arenas::command", "for `ntb-arenas`"),
 ];
 

@@ -22,9 +22,7 @@ const OVERCOME: &[(&str, &str)] = &[
     ("down_read_trylock", ""),
     ("mtree_load", ""),
     ("krealloc", "premap"),
-    ("vmf_insert_pfn", "premap"),
-    // The CPUs are not stopped now but later.
-    ("stop_machine", ""),
+    ("vmf_insert_page_mkwrite", "premap"),
     // Statistics.
     ("debugfs_create_file", ""),
     // No verdicts, and the log says so.
@@ -49,7 +47,6 @@ const OVERCOME: &[(&str, &str)] = &[
     ("kvrealloc", "mover::run"),
     ("alloc_pages_node", "mover::run"),
     ("vfio_pin_pages", "mover::run"),
-    ("kvrealloc", "Retired>::free"),
     // It ends a pause between two attempts.
     ("signal_pending", "Batch>::run"),
     // pagemove's threads get no signals.
@@ -268,7 +265,7 @@ mod tests {
 
     #[test]
     fn only_what_is_listed_may_be_overcome() {
-        assert!(may_be_overcome(&fired("stop_machine", "f+0x1")));
+        assert!(may_be_overcome(&fired("debugfs_create_file", "f+0x1")));
         assert!(may_be_overcome(&fired("krealloc", "verdict::load+0x1")));
         assert!(!may_be_overcome(&fired("krealloc", "offers::offer+0x1")));
         assert!(may_be_overcome(&fired("vfio_pin_pages", "mover::run+0x1")));

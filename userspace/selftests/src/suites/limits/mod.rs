@@ -31,7 +31,7 @@ pub fn main(_: &[String]) -> ExitCode {
         ),
         Case::new("closing a region takes the charge back", charges::back),
         Case::new(
-            "at the cgroup's limit a move is refused for want of memory and nothing is lost",
+            "at the cgroup's limit a move has the room of a batch, or none; nothing is lost, nobody killed",
             charges::refused,
         ),
         Case::new(

@@ -15,7 +15,7 @@ const PAGES: usize = 4096;
 const TIMES: u64 = 128;
 const FIRST: u64 = 0x1_0000_0000;
 /// Moves whose quickest one is taken: it is one that nobody else was in the way of.
-const MOVES: usize = 60;
+const MOVES: usize = 1000;
 
 pub fn cases() -> Vec<Case<Desk>> {
     vec![case(
@@ -46,9 +46,9 @@ fn quickest(desk: &Desk) -> Result<Duration> {
 fn beside_many(desk: &Desk) -> Result<()> {
     let assigned = Assigned::open(desk.other()?)?;
     let many = Memfd::new(PAGES, desk.nodes.here)?;
-    let page = Memfd::new(1, desk.nodes.here)?;
+    let page = desk.memory(1)?;
     let length = PAGES * PAGE_SIZE;
-    desk.with(&page.map, || {
+    desk.with(&page, || {
         let alone = quickest(desk)?;
         for n in 0..TIMES {
             let iova = FIRST + n * length as u64;

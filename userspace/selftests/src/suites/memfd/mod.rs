@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that any VMM has: pages of a memfd, without a region, move from node to node.
+//! Memory that any VMM has: pages of a memfd, without a region, move from node to node. What holds for
+//! the pages of a region as well is asked of them, too.
 
 mod ats;
 mod cost;
 mod moves;
 mod race;
+mod reached;
 mod refusals;
 mod users;
 
 use std::ffi::CStr;
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::os::fd::FromRawFd;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::{nodes, pci};
@@ -21,7 +25,7 @@ use pagemove_uapi::{
 
 use crate::bench::{self, describe, Nodes};
 use crate::complaints::COMPLAINTS;
-use crate::region::Mapping;
+use crate::region::{Mapping, Region};
 use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Pass};
 use pagemove_testkit::vfio::{Assigned, READ_WRITE};
@@ -29,13 +33,49 @@ use pagemove_testkit::vfio::{Assigned, READ_WRITE};
 /// Where the memory is for the device.
 const IOVA: u64 = 0x1000_0000;
 
+const LEFT_ALONE: Duration = Duration::from_secs(20);
+
 /// A device, and what every case may use.
 struct Desk {
+    kind: Kind,
     assigned: Assigned,
     control: Control,
     device: PciAddress,
     nodes: Nodes,
     log: KernelLog,
+}
+
+/// Whose pages they are.
+#[derive(Clone, Copy)]
+enum Kind {
+    Memfd,
+    Region,
+}
+
+/// Memory of a kind at the node `here`, with the pattern of seed 0.
+enum Memory {
+    Memfd(Memfd),
+    Region(Region),
+}
+
+impl Memory {
+    fn file(&self) -> &File {
+        match self {
+            Self::Memfd(memfd) => &memfd.file,
+            Self::Region(region) => region.control.file(),
+        }
+    }
+}
+
+impl Deref for Memory {
+    type Target = Mapping;
+
+    fn deref(&self) -> &Mapping {
+        match self {
+            Self::Memfd(memfd) => &memfd.map,
+            Self::Region(region) => &region.map,
+        }
+    }
 }
 
 /// A file without a name, mapped here.
@@ -44,8 +84,18 @@ struct Memfd {
     file: File,
 }
 
+/// What holds for both kinds of memory, asked of a region's.
+pub fn of_regions() -> ExitCode {
+    let mut desk = match Desk::open(Kind::Region) {
+        Ok(desk) => desk,
+        Err(error) => return tap::fail_all(&error),
+    };
+    let cases = [users::cases(), reached::cases(), cost::cases()];
+    tap::run(&mut desk, cases.into_iter().flatten().collect())
+}
+
 pub fn main(arguments: &[String]) -> ExitCode {
-    let mut desk = match Desk::open() {
+    let mut desk = match Desk::open(Kind::Memfd) {
         Ok(desk) => desk,
         Err(error) => return tap::fail_all(&error),
     };
@@ -54,6 +104,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
             moves::cases(),
             refusals::cases(),
             users::cases(),
+            reached::cases(),
             cost::cases(),
         ]
         .into_iter()
@@ -95,19 +146,31 @@ pub fn pins() -> Result<i64> {
 }
 
 impl Desk {
-    fn open() -> Result<Self> {
+    fn open(kind: Kind) -> Result<Self> {
         let device = *[pci::find(pci::VIRTIO_NET)?, bench::devices()?]
             .concat()
             .first()
             .context("the VM has no device for tests")?;
         pci::bind(device, pci::PAGEMOVE)?;
         Ok(Self {
+            kind,
             assigned: Assigned::open(device)?,
             control: Control::open()?,
             device,
             nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
             log: KernelLog::from_now(COMPLAINTS)?,
         })
+    }
+
+    fn memory(&self, pages: usize) -> Result<Memory> {
+        match self.kind {
+            Kind::Memfd => Ok(Memory::Memfd(Memfd::new(pages, self.nodes.here)?)),
+            Kind::Region => {
+                let region = Region::on_node(pages, self.nodes.here)?;
+                region.map.fill(0);
+                Ok(Memory::Region(region))
+            }
+        }
     }
 
     /// Another device, bound to our driver and not open.
@@ -165,9 +228,21 @@ impl Desk {
         (report, results)
     }
 
+    /// The same, when the second is over for which a span is left alone that was unmapped during a move.
+    fn move_later(&self, first: usize, pages: usize, node: i32) -> (MoveReport, Vec<PageResult>) {
+        let end = Instant::now() + LEFT_ALONE;
+        loop {
+            let (report, results) = self.move_pages(first, pages, node);
+            if bench::errno_of(&report) != libc::EAGAIN || Instant::now() > end {
+                return (report, results);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Moves pages that nobody else uses.
     fn moves(&self, first: usize, pages: usize, node: i32) -> Result<()> {
-        let (report, results) = self.move_pages(first, pages, node);
+        let (report, results) = self.move_later(first, pages, node);
         ensure!(report.error.is_none(), "{}", describe(&report));
         let others: Vec<_> = results
             .iter()
@@ -181,7 +256,7 @@ impl Desk {
     /// Asks for one page, which somebody else uses.
     fn is_in_use(&self, page: usize) -> Result<()> {
         for node in [self.nodes.there, self.nodes.here] {
-            let (report, results) = self.move_pages(page, 1, node);
+            let (report, results) = self.move_later(page, 1, node);
             ensure!(report.error.is_none(), "{}", describe(&report));
             let result = results[0];
             if result.outcome == pagemove_uapi::PAGE_ALREADY_THERE {

@@ -44,7 +44,7 @@ pub fn cases() -> Vec<Case<Desk>> {
 }
 
 pub fn refuses(desk: &Desk, page: usize, expected: (i32, u32)) -> Result<()> {
-    let (report, results) = desk.move_pages(page, 1, desk.nodes.there);
+    let (report, results) = desk.move_later(page, 1, desk.nodes.there);
     let reason = report.error.map_or(0, |error| error.reason);
     ensure!(
         (errno_of(&report), reason) == expected,

@@ -10,7 +10,7 @@ use anyhow::{ensure, Result};
 use pagemove_testkit::{child, wait};
 use pagemove_uapi::{self as uapi, PAGE_SIZE};
 
-use super::{case, Desk, Memfd, IOVA};
+use super::{case, Desk, IOVA};
 use crate::bench;
 use pagemove_testkit::tap::{note, Case};
 use pagemove_testkit::vfio::{Assigned, READ_WRITE};
@@ -44,48 +44,48 @@ pub fn cases() -> Vec<Case<Desk>> {
 }
 
 fn second_iova(desk: &Desk) -> Result<()> {
-    let memfd = Memfd::new(4, desk.nodes.here)?;
-    desk.with(&memfd.map, || {
-        desk.with_at(SECOND, &memfd.map, || desk.is_in_use(1))?;
+    let memory = desk.memory(4)?;
+    desk.with(&memory, || {
+        desk.with_at(SECOND, &memory, || desk.is_in_use(1))?;
         desk.moves(0, 4, desk.nodes.there)?;
-        memfd.map.check(0)
+        memory.check(0)
     })
 }
 
 fn other_container(desk: &Desk) -> Result<()> {
     let assigned = Assigned::open(desk.other()?)?;
-    let memfd = Memfd::new(4, desk.nodes.here)?;
-    let length = memfd.map.length();
+    let memory = desk.memory(4)?;
+    let length = memory.length();
     let beside = |iova: u64, check: &dyn Fn() -> Result<()>| {
         assigned
             .container
-            .map(iova, memfd.map.address(), length, READ_WRITE)
+            .map(iova, memory.address(), length, READ_WRITE)
             .map_err(std::io::Error::from_raw_os_error)?;
         let result = check();
         let unmapped = assigned.container.unmap(iova, length);
         ensure!(unmapped == Ok(length as u64), "UNMAP_DMA: {unmapped:x?}");
         result
     };
-    desk.with(&memfd.map, || {
+    desk.with(&memory, || {
         beside(SECOND, &|| desk.is_in_use(1))?;
         // At the same IOVA it might be another domain of the same container, whose count does not show.
         let shared = (libc::EXDEV, uapi::REASON_SHARED_DOMAIN);
         beside(IOVA, &|| super::refusals::refuses(desk, 1, shared))?;
         desk.moves(0, 4, desk.nodes.there)?;
-        memfd.map.check(0)
+        memory.check(0)
     })
 }
 
 fn pipe(desk: &Desk) -> Result<()> {
-    let memfd = Memfd::new(4, desk.nodes.here)?;
+    let memory = desk.memory(4)?;
     let mut ends = [0; 2];
     // SAFETY: an array of two descriptors.
     ensure!(unsafe { libc::pipe(ends.as_mut_ptr()) } == 0, "pipe");
     // SAFETY: descriptors that were just made for us.
     let [reader, writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
-    desk.with(&memfd.map, || {
+    desk.with(&memory, || {
         let part = libc::iovec {
-            iov_base: memfd.map.page(1).cast(),
+            iov_base: memory.page(1).cast(),
             iov_len: PAGE_SIZE,
         };
         // SAFETY: one page of our mapping, which lives longer than the pipe.
@@ -100,7 +100,7 @@ fn pipe(desk: &Desk) -> Result<()> {
         let mut bytes = [0; PAGE_SIZE];
         std::io::Read::read_exact(&mut &reader, &mut bytes)?;
         desk.moves(0, 2, desk.nodes.there)?;
-        memfd.map.check(0)
+        memory.check(0)
     })
 }
 
@@ -141,9 +141,9 @@ fn ring_with(address: *mut u8, length: usize) -> Result<File> {
 }
 
 fn registered(desk: &Desk) -> Result<()> {
-    let memfd = Memfd::new(4, desk.nodes.here)?;
-    desk.with(&memfd.map, || {
-        let ring = ring_with(memfd.map.page(1), PAGE_SIZE)?;
+    let memory = desk.memory(4)?;
+    desk.with(&memory, || {
+        let ring = ring_with(memory.page(1), PAGE_SIZE)?;
         desk.is_in_use(1)?;
         desk.moves(2, 2, desk.nodes.there)?;
         drop(ring);
@@ -153,7 +153,7 @@ fn registered(desk: &Desk) -> Result<()> {
             let (_, results) = desk.move_pages(1, 1, desk.nodes.there);
             Ok(results[0].outcome == pagemove_uapi::PAGE_MOVED)
         })?;
-        memfd.map.check(0)
+        memory.check(0)
     })
 }
 
@@ -164,15 +164,15 @@ fn killed(desk: &Desk) -> Result<()> {
         let ready = crate::region::Mapping::shared_anonymous(PAGE_SIZE)?;
         let owner = child::fork(|| {
             let live = || -> Result<()> {
-                let memfd = Memfd::new(256, nodes.here)?;
+                let memory = desk.memory(256)?;
                 let assigned = Assigned::open(other)?;
                 assigned
                     .container
-                    .map(IOVA, memfd.map.address(), length, READ_WRITE)
+                    .map(IOVA, memory.address(), length, READ_WRITE)
                     .map_err(std::io::Error::from_raw_os_error)?;
                 ready.write(0, 0, 1);
                 loop {
-                    memfd.map.write(round, 0, 1);
+                    memory.write(round, 0, 1);
                 }
             };
             i32::from(live().is_err())
@@ -202,9 +202,9 @@ const STAYS: Duration = Duration::from_millis(1300);
 const CYCLES: usize = 5;
 
 fn mapped_and_unmapped(desk: &Desk) -> Result<()> {
-    let memfd = Memfd::new(64, desk.nodes.here)?;
+    let memory = desk.memory(64)?;
     let container = &desk.assigned.container;
-    let (address, length) = (memfd.map.address() as u64, memfd.map.length());
+    let (address, length) = (memory.address() as u64, memory.length());
     let over = AtomicBool::new(false);
     let moved = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -224,5 +224,5 @@ fn mapped_and_unmapped(desk: &Desk) -> Result<()> {
     });
     note(&format!("{moved} pages moved"));
     ensure!(moved > 64, "only {moved} pages moved");
-    memfd.map.check(0)
+    memory.check(0)
 }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 use pagemove_uapi::{
-    MoveReport, PageResult, ABORT_APERTURE, PAGE_ABORTED, PLACE_APERTURE, PLACE_NODE,
+    MoveReport, PageResult, ABORT_APERTURE, DETAIL_LOST, PAGE_ABORTED, PLACE_APERTURE, PLACE_NODE,
 };
 
 use super::bridge::{cut_cable, notice_after};
 use super::{case, Case, State, PAGE};
 use crate::bench;
+use crate::rig::Rig;
 use pagemove_testkit::tap;
 
 const SOON: Duration = Duration::from_millis(20);
@@ -44,6 +45,14 @@ pub fn cases() -> Vec<Case<State>> {
         case(
             "a dead link that nobody has noticed: the same for a page that shall come home",
             |s| home(s, 24, LATE),
+        ),
+        case(
+            "the link is down: who touches a page there gets SIGBUS, until it is up",
+            touched,
+        ),
+        case(
+            "the link is down: what is unmapped meanwhile is lost, and never old data",
+            lost,
         ),
         case(
             "a link that goes down and up all the time: pages go to and fro, none loses a byte",
@@ -122,6 +131,57 @@ fn home(state: &mut State, first: usize, after: Duration) -> Result<()> {
     (first..first + 2).try_for_each(|page| state.is_home(page, 2))
 }
 
+fn touched(state: &mut State) -> Result<()> {
+    let id = state.shown(0)?;
+    state.fill(32, 1, 3)?;
+    state.out(32, 0, &[slot(32)])?;
+    state.rig()?.write_unseen(32, 4)?;
+    cut(state, SOON)?;
+    let touched = state.rig()?.touch(32);
+    let place = state.is_at(32, PLACE_APERTURE, id as i32);
+    join(state)?;
+    ensure!(
+        touched == Err(libc::EFAULT),
+        "the kernel's access: {touched:?}"
+    );
+    place?;
+    state.is_home_when_touched(32, 4)
+}
+
+fn lost(state: &mut State) -> Result<()> {
+    state.shown(0)?;
+    state.rig = None;
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    state.rig = Some(Rig::open(2)?);
+    state.fill(0, 2, 5)?;
+    state.out(0, 0, &[slot(0)])?;
+    cut(state, SOON)?;
+    let unmapped = state.rig()?.unmap();
+    let touched = state.rig()?.touch(0);
+    let there = state.pages_there(0, 0);
+    join(state)?;
+    unmapped?;
+    there?;
+    ensure!(
+        touched == Err(libc::EFAULT),
+        "the kernel's access: {touched:?}"
+    );
+    // Nor afterwards.
+    let touched = state.rig()?.touch(0);
+    ensure!(
+        touched == Err(libc::EFAULT),
+        "when the link is up: {touched:?}"
+    );
+    let flags = state.rig()?.flags_of(0)?;
+    ensure!(flags & DETAIL_LOST != 0, "its flags are {flags:#x}");
+    // The page beside it is as ever.
+    state.rig()?.check_by_cpu(1, 1, 5)?;
+    state.rig = None;
+    bench::wait_for_no_pages(Duration::from_secs(20))?;
+    state.rig = Some(Rig::open(super::PAGES)?);
+    Ok(())
+}
+
 /// Bounces the link until it is `over`, and counts.
 fn bounce(over: &AtomicBool, bounces: &AtomicUsize) -> Result<()> {
     while !over.load(Ordering::Relaxed) {
@@ -178,7 +238,7 @@ fn storm(state: &mut State) -> Result<()> {
         "{bounces:?} bounces, {} pages out, {} home",
         moved[0], moved[1]
     ));
-    (first..first + STORM_PAGES).try_for_each(|page| state.rig()?.check(page, 7))?;
+    (first..first + STORM_PAGES).try_for_each(|page| state.rig()?.check_by_device(page, 7))?;
     let (report, _) = state.try_home(first, STORM_PAGES, 1000)?;
     never_lost(&report)?;
     state.pages_there(0, 0)?;

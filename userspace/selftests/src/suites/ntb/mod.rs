@@ -164,14 +164,20 @@ impl State {
         Ok(())
     }
 
-    /// The page is behind a window of port B, at an offset; the other side, a CPU and the
-    /// device agree on what is in it.
+    /// The page is behind a window of port B, at an offset; the other side and the device agree on
+    /// what is in it. No CPU touches it for that.
     fn is_out(&mut self, page: usize, number: u32, offset: u64, seed: u64) -> Result<()> {
         let id = self.bridge()?.aperture(number)?.id;
         self.is_at(page, PLACE_APERTURE, id as i32)?;
         let bridge = self.bridge()?;
         bridge.has(bridge.shown(number)?, offset, page, seed)?;
-        self.rig()?.check(page, seed)
+        self.rig()?.check_by_device(page, seed)
+    }
+
+    /// It is home as soon as a CPU has touched it.
+    fn is_home_when_touched(&mut self, page: usize, seed: u64) -> Result<()> {
+        self.rig()?.check_by_cpu(page, page, seed)?;
+        self.is_home(page, seed)
     }
 
     fn is_home(&mut self, page: usize, seed: u64) -> Result<()> {

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case<State>> {
             both_shown,
         ),
         case(
-            "a page goes out: the other side, CPUs and the device see it; it comes home",
+            "a page goes out: the other side and the device see it; a CPU brings it home, a move too",
             one_page,
         ),
         case(
@@ -77,10 +77,13 @@ fn one_page(state: &mut State) -> Result<()> {
     state.out(0, 0, &[0x5000])?;
     state.pages_there(0, 1)?;
     state.is_out(0, 0, 0x5000, 1)?;
-    state.rig()?.write_by_device(0, 2)?;
+    state.rig()?.write_unseen(0, 2)?;
     state.is_out(0, 0, 0x5000, 2)?;
-    state.fill(0, 1, 3)?;
-    state.is_out(0, 0, 0x5000, 3)?;
+    state.rig()?.check(0, 2)?;
+    state.pages_there(0, 0)?;
+    state.is_home(0, 2)?;
+    state.out(0, 0, &[0x5000])?;
+    state.rig()?.write_unseen(0, 3)?;
     state.home(0, 1)?;
     state.pages_there(0, 0)?;
     state.is_home(0, 3)
@@ -98,7 +101,7 @@ fn interleaved(state: &mut State) -> Result<()> {
     }
     for page in 0..MANY {
         state.is_out(page, page as u32 % 2, offset(page), 4)?;
-        state.rig()?.write_by_device(page, 5)?;
+        state.rig()?.write_unseen(page, 5)?;
     }
     state.home(0, MANY)?;
     for number in 0..2 {

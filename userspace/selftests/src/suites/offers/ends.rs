@@ -122,7 +122,8 @@ fn gone(control: &Control, id: u32) -> Result<()> {
     Ok(())
 }
 
-/// With the offer its memory would be free while the peer writes it.
+/// Of its pages those stay that are offered: with the offer their memory would be free while the peer
+/// writes it.
 fn stays(control: &Control, id: u32, pages: u64) -> Result<()> {
     thread::sleep(Duration::from_millis(1500));
     let found = listed(control, id)?;
@@ -144,7 +145,7 @@ fn closed(state: &mut State) -> Result<()> {
         control.retract(id, 0, 2 * PAGE)? == 2,
         "2 offers did not end"
     );
-    stays(&control, id, 3)?;
+    stays(&control, id, 1)?;
     ensure!(
         control.retract(id, 2 * PAGE, PAGE)? == 1,
         "the last did not end"

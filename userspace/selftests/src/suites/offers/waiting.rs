@@ -2,9 +2,9 @@
 //! CPUs that wait for a page that is to come.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,6 +52,10 @@ pub fn cases() -> Vec<Case<State>> {
             signalled,
         ),
         case("a process that waits can be killed", killed),
+        case(
+            "so can one whose threads' robust list is in a page that is awaited",
+            killed_with_list,
+        ),
         case("retracting an offer ends waiting", retracted),
         case("WANTED: its time, what was seen, signals", calls),
     ]
@@ -354,29 +358,78 @@ pub fn child(fd: &str, rest: &[String]) -> ExitCode {
         .ok()
         .zip(rest.first().and_then(|page| page.parse::<usize>().ok()));
     let Some((fd, page)) = numbers else {
-        eprintln!("offers wants nothing, or: FD PAGE");
+        eprintln!("offers wants nothing, or: FD PAGE [list]");
         return ExitCode::from(1);
     };
     // SAFETY: the parent left it open for us.
     let file = unsafe { File::from_raw_fd(fd) };
     match Mapping::shared(&file, 0, (page + 1) * PAGE_SIZE) {
+        Ok(map) if rest.len() > 1 => wait_with_list(&map, page),
         Ok(map) => ExitCode::from((map.read(page, 3) & 0x7f) as u8),
         Err(_) => ExitCode::from(2),
     }
 }
 
+/// Says that the list of locks which the kernel is to look through at this thread's end begins in a page,
+/// which it does not touch before; and waits for the end.
+fn wait_with_list(map: &Mapping, page: usize) -> ExitCode {
+    const LIST_HEAD: usize = 24;
+    // SAFETY: a place inside the mapping, which lives as long as this thread.
+    let set = unsafe { libc::syscall(libc::SYS_set_robust_list, map.page(page), LIST_HEAD) };
+    println!("{set}");
+    thread::sleep(10 * LONG);
+    ExitCode::from(3)
+}
+
 /// Starts a child that reads a page of the region.
 pub fn reader(region: &Region, page: usize) -> Result<Child> {
+    child_at(region, page, None)?
+        .spawn()
+        .context("starting the child")
+}
+
+fn child_at(region: &Region, page: usize, more: Option<&str>) -> Result<Command> {
     let fd = region.control.file().as_raw_fd();
     // SAFETY: clears a flag of a descriptor of ours.
     let cleared = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
     ensure!(cleared == 0, "fcntl: {}", std::io::Error::last_os_error());
     let program = std::env::current_exe()?;
     let arguments = ["offers".to_string(), fd.to_string(), page.to_string()];
-    Command::new(program)
-        .args(arguments)
-        .spawn()
-        .context("starting the child")
+    let mut command = Command::new(program);
+    command.args(arguments).args(more);
+    Ok(command)
+}
+
+fn kill(child: &mut Child) -> Result<()> {
+    child.kill()?;
+    let end = Instant::now() + LONG;
+    while child.try_wait()?.is_none() {
+        ensure!(Instant::now() < end, "it can not be killed");
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// A thread that ends looks through that list before its files are closed, and no signal reaches it any
+/// more: who lets it wait there keeps the process for good.
+fn killed_with_list(_: &mut State) -> Result<()> {
+    let region = region(2)?;
+    offer(&region, OFFER_AWAIT)?;
+    let mut command = child_at(&region, 1, Some("list"))?;
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    let output = child.stdout.take().context("no output")?;
+    BufReader::new(output).read_line(&mut said)?;
+    ensure!(said.trim() == "0", "set_robust_list: {said}");
+    let killed = kill(&mut child);
+    if killed.is_err() {
+        // So that it does end.
+        retract(&region)?;
+        child.wait()?;
+        return killed;
+    }
+    retract(&region)?;
+    Ok(())
 }
 
 fn killed(_: &mut State) -> Result<()> {
@@ -384,12 +437,7 @@ fn killed(_: &mut State) -> Result<()> {
     offer(&region, OFFER_AWAIT)?;
     let mut child = reader(&region, 1)?;
     wanted(&region, &[1])?;
-    child.kill()?;
-    let end = Instant::now() + LONG;
-    while child.try_wait()?.is_none() {
-        ensure!(Instant::now() < end, "it can not be killed");
-        thread::sleep(Duration::from_millis(10));
-    }
+    kill(&mut child)?;
     let mut child = reader(&region, 1)?;
     region.control.arrive(region.id, PAGE, PAGE)?;
     let status = child.wait()?;

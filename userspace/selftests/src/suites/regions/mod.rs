@@ -56,14 +56,15 @@ const CHECKS: &[(&str, Check)] = &[
     ),
 ];
 
-/// With an argument: what needs a build for tests.
+/// With an argument: what needs a build for tests, or a device.
 pub fn main(args: &[String]) -> ExitCode {
     match args.first().map(String::as_str) {
         None => {}
         Some("listed") => return listing::main(),
         Some("poisoned") => return poisoned::main(),
+        Some("users") => return super::memfd::of_regions(),
         Some(_) => {
-            eprintln!("regions wants nothing, or one of: listed, poisoned");
+            eprintln!("regions wants nothing, or one of: listed, poisoned, users");
             return ExitCode::from(1);
         }
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pages with an uncorrectable memory error, known before or found while they are copied. Neither is
-//! moved, and nothing else is harmed.
+//! moved, CPUs do not get them any more, and nothing else is harmed.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use pagemove_uapi::{
 };
 
 use crate::bench::{self, Bench};
+use crate::region::Mapping;
 use pagemove_testkit::tap::{self, Case, Pass};
 
 const PAGES: usize = 16;
@@ -66,7 +68,36 @@ fn found(bench: &mut Bench) -> Result<()> {
         );
     }
     ensure!(report.error.is_none(), "{}", bench::describe(&report));
-    bench.region.map.check(0)
+    others_are_good(bench, IN_ERROR)
+}
+
+/// All pages but that and the one in error have their bytes. The one in error was taken from the CPUs for
+/// the attempt, and they do not get it back.
+fn others_are_good(bench: &Bench, bad: usize) -> Result<()> {
+    let map = &bench.region.map;
+    for page in (0..PAGES).filter(|page| ![IN_ERROR, bad].contains(page)) {
+        map.check_page(0, page)?;
+    }
+    let mut reached = 0;
+    wait::until("a CPU does not get it", PATIENCE, || {
+        reached = reach(map, IN_ERROR)?;
+        Ok(reached == libc::EFAULT)
+    })
+    .with_context(|| format!("page {IN_ERROR}: errno {reached}"))?;
+    Ok(())
+}
+
+/// Lets read(2) write a byte into a page: the errno, or 0.
+fn reach(map: &Mapping, page: usize) -> Result<i32> {
+    let zero = fs::File::open("/dev/zero").context("/dev/zero")?;
+    // SAFETY: a byte of our mapping, which nothing refers to.
+    let done = unsafe { libc::read(zero.as_raw_fd(), map.page(page).cast(), 1) };
+    let error = std::io::Error::last_os_error();
+    Ok(if done == 1 {
+        0
+    } else {
+        error.raw_os_error().unwrap_or(libc::EIO)
+    })
 }
 
 /// The call ends there, and has moved what was before. (The kernel marks a page a moment after it was
@@ -83,7 +114,7 @@ fn is_refused(bench: &Bench, page: usize) -> Result<()> {
             && results.get(1).is_some_and(|r| r.outcome == PAGE_REFUSED))
     });
     refused.context(last)?;
-    bench.region.map.check(0)
+    others_are_good(bench, page)
 }
 
 fn known(bench: &mut Bench) -> Result<()> {
