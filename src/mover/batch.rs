@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The pages of one batch: found, claimed, moved, and freed.
 
-use crate::aperture::slot::Slot;
 use crate::device::hold::Hold;
-use crate::device::stays::{self, Stays};
+use crate::device::stays;
 use crate::host::{ffi, memory};
 use crate::iommu::domain::Domain;
 use crate::machine::source::Source;
@@ -267,7 +266,8 @@ impl Batch {
                         // entry and no CPU maps it.
                         let home = unsafe { OwnedPage::from_phys(*start) };
                         let _ = home.map(|home| slot.keep_home(home));
-                        begin(&hold.stays, page.iova, slot, room);
+                        hold.stays.begin(page.iova, slot.phys(), room);
+                        slot.note_map(hold.domain, page.iova);
                         hold.leave(page.iova);
                     }
                     claim.end();
@@ -339,15 +339,9 @@ fn take(seen: &Seen<'_>, n: u64, page: PhysAddr) -> Result<Source, Refusal> {
     Source::take(page)
 }
 
-/// Begins the stay of a page that has gone to a slot, where its home is known already.
-fn begin(stays: &Arc<Stays>, iova: Iova, slot: &Slot, room: stays::Room) {
-    stays.begin(iova, slot.phys(), room);
-    slot.note_map(stays.domain, iova);
-}
-
 /// What was seen of the pages of a batch before they were found.
 pub(crate) struct Seen<'a> {
-    /// What VFIO says that it has pinned for the hold; null where a pin was kept.
+    /// What VFIO says that it has pinned for the hold.
     pub(crate) pinned: &'a [*mut ffi::page],
     pub(crate) pins: &'a Pins,
 }
@@ -356,9 +350,7 @@ impl Seen<'_> {
     /// Checks that VFIO has pinned what the device maps: it goes by the VMM's memory as it is now.
     fn check_pin(&self, n: u64, page: PhysAddr) -> Result<(), Refusal> {
         let pinned = self.pinned.get(n as usize).copied();
-        let is_other = |pinned: *mut ffi::page| {
-            !pinned.is_null() && memory::frame(page.0).map(|frame| frame.as_ptr()) != Some(pinned)
-        };
+        let is_other = |pinned| memory::frame(page.0).map(|frame| frame.as_ptr()) != Some(pinned);
         match pinned.is_some_and(is_other) {
             true => Err(Refusal::OtherFrame),
             false => Ok(()),

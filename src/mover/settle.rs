@@ -54,6 +54,22 @@ pub(super) fn put_region_page(
     put
 }
 
+/// Returns END of a page that was moved. Of one that was not END is freed, if nobody can write to it.
+fn mapped_end(page: &PageMove, end: Backing) -> Option<Backing> {
+    if page.maps_end() {
+        return Some(end);
+    }
+    if is_lost(page) || !page.is_settled() {
+        // Whoever writes to END may still do so. It is never used again.
+        let _ = end.give();
+    }
+    None
+}
+
+fn is_lost(page: &PageMove) -> bool {
+    page.outcome() == Outcome::LostWrite
+}
+
 fn put_start_or_end(
     after: Option<&After>,
     page: &PageMove,
@@ -61,14 +77,9 @@ fn put_start_or_end(
     end: Backing,
     stuck: bool,
 ) -> Result<(), Refusal> {
-    let is_lost = page.outcome() == Outcome::LostWrite;
-    if !page.maps_end() {
-        if is_lost || !page.is_settled() {
-            // Whoever writes to END may still do so. It is never used again.
-            let _ = end.give();
-        }
+    let Some(end) = mapped_end(page, end) else {
         return Ok(());
-    }
+    };
     let end = end.give();
     if matches!((&claim.start, &end), (Site::Memory(_), Site::Slot(_))) {
         // Its home: the slot has it, or something may still write there.
@@ -78,7 +89,7 @@ fn put_start_or_end(
     // not in somebody else's memory.
     let is_memory = matches!(claim.start, Site::Memory(_));
     let is_left_out = !sabotage::left_out().is_empty() && is_memory;
-    if is_lost || stuck || is_left_out || !page.is_settled() {
+    if is_lost(page) || stuck || is_left_out || !page.is_settled() {
         return Ok(());
     }
     match after.map_or(Leftover::Domain, |after| after.leftover(page)) {
@@ -113,17 +124,12 @@ pub(super) fn put_file_page(
     end: Backing,
     stuck: bool,
 ) -> Result<(), Refusal> {
-    let is_lost = page.outcome() == Outcome::LostWrite;
-    if !page.maps_end() {
-        if is_lost || !page.is_settled() {
-            // Whoever writes to END may still do so. It is never used again.
-            let _ = end.give();
-        }
+    let Some(end) = mapped_end(page, end) else {
         return Ok(());
-    }
+    };
     // The file has END; our reference to it is not needed any more.
     drop(end);
-    if is_lost || stuck || !page.is_settled() || !sabotage::left_out().is_empty() {
+    if is_lost(page) || stuck || !page.is_settled() || !sabotage::left_out().is_empty() {
         // For the same reasons as with pages of regions.
         start.keep_out();
         return Ok(());
