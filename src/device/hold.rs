@@ -139,9 +139,8 @@ pub(crate) const MOST_LEFT: usize = u64::BITS as usize;
 
 impl Hold {
     /// Pins every page of the span in VFIO, which keeps its unmap before the
-    /// callback. For pages of a region VFIO counts nothing; for others this is an
-    /// ordinary pin that ends with the hold. Of a page that is away VFIO has its home pinned, and
-    /// counts one more. `pages` becomes what VFIO says that it has pinned, for each page of the span.
+    /// callback: an ordinary pin, which ends with the hold. Of a page that is away VFIO has its home
+    /// pinned, and counts one more. `pages` becomes what VFIO says that it has pinned, for each page of the span.
     pub(crate) fn pin(&mut self, pages: &mut KVec<*mut ffi::page>) -> Result<(), Refusal> {
         let count = self.span.pages() as usize;
         pages.clear();

@@ -180,18 +180,15 @@ impl Stays {
 
     /// Calls `f` with each page of the span that is home and has pins left.
     pub(crate) fn for_each_ending(&self, span: PageSpan, mut f: impl FnMut(Iova)) {
-        let state = self.state.lock();
-        let mut next = span.first().0;
-        while let Some(cursor) = state.ending.cursor_lower_bound(&next) {
+        let mut state = self.state.lock();
+        let mut next = state.ending.cursor_lower_bound_mut(&span.first().0);
+        while let Some(cursor) = next {
             let iova = *cursor.current().0;
             if iova > span.last().0 {
                 return;
             }
             f(Iova(iova));
-            let Some(after) = iova.checked_add(PAGE_SIZE) else {
-                return;
-            };
-            next = after;
+            next = cursor.move_next();
         }
     }
 
@@ -298,17 +295,24 @@ impl Stays {
         if sabotage::has_bug(Bug::UnpinInCallback) {
             return self.give_up(device);
         }
+        if !self.has_ending(span) {
+            return self.forget(span);
+        }
+        let patience = self.ask(span);
         let mut waited = 0;
-        let mut patience = None;
         while self.has_ending(span) {
             self.give_up_soon();
-            let patience = *patience.get_or_insert_with(|| self.ask(span));
             if waited >= patience {
                 return;
             }
             task::sleep(POLL_NS);
             waited = waited.saturating_add(POLL_NS);
         }
+        self.forget(span);
+    }
+
+    /// Notes that a span has no pins left that VFIO would call for.
+    fn forget(&self, span: PageSpan) {
         self.state.lock().asked.retain(|asked| asked.span != span);
     }
 
