@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use pagemove_testkit::{nodes, pci, wait};
 use pagemove_uapi::{
     errno, text, Control, MoveReport, MoveRequest, PageResult, PciAddress, ENGINE_AUTO, PAGE_SIZE,
 };
 
 use crate::region::Region;
-use pagemove_testkit::vfio::{Assigned, READ_WRITE};
+use pagemove_testkit::vfio::{Assigned, Container, READ_WRITE};
 
 /// Where the region is for the device.
 pub const IOVA: u64 = 0x1000_0000;
@@ -88,6 +88,11 @@ impl Bench {
         request(self.device, IOVA + (first * PAGE_SIZE) as u64, pages, node)
     }
 
+    /// Unmaps the whole region.
+    pub fn unmap(&self) -> Result<()> {
+        unmap(&self.assigned.container, &self.region)
+    }
+
     pub fn move_pages(&self, request: &MoveRequest) -> (MoveReport, Vec<PageResult>) {
         let mut results = Vec::new();
         let report = self.control.move_pages(request, Some(&mut results));
@@ -117,6 +122,17 @@ pub fn map(assigned: &Assigned, iova: u64, region: &Region) -> Result<()> {
         .map(iova, region.map.address(), region.map.length(), READ_WRITE)
         .map_err(std::io::Error::from_raw_os_error)
         .context("VFIO_IOMMU_MAP_DMA of a region")
+}
+
+/// Unmaps a whole region from [`IOVA`] on.
+pub fn unmap(container: &Container, region: &Region) -> Result<()> {
+    let length = region.map.length();
+    let unmapped = container.unmap(IOVA, length);
+    let bytes = unmapped
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("VFIO_IOMMU_UNMAP_DMA")?;
+    ensure!(bytes == length as u64, "{bytes:#x} bytes were unmapped");
+    Ok(())
 }
 
 /// The errno of a move, 0 if there was none.

@@ -5,15 +5,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context, Result};
-use pagemove_testkit::pci;
+use anyhow::{ensure, Result};
 use pagemove_testkit::vfio::{Assigned, Container, Group};
-use pagemove_uapi::Control;
+use pagemove_uapi::{Control, PciAddress};
 
-use super::{all_moved, State, PAGE};
-use crate::bench::{self, Bench, Nodes, IOVA};
+use super::state::{second_device, State};
+use crate::bench::{self, Bench};
 use crate::region::Region;
-use crate::rig::Rig;
 
 const PAGES: usize = 8;
 /// The close is held up for so long, and the others come so long after its beginning.
@@ -25,100 +23,79 @@ struct Scene {
     container: Container,
     /// Of another device, which is not open.
     group: Group,
+    other: PciAddress,
     region: Region,
     control: Control,
-    nodes: Nodes,
 }
 
 /// Moves pages out of a fresh container, and closes its device while `beside` runs.
-fn close_beside(state: &mut State, beside: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
-    state.rig = None;
-    bench::wait_for_no_pages(Duration::from_secs(20))?;
-    let bench = Bench::open(PAGES)?;
-    let other = *pci::find(pci::EDU)?.first().context("no second device")?;
-    pci::bind(other, pci::PAGEMOVE)?;
-    // With it in the container that stays, and its mappings, when the first one goes.
-    let group = Group::open(other)?;
-    group.join(&bench.assigned.container)?;
-    let spare = group.device(other)?;
-    let request = bench::request(bench.device, IOVA, PAGES, bench.nodes.here);
-    let targets: Vec<u64> = (0..PAGES as u64).map(|page| page * PAGE).collect();
-    let mut results = Vec::new();
-    let report = bench
-        .control
-        .move_pages_out(&request, state.id, &targets, Some(&mut results));
-    all_moved(&report, &results, PAGES)?;
-    drop(spare);
-    state.pages_there(PAGES as u64)?;
-
-    let Bench {
-        assigned:
-            Assigned {
-                device,
-                group: own,
-                container,
-            },
-        region,
-        control,
-        nodes,
-        ..
-    } = bench;
-    let scene = Scene {
-        container,
-        group,
-        region,
-        control,
-        nodes,
-    };
-    thread::scope(|scope| {
-        let closing = scope.spawn(|| {
-            let begin = Instant::now();
-            drop(device);
-            begin.elapsed()
-        });
-        thread::sleep(LATER);
-        ensure!(!closing.is_finished(), "the close was not held up");
-        let result = beside(&scene);
-        let took = closing.join().expect("the thread does not panic");
-        ensure!(took >= HELD, "the close took {took:?} only");
-        result
-    })?;
-    state.pages_there(0)?;
-    scene.region.map.check(0)?;
-    drop((own, scene));
-    bench::wait_for_no_pages(Duration::from_secs(20))?;
-    state.rig = Some(Rig::open(super::PAGES)?);
-    Ok(())
+fn close_beside(
+    state: &mut State,
+    beside: impl FnOnce(&State, &Scene) -> Result<()>,
+) -> Result<()> {
+    state.with_bench(PAGES, |state, bench| {
+        let other = second_device()?;
+        // With it in the container that stays, and its mappings, when the first one goes.
+        let group = Group::open(other)?;
+        group.join(&bench.assigned.container)?;
+        let spare = group.device(other)?;
+        state.send(&bench.control, bench.device, (0, PAGES), 0)?;
+        drop(spare);
+        state.pages_there(PAGES as u64)?;
+        let Bench {
+            assigned:
+                Assigned {
+                    device,
+                    group: own,
+                    container,
+                },
+            region,
+            control,
+            ..
+        } = bench;
+        let scene = Scene {
+            container,
+            group,
+            other,
+            region,
+            control,
+        };
+        thread::scope(|scope| {
+            let closing = scope.spawn(|| {
+                let begin = Instant::now();
+                drop(device);
+                begin.elapsed()
+            });
+            thread::sleep(LATER);
+            ensure!(!closing.is_finished(), "the close was not held up");
+            let result = beside(state, &scene);
+            let took = closing.join().expect("the thread does not panic");
+            ensure!(took >= HELD, "the close took {took:?} only");
+            result
+        })?;
+        state.pages_there(0)?;
+        scene.region.map.check(0)?;
+        drop((own, scene));
+        Ok(())
+    })
 }
 
 /// VFIO calls back 11 times at most, then BUG_ON.
 pub fn unmap(state: &mut State) -> Result<()> {
-    close_beside(state, |scene| {
-        scene
-            .container
-            .unmap(IOVA, scene.region.map.length())
-            .map_err(std::io::Error::from_raw_os_error)
-            .context("VFIO_IOMMU_UNMAP_DMA")?;
+    close_beside(state, |_, scene| {
+        bench::unmap(&scene.container, &scene.region)?;
         scene.region.map.check(0)
     })
 }
 
 /// It inherits nothing, and takes pages out by itself.
 pub fn open_another(state: &mut State) -> Result<()> {
-    let id = state.id;
-    close_beside(state, |scene| {
-        let other = *pci::find(pci::EDU)?.first().context("no second device")?;
+    close_beside(state, |state, scene| {
         let begin = Instant::now();
-        let device = scene.group.device(other)?;
+        let device = scene.group.device(scene.other)?;
         let took = begin.elapsed();
         ensure!(took >= HELD / 2, "it was open after {took:?}");
-        let request = bench::request(other, IOVA, 2, scene.nodes.here);
-        let mut results = Vec::new();
-        let targets = [100 * PAGE, 101 * PAGE];
-        let report = scene
-            .control
-            .move_pages_out(&request, id, &targets, Some(&mut results));
-        all_moved(&report, &results, 2)?;
+        state.send(&scene.control, scene.other, (0, 2), 100)?;
         scene.region.map.check(0)?;
         drop(device);
         Ok(())
@@ -126,7 +103,7 @@ pub fn open_another(state: &mut State) -> Result<()> {
 }
 
 pub fn touch(state: &mut State) -> Result<()> {
-    close_beside(state, |scene| {
+    close_beside(state, |_, scene| {
         scene.region.map.check_page(0, 3)?;
         scene.region.map.write(4, 4, 4);
         scene

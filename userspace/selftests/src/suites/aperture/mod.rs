@@ -6,23 +6,22 @@ mod closing;
 mod heir;
 mod many;
 mod neighbours;
+mod state;
 mod unmaps;
 
-use std::fs::OpenOptions;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::{module, pci, wait};
 use pagemove_uapi::{
-    self as uapi, errno, Aperture, Control, Move, MoveReport, PageResult, PciAddress,
-    ABORT_ACCESSED, ABORT_APERTURE, ABORT_DIRTY, APERTURE_UP, ENGINE_AUTO, PAGE_ABORTED,
-    PAGE_MOVED, PAGE_SIZE, PLACE_APERTURE, PLACE_NODE,
+    self as uapi, errno, Control, Move, MoveReport, PciAddress, ABORT_ACCESSED, ABORT_APERTURE,
+    ABORT_DIRTY, APERTURE_UP, ENGINE_AUTO, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE,
 };
 
+use self::state::{all_moved, State};
 use crate::bench;
-use crate::region::Mapping;
-use crate::rig::{content, Rig};
+use crate::rig::Rig;
 use pagemove_testkit::slowness::slowness;
 use pagemove_testkit::tap::{self, Case, Pass};
 
@@ -32,14 +31,6 @@ const PAGES: usize = 32;
 /// For a second mapping, far from the rig's.
 const SECOND: u64 = 0x6000_0000;
 const PAGE: u64 = PAGE_SIZE as u64;
-
-struct State {
-    rig: Option<Rig>,
-    function: PciAddress,
-    id: u32,
-    /// The memory behind the window.
-    other: Mapping,
-}
 
 /// The argument `down` is for a test build that says that the link is down.
 pub fn main(args: &[String]) -> ExitCode {
@@ -172,127 +163,6 @@ fn cases() -> Vec<Case<State>> {
             ended,
         ),
     ]
-}
-
-impl State {
-    fn open() -> Result<Self> {
-        let found = pci::find(pci::IVSHMEM)?;
-        let &[function, other] = found.as_slice() else {
-            anyhow::bail!("{} windows instead of 2", found.len());
-        };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(format!("/sys/bus/pci/devices/{other}/resource2"))
-            .context("the other side")?;
-        let other = Mapping::shared(&file, 0, BYTES)
-            .map_err(std::io::Error::from_raw_os_error)
-            .context("mapping the other side")?;
-        pci::bind(function, DRIVER)?;
-        let mut state = Self {
-            rig: Some(Rig::open(PAGES)?),
-            function,
-            id: 0,
-            other,
-        };
-        state.id = state.aperture()?.id;
-        Ok(state)
-    }
-
-    fn rig(&mut self) -> Result<&mut Rig> {
-        self.rig.as_mut().context("the rig is closed")
-    }
-
-    fn aperture(&self) -> Result<Aperture> {
-        let found = Control::open()?.aperture_list()?;
-        ensure!(found.len() == 1, "{} apertures", found.len());
-        Ok(found[0])
-    }
-
-    /// Moves pages out until all are there: other DMA of the device may abort some. For a second
-    /// after an unmap there is EAGAIN.
-    fn out(&mut self, first: usize, targets: &[u64]) -> Result<()> {
-        let id = self.id;
-        let rig = self.rig()?;
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            let (report, results) = rig.move_out(first, id, targets);
-            if bench::errno_of(&report) != libc::EAGAIN || Instant::now() > end {
-                return all_moved(&report, &results, targets.len());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn home(&mut self, first: usize, pages: usize) -> Result<()> {
-        let rig = self.rig()?;
-        let mut request = rig.request(first, pages, ENGINE_AUTO, rig.nodes.here);
-        request.retries = 1000;
-        let (report, results) = rig.move_pages(&request);
-        all_moved(&report, &results, pages)
-    }
-
-    /// What the other side has at an offset is this page.
-    fn other_side_has(&self, offset: u64, page: usize, seed: u64) -> Result<()> {
-        for word in 0..PAGE_SIZE / 8 {
-            let found = self.other.read(offset as usize / PAGE_SIZE, word);
-            let expected = content(page, word, seed);
-            ensure!(
-                found == expected,
-                "word {word} at {offset:#x} on the other side is {found:#x} instead of {expected:#x}"
-            );
-        }
-        Ok(())
-    }
-
-    /// It is there. No CPU touches it for that.
-    fn is_out(&mut self, page: usize, offset: u64, seed: u64) -> Result<()> {
-        let place = self.rig()?.place_of(page)?;
-        ensure!(
-            (place.kind, place.number) == (PLACE_APERTURE, self.id as i32),
-            "page {page} is at {place:?}"
-        );
-        self.other_side_has(offset, page, seed)?;
-        self.rig()?.check_by_device(page, seed)
-    }
-
-    /// The other side writes the page at an offset.
-    fn write_on_other_side(&self, offset: u64, page: usize, seed: u64) {
-        for word in 0..PAGE_SIZE / 8 {
-            let value = content(page, word, seed);
-            self.other.write(offset as usize / PAGE_SIZE, word, value);
-        }
-    }
-
-    fn is_home(&mut self, page: usize, seed: u64) -> Result<()> {
-        let here = self.rig()?.nodes.here;
-        let place = self.rig()?.place_of(page)?;
-        ensure!(
-            (place.kind, place.number) == (PLACE_NODE, here),
-            "page {page} is at {place:?}"
-        );
-        self.rig()?.check(page, seed)
-    }
-
-    fn pages_there(&self, expected: u64) -> Result<()> {
-        let pages = self.aperture()?.pages;
-        ensure!(
-            pages == expected,
-            "{pages} pages are there instead of {expected}"
-        );
-        Ok(())
-    }
-}
-
-fn all_moved(report: &MoveReport, results: &[PageResult], pages: usize) -> Result<()> {
-    ensure!(
-        report.error.is_none() && report.pages_moved == pages as u64,
-        "{}",
-        bench::describe(report)
-    );
-    let moved = results.iter().filter(|result| result.outcome == PAGE_MOVED);
-    ensure!(moved.count() == pages, "the results disagree");
-    Ok(())
 }
 
 fn is_listed(state: &mut State) -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use pagemove_testkit::tap;
 
-use super::State;
+use super::state::State;
 use crate::bench;
 use crate::rig::Rig;
 
