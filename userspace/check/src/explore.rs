@@ -27,6 +27,12 @@ pub struct Explored {
 }
 
 impl Explored {
+    /// The counterexample to a property.
+    pub fn found(&self, property: &str) -> Option<(&'static str, &[Action])> {
+        let found = self.broken.get_key_value(property);
+        found.map(|(name, actions)| (*name, actions.as_slice()))
+    }
+
     /// The property with the shortest counterexample.
     pub fn worst(&self) -> Option<(&'static str, &[Action])> {
         let shortest = self.broken.iter().min_by_key(|(_, actions)| actions.len());
@@ -39,25 +45,29 @@ pub fn all(case: &Case, threads: usize) -> Explored {
     explore(case, threads, HasDiscoveries::All)
 }
 
-/// States of a case, until a property is broken. With one thread the exploration
-/// is breadth first, so that what it finds is as short as can be.
-pub fn until_broken(case: &Case) -> Explored {
-    explore(case, 1, HasDiscoveries::AnyFailures)
+/// States of a case, until a property is broken: the one that is asked for, or any. With one
+/// thread the exploration is breadth first, so that what it finds is as short as can be.
+pub fn until_broken(case: &Case, property: Option<&'static str>) -> Explored {
+    let finish = match property {
+        Some(name) => HasDiscoveries::AllOf([name].into()),
+        None => HasDiscoveries::AnyFailures,
+    };
+    explore(case, 1, finish)
 }
 
 /// [`until_broken`] for each case, several at a time; in their order.
-pub fn each(cases: &[Case], threads: usize) -> Vec<Explored> {
+pub fn each(cases: &[(Case, Option<&'static str>)], threads: usize) -> Vec<Explored> {
     let next = AtomicUsize::new(0);
     let mut results: Vec<_> = cases.iter().map(|_| None).collect();
     let slots: Vec<_> = results.iter_mut().map(Mutex::new).collect();
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((case, slot)) = {
+                while let Some(((case, property), slot)) = {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     cases.get(n).zip(slots.get(n))
                 } {
-                    let explored = until_broken(case);
+                    let explored = until_broken(case, *property);
                     **slot.lock().expect("nobody panics with it") = Some(explored);
                 }
             });

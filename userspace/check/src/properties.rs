@@ -3,7 +3,7 @@
 
 use crate::configs::Promises;
 use crate::model::MoveModel;
-use engine::{Abort, Outcome, PageState};
+use engine::{Abort, Outcome, PageMove, PageState};
 use sim::{Broken, Place, State, Why};
 
 type Holds = fn(&MoveModel, &State) -> bool;
@@ -40,7 +40,7 @@ const SOUND: &[Always] = &[
     Always {
         name: "G5",
         about: "the verification reports no loss where there is none",
-        holds: |_, state| !state.pages().iter().any(|page| page.outcome() == Outcome::LostWrite),
+        holds: |_, state| no_false_loss(state),
     },
 ];
 
@@ -76,6 +76,21 @@ const ANY: &[Always] = &[
         about:
             "the helper aborts a transaction only through a slot that it could not know to be due",
         holds: |_, state| unbroken(state, Broken::SLOT_RACED),
+    },
+    Always {
+        name: "others",
+        about: "an entry that somebody else has changed is left as it is",
+        holds: |_, state| unbroken(state, Broken::OTHERS),
+    },
+    Always {
+        name: "stop",
+        about: "no commit after an order to stop was seen",
+        holds: |_, state| unbroken(state, Broken::STOPPED),
+    },
+    Always {
+        name: "back",
+        about: "an attempt that is aborted leaves A and D set that it found set",
+        holds: |_, state| unbroken(state, Broken::BACK),
     },
     Always {
         name: "freed",
@@ -114,31 +129,39 @@ pub fn always(promises: Promises) -> Vec<&'static Always> {
     first.iter().chain(rest).collect()
 }
 
+/// Pages whose leaf is the engine's alone: nobody else has changed it to what it is, or has
+/// changed it after the commit.
+fn own(state: &State) -> impl Iterator<Item = (usize, &PageMove)> {
+    let world = &state.world;
+    let is_own = |n: usize| world.foreign[n].is_none() && !world.disturbed[n];
+    let pages = state.pages().iter().enumerate();
+    pages.filter(move |(n, _)| is_own(*n))
+}
+
+/// A page that was not moved from a peer which has other memory now is lost with that.
 fn nothing_lost(state: &State) -> bool {
-    (0..state.pages().len()).all(|n| state.is_whole(n))
+    let gone = |page: &PageMove| state.world.peer_is_other && page.outcome() != Outcome::Moved;
+    own(state).all(|(n, page)| state.is_whole(n) || gone(page))
 }
 
 fn losses_are_reported(state: &State) -> bool {
-    state
-        .pages()
-        .iter()
-        .enumerate()
-        .all(|(n, page)| page.outcome() == Outcome::LostWrite || state.is_whole(n))
+    own(state).all(|(n, page)| page.outcome() == Outcome::LostWrite || state.is_whole(n))
+}
+
+fn no_false_loss(state: &State) -> bool {
+    let mut pages = state.pages().iter().enumerate();
+    !pages.any(|(n, page)| page.outcome() == Outcome::LostWrite && !state.world.disturbed[n])
 }
 
 fn aborts_leave_start(state: &State) -> bool {
-    state
-        .pages()
-        .iter()
-        .enumerate()
-        .all(|(n, page)| match page.outcome() {
-            Outcome::Aborted(_) | Outcome::NotTried => state.mapped(n) == Some(Place::Start),
-            Outcome::Moved | Outcome::LostWrite => true,
-        })
+    own(state).all(|(n, page)| match page.outcome() {
+        Outcome::Aborted(_) | Outcome::NotTried => state.mapped(n) == Some(Place::Start),
+        Outcome::Moved | Outcome::LostWrite => true,
+    })
 }
 
 fn reports_are_true(state: &State) -> bool {
-    state.pages().iter().enumerate().all(|(n, page)| {
+    own(state).all(|(n, page)| {
         let mapped = state.mapped(n);
         let cpus = mapped == Some(state.world.cpu_maps[n]);
         match page.outcome() {
@@ -151,7 +174,7 @@ fn reports_are_true(state: &State) -> bool {
 
 fn bits_are_kept(state: &State) -> bool {
     let world = &state.world;
-    (0..state.pages().len()).all(|n| world.entries[n] & world.needed[n] == world.needed[n])
+    own(state).all(|(n, _)| world.entries[n] & world.needed[n] == world.needed[n])
 }
 
 fn aborted(state: &State, cause: Abort) -> bool {
@@ -184,6 +207,7 @@ sometimes! {
     INVALIDATE = "aborted: invalidation failed", |_, s| aborted(s, Abort::Invalidate);
     DEVICE_GONE = "aborted: device gone", |_, s| aborted(s, Abort::DeviceGone);
     APERTURE = "aborted: aperture", |_, s| aborted(s, Abort::Aperture);
+    IN_USE = "aborted: in use", |_, s| aborted(s, Abort::InUse);
     BY_WALK = "conflict with a walk", |_, s| s.world.why == Why::Walk;
     BY_DMA = "conflict with a DMA to a watched page", |_, s| s.world.why == Why::Dma;
     BY_SLOT = "slot raced", |_, s| s.world.why == Why::Slot;

@@ -152,11 +152,14 @@ pub fn mutants(
     );
     let mut printer = Printer::new(out, options.tap, all.len(), &head)?;
     let unmutated = Unmutated::explore(&all, options.threads);
-    let cases: Vec<_> = all.iter().map(Mutant::case).collect();
+    let cases: Vec<_> = all
+        .iter()
+        .map(|mutant| (mutant.case(), Some(mutant.kills)))
+        .collect();
     let results = explore::each(&cases, options.threads);
     let (mut killed, mut unsound) = (0, 0);
-    for ((mutant, case), explored) in all.iter().zip(&cases).zip(&results) {
-        let (found, sound) = (explored.worst(), unmutated.is_sound(mutant));
+    for ((mutant, (case, _)), explored) in all.iter().zip(&cases).zip(&results) {
+        let (found, sound) = (explored.found(mutant.kills), unmutated.is_sound(mutant));
         killed += usize::from(found.is_some());
         unsound += usize::from(!sound);
         let word = if sound { "sound" } else { "BROKEN" };
@@ -171,6 +174,9 @@ pub fn mutants(
             None => format!("{:<9} {:>6}  {word:<9}  {}", "SURVIVED", "", case.about),
         };
         printer.line(found.is_some() && sound, case.name, &row)?;
+        if found.is_none() {
+            printer.note(&survival(mutant, explored))?;
+        }
         if let (Some(directory), Some((property, actions))) = (traces, found) {
             let file = directory.join(format!("{}.json", case.name));
             Trace::new(case.name, property, actions).write(&file)?;
@@ -190,6 +196,16 @@ pub fn mutants(
     Ok(killed == all.len() && unsound == 0)
 }
 
+/// Says what did not find a mutation, and what did instead.
+fn survival(mutant: &Mutant, explored: &Explored) -> String {
+    let others: Vec<_> = explored.broken.keys().copied().collect();
+    let instead = match others.is_empty() {
+        true => "nor does anything else".to_string(),
+        false => format!("{} does, which is no catch", others.join(", ")),
+    };
+    format!("{} does not find {}; {instead}", mutant.kills, mutant.name)
+}
+
 /// The configurations of mutants without the mutations, each once: so that what is
 /// found is the mutation, and not the configuration.
 struct Unmutated(Vec<(Case, Explored)>);
@@ -202,8 +218,15 @@ impl Unmutated {
                 cases.push(case);
             }
         }
-        let explored = explore::each(&cases, threads);
-        Self(cases.into_iter().zip(explored).collect())
+        let whole: Vec<_> = cases.into_iter().map(|case| (case, None)).collect();
+        let explored = explore::each(&whole, threads);
+        Self(
+            whole
+                .into_iter()
+                .map(|(case, _)| case)
+                .zip(explored)
+                .collect(),
+        )
     }
 
     fn is_sound(&self, mutant: &Mutant) -> bool {

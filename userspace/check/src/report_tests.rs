@@ -161,9 +161,33 @@ fn names_are_no_two_things() {
     assert_eq!(names.len(), count);
 }
 
+/// Two configurations with one count of states are mostly one under two names.
+#[test]
+fn no_configuration_is_another_one() {
+    // With A clear a machine that notices stores alone does what one does that notices walks:
+    // that is what `clear-needless` says.
+    let same = ["clear", "clear-needless"];
+    let mut cases: Vec<_> = configs::standard();
+    cases.extend(configs::deep());
+    cases.sort_by_key(|case| case.states);
+    for pair in cases.windows(2) {
+        let [one, other] = pair else { continue };
+        let known = same.contains(&one.name) && same.contains(&other.name);
+        assert!(
+            one.states != other.states || known,
+            "{} and {} have {} states each",
+            one.name,
+            other.name,
+            one.states
+        );
+    }
+}
+
 fn mutant(step: Steps, config: Config) -> Mutant {
     Mutant {
         name: "test",
+        kills: "G1",
+        glue: sim::Glue::empty(),
         about: "a test",
         step,
         config,
@@ -197,6 +221,36 @@ fn a_mutation_that_survives_is_a_failure() {
     assert!(!good && text.contains("not ok 2 test: SURVIVED"), "{text}");
     assert!(text.contains("# 1 killed, 1 survived\n"), "{text}");
     assert_eq!(failed(&text), 1);
+}
+
+/// The compare of `adbit` is missed by G1, and by no bit that was lost.
+#[test]
+fn a_mutation_that_another_property_finds_is_a_failure() {
+    let wrong = Mutant {
+        kills: "once",
+        ..mutant(Steps::COMPARE, ADBIT)
+    };
+    let (good, text) = mutated(vec![wrong, mutant(Steps::COMPARE, ADBIT)], &TAP);
+    assert!(!good && text.contains("not ok 1 test: SURVIVED"), "{text}");
+    assert!(text.contains("# once does not find test; "), "{text}");
+    assert!(text.contains("G1") && text.contains("no catch"), "{text}");
+    assert!(text.contains("# 1 killed, 1 survived\n"), "{text}");
+    assert_eq!(failed(&text), 1);
+}
+
+/// Each mutation names a property that there is on its hardware.
+#[test]
+fn mutants_are_killed_by_properties_that_there_are() {
+    for mutant in mutants::all() {
+        let always = properties::always(mutant.promises);
+        let mut all = always.into_iter().chain([&properties::ENDS]);
+        assert!(
+            all.any(|it| it.name == mutant.kills),
+            "{}: {}",
+            mutant.name,
+            mutant.kills
+        );
+    }
 }
 
 /// It is found, but so would be no mutation at all.

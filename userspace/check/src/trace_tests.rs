@@ -13,7 +13,7 @@ fn found() -> Trace {
     let mutant = all
         .find(|mutant| mutant.name == NAME)
         .expect("there is one");
-    let explored = explore::until_broken(&mutant.case());
+    let explored = explore::until_broken(&mutant.case(), None);
     let (property, actions) = explored.worst().expect("it is found");
     Trace::new(NAME, property, actions)
 }
@@ -71,6 +71,15 @@ fn each_kind_of_action_survives_a_file() {
         Action::CpuWrite { page },
         Action::SoftwareBit { page },
         Action::Stop,
+        Action::LandDma { page, word: 1 },
+        Action::LateUpdate { device },
+        Action::Forget { unit: 1, page },
+        Action::ForgetLine { unit: 1 },
+        Action::ForgetOwn { device, page },
+        Action::ChangeLeaf { page },
+        Action::Use { page },
+        Action::Impatience,
+        Action::LinkUp { other: true },
     ];
     let directory = tempdir().unwrap();
     let file = directory.path().join("kinds.json");

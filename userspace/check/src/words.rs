@@ -41,12 +41,14 @@ fn changes(before: &State, after: &State) -> Vec<String> {
             let to = after.mapped(page).map_or("nothing", place);
             all.push(format!("entry {page} maps {to} ({:#x})", is.entries[page]));
         }
-        let cached = is.iotlb[page].map(|cached| place(cached.place));
-        if was.iotlb[page] != is.iotlb[page] {
-            all.push(match cached {
-                Some(to) => format!("the IOTLB has page {page}: {to}"),
-                None => format!("the IOTLB forgets page {page}"),
-            });
+        for (unit, (was, is)) in was.iotlbs.iter().zip(&is.iotlbs).enumerate() {
+            let cached = is[page].map(|cached| place(cached.place));
+            if was[page] != is[page] {
+                all.push(match cached {
+                    Some(to) => format!("IOTLB {unit} has page {page}: {to}"),
+                    None => format!("IOTLB {unit} forgets page {page}"),
+                });
+            }
         }
         for (n, device) in is.devices.iter().enumerate() {
             if device.tlb[page] != was.devices[n].tlb[page] {

@@ -42,8 +42,26 @@ pub enum Action {
     Vanish { device: usize },
     /// A posted write lands.
     Land { page: usize, word: usize },
+    /// A DMA to a START behind a window lands.
+    LandDma { page: usize, word: usize },
+    /// The IOMMU sets A and D for a walk of a device that may be long over.
+    LateUpdate { device: usize },
+    /// An IOMMU forgets a translation.
+    Forget { unit: usize, page: usize },
+    /// An IOMMU forgets a line of entries.
+    ForgetLine { unit: usize },
+    /// A device forgets a translation.
+    ForgetOwn { device: usize, page: usize },
+    /// Somebody makes a leaf map something else, or what it mapped before.
+    ChangeLeaf { page: usize },
+    /// Another CPU gets a reference to a page.
+    Use { page: usize },
+    /// The editor has no more patience with the helper.
+    Impatience,
     /// The link to END goes down.
     LinkDown,
+    /// The link is up again; behind it is other memory, or the same.
+    LinkUp { other: bool },
     /// Another CPU writes to a page.
     CpuWrite { page: usize },
     /// Another CPU sets a software bit of an entry.
@@ -81,7 +99,21 @@ impl fmt::Display for Action {
             Self::Land { page, word } => {
                 write!(f, "the posted write to word {word} of END {page} lands")
             }
-            Self::LinkDown => write!(f, "the link to END goes down"),
+            Self::LandDma { page, word } => {
+                write!(f, "the DMA to word {word} of START {page} lands")
+            }
+            Self::LateUpdate { device } => {
+                write!(f, "A and D are set for the walk of device {device}")
+            }
+            Self::Forget { unit, page } => write!(f, "IOTLB {unit} evicts page {page}"),
+            Self::ForgetLine { unit } => write!(f, "IOMMU {unit} evicts the line of entries"),
+            Self::ForgetOwn { device, page } => write!(f, "device {device} evicts page {page}"),
+            Self::ChangeLeaf { page } => write!(f, "somebody changes leaf {page}"),
+            Self::Use { page } => write!(f, "another CPU gets a reference to page {page}"),
+            Self::Impatience => write!(f, "the editor has no more patience"),
+            Self::LinkDown => write!(f, "the link goes down"),
+            Self::LinkUp { other: true } => write!(f, "the link is up, to other memory"),
+            Self::LinkUp { other: false } => write!(f, "the link is up again"),
             Self::CpuWrite { page } => write!(f, "another CPU writes to page {page}"),
             Self::SoftwareBit { page } => write!(f, "another CPU sets a bit of entry {page}"),
             Self::Stop => write!(f, "the caller is told to stop"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What kind of machine it is, and what goes on in it.
 
+use bitflags::bitflags;
 use engine::rtm::Times;
 use engine::Policy;
 
@@ -18,6 +19,36 @@ pub enum AdUpdate {
     /// It stores what it has read, with the bits set, over whatever the entry is by
     /// now: QEMU does.
     StoreOld,
+    /// It compares and sets the bits at any time after the walk, so that the access can have
+    /// landed long before. If the entry is another one by then, nothing is stored.
+    Late,
+}
+
+/// How the IOMMU reads leaf entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Each entry by itself, and none shares a line with another.
+    Own,
+    /// All entries share a cache line. The IOMMU reads the line, and walks by what it has
+    /// read until an address of it is invalidated.
+    Shared,
+    /// The same, but the line outlives an invalidation.
+    Kept,
+}
+
+/// Where START is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In memory of this host.
+    Memory,
+    /// Behind a window: a DMA to it is posted, and lands later. What reads through the
+    /// window pushes it.
+    Pushed,
+    /// Behind a window, and no read pushes a DMA. Before an invalidation is told to be complete
+    /// what it has let go is waited for, by a read-back at the other end.
+    ReadBack,
+    /// Behind a window, no read pushes a DMA, and nobody reads back.
+    Unordered,
 }
 
 /// What the hardware does.
@@ -39,6 +70,12 @@ pub struct Hardware {
     pub drains: bool,
     /// END is behind a window: writes to it are posted.
     pub aperture: bool,
+    /// Where START is.
+    pub home: Home,
+    /// How entries are read.
+    pub lines: Lines,
+    /// Each device has an IOMMU of its own. They are flushed one after the other.
+    pub separate: bool,
     /// By how many ticks the helper's clock is ahead of the editor's.
     pub skew: i8,
 }
@@ -53,6 +90,9 @@ impl Hardware {
         paging_cache: false,
         drains: true,
         aperture: false,
+        home: Home::Memory,
+        lines: Lines::Own,
+        separate: false,
         skew: 0,
     };
 }
@@ -123,6 +163,8 @@ pub struct Workload {
     pub link_fails: bool,
     /// The IOMMU can report that an invalidation failed.
     pub invalidation_fails: bool,
+    /// It can do so of the one before an entry that maps START again is judged.
+    pub last_invalidation_fails: bool,
     /// The caller can be told to stop.
     pub stops: bool,
     /// A is set in the entries in the beginning.
@@ -131,6 +173,19 @@ pub struct Workload {
     pub dirty: bool,
     /// START's translations are in the TLBs in the beginning.
     pub warm: bool,
+    /// Pages besides that devices use, and that are not moved.
+    pub neighbours: usize,
+    /// What is cached can be evicted at any time.
+    pub evictions: bool,
+    /// Changes of a leaf by somebody else, at most: it is made to map something else, or what
+    /// it mapped before.
+    pub changes: u8,
+    /// Another CPU can have a reference to a page, so that it can't be held back.
+    pub in_use: bool,
+    /// The editor can lose its patience with the helper.
+    pub impatient: bool,
+    /// A peer whose link was down can come back, with the same memory or with other.
+    pub peer_returns: bool,
 }
 
 impl Workload {
@@ -144,11 +199,43 @@ impl Workload {
         capacity: false,
         link_fails: false,
         invalidation_fails: false,
+        last_invalidation_fails: false,
         stops: false,
         accessed: true,
         dirty: true,
         warm: true,
+        neighbours: 0,
+        evictions: false,
+        changes: 0,
+        in_use: false,
+        impatient: false,
+        peer_returns: false,
     };
+}
+
+bitflags! {
+    /// What the code around the engine does, and can leave out: here it is the model's own.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Glue: u16 {
+        /// The helper asks whether the editor has given it up, before it copies.
+        const LAND = 1 << 0;
+        /// The editor asks whether the helper is past its invalidation, before it gives it up.
+        const ABANDON = 1 << 1;
+        /// A page that a device may hold is not given back.
+        const SETTLED = 1 << 2;
+        /// The sum of a copy is that of the words that were written.
+        const SUM_ONCE = 1 << 3;
+        /// Every IOMMU of the domain is flushed.
+        const ALL_UNITS = 1 << 4;
+        /// An invalidation waits for a read-back at the other end ([`Home::ReadBack`]).
+        const READ_BACK = 1 << 5;
+        /// A copy through a window counts only if its link was up all the time.
+        const STEADY_LINK = 1 << 6;
+        /// A page comes home only from the memory that it was moved to.
+        const IDENTITY = 1 << 7;
+        /// What can not be read is not judged.
+        const UNREACHABLE = 1 << 8;
+    }
 }
 
 /// One configuration.
@@ -165,6 +252,8 @@ pub struct Config {
     pub times: Times,
     /// The margin for clocks that differ, in ticks.
     pub margin: u64,
+    /// What the code around the engine leaves out.
+    pub without: Glue,
 }
 
 /// The clock begins with this, so that a skewed one is not negative.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The editor's CPU in a transaction: read set, store buffer, write set.
 
+use crate::config::Lines;
 use crate::memory::{locate, page_of_entry};
 use crate::monitor::Broken;
 use crate::{World, PAGES};
@@ -99,8 +100,11 @@ impl World {
         if !write && !self.config.hardware.walk_conflicts {
             return;
         }
+        let in_line = |other: usize| other == page || self.config.hardware.lines != Lines::Own;
         let hit = self.tx.as_ref().is_some_and(|tx| {
-            tx.written[page].is_some() || write && (tx.read[page] || tx.buffered[page].is_some())
+            (0..PAGES).filter(|other| in_line(*other)).any(|n| {
+                tx.written[n].is_some() || write && (tx.read[n] || tx.buffered[n].is_some())
+            })
         });
         if hit {
             self.doom(Status(AbortBits::CONFLICT.bits()), why);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices: accesses in single steps, and their TLBs.
 
-use crate::config::DeviceKind;
+use crate::config::{AdUpdate, DeviceKind, Home};
 use crate::cpu::Why;
 use crate::iommu::Cached;
 use crate::memory::Place;
@@ -69,6 +69,8 @@ pub struct Device {
     /// What it is at uses what the invalidation in the queue has evicted.
     pub old: bool,
     pub tlb: [Option<Cached>; PAGES],
+    /// A walk of its own whose A and D come late: page, what it has read, what it sets.
+    pub late: Option<(usize, u64, u64)>,
     pub gone: bool,
 }
 
@@ -105,6 +107,7 @@ impl Device {
             op: Op::Idle,
             old: false,
             tlb: if kind.ats { warm } else { [None; PAGES] },
+            late: None,
             gone: false,
         }
     }
@@ -128,8 +131,11 @@ impl World {
             };
             return;
         }
-        let rewalk = write && self.config.hardware.rewalk_clean;
-        let hit = self.iotlb[page].filter(|cached| cached.dirty || !rewalk);
+        // Without A and D nothing is clean.
+        let marks = self.config.hardware.ad != AdUpdate::Never;
+        let rewalk = write && self.config.hardware.rewalk_clean && marks;
+        let unit = self.unit_of(d);
+        let hit = self.iotlbs[unit][page].filter(|cached| cached.dirty || !rewalk);
         let device = &mut self.devices[d];
         device.op = match hit {
             Some(cached) => {
@@ -149,7 +155,7 @@ impl World {
                     }
                 }
             }
-            None if self.config.hardware.paging_cache && !self.upper_cached => {
+            None if self.config.hardware.paging_cache && !self.upper_cached[unit] => {
                 Op::Descend { page, write, fetch }
             }
             None => Op::Walk { page, write, fetch },
@@ -179,10 +185,19 @@ impl World {
     }
 
     fn land(&mut self, d: usize, page: usize, write: bool, place: Place) {
-        self.device_reaches(page, place, write);
+        let posted = self.config.hardware.home != Home::Memory && place == Place::Start && write;
+        if !posted {
+            self.device_reaches(page, place, write);
+        }
         if write {
             self.write_lands(page, place, d % WORDS, Why::Dma);
-        } else if *self.memory.page(place, page) != self.newest[page] {
+            return;
+        }
+        if place == Place::Start {
+            // A read of a device's follows the writes of devices.
+            (0..WORDS).for_each(|word| self.land_dma(page, word));
+        }
+        if *self.memory.page(place, page) != self.newest[page] {
             self.read_old_bytes(page, place);
         }
     }
@@ -194,6 +209,7 @@ impl World {
         device.op = Op::Idle;
         device.old = false;
         device.tlb = [None; PAGES];
+        device.late = None;
         device.accesses = 0;
         device.requests = 0;
     }

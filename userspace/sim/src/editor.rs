@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The world as the editor's CPU sees it.
 
-use crate::config::BASE_TICKS;
+use crate::config::{Glue, Home, BASE_TICKS};
 use crate::cpu::{Tx, Why};
-use crate::mail::Mail;
+use crate::mail::{Flight, Mail};
 use crate::memory::{address, entry_of, locate, page_of_entry, page_of_iova, Place};
 use crate::{World, PAGES, WORDS};
 use engine::rtm::{
-    Committed, Edit, Editing, Measured, Plan, Report, Request, Schedule, Status, Times,
+    Committed, Edit, Editing, Ending, Measured, Plan, Report, Request, Schedule, Status, Times,
 };
 use engine::{
     ApertureError, Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr,
@@ -27,21 +27,39 @@ impl Transfer for World {
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum {
         let ((place, page), word) = (locate(from), part as usize);
-        let value = self.memory.page(place, page)[word];
+        if part == 0 {
+            self.copied_at[page] = self.links;
+        }
+        if self.config.hardware.home != Home::Memory {
+            self.pushes_dmas(page);
+        }
+        let mut words = *self.memory.page(place, page);
+        if self.config.hardware.home != Home::Memory && !self.link_up {
+            words = DOWN;
+        }
+        let value = words[word];
         self.engine_writes(to);
         if !self.config.hardware.aperture {
             self.memory.end[page][word] = value;
         } else if self.link_up {
             self.memory.posted[page][word] = Some(value);
         }
+        if self.config.without.contains(Glue::SUM_ONCE) {
+            return sum_of(&words[..=word]);
+        }
         sum.add(u64::from(value))
     }
 
     fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        if !self.link_up {
+        let (_, n) = locate(page);
+        let without = self.config.without;
+        let cut = self.copied_at[n] != self.links && !without.contains(Glue::STEADY_LINK);
+        let is_home = self.config.hardware.home != Home::Memory;
+        let other = is_home && self.peer_is_other && !without.contains(Glue::IDENTITY);
+        if !self.link_up || cut || other {
             return Err(ApertureError);
         }
-        self.memory.land_all(locate(page).1);
+        self.memory.land_all(n);
         Ok(())
     }
 }
@@ -55,7 +73,15 @@ impl Machine for World {
     }
 
     fn stop(&mut self) -> Option<Stop> {
+        self.told |= self.stopped;
+        if self.stuck {
+            return Some(Stop::Unmapping);
+        }
         self.stopped.then_some(Stop::Signal)
+    }
+
+    fn is_held(&mut self, n: usize) -> bool {
+        !self.used[n]
     }
 
     fn hold_cpus(&mut self, _: &[PageMove]) {
@@ -92,10 +118,20 @@ impl Machine for World {
         if place == Place::End && self.link_up {
             self.memory.land_all(n);
         }
-        let words = self.memory.page(place, n);
-        words
-            .iter()
-            .fold(Checksum::new(), |sum, word| sum.add(u64::from(*word)))
+        if place == Place::Start && self.link_up {
+            self.pushes_dmas(n);
+        }
+        if place == Place::Start && self.config.hardware.home != Home::Memory && !self.link_up {
+            return sum_of(&DOWN);
+        }
+        sum_of(self.memory.page(place, n))
+    }
+
+    fn is_unreachable(&mut self, page: PhysAddr, _: Checksum) -> bool {
+        let (place, n) = locate(page);
+        let is_behind = place == Place::Start && self.config.hardware.home != Home::Memory;
+        let cut = !self.link_up || self.copied_at[n] != self.links;
+        is_behind && cut && !self.config.without.contains(Glue::UNREACHABLE)
     }
 
     fn back_off(&mut self, _: u64) {}
@@ -179,8 +215,21 @@ impl Editing for World {
         self.mail.cancelled = true;
     }
 
+    /// A helper that does not come back is given up, unless it is past its invalidation.
     fn report(&mut self) -> Option<Report> {
-        let report = self.mail.report?;
+        let Some(report) = self.mail.report else {
+            let flying =
+                self.mail.flight == Flight::Flying || self.config.without.contains(Glue::ABANDON);
+            if !self.impatient || !flying {
+                return None;
+            }
+            self.mail.flight = Flight::Abandoned;
+            self.stuck = true;
+            return Some(Report {
+                ending: Ending::Invalidation(InvalidateError::Failed),
+                phase2: 0,
+            });
+        };
         self.mail = Mail {
             generation: self.mail.generation,
             pages: self.mail.pages,
@@ -211,6 +260,15 @@ impl Editing for World {
         }
         end
     }
+}
+
+/// What a link that is down gives: all ones.
+const DOWN: [u8; WORDS] = [u8::MAX; WORDS];
+
+fn sum_of(words: &[u8]) -> Checksum {
+    words
+        .iter()
+        .fold(Checksum::new(), |sum, word| sum.add(u64::from(*word)))
 }
 
 /// Whether every page is in a final state.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The world as the helper's CPU sees it.
 
+use crate::mail::Flight;
 use crate::memory::{address, Place};
-use crate::World;
+use crate::{Glue, World};
 use engine::rtm::{Helping, Report, Request};
 use engine::{ApertureError, Checksum, InvalidateError, PageSpan, PhysAddr, Transfer};
 
@@ -16,8 +17,15 @@ impl Transfer for HelperCpu<'_> {
         self.0.invalidate(span);
     }
 
+    /// The editor may have given up meanwhile: then nothing more is touched.
     fn invalidated(&mut self) -> Option<Result<(), InvalidateError>> {
-        self.0.invalidated()
+        let result = self.0.invalidated()?;
+        let mail = &mut self.0.mail;
+        if mail.flight == Flight::Abandoned && !self.0.config.without.contains(Glue::LAND) {
+            return Some(Err(InvalidateError::Failed));
+        }
+        mail.flight = Flight::Landed;
+        Some(result)
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The IOMMU: its caches, walks, and invalidations.
 
-use crate::config::AdUpdate;
+use crate::config::{AdUpdate, Glue, Home, Lines};
 use crate::cpu::Why;
 use crate::device::Op;
 use crate::memory::Place;
 use crate::monitor::{place_of, FORMAT};
-use crate::{World, DEVICES, PAGES};
+use crate::{World, DEVICES, PAGES, UNITS};
 use engine::{InvalidateError, PageSpan};
 
 /// A cached translation.
@@ -34,6 +34,8 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Invalidation {
     pub stage: Stage,
+    /// The IOMMU that is flushed; those before it are clean.
+    pub unit: usize,
     pub pages: [bool; PAGES],
     /// Device TLBs that are clean.
     pub devices: [bool; DEVICES],
@@ -50,23 +52,39 @@ impl World {
             }
         }
         self.invalidation.stage = Stage::Queued;
+        self.invalidation.unit = 0;
         self.invalidation.devices = [false; DEVICES];
+    }
+
+    /// Tells which IOMMU a device is behind.
+    pub(crate) fn unit_of(&self, device: usize) -> usize {
+        match self.config.hardware.separate {
+            true => device,
+            false => 0,
+        }
     }
 
     /// The IOMMU takes it from the queue and cleans its own caches.
     pub(crate) fn evict(&mut self) {
         self.invalidation.stage = Stage::Evicted;
-        self.upper_cached = false;
+        let unit = self.invalidation.unit;
+        self.upper_cached[unit] = false;
+        if self.config.hardware.lines == Lines::Shared {
+            self.lines[unit] = None;
+        }
         let pages = self.invalidation.pages;
-        for (cached, _) in self
-            .iotlb
+        for (cached, _) in self.iotlbs[unit]
             .iter_mut()
             .zip(pages)
             .filter(|(_, wanted)| *wanted)
         {
             *cached = None;
         }
-        for device in &mut self.devices {
+        for d in 0..DEVICES {
+            if self.unit_of(d) != unit {
+                continue;
+            }
+            let device = &mut self.devices[d];
             let by_iommu = !device.kind.ats || device.op.is_walk();
             if by_iommu && device.op.page().is_some_and(|page| pages[page]) {
                 device.old = true;
@@ -95,10 +113,23 @@ impl World {
     /// Whether the requests to the devices may be sent: the IOMMU's own walks with
     /// older entries are over.
     pub(crate) fn iommu_is_clean(&self) -> bool {
+        let unit = self.invalidation.unit;
         self.invalidation.stage == Stage::Evicted
-            && !self.devices.iter().any(|device| {
-                device.old && (!device.kind.ats || device.op.is_walk()) && self.waits(device.op)
+            && !self.devices.iter().enumerate().any(|(d, device)| {
+                let by_iommu = !device.kind.ats || device.op.is_walk();
+                self.unit_of(d) == unit && device.old && by_iommu && self.waits(device.op)
             })
+    }
+
+    /// Whether what was posted to a START behind a window is waited for, and has not landed.
+    fn awaits_landing(&self) -> bool {
+        let waits = self.config.hardware.home == Home::ReadBack
+            && !self.config.without.contains(Glue::READ_BACK);
+        let dmas = self.memory.dmas.iter().zip(self.invalidation.pages);
+        waits
+            && dmas
+                .flat_map(|(words, wanted)| words.iter().filter(move |_| wanted))
+                .any(Option::is_some)
     }
 
     fn waits(&self, op: Op) -> bool {
@@ -125,24 +156,57 @@ impl World {
         if !self.iommu_is_clean() {
             return None;
         }
-        for (device, clean) in self.devices.iter().zip(self.invalidation.devices) {
-            if device.kind.ats && !(clean && (!device.old || !self.waits(device.op))) {
+        let unit = self.invalidation.unit;
+        let clean = self.invalidation.devices;
+        for (d, device) in self.devices.iter().enumerate() {
+            let is_clean = clean[d] && (!device.old || !self.waits(device.op));
+            if self.unit_of(d) == unit && device.kind.ats && !is_clean {
                 return None;
             }
         }
-        self.invalidation = Invalidation::default();
-        for device in &mut self.devices {
-            device.old = false;
+        if self.awaits_landing() {
+            return None;
         }
+        for d in 0..DEVICES {
+            if self.unit_of(d) == unit {
+                self.devices[d].old = false;
+            }
+        }
+        let is_last = unit + 1 == UNITS || !self.config.hardware.separate;
+        if !is_last && !self.config.without.contains(Glue::ALL_UNITS) {
+            self.invalidation.unit = unit + 1;
+            self.invalidation.stage = Stage::Queued;
+            return None;
+        }
+        self.invalidation = Invalidation::default();
         Some(Ok(()))
+    }
+
+    /// What a walk takes for the leaf entry: what memory has, or a line that was read before.
+    fn read_entry(&mut self, d: usize, page: usize) -> u64 {
+        let unit = self.unit_of(d);
+        if let Some(line) = self.lines[unit] {
+            return line[page];
+        }
+        self.touches_entry(page, false, Why::Walk);
+        if self.config.hardware.lines != Lines::Own && !self.devices[d].old {
+            self.lines[unit] = Some(self.entries);
+        }
+        self.entries[page]
     }
 
     /// A walk reads the leaf entry, on behalf of device `d`.
     pub(crate) fn walk(&mut self, d: usize, page: usize, write: bool, fetch: bool) {
-        self.touches_entry(page, false, Why::Walk);
-        self.upper_cached |= !self.devices[d].old;
-        let seen = self.entries[page];
+        let mut seen = self.read_entry(d, page);
+        let unit = self.unit_of(d);
+        self.upper_cached[unit] |= !self.devices[d].old;
         let wanted = FORMAT.accessed() | if write { FORMAT.dirty() } else { 0 };
+        let cas = self.config.hardware.ad == AdUpdate::CompareAndSwap;
+        if cas && wanted & !seen != 0 && seen != self.entries[page] {
+            // The compare fails: it reads the line anew.
+            self.lines[unit] = None;
+            seen = self.read_entry(d, page);
+        }
         let missing = wanted & !seen != 0;
         match self.config.hardware.ad {
             AdUpdate::CompareAndSwap if missing => {
@@ -158,7 +222,24 @@ impl World {
                     seen,
                 };
             }
+            AdUpdate::Late if missing => {
+                // Two updates of one device come in their order.
+                self.late_update(d);
+                self.devices[d].late = Some((page, seen, wanted));
+                self.translated(d, page, write, fetch, seen | wanted);
+            }
             _ => self.translated(d, page, write, fetch, seen),
+        }
+    }
+
+    /// A and D are set for a walk of before, if the entry is still what it has read.
+    pub(crate) fn late_update(&mut self, d: usize) {
+        let Some((page, seen, wanted)) = self.devices[d].late.take() else {
+            return;
+        };
+        self.touches_entry(page, true, Why::Walk);
+        if self.entries[page] == seen {
+            self.set_bits(page, seen | wanted);
         }
     }
 
@@ -176,6 +257,10 @@ impl World {
 
     fn set_bits(&mut self, page: usize, entry: u64) {
         self.entries[page] = entry;
+        for line in self.lines.iter_mut().flatten() {
+            // What a walker stores is in the line that it has read, too.
+            line[page] |= entry & (FORMAT.accessed() | FORMAT.dirty());
+        }
         // One update that stores what it has read takes the bits of another.
         if self.config.hardware.ad != AdUpdate::StoreOld {
             self.needed[page] |= entry & (FORMAT.accessed() | FORMAT.dirty());
@@ -183,13 +268,15 @@ impl World {
     }
 
     fn translated(&mut self, d: usize, page: usize, write: bool, fetch: bool, entry: u64) {
+        let unit = self.unit_of(d);
         let Some(place) = place_of(entry, page) else {
             self.devices[d].op = Op::Idle;
+            self.devices[d].old = false;
             return;
         };
         let device = &mut self.devices[d];
         if !device.old {
-            self.iotlb[page] = Some(Cached {
+            self.iotlbs[unit][page] = Some(Cached {
                 place,
                 dirty: entry & FORMAT.dirty() != 0,
             });

@@ -26,14 +26,15 @@ pub mod timing_search;
 mod world;
 
 pub use action::Action;
-pub use config::{AdUpdate, Config, DeviceKind, Hardware, Workload, BASE_TICKS};
+pub use config::{AdUpdate, Config, DeviceKind, Glue, Hardware, Home, Lines, Workload, BASE_TICKS};
 pub use cpu::Why;
 pub use device::{Device, Op};
 pub use iommu::Stage as InvalidationStage;
+pub use mail::Flight;
 pub use memory::Place;
 pub use monitor::Broken;
 pub use state::State;
-pub use world::{World, DEVICES, PAGES, WORDS};
+pub use world::{World, DEVICES, PAGES, UNITS, WORDS};
 
 #[cfg(test)]
 mod tests;

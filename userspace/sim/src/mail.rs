@@ -6,6 +6,18 @@ use crate::PAGES;
 use engine::rtm::{Report, Request};
 use engine::Checksum;
 
+/// Who decides what becomes of an attempt whose invalidation takes long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Flight {
+    /// Nobody has.
+    #[default]
+    Flying,
+    /// The helper is past its invalidation, and will report.
+    Landed,
+    /// The editor has given up: the helper touches neither START nor END.
+    Abandoned,
+}
+
 /// The mailbox, and what goes with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mail {
@@ -17,6 +29,7 @@ pub struct Mail {
     pub ready: bool,
     pub cancelled: bool,
     pub report: Option<Report>,
+    pub flight: Flight,
     pub pages: [usize; PAGES],
     pub sums: [Checksum; PAGES],
     /// What the helper's clock said when it was read last, and what the world's

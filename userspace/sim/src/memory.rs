@@ -23,6 +23,8 @@ pub struct Memory {
     pub end: [Words; PAGES],
     /// Posted writes to END that have not landed.
     pub posted: [[Option<u8>; WORDS]; PAGES],
+    /// DMAs to a START behind a window that have not landed.
+    pub dmas: [[Option<u8>; WORDS]; PAGES],
 }
 
 impl Memory {
@@ -31,6 +33,7 @@ impl Memory {
             start: [[1; WORDS]; PAGES],
             end: [[0; WORDS]; PAGES],
             posted: [[None; WORDS]; PAGES],
+            dmas: [[None; WORDS]; PAGES],
         }
     }
 
@@ -56,6 +59,12 @@ impl Memory {
 
     pub fn land_all(&mut self, page: usize) {
         (0..WORDS).for_each(|word| self.land(page, word));
+    }
+
+    /// Whether a write to a page is on its way.
+    pub fn is_posted(&self, page: usize) -> bool {
+        let (ends, starts) = (&self.posted[page], &self.dmas[page]);
+        ends.iter().chain(starts).any(Option::is_some)
     }
 }
 

@@ -27,6 +27,12 @@ bitflags! {
         /// Not broken, but to be seen: a device read START's old bytes after the
         /// commit, where readers are tolerated.
         const TOLERATED = 1 << 6;
+        /// The engine stored over an entry that somebody else had changed.
+        const OTHERS = 1 << 7;
+        /// A commit after the order to stop was seen.
+        const STOPPED = 1 << 8;
+        /// A page was aborted without the A or D that its entry had in the beginning.
+        const BACK = 1 << 9;
     }
 }
 
@@ -52,16 +58,26 @@ impl World {
     pub(crate) fn entry_changed(&mut self, page: usize, old: u64) {
         let was = place_of(old, page);
         let is = place_of(self.entries[page], page);
+        if self.foreign[page].is_some() {
+            self.breaks(Broken::OTHERS);
+        }
         if was != Some(Place::Start) || is != Some(Place::End) {
             return;
         }
         let memory = &self.memory;
-        let pending = memory.posted[page].iter().any(Option::is_some);
-        if pending || memory.start[page] != memory.end[page] {
+        // Behind a window that shows other memory now START is what was written there.
+        let start = match self.peer_is_other {
+            true => self.newest[page],
+            false => memory.start[page],
+        };
+        if memory.is_posted(page) || start != memory.end[page] {
             self.breaks(Broken::G2);
         }
         if self.late {
             self.breaks(Broken::DEADLINE);
+        }
+        if self.told {
+            self.breaks(Broken::STOPPED);
         }
     }
 
@@ -70,7 +86,7 @@ impl World {
         if self.freed[page] == Some(place) {
             self.breaks(Broken::FREED);
         }
-        if place_of(self.entries[page], page) == Some(place) {
+        if place_of(self.entries[page], page) == Some(place) || self.is_elsewhere(page) {
             return;
         }
         let tolerated = self.config.policy.reads_allowed
@@ -82,8 +98,17 @@ impl World {
         }
     }
 
+    /// Whether a leaf maps what somebody else wants. Who changes it invalidates, too; devices
+    /// that go on until then are not the engine's doing.
+    fn is_elsewhere(&self, page: usize) -> bool {
+        self.foreign[page].is_some()
+    }
+
     /// What a device read is not what was written last.
     pub(crate) fn read_old_bytes(&mut self, page: usize, place: Place) {
+        if self.peer_is_other && place == Place::Start || self.is_elsewhere(page) {
+            return;
+        }
         let tolerated =
             self.config.policy.reads_allowed && place == Place::Start && self.freed[page].is_none();
         self.breaks(if tolerated {
@@ -91,6 +116,18 @@ impl World {
         } else {
             Broken::G1
         });
+    }
+
+    /// A page was aborted at this instant: its entry has what it had in the beginning, if one
+    /// attempt is made in all.
+    pub(crate) fn given_back(&mut self, page: usize) {
+        let load = &self.config.workload;
+        let had = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
+        let had = had(load.accessed, FORMAT.accessed()) | had(load.dirty, FORMAT.dirty());
+        let once = self.config.policy.retries == 0 && self.foreign[page].is_none();
+        if once && self.changes == load.changes && self.entries[page] & had != had {
+            self.breaks(Broken::BACK);
+        }
     }
 
     /// The engine writes to a page.

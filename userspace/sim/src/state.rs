@@ -2,7 +2,7 @@
 //! The engine and the world together: what may happen, and one thing happening.
 
 use crate::action::Action;
-use crate::config::Config;
+use crate::config::{Config, Glue, Home};
 use crate::cpu::Why;
 use crate::editor::is_final;
 use crate::helper::HelperCpu;
@@ -11,8 +11,8 @@ use crate::memory::{address, entry_of, iova, Place};
 use crate::monitor::{place_of, FORMAT};
 use crate::world::World;
 use crate::{DEVICES, PAGES, WORDS};
-use engine::rtm::{AbortBits, Duty, Either, Helper, Status};
-use engine::{AbortCounts, Job, Outcome, PageMove, Run, Stage};
+use engine::rtm::{AbortBits, Duty, Either, Helper, Phase, Status};
+use engine::{AbortCounts, Job, Outcome, PageMove, PageState, Run, Stage};
 use std::sync::Arc;
 
 /// A state of everything.
@@ -54,9 +54,10 @@ impl State {
     pub fn is_quiet(&self) -> bool {
         let world = &self.world;
         let idle = |d: &crate::Device| d.op == crate::Op::Idle;
-        let landed = world.memory.posted.iter().flatten().all(Option::is_none);
+        let landed = (0..PAGES).all(|page| !world.memory.is_posted(page));
+        let updated = world.devices.iter().all(|device| device.late.is_none());
         let helper = self.helper.duty() == Duty::Idle && !world.mail.fresh;
-        self.is_done() && helper && landed && world.devices.iter().all(idle)
+        self.is_done() && helper && landed && updated && world.devices.iter().all(idle)
     }
 
     /// Everything that may happen now.
@@ -103,7 +104,8 @@ impl State {
         if it.op != crate::Op::Idle {
             actions.push(Action::Proceed { device });
         } else {
-            for page in 0..world.config.workload.pages {
+            let load = &world.config.workload;
+            for page in 0..load.pages + load.neighbours {
                 if it.accesses > 0 {
                     actions.push(Action::Read { device, page });
                     if !it.kind.only_reads {
@@ -111,7 +113,8 @@ impl State {
                     }
                 }
                 if it.requests > 0 {
-                    for write in [false, true] {
+                    // Ahead of use an IOMMU itself only reads.
+                    for write in [false, true].into_iter().take(1 + usize::from(it.kind.ats)) {
                         actions.push(Action::Request {
                             device,
                             page,
@@ -122,12 +125,16 @@ impl State {
             }
         }
         let waiting = world.invalidation.stage == InvalidationStage::Evicted;
-        let asked = it.kind.ats && it.kind.answers && waiting;
+        let at_it = world.unit_of(device) == world.invalidation.unit;
+        let asked = it.kind.ats && it.kind.answers && waiting && at_it;
         if asked && !world.invalidation.devices[device] && world.iommu_is_clean() {
             actions.push(Action::EvictDevice { device });
         }
         if it.kind.vanishes {
             actions.push(Action::Vanish { device });
+        }
+        if it.late.is_some() {
+            actions.push(Action::LateUpdate { device });
         }
     }
 
@@ -137,7 +144,9 @@ impl State {
         if world.invalidation.stage == InvalidationStage::Queued {
             actions.push(Action::Evict);
         }
-        if load.invalidation_fails
+        let reverted = |page: &PageMove| matches!(page.state(), PageState::Reverted { .. });
+        let last = load.last_invalidation_fails && self.pages().iter().any(reverted);
+        if (load.invalidation_fails || last)
             && world.invalidation.stage != InvalidationStage::Idle
             && !world.invalidation.failed
         {
@@ -148,8 +157,17 @@ impl State {
                 if world.memory.posted[page][word].is_some() {
                     actions.push(Action::Land { page, word });
                 }
+                if world.memory.dmas[page][word].is_some() {
+                    actions.push(Action::LandDma { page, word });
+                }
             }
-            if world.cpu_writes > 0 && !world.cpu_held {
+            if world.changes > 0 {
+                actions.push(Action::ChangeLeaf { page });
+            }
+            if load.in_use && !world.used[page] && !world.cpu_held && !self.is_done() {
+                actions.push(Action::Use { page });
+            }
+            if world.cpu_writes > 0 && (!world.cpu_held || world.used[page]) {
                 actions.push(Action::CpuWrite { page });
             }
             if world.software_bits > 0 {
@@ -157,11 +175,46 @@ impl State {
             }
         }
         let moved = (0..load.pages).any(|n| place_of(world.entries[n], n) == Some(Place::End));
-        if load.link_fails && world.link_up && !moved {
+        let is_home = world.config.hardware.home != Home::Memory;
+        let fails = load.link_fails && world.link_up && world.links == 0;
+        if fails && (!moved || is_home) {
             actions.push(Action::LinkDown);
+        }
+        if load.peer_returns && !world.link_up {
+            actions.push(Action::LinkUp { other: false });
+            // Memory that a page goes to can be another between its read-back and its commit:
+            // that is beyond any engine.
+            if is_home {
+                actions.push(Action::LinkUp { other: true });
+            }
+        }
+        if load.evictions {
+            self.evictions(actions);
+        }
+        let waits =
+            matches!(self.run.attempt(), Either::Rtm(it) if it.phase() == Phase::AwaitReport);
+        if load.impatient && waits && !world.impatient && !self.is_done() {
+            actions.push(Action::Impatience);
         }
         if load.stops && !world.stopped && !self.is_done() {
             actions.push(Action::Stop);
+        }
+    }
+
+    fn evictions(&self, actions: &mut Vec<Action>) {
+        let world = &self.world;
+        for (unit, iotlb) in world.iotlbs.iter().enumerate() {
+            if world.lines[unit].is_some() {
+                actions.push(Action::ForgetLine { unit });
+            }
+            for page in (0..PAGES).filter(|page| iotlb[*page].is_some()) {
+                actions.push(Action::Forget { unit, page });
+            }
+        }
+        for (device, it) in world.devices.iter().enumerate() {
+            for page in (0..PAGES).filter(|page| it.tlb[*page].is_some()) {
+                actions.push(Action::ForgetOwn { device, page });
+            }
         }
     }
 
@@ -198,10 +251,19 @@ impl State {
             Action::InvalidationFails => world.invalidation.failed = true,
             Action::Vanish { device } => world.vanish(device),
             Action::Land { page, word } => world.memory.land(page, word),
+            Action::LandDma { page, word } => world.land_dma(page, word),
+            Action::LateUpdate { device } => world.late_update(device),
+            Action::Forget { unit, page } => world.iotlbs[unit][page] = None,
+            Action::ForgetLine { unit } => world.lines[unit] = None,
+            Action::ForgetOwn { device, page } => world.devices[device].tlb[page] = None,
+            Action::ChangeLeaf { page } => world.change_leaf(page),
+            Action::Use { page } => world.used[page] = true,
+            Action::Impatience => world.impatient = true,
             Action::LinkDown => {
                 world.link_up = false;
                 world.memory.posted = Default::default();
             }
+            Action::LinkUp { other } => world.link_comes_up(other),
             Action::CpuWrite { page } => world.cpu_write(page),
             Action::SoftwareBit { page } => world.set_software_bit(page),
             Action::Stop => world.stopped = true,
@@ -210,6 +272,7 @@ impl State {
 
     fn editor_step(&mut self) {
         let config = self.world.config.clone();
+        let before = self.pages;
         let mut aborts = AbortCounts::default();
         let mut job = Job {
             policy: &config.policy,
@@ -217,13 +280,18 @@ impl State {
             aborts: &mut aborts,
         };
         self.run.step(&mut self.world, &mut job);
+        for (n, (page, before)) in job.pages.iter().zip(before).enumerate() {
+            if matches!(page.state(), PageState::Aborted(_)) && page.state() != before.state() {
+                self.world.given_back(n);
+            }
+        }
         if self.run.stage() != Stage::Done {
             return;
         }
         assert!(is_final(job.pages), "the engine left a page behind");
         for (n, page) in job.pages.iter().enumerate() {
             self.world.freed[n] = match page.outcome() {
-                _ if !page.is_settled() => None,
+                _ if !page.is_settled() && !config.without.contains(Glue::SETTLED) => None,
                 Outcome::LostWrite => None,
                 Outcome::Moved => Some(Place::Start),
                 Outcome::Aborted(_) | Outcome::NotTried => Some(Place::End),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Everything but the engine: memory, IOMMU, devices, CPUs, clock.
 
-use crate::config::{Config, BASE_TICKS};
+use crate::config::{Config, Home, BASE_TICKS};
 use crate::cpu::{Tx, Why};
 use crate::device::Device;
 use crate::iommu::{Cached, Invalidation};
 use crate::mail::Mail;
 use crate::memory::{address, Memory, Place};
-use crate::monitor::Broken;
+use crate::monitor::{place_of, Broken};
 use engine::rtm::Edit;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -18,11 +18,15 @@ pub const PAGES: usize = 2;
 pub const DEVICES: usize = 2;
 /// Words of a page: one for each writer.
 pub const WORDS: usize = 2;
+/// IOMMUs, at most: one for each device.
+pub const UNITS: usize = DEVICES;
 /// Slots, at most.
 pub const SLOTS: usize = 4;
 
 /// A bit of an entry that the engine does not know (52, ignored by hardware).
 pub const SOFTWARE: u64 = 1 << 52;
+/// A frame that is no page of ours.
+const ELSEWHERE: u64 = 0x90_0000;
 /// Present and writable, and another bit that has to stay.
 const PLAIN: u64 = 1 << 0 | 1 << 1 | 1 << 62;
 
@@ -37,9 +41,11 @@ pub struct World {
     pub entries: [u64; PAGES],
     /// Bits that the entries have to keep.
     pub needed: [u64; PAGES],
-    pub iotlb: [Option<Cached>; PAGES],
-    /// The paging-structure cache knows the table of the entries.
-    pub upper_cached: bool,
+    pub iotlbs: [[Option<Cached>; PAGES]; UNITS],
+    /// Lines of entries that IOMMUs have read.
+    pub lines: [Option<[u64; PAGES]>; UNITS],
+    /// The paging-structure caches know the table of the entries.
+    pub upper_cached: [bool; UNITS],
     pub invalidation: Invalidation,
     pub devices: [Device; DEVICES],
     /// What CPUs map, and whether they are held back.
@@ -47,8 +53,25 @@ pub struct World {
     pub cpu_held: bool,
     pub cpu_writes: u8,
     pub software_bits: u8,
+    /// Pages that another CPU has a reference to.
+    pub used: [bool; PAGES],
+    /// Leaves that somebody else has changed, and what they were before.
+    pub foreign: [Option<u64>; PAGES],
+    /// That was after the commit.
+    pub disturbed: [bool; PAGES],
+    pub changes: u8,
     pub link_up: bool,
+    /// How often the link came up again; at which of them a copy of the page began; and whether
+    /// the memory behind it is another since.
+    pub links: u8,
+    pub copied_at: [u8; PAGES],
+    pub peer_is_other: bool,
+    /// The editor has no more patience, and has given the helper up.
+    pub impatient: bool,
+    pub stuck: bool,
     pub stopped: bool,
+    /// The engine has seen that.
+    pub(crate) told: bool,
     /// The editor's clock.
     pub clock: u64,
     /// Somebody looks at the clock.
@@ -77,10 +100,14 @@ impl World {
         };
         let entries = [entry(0), entry(1)];
         let warm = |page: usize| {
-            (load.warm && page < load.pages).then_some(Cached {
+            (load.warm && page < load.pages + load.neighbours).then_some(Cached {
                 place: Place::Start,
                 dirty: load.dirty,
             })
+        };
+        let second = match config.hardware.separate {
+            true => [warm(0), warm(1)],
+            false => [None; PAGES],
         };
         let devices = load
             .devices
@@ -91,16 +118,27 @@ impl World {
             newest: [[1; WORDS]; PAGES],
             entries,
             needed: entries.map(|entry| entry & !crate::monitor::ADDRESS),
-            iotlb: [warm(0), warm(1)],
-            upper_cached: load.warm,
+            iotlbs: [[warm(0), warm(1)], second],
+            lines: [None; UNITS],
+            upper_cached: [load.warm; UNITS],
             invalidation: Invalidation::default(),
             devices,
             cpu_maps: [Place::Start; PAGES],
             cpu_held: false,
             cpu_writes: load.cpu_writes,
             software_bits: load.software_bits,
+            used: [false; PAGES],
+            foreign: [None; PAGES],
+            disturbed: [false; PAGES],
+            changes: load.changes,
             link_up: true,
+            links: 0,
+            copied_at: [0; PAGES],
+            peer_is_other: false,
+            impatient: false,
+            stuck: false,
             stopped: false,
+            told: false,
             clock: BASE_TICKS,
             clock_runs: config.policy.deadline.is_some(),
             late: false,
@@ -129,13 +167,65 @@ impl World {
         self.write_lands(page, place, WORDS - 1, Why::Cpu);
     }
 
-    /// A write reaches memory.
+    /// A write reaches memory, or is posted to a START behind a window.
     pub(crate) fn write_lands(&mut self, page: usize, place: Place, word: usize, why: Why) {
         if place == Place::Start {
             self.touches_watched(page, why);
         }
         self.newest[page][word] += 1;
-        self.memory.page_mut(place, page)[word] = self.newest[page][word];
+        let value = self.newest[page][word];
+        let is_posted = place == Place::Start && why == Why::Dma;
+        if is_posted && self.config.hardware.home != Home::Memory {
+            self.memory.dmas[page][word] = Some(value);
+        } else {
+            self.memory.page_mut(place, page)[word] = value;
+        }
+    }
+
+    /// A DMA lands that was posted to START: it uses the page at this instant.
+    pub(crate) fn land_dma(&mut self, page: usize, word: usize) {
+        if let Some(value) = self.memory.dmas[page][word].take() {
+            self.device_reaches(page, Place::Start, true);
+            self.memory.start[page][word] = value;
+        }
+    }
+
+    /// Somebody reads START through the window.
+    pub(crate) fn pushes_dmas(&mut self, page: usize) {
+        if self.config.hardware.home == Home::Pushed {
+            (0..WORDS).for_each(|word| self.land_dma(page, word));
+        }
+    }
+
+    /// Somebody else makes a leaf map another frame, or what it mapped before, unused.
+    pub(crate) fn change_leaf(&mut self, page: usize) {
+        self.changes -= 1;
+        self.touches_entry(page, true, Why::Software);
+        let used = crate::monitor::FORMAT.accessed() | crate::monitor::FORMAT.dirty();
+        match self.foreign[page].take() {
+            Some(before) => {
+                self.entries[page] = before & !used;
+                self.needed[page] &= !used;
+            }
+            None => {
+                let before = self.entries[page];
+                let committed = place_of(before, page) == Some(Place::End);
+                self.disturbed[page] |= committed;
+                self.foreign[page] = Some(before);
+                self.entries[page] = PLAIN | ELSEWHERE;
+            }
+        }
+    }
+
+    /// The link is up again. Other memory has other bytes.
+    pub(crate) fn link_comes_up(&mut self, other: bool) {
+        self.link_up = true;
+        self.links += 1;
+        if other {
+            self.peer_is_other = true;
+            self.memory.dmas = Default::default();
+            self.memory.start = [[0; WORDS]; PAGES];
+        }
     }
 
     /// Another CPU sets a bit of an entry, atomically.
@@ -169,7 +259,10 @@ impl World {
     )]
     fn parts(&self) -> impl Hash + PartialEq + '_ {
         let flags = [
-            self.upper_cached,
+            self.told,
+            self.peer_is_other,
+            self.impatient,
+            self.stuck,
             self.cpu_held,
             self.link_up,
             self.stopped,
@@ -182,7 +275,9 @@ impl World {
                 self.newest,
                 self.entries,
                 self.needed,
-                self.iotlb,
+                (self.iotlbs, self.lines, self.upper_cached),
+                (self.foreign, self.disturbed, self.changes, self.used),
+                (self.links, self.copied_at),
             ),
             (&self.invalidation, &self.devices, self.cpu_maps, flags),
             (self.cpu_writes, self.software_bits, self.clock, &self.tx),

@@ -2,7 +2,7 @@
 //! The controller of `rtm` against the best fixed schedule, attempt by attempt.
 //!
 //! The guarantee: over a run that begins with nothing measured, a committed move
-//! takes at most 15 % longer than with the fixed schedule that hindsight finds to
+//! takes at most 5 % longer than with the fixed schedule that hindsight finds to
 //! be the best on the same draws. Its twins learn nothing, or the wrong way round.
 
 use engine::rtm::{Bounds, Controller, Sample, Times};
@@ -19,7 +19,9 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
     1..=asked.map_or(SEEDS, |text| text.parse().expect("SEEDS is a number"))
 }
 
-const ALLOWED: f64 = 1.15;
+const ALLOWED: f64 = 1.05;
+/// What is allowed in a run of a tenth of that, in which the warm-up counts.
+const ALLOWED_WARMING: f64 = 1.15;
 /// 2.5 GHz, for which the scenarios are drawn.
 const BOUNDS: Bounds = Bounds::for_tsc(2_500_000);
 
@@ -125,7 +127,7 @@ fn hold(name: &str, moves: u64, allowed: f64) {
             let ratio = ticks / run.fixed;
             println!("  twin {twin}: {ratio:.3}");
             assert!(
-                ratio > ALLOWED,
+                ratio > allowed.max(ALLOWED),
                 "{name} seed {seed}: the {twin} twin passes, {ratio:.3}"
             );
         }
@@ -142,7 +144,7 @@ fn heavy_tails_cost_little_more_than_the_best_fixed_schedule() {
     hold("tailed", MOVES, ALLOWED);
 }
 
-/// What moves is followed: better than any fixed schedule, not only 15 % worse.
+/// What moves is followed: better than any fixed schedule, not only 5 % worse.
 #[test]
 fn medians_that_jump_cost_less_than_any_fixed_schedule() {
     hold("steps", MOVES, 1.0);
@@ -160,7 +162,7 @@ fn medians_that_swing_cost_less_than_any_fixed_schedule() {
 #[test]
 fn the_warm_up_of_a_short_run_is_paid_for() {
     for scenario in SCENARIOS {
-        hold(scenario.name, 300, ALLOWED);
+        hold(scenario.name, MOVES / 10, ALLOWED_WARMING);
     }
 }
 

@@ -35,6 +35,13 @@ pub fn deep() -> Vec<Case> {
         },
         ..devices(RTM, one_each)
     };
+    let ahead = [
+        DeviceKind {
+            accesses: 1,
+            ..PREFETCHED
+        },
+        DeviceKind::ats(1, 0),
+    ];
     let two_cleared = cleared(
         Config {
             workload: Workload {
@@ -201,6 +208,50 @@ pub fn deep() -> Vec<Case> {
             devices(CLEARED_STORE_OLD, one_each),
             &[p::OVERWRITTEN, p::LOST_AND_REPORTED],
             2_691_496,
+        ),
+        sound(
+            "deep-evictions",
+            "`rtm`, evictions and fetches at any time, two devices",
+            devices(EVICTIONS, ahead),
+            OF_RTM,
+            3_089_433,
+        ),
+        sound(
+            "deep-lines",
+            "`rtm`, walks by lines, two devices",
+            devices(LINES, [DeviceKind::plain(1), DeviceKind::plain(1)]),
+            OF_RTM,
+            1_456_781,
+        ),
+        sound(
+            "deep-2-iommus",
+            "`rtm`, two devices behind two IOMMUs, more accesses",
+            devices(TWO_IOMMUS, plain_and_ats),
+            OF_RTM,
+            4_311_778,
+        ),
+        sound(
+            "deep-home",
+            "`rtm`, START behind a window, a read-back at the other end, two devices",
+            devices(READ_BACK, one_each),
+            OF_RTM,
+            1_569_317,
+        ),
+        broken(
+            "deep-broken-late",
+            "`adbit`, A and D are set late, two devices, a second attempt",
+            devices(
+                Config {
+                    policy: Policy {
+                        retries: 1,
+                        ..LATE.policy
+                    },
+                    ..LATE
+                },
+                plain_and_ats,
+            ),
+            &[p::MOVED_AGAIN, p::LOST_AND_REPORTED],
+            383_819,
         ),
         sound(
             "deep-store-old",

@@ -3,14 +3,16 @@
 
 mod deep;
 mod standard;
+mod wider;
 
 pub use deep::deep;
 pub use standard::standard;
+pub use wider::*;
 
 use crate::properties::{self as p, Sometimes};
 use engine::rtm::Times;
 use engine::Policy;
-use sim::{AdUpdate, Config, DeviceKind, Hardware, Workload};
+use sim::{AdUpdate, Config, DeviceKind, Glue, Hardware, Home, Lines, Workload};
 
 /// The promises that the hardware keeps, and with that what has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,8 @@ pub enum Promises {
     Kept,
     /// Not one on which atomicity rests: a loss is found by the verification.
     Broken,
-    /// Not even the one on which the verification rests: invalidations drain.
+    /// Not even one on which the verification rests: that an invalidation takes everything, and
+    /// drains.
     Undrained,
 }
 
@@ -49,6 +52,7 @@ pub const RTM: Config = Config {
     policy: Policy::new(0),
     times: TIMES,
     margin: 0,
+    without: Glue::empty(),
 };
 
 /// [`RTM`] by the engine `adbit`.
@@ -243,6 +247,15 @@ const RTM_COLD: Config = Config {
         accessed: false,
         dirty: false,
         ..Workload::ONE
+    },
+    ..RTM
+};
+
+/// [`RTM_COLD`], with nothing cached.
+const COLD_UNCACHED: Config = Config {
+    workload: Workload {
+        warm: false,
+        ..RTM_COLD.workload
     },
     ..RTM
 };

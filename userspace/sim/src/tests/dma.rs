@@ -98,7 +98,7 @@ fn a_walk_that_began_before_leaves_nothing_in_the_iotlb() {
     world.invalidates();
     world.proceed(PLAIN);
     assert!(world.flies_to(PLAIN).is_some());
-    assert_eq!(world.iotlb[0], None);
+    assert_eq!(world.iotlbs[0][0], None);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn twin_a_walk_that_began_after_does() {
     world.invalidates();
     world.reads(PLAIN);
     world.proceed(PLAIN);
-    assert_eq!(world.iotlb[0], cached(Place::Start, false));
+    assert_eq!(world.iotlbs[0][0], cached(Place::Start, false));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn an_invalidation_can_fail_before_or_after_it_has_evicted() {
         assert!(!possible(&state).contains(&FAILS));
         assert_eq!(state.world.failure(), Some(InvalidateError::Failed));
         // Nothing is promised: what was cached may still be.
-        assert_eq!(state.world.iotlb[0].is_none(), evict);
+        assert_eq!(state.world.iotlbs[0][0].is_none(), evict);
         // It is told once.
         assert!(state.world.is_complete());
     }

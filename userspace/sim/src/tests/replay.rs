@@ -42,6 +42,9 @@ fn is_from_outside(action: Action) -> bool {
             | Vanish { .. }
             | InvalidationFails
             | LinkDown
+            | Forget { .. }
+            | ForgetOwn { .. }
+            | ForgetLine { .. }
     )
 }
 
@@ -85,7 +88,7 @@ const BUSY: Config = Config {
 type Change = fn(&mut Config);
 
 /// What the hardware is like: it keeps its promises.
-const SOUND: [Change; 8] = [
+const SOUND: [Change; 12] = [
     |_| (),
     |c| c.hardware.paging_cache = true,
     |c| c.hardware.aperture = true,
@@ -94,15 +97,21 @@ const SOUND: [Change; 8] = [
     |c| (c.hardware.skew, c.margin) = (-1, 1),
     |c| c.hardware.rewalk_clean = false,
     |c| (c.hardware.walk_conflicts, c.policy.clear_accessed) = (false, true),
+    |c| (c.hardware.lines, c.workload.neighbours) = (Lines::Shared, 0),
+    |c| (c.hardware.separate, c.workload.evictions) = (true, true),
+    |c| c.hardware.home = Home::Pushed,
+    |c| c.hardware.home = Home::ReadBack,
 ];
 
 /// It does not.
-const BROKEN: [Change; 5] = [
+const BROKEN: [Change; 7] = [
     |c| c.hardware.drains = false,
     |c| (c.hardware.walk_conflicts, c.hardware.ad) = (false, AdUpdate::Never),
     |c| c.hardware.walk_conflicts = false,
     |c| c.hardware.ad = AdUpdate::BlindOr,
     |c| c.hardware.ad = AdUpdate::StoreOld,
+    |c| c.hardware.ad = AdUpdate::Late,
+    |c| c.hardware.home = Home::Unordered,
 ];
 
 /// What is asked for.

@@ -22,6 +22,7 @@ pub const BASE: Config = Config {
     policy: Policy::new(0),
     times: TIMES,
     margin: 0,
+    without: Glue::empty(),
 };
 
 pub const TIMES: Times = Times {

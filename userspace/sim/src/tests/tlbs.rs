@@ -20,7 +20,7 @@ fn twin_what_was_evicted_is_walked_for() {
     let mut world = world(|_| ());
     world.commit_page(0);
     world.invalidates();
-    assert_eq!(world.iotlb[0], None);
+    assert_eq!(world.iotlbs[0][0], None);
     world.writes(PLAIN);
     assert_eq!(world.flies_to(PLAIN), None);
     world.lands(PLAIN);
@@ -36,7 +36,7 @@ fn twin_what_was_never_cached_is_walked_for() {
     assert_eq!(world.flies_to(PLAIN), None);
     world.proceed(PLAIN);
     assert_eq!(world.flies_to(PLAIN), Some(Place::End));
-    assert_eq!(world.iotlb[0], cached(Place::End, false));
+    assert_eq!(world.iotlbs[0][0], cached(Place::End, false));
 }
 
 /// Until the IOMMU takes the invalidation from its queue nothing is forgotten.
@@ -44,10 +44,10 @@ fn twin_what_was_never_cached_is_walked_for() {
 fn a_queued_invalidation_evicts_nothing() {
     let mut world = world(|_| ());
     world.queue_invalidation(span(0));
-    assert_eq!(world.iotlb[0], cached(Place::Start, true));
+    assert_eq!(world.iotlbs[0][0], cached(Place::Start, true));
     assert!(world.poll_invalidation().is_none());
     world.evict();
-    assert_eq!(world.iotlb[0], None);
+    assert_eq!(world.iotlbs[0][0], None);
 }
 
 #[test]
@@ -56,13 +56,13 @@ fn only_pages_of_the_span_are_evicted() {
     world.queue_invalidation(span(1));
     world.evict();
     world.evict_device(ATS);
-    assert_eq!(world.iotlb, [cached(Place::Start, true), None]);
+    assert_eq!(world.iotlbs[0], [cached(Place::Start, true), None]);
     assert_eq!(world.devices[ATS].tlb, [cached(Place::Start, true), None]);
     let whole = span(0).including(span(1).first());
     world.queue_invalidation(whole);
     world.evict();
     world.evict_device(ATS);
-    assert_eq!(world.iotlb, [None, None]);
+    assert_eq!(world.iotlbs[0], [None, None]);
     assert_eq!(world.devices[ATS].tlb, [None, None]);
 }
 
@@ -159,14 +159,14 @@ fn without_the_upper_levels_a_walk_takes_a_step_more() {
     world.proceed(PLAIN);
     assert!(matches!(world.devices[PLAIN].op, Op::Walk { .. }));
     world.lands(PLAIN);
-    assert!(world.upper_cached);
+    assert!(world.upper_cached[0]);
     // The next walk knows them, until an invalidation.
-    world.iotlb = [None; PAGES];
+    world.iotlbs[0] = [None; PAGES];
     world.reads(PLAIN);
     assert!(matches!(world.devices[PLAIN].op, Op::Walk { .. }));
     world.lands(PLAIN);
     world.invalidates();
-    assert!(!world.upper_cached);
+    assert!(!world.upper_cached[0]);
     world.reads(PLAIN);
     assert!(matches!(world.devices[PLAIN].op, Op::Descend { .. }));
 }
@@ -194,6 +194,6 @@ fn a_walk_that_began_before_leaves_no_upper_levels() {
             world.invalidates();
         }
         world.lands(PLAIN);
-        assert_eq!(world.upper_cached, known);
+        assert_eq!(world.upper_cached[0], known);
     }
 }

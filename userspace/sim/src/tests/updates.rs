@@ -41,7 +41,7 @@ fn blind_or_sets_the_bits_in_the_new_entry_and_keeps_the_old_translation() {
     let world = raced(AdUpdate::BlindOr);
     assert_eq!((world.maps(0), world.used()), (Some(Place::End), A | D));
     assert_eq!(world.flies_to(PLAIN), Some(Place::Start));
-    assert_eq!(world.iotlb[0], cached(Place::Start, true));
+    assert_eq!(world.iotlbs[0][0], cached(Place::Start, true));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn clean(rewalk: bool) -> World {
     });
     world.reads(PLAIN);
     world.lands(PLAIN);
-    assert_eq!(world.iotlb[0], cached(Place::Start, false));
+    assert_eq!(world.iotlbs[0][0], cached(Place::Start, false));
     world.writes(PLAIN);
     world
 }
