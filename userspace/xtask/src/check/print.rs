@@ -53,6 +53,9 @@ pub fn finished(finished: &Finished) -> String {
         finished.wall.as_secs_f64(),
         totals.line()
     );
+    for remark in &finished.verdict.remarks {
+        text += &format!("      {remark}\n");
+    }
     for (what, reason) in finished.verdict.skips() {
         text += &format!("      skipped: {what}: {reason}\n");
     }

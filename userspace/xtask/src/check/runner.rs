@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Run one test.
 
+use super::again;
 use super::kinds::{cargo, format, host, module_clippy, module_file, tap};
 use super::setup::Setup;
 use super::suite::{Guest, Own, Test};
@@ -16,7 +17,7 @@ use crate::vm::job::{Job, Terminal};
 use crate::vm::pair;
 use crate::vm::profile::Profile;
 use crate::vm::rtm::{self, Rtm};
-use crate::vm::run::{self, End, Outcome, Vm};
+use crate::vm::run::{End, Outcome, Vm};
 use anyhow::{bail, Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,11 +134,16 @@ fn in_vm(
     let host = Host::new(setup, guest, flavour, live)?;
     let (mut verdict, texts) = match &guest.peer {
         None => {
-            let outcome = run::run(&host.vm(), logs)?;
-            let verdict = judge(&test.name, guest, &outcome);
+            let (outcome, remarks) = again::run(&host.vm(), guest, logs)?;
+            let mut verdict = judge(&test.name, guest, &outcome);
+            verdict.remarks = remarks;
             (
                 verdict,
-                vec![("output", outcome.output), ("dmesg", outcome.dmesg)],
+                vec![
+                    ("output", outcome.output),
+                    ("dmesg", outcome.dmesg),
+                    ("CPUs", again::places(&outcome.registers)),
+                ],
             )
         }
         Some(other) => {
@@ -147,7 +153,9 @@ fn in_vm(
         }
     };
     if let Some(reason) = &guest.red {
+        let remarks = std::mem::take(&mut verdict.remarks);
         verdict = red(&test.name, reason, &verdict);
+        verdict.remarks = remarks;
     }
     Ok((verdict, texts))
 }
@@ -172,6 +180,7 @@ impl<'a> Host<'a> {
         profile.cpus = guest.cpus.unwrap_or(profile.cpus);
         let mut job = job(setup, guest, flavour, live)?;
         let mut accel = setup.accel()?;
+        job.first_result = again::first_result(guest, accel);
         if guest.rtm {
             // It is a part of TCG.
             accel = Accel::Tcg;
@@ -230,8 +239,10 @@ fn of_pair(name: &str, guests: [&Guest; 2], [first, peer]: [Outcome; 2]) -> (Ver
     let texts = vec![
         ("host A: output", first.output),
         ("host A: dmesg", first.dmesg),
+        ("host A: CPUs", again::places(&first.registers)),
         ("host B (peer): output", peer.output),
         ("host B (peer): dmesg", peer.dmesg),
+        ("host B (peer): CPUs", again::places(&peer.registers)),
     ];
     (verdict, texts)
 }
@@ -270,6 +281,14 @@ fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job
         let file =
             module::extra::build(setup.place, setup.root()?, setup.image(flavour)?, dir, name)?;
         job.files.push((file, format!("{name}.ko")));
+    }
+    if !guest.selftests.is_empty() {
+        job.programs.extend(module::selftests::build(
+            setup.place,
+            setup.root()?,
+            setup.image(flavour)?,
+            &guest.selftests,
+        )?);
     }
     if guest.ntb {
         job.files.extend(setup.ntb(flavour)?.iter().map(|file| {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The list of tests, tests/tests.toml.
 
+use crate::module::selftests::Selftest;
 use crate::module::Variant;
 use crate::root::image::Flavour;
 use anyhow::{bail, Context, Result};
@@ -122,6 +123,10 @@ pub struct Guest {
     /// Put ntb.ko, pagemove_test_ntb.ko and pagemove_ntb.ko into the VM, in /.
     #[serde(default)]
     pub ntb: bool,
+    /// Selftests of the kernel's own to build from its source and to put into /bin, as
+    /// "vfio/vfio_pci_device_test". One that this series does not have is left out.
+    #[serde(default)]
+    pub selftests: Vec<Selftest>,
     /// Emulate hardware transactions.
     #[serde(default)]
     pub rtm: bool,

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The Test Anything Protocol, as far as test programs here speak it: a plan,
 //! numbered results, SKIP, bail out, and lines that mean nothing.
+//!
+//! As in KTAP a result may have results of its own, which come before it, two spaces further to the
+//! right, and begin with their version: it stands for them.
+
+/// How much further to the right a result's own results are.
+const INDENT: &str = "  ";
+/// How they begin.
+const VERSIONS: [&str; 2] = ["TAP version ", "KTAP version "];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -34,20 +42,43 @@ pub struct Tap {
     pub skipped: Option<String>,
     /// What is wrong beside results that are "not ok".
     pub problems: Vec<String>,
+    /// Results that were numbered, each with all that it stands for.
+    numbered: usize,
+}
+
+/// Where a program says why a result is "not ok".
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notes {
+    /// In diagnostics right after it, as ours do.
+    After,
+    /// In all that it says before it, as the kernel's selftests do.
+    Before,
 }
 
 /// Reads a program's whole output.
 pub fn parse(output: &str) -> Tap {
+    read(output, Notes::After)
+}
+
+fn read(output: &str, notes: Notes) -> Tap {
     let mut tap = Tap::default();
     let mut plan = None;
     let mut after_failure = false;
+    let mut said = Vec::new();
+    let mut within = None::<String>;
     for line in output.lines().map(str::trim_end) {
+        if let Some(inner) = line.strip_prefix(INDENT) {
+            if within.is_some() || VERSIONS.iter().any(|text| inner.starts_with(text)) {
+                within.get_or_insert_default().extend([inner, "\n"]);
+                continue;
+            }
+        }
         let note = line.strip_prefix('#').filter(|_| after_failure);
         if let (Some(note), Some(point)) = (note, tap.points.last_mut()) {
             point.notes.push(note.trim().to_string());
             continue;
         }
-        after_failure = line.starts_with("not ok ");
+        after_failure = notes == Notes::After && line.starts_with("not ok ");
         if let Some(rest) = line.strip_prefix("1..") {
             let (count, reason) = directive(rest);
             match count.trim().parse::<usize>() {
@@ -61,18 +92,54 @@ pub fn parse(output: &str) -> Tap {
         } else if let Some(rest) = line.strip_prefix("Bail out!") {
             tap.problems.push(format!("bailed out: {}", rest.trim()));
         } else if let Some((ok, rest)) = result(line) {
-            tap.point(ok, rest);
+            let mut point = tap.point(ok, rest);
+            let before = std::mem::take(&mut said);
+            if !ok {
+                point.notes = before;
+            }
+            match within.take() {
+                Some(text) => tap.stands_for(point, read(&text, Notes::Before)),
+                None => tap.points.push(point),
+            }
+        } else if notes == Notes::Before && !line.is_empty() {
+            said.push(line.trim_start_matches(['#', ' ']).to_string());
         }
+    }
+    if within.is_some() {
+        let problem = "results within a result, which did not come";
+        tap.problems.push(problem.into());
     }
     tap.check_plan(plan);
     tap
 }
 
 impl Tap {
-    fn point(&mut self, ok: bool, rest: &str) {
+    /// Takes the results and problems that `point` stands for in its place. It counts itself where
+    /// they don't say what it says.
+    fn stands_for(&mut self, mut point: Point, inner: Tap) {
+        let failed = |point: &Point| point.status == Status::Failed;
+        let is_told = inner.points.iter().any(failed) || !inner.problems.is_empty();
+        let name = |text: String| format!("{}: {text}", point.text);
+        let problems = inner.problems.into_iter().map(name);
+        self.problems.extend(problems);
+        let is_empty = inner.points.is_empty();
+        for mut own in inner.points {
+            own.text = name(own.text);
+            self.points.push(own);
+        }
+        if let (Status::Passed, Some(reason)) = (&point.status, inner.skipped) {
+            point.status = Status::Skipped(reason);
+        }
+        if is_empty || (failed(&point) && !is_told) {
+            self.points.push(point);
+        }
+    }
+
+    fn point(&mut self, ok: bool, rest: &str) -> Point {
         let (head, skipped) = directive(rest);
         let (number, text) = head.split_once(' ').unwrap_or((head, ""));
-        let expected = self.points.len() + 1;
+        self.numbered += 1;
+        let expected = self.numbered;
         if number.parse() != Ok(expected) {
             self.problems
                 .push(format!("result {expected} is numbered {number}"));
@@ -83,12 +150,11 @@ impl Tap {
             (true, Some(reason)) => Status::Skipped(reason),
             (true, None) => Status::Passed,
         };
-        let text = text.trim().trim_start_matches("- ").to_string();
-        self.points.push(Point::new(text, status));
+        Point::new(text.trim().trim_start_matches("- "), status)
     }
 
     fn check_plan(&mut self, plan: Option<usize>) {
-        let count = self.points.len();
+        let count = self.numbered;
         match plan {
             None => self.problems.push(format!("no plan, {count} results")),
             Some(0) if count == 0 && self.skipped.is_some() => {}

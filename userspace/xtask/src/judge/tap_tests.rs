@@ -93,3 +93,83 @@ fn a_failure_keeps_what_is_said_about_it() {
     assert_eq!(tap.points[0].notes, ["found 3", "expected 4"]);
     assert!(tap.points[1].notes.is_empty());
 }
+
+const WITHIN: &str = "TAP version 13
+1..2
+  TAP version 13
+  1..3
+  # Starting 3 tests
+  ok 1 map.one
+  ok 2 map.two # SKIP no memory
+  #  RUN  map.three
+  errno: 16
+  not ok 3 map.three
+  # 2 of 3 passed
+ANOTHER ok 1 - first
+ok 2 - second
+";
+
+#[test]
+fn a_result_stands_for_those_within_it() {
+    let tap = parse(&WITHIN.replace("ANOTHER", "not"));
+    assert_eq!(tap.problems, Vec::<String>::new());
+    let texts: Vec<&str> = tap.points.iter().map(|point| point.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            "first: map.one",
+            "first: map.two",
+            "first: map.three",
+            "second"
+        ]
+    );
+    assert_eq!(
+        statuses(&tap),
+        [
+            &Status::Passed,
+            &Status::Skipped("no memory".into()),
+            &Status::Failed,
+            &Status::Passed
+        ]
+    );
+    assert_eq!(tap.points[2].notes, ["RUN  map.three", "errno: 16"]);
+}
+
+#[test]
+fn a_result_that_failed_by_itself_counts() {
+    let text = WITHIN.replace("  not ok", "  ok").replace("ANOTHER", "not");
+    let tap = parse(&text);
+    assert_eq!(tap.points.len(), 5);
+    assert_eq!(tap.points[3], Point::new("first", Status::Failed));
+}
+
+#[test]
+fn a_plan_within_a_result_has_to_be_met() {
+    let tap = parse(&WITHIN.replace("  1..3", "  1..4").replace("ANOTHER ", ""));
+    assert_eq!(tap.problems, ["first: planned 4 tests, ran 3"]);
+    let tap = parse("1..1\n  TAP version 13\nok 1 - a\n");
+    assert_eq!(tap.problems, ["a: no plan, 0 results"]);
+}
+
+#[test]
+fn results_without_the_one_that_they_are_within_are_a_problem() {
+    let tap = parse("1..1\nok 1 - a\n  TAP version 13\n  1..1\n  ok 1 b\n");
+    assert_eq!(
+        tap.problems,
+        ["results within a result, which did not come"]
+    );
+}
+
+#[test]
+fn what_was_skipped_within_a_result_is_skipped() {
+    let tap = parse("1..1\n  TAP version 13\n  1..0 # SKIP no card\nok 1 - a\n");
+    assert_eq!(tap.problems, Vec::<String>::new());
+    let skipped = Status::Skipped("no card".into());
+    assert_eq!(tap.points, [Point::new("a", skipped)]);
+}
+
+#[test]
+fn indented_lines_without_a_version_mean_nothing() {
+    let tap = parse("1..1\n  not ok 1 what\nok 1 - a\n");
+    assert_eq!(tap.points, [Point::new("a", Status::Passed)]);
+}

@@ -14,6 +14,8 @@ pub const SKIPPED: i32 = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     pub points: Vec<Point>,
+    /// What everybody has to know of the run beside its results.
+    pub remarks: Vec<String>,
 }
 
 impl Verdict {
@@ -78,6 +80,7 @@ impl Verdict {
     /// Joins two verdicts: the whole is as good as the worse of both.
     pub fn and(mut self, other: Self) -> Self {
         self.points.extend(other.points);
+        self.remarks.extend(other.remarks);
         self
     }
 }

@@ -5,6 +5,7 @@ pub mod extra;
 pub mod kdir;
 pub mod ntb;
 pub mod rtm;
+pub mod selftests;
 pub mod sign;
 mod sync;
 pub mod vendor;

@@ -65,21 +65,38 @@ impl Console {
         self.dir.join(id)
     }
 
+    /// Gives the monitor a command. What it says can be read from what this returns.
+    fn tell(&self, command: &str) -> Result<UnixStream> {
+        let mut monitor = UnixStream::connect(self.path("monitor"))?;
+        writeln!(monitor, "{command}")?;
+        monitor.set_read_timeout(Some(PATIENCE))?;
+        Ok(monitor)
+    }
+
     /// Asks the guest to let a device go, as a person at the machine would.
     pub fn unplug(&self, device: &str) -> Result<()> {
-        let mut monitor = UnixStream::connect(self.path("monitor"))?;
-        writeln!(monitor, "device_del {device}")?;
+        let mut monitor = self.tell(&format!("device_del {device}"))?;
         // The monitor reads it when its socket is served: not before we are heard.
-        monitor.set_read_timeout(Some(PATIENCE))?;
         let mut answer = [0; 256];
         let _ = monitor.read(&mut answer)?;
         Ok(())
     }
 
-    /// Makes the kernel say what it is doing. Best effort: a VM may hang so that
-    /// nobody answers.
-    pub fn question(&self) {
+    /// Makes the kernel say what it is doing, and returns where its CPUs are. Best effort: a VM may hang
+    /// so that nobody answers.
+    pub fn question(&self) -> String {
+        let registers = self.registers().unwrap_or_default();
         let _ = self.ask();
+        registers
+    }
+
+    /// Returns the registers of all CPUs. QEMU has them where the kernel no longer answers.
+    fn registers(&self) -> Result<String> {
+        let mut monitor = self.tell("info registers -a")?;
+        let mut answer = Vec::new();
+        // It ends when nothing more comes: the monitor stays open.
+        let _ = monitor.read_to_end(&mut answer);
+        Ok(String::from_utf8_lossy(&answer).replace('\r', ""))
     }
 
     fn ask(&self) -> Result<()> {

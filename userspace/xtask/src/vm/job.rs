@@ -48,6 +48,8 @@ pub struct Job {
     /// Whether pagemove has to be unloadable when the program has ended.
     pub unload: bool,
     pub timeout: Duration,
+    /// By when its first result has to be there, if that is watched.
+    pub first_result: Option<Duration>,
     /// Emulate hardware transactions.
     pub rtm: Option<Rtm>,
     /// Copy the output to ours while the program runs.
@@ -68,6 +70,7 @@ impl Job {
             trace: Vec::new(),
             unload: true,
             timeout,
+            first_result: None,
             rtm: None,
             live: false,
             terminal: None,

@@ -19,12 +19,16 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// A line of the guest's output that is meant for the runner begins so.
 const MARK: &[u8] = b"@pagemove-vm ";
+
+/// How a line begins that is a result, or says that there is none (TAP).
+const RESULTS: [&str; 4] = ["ok ", "not ok ", "1..0", "Bail out!"];
 
 /// How the guest's program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Outcome {
     pub output: String,
     /// The kernel's console.
     pub dmesg: String,
+    /// The registers of its CPUs when it had to be stopped, as QEMU shows them.
+    pub registers: String,
     /// Why pagemove could not be unloaded, if so.
     pub stuck: Option<String>,
     /// What the emulation of RTM counted, if it was there and QEMU ended by itself.
@@ -136,10 +142,12 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
     let start = Instant::now();
     let mut child = spawn(&mut command, &logs.join("qemu.log"))?;
     let output = child.stdout.take().context("QEMU's output is not a pipe")?;
+    let has_result = Arc::new(AtomicBool::new(false));
     let reader = Reader {
         log: File::create(logs.join("output.log"))?,
         live: job.live,
         console: console.clone(),
+        has_result: has_result.clone(),
     };
     let reader = thread::spawn(move || reader.read(output));
     if rtm.is_some() {
@@ -149,7 +157,18 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
             return Err(error);
         }
     }
-    let ended = wait(&mut child, start + job.timeout, beside.fate, &console)?;
+    let due = || {
+        let is_silent = !has_result.load(Ordering::Relaxed);
+        let first = job.first_result.filter(|_| is_silent);
+        start + first.unwrap_or(job.timeout)
+    };
+    let stopped = wait(&mut child, due, beside.fate, &console)?;
+    let (ended, registers) = stopped.map_or((None, String::new()), |stopped| {
+        (Some(stopped.end), stopped.registers)
+    });
+    if !registers.is_empty() {
+        fs::write(logs.join("registers.log"), &registers)?;
+    }
     let heard = reader
         .join()
         .expect("the reader of the guest's output panicked")?;
@@ -169,12 +188,21 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
         end,
         output: heard.text,
         dmesg,
+        registers,
         stuck: heard.stuck,
         rtm,
         claims: heard.claims,
         trace,
         wall: start.elapsed(),
     })
+}
+
+impl Outcome {
+    /// Tells whether the VM itself failed before its program had a result.
+    pub fn never_began(&self) -> bool {
+        let is_result = |line: &str| RESULTS.iter().any(|word| line.starts_with(word));
+        matches!(self.end, End::Died | End::TimedOut) && !self.output.lines().any(is_result)
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +213,7 @@ impl Outcome {
             end,
             output: output.into(),
             dmesg: "[ 0.0] Linux version 1.2.3\n".into(),
+            registers: String::new(),
             stuck: None,
             rtm: None,
             claims: Vec::new(),
@@ -270,14 +299,21 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
         .with_context(|| format!("starting {:?}", command.get_program()))
 }
 
+/// A VM that did not end by itself.
+struct Stopped {
+    end: End,
+    /// The registers of its CPUs.
+    registers: String,
+}
+
 /// Waits for the end: how the VM had to be ended, or none if it did so by itself; afterwards it has
 /// ended.
 fn wait(
     child: &mut Child,
-    until: Instant,
+    due: impl Fn() -> Instant,
     fate: Option<&Fate>,
     console: &Console,
-) -> Result<Option<End>> {
+) -> Result<Option<Stopped>> {
     let end = loop {
         if child.try_wait()?.is_some() {
             return Ok(None);
@@ -286,15 +322,15 @@ fn wait(
         if let Some(why) = fate.and_then(|fate| fate.due(now)) {
             break End::Stopped(why);
         }
-        if now >= until {
+        if now >= due() {
             break End::TimedOut;
         }
         thread::sleep(Duration::from_millis(20));
     };
-    console.question();
+    let registers = console.question();
     child.kill()?;
     child.wait()?;
-    Ok(Some(end))
+    Ok(Some(Stopped { end, registers }))
 }
 
 /// What came out of the guest's ttyS1.
@@ -321,6 +357,8 @@ struct Reader {
     log: File,
     live: bool,
     console: Arc<Console>,
+    /// Whether a result has come, or the word that there will be none.
+    has_result: Arc<AtomicBool>,
 }
 
 impl Reader {
@@ -364,6 +402,9 @@ impl Reader {
         match line.strip_prefix(MARK) {
             Some(_) => self.mark(text[MARK.len()..].trim_end(), heard),
             None => {
+                if RESULTS.iter().any(|word| text.starts_with(word)) {
+                    self.has_result.store(true, Ordering::Relaxed);
+                }
                 self.log.write_all(line)?;
                 heard.text.push_str(&text);
             }
