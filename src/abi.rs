@@ -35,6 +35,7 @@ pub const IOC_WINDOW_LIST: u32 = (IOC_TYPE << 8) | 0x10;
 pub const IOC_WINDOW_SET: u32 = (IOC_TYPE << 8) | 0x11;
 pub const IOC_USED: u32 = (IOC_TYPE << 8) | 0x12;
 pub const IOC_MAPS: u32 = (IOC_TYPE << 8) | 0x13;
+pub const IOC_LIFT: u32 = (IOC_TYPE << 8) | 0x14;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
 pub const MAX_MOVE_PAGES: u32 = 262144;
@@ -64,7 +65,7 @@ pub const REASON_INCOHERENT: u32 = 3;
 pub const REASON_LARGE_LEAF: u32 = 4;
 /// a device that pagemove_vfio does not drive is in the same domain or maps the same page
 pub const REASON_SHARED_DOMAIN: u32 = 5;
-/// verification found a lost write on this IOMMU before
+/// verification found a lost write in this domain before, or in three of this IOMMU: see PAGEMOVE_IOC_LIFT
 pub const REASON_DISABLED: u32 = 6;
 /// the IOVA is not mapped
 pub const REASON_NOT_MAPPED: u32 = 7;
@@ -142,6 +143,10 @@ pub const REASON_POISONED: u32 = 42;
 pub const REASON_OTHER_FRAME: u32 = 43;
 /// a device of the domain has a TLB of its own (ATS), where only pages of regions move
 pub const REASON_ATS: u32 = 44;
+/// the container has VFIO_TYPE1_IOMMU set, by which nothing can be pinned: only VFIO_TYPE1v2_IOMMU
+pub const REASON_TYPE1_V1: u32 = 45;
+/// a device of the domain has a TLB of its own (ATS) and sleeps (D1 to D3cold), so that it can not be asked to forget a page: ask again when it is awake
+pub const REASON_ASLEEP: u32 = 46;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set
@@ -191,7 +196,7 @@ pub const PAGE_ALREADY_THERE: u8 = 5;
 pub const MOVE_NO_VERIFY: u32 = 1 << 0;
 /// move within the node, too
 pub const MOVE_EVEN_IF_THERE: u32 = 1 << 1;
-/// an experiment with pages of this file's own region: needs no verdict, and a lost write does not disable the engine
+/// an experiment with pages of this file's own region: needs no verdict, and a lost write disables nothing
 pub const MOVE_SCRATCH: u32 = 1 << 2;
 /// rtm: abort at once when START is written, where the CPU notices
 pub const MOVE_WATCH: u32 = 1 << 3;
@@ -221,6 +226,8 @@ pub const DEVICE_INCOHERENT: u32 = 1 << 1;
 pub const DEVICE_ATS: u32 = 1 << 2;
 /// a device in its domain has
 pub const DEVICE_ATS_DOMAIN: u32 = 1 << 3;
+/// pages were pinned by it: VFIO takes no others for dirty by its group
+pub const DEVICE_DIRTY_SCOPE: u32 = 1 << 4;
 pub const DEVICE_LIST_SIZE_V0: usize = 24;
 pub const PAGE_RESULT_SIZE_V0: usize = 8;
 pub const MOVE_SIZE_V0: usize = 216;
@@ -241,6 +248,12 @@ pub const EXPERIMENT_SET: u32 = 3;
 pub const EXPERIMENT_WATCH: u32 = 4;
 /// for ns: swap an ignored bit of the entry to and fro, A and D being cleared now and then; found: swaps, lost: swaps that were overwritten
 pub const EXPERIMENT_RACE: u32 = 5;
+/// for ns at most: swap the entry between its page and the one behind it until A or D shows, and put it back; found: PAGEMOVE_FRAME_* or 0, lost: swaps that were overwritten
+pub const EXPERIMENT_FRAMES: u32 = 6;
+/// A or D showed while the entry had its own page
+pub const FRAME_FIRST: u64 = 1;
+/// ... while it had the page behind it
+pub const FRAME_SECOND: u64 = 2;
 pub const USED_ACCESSED: u64 = 1 << 0;
 pub const USED_DIRTY: u64 = 1 << 1;
 pub const MAX_EXPERIMENT_NS: u64 = 100_000_000;
@@ -311,6 +324,9 @@ pub const APERTURE_LINK: u32 = 1 << 1;
 pub const WINDOW_UP: u32 = 1 << 0;
 pub const WINDOW_LIST_SIZE_V0: usize = 24;
 pub const WINDOW_SET_SIZE_V0: usize = 24;
+/// whatever was held against its IOMMU, by way of any device
+pub const LIFT_IOMMU: u32 = 1 << 0;
+pub const LIFT_SIZE_V0: usize = 16;
 pub const VERDICT_FILE: &str = "pagemove/verdicts";
 /// "PGV1"
 pub const VERDICT_MAGIC: u32 = 0x3156_4750;
@@ -693,6 +709,17 @@ pub struct WindowSet {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
+pub struct Lift {
+    pub size: u32,
+    pub flags: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub lifted: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct VerdictFile {
     pub magic: u32,
     pub count: u32,
@@ -789,6 +816,7 @@ arguments! {
     Wanted WANTED_SIZE_V0,
     WindowList WINDOW_LIST_SIZE_V0,
     WindowSet WINDOW_SET_SIZE_V0,
+    Lift LIFT_SIZE_V0,
 }
 
 /// Returns the PAGEMOVE_FORMAT_* of a table format.
@@ -904,6 +932,7 @@ const_assert_eq!(core::mem::size_of::<ApertureList>(), APERTURE_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Window>(), 56);
 const_assert_eq!(core::mem::size_of::<WindowList>(), WINDOW_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<WindowSet>(), WINDOW_SET_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Lift>(), LIFT_SIZE_V0);
 const_assert_eq!(
     core::mem::size_of::<Stats>(),
     STATS_SIZE_V0 + 32 + 8 * WINDOW_BUCKETS

@@ -71,6 +71,10 @@ pub(crate) enum Refusal {
     OtherFrame,
     /// A device of the domain has a TLB of its own, and the page is one of a file.
     Ats,
+    /// The container is of VFIO's first version.
+    Type1V1,
+    /// A device of the domain has a TLB of its own, and sleeps.
+    Asleep,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -128,6 +132,8 @@ impl Refusal {
             Self::Poisoned => (abi::REASON_POISONED, bindings::EADDRNOTAVAIL),
             Self::OtherFrame => (abi::REASON_OTHER_FRAME, bindings::EADDRNOTAVAIL),
             Self::Ats => (abi::REASON_ATS, bindings::EOPNOTSUPP),
+            Self::Type1V1 => (abi::REASON_TYPE1_V1, bindings::EOPNOTSUPP),
+            Self::Asleep => (abi::REASON_ASLEEP, bindings::EBUSY),
             Self::NoDevice => (abi::REASON_NONE, bindings::ENODEV),
             Self::NotBound => (abi::REASON_NONE, bindings::ENXIO),
             Self::NotOpen => (abi::REASON_NONE, bindings::ENOTCONN),

@@ -94,12 +94,10 @@ impl Aperture {
     fn send_home(&self) {
         // What a function that has gone had is lost.
         let is_gone = !self.function.is_present();
-        let mut at = 0;
-        while let Some(found) = self.next_taken(at) {
-            let slot = PhysAddr(self.first.0.wrapping_add((found as u64) << PAGE_SHIFT));
+        for found in self.taken() {
+            let slot = self.slot_at(found);
             // One that does not come is asked for again.
-            let is_doubtful = self.slots.lock().tags.get(found) == Some(&DOUBTFUL);
-            let _ = match is_gone && !is_doubtful {
+            let _ = match is_gone && !self.doubts(found) {
                 true => home::evict(&Eviction {
                     slot,
                     map: None,
@@ -107,8 +105,34 @@ impl Aperture {
                 }),
                 false => home::leave(slot),
             };
-            at = found.saturating_add(1);
         }
+    }
+
+    /// Has its doubtful slots looked at again: nobody has to want one of them before the peer can take its
+    /// window back.
+    fn review(&self) {
+        for found in self.taken().filter(|found| self.doubts(*found)) {
+            // One that is still in doubt stays so.
+            let _ = home::leave(self.slot_at(found));
+        }
+    }
+
+    fn doubts(&self, at: usize) -> bool {
+        self.slots.lock().tags.get(at) == Some(&DOUBTFUL)
+    }
+
+    fn slot_at(&self, at: usize) -> PhysAddr {
+        PhysAddr(self.first.0.wrapping_add((at as u64) << PAGE_SHIFT))
+    }
+
+    /// Returns the slots that are taken, each as it is come to; no lock is held meanwhile.
+    fn taken(&self) -> impl Iterator<Item = usize> + '_ {
+        let mut from: usize = 0;
+        core::iter::from_fn(move || {
+            let found = self.next_taken(from)?;
+            from = found.saturating_add(1);
+            Some(found)
+        })
     }
 
     /// Returns the first slot from this one on that is taken.
@@ -196,7 +220,7 @@ unsafe extern "C" fn pagemove_aperture_was_down(owner: *mut core::ffi::c_void) {
     aperture.downs.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Returns whether no page is there; then none will come.
+/// Returns whether no page is there; then none will come. Slots that were doubtful are looked at again.
 ///
 /// # Safety
 ///
@@ -204,7 +228,9 @@ unsafe extern "C" fn pagemove_aperture_was_down(owner: *mut core::ffi::c_void) {
 #[no_mangle]
 unsafe extern "C" fn pagemove_aperture_is_vacant(owner: *mut core::ffi::c_void) -> bool {
     // SAFETY: the caller's contract.
-    let mut slots = unsafe { borrowed(owner) }.slots.lock();
+    let aperture = unsafe { borrowed(owner) };
+    aperture.review();
+    let mut slots = aperture.slots.lock();
     slots.ending |= slots.taken == 0;
     slots.taken == 0
 }

@@ -7,7 +7,7 @@
 //!
 //! A slot is doubtful when its page has left it and somebody may write there still: a domain that could
 //! not be looked at just then, a device that does not answer. It is looked at again when somebody wants
-//! it, and before its aperture goes (`mover/homecoming.rs`).
+//! it, when the peer wants its window back, and before its aperture goes (`mover/homecoming.rs`).
 //!
 //! A page that went from memory of this host to a slot leaves its frame with the slot, its
 //! *home*, and with it VFIO's pin (`device/stays.rs`). Nothing but the device's leaf names the slot:

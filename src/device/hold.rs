@@ -8,28 +8,35 @@
 //! | Pinning | `vfio_pin_pages` is under way | waits 50 ms at most |
 //! | Moving | the pages are pinned in VFIO: its unmap can't go past its callback | waits until it is over |
 //! | Unpinning | `vfio_unpin_pages` is under way | waits 50 ms at most |
-//! | Over | its own pins are given up | does not wait for it |
+//! | Over | it has no pins, or has left them to a work item | waits for that (`giving.rs`) |
 //!
 //! Pinning and unpinning need VFIO's `iommu->lock`, which a second unmap, or the opening of
 //! another device, may hold while it waits for `device_list_lock`, which VFIO holds during the
 //! first one's callback. So the callback may wait for them
 //! only for a while; VFIO calls again, 11 times at most, then BUG_ON (facts.md F17).
-//! For the same reason it unpins nothing itself, although VFIO's comment there asks for it:
-//! a work item does, and the callback waits for that, for a while.
+//! For the same reason it unpins nothing itself, although VFIO's comment there asks for it.
+//! So few calls of VFIO may be under way at any moment: two holds of a container pin at a time, one more may unpin, and
+//! a hold that is asked to end, that would have to call often, or whose helper comes late, calls
+//! no more.
 //! A hold is listed before its pages are pinned, so that no callback of our pins
-//! returns at once, and a span that was asked for is left alone for a second, so
+//! returns at once, and a span that was asked for is left alone for a while (`asked.rs`), so
 //! that new holds can't use up the 11 calls.
 
-use crate::device::stays::Stays;
+use crate::device::stays::{Room, Stays};
 use crate::device::{list, Device, Listed, Phase, State};
 use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
 use crate::refusal::Refusal;
-use crate::testing::sabotage;
+use crate::testing::sabotage::{self, Bug};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
+
+/// Between two looks whether VFIO may be called.
+const CROWDED_POLL_NS: u64 = 50_000;
+/// Calls of VFIO's that a hold makes at most to give up its pins.
+const MOST_RUNS: usize = 2;
 
 fn new_cancel() -> Result<Arc<AtomicBool>, Refusal> {
     Arc::new(AtomicBool::new(false), GFP_KERNEL).map_err(|_| Refusal::NoMemory)
@@ -47,9 +54,6 @@ impl Device {
                 if !state.open {
                     return Err(Refusal::NotOpen);
                 }
-                if state.is_left_alone(span, task::now()) {
-                    return Err(Refusal::Unmapping);
-                }
                 let domain = state.domain.ok_or(Refusal::NoDomain)?;
                 (domain, state.stays.clone().ok_or(Refusal::NoMemory)?)
             };
@@ -60,9 +64,15 @@ impl Device {
                     return Err(Refusal::Busy);
                 }
             }
+            stays.enter(&cancel, span)?;
             // It may have been closed in between.
             let is_open = |state: &State| state.open;
-            self.begin_hold((domain, stays), span, cancel, Phase::Pinning, is_open)
+            let of = (domain, stays.clone());
+            let hold = self.begin_hold(of, span, cancel.clone(), Phase::Pinning, is_open);
+            if hold.is_err() {
+                stays.leave(&cancel);
+            }
+            hold
         })
     }
 
@@ -105,7 +115,11 @@ impl Device {
             stays,
             cancel,
             span,
-            is_pinned: false,
+            step: match phase {
+                Phase::Pinning => Step::Entered,
+                _ => Step::Left,
+            },
+            is_late: AtomicBool::new(false),
             left: AtomicU64::new(0),
         })
     }
@@ -129,9 +143,21 @@ pub(crate) struct Hold {
     pub(crate) stays: Arc<Stays>,
     cancel: Arc<AtomicBool>,
     pub(crate) span: PageSpan,
-    is_pinned: bool,
+    step: Step,
+    /// Its helper did not come in time.
+    is_late: AtomicBool,
     /// Pages of the span whose pins outlive it: a bit for each.
     left: AtomicU64,
+}
+
+/// How far a hold is, as its container knows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It has no pins yet.
+    Entered,
+    Pinned,
+    /// It has none, and is not known any more, or never was.
+    Left,
 }
 
 /// Pages of a hold by which pages can go out.
@@ -147,23 +173,41 @@ impl Hold {
         pages
             .resize(count, core::ptr::null_mut(), GFP_KERNEL)
             .map_err(|_| Refusal::NoMemory)?;
+        self.await_turn()?;
         let (first, wanted) = (self.span.first().0, count as i32);
         // SAFETY: the hold keeps the device open; `pages` has room for as many pages as are
         // asked for; no lock of ours is held. prot 0: whatever the mapping allows will do.
         let ret = unsafe {
             ffi::vfio_pin_pages(self.device.vdev.0, first, wanted, 0, pages.as_mut_ptr())
         };
+        self.stays.has_called();
         if ret != wanted {
             return Err(match -ret as u32 {
                 // ENODEV: the process that made the mapping is dead.
                 kernel::bindings::EFAULT | kernel::bindings::ENODEV => Refusal::NoVaddr,
                 kernel::bindings::EBUSY => Refusal::Unmapping,
                 kernel::bindings::ENOMEM => Refusal::NoMemory,
+                kernel::bindings::EACCES => Refusal::Type1V1,
                 _ => Refusal::NotMapped,
             });
         }
-        self.is_pinned = true;
+        self.step = Step::Pinned;
         self.device.set_phase(&self.cancel, Phase::Moving);
+        self.device.state.lock().has_pinned = true;
+        Ok(())
+    }
+
+    /// Returns when VFIO may be called.
+    fn await_turn(&self) -> Result<(), Refusal> {
+        while !self.stays.may_pin(self.span) {
+            if self.is_cancelled() {
+                return Err(Refusal::Unmapping);
+            }
+            if task::has_signal() {
+                return Err(Refusal::Signal);
+            }
+            task::sleep(CROWDED_POLL_NS);
+        }
         Ok(())
     }
 
@@ -175,7 +219,18 @@ impl Hold {
         self.left.fetch_or(bit.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Returns the first pages from number `n` of the span on whose pins end with it, and how many.
+    /// Returns the neighbours whose pins end with it: the address of the first, and how many.
+    fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let (n, count) = self.next_run(at)?;
+            at = n.saturating_add(count);
+            let offset = n.saturating_mul(PAGE_SIZE);
+            Some((self.span.first().0.saturating_add(offset), count))
+        })
+    }
+
+    /// Returns the first of them from page `n` of the span on, and how many.
     fn next_run(&self, n: u64) -> Option<(u64, u64)> {
         let left = self.left.load(Ordering::Relaxed);
         let stays = |n: u64| {
@@ -187,37 +242,112 @@ impl Hold {
         Some((first, end.saturating_sub(first)))
     }
 
-    /// Unpins. From here on VFIO may unmap the span, but for pages that live in an aperture.
-    pub(crate) fn unpin(&mut self) {
-        if !core::mem::replace(&mut self.is_pinned, false) {
-            return;
+    /// Notes that its helper did not come in time, and may be the one who ends it: others may wait for
+    /// him, who have VFIO's lock.
+    pub(crate) fn make_late(&self) {
+        self.is_late.store(true, Ordering::Release);
+    }
+
+    /// Unpins, or has it done. From here on VFIO may unmap the span, but for pages that live in an aperture,
+    /// or are home only since a moment ago.
+    fn unpin(&mut self) {
+        match core::mem::replace(&mut self.step, Step::Left) {
+            Step::Entered => self.stays.leave(&self.cancel),
+            Step::Pinned => self.unpin_or_owe(),
+            Step::Left => {}
         }
+    }
+
+    fn unpin_or_owe(&self) {
+        if self.may_unpin() {
+            self.unpin_runs();
+            self.stays.has_called();
+            self.stays.leave(&self.cancel);
+        } else if let Ok(rooms) = self.rooms() {
+            self.stays.owe(&self.cancel, self.to_unpin(), rooms);
+        } else {
+            // Without memory as many calls as there have to be.
+            self.unpin_runs();
+            self.stays.leave(&self.cancel);
+        }
+        self.device.set_phase(&self.cancel, Phase::Over);
+        self.give_up_rest();
+    }
+
+    /// Gives up the pins of pages that have come home, or were owed. Leaves them to the work item when VFIO
+    /// is about to unmap the span.
+    fn give_up_rest(&self) {
+        while self.may_wait() && self.stays.has_ending(self.span) {
+            let mut done = false;
+            if self.stays.may_unpin() {
+                done = self.stays.give_up_some(self.device.vdev, self.span);
+                self.stays.has_called();
+            }
+            if !done {
+                task::sleep(CROWDED_POLL_NS);
+            }
+        }
+        // The work item may have left because of this one.
+        self.stays.give_up_soon();
+    }
+
+    /// Tells whether nobody waits for its end, who may have VFIO's lock.
+    fn may_wait(&self) -> bool {
+        let is_late = self.is_late.load(Ordering::Acquire);
+        !is_late && !self.is_cancelled() && !self.stays.has_last()
+    }
+
+    /// Returns when VFIO may be called, or is not to be.
+    fn may_unpin(&self) -> bool {
+        if self.runs().nth(MOST_RUNS).is_some() {
+            return false;
+        }
+        while self.may_wait() {
+            if self.stays.may_unpin() {
+                return true;
+            }
+            task::sleep(CROWDED_POLL_NS);
+        }
+        false
+    }
+
+    fn unpin_runs(&self) {
         self.device.set_phase(&self.cancel, Phase::Unpinning);
-        let mut at = 0;
-        while let Some((n, count)) = self.next_run(at) {
-            let first = self
-                .span
-                .first()
-                .0
-                .saturating_add(n.saturating_mul(PAGE_SIZE));
+        for (first, count) in self.runs() {
             // SAFETY: the hold keeps the device open and these pages were pinned by
             // it; while they are VFIO can't remove their mapping, so that it finds them. No
             // lock of ours is held.
             unsafe { ffi::vfio_unpin_pages(self.device.vdev.0, first, count as i32) };
-            at = n.saturating_add(count);
         }
-        // The device stays open, and unmaps need not wait any more.
-        self.device.set_phase(&self.cancel, Phase::Over);
-        self.stays.give_up_in(self.device.vdev, self.span);
+    }
+
+    /// Returns the addresses of the pages whose pins end with it.
+    fn to_unpin(&self) -> impl Iterator<Item = u64> + '_ {
+        self.runs().flat_map(|(first, count)| {
+            (0..count).map(move |n| first.saturating_add(n.saturating_mul(PAGE_SIZE)))
+        })
+    }
+
+    /// Makes room for what it owes.
+    fn rooms(&self) -> Result<KVec<Room>> {
+        let mut rooms = KVec::new();
+        for _ in self.to_unpin() {
+            rooms.push(Room::new()?, GFP_KERNEL)?;
+        }
+        Ok(rooms)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.load(Ordering::Acquire)
     }
 
-    /// Returns whether the device still answers configuration requests.
+    /// Returns whether the device is there: it answers configuration requests, or sleeps so deeply that
+    /// it does not (D3cold). Then it has forgotten everything, and does nothing.
     pub(crate) fn device_is_present(&self) -> bool {
-        self.device.function.is_present() && !sabotage::pretends_gone()
+        let answers = self.device.function.is_present();
+        let is_asleep = || self.device.function.is_asleep() || sabotage::pretends_cold();
+        let is_counted = !sabotage::has_bug(Bug::AsleepIsGone);
+        (answers && !sabotage::pretends_silent()) || (is_counted && is_asleep())
     }
 }
 

@@ -52,15 +52,30 @@ pub(crate) fn nth(n: usize) -> Option<Arc<Device>> {
 
 /// Returns the device at a PCI address, which a VMM has open.
 pub(crate) fn open_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, Refusal> {
-    // Only whether it is there; the address is enough below.
-    drop(Function::at(segment, bus, devfn).ok_or(Refusal::NoDevice)?);
-    let address = u32::from(segment) << 16 | u32::from(bus) << 8 | u32::from(devfn);
-    let device = with_all(|devices| devices.iter().find(|d| d.address == address).cloned());
-    let device = device.ok_or(Refusal::NotBound)?;
+    let device = bound_at(segment, bus, devfn)?;
     if device.open_domain().is_none() {
         return Err(Refusal::NotOpen);
     }
     Ok(device)
+}
+
+/// Returns the device at a PCI address, open or not.
+pub(crate) fn bound_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, Refusal> {
+    // Only whether it is there; the address is enough below.
+    drop(Function::at(segment, bus, devfn).ok_or(Refusal::NoDevice)?);
+    let address = u32::from(segment) << 16 | u32::from(bus) << 8 | u32::from(devfn);
+    let device = with_all(|devices| devices.iter().find(|d| d.address == address).cloned());
+    device.ok_or(Refusal::NotBound)
+}
+
+/// Calls `f` with the address of each open device in a domain, until it says that this is enough. Returns
+/// whether it did.
+pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(u32) -> bool) -> bool {
+    let is_in = |device: &Device| device.open_domain() == Some(Some(domain));
+    with_all(|devices| {
+        let mut there = devices.iter().filter(|device| is_in(device));
+        there.any(|device| f(device.address))
+    })
 }
 
 /// Who brings the pages of a container home.

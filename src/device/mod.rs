@@ -5,14 +5,19 @@
 //!
 //! [`list`] > [`Device::state`] > [`stays::Stays`]. None is held while VFIO is called.
 
+mod asked;
+mod giving;
 pub(crate) mod hold;
 pub(crate) mod list;
+mod run;
 pub(crate) mod stays;
+mod vdev;
 pub(crate) mod vfio;
 
-use crate::device::stays::{Stays, Vdev};
+use crate::device::stays::Stays;
+use crate::device::vdev::Vdev;
+use crate::host::ffi;
 use crate::host::pci::Function;
-use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
 use crate::iommu::leaves;
 use crate::iommu::name::IommuName;
@@ -20,10 +25,6 @@ use core::sync::atomic::AtomicBool;
 use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
-
-const LEFT_ALONE_NS: u64 = 1_000_000_000;
-/// Spans to remember; when they are too many the whole device is left alone.
-const LEFT_ALONE_MAX: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -41,17 +42,12 @@ struct Listed {
     cancel: Arc<AtomicBool>,
 }
 
-struct LeftAlone {
-    span: PageSpan,
-    until: u64,
-}
-
 struct State {
     domain: Option<Domain>,
     open: bool,
+    /// Pages were pinned by way of it since it was opened.
+    has_pinned: bool,
     holds: KVec<Listed>,
-    left_alone: KVec<LeftAlone>,
-    all_left_alone_until: u64,
     /// Pages of the container that are away, while the device is open.
     stays: Option<Arc<Stays>>,
     /// The same, between `closing` and `closed` of the last device of a container.
@@ -103,9 +99,8 @@ impl Device {
                 state <- new_mutex!(State {
                     domain: None,
                     open: false,
+                    has_pinned: false,
                     holds: KVec::new(),
-                    left_alone: KVec::new(),
-                    all_left_alone_until: 0,
                     stays: None,
                     left: None,
                 }),
@@ -119,6 +114,13 @@ impl Device {
     pub(crate) fn has_ats(&self) -> bool {
         let state = self.state.lock();
         state.open && self.function.has_ats()
+    }
+
+    /// Tells whether pages were pinned by way of it since it was opened: from then on VFIO takes its group
+    /// for one that says itself which pages it has written to (facts.md F23).
+    pub(crate) fn has_dirty_scope(&self) -> bool {
+        let state = self.state.lock();
+        state.open && state.has_pinned
     }
 
     /// Returns the domain, while a VMM has the device open.
@@ -152,25 +154,5 @@ impl State {
     /// Returns the pages of the container that are away, while the device is open or being closed.
     fn all_stays(&self) -> Option<&Arc<Stays>> {
         self.stays.as_ref().or(self.left.as_ref())
-    }
-
-    #[inline(never)]
-    fn leave_alone(&mut self, span: PageSpan) {
-        let now = task::now();
-        let until = now.saturating_add(LEFT_ALONE_NS);
-        self.left_alone.retain(|old| old.until > now);
-        let room = self.left_alone.len() < LEFT_ALONE_MAX;
-        let entry = LeftAlone { span, until };
-        if !room || self.left_alone.push(entry, GFP_KERNEL).is_err() {
-            self.all_left_alone_until = until;
-        }
-    }
-
-    fn is_left_alone(&self, span: PageSpan, now: u64) -> bool {
-        now < self.all_left_alone_until
-            || self
-                .left_alone
-                .iter()
-                .any(|old| now < old.until && old.span.overlaps(span))
     }
 }

@@ -8,76 +8,74 @@
 //! # Life of a stay
 //!
 //! *away* (the leaf names the aperture) -> *ending* (the page is home, or somewhere else in this host;
-//! the pin is still there) -> given up, where VFIO may be called: by the next hold that ends, by a
-//! work item, or when the last device of the container is closed.
+//! the pin is still there) -> given up (`giving.rs`), where VFIO may be called: by a work item, by a
+//! hold of the page that ends, or when the last device of the container is closed. The pins of a hold that can't give them up itself are ending,
+//! too.
 //!
 //! # Lock order
 //!
-//! The list of devices > [`Stays::state`]; VFIO is not called under either.
+//! The list of devices > `Device::state` > [`Stays::state`]; VFIO is not called under any of them.
 
-use crate::host::{ffi, task};
+use crate::device::asked::Asked;
+use crate::device::run::Run;
+use crate::device::vdev::Vdev;
+use crate::host::ffi;
 use crate::iommu::domain::Domain;
-use crate::testing::sabotage::{self, Bug};
-use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
+use crate::refusal::Refusal;
+use core::sync::atomic::{AtomicBool, Ordering};
+use engine::{Iova, PageSpan, PhysAddr};
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::{new_mutex, Arc, Mutex};
 
-/// How long a callback waits for the work item; twice as long with each of VFIO's 11 calls for a span, so
-/// that two unmaps are not in each other's way for long, and BUG_ON is ten seconds away.
-const UNPIN_PATIENCE_NS: u64 = 5_000_000;
-/// Spans whose calls are counted at a time, each for this long; the call of another waits as its fourth would.
-const MOST_ASKED: usize = 64;
-const ASKED_FOR_NS: u64 = 60_000_000_000;
-const UNCOUNTED: u32 = 3;
-/// Between two looks whether it is done.
-const POLL_NS: u64 = 500_000;
-/// Pages that VFIO is asked to unpin at a time.
-const MOST_GIVEN: i32 = 256;
+/// Holds that call VFIO at a time to pin, and to pin and unpin. Each call has to have VFIO's lock once: what
+/// is under way when VFIO unmaps can't be taken back.
+const MOST_PINNING: u32 = 2;
+const MOST_CALLING: u32 = 3;
+
+/// Holds that there is room for from the beginning.
+const USUAL: usize = 16;
 
 /// See the file's head.
 #[pin_data]
 pub(crate) struct Stays {
     pub(crate) domain: Domain,
     #[pin]
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
-/// A device as VFIO knows it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Vdev(pub(crate) *mut ffi::VfioDevice);
-
-// SAFETY: it is used while the device is open only, from any thread: see the callers.
-unsafe impl Send for Vdev {}
-// SAFETY: as above.
-unsafe impl Sync for Vdev {}
-
-struct State {
+pub(super) struct State {
     /// Those of the container that are open.
-    devices: KVec<Vdev>,
+    pub(super) devices: KVec<Vdev>,
     /// Pages that are away, by their addresses for the device.
     away: RBTree<u64, Stay>,
     /// Pages that are not any more and have pins left.
-    ending: RBTree<u64, Stay>,
-    /// Spans that VFIO is about to unmap and whose pins are not all given up.
-    asked: KVec<Asked>,
+    pub(super) ending: RBTree<u64, Stay>,
+    /// Threads that unmap, by way of VFIO's calls.
+    pub(super) asked: Asked,
+    /// Holds that have pins, or are about to.
+    holds: KVec<Holder>,
+    /// How many of them call VFIO.
+    calling: u32,
+    /// What is being given up.
+    pub(super) giving: Option<Run>,
 }
 
-/// VFIO's calls for a span.
-struct Asked {
+/// A hold, as its container knows it.
+struct Holder {
+    /// Tells it apart, and that it is to end.
+    cancel: Cancel,
     span: PageSpan,
-    calls: u32,
-    until: u64,
 }
+
+pub(super) type Cancel = Arc<AtomicBool>;
 
 /// A page's.
-struct Stay {
+pub(super) struct Stay {
     /// The address of its slot, if it is away.
     slot: Option<PhysAddr>,
     /// How many pins VFIO counts.
-    pins: u32,
-    /// Somebody is giving them up.
-    giving: bool,
+    pub(super) pins: u32,
 }
 
 /// Room for the stay of one page.
@@ -91,8 +89,9 @@ impl Room {
 
 impl Stays {
     pub(super) fn new(domain: Domain) -> Result<Arc<Self>> {
-        // All there will be: a callback allocates nothing.
-        let asked = KVec::with_capacity(MOST_ASKED, GFP_KERNEL)?;
+        let asked = Asked::new()?;
+        // Usually all there will be: who waits for the lock may have one that memory waits for.
+        let holds = KVec::with_capacity(USUAL, GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 domain,
@@ -101,6 +100,9 @@ impl Stays {
                     away: RBTree::new(),
                     ending: RBTree::new(),
                     asked,
+                    holds,
+                    calling: 0,
+                    giving: None,
                 }),
             }),
             GFP_KERNEL,
@@ -112,11 +114,13 @@ impl Stays {
         Ok(self.state.lock().devices.push(device, GFP_KERNEL)?)
     }
 
-    /// Lets go of a device that is being closed: no work is queued for it from here on. Returns
-    /// whether it was the last.
+    /// Lets go of a device that is being closed: no work is queued for it from here on, and what was is
+    /// another's. Returns whether it was the last.
     pub(super) fn part(&self, device: Vdev) -> bool {
         let mut state = self.state.lock();
         state.devices.retain(|other| *other != device);
+        state.asked.part(device);
+        state.give_up_soon();
         state.devices.is_empty()
     }
 
@@ -125,7 +129,6 @@ impl Stays {
         let stay = Stay {
             slot: Some(slot),
             pins: 1,
-            giving: false,
         };
         self.state
             .lock()
@@ -171,11 +174,9 @@ impl Stays {
         self.state.lock().away.get(&iova.0)?.slot
     }
 
-    /// Tells whether pages of the span have pins that are to be given up.
-    fn has_ending(&self, span: PageSpan) -> bool {
-        let state = self.state.lock();
-        let cursor = state.ending.cursor_lower_bound(&span.first().0);
-        cursor.is_some_and(|cursor| *cursor.current().0 <= span.last().0)
+    /// Tells whether the page at this address for the device has pins that are to be given up.
+    pub(crate) fn is_ending(&self, iova: Iova) -> bool {
+        self.state.lock().ending.get(&iova.0).is_some()
     }
 
     /// Calls `f` with each page of the span that is home and has pins left.
@@ -192,164 +193,157 @@ impl Stays {
         }
     }
 
-    /// Has the pins of pages that are home given up, soon. No lock of VFIO need be had.
+    /// Takes in a hold, unless VFIO is unmapping pages of its span.
+    pub(super) fn enter(&self, cancel: &Cancel, span: PageSpan) -> Result<(), Refusal> {
+        let mut state = self.state.lock();
+        if !state.asked.admits(span) {
+            return Err(Refusal::Unmapping);
+        }
+        let cancel = cancel.clone();
+        state
+            .holds
+            .push(Holder { cancel, span }, GFP_KERNEL)
+            .map_err(|_| Refusal::NoMemory)
+    }
+
+    /// Notes that a hold is about to pin. False: not now. VFIO knows a page that has pins left by the frame that
+    /// it had then.
+    pub(super) fn may_pin(&self, span: PageSpan) -> bool {
+        let mut state = self.state.lock();
+        !has_any(&state.ending, span) && state.may_call(MOST_PINNING)
+    }
+
+    /// Notes that a hold is about to unpin. False: not now.
+    pub(super) fn may_unpin(&self) -> bool {
+        self.state.lock().may_call(MOST_CALLING)
+    }
+
+    /// Notes that a hold has called VFIO.
+    pub(super) fn has_called(&self) {
+        let mut state = self.state.lock();
+        state.calling = state.calling.saturating_sub(1);
+    }
+
+    /// Tells whether VFIO may not be called for as long as it likes: see [`Asked::has_last`].
+    pub(super) fn has_last(&self) -> bool {
+        self.state.lock().asked.has_last()
+    }
+
+    /// Lets go of a hold that has no pins.
+    pub(super) fn leave(&self, cancel: &Cancel) {
+        self.state.lock().leave(cancel);
+    }
+
+    /// Lets go of a hold whose pins of these pages are still there, and has them given up.
+    pub(super) fn owe(
+        &self,
+        cancel: &Cancel,
+        iovas: impl Iterator<Item = u64>,
+        mut rooms: KVec<Room>,
+    ) {
+        let mut state = self.state.lock();
+        for iova in iovas {
+            if let Some(stay) = state.ending.get_mut(&iova) {
+                stay.pins = stay.pins.saturating_add(1);
+            } else if let Some(room) = rooms.pop() {
+                let stay = Stay {
+                    slot: None,
+                    pins: 1,
+                };
+                state.ending.insert(room.0.into_node(iova, stay));
+            }
+        }
+        state.leave(cancel);
+        state.give_up_soon();
+    }
+
+    /// Has what there is given up, soon. No lock of VFIO need be had.
     pub(crate) fn give_up_soon(&self) {
+        self.state.lock().give_up_soon();
+    }
+
+    /// Notes that VFIO calls a device for a span which it is about to unmap, and asks what holds there are to end.
+    /// Returns how often it has called. No hold begins there until the caller returns to its program.
+    pub(super) fn ask(self: &Arc<Self>, span: PageSpan, device: Vdev) -> u32 {
+        if !self.state.lock().asked.knows_caller() {
+            self.expect_caller();
+        }
+        let mut state = self.state.lock();
+        for hold in state.holds.iter().filter(|hold| hold.span.overlaps(span)) {
+            hold.cancel.store(true, Ordering::Release);
+        }
+        state.asked.begin(span, device)
+    }
+
+    /// Has the caller's unmap noted when it is over.
+    fn expect_caller(self: &Arc<Self>) {
+        let this = Arc::into_raw(self.clone()).cast_mut().cast();
+        // SAFETY: `pagemove_vfio_unmapped` is called once with the reference, by this task.
+        let is_expected = unsafe { ffi::pagemove_vfio_expect(this) };
+        if !is_expected || self.state.lock().asked.make_room().is_err() {
+            // The one without memory to spare for a few bytes is being killed.
+            pr_err!("VFIO's calls for an unmap can't be counted\n");
+        }
+        if !is_expected {
+            // SAFETY: it came from `into_raw` above, and was not taken.
+            drop(unsafe { Arc::<Self>::from_raw(this.cast_const().cast()) });
+        }
+    }
+
+    /// Notes that the caller unmaps no more.
+    pub(super) fn unmapped(&self) {
+        self.state.lock().asked.forget();
+    }
+
+    /// Notes that the answer to its call is ready.
+    pub(super) fn answer(&self) {
+        self.state.lock().asked.end();
+    }
+
+    /// Tells whether pages of the span have pins that are to be given up.
+    pub(super) fn has_ending(&self, span: PageSpan) -> bool {
+        has_any(&self.state.lock().ending, span)
+    }
+
+    /// Tells whether no page of the span has a pin of ours.
+    pub(super) fn is_idle(&self, span: PageSpan) -> bool {
+        self.state.lock().is_idle(span)
+    }
+
+    /// Tells whether somebody is giving pins up, or has to.
+    pub(super) fn owes(&self) -> bool {
         let state = self.state.lock();
-        if let (Some(device), false) = (state.devices.first(), state.ending.is_empty()) {
+        state.giving.is_some() || !state.ending.is_empty()
+    }
+}
+
+impl State {
+    fn may_call(&mut self, most: u32) -> bool {
+        let may = self.calling < most && !self.asked.has_last();
+        self.calling = self.calling.saturating_add(u32::from(may));
+        may
+    }
+
+    fn leave(&mut self, cancel: &Cancel) {
+        self.holds.retain(|hold| !Arc::ptr_eq(&hold.cancel, cancel));
+    }
+
+    fn give_up_soon(&self) {
+        if let (Some(device), false) = (self.devices.first(), self.ending.is_empty()) {
             // SAFETY: the device is open: who closes it takes it off the list under this lock, and
             // only then waits for the work item.
             unsafe { ffi::pagemove_vfio_unpin_soon(device.0) };
         }
     }
 
-    /// Gives up the pins of pages that are home, those first that VFIO is about to unmap. VFIO is
-    /// called: see the head of `hold.rs`.
-    pub(crate) fn give_up(&self, device: Vdev) {
-        while let Some(run) = self.take_urgent().or_else(|| self.take_ending(None)) {
-            self.give_up_run(device, &run);
-        }
-    }
-
-    /// The same for a span, but for those that somebody else is giving up.
-    pub(super) fn give_up_in(&self, device: Vdev, span: PageSpan) {
-        while let Some(run) = self.take_ending(Some(span)) {
-            self.give_up_run(device, &run);
-        }
-    }
-
-    fn give_up_run(&self, device: Vdev, run: &Run) {
-        for _ in 0..run.pins {
-            // SAFETY: the pages were pinned when they were put there, and VFIO's mapping can't go
-            // before; the caller has a device of the container that stays open. No lock of
-            // ours is held.
-            unsafe { ffi::vfio_unpin_pages(device.0, run.first, run.pages) };
-        }
-        self.given(run);
-    }
-
-    fn take_urgent(&self) -> Option<Run> {
-        let mut n = 0;
-        loop {
-            let span = self.state.lock().asked.get(n)?.span;
-            if let Some(run) = self.take_ending(Some(span)) {
-                return Some(run);
-            }
-            n = n.wrapping_add(1);
-        }
-    }
-
-    /// Finds pages with pins for the caller to give up, of a span or anywhere. Others see them as long
-    /// as they are there.
-    fn take_ending(&self, span: Option<PageSpan>) -> Option<Run> {
-        let (first, last) = span.map_or((0, u64::MAX), |span| (span.first().0, span.last().0));
-        let mut state = self.state.lock();
-        let mut cursor = state.ending.cursor_lower_bound_mut(&first)?;
-        let mut run = loop {
-            let (iova, stay) = cursor.current_mut();
-            if *iova > last {
-                return None;
-            }
-            if !core::mem::replace(&mut stay.giving, true) {
-                break Run {
-                    first: *iova,
-                    pages: 1,
-                    pins: stay.pins,
-                };
-            }
-            cursor = cursor.move_next()?;
-        };
-        while run.pages < MOST_GIVEN {
-            let next = run.next();
-            let Some(stay) = state.ending.get_mut(&next).filter(|_| next <= last) else {
-                break;
-            };
-            if stay.giving || stay.pins != run.pins {
-                break;
-            }
-            stay.giving = true;
-            run.pages = run.pages.saturating_add(1);
-        }
-        Some(run)
-    }
-
-    /// Notes that the caller has given up those.
-    fn given(&self, run: &Run) {
-        let mut state = self.state.lock();
-        for n in 0..run.pages as u64 {
-            let iova = run.first.saturating_add(n.saturating_mul(PAGE_SIZE));
-            let Some(stay) = state.ending.get_mut(&iova) else {
-                continue;
-            };
-            stay.giving = false;
-            stay.pins = stay.pins.saturating_sub(run.pins);
-            if stay.pins == 0 {
-                drop(state.ending.remove_node(&iova));
-            }
-        }
-    }
-
-    /// Has the pins in the span given up. Returns when they are, or after a while: see the head of
-    /// `hold.rs`.
-    pub(super) fn give_up_by_work(&self, device: Vdev, span: PageSpan) {
-        sabotage::hold_callback_up(|| self.has_ending(span));
-        if sabotage::has_bug(Bug::UnpinInCallback) {
-            return self.give_up(device);
-        }
-        if !self.has_ending(span) {
-            return self.forget(span);
-        }
-        let patience = self.ask(span);
-        let mut waited = 0;
-        while self.has_ending(span) {
-            self.give_up_soon();
-            if waited >= patience {
-                return;
-            }
-            task::sleep(POLL_NS);
-            waited = waited.saturating_add(POLL_NS);
-        }
-        self.forget(span);
-    }
-
-    /// Notes that a span has no pins left that VFIO would call for.
-    fn forget(&self, span: PageSpan) {
-        self.state.lock().asked.retain(|asked| asked.span != span);
-    }
-
-    /// Notes that VFIO has called for a span. Returns how long to wait.
-    fn ask(&self, span: PageSpan) -> u64 {
-        let now = task::now();
-        let mut state = self.state.lock();
-        state.asked.retain(|asked| asked.until > now);
-        let mut known = state.asked.iter_mut().filter(|asked| asked.span == span);
-        let calls = match known.next() {
-            Some(asked) => {
-                asked.calls = asked.calls.saturating_add(1);
-                asked.calls
-            }
-            None => {
-                let (calls, until) = (0, now.saturating_add(ASKED_FOR_NS));
-                let asked = Asked { span, calls, until };
-                match state.asked.push_within_capacity(asked) {
-                    Ok(()) => calls,
-                    Err(_) => UNCOUNTED,
-                }
-            }
-        };
-        UNPIN_PATIENCE_NS.checked_shl(calls).unwrap_or(u64::MAX)
+    /// Tells whether no page of the span has a pin of ours.
+    fn is_idle(&self, span: PageSpan) -> bool {
+        let is_held = self.holds.iter().any(|hold| hold.span.overlaps(span));
+        !is_held && !has_any(&self.away, span) && !has_any(&self.ending, span)
     }
 }
 
-/// Pages one after another with as many pins each.
-struct Run {
-    first: u64,
-    pages: i32,
-    pins: u32,
-}
-
-impl Run {
-    fn next(&self) -> u64 {
-        let bytes = (self.pages as u64).saturating_mul(PAGE_SIZE);
-        self.first.saturating_add(bytes)
-    }
+fn has_any(stays: &RBTree<u64, Stay>, span: PageSpan) -> bool {
+    let cursor = stays.cursor_lower_bound(&span.first().0);
+    cursor.is_some_and(|cursor| *cursor.current().0 <= span.last().0)
 }

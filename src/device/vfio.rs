@@ -39,14 +39,15 @@ impl Drop for Driver {
 }
 
 impl Device {
-    /// Without the memory to remember pages that are away there is no domain to move pages in.
-    fn opened(self: &Arc<Self>, domain: Option<Domain>) {
-        let is_known = domain.is_some_and(|domain| self.join(domain).is_ok());
+    fn opened(self: &Arc<Self>, domain: Option<Domain>) -> Result {
+        if let Some(domain) = domain {
+            self.join(domain)?;
+        }
         let mut state = self.state.lock();
-        state.domain = domain.filter(|_| is_known);
+        state.domain = domain;
         state.open = true;
-        state.left_alone.clear();
-        state.all_left_alone_until = 0;
+        state.has_pinned = false;
+        Ok(())
     }
 
     /// Joins the other open devices of its container, or begins alone. Waits where the last one
@@ -116,16 +117,33 @@ impl Device {
             self.changed.wait(&mut state);
         }
         drop(state);
-        stays.give_up(self.vdev);
+        stays.give_up_all(self.vdev);
         self.state.lock().left = None;
     }
 
     /// Waits before VFIO unmaps `span`. Returns when no hold is in its way, or after 50 ms of
     /// pinning or unpinning: see the head of `hold.rs`.
     fn unmapping(&self, span: PageSpan) {
+        let stays = self.state.lock().all_stays().cloned();
+        // No hold begins there from here on.
+        let calls = stays.as_ref().map_or(0, |stays| stays.ask(span, self.vdev));
+        self.await_holds(span);
+        let Some(stays) = stays else {
+            return;
+        };
+        // Who pins has no claim: see the head of `mover/homecoming.rs`. Another device's hold may end by
+        // sending a page out.
+        evict_all(&stays, span);
+        while !stays.give_up_by_work(self.vdev, span, calls) {
+            evict_all(&stays, span);
+        }
+        stays.answer();
+    }
+
+    fn await_holds(&self, span: PageSpan) {
         let mut state = self.state.lock();
         let mut patience = PIN_PATIENCE_NS / POLL_NS;
-        let (mut waited, mut asked) = (false, false);
+        let mut waited = false;
         loop {
             let mut moving = false;
             let mut pinning = false;
@@ -137,24 +155,13 @@ impl Device {
                     Phase::Over => {}
                 }
             }
-            let stays = state.all_stays().cloned();
-            if !core::mem::replace(&mut asked, true)
-                && stays
-                    .as_ref()
-                    .is_some_and(|stays| stays.first_away(span).is_some())
-            {
-                // No more go out.
-                state.leave_alone(span);
-            }
-            if (moving || pinning) && !waited {
-                waited = true;
+            if (moving || pinning) && !core::mem::replace(&mut waited, true) {
                 stats::add(Counter::UnmapsHeld, 1);
-                state.leave_alone(span);
             }
             if moving {
                 self.changed.wait(&mut state);
             } else if pinning && patience > 0 {
-                patience -= 1;
+                patience = patience.saturating_sub(1);
                 drop(state);
                 // Not a wait for the condition: that can't be timed without
                 // returning early for a signal, and a VMM is often unmapping
@@ -162,11 +169,6 @@ impl Device {
                 task::sleep(POLL_NS);
                 state = self.state.lock();
             } else {
-                drop(state);
-                if let (false, Some(stays)) = (pinning, stays) {
-                    evict_all(&stays, span);
-                    stays.give_up_by_work(self.vdev, span);
-                }
                 return;
             }
         }
@@ -234,7 +236,7 @@ unsafe extern "C" fn pagemove_vfio_removed(owner: *mut core::ffi::c_void) {
     drop(unsafe { Arc::<Device>::from_raw(owner.cast_const().cast()) });
 }
 
-/// Notes that a VMM has opened the device.
+/// Notes that a VMM has opened the device. False: there is no memory to remember its pages.
 ///
 /// # Safety
 ///
@@ -243,10 +245,10 @@ unsafe extern "C" fn pagemove_vfio_removed(owner: *mut core::ffi::c_void) {
 unsafe extern "C" fn pagemove_vfio_opened(
     owner: *mut core::ffi::c_void,
     domain: *mut ffi::iommu_domain,
-) {
+) -> bool {
     // SAFETY: `owner` is the reference that `probed` gave away, and keeps.
     let device = unsafe { ManuallyDrop::new(Arc::<Device>::from_raw(owner.cast_const().cast())) };
-    device.opened(Domain::new(domain));
+    device.opened(Domain::new(domain)).is_ok()
 }
 
 /// Ends all holds before the device is closed.
@@ -302,4 +304,16 @@ unsafe extern "C" fn pagemove_vfio_unpin(owner: *mut core::ffi::c_void) {
     if let Some(stays) = stays {
         stays.give_up(device.vdev);
     }
+}
+
+/// Notes that the current task unmaps no more.
+///
+/// # Safety
+///
+/// `stays` is a reference that [`Stays::ask`] gave away, which this takes back.
+#[no_mangle]
+unsafe extern "C" fn pagemove_vfio_unmapped(stays: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    let stays = unsafe { Arc::<Stays>::from_raw(stays.cast_const().cast()) };
+    stays.unmapped();
 }

@@ -55,8 +55,12 @@ pub struct Attempt {
 }
 
 impl<M: Machine> Engine<M> for Attempt {
-    fn begin(_tried: u32, _policy: &Policy, _pages: &[PageMove]) -> Self {
-        Self::new()
+    fn begin(_tried: u32, policy: &Policy, _pages: &[PageMove]) -> Self {
+        let mut attempt = Self::new();
+        if policy.without.leaves_out(Steps::CLEAR_FIRST) {
+            attempt.phase = Phase::Invalidate;
+        }
+        attempt
     }
 
     fn step(&mut self, machine: &mut M, job: &mut Job<'_>) -> Progress {
@@ -94,7 +98,11 @@ impl Attempt {
                 if let Some(page) = job.pages.get_mut(usize::from(n)) {
                     clear(machine, policy, page, job.aborts);
                 }
-                following(n, job.pages, Phase::Clear, Phase::Invalidate)
+                let then = match policy.without.leaves_out(Steps::CLEAR_FIRST) {
+                    true => first_part(0),
+                    false => Phase::Invalidate,
+                };
+                following(n, job.pages, Phase::Clear, then)
             }
             Phase::Invalidate => begin_invalidation(machine, policy, job.pages),
             Phase::AwaitInvalidation => self.await_invalidation(machine, policy),
@@ -138,6 +146,7 @@ impl Attempt {
                 });
                 Phase::Restore(0)
             }
+            _ if without.leaves_out(Steps::CLEAR_FIRST) => Phase::Clear(0),
             _ => first_part(0),
         }
     }
@@ -244,7 +253,7 @@ fn clear(
     page.attempts = page.attempts.saturating_add(1);
     let since = machine.now();
     let old = machine.load(page.pte);
-    if !page.format.maps(old, page.start) {
+    if !page.format.maps(old, page.start) && !policy.without.leaves_out(Steps::LOOK) {
         page.abort(Abort::PteChanged, aborts);
         return;
     }
@@ -262,7 +271,11 @@ fn clear(
 }
 
 fn begin_invalidation(machine: &mut impl Machine, policy: &Policy, pages: &[PageMove]) -> Phase {
-    let Some(span) = span_of(pages, policy, is_cleared) else {
+    let wanted = match policy.without.leaves_out(Steps::CLEAR_FIRST) {
+        true => |page: &PageMove| page.state == PageState::Start,
+        false => is_cleared,
+    };
+    let Some(span) = span_of(pages, policy, wanted) else {
         return Phase::Done;
     };
     if policy.without.leaves_out(Steps::FIRST_INVALIDATION) {
@@ -308,7 +321,8 @@ fn commit(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
     else {
         return;
     };
-    if machine.stop().is_some() || policy.is_late(machine.now()) {
+    let stopped = machine.stop().is_some() && !policy.without.leaves_out(Steps::STOP);
+    if stopped || policy.is_late(machine.now()) {
         return;
     }
     if swap_to_end(machine, policy, page, entry, used) {

@@ -17,6 +17,7 @@ mod addr;
 mod batch;
 mod checksum;
 mod format;
+mod frames;
 mod listed;
 mod port;
 pub mod rtm;
@@ -30,6 +31,7 @@ pub use checksum::Checksum;
 pub use format::scan::scan;
 pub use format::walk::{walk, walk_by, Leaf, Top, WalkError};
 pub use format::{Format, PteFlags};
+pub use frames::{swap_frames, Frame, FrameSwaps};
 pub use port::{ApertureError, InvalidateError, Machine, Stop, Transfer};
 
 #[cfg(test)]

@@ -135,13 +135,6 @@ WRAPPED(alloc_contig_pages_noprof, struct page *)
 	return first;
 }
 
-WRAPPED(free_contig_range, void)
-(unsigned long pfn, unsigned long nr)
-{
-	pagemove_held(PAGEMOVE_PAGES, -(long)nr);
-	__real_free_contig_range(pfn, nr);
-}
-
 WRAPPED(vma_alloc_folio_noprof, struct folio *)
 (gfp_t gfp, int order, struct vm_area_struct *vma, unsigned long address)
 {
@@ -366,6 +359,53 @@ WRAPPED(pagemove_signal_pending, bool)
 (void)
 {
 	return FAILS(signal_pending) || __real_pagemove_signal_pending();
+}
+
+/* --- references to pages, by the shim: who puts the last one may be somebody else --- */
+
+void pagemove_page_get(struct page *page);
+void pagemove_page_put(struct page *page);
+void pagemove_arena_free(struct page *first, unsigned long pages);
+int pagemove_folio_take(struct page *page, struct inode **inode,
+			unsigned long *index);
+void pagemove_folio_put(struct page *page);
+
+WRAPPED(pagemove_page_get, void)
+(struct page *page)
+{
+	pagemove_held(PAGEMOVE_PAGES, 1);
+	__real_pagemove_page_get(page);
+}
+
+WRAPPED(pagemove_page_put, void)
+(struct page *page)
+{
+	pagemove_held(PAGEMOVE_PAGES, -1);
+	__real_pagemove_page_put(page);
+}
+
+WRAPPED(pagemove_arena_free, void)
+(struct page *first, unsigned long pages)
+{
+	pagemove_held(PAGEMOVE_PAGES, -(long)pages);
+	__real_pagemove_arena_free(first, pages);
+}
+
+WRAPPED(pagemove_folio_take, int)
+(struct page *page, struct inode **inode, unsigned long *index)
+{
+	int answer = __real_pagemove_folio_take(page, inode, index);
+
+	if (!answer)
+		pagemove_held(PAGEMOVE_PAGES, 1);
+	return answer;
+}
+
+WRAPPED(pagemove_folio_put, void)
+(struct page *page)
+{
+	pagemove_held(PAGEMOVE_PAGES, -1);
+	__real_pagemove_folio_put(page);
 }
 
 /* --- references to address spaces, by the shim --- */

@@ -6,13 +6,13 @@
 use crate::args::{self, check_entries, no_flags, UserArray};
 use crate::file::rights::may_move;
 use crate::file::{experiment, lists, maps, moves, offers, used};
-use crate::iommu::verdict;
-use crate::refusal::Refusal;
+use crate::iommu::{quarantine, verdict};
+use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::offers::Ending;
 use crate::region::Region;
 use crate::session::cpus;
 use crate::testing::sabotage;
-use crate::{abi, compat, page, params, region, stats, window};
+use crate::{abi, compat, device, page, params, region, stats, window};
 use engine::{Format, Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -43,6 +43,7 @@ pub(super) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_MAPS => maps::call(argument),
         abi::IOC_WINDOW_LIST => lists::windows(argument),
         abi::IOC_WINDOW_SET => window_set(argument),
+        abi::IOC_LIFT => lift(argument),
         _ => sabotage::other_call(command, argument),
     }
 }
@@ -155,4 +156,20 @@ fn verdict_set(argument: usize) -> Result {
             verdict::set(args.verdict)
         },
     )
+}
+
+fn lift(argument: usize) -> Result {
+    may_move()?;
+    let (mut args, size) = args::read::<abi::Lift>(argument)?;
+    if args.flags & !abi::LIFT_IOMMU != 0 {
+        return Err(eopnotsupp());
+    }
+    let device = device::list::bound_at(args.segment, args.bus, args.devfn);
+    let device = device.map_err(Refusal::error)?;
+    args.lifted = 0;
+    // Found now rather than after something was lifted.
+    args::write(argument, &args, size)?;
+    let function = (args.flags & abi::LIFT_IOMMU == 0).then_some(device.address);
+    args.lifted = quarantine::lift(device.iommu.as_bytes(), function);
+    args::write(argument, &args, size)
 }

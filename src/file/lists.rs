@@ -127,6 +127,9 @@ fn describe(device: &Device) -> abi::Device {
     if domain.is_some_and(sharing::has_ats) {
         entry.flags |= abi::DEVICE_ATS_DOMAIN;
     }
+    if device.has_dirty_scope() {
+        entry.flags |= abi::DEVICE_DIRTY_SCOPE;
+    }
     let engines = Engines::of(domain, iommu.as_bytes(), false);
     entry.engines = engines.mask();
     if let (0, Err(refusal)) = (entry.engines, engines.adbit) {

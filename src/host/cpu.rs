@@ -127,7 +127,7 @@ pub(crate) fn shared() -> impl Iterator<Item = u32> {
 }
 
 /// Returns the CPUs that are online, in order.
-fn online() -> impl Iterator<Item = u32> {
+pub(crate) fn online() -> impl Iterator<Item = u32> {
     let next = |cpu: i32| {
         // SAFETY: looks at a mask.
         let cpu = unsafe { ffi::pagemove_next_cpu(cpu) };

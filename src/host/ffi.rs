@@ -67,7 +67,9 @@ extern "C" {
 
     pub(crate) fn pagemove_pci_has_ats(pdev: *mut pci_dev) -> bool;
     pub(crate) fn pagemove_vfio_unpin_soon(vdev: *mut VfioDevice);
+    pub(crate) fn pagemove_vfio_expect(stays: *mut c_void) -> bool;
     pub(crate) fn pagemove_pci_is_present(pdev: *mut pci_dev) -> bool;
+    pub(crate) fn pagemove_pci_is_asleep(pdev: *mut pci_dev) -> bool;
 
     pub(crate) fn pagemove_domain_format(domain: *const iommu_domain) -> u32;
     pub(crate) fn pagemove_domain_top(domain: *mut iommu_domain) -> u64;
@@ -80,6 +82,9 @@ extern "C" {
     pub(crate) fn pagemove_arena_free(first: *mut page, pages: c_ulong);
     pub(crate) fn pagemove_arena_disown(page: *mut page);
     pub(crate) fn pagemove_memcg_of_current() -> *mut mem_cgroup;
+    pub(crate) fn pagemove_memcg_of_vma(vma: *mut vm_area_struct) -> *mut mem_cgroup;
+    pub(crate) fn pagemove_memcg_of_mm(mm: *mut mm_struct) -> *mut mem_cgroup;
+    pub(crate) fn pagemove_memcg_of_page(page: *mut page) -> *mut mem_cgroup;
     pub(crate) fn pagemove_memcg_get(memcg: *mut mem_cgroup);
     pub(crate) fn pagemove_memcg_put(memcg: *mut mem_cgroup);
     pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool, memcg: *mut mem_cgroup)
@@ -125,7 +130,7 @@ extern "C" {
     pub(crate) fn pagemove_folio_unlock(page: *mut page);
     pub(crate) fn pagemove_folio_unmap(inode: *mut inode, index: c_ulong, pages: c_ulong);
     pub(crate) fn pagemove_folio_drain();
-    pub(crate) fn pagemove_folio_drain_all();
+    pub(crate) fn pagemove_folio_drain_on(cpu: core::ffi::c_uint);
     pub(crate) fn pagemove_folio_is_quiet(page: *mut page) -> bool;
     pub(crate) fn pagemove_folio_freeze(page: *mut page) -> bool;
     pub(crate) fn pagemove_folio_unfreeze(page: *mut page);

@@ -78,6 +78,12 @@ impl Function {
         unsafe { ffi::pagemove_pci_is_present(self.as_ptr()) }
     }
 
+    /// Returns whether it sleeps (D1 to D3cold), as far as the kernel has put it to sleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_pci_is_asleep(self.as_ptr()) }
+    }
+
     /// Returns whether it has a TLB of its own that is in use.
     pub(crate) fn has_ats(&self) -> bool {
         // SAFETY: as above.

@@ -41,6 +41,11 @@ pub(crate) fn pid() -> i32 {
     unsafe { ffi::pagemove_current_pid() }
 }
 
+/// Tells tasks apart that are there at a time.
+pub(crate) fn id() -> usize {
+    kernel::current!().as_ptr() as usize
+}
+
 /// Returns the monotonic time in ns.
 pub(crate) fn now() -> u64 {
     // SAFETY: reads the clock; no preconditions.

@@ -4,6 +4,7 @@
 use crate::host::ffi;
 use crate::host::pci::Function;
 use crate::iommu::domain::Domain;
+use crate::testing::sabotage;
 use kernel::str::CStr;
 
 /// Drivers that hold a device of a group without DMA of its own, as VFIO lets
@@ -20,6 +21,14 @@ pub(crate) fn has_foreign_device(domain: Domain) -> bool {
 /// has to wait for.
 pub(crate) fn has_ats(domain: Domain) -> bool {
     Function::any(|function| function.domain() == domain.as_ptr() && function.has_ats())
+}
+
+/// Returns whether such a device sleeps: it can't be asked to forget a page.
+pub(crate) fn has_sleeping_ats(domain: Domain) -> bool {
+    Function::any(|function| {
+        let is_it = function.domain() == domain.as_ptr() && function.has_ats();
+        is_it && (function.is_asleep() || sabotage::pretends_cold())
+    })
 }
 
 /// Calls `f` with each domain that a user of VFIO has attached, whoever drives the

@@ -223,6 +223,9 @@ impl Machine for KernelMachine<'_> {
             entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);
             write_back(self.incoherent, pte);
         }
+        if let Some(format) = self.hold.domain.format() {
+            disturb(&self.sites.of(format.address(old)));
+        }
     }
 
     fn sum(&mut self, page: PhysAddr) -> Checksum {
@@ -251,4 +254,17 @@ impl Machine for KernelMachine<'_> {
             task::sleep(ns);
         }
     }
+}
+
+/// Does to START what a build for tests shall.
+#[cfg(pagemove_test)]
+fn disturb(start: &Site) {
+    let Some(mischief) = sabotage::mischief_to(start.tag().map(|tag| tag.index)) else {
+        return;
+    };
+    if mischief == sabotage::Mischief::WriteAndPin {
+        shmem::repin(start.phys());
+    }
+    // SAFETY: a page of ours, which the claim keeps.
+    unsafe { start.words().write_volatile(!0) };
 }

@@ -2,7 +2,7 @@
 //! The pages of one batch: found, claimed, moved, and freed.
 
 use crate::device::hold::Hold;
-use crate::device::stays;
+use crate::device::stays::{self, Stays};
 use crate::host::{ffi, memory};
 use crate::iommu::domain::Domain;
 use crate::machine::source::Source;
@@ -289,13 +289,14 @@ impl Batch {
     /// hold is over, unless a helper is `stuck` with it.
     pub(crate) fn settle(
         self,
-        own: Domain,
+        stays: Arc<Stays>,
         results: &mut KVec<abi::PageResult>,
         stuck: bool,
     ) -> Result<(), Refusal> {
         let mut outcome = Ok(());
-        let has_moved = self.moves.iter().any(PageMove::maps_end);
-        let after = has_moved.then(|| After::look(own, &self.moves));
+        let has_changed = |page: &PageMove| page.maps_end() || settle::is_lost(page);
+        let has_changed = self.moves.iter().any(has_changed);
+        let after = has_changed.then(|| After::look(stays, &self.moves));
         let mut moved = self.moves.iter().zip(self.ends).zip(self.sources);
         for fate in self.fates {
             let result = match fate {
@@ -309,6 +310,8 @@ impl Batch {
                         break;
                     };
                     let mut result = settle::result_of(page);
+                    // While nobody else can have the page.
+                    let blame = settle::blame(after.as_ref(), page);
                     let freed = match source {
                         Source::Region(claim) => {
                             settle::put_region_page(after.as_ref(), page, claim, end, stuck)
@@ -320,7 +323,11 @@ impl Batch {
                     if freed.is_err() {
                         result.outcome = abi::PAGE_LOST_WRITE;
                     }
-                    outcome = outcome.and(settle::outcome_for_call(page)).and(freed);
+                    outcome = match blame {
+                        // Whatever else there was.
+                        Err(Refusal::LostWrite) => Err(Refusal::LostWrite),
+                        blame => outcome.and(blame).and(freed),
+                    };
                     result
                 }
             };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which engines may move the pages of a request, and how.
 
-use crate::device::Device;
+use crate::device::{list, Device};
 use crate::host::cpu;
 use crate::iommu::domain::Domain;
 use crate::iommu::quarantine;
@@ -117,7 +117,8 @@ fn check_both(domain: Domain, iommu: &[u8], free: bool) -> Result<(), Refusal> {
     if domain.is_incoherent() && !params::allow_incoherent() {
         return Err(Refusal::Incoherent);
     }
-    if quarantine::contains(iommu) && !free {
+    let is_off = || quarantine::contains_iommu(iommu) || list::any_in(domain, quarantine::contains);
+    if !free && is_off() {
         return Err(Refusal::Disabled);
     }
     Ok(())

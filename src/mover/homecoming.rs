@@ -93,7 +93,7 @@ fn bring(claim: Claim) -> Result<(), Refusal> {
         return Err(Refusal::NoMemory);
     };
     if page.outcome() == Outcome::LostWrite {
-        lost_write(party.device.iommu);
+        lost_write(&party.device, domain);
     }
     if page.maps_end() {
         let is_good = page.is_settled()

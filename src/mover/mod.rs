@@ -6,13 +6,15 @@ pub(crate) mod choice;
 mod doubt;
 pub(crate) mod homecoming;
 pub(crate) mod others;
+mod preview;
 pub(crate) mod request;
 pub(crate) mod settle;
 
 use crate::device::hold::MOST_LEFT;
+use crate::device::stays::Stays;
+use crate::device::{list as devices, Device};
 use crate::host::ffi;
 use crate::iommu::domain::Domain;
-use crate::iommu::name::IommuName;
 use crate::iommu::{quarantine, sharing};
 use crate::mover::batch::{Batch, Seen};
 use crate::mover::choice::Choice;
@@ -57,7 +59,7 @@ struct Call<'a> {
     pinned: KVec<*mut ffi::page>,
     results: KVec<abi::PageResult>,
     absence: Absence,
-    /// Every CPU's lists of pages on their way to the LRU were emptied.
+    /// CPUs' lists of pages on their way to the LRU were emptied.
     drained: bool,
 }
 
@@ -195,6 +197,10 @@ impl Call<'_> {
         if sharing::has_foreign_device(hold.domain) {
             return Err(Refusal::SharedDomain);
         }
+        if request.ats && sharing::has_sleeping_ats(hold.domain) {
+            return Err(Refusal::Asleep);
+        }
+        preview::check(&request.device, span)?;
         let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
         hold.pin(&mut self.pinned)?;
         let own = hold.domain;
@@ -214,18 +220,23 @@ impl Call<'_> {
         batch.check(own)?;
         if batch.has_more() && !self.drained && !hold.is_cancelled() {
             self.drained = true;
-            shmem::drain_all();
+            shmem::drain([self.request.editor_cpu, self.request.helper_cpu]);
         }
         let rooms = batch.rooms().map_err(no_memory)?;
         let mut aborts = AbortCounts::default();
         let run = batch.run(request, choice, &hold, &mut aborts, &mut self.absence);
-        batch.leave(&hold, rooms, run == Err(Refusal::Stuck));
+        let is_stuck = run == Err(Refusal::Stuck);
+        batch.leave(&hold, rooms, is_stuck);
+        if is_stuck {
+            hold.make_late();
+        }
+        let stays = hold.stays.clone();
         // A helper that did not come back keeps the hold; then START is kept as well.
         drop(hold);
 
         stats::add_aborts(&aborts);
         self.tally.aborts.add(&aborts);
-        self.settle(own, batch, run)?;
+        self.settle(stays, batch, run)?;
         match refusal {
             // The next batch begins at the page that was refused.
             Some(refusal) if self.results.is_empty() => Err(refusal),
@@ -236,14 +247,15 @@ impl Call<'_> {
     /// Frees what a batch that was run does not map any more, and tells why the call can't go on.
     fn settle(
         &mut self,
-        own: Domain,
+        stays: Arc<Stays>,
         batch: Batch,
         run: Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let stuck = run == Err(Refusal::Stuck);
-        let outcome = batch.settle(own, &mut self.results, stuck);
+        let domain = stays.domain;
+        let outcome = batch.settle(stays, &mut self.results, stuck);
         if outcome == Err(Refusal::LostWrite) && self.request.experiment.is_none() {
-            lost_write(self.request.device.iommu);
+            lost_write(&self.request.device, domain);
         }
         match (outcome, run) {
             // A deadline or a signal ends the call, whether the helper had come or not.
@@ -263,12 +275,28 @@ fn no_memory<E>(_: E) -> Refusal {
     Refusal::NoMemory
 }
 
-/// Lets no page be moved behind an IOMMU any more.
-pub(super) fn lost_write(iommu: IommuName) {
-    let name = core::str::from_utf8(iommu.as_bytes()).unwrap_or("?");
+/// Lets no page be moved any more in a domain that was the device's, nor behind its IOMMU if several have lost
+/// writes.
+pub(super) fn lost_write(device: &Device, domain: Domain) {
+    let mut functions = KVec::new();
+    // It may have been closed since.
+    let _ = functions.push(device.address, GFP_KERNEL);
+    devices::any_in(domain, |function| {
+        if function != device.address && functions.push(function, GFP_KERNEL).is_err() {
+            pr_err!("no memory to remember that a domain lost a write\n");
+        }
+        false
+    });
+    let is_all = quarantine::add(device.iommu, &functions);
     pr_err!(
-        "{}: verification found a lost write; no page is moved there again\n",
-        name
+        "verification found a lost write of {:04x}:{:02x}:{:02x}.{}; no page is moved {} again until `pagemove lift`\n",
+        device.address >> 16,
+        device.address >> 8 & 0xff,
+        device.address >> 3 & 0x1f,
+        device.address & 7,
+        match is_all {
+            true => "behind its IOMMU",
+            false => "in its domain",
+        },
     );
-    quarantine::add(iommu);
 }

@@ -10,6 +10,9 @@
 //! - An emulated (mdev) device of the container that has pinned the page: VFIO keeps one pin for it and the
 //!   hold. So the pins are looked at before the hold pins: there is one, of VFIO's mapping. One that
 //!   comes later is seen afterwards, START being pinned still, and counts as lost as well.
+//!
+//! The same look tells of a write that verification found lost whether there is somebody but the hardware to
+//! blame for it.
 
 use crate::device::stays::Stays;
 use crate::device::Device;
@@ -18,8 +21,10 @@ use crate::iommu::domain::Domain;
 use crate::iommu::{leaves, sharing};
 use crate::refusal::Refusal;
 use crate::shmem;
-use engine::{Iova, PageMove, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use crate::testing::sabotage::{self, Bug};
+use engine::{Iova, PageMove, PageSpan, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 /// How often to look whether a pin or a domain that is in the way is one of a moment, and how long to
 /// wait between, in ns.
@@ -108,6 +113,7 @@ pub(crate) enum Leftover {
 /// A look at other domains after a batch of pages of files, whose hold is over.
 pub(crate) struct After {
     own: Domain,
+    stays: Arc<Stays>,
     /// Certainly none maps START of any page.
     none_maps: bool,
 }
@@ -115,7 +121,8 @@ pub(crate) struct After {
 impl After {
     /// Looks. Waits for a device that is being reset, which hides its domain meanwhile; who resets all
     /// the time loses pages.
-    pub(crate) fn look(own: Domain, pages: &[PageMove]) -> Self {
+    pub(crate) fn look(stays: Arc<Stays>, pages: &[PageMove]) -> Self {
+        let own = stays.domain;
         let mut done = check_domains(own, pages);
         for _ in 0..RESET_LOOKS {
             if done != Err(Refusal::Unmapping) {
@@ -126,6 +133,7 @@ impl After {
         }
         Self {
             own,
+            stays,
             none_maps: done.is_ok(),
         }
     }
@@ -135,19 +143,47 @@ impl After {
         if !self.none_maps && check_domains(self.own, core::slice::from_ref(page)).is_err() {
             return Leftover::Domain;
         }
-        // A pin of a moment is GUP-fast's, which gives up.
+        // VFIO may have asked for the page: then the hold's own pin is given up later, and START freed then.
+        // (Who shares that pin, and has pinned the page meanwhile, is not seen.) Another pin may be one of a moment,
+        // GUP-fast's, which gives up.
         for _ in 0..LOOKS {
-            if shmem::pins_of(page.start) == 0 {
+            let mapping = u32::from(!page.maps_end());
+            let own = mapping.saturating_add(u32::from(self.stays.is_ending(page.iova)));
+            if shmem::pins_of(page.start) <= own {
                 return Leftover::Nobody;
             }
             task::sleep(BETWEEN_LOOKS_NS);
         }
         Leftover::Pin
     }
+
+    /// Tells who may have written to a page of which verification found that a write was lost, so that the
+    /// hardware need not have lost it. A VMM that undoes what it has done before this look is not found out.
+    pub(crate) fn suspect(&self, page: &PageMove) -> Leftover {
+        if sabotage::has_bug(Bug::HastyBlame) {
+            return Leftover::Nobody;
+        }
+        let has_end = || {
+            let mut found = false;
+            let look = |domain| found |= domain != self.own && maps(domain, page, page.end);
+            let complete = sharing::for_each_user_domain(look);
+            found || !complete
+        };
+        match self.leftover(page) {
+            // A second domain may have got END before START came back.
+            Leftover::Nobody if !page.maps_end() && has_end() => Leftover::Domain,
+            leftover => leftover,
+        }
+    }
 }
 
 /// Tells whether the domain maps START at the page's IOVA. One whose tables can't be read may.
 fn maps_start(domain: Domain, page: &PageMove) -> bool {
+    maps(domain, page, page.start)
+}
+
+/// Tells the same of a frame.
+fn maps(domain: Domain, page: &PageMove, frame: PhysAddr) -> bool {
     if domain.top().is_none() {
         return true;
     }
@@ -156,7 +192,7 @@ fn maps_start(domain: Domain, page: &PageMove) -> bool {
     };
     let mut maps = false;
     leaves::for_each(domain, span, |_, found, bytes| {
-        maps |= page.start.0.wrapping_sub(found.0) < bytes;
+        maps |= frame.0.wrapping_sub(found.0) < bytes;
     });
     maps
 }

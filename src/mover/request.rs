@@ -49,8 +49,7 @@ impl Destination {
         let no_memory = |_| Refusal::NoMemory;
         match (self, source) {
             (Self::Node(node), Source::Region(claim)) => claim
-                .region
-                .new_end(claim.index, *node, ends)
+                .new_end(*node, ends)
                 .map(Backing::Memory)
                 .map_err(no_memory),
             (Self::Node(node), Source::File(_)) => NewFolio::at_node(*node)

@@ -66,7 +66,7 @@ fn mapped_end(page: &PageMove, end: Backing) -> Option<Backing> {
     None
 }
 
-fn is_lost(page: &PageMove) -> bool {
+pub(super) fn is_lost(page: &PageMove) -> bool {
     page.outcome() == Outcome::LostWrite
 }
 
@@ -146,8 +146,25 @@ pub(super) fn put_file_page(
     Err(Refusal::SharedPage)
 }
 
-/// Tells why the call goes on no further than this page, if it does not.
-pub(super) fn outcome_for_call(page: &PageMove) -> Result<(), Refusal> {
+/// Tells why the call goes on no further than this page, if it does not. A lost write is the hardware's
+/// unless somebody else is found to use the page.
+pub(super) fn blame(after: Option<&After>, page: &PageMove) -> Result<(), Refusal> {
+    let suspect = match after.filter(|_| is_lost(page)) {
+        Some(after) => after.suspect(page),
+        None => Leftover::Nobody,
+    };
+    if suspect == Leftover::Nobody {
+        return outcome_for_call(page);
+    }
+    say_shared(page);
+    if suspect == Leftover::Domain && page.maps_end() && pages::is_memory(page.start) {
+        // VFIO ends a pin of each frame that it finds.
+        shmem::repin(page.start);
+    }
+    Err(Refusal::SharedPage)
+}
+
+fn outcome_for_call(page: &PageMove) -> Result<(), Refusal> {
     match page.outcome() {
         Outcome::LostWrite => Err(Refusal::LostWrite),
         Outcome::Aborted(Abort::Deadline) => Err(Refusal::Deadline),

@@ -8,6 +8,7 @@
 pub(crate) mod arena;
 pub(crate) mod owned;
 
+use crate::host::memcg::Memcg;
 use crate::host::{ffi, memory};
 use core::ptr::NonNull;
 use engine::PhysAddr;
@@ -60,6 +61,15 @@ fn refs_of(phys: PhysAddr) -> u32 {
         true => 2,
         false => 1,
     }
+}
+
+/// Returns what a page of ours is charged to, which its region keeps meanwhile; that may be nobody, as for what is
+/// touched in the root cgroup. None: it is not of this host, or an arena's, which nobody pays.
+pub(crate) fn payer_of(phys: PhysAddr) -> Option<Memcg> {
+    let page = frame(phys).filter(|_| !arena::has(phys))?;
+    // SAFETY: a struct page of this host's memory; who asks has the page claimed, so that its region or its slot keeps
+    // the reference by which it is not freed, whatever devices and other CPUs do to what is in it.
+    Some(unsafe { Memcg::of_page(page.as_ptr()) })
 }
 
 /// Returns whether a page that is in no CPU's tables has no reference but ours, the pin of VFIO's

@@ -114,10 +114,7 @@ impl Claim {
 
     /// Hands VFIO's pin over, once, to the page of this host at `end`, which backs it now.
     pub(crate) fn hand_pin(&self, end: PhysAddr) {
-        let from = match &self.start {
-            Site::Memory(start) => Some(*start),
-            Site::Slot(slot) => slot.home(),
-        };
+        let from = self.frame();
         let is_new = page::is_memory(end) && from != Some(end);
         if let (true, Some(from)) = (is_new, from) {
             if !self.has_moved.swap(true, Ordering::Relaxed) {
@@ -134,12 +131,41 @@ impl Claim {
         }
     }
 
+    /// Returns the frame of this host that it has, or had before it went away.
+    fn frame(&self) -> Option<PhysAddr> {
+        match &self.start {
+            Site::Memory(start) => Some(*start),
+            Site::Slot(slot) => slot.home(),
+        }
+    }
+
     /// Returns the tag of the page.
     pub(crate) fn tag(&self) -> Tag {
         Tag {
             region: self.region.id,
             index: self.index,
         }
+    }
+
+    /// Allocates a page for END, charged as START is, that does not continue its neighbours, so that a later
+    /// mapping by VFIO stays in 4 KiB leaves. `ends`: where neighbours are about to go.
+    pub(crate) fn new_end(&self, node: i32, ends: Neighbours) -> Result<OwnedPage> {
+        let neighbours = self.region.inner.lock().neighbours(self.index);
+        // The region has it while it is claimed, or its slot does.
+        let payer = self.frame().and_then(page::payer_of);
+        let payer = payer.unwrap_or_else(|| self.region.inner.lock().payer());
+        let new = || OwnedPage::at_node(node, false, self.tag(), &payer);
+        let mut page = new()?;
+        // Four frames at most would continue a neighbour. They are kept until there is another, so
+        // that the allocator gives none of them twice.
+        let mut rejected = [const { None }; 4];
+        for place in &mut rejected {
+            if !neighbours.continue_with(&page) && !ends.continue_with(&page) {
+                break;
+            }
+            *place = Some(core::mem::replace(&mut page, new()?));
+        }
+        Ok(page)
     }
 }
 
@@ -230,30 +256,5 @@ impl Region {
         inner.map.set(index, entry.backed_by(page).held(false));
         self.released.notify_all();
         entry.is_held()
-    }
-
-    /// Allocates a page for END that does not continue its neighbours, so that a later mapping by
-    /// VFIO stays in 4 KiB leaves. `ends`: where neighbours are about to go.
-    pub(crate) fn new_end(&self, index: u64, node: i32, ends: Neighbours) -> Result<OwnedPage> {
-        let tag = Tag {
-            region: self.id,
-            index,
-        };
-        let (neighbours, payer) = {
-            let inner = self.inner.lock();
-            (inner.neighbours(index), inner.payer.clone())
-        };
-        let new = || OwnedPage::at_node(node, false, tag, &payer);
-        let mut page = new()?;
-        // Four frames at most would continue a neighbour. They are kept until there is another, so
-        // that the allocator gives none of them twice.
-        let mut rejected = [const { None }; 4];
-        for place in &mut rejected {
-            if !neighbours.continue_with(&page) && !ends.continue_with(&page) {
-                break;
-            }
-            *place = Some(core::mem::replace(&mut page, new()?));
-        }
-        Ok(page)
     }
 }

@@ -2,6 +2,7 @@
 //! How a CPU gets its page.
 
 use crate::home;
+use crate::host::memcg::Memcg;
 use crate::host::{ffi, task};
 use crate::page::owned::OwnedPage;
 use crate::page::{self, Tag};
@@ -122,8 +123,9 @@ impl Region {
                     }
                 }
                 rejected => {
-                    let payer = inner.payer.clone();
                     drop(inner);
+                    // SAFETY: as the caller promises.
+                    let payer = unsafe { Memcg::of_vma(vma) };
                     let tag = Tag {
                         region: self.id,
                         index,

@@ -90,11 +90,8 @@ struct Inner {
     /// It is in [`list`].
     listed: bool,
     hints: KVec<Hint>,
-    /// Who pays for the pages: the cgroup of the process that opened the file, from the
-    /// first mmap on that of who made it (a manager may have opened it for a VMM).
-    payer: Memcg,
-    /// It was mapped before.
-    mapped: bool,
+    /// The cgroup of the process that opened the file.
+    opener: Memcg,
     /// Pages that are offered.
     offered: u64,
     /// Awaited pages that CPUs wait for, by their first access.
@@ -145,8 +142,7 @@ impl Region {
                     closed: false,
                     listed: false,
                     hints: KVec::new(),
-                    payer: Memcg::of_current(),
-                    mapped: false,
+                    opener: Memcg::of_current(),
                     offered: 0,
                     wants: KVec::new(),
                     wants_ever: 0,
@@ -216,9 +212,6 @@ impl Region {
             return Err(EINVAL);
         }
         inner.room_to_remember()?;
-        if !core::mem::replace(&mut inner.mapped, true) {
-            inner.payer = Memcg::of_current();
-        }
         inner.remember(Hint {
             mm,
             address,
@@ -255,6 +248,14 @@ impl Region {
     pub(crate) fn is_at(&self, index: u64, page: PhysAddr) -> bool {
         let entry = self.inner.lock().map.get(index);
         entry.page() == Some(page) || entry.is_claimed()
+    }
+
+    /// Returns whether the page at `index` is `page`, and offered to a peer. Of a closed region another reason
+    /// counts.
+    pub(crate) fn is_offered(&self, index: u64, page: PhysAddr) -> bool {
+        let inner = self.inner.lock();
+        let entry = inner.map.get(index);
+        !inner.closed && entry.is_offered() && entry.page() == Some(page)
     }
 
     /// Describes where the page at `index` is, and what holds it there. `None` past the end.
@@ -326,17 +327,39 @@ impl Inner {
         Ok(())
     }
 
+    /// Returns who pays for a page that no CPU asks for: the cgroup of the first process that has mapped it
+    /// and lives, whether it is mapped still or not, else that of who opened it.
+    fn payer(&self) -> Memcg {
+        let mapped = self.hints.iter().find_map(|hint| Memcg::of_mm(&hint.mm));
+        mapped.unwrap_or_else(|| self.opener.clone())
+    }
+
     fn room_to_remember(&mut self) -> Result {
         Ok(self.hints.reserve(1, GFP_KERNEL)?)
     }
 
-    /// Remembers where the region was mapped, the newest [`MOST_HINTS`].
+    /// Remembers where the region was mapped, [`MOST_HINTS`] at most.
     fn remember(&mut self, hint: Hint) {
         if self.hints.len() >= MOST_HINTS {
-            let _ = self.hints.remove(0);
+            let _ = self.hints.remove(self.least_needed(&hint.mm));
         }
         // There is room.
         let _ = self.hints.push_within_capacity(hint);
+    }
+
+    /// Returns which mapping to forget for another one of `mm`: that of a process that has ended, or else
+    /// the oldest of its own but for its first. So nobody is forgotten, and another pays, because somebody maps often.
+    fn least_needed(&self, mm: &Mm) -> usize {
+        let ended = |hint: &Hint| Memcg::of_mm(&hint.mm).is_none();
+        let own = |(_, hint): &(usize, &Hint)| hint.mm.as_ptr() == mm.as_ptr();
+        let hints = || self.hints.iter().enumerate();
+        let second = || hints().filter(own).nth(1).map(|(n, _)| n);
+        // There are more than one, and the first pays.
+        self.hints
+            .iter()
+            .position(ended)
+            .or_else(second)
+            .unwrap_or(1)
     }
 }
 

@@ -105,7 +105,7 @@ impl Region {
                     inner.install(index, page).map_err(|_| Refusal::NoMemory)?;
                 }
                 rejected => {
-                    let payer = inner.payer.clone();
+                    let payer = inner.payer();
                     drop(inner);
                     let page = OwnedPage::at_node_or_near(node, tag, &payer);
                     // After the next page was taken, so that the allocator can't give it again.

@@ -217,13 +217,10 @@ static long drain(void *unused)
 	return 0;
 }
 
-/* Those of every CPU's. */
-void pagemove_folio_drain_all(void)
+/* Those of another CPU's, which does it. */
+void pagemove_folio_drain_on(unsigned int cpu)
 {
-	unsigned int cpu;
-
-	for_each_online_cpu(cpu)
-		work_on_cpu(cpu, drain, NULL);
+	work_on_cpu(cpu, drain, NULL);
 }
 
 /* Whether freezing it would go well now. */

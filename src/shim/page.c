@@ -15,6 +15,38 @@ struct mem_cgroup *pagemove_memcg_of_current(void)
 	return get_mem_cgroup_from_mm(current->mm);
 }
 
+/* The one that a process which has this mm is in now; NULL as well where none has it any more. */
+struct mem_cgroup *pagemove_memcg_of_mm(struct mm_struct *mm)
+{
+#ifdef CONFIG_MEMCG
+	if (rcu_access_pointer(mm->owner))
+		return get_mem_cgroup_from_mm(mm);
+#endif
+	return NULL;
+}
+
+/* The one that the process of a mapping is in now. Of a process that has ended another may write the memory
+ * still, by /proc/PID/mem, and pays: the kernel would charge nobody. */
+struct mem_cgroup *pagemove_memcg_of_vma(struct vm_area_struct *vma)
+{
+	struct mem_cgroup *memcg = pagemove_memcg_of_mm(vma->vm_mm);
+
+	return memcg ?: pagemove_memcg_of_current();
+}
+
+/* What a page of ours is charged to; NULL: to nobody. A page of a cgroup that has gone is its parent's. */
+struct mem_cgroup *pagemove_memcg_of_page(struct page *page)
+{
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	do {
+		memcg = folio_memcg(page_folio(page));
+	} while (memcg && !mem_cgroup_tryget(memcg));
+	rcu_read_unlock();
+	return memcg;
+}
+
 void pagemove_memcg_get(struct mem_cgroup *memcg)
 {
 #ifdef CONFIG_MEMCG
@@ -28,9 +60,15 @@ void pagemove_memcg_put(struct mem_cgroup *memcg)
 	mem_cgroup_put(memcg);
 }
 
+/* The kernel charges what it allocates to who runs, if it is not told otherwise. */
+static gfp_t charged_to(struct mem_cgroup *memcg, gfp_t gfp)
+{
+	return memcg ? gfp | __GFP_ACCOUNT : gfp;
+}
+
 /*
- * Pages are charged to memcg, whoever allocates them. One that would exceed its
- * limit is not given out: nobody is killed for a move.
+ * Pages are charged to memcg (NULL: to nobody), whoever allocates them. One that
+ * would exceed its limit is not given out: nobody is killed for a move.
  */
 struct page *pagemove_alloc_page(int node, bool zero, struct mem_cgroup *memcg)
 {
@@ -38,7 +76,7 @@ struct page *pagemove_alloc_page(int node, bool zero, struct mem_cgroup *memcg)
 	struct page *page;
 
 	page = alloc_pages_node(node,
-				GFP_KERNEL_ACCOUNT | __GFP_THISNODE |
+				charged_to(memcg, GFP_KERNEL) | __GFP_THISNODE |
 					__GFP_NOWARN | __GFP_RETRY_MAYFAIL |
 					(zero ? __GFP_ZERO : 0),
 				0);
@@ -51,7 +89,7 @@ struct page *pagemove_alloc_page_near(struct mem_cgroup *memcg)
 	struct mem_cgroup *old = set_active_memcg(memcg);
 	struct page *page;
 
-	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
+	page = alloc_page(charged_to(memcg, GFP_KERNEL) | __GFP_NOWARN |
 			  __GFP_RETRY_MAYFAIL | __GFP_ZERO);
 	set_active_memcg(old);
 	return page;
@@ -65,8 +103,8 @@ struct page *pagemove_alloc_page_for(struct vm_area_struct *vma,
 	struct mem_cgroup *old = set_active_memcg(memcg);
 	struct folio *folio;
 
-	folio = vma_alloc_folio(GFP_USER | __GFP_ACCOUNT | __GFP_ZERO, 0, vma,
-				address);
+	folio = vma_alloc_folio(charged_to(memcg, GFP_USER) | __GFP_ZERO, 0,
+				vma, address);
 	set_active_memcg(old);
 	return folio ? folio_page(folio, 0) : NULL;
 }

@@ -2,6 +2,9 @@
 /* VFIO: the driver and its tables of callbacks, and PCI devices. */
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/task_work.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/workqueue.h>
 
@@ -16,11 +19,12 @@ struct pagemove_vfio {
 /* Written in Rust: src/device/vfio.rs. */
 void *pagemove_vfio_probed(struct pci_dev *pdev, struct vfio_device *vdev);
 void pagemove_vfio_removed(void *owner);
-void pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
+bool pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
 void pagemove_vfio_closing(void *owner);
 void pagemove_vfio_closed(void *owner);
 void pagemove_vfio_dma_unmap(void *owner, u64 iova, u64 length);
 void pagemove_vfio_unpin(void *owner);
+void pagemove_vfio_unmapped(void *stays);
 
 static void *owner_of(struct vfio_device *vdev)
 {
@@ -39,6 +43,40 @@ void pagemove_vfio_unpin_soon(struct vfio_device *vdev)
 		   &container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
 }
 
+/* A thread that unmaps, which is noted when it returns to its program. */
+struct unmapper {
+	struct callback_head work;
+	void *stays;
+};
+
+static void unmapper_returns(struct callback_head *work)
+{
+	struct unmapper *unmapper = container_of(work, struct unmapper, work);
+
+	pagemove_vfio_unmapped(unmapper->stays);
+	kfree(unmapper);
+	/* What is left of this function is waited for when the module goes. */
+	module_put(THIS_MODULE);
+}
+
+/* Has pagemove_vfio_unmapped called by the current task when it is through with what it is doing
+ * for its program. False: it is ending. */
+bool pagemove_vfio_expect(void *stays)
+{
+	struct unmapper *unmapper =
+		kmalloc(sizeof(*unmapper), GFP_KERNEL | __GFP_NOFAIL);
+
+	unmapper->stays = stays;
+	init_task_work(&unmapper->work, unmapper_returns);
+	/* Its device is open, so that VFIO has a reference. */
+	__module_get(THIS_MODULE);
+	if (!task_work_add(current, &unmapper->work, TWA_RESUME))
+		return true;
+	kfree(unmapper);
+	module_put(THIS_MODULE);
+	return false;
+}
+
 static int pagemove_open_device(struct vfio_device *vdev)
 {
 	struct vfio_pci_core_device *core =
@@ -47,9 +85,12 @@ static int pagemove_open_device(struct vfio_device *vdev)
 
 	if (ret)
 		return ret;
+	if (!pagemove_vfio_opened(owner_of(vdev),
+				  iommu_get_domain_for_dev(&core->pdev->dev))) {
+		vfio_pci_core_disable(core);
+		return -ENOMEM;
+	}
 	vfio_pci_core_finish_enable(core);
-	pagemove_vfio_opened(owner_of(vdev),
-			     iommu_get_domain_for_dev(&core->pdev->dev));
 	return 0;
 }
 
@@ -226,6 +267,8 @@ int pagemove_register_vfio(void)
 void pagemove_unregister_vfio(void)
 {
 	pci_unregister_driver(&pagemove_pci_driver);
+	/* A thread may be in the last lines of unmapper_returns(). */
+	synchronize_rcu_tasks();
 	bus_unregister_notifier(&pci_bus_type, &bus_block);
 }
 
@@ -339,6 +382,14 @@ bool pagemove_pci_has_ats(struct pci_dev *pdev)
 #else
 	return false;
 #endif
+}
+
+/* Whether it is in a state in which it does nothing but wake up. */
+bool pagemove_pci_is_asleep(struct pci_dev *pdev)
+{
+	pci_power_t state = READ_ONCE(pdev->current_state);
+
+	return state >= PCI_D1 && state <= PCI_D3cold;
 }
 
 bool pagemove_pci_is_present(struct pci_dev *pdev)

@@ -29,8 +29,9 @@
 pub(crate) mod batch;
 pub(crate) mod new;
 
-use crate::host::{ffi, memory, task};
+use crate::host::{cpu, ffi, memory, task};
 use crate::refusal::Refusal;
+use crate::testing::sabotage::{self, Bug};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use engine::PhysAddr;
@@ -168,11 +169,22 @@ pub(crate) fn repin(phys: PhysAddr) {
     }
 }
 
-/// Ends the references of every CPU's lists of pages on their way to the LRU: as much work as there
-/// are CPUs.
-pub(crate) fn drain_all() {
-    // SAFETY: no lock is held; each CPU runs it as a work item.
-    unsafe { ffi::pagemove_folio_drain_all() };
+/// Ends the references of CPUs' lists of pages on their way to the LRU: of all that anybody may use, and of
+/// those that are `named`. That is a work item for each. Others have been set aside so that nobody disturbs
+/// them.
+pub(crate) fn drain(named: [Option<u32>; 2]) {
+    let is_online = |cpu: &u32| cpu::is_online(*cpu);
+    let named = named.into_iter().flatten().filter(is_online);
+    for cpu in shared().chain(named) {
+        // SAFETY: no lock is held; the CPU exists, and if it has gone since, another one has its work.
+        unsafe { ffi::pagemove_folio_drain_on(cpu) };
+    }
+}
+
+fn shared() -> impl Iterator<Item = u32> {
+    let everywhere = sabotage::has_bug(Bug::DrainEverywhere);
+    let all = everywhere.then(cpu::online).into_iter().flatten();
+    all.chain(cpu::shared())
 }
 
 /// As `enum answer` of `shim/folio.c` has them.

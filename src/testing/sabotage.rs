@@ -63,9 +63,40 @@ pub(crate) fn spoils_now() -> bool {
     test_parameter!(inject) == 1 && COMMITS.fetch_add(1, Ordering::Relaxed) % 7 == 6
 }
 
-/// Returns whether to say that a device is gone which is there.
-pub(crate) fn pretends_gone() -> bool {
-    test_parameter!(inject) == 2
+/// What to do to START of a page that was just committed.
+#[cfg(pagemove_test)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mischief {
+    /// Writes to it, as the hardware might let a device.
+    Write,
+    /// Gives it a second user, as VFIO might, who writes to it.
+    WriteAndPin,
+}
+
+/// Returns what to do to START of the page with this place in its region, if asked to.
+#[cfg(pagemove_test)]
+pub(crate) fn mischief_to(index: Option<u64>) -> Option<Mischief> {
+    const LOST: u64 = 5;
+    const SHARED: u64 = 6;
+    let is_bug = has_bug(Bug::HastyBlame) || has_bug(Bug::AllForOne);
+    if test_parameter!(inject) != 28 && !is_bug {
+        return None;
+    }
+    match index {
+        Some(LOST) => Some(Mischief::Write),
+        Some(SHARED) => Some(Mischief::WriteAndPin),
+        _ => None,
+    }
+}
+
+/// Returns whether to say that devices do not answer which are there: since they are gone, or sleep.
+pub(crate) fn pretends_silent() -> bool {
+    test_parameter!(inject) == 2 || pretends_cold()
+}
+
+/// Returns whether to say that they sleep, without power.
+pub(crate) fn pretends_cold() -> bool {
+    test_parameter!(inject) == 32 || has_bug(Bug::AsleepIsGone)
 }
 
 /// Returns whether to say that the links of apertures are down which are up.
@@ -87,6 +118,12 @@ pub(crate) fn stretch_home() {
     if test_parameter!(inject) == 10 || has_bug(Bug::HomeUnchecked) {
         spin();
     }
+}
+
+/// Tells whether to say that a domain could not be looked at when a page has left its slot, if asked to: as one that
+/// a device with ATS hides while it is being reset.
+pub(crate) fn hides_domains() -> bool {
+    test_parameter!(inject) == 14
 }
 
 /// Spins for so long that somebody else comes meanwhile.
@@ -115,10 +152,30 @@ pub(crate) fn hold_callback_up(is_needed: impl FnOnce() -> bool) {
     const HELD: u64 = 4;
     const HOLD_NS: u64 = 1_000_000_000;
     static CALLS: AtomicU64 = AtomicU64::new(0);
-    let asked = test_parameter!(inject) == 5 || has_bug(Bug::UnpinInCallback);
+    let asked =
+        test_parameter!(inject) == 5 || is_unpinning_slow() || has_bug(Bug::UnpinInCallback);
     if asked && is_needed() && CALLS.fetch_add(1, Ordering::Relaxed) < HELD {
         task::sleep(HOLD_NS);
     }
+}
+
+/// Holds who gives pins up before he calls VFIO, if asked to: once for longer than VFIO's calls but the last
+/// wait all together, or each time for so long that an unmap gets VFIO's lock before him.
+pub(crate) fn hold_unpinning_up(is_urgent: impl Fn() -> bool) {
+    const ONCE_NS: u64 = 20_000_000_000;
+    const EACH_NS: u64 = 20_000_000;
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let once = test_parameter!(inject) == 12 || has_bug(Bug::LastCallReturns);
+    if once && is_urgent() && CALLS.fetch_add(1, Ordering::Relaxed) == 0 {
+        task::sleep(ONCE_NS);
+    }
+    if is_unpinning_slow() && is_urgent() {
+        task::sleep(EACH_NS);
+    }
+}
+
+fn is_unpinning_slow() -> bool {
+    test_parameter!(inject) == 13
 }
 
 /// Holds the last close of a container up, before it brings pages home, if asked to: for so long that
@@ -164,6 +221,18 @@ pub(crate) enum Bug {
     SpendNumbers = 27,
     /// A region is listed before it is known to be of use, and then taken off the list.
     LooseList = 26,
+    /// Who else uses a page is not looked for when a sum differs.
+    HastyBlame = 29,
+    /// One domain with a lost write is enough to use its IOMMU no more.
+    AllForOne = 30,
+    /// CPUs that were set aside are disturbed, too.
+    DrainEverywhere = 31,
+    /// VFIO pins pages that nobody has looked at.
+    NoPreview = 34,
+    /// A device that does not answer is gone, asleep or not.
+    AsleepIsGone = 33,
+    /// The last of VFIO's calls for a span returns, whatever pins there are.
+    LastCallReturns = 44,
     /// Nobody counts the references to a page of a file before it moves.
     NoCount = 40,
     /// They are counted, and new ones come meanwhile.

@@ -49,7 +49,8 @@
  *  ESTALE         the IOVA maps a page of a region that was closed
  *  EBUSY          another call is moving this page, something else uses it, the
  *                 page is offered to a peer, the region was set up before, a helper still waits for a
- *                 device that did not answer or does not get its CPU, another page
+ *                 device that did not answer or does not get its CPU, a device with
+ *                 a TLB of its own sleeps, another page
  *                 is at this offset of the aperture, or pages are offered in the
  *                 window, or are there
  *  EAGAIN         the mapping is being removed (VFIO_IOMMU_UNMAP_DMA) or the
@@ -63,8 +64,9 @@
  *  ETIMEDOUT      the peer does not answer
  *  EREMOTEIO      the peer can not use the window
  *  ENOSPC         more than PAGEMOVE_MAX_VERDICTS verdicts
- *  EIO            verification found a lost write. The engine is disabled for
- *                 this IOMMU until the module is loaded again
+ *  EIO            verification found a lost write, now or before. No page is moved
+ *                 in that domain until PAGEMOVE_IOC_LIFT, and none behind its IOMMU
+ *                 when it has happened in three domains
  *
  * Whatever PAGEMOVE_IOC_MOVE returns, once its structure could be read its
  * output members are exact: pages that were moved stay moved.
@@ -104,6 +106,7 @@
 #define PAGEMOVE_IOC_WINDOW_SET		_IO(PAGEMOVE_IOC_TYPE, 0x11)
 #define PAGEMOVE_IOC_USED		_IO(PAGEMOVE_IOC_TYPE, 0x12)
 #define PAGEMOVE_IOC_MAPS		_IO(PAGEMOVE_IOC_TYPE, 0x13)
+#define PAGEMOVE_IOC_LIFT		_IO(PAGEMOVE_IOC_TYPE, 0x14)
 
 #define PAGEMOVE_PAGE_SIZE		4096
 #define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
@@ -134,7 +137,7 @@
 #define PAGEMOVE_REASON_INCOHERENT	3 /* the IOMMU's walker does not snoop CPU caches: an A/D update would be a non-recoverable fault (emulators only: load with allow_incoherent=1) */
 #define PAGEMOVE_REASON_LARGE_LEAF	4 /* a leaf larger than 4096 bytes: map it in smaller pieces, or load vfio_iommu_type1 with disable_hugepages=1 */
 #define PAGEMOVE_REASON_SHARED_DOMAIN	5 /* a device that pagemove_vfio does not drive is in the same domain or maps the same page */
-#define PAGEMOVE_REASON_DISABLED	6 /* verification found a lost write on this IOMMU before */
+#define PAGEMOVE_REASON_DISABLED	6 /* verification found a lost write in this domain before, or in three of this IOMMU: see PAGEMOVE_IOC_LIFT */
 #define PAGEMOVE_REASON_NOT_MAPPED	7 /* the IOVA is not mapped */
 #define PAGEMOVE_REASON_NOT_REGION	8 /* the IOVA maps memory that is not a page of a region, which an aperture, an offer and an experiment need */
 #define PAGEMOVE_REASON_CLOSED_REGION	9 /* the region of this page was closed */
@@ -173,6 +176,8 @@
 #define PAGEMOVE_REASON_POISONED	42 /* the page has an uncorrectable memory error */
 #define PAGEMOVE_REASON_OTHER_FRAME	43 /* the device maps another frame than the VMM's memory has there now: it was punched, truncated or mapped anew since */
 #define PAGEMOVE_REASON_ATS		44 /* a device of the domain has a TLB of its own (ATS), where only pages of regions move */
+#define PAGEMOVE_REASON_TYPE1_V1	45 /* the container has VFIO_TYPE1_IOMMU set, by which nothing can be pinned: only VFIO_TYPE1v2_IOMMU */
+#define PAGEMOVE_REASON_ASLEEP		46 /* a device of the domain has a TLB of its own (ATS) and sleeps (D1 to D3cold), so that it can not be asked to forget a page: ask again when it is awake */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -205,7 +210,7 @@
 /* PAGEMOVE_IOC_MOVE flags */
 #define PAGEMOVE_MOVE_NO_VERIFY		(1U << 0) /* leave out the verification after the commit */
 #define PAGEMOVE_MOVE_EVEN_IF_THERE	(1U << 1) /* move within the node, too */
-#define PAGEMOVE_MOVE_SCRATCH		(1U << 2) /* an experiment with pages of this file's own region: needs no verdict, and a lost write does not disable the engine */
+#define PAGEMOVE_MOVE_SCRATCH		(1U << 2) /* an experiment with pages of this file's own region: needs no verdict, and a lost write disables nothing */
 #define PAGEMOVE_MOVE_WATCH		(1U << 3) /* rtm: abort at once when START is written, where the CPU notices */
 #define PAGEMOVE_MOVE_CLEAR_ACCESSED	(1U << 4) /* rtm: clear A first, for machines that notice a walk only when it sets A */
 
@@ -315,6 +320,7 @@ struct pagemove_region_query {
 #define PAGEMOVE_DEVICE_INCOHERENT	(1U << 1) /* the IOMMU's walker does not snoop */
 #define PAGEMOVE_DEVICE_ATS		(1U << 2) /* it has a TLB of its own, and ATS is enabled */
 #define PAGEMOVE_DEVICE_ATS_DOMAIN	(1U << 3) /* a device in its domain has */
+#define PAGEMOVE_DEVICE_DIRTY_SCOPE	(1U << 4) /* pages were pinned by it: VFIO takes no others for dirty by its group */
 
 struct pagemove_device {
 	__u16 segment;
@@ -462,6 +468,11 @@ struct pagemove_session_list {
 #define PAGEMOVE_EXPERIMENT_SET		3 /* set A and D, invalidate; found: what they were */
 #define PAGEMOVE_EXPERIMENT_WATCH	4 /* for ns: a transaction that has read all lines of the page; found: abort status, lost: 1 if it was aborted before its end */
 #define PAGEMOVE_EXPERIMENT_RACE	5 /* for ns: swap an ignored bit of the entry to and fro, A and D being cleared now and then; found: swaps, lost: swaps that were overwritten */
+#define PAGEMOVE_EXPERIMENT_FRAMES	6 /* for ns at most: swap the entry between its page and the one behind it until A or D shows, and put it back; found: PAGEMOVE_FRAME_* or 0, lost: swaps that were overwritten */
+
+/* pagemove_experiment.found of FRAMES; all that the device had begun has arrived. */
+#define PAGEMOVE_FRAME_FIRST		1ULL /* A or D showed while the entry had its own page */
+#define PAGEMOVE_FRAME_SECOND		2ULL /* ... while it had the page behind it */
 
 #define PAGEMOVE_USED_ACCESSED		(1U << 0)
 #define PAGEMOVE_USED_DIRTY		(1U << 1)
@@ -471,7 +482,7 @@ struct pagemove_session_list {
 #define PAGEMOVE_MAX_WATCH_NS		1000000ULL
 
 /*
- * PAGEMOVE_IOC_EXPERIMENT: try something on one page of this file's own region,
+ * PAGEMOVE_IOC_EXPERIMENT: try something on one page of this file's own region (FRAMES: on two),
  * while the caller lets the device use it. Needs CAP_SYS_ADMIN.
  */
 struct pagemove_experiment {
@@ -485,7 +496,7 @@ struct pagemove_experiment {
 	__u64 ns;			/* how long, at most PAGEMOVE_MAX_*_NS */
 	__u64 found;			/* out */
 	__u64 lost;			/* out */
-	__u64 updates;			/* out, RACE: updates of A or D among these swaps */
+	__u64 updates;			/* out, RACE: updates of A or D among these swaps; FRAMES: swaps */
 };
 #define PAGEMOVE_EXPERIMENT_SIZE_V0	56
 
@@ -754,6 +765,26 @@ struct pagemove_window_set {
 	__u64 length;			/* bytes of the arena, a power of two; 0: show nothing */
 };
 #define PAGEMOVE_WINDOW_SET_SIZE_V0	24
+
+/* PAGEMOVE_IOC_LIFT flags */
+#define PAGEMOVE_LIFT_IOMMU		(1U << 0) /* whatever was held against its IOMMU, by way of any device */
+
+/*
+ * PAGEMOVE_IOC_LIFT: use a domain again in which verification found a lost write.
+ * What is remembered are the functions that were in the domain, until this call or
+ * until the module is unloaded: a VMM that opens one anew goes on being refused.
+ * Names one of them, which has to be bound to pagemove_vfio, open or not. Needs
+ * CAP_SYS_ADMIN.
+ */
+struct pagemove_lift {
+	__u32 size;
+	__u32 flags;			/* PAGEMOVE_LIFT_* */
+	__u16 segment;			/* PCI address of the device */
+	__u8 bus;
+	__u8 devfn;
+	__u32 lifted;			/* out: domains that were forgotten, 0: there was none */
+};
+#define PAGEMOVE_LIFT_SIZE_V0		16
 
 /*
  * The file of stored verdicts, in the firmware search path: this header, then the

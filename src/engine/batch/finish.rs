@@ -38,6 +38,9 @@ impl Finish {
         pages: &mut [PageMove],
     ) -> Option<Self> {
         let any = pages.iter().any(is_committed);
+        if policy.without.leaves_out(Steps::CPUS_LAST) {
+            machine.release_cpus(pages);
+        }
         if any && (is_verified(policy) || policy.reads_allowed) {
             if policy.without.leaves_out(Steps::SECOND_INVALIDATION) {
                 return after_invalidation(machine, policy, pages);
@@ -74,7 +77,7 @@ impl Finish {
                 if let Some(page) = job.pages.get_mut(usize::from(n)) {
                     match round {
                         Round::Committed => verify(machine, policy, page),
-                        Round::Reverted => verify_reverted(machine, page, job.aborts),
+                        Round::Reverted => verify_reverted(machine, policy, page, job.aborts),
                     }
                 }
                 match next_page(n, job.pages) {
@@ -177,14 +180,22 @@ fn is_as_copied(machine: &mut impl Machine, start: PhysAddr, sum: Checksum) -> b
 /// over it. Between the two a device may have translated to END. Now that another
 /// invalidation is complete nobody does so any more: if no write has reached END, START
 /// is the page.
-fn verify_reverted(machine: &mut impl Machine, page: &mut PageMove, aborts: &mut AbortCounts) {
+fn verify_reverted(
+    machine: &mut impl Machine,
+    policy: &Policy,
+    page: &mut PageMove,
+    aborts: &mut AbortCounts,
+) {
     let PageState::Reverted { used, sum } = page.state else {
         return;
     };
     let seen = machine.load(page.pte);
     let is_start = page.format.maps(seen, page.start);
-    if is_start && page.is_settled() && machine.sum(page.end) == sum {
-        give_back(machine, page, used);
+    let settled = page.is_settled() || policy.without.leaves_out(Steps::REVERTED_SETTLED);
+    if is_start && settled && machine.sum(page.end) == sum {
+        if !policy.without.leaves_out(Steps::REVERTED_BACK) {
+            give_back(machine, page, used);
+        }
         page.abort(Abort::Overwritten, aborts);
     } else {
         page.maps_end = page.format.maps(seen, page.end);

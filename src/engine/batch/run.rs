@@ -124,6 +124,9 @@ impl<E> Run<E> {
 
 /// Leaves pages out of the attempt that something else uses.
 fn leave_out(machine: &mut impl Machine, job: &mut Job<'_>) {
+    if job.policy.without.leaves_out(Steps::HELD) {
+        return;
+    }
     for (n, page) in job.pages.iter_mut().enumerate() {
         if page.state == PageState::Start && !machine.is_held(n) {
             page.attempts = page.attempts.saturating_add(1);

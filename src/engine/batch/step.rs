@@ -74,6 +74,22 @@ bitflags! {
         const PATIENCE = 1 << 32;
         /// `rtm`: posting nothing while the helper is not there.
         const MEETING = 1 << 33;
+        /// `adbit`: clearing A and D before the invalidation, not after it.
+        const CLEAR_FIRST = 1 << 34;
+        /// `rtm`: making END visible before the slots are set, not after it.
+        const PUBLISH_FIRST = 1 << 35;
+        /// Holding CPUs back until the verification is over.
+        const CPUS_LAST = 1 << 36;
+        /// Looking whether an entry maps START before it is changed.
+        const LOOK = 1 << 37;
+        /// Obeying an order to stop.
+        const STOP = 1 << 38;
+        /// Leaving pages alone that CPUs can not be held back from.
+        const HELD = 1 << 39;
+        /// Judging no entry that maps START again after an invalidation that failed.
+        const REVERTED_SETTLED = 1 << 40;
+        /// Giving A and D back to an entry that maps START again.
+        const REVERTED_BACK = 1 << 41;
         /// Giving up when END could not be reached.
         const FAILED_APERTURE = 1 << 29;
     }

@@ -114,7 +114,8 @@ impl Helper {
             Duty::Copy { page, part, sum } => copy(machine, without, (page, part, sum)),
             Duty::PutSum(n, sum) => {
                 machine.put_sum(n, sum);
-                if without.leaves_out(Steps::READ_BACK) {
+                let later = without.leaves_out(Steps::PUBLISH_FIRST) && is_last(request, n);
+                if later || without.leaves_out(Steps::READ_BACK) {
                     return after_page(machine, request, n);
                 }
                 Duty::Publish(n)
@@ -124,6 +125,9 @@ impl Helper {
                 let result = machine.publish(end);
                 if result.is_err() && !without.leaves_out(Steps::FAILED_APERTURE) {
                     return Duty::Report(Ending::Aperture);
+                }
+                if without.leaves_out(Steps::PUBLISH_FIRST) && is_last(request, n) {
+                    return Duty::Report(Ending::Signalled);
                 }
                 after_page(machine, request, n)
             }
@@ -221,7 +225,7 @@ fn copy<M: Helping>(
 
 fn after_page<M: Helping>(machine: &mut M, request: &Request, n: u16) -> Duty {
     let next = n.saturating_add(1);
-    if next >= request.pages {
+    if is_last(request, n) {
         return Duty::Clock;
     }
     if machine.is_cancelled() {
@@ -245,6 +249,13 @@ fn signal<M: Helping>(
     };
     match next {
         Some(slot) => Duty::Signal { from, slot },
+        None if without.leaves_out(Steps::PUBLISH_FIRST) => {
+            Duty::Publish(request.pages.saturating_sub(1))
+        }
         None => Duty::Report(Ending::Signalled),
     }
+}
+
+const fn is_last(request: &Request, n: u16) -> bool {
+    n.saturating_add(1) >= request.pages
 }

@@ -3,5 +3,6 @@
 
 mod adbit;
 mod format;
+mod frames;
 mod rtm;
 mod rtm_parts;

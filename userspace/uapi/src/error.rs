@@ -29,11 +29,12 @@ pub enum Call {
     Maps,
     WindowList,
     WindowSet,
+    Lift,
 }
 
 impl Call {
     #[cfg(test)]
-    pub(crate) const ALL: [Call; 21] = [
+    pub(crate) const ALL: [Call; 22] = [
         Call::Open,
         Call::Info,
         Call::RegionSetup,
@@ -55,6 +56,7 @@ impl Call {
         Call::Maps,
         Call::WindowList,
         Call::WindowSet,
+        Call::Lift,
     ];
 
     pub fn name(self) -> &'static str {
@@ -80,6 +82,7 @@ impl Call {
             Call::Maps => "maps",
             Call::WindowList => "window list",
             Call::WindowSet => "window set",
+            Call::Lift => "lift",
         }
     }
 }

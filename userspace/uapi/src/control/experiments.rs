@@ -66,6 +66,22 @@ impl Control {
         unsafe { self.call(Call::VerdictSet, IOC_VERDICT_SET, &mut set) }
     }
 
+    /// Lets the domain of a device be used again in which verification found a lost write; with
+    /// `iommu` all domains of its IOMMU. Returns how many of them were not.
+    pub fn lift(&self, device: PciAddress, iommu: bool) -> Result<u32, Error> {
+        let mut lift = Lift {
+            size: size_of::<Lift>() as u32,
+            flags: if iommu { LIFT_IOMMU } else { 0 },
+            segment: device.segment,
+            bus: device.bus,
+            devfn: device.devfn,
+            ..Default::default()
+        };
+        // SAFETY: Lift has no pointers.
+        unsafe { self.call(Call::Lift, IOC_LIFT, &mut lift) }?;
+        Ok(lift.lifted)
+    }
+
     /// Returns the verdicts that count on this machine now.
     pub fn verdict_list(&self) -> Result<Vec<Verdict>, Error> {
         self.list(|entries: &mut [Verdict]| {

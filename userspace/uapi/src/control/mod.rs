@@ -49,6 +49,13 @@ pub unsafe fn raw_ioctl(
     Ok(())
 }
 
+/// An open `/dev/pagemove`, by whomever it was opened.
+impl From<File> for Control {
+    fn from(file: File) -> Self {
+        Self { file }
+    }
+}
+
 impl Control {
     /// Opens `/dev/pagemove`.
     pub fn open() -> Result<Self, Error> {

@@ -32,6 +32,7 @@ pub fn help(call: Call, number: i32) -> Option<&'static str> {
         Call::Arrive | Call::Retract => offered(number),
         Call::Wanted => wanted(number).or_else(|| offered(number)),
         Call::WindowSet => window_set(number),
+        Call::Lift => lift(number),
         Call::RegionList
         | Call::DeviceList
         | Call::SessionList
@@ -213,6 +214,14 @@ fn maps(number: i32) -> Option<&'static str> {
         c::EPERM => rights!("asking what a device maps"),
         c::EINTR => "a signal arrived before all was told: run it again",
         c::ENODEV | c::ENXIO | c::ENOTCONN => return device(number),
+        _ => return None,
+    })
+}
+
+fn lift(number: i32) -> Option<&'static str> {
+    Some(match number {
+        c::EPERM => rights!("using a device again"),
+        c::ENODEV | c::ENXIO => return device(number),
         _ => return None,
     })
 }

@@ -40,8 +40,9 @@ pub const REASONS: &[Text] = &[
     text(
         REASON_DISABLED,
         "disabled",
-        "verification found a lost write on this IOMMU before, so moving is off: do not use pagemove \
-         on this machine; only loading the module anew turns it on again",
+        "verification found a lost write in this domain before, or in three of this IOMMU, so moving is \
+         off: find out whose doing it was, or do not use pagemove on this machine; `pagemove lift` turns \
+         it on again",
     ),
     text(
         REASON_NOT_MAPPED,
@@ -252,5 +253,17 @@ pub const REASONS: &[Text] = &[
         "ats",
         "a device of the domain has a TLB of its own (ATS), where only pages of regions move: give the \
          guest memory from /dev/pagemove, or switch its ATS off",
+    ),
+    text(
+        REASON_TYPE1_V1,
+        "type1-v1",
+        "the VMM has set VFIO_TYPE1_IOMMU, by which nothing can be pinned: it has to set \
+         VFIO_TYPE1v2_IOMMU",
+    ),
+    text(
+        REASON_ASLEEP,
+        "asleep",
+        "a device of the domain has a TLB of its own (ATS) and sleeps, so that it can not be asked to \
+         forget a page: wake it, or ask again when it is awake",
     ),
 ];

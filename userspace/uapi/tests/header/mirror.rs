@@ -476,6 +476,17 @@ pub fn structs() -> Vec<Structure> {
                 count
             }
         ),
+        structure!(
+            "pagemove_lift",
+            Lift {
+                size,
+                flags,
+                segment,
+                bus,
+                devfn,
+                lifted
+            }
+        ),
         structure!("pagemove_verdict_file", VerdictFile { magic, count }),
     ]
 }
@@ -509,6 +520,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_WANTED,
         IOC_USED,
         IOC_MAPS,
+        IOC_LIFT,
         IOC_WINDOW_LIST,
         IOC_WINDOW_SET,
         PAGE_SIZE,
@@ -568,6 +580,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_POISONED,
         REASON_OTHER_FRAME,
         REASON_ATS,
+        REASON_TYPE1_V1,
+        REASON_ASLEEP,
         ABORT_ACCESSED,
         ABORT_DIRTY,
         ABORT_PTE_CHANGED,
@@ -609,6 +623,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         DEVICE_INCOHERENT,
         DEVICE_ATS,
         DEVICE_ATS_DOMAIN,
+        DEVICE_DIRTY_SCOPE,
         DEVICE_LIST_SIZE_V0,
         PAGE_RESULT_SIZE_V0,
         MOVE_SIZE_V0,
@@ -622,6 +637,9 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         EXPERIMENT_SET,
         EXPERIMENT_WATCH,
         EXPERIMENT_RACE,
+        EXPERIMENT_FRAMES,
+        FRAME_FIRST,
+        FRAME_SECOND,
         USED_ACCESSED,
         USED_DIRTY,
         MAX_EXPERIMENT_NS,
@@ -646,6 +664,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         FINDING_NO_MOVES_RTM,
         VERDICT_SET_SIZE_V0,
         MAX_VERDICTS,
+        LIFT_IOMMU,
+        LIFT_SIZE_V0,
         VERDICT_LIST_SIZE_V0,
         APERTURE_LIST_SIZE_V0,
         APERTURE_UP,

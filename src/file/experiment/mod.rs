@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! PAGEMOVE_IOC_EXPERIMENT: tries one thing on one page, for `pagemove qualify`.
+//! PAGEMOVE_IOC_EXPERIMENT: tries one thing on one page, or on two, for `pagemove qualify`.
 //!
 //! The page belongs to the region of the file that asks, so that whatever the machine
 //! does harms nobody else.
+
+mod frames;
 
 use crate::args;
 use crate::device::hold::Hold;
@@ -30,6 +32,8 @@ const LOOKS: u32 = 65536;
 /// An even number of swaps between the read and the store of an update would hide that
 /// they were overwritten: not too many.
 const LOOKS_PER_SWAP: u32 = 4;
+/// Looks at an entry between two at the clock, which also let others have the CPU.
+const LOOKS_PER_TIME: u32 = 256;
 /// The interval between slots of a transaction that no helper ever answers, in ns.
 const INTERVAL_NS: u64 = 1_000;
 
@@ -39,6 +43,8 @@ struct Subject {
     span: PageSpan,
     leaf: Leaf,
     _claim: Claim,
+    /// The page behind it, if that is needed, too.
+    second: Option<(Leaf, Claim)>,
     /// Of the device.
     node: i32,
 }
@@ -69,21 +75,47 @@ fn check(args: &abi::Experiment) -> Result {
     let longest = match args.kind {
         abi::EXPERIMENT_USED | abi::EXPERIMENT_CLEAR | abi::EXPERIMENT_SET => 0,
         abi::EXPERIMENT_WATCH => abi::MAX_WATCH_NS,
-        abi::EXPERIMENT_RACE => abi::MAX_EXPERIMENT_NS,
+        abi::EXPERIMENT_RACE | abi::EXPERIMENT_FRAMES => abi::MAX_EXPERIMENT_NS,
         _ => return Err(eopnotsupp()),
     };
     if args.ns > longest || (longest != 0 && args.ns == 0) {
         return Err(EINVAL);
     }
-    PageSpan::new(Iova(args.iova), PAGE_SIZE)
-        .map(drop)
-        .ok_or(EINVAL)
+    span(args).map(drop).ok_or(EINVAL)
+}
+
+/// Returns the pages that it is about.
+fn span(args: &abi::Experiment) -> Option<PageSpan> {
+    let length = if args.kind == abi::EXPERIMENT_FRAMES {
+        2 * PAGE_SIZE
+    } else {
+        PAGE_SIZE
+    };
+    PageSpan::new(Iova(args.iova), length)
+}
+
+/// Claims a page of the span, which has to be one of the region that nobody else uses.
+fn page_at(
+    region: &Region,
+    hold: &Hold,
+    (pins, n): (&Pins, u64),
+    iova: Iova,
+) -> Result<(Leaf, Claim), Refusal> {
+    let leaf = leaf_of(hold.domain, iova)?;
+    let claim = Claim::take(leaf.page)?;
+    if claim.region.id != region.id || !page::is_memory(leaf.page) {
+        return Err(Refusal::NotScratch);
+    }
+    if pins.has_more(n) || page::has_others(leaf.page) {
+        return Err(Refusal::InUse);
+    }
+    Ok((leaf, claim))
 }
 
 impl Subject {
     fn new(region: &Region, args: &abi::Experiment) -> Result<Self, Refusal> {
         let device = list::open_at(args.segment, args.bus, args.devfn)?;
-        let span = PageSpan::new(Iova(args.iova), PAGE_SIZE).ok_or(Refusal::NotMapped)?;
+        let span = span(args).ok_or(Refusal::NotMapped)?;
         let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
         if domain.is_incoherent() && !params::allow_incoherent() {
             return Err(Refusal::Incoherent);
@@ -94,19 +126,19 @@ impl Subject {
         }
         let pins = Pins::look(&device, &hold.stays, span).map_err(|_| Refusal::NoMemory)?;
         hold.pin(&mut KVec::new())?;
-        let leaf = leaf_of(hold.domain, span.first())?;
-        let claim = Claim::take(leaf.page)?;
-        if claim.region.id != region.id || !page::is_memory(leaf.page) {
-            return Err(Refusal::NotScratch);
-        }
-        if pins.has_more(0) || page::has_others(leaf.page) {
-            return Err(Refusal::InUse);
-        }
+        let (leaf, claim) = page_at(region, &hold, (&pins, 0), span.first())?;
+        let second = if span.pages() > 1 {
+            let behind = Iova(span.first().0.saturating_add(PAGE_SIZE));
+            Some(page_at(region, &hold, (&pins, 1), behind)?)
+        } else {
+            None
+        };
         Ok(Self {
             hold,
             span,
             leaf,
             _claim: claim,
+            second,
             node: device.node,
         })
     }
@@ -117,7 +149,8 @@ impl Subject {
             abi::EXPERIMENT_CLEAR => args.found = self.change(|entry, both| entry & !both)?,
             abi::EXPERIMENT_SET => args.found = self.change(|entry, both| entry | both)?,
             abi::EXPERIMENT_WATCH => self.watch(args)?,
-            _ => self.race(args)?,
+            abi::EXPERIMENT_RACE => self.race(args)?,
+            _ => self.frames(args)?,
         }
         Ok(())
     }
