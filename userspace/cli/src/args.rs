@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use pagemove_uapi::{engine_number, Method, PciAddress, DEVICE, ENGINE_AUTO};
 
@@ -56,6 +57,8 @@ pub enum Command {
     Query(QueryArgs),
     /// What a device maps: addresses, lengths, which memory, where it is.
     Maps(MapsArgs),
+    /// A picture of what a device maps, by NUMA node and aperture.
+    Map(MapArgs),
     /// Move the pages that a device maps to another NUMA node.
     Move(MoveArgs),
     /// Move the pages of a region to another host, which runs `receive`, or home.
@@ -68,6 +71,11 @@ pub enum Command {
     Receive(ReceiveArgs),
     /// Try what no document answers about this machine, and set the verdict on its engines.
     Qualify(QualifyArgs),
+    /// Move pages again where verification found a lost write.
+    ///
+    /// After a lost write no page is moved in the domain of the device, and none behind its IOMMU
+    /// when it has happened in three domains: `list` says disabled, the kernel's log which device it was.
+    Lift(LiftArgs),
     /// What was moved since the module was loaded, and how long it took.
     Stats(StatsArgs),
     /// Editors and helpers of the engine rtm, and the schedule that each pair has learned.
@@ -130,6 +138,18 @@ pub struct WindowsArgs {
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXIT_CODES)]
+pub struct LiftArgs {
+    /// PCI address of a device that was in the domain; it has to be bound to pagemove_vfio.
+    #[arg(value_name = "DEVICE")]
+    pub device: PciAddress,
+
+    /// Whatever was held against its IOMMU, by way of any device.
+    #[arg(long)]
+    pub iommu: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub struct MapsArgs {
     /// PCI address of the device; without it, all devices that are open.
     #[arg(value_name = "DEVICE")]
@@ -146,6 +166,22 @@ pub struct MapsArgs {
     /// Print every run of pages rather than the first ones (JSON always has all).
     #[arg(long)]
     pub all_runs: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct MapArgs {
+    /// PCI address of the device; without it, all devices that are open.
+    #[arg(value_name = "DEVICE")]
+    pub device: Option<PciAddress>,
+
+    /// The devices of this process: a guest, by the process of its VMM.
+    #[arg(long, value_name = "PID", conflicts_with = "device")]
+    pub pid: Option<u32>,
+
+    /// Write it as SVG to this file; `-` is standard output.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,6 +219,10 @@ pub struct StatsArgs {
     /// Print what was added in each interval, until interrupted.
     #[arg(long, value_name = "TIME", value_parser = quantity::parse_time)]
     pub watch: Option<Duration>,
+
+    /// Print OpenMetrics 1.0.0, for what collects measurements.
+    #[arg(long, conflicts_with = "watch")]
+    pub openmetrics: bool,
 }
 
 const PROBE_EXIT_CODES: &str = "\
@@ -204,7 +244,34 @@ pub struct ProbeArgs {
     pub root: PathBuf,
 }
 
+impl Args {
+    /// Reads the program's command line.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse()?.checked()
+    }
+
+    /// Refuses two forms at once. (clap compares no global option with one of a verb.)
+    fn checked(self) -> Result<Self, clap::Error> {
+        match self.command.form().filter(|_| self.json) {
+            None => Ok(self),
+            Some(form) => Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                format!("'{form}' can not be used with '--json': each is a form of its own"),
+            )),
+        }
+    }
+}
+
 impl Command {
+    /// Returns the option that asks for a form which is neither text nor JSON, if there is one.
+    fn form(&self) -> Option<&'static str> {
+        match self {
+            Command::Stats(stats) if stats.openmetrics => Some("--openmetrics"),
+            Command::Map(map) if map.svg.is_some() => Some("--svg"),
+            _ => None,
+        }
+    }
+
     /// Returns whether it changes anything, so that what it did has to be told at any rate.
     pub fn changes(&self) -> bool {
         matches!(
@@ -215,6 +282,7 @@ impl Command {
                 | Command::Receive(_)
                 | Command::Qualify(_)
                 | Command::Windows(_)
+                | Command::Lift(_)
         )
     }
 }

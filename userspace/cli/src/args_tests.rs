@@ -50,3 +50,24 @@ fn json_may_stand_anywhere() {
     assert!(parse("pagemove --json info").unwrap().json);
     assert!(parse("pagemove info --json").unwrap().json);
 }
+
+#[test]
+fn one_form_at_a_time() {
+    for line in [
+        "pagemove --json stats --openmetrics",
+        "pagemove stats --openmetrics --json",
+        "pagemove map --json --svg -",
+    ] {
+        let error = parse(line).unwrap().checked().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}");
+        assert!(error.to_string().contains("'--json'"), "{error}");
+    }
+    for line in [
+        "pagemove stats --openmetrics",
+        "pagemove stats --json",
+        "pagemove map --svg -",
+        "pagemove map --json",
+    ] {
+        assert!(parse(line).unwrap().checked().is_ok(), "{line}");
+    }
+}

@@ -3,8 +3,8 @@
 
 use pagemove_uapi::{
     text, Aperture, Control, Device, Error, PciAddress, Region, APERTURE_UP, DEVICE_ATS,
-    DEVICE_ATS_DOMAIN, DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER, PAGE_SIZE, REASON_NONE,
-    REGION_CLOSED,
+    DEVICE_ATS_DOMAIN, DEVICE_DIRTY_SCOPE, DEVICE_INCOHERENT, DEVICE_OPEN, DRIVER, PAGE_SIZE,
+    REASON_NONE, REGION_CLOSED,
 };
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ struct DeviceReport {
     ats: bool,
     /// A device in its domain has.
     ats_in_domain: bool,
+    /// VFIO's dirty bitmap has no page by its group that was not pinned.
+    dirty_scope: bool,
     /// Null unless open.
     format: Option<String>,
     engines: Vec<String>,
@@ -88,6 +90,7 @@ impl From<&Device> for DeviceReport {
             incoherent: device.flags & DEVICE_INCOHERENT != 0,
             ats: device.flags & DEVICE_ATS != 0,
             ats_in_domain: device.flags & DEVICE_ATS_DOMAIN != 0,
+            dirty_scope: device.flags & DEVICE_DIRTY_SCOPE != 0,
             format: open.then(|| text::name_or_number(text::FORMATS, device.format)),
             engines: text::names_of_mask(text::ENGINES, device.engines),
             reason: refused.then(|| text::name_or_number(text::REASONS, device.reason)),
@@ -176,6 +179,12 @@ fn human_devices(devices: &[DeviceReport]) -> String {
         if let Some(message) = &device.message {
             notes.push_str(&format!(
                 "{} can not move pages: {message}.\n",
+                device.address
+            ));
+        }
+        if device.dirty_scope {
+            notes.push_str(&format!(
+                "{}: pages were pinned to move them, so VFIO's own dirty bitmap lacks what else it writes.\n",
                 device.address
             ));
         }

@@ -51,6 +51,19 @@ fn tlbs_of_devices_show() {
 }
 
 #[test]
+fn a_narrowed_dirty_bitmap_shows() {
+    for (flags, narrowed) in [(DEVICE_DIRTY_SCOPE, true), (0, false)] {
+        let report = DeviceReport::from(&Device {
+            flags: DEVICE_OPEN | flags,
+            ..device()
+        });
+        assert_eq!(report.dirty_scope, narrowed);
+        let text = human_devices(&[report]);
+        assert_eq!(text.contains("dirty bitmap"), narrowed, "{text}");
+    }
+}
+
+#[test]
 fn every_engine_that_works_is_named() {
     let report = DeviceReport::from(&Device {
         engines: 0b110,

@@ -7,10 +7,13 @@
 mod args;
 mod exit;
 mod info;
+mod lift;
 mod list;
 mod manual;
+mod map;
 mod maps;
 mod migrate;
+mod openmetrics;
 mod output;
 mod places;
 mod probe;
@@ -30,13 +33,12 @@ mod windows;
 use std::process::ExitCode;
 
 use args::{Args, Command};
-use clap::Parser;
 use exit::Exit;
 use pagemove_uapi::{Control, Error};
 
 fn main() -> ExitCode {
     signals::die_on_broken_pipe();
-    let code = match Args::try_parse() {
+    let code = match Args::read() {
         Ok(args) => perform(&args),
         Err(error) => usage::explain(error),
     };
@@ -63,6 +65,7 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::List => list::run(&control()?, args.json)?,
         Command::Query(query) => query::run(&control()?, query, args.json)?,
         Command::Maps(maps) => maps::run(&control()?, maps, args.json)?,
+        Command::Map(map) => map::run(&control()?, map, args.json)?,
         Command::Move(request) => relocate::command::run(&control()?, request, args.json)?,
         Command::Stats(stats) => stats::run(&control()?, stats, args.json)?,
         Command::Qualify(request) => qualify::command::run(&control()?, request, args.json),
@@ -70,6 +73,7 @@ fn run(args: &Args) -> Result<ExitCode, Error> {
         Command::Plan(request) => migrate::plan(&control()?, request, args.json)?,
         Command::Resume(request) => migrate::resume(&control()?, request, args.json)?,
         Command::Receive(request) => migrate::receive(&control()?, request, args.json)?,
+        Command::Lift(lift) => lift::run(&control()?, lift, args.json)?,
         Command::Sessions => sessions::run(&control()?, args.json)?,
         Command::Windows(windows) => windows::run(&control()?, windows, args.json)?,
         // Answers without the module, too, and with exit codes of its own.

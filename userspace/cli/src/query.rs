@@ -128,7 +128,7 @@ fn human(args: &QueryArgs, length: u64, runs: &[Run]) -> String {
     text.push_str(&report::table(&rows));
     if shown < runs.len() {
         text.push_str(&format!(
-            "and {} more runs: --all prints them\n",
+            "and {} more runs: --all-runs prints them\n",
             runs.len() - shown
         ));
     }

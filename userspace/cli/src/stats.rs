@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::args::StatsArgs;
 use crate::exit::Exit;
-use crate::{output, quantity, report, signals};
+use crate::{openmetrics, output, quantity, report, signals};
 
 #[derive(Serialize)]
 struct StatsReport {
@@ -124,7 +124,12 @@ pub fn run(control: &Control, args: &StatsArgs, as_json: bool) -> Result<Exit, E
     if let Some(interval) = args.watch {
         return watch(control, interval, as_json);
     }
-    let stats = StatsReport::from(&control.stats()?);
+    let stats = control.stats()?;
+    if args.openmetrics {
+        output::result(&openmetrics::text(&stats));
+        return Ok(Exit::Done);
+    }
+    let stats = StatsReport::from(&stats);
     if as_json {
         report::json(&stats);
     } else {

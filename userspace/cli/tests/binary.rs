@@ -107,7 +107,12 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
             "receive --region 1 --listen tls:h:1 --tls-cert a.pem",
             "--tls-key",
         ),
+        ("map nic", "such as 0000:00:03.0"),
+        ("map 0:3.0 --pid 1", "--pid"),
+        ("map 0:3.0 --svg", "--svg"),
         ("sessions 1", "1"),
+        ("stats --openmetrics --watch 1s", "--watch"),
+        ("stats --openmetrics=yes", "--openmetrics"),
         ("query one", "one"),
     ] {
         let output = pagemove(&missing(), line);
@@ -128,9 +133,12 @@ fn without_the_module_it_is_4() {
         "list",
         "maps",
         "maps 0:3.0",
+        "map",
+        "map 0:3.0 --svg -",
         "query 1",
         "stats",
         "stats --watch 1s",
+        "stats --openmetrics",
         "sessions",
         MOVE,
     ] {
@@ -259,6 +267,10 @@ fn every_error_has_one_shape_in_json() {
         ("probe --frob", 2, "usage"),
         ("probe 0:1f.7 --root /", 2, "usage"),
         ("info", 2, "kernel"),
+        ("map", 2, "kernel"),
+        ("map 0:3.0", 2, "kernel"),
+        ("map --svg -", 1, "usage"),
+        ("stats --openmetrics", 1, "usage"),
         (MOVE, 2, "kernel"),
         ("receive --region 1", 2, "kernel"),
         (

@@ -18,6 +18,9 @@ use super::noes;
 pub const ENOUGH: u64 = 30;
 /// Updates that have to meet swaps: an emulator overwrites few of them.
 pub const ENOUGH_UPDATES: u64 = 300;
+/// DMAs that have to mark an entry whose frame is being swapped: about half of those by an IOMMU that ORs
+/// marks go astray.
+pub const ENOUGH_MARKED: u64 = 300;
 /// Pages that have to be moved under load.
 pub const ENOUGH_MOVES: u64 = 100;
 /// By how many standard deviations something has to be more frequent under load.
@@ -181,15 +184,20 @@ fn clean_walks(clean: &Clean) -> (Answer, String) {
 
 fn ad_cas(race: &Race) -> (Answer, String) {
     let why = format!(
-        "{} of {} swaps were overwritten, with {} updates of A or D and {} DMAs meanwhile",
-        race.swaps_lost, race.swaps, race.updates, race.dmas
+        "{} of {} swaps were overwritten, with {} updates of A or D and {} DMAs meanwhile; {} of {} DMAs \
+         went to another frame than the one that they marked, {} swaps of frames were overwritten",
+        race.swaps_lost, race.swaps, race.updates, race.dmas, race.astray, race.marked, race.undone
     );
-    if race.swaps_lost > 0 {
+    if race.swaps_lost + race.undone + race.astray > 0 {
         (Answer::No, why)
-    } else if race.updates < ENOUGH_UPDATES {
+    } else if race.updates < ENOUGH_UPDATES || race.marked < ENOUGH_MARKED {
         (Answer::NotSeen, why)
     } else {
-        (Answer::Yes, format!("{why}: not seen to be otherwise"))
+        let bound = below(race.marked);
+        (
+            Answer::Yes,
+            format!("{why}. Fewer than {bound} of such DMAs do (95 % confidence)"),
+        )
     }
 }
 
@@ -314,12 +322,16 @@ fn is_caused(loaded: (u64, u64), quiet: (u64, u64)) -> bool {
 
 /// Bounds a probability by the rule of three: of `n` events none was an exception.
 fn bound(n: u64) -> String {
-    let tenths = 3000_u64.div_ceil(n.max(1));
     format!(
-        "Fewer than {}.{} % of such DMAs go unnoticed (95 % confidence)",
-        tenths / 10,
-        tenths % 10
+        "Fewer than {} of such DMAs go unnoticed (95 % confidence)",
+        below(n)
     )
+}
+
+/// Returns below which part exceptions are.
+fn below(n: u64) -> String {
+    let tenths = 3000_u64.div_ceil(n.max(1));
+    format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
 fn find<'a>(replies: &'a [Reply], question: &str) -> Option<&'a Reply> {

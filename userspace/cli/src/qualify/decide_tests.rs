@@ -4,8 +4,8 @@
 
 use super::*;
 use pagemove_uapi::{
-    FINDING_NO_AD_SET, FINDING_NO_A_SEEN, FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM,
-    FINDING_NO_WALK_SEEN, REASON_NO_RTM,
+    FINDING_NO_AD_CAS, FINDING_NO_AD_SET, FINDING_NO_A_SEEN, FINDING_NO_MOVES_ADBIT,
+    FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN, REASON_NO_RTM,
 };
 
 const NOTHING: u32 = 0;
@@ -72,6 +72,9 @@ fn good() -> Evidence {
             updates: 8000,
             swaps_lost: 0,
             dmas: 8000,
+            undone: 0,
+            marked: 300,
+            astray: 0,
         }),
         watch: Trial::Seen(Watch {
             loaded: Watches {
@@ -362,6 +365,30 @@ fn one_access_without_its_mark_is_a_no() {
     }
 }
 
+/// No swap of an ignored bit is overwritten by an IOMMU that ORs its marks.
+#[test]
+fn a_dma_beside_its_mark_asks_for_verification() {
+    let of = |marked, astray, undone| {
+        let Trial::Seen(race) = good().race else {
+            panic!("there is a race");
+        };
+        let evidence = Evidence {
+            race: Trial::Seen(Race {
+                marked,
+                astray,
+                undone,
+                ..race
+            }),
+            ..good()
+        };
+        judge(&evidence, 0).findings & (FINDING_AD_CAS | FINDING_NO_AD_CAS)
+    };
+    assert_eq!(of(300, 0, 0), FINDING_AD_CAS);
+    assert_eq!(of(300, 1, 0), FINDING_NO_AD_CAS);
+    assert_eq!(of(300, 0, 1), FINDING_NO_AD_CAS);
+    assert_eq!(of(299, 0, 0), 0);
+}
+
 #[test]
 fn an_overwritten_swap_asks_for_verification_and_no_more() {
     let evidence = Evidence {
@@ -370,6 +397,7 @@ fn an_overwritten_swap_asks_for_verification_and_no_more() {
             updates: 5,
             swaps_lost: 1,
             dmas: 9,
+            ..Race::default()
         }),
         clean: Trial::Seen(Clean {
             tried: 30,

@@ -33,13 +33,19 @@ pub struct Clean {
     pub writes_set_d: u64,
 }
 
-/// Swaps of an entry against updates of its A and D.
+/// Swaps of an entry against updates of its A and D: of an ignored bit, and of the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Race {
     pub swaps: u64,
     pub updates: u64,
     pub swaps_lost: u64,
     pub dmas: u64,
+    /// Swaps of the frame that were overwritten.
+    pub undone: u64,
+    /// DMAs that marked the entry while its frame was swapped.
+    pub marked: u64,
+    /// Of these, those whose bytes are not in the frame that was marked, or in the other one.
+    pub astray: u64,
 }
 
 /// Transactions that had read a page and waited.

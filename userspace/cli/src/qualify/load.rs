@@ -219,10 +219,7 @@ impl<'a> Load<'a> {
 
     /// Returns one word of each cache line of a page, as the device writes it.
     fn lines(&self) -> impl Iterator<Item = (usize, u64)> + 'a {
-        let content = self.content;
-        (0..PAGE_SIZE)
-            .step_by(STRIDE)
-            .map(move |offset| (offset, content[offset / 8]))
+        lines(self.content)
     }
 
     fn check_time(&self) -> Result<()> {
@@ -234,6 +231,14 @@ impl<'a> Load<'a> {
         );
         Ok(())
     }
+}
+
+/// Returns one word of each cache line of a page that holds `content`.
+pub fn lines(content: &[u64]) -> impl Iterator<Item = (usize, u64)> + '_ {
+    let words = content.iter().copied().enumerate();
+    words
+        .step_by(STRIDE / 8)
+        .map(|(word, value)| (word * 8, value))
 }
 
 /// Returns a transfer of one page, from the beginning of the device's store.

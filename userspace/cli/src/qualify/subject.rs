@@ -16,7 +16,7 @@ use pagemove_uapi::{
 };
 
 use super::evidence::Trial;
-use super::load::{Load, DEPTH};
+use super::load::{lines, Load, DEPTH};
 
 /// Pages that are moved: few, so that most moves meet a DMA.
 pub const PAGES: usize = 8;
@@ -136,16 +136,51 @@ impl Subject {
 
     /// Has the device write one page.
     pub fn fetch(&mut self, page: usize) -> Result<()> {
-        let transfer = Transfer {
-            tag: 0,
-            direction: Direction::WritesMemory,
-            iova: self.pages.iova(page * PAGE_SIZE),
-            length: PAGE_SIZE,
-            store: 0,
-        };
+        let transfer = write_of(&self.pages, page);
         self.device.submit(&transfer)?;
         self.device.ring();
         self.complete()
+    }
+
+    /// Has the device write a page some time after the work has begun.
+    pub fn fetch_during<T>(
+        &mut self,
+        page: usize,
+        after: Duration,
+        work: impl FnOnce(Scene<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let transfer = write_of(&self.pages, page);
+        let scene = Scene::new(&self.memory, &self.pages, self.address, &self.nodes);
+        let (device, address) = (self.device.as_mut(), self.address);
+        std::thread::scope(|scope| {
+            let fetch = scope.spawn(move || {
+                std::thread::sleep(after);
+                device.submit(&transfer)?;
+                device.ring();
+                complete(device, address)
+            });
+            let result = work(scene);
+            let fetched = fetch
+                .join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that makes DMA panicked")));
+            fetched.and(result)
+        })
+    }
+
+    /// Spoils what a page holds.
+    pub fn spoil(&mut self, page: usize) {
+        let pages = self.page(page);
+        for (offset, word) in lines(&self.content) {
+            pages.write_word(offset, !word);
+        }
+    }
+
+    /// Returns how many cache lines of a page hold what the device writes, and how many there are.
+    pub fn written(&self, page: usize) -> (usize, usize) {
+        let pages = self.page(page);
+        let all = lines(&self.content);
+        let written = all.filter(|(offset, word)| pages.read_word(*offset) == *word);
+        (written.count(), lines(&self.content).count())
     }
 
     /// Has the device read one page.
@@ -156,22 +191,7 @@ impl Subject {
     }
 
     fn complete(&mut self) -> Result<()> {
-        let timeout = Duration::from_secs(self.device.limits().timeout_s);
-        let begin = Instant::now();
-        loop {
-            if let Some(completion) = self.device.poll()? {
-                return match completion.error {
-                    None => Ok(()),
-                    Some(error) => bail!("{}: {error}", self.address),
-                };
-            }
-            ensure!(
-                begin.elapsed() < timeout,
-                "{} does not answer",
-                self.address
-            );
-            std::thread::yield_now();
-        }
+        complete(self.device.as_mut(), self.address)
     }
 
     /// Returns a device that writes one page as often as it goes.
@@ -192,23 +212,40 @@ impl Subject {
             &self.content,
             most,
         );
-        let scene = Scene {
-            memory: &self.memory,
-            pages: &self.pages,
-            address: self.address,
-            nodes: &self.nodes,
-        };
+        let scene = Scene::new(&self.memory, &self.pages, self.address, &self.nodes);
         (load, scene)
     }
 
     /// Returns what can be done while the device is left alone.
     pub fn scene(&self) -> Scene<'_> {
-        Scene {
-            memory: &self.memory,
-            pages: &self.pages,
-            address: self.address,
-            nodes: &self.nodes,
+        Scene::new(&self.memory, &self.pages, self.address, &self.nodes)
+    }
+}
+
+/// Returns a transfer that writes a page.
+fn write_of(pages: &Slice, page: usize) -> Transfer {
+    Transfer {
+        tag: 0,
+        direction: Direction::WritesMemory,
+        iova: pages.iova(page * PAGE_SIZE),
+        length: PAGE_SIZE,
+        store: 0,
+    }
+}
+
+/// Waits for the only transfer that is in flight.
+fn complete(device: &mut dyn DmaDevice, address: PciAddress) -> Result<()> {
+    let timeout = Duration::from_secs(device.limits().timeout_s);
+    let begin = Instant::now();
+    loop {
+        if let Some(completion) = device.poll()? {
+            return match completion.error {
+                None => Ok(()),
+                Some(error) => bail!("{address}: {error}"),
+            };
         }
+        ensure!(begin.elapsed() < timeout, "{address} does not answer");
+        std::thread::yield_now();
     }
 }
 
@@ -221,7 +258,17 @@ pub struct Scene<'a> {
     pub nodes: &'a [i32],
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// Of parts, beside which the device may be driven.
+    fn new(memory: &'a Memory, pages: &'a Slice, address: PciAddress, nodes: &'a [i32]) -> Self {
+        Self {
+            memory,
+            pages,
+            address,
+            nodes,
+        }
+    }
+
     fn file(&self) -> Result<&Control> {
         self.memory.file().context("the memory is no region")
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pagemove_uapi::{
-    EXPERIMENT_CLEAR, EXPERIMENT_RACE, EXPERIMENT_USED, MAX_EXPERIMENT_NS, USED_ACCESSED,
-    USED_DIRTY,
+    EXPERIMENT_CLEAR, EXPERIMENT_FRAMES, EXPERIMENT_RACE, EXPERIMENT_USED, FRAME_FIRST,
+    FRAME_SECOND, MAX_EXPERIMENT_NS, USED_ACCESSED, USED_DIRTY,
 };
 
 use super::clock::Clock;
-use super::decide::ENOUGH_UPDATES;
+use super::decide::{ENOUGH_MARKED, ENOUGH_UPDATES};
 use super::evidence::{Clean, Marks, Race, Trial};
 use super::subject::Subject;
 
@@ -18,6 +18,15 @@ use super::subject::Subject;
 const ROUNDS: u64 = 30;
 const BOTH: u64 = USED_ACCESSED | USED_DIRTY;
 const ACCESSED: u64 = USED_ACCESSED;
+/// How long a frame is swapped at most, and when the device writes meanwhile.
+const LONGEST_SWAPS_NS: u64 = 20_000_000;
+const DELAYS: [Duration; 5] = [
+    Duration::from_micros(100),
+    Duration::from_micros(500),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+    Duration::from_millis(9),
+];
 /// The page that all of it is tried with.
 const PAGE: usize = 0;
 
@@ -67,8 +76,46 @@ pub fn clean(subject: &mut Subject) -> Result<Trial<Clean>> {
     Ok(Trial::Seen(clean))
 }
 
-/// Swaps while the device writes the page.
+/// Swaps against the updates of the IOMMU: an ignored bit of the entry, then its frame.
 pub fn race(subject: &mut Subject, time: Duration) -> Result<Trial<Race>> {
+    let mut race = seen!(bits(subject, time));
+    let clock = Clock::start(time);
+    let mut after = DELAYS.iter().cycle();
+    while clock.goes_on(race.undone + race.astray > 0 || race.marked >= ENOUGH_MARKED) {
+        let after = after.next().copied().unwrap_or_default();
+        match frames(subject, after, &mut race)? {
+            Trial::Seen(()) => {}
+            Trial::Refused(reason) => return Ok(Trial::Refused(reason)),
+            Trial::Pointless(why) => return Ok(Trial::Pointless(why)),
+        }
+    }
+    Ok(Trial::Seen(race))
+}
+
+/// One DMA to a page whose entry is swapped between its frame and that of the page behind it.
+fn frames(subject: &mut Subject, after: Duration, race: &mut Race) -> Result<Trial<()>> {
+    for page in [PAGE, PAGE + 1] {
+        subject.spoil(page);
+    }
+    let report = seen!(subject.fetch_during(PAGE, after, |scene| {
+        scene.experiment(EXPERIMENT_FRAMES, PAGE, LONGEST_SWAPS_NS)
+    }));
+    race.undone += report.lost;
+    let (marked, other) = match report.found {
+        FRAME_FIRST => (PAGE, PAGE + 1),
+        FRAME_SECOND => (PAGE + 1, PAGE),
+        // The device came before or after it.
+        _ => return Ok(Trial::Seen(())),
+    };
+    race.marked += 1;
+    let (written, lines) = subject.written(marked);
+    let (beside, _) = subject.written(other);
+    race.astray += u64::from(written != lines || beside != 0);
+    Ok(Trial::Seen(()))
+}
+
+/// Swaps of an ignored bit while the device writes the page.
+fn bits(subject: &mut Subject, time: Duration) -> Result<Trial<Race>> {
     let (load, scene) = subject.load_one();
     let (trial, counts) = load.during(|_| {
         let mut race = Race::default();
