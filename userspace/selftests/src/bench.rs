@@ -68,6 +68,11 @@ impl Bench {
         let device = *devices()?
             .first()
             .context("the VM has neither an NVMe nor an edu device")?;
+        Self::of(device, pages)
+    }
+
+    /// Opens a device with such a region.
+    pub fn of(device: PciAddress, pages: usize) -> Result<Self> {
         let nodes = Nodes::find()?.context("the VM has one NUMA node only")?;
         pci::bind(device, pci::PAGEMOVE)?;
         let region = Region::on_node(pages, nodes.here)?;

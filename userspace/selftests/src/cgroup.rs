@@ -21,10 +21,25 @@ impl Cgroup {
         if !controllers.split_whitespace().any(|name| name == "memory") {
             return Ok(None);
         }
-        write(&Path::new(ROOT).join("cgroup.subtree_control"), "+memory")?;
-        let dir = Path::new(ROOT).join(name);
+        Self::make(Path::new(ROOT), name).map(Some)
+    }
+
+    /// An empty one below this one, which no process may be in then.
+    pub fn below(&self, name: &str) -> Result<Self> {
+        Self::make(&self.0, name)
+    }
+
+    fn make(parent: &Path, name: &str) -> Result<Self> {
+        write(&parent.join("cgroup.subtree_control"), "+memory")?;
+        let dir = parent.join(name);
         fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
-        Ok(Some(Self(dir)))
+        Ok(Self(dir))
+    }
+
+    /// Removes its directory, which it has to allow: no process is in it.
+    pub fn remove(self) -> Result<()> {
+        let dir = self.0.display();
+        fs::remove_dir(&self.0).with_context(|| format!("removing {dir}"))
     }
 
     pub fn limit(&self, bytes: u64) -> Result<()> {
@@ -46,6 +61,14 @@ impl Cgroup {
         let text =
             fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         Ok(text.trim().parse()?)
+    }
+
+    /// Whether all that are in it are to be killed with one of them.
+    pub fn kill_all(&self, all: bool) -> Result<()> {
+        write(
+            &self.0.join("memory.oom.group"),
+            if all { "1" } else { "0" },
+        )
     }
 
     /// How often somebody in it was killed for want of memory.

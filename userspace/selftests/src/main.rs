@@ -37,9 +37,24 @@ const SUITES: &[Suite] = &[
         suites::memfd::main,
     ),
     (
+        "asleep",
+        "memory of devices that sleep moves, or the reason says so (argument: which part)",
+        suites::asleep::main,
+    ),
+    (
+        "blame",
+        "a lost write is held against whom it may be the doing of",
+        suites::blame::main,
+    ),
+    (
         "limits",
         "what a caller can make the kernel allocate, and who waits for a caller",
         suites::limits::main,
+    ),
+    (
+        "handed",
+        "a process without any right uses the region and device that it was handed, and nothing else",
+        suites::handed::main,
     ),
     (
         "rtm",
@@ -118,8 +133,13 @@ const SUITES: &[Suite] = &[
     ),
     (
         "linux",
-        "a KVM guest with a memfd (or region), an O_DIRECT disk and an NVMe lives while its memory moves",
+        "a KVM guest with a memfd (or region), an O_DIRECT disk and an NVMe lives while its memory moves (arguments: what else it has)",
         suites::linux::main,
+    ),
+    (
+        "inner",
+        "what runs in the guest of linux nested: a guest of its own",
+        suites::linux::inner::main,
     ),
     (
         "readme",
@@ -140,6 +160,9 @@ fn main() -> ExitCode {
     };
     if name == suites::limits::EATER {
         return suites::limits::eat(rest);
+    }
+    if name == suites::handed::NAME {
+        return suites::handed::process();
     }
     if name == victim::NAME {
         return victim::main(rest);

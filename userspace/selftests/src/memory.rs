@@ -19,6 +19,28 @@ pub fn kept_when_free() -> Result<u64> {
     Ok(slowness::kept_when_free(meminfo("MemTotal:")?))
 }
 
+/// Returns the bytes that nobody uses, not even for something that could be done without.
+pub fn free() -> Result<u64> {
+    meminfo("MemFree:")
+}
+
+/// Returns the bytes of shared memory: of memfds and tmpfs.
+pub fn shared() -> Result<u64> {
+    meminfo("Shmem:")
+}
+
+/// Pages that are pinned now, as the kernel counts them.
+pub fn pins() -> Result<i64> {
+    // Each CPU has a part of the counters until it is asked.
+    fs::write("/proc/sys/vm/stat_refresh", "1").context("stat_refresh")?;
+    let text = fs::read_to_string("/proc/vmstat").context("vmstat")?;
+    let counter = |name: &str| -> Result<i64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.with_context(|| format!("no {name}"))?.trim().parse()?)
+    };
+    Ok(counter("nr_foll_pin_acquired ")? - counter("nr_foll_pin_released ")?)
+}
+
 fn meminfo(name: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo").context("meminfo")?;
     let line = text

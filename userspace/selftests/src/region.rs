@@ -228,9 +228,14 @@ pub struct Region {
 impl Region {
     /// A region of a fixed size with pages of one node.
     pub fn on_node(pages: usize, node: i32) -> Result<Self> {
+        Self::with(pages, Some(node))
+    }
+
+    /// The same, or with pages from wherever there are some.
+    pub fn with(pages: usize, node: Option<i32>) -> Result<Self> {
         let control = Control::open()?;
         let length = pages * PAGE_SIZE;
-        let id = control.region_setup(length as u64, Some(node))?;
+        let id = control.region_setup(length as u64, node)?;
         let map = Mapping::shared(control.file(), 0, length)
             .map_err(std::io::Error::from_raw_os_error)
             .context("mmap of a region")?;

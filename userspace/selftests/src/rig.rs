@@ -372,7 +372,12 @@ impl Rig {
 
     /// Maps it again, each page by itself.
     pub fn map_pages(&mut self) -> Result<()> {
-        self.assigned.map(&self.memory, PAGE_SIZE)
+        self.map_in_pieces(PAGE_SIZE)
+    }
+
+    /// The same with a mapping for each `piece` bytes.
+    pub fn map_in_pieces(&mut self, piece: usize) -> Result<()> {
+        self.assigned.map(&self.memory, piece)
     }
 
     /// Its device as VFIO has it.

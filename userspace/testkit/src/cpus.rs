@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{ensure, Context, Result};
-use nix::sched::{sched_setaffinity, sched_yield, CpuSet};
+use nix::sched::{sched_getaffinity, sched_setaffinity, sched_yield, CpuSet};
 use nix::unistd::Pid;
 
 use crate::child;
@@ -37,6 +37,18 @@ pub fn visit_every() -> Result<()> {
     })?;
     ensure!(status == 0, "a process could not visit every CPU");
     Ok(())
+}
+
+/// Has this thread do something on a CPU. Afterwards it may be there still, unless it was bound to another.
+pub fn at<T>(cpu: usize, something: impl FnOnce() -> T) -> Result<T> {
+    let this = Pid::from_raw(0);
+    let usual = sched_getaffinity(this)?;
+    let mut only = CpuSet::new();
+    only.set(cpu)?;
+    sched_setaffinity(this, &only).with_context(|| format!("CPU {cpu}"))?;
+    let done = something();
+    sched_setaffinity(this, &usual)?;
+    Ok(done)
 }
 
 #[cfg(test)]

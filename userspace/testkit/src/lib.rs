@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod cpus;
+pub mod handing;
 pub mod kernel_log;
 mod list;
 pub mod module;

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, FromRawFd};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::PciAddress;
+use pagemove_uapi::{PciAddress, PAGE_SIZE};
 use vfio_bindings::bindings::vfio as sys;
 
 use crate::pci;
@@ -22,10 +22,29 @@ const DEVICE_GET_REGION_INFO: u32 = IOCTL + 8;
 const DEVICE_FEATURE: u32 = IOCTL + 17;
 const IOMMU_MAP_DMA: u32 = IOCTL + 13;
 const IOMMU_UNMAP_DMA: u32 = IOCTL + 14;
+const IOMMU_DIRTY_PAGES: u32 = IOCTL + 17;
 
 /// Reads and writes, as guest memory is mapped.
 pub const READ_WRITE: u32 = sys::VFIO_DMA_MAP_FLAG_READ | sys::VFIO_DMA_MAP_FLAG_WRITE;
 pub const READ_ONLY: u32 = sys::VFIO_DMA_MAP_FLAG_READ;
+
+/// `struct vfio_iommu_type1_dirty_bitmap` with what follows it.
+#[repr(C)]
+struct DirtyPages {
+    argsz: u32,
+    flags: u32,
+    get: sys::vfio_iommu_type1_dirty_bitmap_get,
+}
+
+impl DirtyPages {
+    fn new(flags: u32) -> Self {
+        Self {
+            argsz: size_of::<Self>() as u32,
+            flags,
+            get: Default::default(),
+        }
+    }
+}
 
 /// # Safety
 ///
@@ -70,6 +89,13 @@ pub struct Device {
     file: File,
 }
 
+/// As it was handed over by who has opened it.
+impl From<File> for Container {
+    fn from(file: File) -> Self {
+        Self { file }
+    }
+}
+
 impl Container {
     pub fn open() -> Result<Self> {
         let file = open("/dev/vfio/vfio")?;
@@ -95,8 +121,17 @@ impl Container {
 
     /// Turns translation on: after the first group has joined.
     pub fn set_iommu(&self) -> Result<()> {
+        self.set_iommu_of(sys::VFIO_TYPE1v2_IOMMU)
+    }
+
+    /// The same of VFIO's first version.
+    pub fn set_iommu_v1(&self) -> Result<()> {
+        self.set_iommu_of(sys::VFIO_TYPE1_IOMMU)
+    }
+
+    fn set_iommu_of(&self, kind: u32) -> Result<()> {
         // SAFETY: the argument is a number.
-        let result = unsafe { ioctl(&self.file, SET_IOMMU, sys::VFIO_TYPE1v2_IOMMU as *const u8) };
+        let result = unsafe { ioctl(&self.file, SET_IOMMU, kind as *const u8) };
         checked("VFIO_SET_IOMMU", result).map(drop)
     }
 
@@ -136,6 +171,37 @@ impl Container {
         // SAFETY: the structure VFIO wants, without a bitmap after it.
         unsafe { ioctl(&self.file, IOMMU_UNMAP_DMA, &raw mut unmap) }?;
         Ok(unmap.size)
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Begins or ends VFIO's tracking of pages that devices write to.
+    pub fn track_dirty(&self, on: bool) -> Result<()> {
+        let flags = match on {
+            true => sys::VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+            false => sys::VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+        };
+        let call = DirtyPages::new(flags);
+        // SAFETY: the structure VFIO wants.
+        let result = unsafe { ioctl(&self.file, IOMMU_DIRTY_PAGES, &raw const call) };
+        checked("VFIO_IOMMU_DIRTY_PAGES", result).map(drop)
+    }
+
+    /// Returns which pages of a mapping are dirty for VFIO. There are 64 at most.
+    pub fn dirty(&self, iova: u64, pages: usize) -> Result<Vec<usize>> {
+        let mut bits = 0u64;
+        let mut call = DirtyPages::new(sys::VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP);
+        call.get.iova = iova;
+        call.get.size = (pages * PAGE_SIZE) as u64;
+        call.get.bitmap.pgsize = PAGE_SIZE as u64;
+        call.get.bitmap.size = size_of_val(&bits) as u64;
+        call.get.bitmap.data = (&raw mut bits).cast();
+        // SAFETY: the structure VFIO wants, with room for so many pages.
+        let result = unsafe { ioctl(&self.file, IOMMU_DIRTY_PAGES, &raw const call) };
+        checked("VFIO_IOMMU_DIRTY_PAGES", result)?;
+        Ok((0..pages).filter(|page| bits >> page & 1 != 0).collect())
     }
 }
 

@@ -2,10 +2,13 @@
 //! The suites: one program each.
 
 pub mod aperture;
+pub mod asleep;
 pub mod bad_input;
+pub mod blame;
 pub mod cli;
 pub mod fail_nth;
 pub mod formats;
+pub mod handed;
 pub mod kill9;
 pub mod life;
 pub mod lifecycle;

@@ -8,6 +8,7 @@ use pagemove_rtm::scene::Scene;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub type End = Result<Committed, Status>;
 
@@ -15,8 +16,10 @@ pub type End = Result<Committed, Status>;
 pub const BEFORE: u64 = 0x1067;
 pub const AFTER: u64 = 0x2067;
 
-/// How often to try what has to happen at least once.
+/// How often to try what has to happen at least once, and for how long at least: a neighbour on the same core
+/// may evict what a transaction has read for as long as it runs.
 pub const TRIES: usize = 20_000;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many times slower the emulation is, with a margin.
 const SLOW: u64 = 1000;
@@ -152,7 +155,10 @@ impl Bench {
     /// changed, or none.
     fn until(&mut self, setup: &Setup, wanted: impl Fn(&End) -> bool) -> Result<End, String> {
         let mut ends = BTreeMap::new();
-        for _ in 0..TRIES {
+        let begun = Instant::now();
+        let mut tries = 0;
+        while tries < TRIES || begun.elapsed() < PATIENCE {
+            tries += 1;
             let end = self.once(setup);
             let expected = if end.is_ok() { setup.edits.len() } else { 0 };
             let changed = self.changed_entries();
@@ -166,7 +172,7 @@ impl Bench {
                 .entry(end.map(|_| 0).map_err(|status| status.0))
                 .or_insert(0) += 1;
         }
-        Err(format!("{TRIES} tries: {ends:x?}"))
+        Err(format!("{tries} tries: {ends:x?}"))
     }
 
     /// Tries until one commits.

@@ -38,10 +38,12 @@ pub fn main(args: &[String]) -> ExitCode {
         None => cases(),
         Some("down") => cases_when_down(),
         Some("unmaps") => cases_of_unmaps(),
+        Some("last-call") => cases_of_last_call(),
+        Some("scattered") => cases_of_scattered(),
         Some("home") => cases_of_home(),
         Some("closing") => cases_of_closing(),
         Some(_) => {
-            eprintln!("aperture wants nothing, or one of: down, unmaps, home, closing");
+            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing");
             return ExitCode::from(1);
         }
     };
@@ -64,6 +66,22 @@ fn cases_of_unmaps() -> Vec<Case<State>> {
     vec![case(
         "two unmaps at once, of which one waits in VFIO's callback: both end",
         unmaps::held_up,
+    )]
+}
+
+/// In a build for tests in which pins are given up late.
+fn cases_of_last_call() -> Vec<Case<State>> {
+    vec![case(
+        "pins are given up later than VFIO waits for: its last call waits, and the unmap ends",
+        unmaps::waits,
+    )]
+}
+
+/// In a build for tests in which an unmap gets VFIO's lock before who gives pins up.
+fn cases_of_scattered() -> Vec<Case<State>> {
+    vec![case(
+        "two unmaps at once, each with 500 pages away that have no neighbours",
+        unmaps::scattered,
     )]
 }
 

@@ -59,8 +59,8 @@ impl State {
         Ok(found[0])
     }
 
-    /// Moves pages out until all are there: other DMA of the device may abort some. For a second
-    /// after an unmap there is EAGAIN.
+    /// Moves pages out until all are there: other DMA of the device may abort some. While
+    /// VFIO unmaps them there is EAGAIN.
     pub fn out(&mut self, first: usize, targets: &[u64]) -> Result<()> {
         let id = self.id;
         let rig = self.rig()?;

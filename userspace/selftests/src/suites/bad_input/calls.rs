@@ -59,6 +59,13 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
         ..Default::default()
     };
     templates.push(Call::new("maps", uapi::IOC_MAPS, maps, uapi::MAPS_SIZE_V0));
+    let lift = uapi::Lift {
+        segment: moving.segment,
+        bus: moving.bus,
+        devfn: moving.devfn,
+        ..Default::default()
+    };
+    templates.push(Call::new("lift", uapi::IOC_LIFT, lift, uapi::LIFT_SIZE_V0));
     templates.extend([
         Call::new("info", uapi::IOC_INFO, Info::default(), uapi::INFO_SIZE_V0),
         Call::new(
@@ -123,7 +130,7 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
 fn first_unknown_flag(call: &str) -> u32 {
     match call {
         "move" => 5,
-        "offer" | "used" => 1,
+        "offer" | "used" | "lift" => 1,
         _ => 0,
     }
 }

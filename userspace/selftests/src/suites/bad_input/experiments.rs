@@ -17,7 +17,7 @@ const UNKNOWN: (i32, u32) = (libc::EOPNOTSUPP, uapi::REASON_NONE);
 
 const WRONG: &[Wrong] = &[
     ("kind 0", |e| e.kind = 0, UNKNOWN),
-    ("kind 6", |e| e.kind = 6, UNKNOWN),
+    ("kind 7", |e| e.kind = 7, UNKNOWN),
     ("kind 4294967295", |e| e.kind = u32::MAX, UNKNOWN),
     ("a time where there is none", |e| e.ns = 1, INVALID),
     (
@@ -28,6 +28,16 @@ const WRONG: &[Wrong] = &[
     (
         "a race that is too long",
         |e| (e.kind, e.ns) = (uapi::EXPERIMENT_RACE, uapi::MAX_EXPERIMENT_NS + 1),
+        INVALID,
+    ),
+    (
+        "frames that are swapped for no time",
+        |e| e.kind = uapi::EXPERIMENT_FRAMES,
+        INVALID,
+    ),
+    (
+        "frames of a page and of nothing behind it",
+        |e| (e.kind, e.ns, e.iova) = (uapi::EXPERIMENT_FRAMES, 1, 4096u64.wrapping_neg()),
         INVALID,
     ),
     (

@@ -159,12 +159,23 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     (
         "krealloc",
         "quarantine::add",
-        "only after an IOMMU has lost a write: `overwritten`",
+        "only after a write was lost: `blame`",
+    ),
+    ("krealloc", "lost_write", "as above"),
+    (
+        "krealloc",
+        "Stays>::",
+        "only where VFIO unmaps in the middle of a move: `races`",
     ),
     (
         "krealloc",
-        "leave_alone",
-        "only where VFIO unmaps in the middle of a move: `races`",
+        "hold::Hold",
+        "only for pins that it can't give up by itself: `races`",
+    ),
+    (
+        "signal_pending",
+        "hold::Hold",
+        "only while as many others of the container pin as may: `races`",
     ),
     // Of builds for tests.
     ("", "sabotage::overrun", "planted, for the fuzzer"),

@@ -4,9 +4,9 @@
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
     ExperimentRequest, Move, MoveReport, MoveRequest, PageResult, ENGINE_ADBIT, ENGINE_AUTO,
-    ENGINE_RTM, EXPERIMENT_CLEAR, EXPERIMENT_RACE, EXPERIMENT_SET, EXPERIMENT_USED,
-    EXPERIMENT_WATCH, IOC_MOVE, MOVE_SIZE_V0, PAGE_MOVED, PAGE_RESULT_SIZE_V0, PAGE_SIZE,
-    PLACE_APERTURE,
+    ENGINE_RTM, EXPERIMENT_CLEAR, EXPERIMENT_FRAMES, EXPERIMENT_RACE, EXPERIMENT_SET,
+    EXPERIMENT_USED, EXPERIMENT_WATCH, IOC_MOVE, MOVE_SIZE_V0, PAGE_MOVED, PAGE_RESULT_SIZE_V0,
+    PAGE_SIZE, PLACE_APERTURE,
 };
 
 use super::fault::Fired;
@@ -88,6 +88,7 @@ fn moving() -> Vec<Path<World>> {
         other("USED", |world| used(world, false)),
         other("USED, and cleared", |world| used(world, true)),
         other("MAPS", maps),
+        other("LIFT", lift),
         other("EXPERIMENT used", |world| {
             experiment(world, EXPERIMENT_USED, 0)
         }),
@@ -99,6 +100,9 @@ fn moving() -> Vec<Path<World>> {
         }),
         other("EXPERIMENT race", |world| {
             experiment(world, EXPERIMENT_RACE, 20_000)
+        }),
+        other("EXPERIMENT frames", |world| {
+            experiment(world, EXPERIMENT_FRAMES, 20_000)
         }),
         other("EXPERIMENT watch", |world| {
             experiment(world, EXPERIMENT_WATCH, 20_000)
@@ -270,6 +274,11 @@ fn used(world: &mut World, clear: bool) -> Result<(), i32> {
     let rig = world.rig.as_ref().ok_or(libc::EIO)?;
     let length = (PAGES * PAGE_SIZE) as u64;
     quietly(world.control().used(rig.device, bench::IOVA, length, clear))
+}
+
+fn lift(world: &mut World) -> Result<(), i32> {
+    let rig = world.rig.as_ref().ok_or(libc::EIO)?;
+    quietly(world.control().lift(rig.device, false))
 }
 
 fn maps(world: &mut World) -> Result<(), i32> {

@@ -15,9 +15,8 @@ const NEAR: usize = 48;
 /// A call, with its 32-bit operand after it. (A jump is a call whose result is the caller's.)
 const CALL: u8 = 0xe8;
 /// Functions that are wrapped to be counted, and do not fail.
-const COUNTED: [&str; 13] = [
+const COUNTED: [&str; 17] = [
     "__free_pages",
-    "free_contig_range",
     "fput",
     "kthread_stop_put",
     "vfio_unpin_pages",
@@ -27,6 +26,11 @@ const COUNTED: [&str; 13] = [
     "pci_dev_put",
     "pagemove_mm_grab",
     "pagemove_mm_drop",
+    "pagemove_page_get",
+    "pagemove_page_put",
+    "pagemove_arena_free",
+    "pagemove_folio_take",
+    "pagemove_folio_put",
     "__module_get",
     "module_put",
 ];

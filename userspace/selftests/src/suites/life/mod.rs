@@ -7,6 +7,7 @@ mod device;
 mod fork;
 mod memory;
 mod oom;
+mod order;
 mod play;
 mod scene;
 mod suspend;
@@ -27,6 +28,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "fork" => fork::main(),
         "memory" => memory::main(),
         "oom" => oom::main(),
+        "oom-order" => order::main(rest),
         "unload" => unload::main(),
         "suspend" => suspend::main(rest),
         _ => tap::fail_all(&anyhow::anyhow!("life has no part {part}")),

@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 const SOON: Duration = Duration::from_secs(60);
 
 /// How calls may end when the VMM dies, or when memory is short.
-const ENDS: [(i32, u32); 6] = [
+pub(super) const ENDS: [(i32, u32); 6] = [
     (libc::EAGAIN, REASON_UNMAPPING),
     (libc::ENOTCONN, REASON_NONE),
     (libc::ENOENT, REASON_NO_VADDR),
@@ -87,7 +87,7 @@ fn oom_kills() -> Result<u64> {
         .context("oom_kill")
 }
 
-fn is_alive(pid: u32) -> bool {
+pub(super) fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')')
         .next()

@@ -13,16 +13,17 @@ use crate::bench::{self, Bench, IOVA};
 use crate::cgroup::Cgroup;
 use crate::region::{Mapping, Region};
 use pagemove_testkit::tap::{self, Outcome, Pass, Skip};
+use pagemove_testkit::vfio::READ_WRITE;
 
-const PAGES: usize = 4096;
-const BYTES: u64 = (PAGES * PAGE_SIZE) as u64;
+pub(super) const PAGES: usize = 4096;
+pub(super) const BYTES: u64 = (PAGES * PAGE_SIZE) as u64;
 /// Page tables, the region's own map, what the kernel keeps for later.
-const SLACK: u64 = 3 << 20;
+pub(super) const SLACK: u64 = 3 << 20;
 
 /// The hidden subcommand that runs until it is killed.
 pub const EATER: &str = "region-eater";
 
-macro_rules! cgroup {
+macro_rules! new_cgroup {
     ($name:expr) => {
         match Cgroup::new($name)? {
             Some(cgroup) => cgroup,
@@ -30,6 +31,7 @@ macro_rules! cgroup {
         }
     };
 }
+pub(super) use new_cgroup;
 
 /// Maps a region that somebody outside of the cgroup has opened, and touches it inside.
 fn region_of(cgroup: &Cgroup, node: i32, pages: usize) -> Result<Region> {
@@ -48,7 +50,7 @@ fn region_of(cgroup: &Cgroup, node: i32, pages: usize) -> Result<Region> {
     region
 }
 
-fn is_about(what: &str, found: u64, expected: u64) -> Result<()> {
+pub(super) fn is_about(what: &str, found: u64, expected: u64) -> Result<()> {
     tap::note(&format!("{what}: {found} bytes, expected {expected}"));
     ensure!(
         found.abs_diff(expected) <= SLACK,
@@ -62,7 +64,7 @@ fn node(bench: &Option<Bench>) -> Result<i32> {
 }
 
 pub fn of_the_mapper(bench: &mut Option<Bench>) -> Outcome {
-    let cgroup = cgroup!("mapper");
+    let cgroup = new_cgroup!("mapper");
     let region = region_of(&cgroup, node(bench)?, PAGES)?;
     is_about("the mapper's cgroup", cgroup.used()?, BYTES)?;
     drop(region);
@@ -71,7 +73,7 @@ pub fn of_the_mapper(bench: &mut Option<Bench>) -> Outcome {
 
 /// By a process of its own: this one has a VFIO mapping, and so could still reach the pages.
 pub fn back(_: &mut Option<Bench>) -> Outcome {
-    let cgroup = cgroup!("closer");
+    let cgroup = new_cgroup!("closer");
     let status = eater(&cgroup, PAGES)?;
     ensure!(status.success(), "{status}");
     let peak = cgroup.peak()?;
@@ -80,7 +82,7 @@ pub fn back(_: &mut Option<Bench>) -> Outcome {
     Ok(Pass)
 }
 
-fn is_back(cgroup: &Cgroup) -> Result<()> {
+pub(crate) fn is_back(cgroup: &Cgroup) -> Result<()> {
     let back = wait::until("the charge is taken back", Duration::from_secs(20), || {
         Ok(cgroup.used()? <= SLACK)
     });
@@ -90,8 +92,18 @@ fn is_back(cgroup: &Cgroup) -> Result<()> {
 
 /// A process in the cgroup that touches so many pages of a region, and its end.
 fn eater(cgroup: &Cgroup, pages: usize) -> Result<ExitStatus> {
+    eater_that_comes_late(cgroup, 0, pages)
+}
+
+/// The same of a process that comes into the cgroup when it has touched the first pages.
+pub(super) fn eater_that_comes_late(
+    cgroup: &Cgroup,
+    first: usize,
+    pages: usize,
+) -> Result<ExitStatus> {
+    let (pages, first) = (pages.to_string(), first.to_string());
     let mut child = Command::new(std::env::current_exe()?)
-        .args([EATER, &pages.to_string()])
+        .args([EATER, &pages, ANY_NODE, &first])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -105,10 +117,24 @@ fn eater(cgroup: &Cgroup, pages: usize) -> Result<ExitStatus> {
 
 /// With the region mapped for the bench's device beside the bench's own.
 fn mapped<T>(bench: &Bench, region: &Region, f: impl FnOnce(u64) -> Result<T>) -> Result<T> {
+    mapped_memory(bench, &region.map, f)
+}
+
+/// The same of any memory.
+pub(super) fn mapped_memory<T>(
+    bench: &Bench,
+    map: &Mapping,
+    f: impl FnOnce(u64) -> Result<T>,
+) -> Result<T> {
     let iova = IOVA + (1 << 32);
-    bench::map(&bench.assigned, iova, region)?;
+    let done = bench
+        .assigned
+        .container
+        .map(iova, map.address(), map.length(), READ_WRITE);
+    done.map_err(std::io::Error::from_raw_os_error)
+        .context("VFIO_IOMMU_MAP_DMA")?;
     let result = f(iova);
-    let unmapped = bench.assigned.container.unmap(iova, region.map.length());
+    let unmapped = bench.assigned.container.unmap(iova, map.length());
     unmapped
         .map_err(std::io::Error::from_raw_os_error)
         .context("VFIO_IOMMU_UNMAP_DMA")?;
@@ -117,7 +143,7 @@ fn mapped<T>(bench: &Bench, region: &Region, f: impl FnOnce(u64) -> Result<T>) -
 
 pub fn of_a_move(bench: &mut Option<Bench>) -> Outcome {
     let bench = bench.as_ref().context("no bench")?;
-    let cgroup = cgroup!("moved");
+    let cgroup = new_cgroup!("moved");
     let region = region_of(&cgroup, bench.nodes.here, PAGES)?;
     mapped(bench, &region, |iova| {
         for node in [bench.nodes.there, bench.nodes.here, bench.nodes.there] {
@@ -143,7 +169,7 @@ pub fn of_a_move(bench: &mut Option<Bench>) -> Outcome {
 
 pub fn refused(bench: &mut Option<Bench>) -> Outcome {
     let bench = bench.as_ref().context("no bench")?;
-    let cgroup = cgroup!("full");
+    let cgroup = new_cgroup!("full");
     let region = region_of(&cgroup, bench.nodes.here, PAGES)?;
     // Nothing more fits.
     cgroup.limit(cgroup.used()?)?;
@@ -184,7 +210,7 @@ pub fn refused(bench: &mut Option<Bench>) -> Outcome {
 pub fn little_room(bench: &mut Option<Bench>) -> Outcome {
     const ROOM: u64 = 6 << 20;
     let bench = bench.as_ref().context("no bench")?;
-    let cgroup = cgroup!("little-room");
+    let cgroup = new_cgroup!("little-room");
     let region = region_of(&cgroup, bench.nodes.here, PAGES)?;
     cgroup.limit(cgroup.used()? + ROOM)?;
     mapped(bench, &region, |iova| {
@@ -203,7 +229,7 @@ pub fn little_room(bench: &mut Option<Bench>) -> Outcome {
 }
 
 pub fn killed(_: &mut Option<Bench>) -> Outcome {
-    let cgroup = cgroup!("killed");
+    let cgroup = new_cgroup!("killed");
     cgroup.limit(BYTES)?;
     let status = eater(&cgroup, 4 * PAGES)?;
     ensure!(!status.success(), "it touched all its pages: {status}");
@@ -219,7 +245,11 @@ pub fn killed(_: &mut Option<Bench>) -> Outcome {
     Ok(Pass)
 }
 
-/// `region-eater PAGES [NODE]`: touches a region until it is killed.
+/// As a node: none is set up.
+const ANY_NODE: &str = "any";
+
+/// `region-eater PAGES [NODE [FIRST]]`: touches a region until it is killed, the first pages before it says
+/// that it is ready, the others when its input has ended.
 pub fn eat(args: &[String]) -> ExitCode {
     match try_to_eat(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -231,19 +261,23 @@ pub fn eat(args: &[String]) -> ExitCode {
 }
 
 fn try_to_eat(args: &[String]) -> Result<()> {
-    let (Some(pages), node) = (args.first(), args.get(1)) else {
-        anyhow::bail!("{EATER} PAGES [NODE]")
+    let (Some(pages), node) = (args.first(), args.get(1).filter(|node| *node != ANY_NODE)) else {
+        anyhow::bail!("{EATER} PAGES [NODE [FIRST]]")
     };
-    println!("ready");
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    let (pages, first): (usize, usize) = (
+        pages.parse()?,
+        args.get(2).map_or(Ok(0), |first| first.parse())?,
+    );
     let control = Control::open()?;
-    let pages: usize = pages.parse()?;
     // Where no node is set up a fault is as one of ordinary memory.
     if let Some(node) = node {
         control.region_setup((pages * PAGE_SIZE) as u64, Some(node.parse()?))?;
     }
     let map = Mapping::shared(control.file(), 0, pages * PAGE_SIZE);
     let map = map.map_err(std::io::Error::from_raw_os_error)?;
-    (0..pages).for_each(|page| map.write(page, 0, 1));
+    (0..first).for_each(|page| map.write(page, 0, 1));
+    println!("ready");
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    (first..pages).for_each(|page| map.write(page, 0, 1));
     Ok(())
 }

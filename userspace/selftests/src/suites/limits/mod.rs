@@ -2,12 +2,15 @@
 //! What a caller can make the kernel allocate, and what waits for a caller.
 
 mod charges;
+mod late;
 mod locks;
+mod payers;
 mod processes;
 mod total;
 
 use std::process::ExitCode;
 
+pub(crate) use charges::is_back;
 pub use charges::{eat, EATER};
 
 use crate::bench::Bench;
@@ -22,7 +25,7 @@ pub fn main(_: &[String]) -> ExitCode {
     };
     let mut cases = vec![
         Case::new(
-            "pages are charged to the cgroup of who maps the region, not of who opened it",
+            "pages are charged to the cgroup of who touches the region, not of who opened it",
             charges::of_the_mapper,
         ),
         Case::new(
@@ -45,6 +48,35 @@ pub fn main(_: &[String]) -> ExitCode {
     ];
     cases.extend(locks::cases());
     cases.extend([
+        Case::new(
+            "late: each half of a region is charged to the cgroup that it was touched in, and stays so when it moves",
+            late::of_a_region,
+        ),
+        Case::new("late: of a memfd, the same", late::of_a_memfd),
+        Case::new(
+            "late: pages that are made by OFFER are charged to the cgroup that the VMM is in then",
+            late::of_an_offer,
+        ),
+        Case::new(
+            "late: the limit counts of the cgroup that a VMM has come into",
+            late::limited,
+        ),
+        Case::new(
+            "late: a cgroup that the VMM has left can be removed; its pages are the parent's, and move",
+            late::removed_of_a_region,
+        ),
+        Case::new(
+            "late: of a memfd, the same",
+            late::removed_of_a_memfd,
+        ),
+        Case::new(
+            "a page that is written to a process which has ended is paid by who writes it",
+            payers::of_who_has_ended,
+        ),
+        Case::new(
+            "OFFER is paid by the first process that maps the region, however often it is mapped, and by whom",
+            payers::of_the_first,
+        ),
         Case::new(
             "processes that mapped a region and have ended are forgotten",
             processes::ended,

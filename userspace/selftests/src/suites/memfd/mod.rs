@@ -4,6 +4,8 @@
 
 mod ats;
 mod cost;
+mod dirty;
+mod isolated;
 mod moves;
 mod race;
 mod reached;
@@ -11,7 +13,7 @@ mod refusals;
 mod users;
 
 use std::ffi::CStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::ops::Deref;
 use std::os::fd::FromRawFd;
 use std::process::ExitCode;
@@ -25,10 +27,11 @@ use pagemove_uapi::{
 
 use crate::bench::{self, describe, Nodes};
 use crate::complaints::COMPLAINTS;
+use crate::memory;
 use crate::region::{Mapping, Region};
 use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Pass};
-use pagemove_testkit::vfio::{Assigned, READ_WRITE};
+use pagemove_testkit::vfio::{Assigned, Container, READ_WRITE};
 
 /// Where the memory is for the device.
 const IOVA: u64 = 0x1000_0000;
@@ -79,51 +82,70 @@ impl Deref for Memory {
 }
 
 /// A file without a name, mapped here.
-struct Memfd {
-    map: Mapping,
-    file: File,
+pub(crate) struct Memfd {
+    pub(crate) map: Mapping,
+    pub(crate) file: File,
 }
 
-/// What holds for both kinds of memory, asked of a region's.
-pub fn of_regions() -> ExitCode {
-    let mut desk = match Desk::open(Kind::Region) {
-        Ok(desk) => desk,
-        Err(error) => return tap::fail_all(&error),
+/// What holds for both kinds of memory.
+fn of_both() -> Vec<Case<Desk>> {
+    [
+        users::cases(),
+        reached::cases(),
+        dirty::cases(),
+        cost::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What holds for both kinds, asked of a region's; `is_long`: of much memory.
+pub fn of_regions(is_long: bool) -> ExitCode {
+    let cases = match is_long {
+        true => cost::long_cases(),
+        false => of_both(),
     };
-    let cases = [users::cases(), reached::cases(), cost::cases()];
-    tap::run(&mut desk, cases.into_iter().flatten().collect())
+    run(Kind::Region, cases)
 }
 
 pub fn main(arguments: &[String]) -> ExitCode {
-    let mut desk = match Desk::open(Kind::Memfd) {
-        Ok(desk) => desk,
-        Err(error) => return tap::fail_all(&error),
-    };
     let cases = match arguments.first().map(String::as_str) {
-        None => [
-            moves::cases(),
-            refusals::cases(),
-            users::cases(),
-            reached::cases(),
-            cost::cases(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+        None => [moves::cases(), refusals::cases(), of_both()]
+            .into_iter()
+            .flatten()
+            .collect(),
+        Some("cost") => cost::long_cases(),
         Some("race") => race::cases(),
         Some("ats") => ats::cases(),
+        Some("isolated") => isolated::cases(),
         Some("users") => users::cases(),
         Some(other) => return tap::fail_all(&anyhow::anyhow!("there is no part {other}")),
     };
-    tap::run(&mut desk, cases)
+    run(Kind::Memfd, cases)
+}
+
+fn run(kind: Kind, cases: Vec<Case<Desk>>) -> ExitCode {
+    match Desk::open(kind) {
+        Ok(mut desk) => tap::run(&mut desk, cases),
+        Err(error) => tap::fail_all(&error),
+    }
+}
+
+/// Maps memory in a container.
+fn map(container: &Container, iova: u64, memory: &Mapping, flags: u32) -> Result<()> {
+    container
+        .map(iova, memory.address(), memory.length(), flags)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("MAP_DMA")
 }
 
 /// A case after which nothing is pinned that was not before, and the log is clean.
 fn case(name: &'static str, check: fn(&Desk) -> Result<()>) -> Case<Desk> {
     Case::new(name, move |desk: &mut Desk| {
-        let before = pins()?;
+        let before = memory::pins()?;
         check(desk)?;
-        let after = pins()?;
+        let after = memory::pins()?;
         ensure!(
             before == after,
             "{after} pages are pinned, {before} were before"
@@ -131,18 +153,6 @@ fn case(name: &'static str, check: fn(&Desk) -> Result<()>) -> Case<Desk> {
         desk.log.check()?;
         Ok(Pass)
     })
-}
-
-/// Pages that are pinned now, as the kernel counts them.
-pub fn pins() -> Result<i64> {
-    // Each CPU has a part of the counters until it is asked.
-    fs::write("/proc/sys/vm/stat_refresh", "1").context("stat_refresh")?;
-    let text = fs::read_to_string("/proc/vmstat").context("vmstat")?;
-    let counter = |name: &str| -> Result<i64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        Ok(line.with_context(|| format!("no {name}"))?.trim().parse()?)
-    };
-    Ok(counter("nr_foll_pin_acquired ")? - counter("nr_foll_pin_released ")?)
 }
 
 impl Desk {
@@ -205,10 +215,7 @@ impl Desk {
         check: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let container = &self.assigned.container;
-        container
-            .map(iova, memory.address(), memory.length(), flags)
-            .map_err(std::io::Error::from_raw_os_error)
-            .context("MAP_DMA")?;
+        map(container, iova, memory, flags)?;
         let result = check();
         let unmapped = container.unmap(iova, memory.length());
         let result = result?;
@@ -228,7 +235,7 @@ impl Desk {
         (report, results)
     }
 
-    /// The same, when the second is over for which a span is left alone that was unmapped during a move.
+    /// The same, when an unmap is over by which a span is left alone.
     fn move_later(&self, first: usize, pages: usize, node: i32) -> (MoveReport, Vec<PageResult>) {
         let end = Instant::now() + LEFT_ALONE;
         loop {
@@ -282,7 +289,8 @@ impl Memfd {
         Ok(memfd)
     }
 
-    fn empty(name: &CStr, pages: usize) -> Result<Self> {
+    /// One that nobody has touched.
+    pub(crate) fn empty(name: &CStr, pages: usize) -> Result<Self> {
         // SAFETY: a C string; the result is checked.
         let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
         ensure!(fd >= 0, "memfd_create: {}", std::io::Error::last_os_error());
@@ -314,6 +322,6 @@ fn are_at(map: &Mapping, node: i32) -> Result<bool> {
 }
 
 /// New pages of the mapping come from this node.
-fn bind(map: &Mapping, node: i32) -> Result<()> {
+pub(crate) fn bind(map: &Mapping, node: i32) -> Result<()> {
     nodes::bind(map.address() as usize, map.length(), node)
 }

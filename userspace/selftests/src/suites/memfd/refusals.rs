@@ -8,11 +8,11 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{self as uapi, PAGE_REFUSED, PAGE_SIZE};
 
-use super::{case, Desk, Memfd, IOVA};
-use crate::bench::{describe, errno_of};
+use super::{case, map, Desk, Memfd, IOVA};
+use crate::bench::{self, describe, errno_of};
 use crate::region::Mapping;
 use pagemove_testkit::tap::Case;
-use pagemove_testkit::vfio::READ_ONLY;
+use pagemove_testkit::vfio::{Container, Group, READ_ONLY, READ_WRITE};
 
 const HUGE: usize = 2 << 20;
 
@@ -39,6 +39,10 @@ pub fn cases() -> Vec<Case<Desk>> {
         case(
             "a page of a memfd to an aperture, of a region, as an experiment: refused",
             elsewhere,
+        ),
+        case(
+            "a container of VFIO's first version, where nothing can be pinned: reason type1-v1",
+            first_version,
         ),
     ]
 }
@@ -207,4 +211,24 @@ impl Mounted {
         ensure!(done == 0, "umount: {}", std::io::Error::last_os_error());
         Ok(())
     }
+}
+
+fn first_version(desk: &Desk) -> Result<()> {
+    let device = desk.other()?;
+    let container = Container::open()?;
+    let group = Group::open(device)?;
+    group.join(&container)?;
+    container.set_iommu_v1()?;
+    let _open = group.device(device)?;
+    let memory = desk.memory(4)?;
+    map(&container, IOVA, &memory, READ_WRITE)?;
+    let request = bench::request(device, IOVA, 1, desk.nodes.there);
+    let report = desk.control.move_pages(&request, None);
+    let reason = report.error.map_or(0, |error| error.reason);
+    ensure!(
+        (errno_of(&report), reason) == (libc::EOPNOTSUPP, uapi::REASON_TYPE1_V1),
+        "{}",
+        describe(&report)
+    );
+    memory.check(0)
 }

@@ -197,7 +197,7 @@ fn killed(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// A span that VFIO has asked for is left alone for a second; so the mapping stays for longer.
+/// A span that VFIO unmaps is left alone meanwhile; so the mapping stays for some moves.
 const STAYS: Duration = Duration::from_millis(1300);
 const CYCLES: usize = 5;
 

@@ -4,6 +4,7 @@
 mod arenas;
 pub(crate) mod bridge;
 mod dark;
+mod doubt;
 mod link;
 mod moves;
 mod offers;
@@ -37,7 +38,8 @@ struct State {
 }
 
 /// `dark`: only with a link that is dead; what the twins leave out is noticed there. `arenas`:
-/// for a build for tests, which offers pages to nobody.
+/// for a build for tests, which offers pages to nobody. `doubt`: for one that can't see who uses a slot when
+/// its page has left it.
 pub fn main(args: &[String]) -> ExitCode {
     let cases = match args.first().map(String::as_str) {
         None => [
@@ -53,8 +55,9 @@ pub fn main(args: &[String]) -> ExitCode {
         .collect(),
         Some("dark") => dark::cases(),
         Some("arenas") => arenas::cases(),
+        Some("doubt") => doubt::cases(),
         Some(_) => {
-            eprintln!("ntb wants nothing, or: dark, arenas");
+            eprintln!("ntb wants nothing, or: dark, arenas, doubt");
             return ExitCode::from(1);
         }
     };

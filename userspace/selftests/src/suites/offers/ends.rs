@@ -21,6 +21,10 @@ pub fn cases() -> Vec<Case<State>> {
             not_moved,
         ),
         case(
+            "a move does not wait for a page that its peer owes",
+            awaited,
+        ),
+        case(
             "a move names region and offset: other pages are refused",
             other_pages,
         ),
@@ -33,6 +37,32 @@ pub fn cases() -> Vec<Case<State>> {
             killed,
         ),
     ]
+}
+
+/// The peer owes it, so that VFIO would find nothing at its address.
+fn awaited(_: &mut State) -> Result<()> {
+    let rig = Rig::open(4)?;
+    let id = rig.region()?;
+    let report = rig.control.offer(id, 0, OFFER_AWAIT, PAGE, PAGE);
+    ensure!(
+        report.error.is_none() && report.pages == 1,
+        "{:?}",
+        report.error
+    );
+    let before = rig.control.stats()?.faults_awaited;
+    let mut request = rig.request(0, 3, ENGINE_AUTO, rig.nodes.there);
+    (request.retries, request.flags) = (1000, MOVE_EVEN_IF_THERE);
+    let (report, _) = rig.move_pages(&request);
+    let error = report.error.context("an awaited page was moved")?;
+    ensure!(
+        (error.errno, error.reason) == (libc::EBUSY, REASON_OFFERED) && report.pages_moved == 1,
+        "{error}, {} pages moved",
+        report.pages_moved
+    );
+    let after = rig.control.stats()?.faults_awaited;
+    rig.control.retract(id, PAGE, PAGE)?;
+    ensure!(before == after, "VFIO has asked for the page");
+    Ok(())
 }
 
 fn not_moved(_: &mut State) -> Result<()> {

@@ -62,9 +62,10 @@ pub fn main(args: &[String]) -> ExitCode {
         None => {}
         Some("listed") => return listing::main(),
         Some("poisoned") => return poisoned::main(),
-        Some("users") => return super::memfd::of_regions(),
+        Some("users") => return super::memfd::of_regions(false),
+        Some("cost") => return super::memfd::of_regions(true),
         Some(_) => {
-            eprintln!("regions wants nothing, or one of: listed, poisoned, users");
+            eprintln!("regions wants nothing, or one of: listed, poisoned, users, cost");
             return ExitCode::from(1);
         }
     }

@@ -2,7 +2,9 @@
 //! An unmodified QEMU, here inside the VM, with a region or a memfd as its RAM and a device
 //! of its own: it reaches its BIOS while `pagemove move` moves that RAM, and then all of it is
 //! moved with nothing known but its process. Arguments: `memfd`; `default`, the machine that QEMU makes
-//! if it is not told which, with 1 GiB.
+//! if it is not told which, with 1 GiB; `user`, as a user without rights.
+
+mod user;
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +15,7 @@ use anyhow::{bail, ensure, Context, Result};
 use pagemove_testkit::{module, pci};
 use pagemove_uapi::PciAddress;
 
+use self::user::Rights;
 use crate::bench::{self, Nodes};
 use crate::complaints::COMPLAINTS;
 use pagemove_testkit::kernel_log::KernelLog;
@@ -65,6 +68,7 @@ struct State {
     log: KernelLog,
     qemu: Option<Child>,
     machine: Machine,
+    rights: Rights,
     moved: u64,
 }
 
@@ -88,6 +92,9 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Ok(state) => state,
         Err(error) => return tap::fail_all(&error),
     };
+    if has("user") {
+        return tap::run(&mut state, user::cases());
+    }
     let cases = vec![
         Case::new(
             if state.is_region {
@@ -121,8 +128,32 @@ fn set_up(is_region: bool, machine: Machine) -> Result<State> {
         log: KernelLog::from_now(COMPLAINTS)?,
         qemu: None,
         machine,
+        rights: Rights::Root,
         moved: 0,
     })
+}
+
+/// QEMU with RAM from this file, as any user.
+fn command(state: &State, ram: &str) -> Result<Command> {
+    let bios = format!("file,id=bios,path={MESSAGES}");
+    let device = format!("vfio-pci,host={}", state.device);
+    let mut qemu = Command::new(PROGRAM);
+    qemu.args(["-nodefaults", "-no-user-config"])
+        .args(["-accel", "tcg", "-display", "none", "-net", "none"])
+        .args(["-m", state.machine.ram, "-object", ram])
+        .args(["-machine", state.machine.options, "-device", &device])
+        .args(["-chardev", &bios])
+        .args(["-device", "isa-debugcon,iobase=0x402,chardev=bios"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(QEMU_ERRORS).context(QEMU_ERRORS)?);
+    Ok(qemu)
+}
+
+/// RAM that is a file.
+fn ram_of_file(state: &State, path: &str) -> String {
+    let size = state.machine.ram;
+    format!("memory-backend-file,id=m,share=on,mem-path={path},size={size}")
 }
 
 fn begins(state: &mut State) -> Outcome {
@@ -130,46 +161,12 @@ fn begins(state: &mut State) -> Outcome {
     let _ = fs::remove_file(MESSAGES);
     let size = state.machine.ram;
     let ram = match state.is_region {
-        true => format!(
-            "memory-backend-file,id=m,share=on,mem-path={},size={size}",
-            pagemove_uapi::DEVICE
-        ),
+        true => ram_of_file(state, pagemove_uapi::DEVICE),
         false => format!("memory-backend-memfd,id=m,share=on,size={size}"),
     };
-    let bios = format!("file,id=bios,path={MESSAGES}");
-    let device = format!("vfio-pci,host={}", state.device);
-    let mut qemu = Command::new(PROGRAM)
-        .args([
-            "-nodefaults",
-            "-no-user-config",
-            "-accel",
-            "tcg",
-            "-display",
-            "none",
-            "-net",
-            "none",
-        ])
-        .args([
-            "-m",
-            state.machine.ram,
-            "-object",
-            &ram,
-            "-machine",
-            state.machine.options,
-            "-device",
-            &device,
-        ])
-        .args([
-            "-chardev",
-            &bios,
-            "-device",
-            "isa-debugcon,iobase=0x402,chardev=bios",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(QEMU_ERRORS).context(QEMU_ERRORS)?)
-        .spawn()
-        .context("starting QEMU")?;
+    let mut qemu = command(state, &ram)?;
+    state.rights.dress(&mut qemu)?;
+    let mut qemu = qemu.spawn().context("starting QEMU")?;
     let start = Instant::now();
     while !messages().contains(BEGUN) {
         if let Some(status) = qemu.try_wait()? {
