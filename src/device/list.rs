@@ -68,13 +68,13 @@ pub(crate) fn bound_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, 
     device.ok_or(Refusal::NotBound)
 }
 
-/// Calls `f` with the address of each open device in a domain, until it says that this is enough. Returns
+/// Calls `f` with each open device in a domain, until it says that this is enough. Returns
 /// whether it did.
-pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(u32) -> bool) -> bool {
+pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(&Device) -> bool) -> bool {
     let is_in = |device: &Device| device.open_domain() == Some(Some(domain));
     with_all(|devices| {
         let mut there = devices.iter().filter(|device| is_in(device));
-        there.any(|device| f(device.address))
+        there.any(|device| f(device))
     })
 }
 

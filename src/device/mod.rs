@@ -21,6 +21,8 @@ use crate::host::pci::Function;
 use crate::iommu::domain::Domain;
 use crate::iommu::leaves;
 use crate::iommu::name::IommuName;
+use crate::iommu::quarantine::Member;
+use crate::testing::sabotage;
 use core::sync::atomic::AtomicBool;
 use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
@@ -88,12 +90,14 @@ impl Device {
     ) -> Result<Arc<Self>> {
         // SAFETY: the caller's contract.
         let function = unsafe { Function::new(pdev) };
+        // SAFETY: the device is being bound.
+        let iommu = unsafe { IommuName::of(pdev) };
+        let other = sabotage::other_iommu(function.address());
         Arc::pin_init(
             pin_init!(Self {
                 address: function.address(),
                 node: function.node(),
-                // SAFETY: the device is being bound.
-                iommu: unsafe { IommuName::of(pdev) },
+                iommu: other.map_or(iommu, IommuName),
                 function,
                 vdev: Vdev(vdev),
                 state <- new_mutex!(State {
@@ -108,6 +112,14 @@ impl Device {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Returns what lost writes are held against.
+    pub(crate) fn member(&self) -> Member {
+        Member {
+            function: self.address,
+            iommu: self.iommu,
+        }
     }
 
     /// Returns whether it has a TLB of its own that is in use.

@@ -130,7 +130,7 @@ fn describe(device: &Device) -> abi::Device {
     if device.has_dirty_scope() {
         entry.flags |= abi::DEVICE_DIRTY_SCOPE;
     }
-    let engines = Engines::of(domain, iommu.as_bytes(), false);
+    let engines = Engines::of(domain, &iommu, false);
     entry.engines = engines.mask();
     if let (0, Err(refusal)) = (entry.engines, engines.adbit) {
         entry.reason = refusal.reason();

@@ -29,6 +29,11 @@ impl IommuName {
         Self(name)
     }
 
+    /// Tells Intel's from others.
+    pub(crate) fn is_vtd(&self) -> bool {
+        self.0.starts_with(b"dmar")
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
         self.0.get(..end).unwrap_or(&[])

@@ -19,11 +19,17 @@ fn several() -> usize {
     }
 }
 
-/// A function that was in a domain with a lost write.
-struct Entry {
-    iommu: IommuName,
+/// A function, and the IOMMU that it is behind.
+#[derive(Clone, Copy)]
+pub(crate) struct Member {
     /// As [`crate::host::pci::Function::address`].
-    function: u32,
+    pub(crate) function: u32,
+    pub(crate) iommu: IommuName,
+}
+
+/// A function that was in a domain with a lost write. There is one of each at most.
+struct Entry {
+    member: Member,
     /// Tells the domains apart.
     domain: u64,
 }
@@ -42,12 +48,23 @@ impl List {
         }
     }
 
-    /// Counts the domains of an IOMMU. The entries of one follow each other.
+    /// Returns the domain that a function was in.
+    fn domain_of(&self, function: u32) -> Option<u64> {
+        let is_it = |entry: &&Entry| entry.member.function == function;
+        self.entries.iter().find(is_it).map(|entry| entry.domain)
+    }
+
+    /// Counts the domains of an IOMMU.
     fn domains_of(&self, iommu: &[u8]) -> usize {
-        let mut last = None;
-        let of_it = self.entries.iter().filter(|e| e.iommu.as_bytes() == iommu);
-        of_it
-            .filter(|entry| last.replace(entry.domain) != Some(entry.domain))
+        let of_it = || {
+            let is_it = |entry: &&Entry| entry.member.iommu.as_bytes() == iommu;
+            self.entries.iter().filter(is_it)
+        };
+        // Each counts where it is met first.
+        let is_first = |at: usize, domain: u64| !of_it().take(at).any(|e| e.domain == domain);
+        let firsts = of_it().enumerate();
+        firsts
+            .filter(|(at, entry)| is_first(*at, entry.domain))
             .count()
     }
 }
@@ -72,42 +89,46 @@ pub(crate) fn end() {
     drop(core::mem::take(&mut QUARANTINE.lock().entries));
 }
 
-/// Tells whether a function was in a domain that is not used.
-pub(crate) fn contains(function: u32) -> bool {
+/// Tells whether a function was in a domain that is not used, or its IOMMU is not, whatever the domain.
+pub(crate) fn contains(member: Member) -> bool {
     let list = QUARANTINE.lock();
-    list.entries.iter().any(|entry| entry.function == function)
+    list.domain_of(member.function).is_some()
+        || list.domains_of(member.iommu.as_bytes()) >= several()
 }
 
-/// Tells whether an IOMMU is not used, whatever the domain.
-pub(crate) fn contains_iommu(iommu: &[u8]) -> bool {
-    QUARANTINE.lock().domains_of(iommu) >= several()
-}
-
-/// Adds a domain with these functions. Returns whether the IOMMU is not used any more from here on.
+/// Adds a domain with these members. Calls may find lost writes of one at once, and pages of it come home
+/// when it is off already: one of which a member is there is the same. Returns whether the IOMMU
+/// of the first member is not used any more from here on.
 #[inline(never)]
-pub(crate) fn add(iommu: IommuName, functions: &[u32]) -> bool {
+pub(crate) fn add(members: &[Member]) -> bool {
     let mut list = QUARANTINE.lock();
-    list.domains = list.domains.saturating_add(1);
-    let domain = list.domains;
-    for function in functions.iter().copied() {
-        let entry = Entry {
-            iommu,
-            function,
-            domain,
-        };
-        if list.entries.push(entry, GFP_KERNEL).is_err() {
+    let known = members.iter().find_map(|it| list.domain_of(it.function));
+    let known = known.filter(|_| !sabotage::has_bug(Bug::BlameEach));
+    let domain = known.unwrap_or_else(|| {
+        list.domains = list.domains.saturating_add(1);
+        list.domains
+    });
+    for member in members.iter().copied() {
+        let is_there = known.is_some() && list.domain_of(member.function).is_some();
+        if !is_there
+            && list
+                .entries
+                .push(Entry { member, domain }, GFP_KERNEL)
+                .is_err()
+        {
             pr_err!("no memory to remember that a domain lost a write\n");
         }
     }
-    list.domains_of(iommu.as_bytes()) >= several()
+    let first = members.first();
+    first.is_some_and(|it| list.domains_of(it.iommu.as_bytes()) >= several())
 }
 
 /// Forgets the domains that a function was in; those of an IOMMU, if there is none. Returns how many.
 pub(crate) fn lift(iommu: &[u8], function: Option<u32>) -> u32 {
     let mut list = QUARANTINE.lock();
     let is_wanted = |entry: &&Entry| match function {
-        Some(function) => entry.function == function,
-        None => entry.iommu.as_bytes() == iommu,
+        Some(function) => entry.member.function == function,
+        None => entry.member.iommu.as_bytes() == iommu,
     };
     let mut lifted: u32 = 0;
     while let Some(domain) = list.entries.iter().find(is_wanted).map(|e| e.domain) {

@@ -4,15 +4,17 @@
 use crate::device::{list, Device};
 use crate::host::cpu;
 use crate::iommu::domain::Domain;
+use crate::iommu::name::IommuName;
 use crate::iommu::quarantine;
 use crate::iommu::verdict::{self, Terms};
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
 use crate::session::cpus;
 use crate::session::order::Methods;
+use crate::testing::sabotage::{self, Bug};
 use crate::{abi, params};
 use engine::rtm::Absence;
-use engine::Method;
+use engine::{Format, Method};
 use kernel::prelude::*;
 
 /// Which engines can move the pages of a domain, or why not.
@@ -24,7 +26,7 @@ pub(crate) struct Engines {
 
 impl Engines {
     /// Finds out about an open device's domain. `free`: an experiment, which needs no verdict.
-    pub(crate) fn of(domain: Option<Domain>, iommu: &[u8], free: bool) -> Self {
+    pub(crate) fn of(domain: Option<Domain>, iommu: &IommuName, free: bool) -> Self {
         Self {
             adbit: check_adbit(domain, iommu, free),
             rtm: check_rtm(domain, iommu, free),
@@ -71,7 +73,7 @@ impl Choice {
     pub(crate) fn of(request: &Request, absence: Absence) -> Result<Self, Refusal> {
         let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
         let free = request.experiment.is_some();
-        let engines = Engines::of(open, request.device.iommu.as_bytes(), free);
+        let engines = Engines::of(open, &request.device.iommu, free);
         let mut choice = engines.choose(request.engine)?;
         let named = request.editor_cpu.or(request.helper_cpu).is_some();
         let absent = absence.is_lasting();
@@ -92,7 +94,7 @@ impl Choice {
     /// Chooses for pages that have to come home: whatever the verdicts say, with every check there
     /// is, and rather the engine that needs no other thread.
     pub(crate) fn for_home(device: &Device, domain: Domain) -> Result<Self, Refusal> {
-        let engines = Engines::of(Some(domain), device.iommu.as_bytes(), true);
+        let engines = Engines::of(Some(domain), &device.iommu, true);
         let method = match engines.adbit {
             Ok(_) => Method::AdBit,
             Err(_) => engines.rtm.map(|_| Method::Rtm)?,
@@ -113,18 +115,39 @@ impl Choice {
 }
 
 /// Refuses a domain that has not what both engines need.
-fn check_both(domain: Domain, iommu: &[u8], free: bool) -> Result<(), Refusal> {
+fn check_both(domain: Domain, free: bool) -> Result<(), Refusal> {
     if domain.is_incoherent() && !params::allow_incoherent() {
         return Err(Refusal::Incoherent);
     }
-    let is_off = || quarantine::contains_iommu(iommu) || list::any_in(domain, quarantine::contains);
+    let is_off = || list::any_in(domain, |device| quarantine::contains(device.member()));
     if !free && is_off() {
         return Err(Refusal::Disabled);
     }
     Ok(())
 }
 
-fn check_adbit(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms, Refusal> {
+/// Judges a domain by the verdicts on each IOMMU that its devices are behind: what is not allowed on
+/// one of them is not allowed, and what is needed on one is needed.
+fn terms_of(
+    domain: Domain,
+    own: &IommuName,
+    format: Format,
+    method: Method,
+    free: bool,
+) -> Result<Terms, Refusal> {
+    let mut terms = verdict::terms(own.as_bytes(), format, method, free);
+    let ask_own_alone = sabotage::has_bug(Bug::OneVerdict);
+    list::any_in(domain, |device| {
+        if device.iommu != *own && !ask_own_alone {
+            let other = verdict::terms(device.iommu.as_bytes(), format, method, free);
+            terms = terms.and_then(|terms| Ok(terms.and(other?)));
+        }
+        terms.is_err()
+    });
+    terms
+}
+
+fn check_adbit(domain: Option<Domain>, iommu: &IommuName, free: bool) -> Result<Terms, Refusal> {
     let domain = domain.ok_or(Refusal::NoDomain)?;
     let format = domain.format().ok_or(Refusal::Iommu)?;
     if !format.has_ad_bits() {
@@ -132,21 +155,21 @@ fn check_adbit(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms
     }
     // AMD's v2 tables have this format too, but whether its A/D updates are on is
     // not known here.
-    if !iommu.starts_with(b"dmar") {
+    if !iommu.is_vtd() {
         return Err(Refusal::Iommu);
     }
-    check_both(domain, iommu, free)?;
-    verdict::terms(iommu, format, Method::AdBit, free)
+    check_both(domain, free)?;
+    terms_of(domain, iommu, format, Method::AdBit, free)
 }
 
-fn check_rtm(domain: Option<Domain>, iommu: &[u8], free: bool) -> Result<Terms, Refusal> {
+fn check_rtm(domain: Option<Domain>, iommu: &IommuName, free: bool) -> Result<Terms, Refusal> {
     cpus::check_rtm()?;
     let domain = domain.ok_or(Refusal::NoDomain)?;
     let format = domain.format().ok_or(Refusal::Iommu)?;
     // With SME the addresses in AMD's tables carry a bit that is no part of them.
-    if cpu::encrypts_memory() && !iommu.starts_with(b"dmar") {
+    if cpu::encrypts_memory() && !iommu.is_vtd() {
         return Err(Refusal::Encrypted);
     }
-    check_both(domain, iommu, free)?;
-    verdict::terms(iommu, format, Method::Rtm, free)
+    check_both(domain, free)?;
+    terms_of(domain, iommu, format, Method::Rtm, free)
 }

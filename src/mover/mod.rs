@@ -25,6 +25,7 @@ use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::list;
 use crate::stats::{self, Counter};
+use crate::testing::sabotage;
 use crate::{abi, shmem};
 use engine::rtm::Absence;
 use engine::{AbortCounts, BatchSizer, Method, PageSpan};
@@ -278,16 +279,18 @@ fn no_memory<E>(_: E) -> Refusal {
 /// Lets no page be moved any more in a domain that was the device's, nor behind its IOMMU if several have lost
 /// writes.
 pub(super) fn lost_write(device: &Device, domain: Domain) {
-    let mut functions = KVec::new();
+    let mut members = KVec::new();
     // It may have been closed since.
-    let _ = functions.push(device.address, GFP_KERNEL);
-    devices::any_in(domain, |function| {
-        if function != device.address && functions.push(function, GFP_KERNEL).is_err() {
+    let _ = members.push(device.member(), GFP_KERNEL);
+    devices::any_in(domain, |other| {
+        let is_it = other.address == device.address;
+        if !is_it && members.push(other.member(), GFP_KERNEL).is_err() {
             pr_err!("no memory to remember that a domain lost a write\n");
         }
         false
     });
-    let is_all = quarantine::add(device.iommu, &functions);
+    sabotage::hold_blame_up();
+    let is_all = quarantine::add(&members);
     pr_err!(
         "verification found a lost write of {:04x}:{:02x}:{:02x}.{}; no page is moved {} again until `pagemove lift`\n",
         device.address >> 16,

@@ -78,8 +78,10 @@ pub(crate) enum Mischief {
 pub(crate) fn mischief_to(index: Option<u64>) -> Option<Mischief> {
     const LOST: u64 = 5;
     const SHARED: u64 = 6;
-    let is_bug = has_bug(Bug::HastyBlame) || has_bug(Bug::AllForOne);
-    if test_parameter!(inject) != 28 && !is_bug {
+    let is_bug = [Bug::HastyBlame, Bug::AllForOne, Bug::BlameEach]
+        .map(has_bug)
+        .contains(&true);
+    if ![28, 36].contains(&test_parameter!(inject)) && !is_bug {
         return None;
     }
     match index {
@@ -102,6 +104,23 @@ pub(crate) fn pretends_cold() -> bool {
 /// Returns whether to say that the links of apertures are down which are up.
 pub(crate) fn pretends_down() -> bool {
     test_parameter!(inject) == 4
+}
+
+/// Holds calls up that have found a lost write, before it is held against anybody, if asked to: for so long that
+/// other calls of the domain find theirs.
+pub(crate) fn hold_blame_up() {
+    const HOLD_NS: u64 = 1_000_000_000;
+    if test_parameter!(inject) == 36 || has_bug(Bug::BlameEach) {
+        task::sleep(HOLD_NS);
+    }
+}
+
+/// Returns the name of the IOMMU that a function is behind, if there shall be two: those with an odd device
+/// number are behind the other one.
+pub(crate) fn other_iommu(function: u32) -> Option<[u8; 16]> {
+    const ODD: u32 = 1 << 3;
+    let asked = test_parameter!(inject) == 38 || has_bug(Bug::OneVerdict);
+    (asked && function & ODD != 0).then_some(*b"dmar9\0\0\0\0\0\0\0\0\0\0\0")
 }
 
 /// Keeps pages of a file frozen for longer, if asked to: for so long that who makes a dma-buf of
@@ -225,6 +244,10 @@ pub(crate) enum Bug {
     HastyBlame = 29,
     /// One domain with a lost write is enough to use its IOMMU no more.
     AllForOne = 30,
+    /// Each lost write counts as one of another domain.
+    BlameEach = 35,
+    /// The named device's IOMMU is the only one of a domain that is asked about.
+    OneVerdict = 37,
     /// CPUs that were set aside are disturbed, too.
     DrainEverywhere = 31,
     /// VFIO pins pages that nobody has looked at.

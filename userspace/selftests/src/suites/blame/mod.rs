@@ -4,6 +4,9 @@
 //! A build for tests (`inject=28`) writes to START of two pages of each region after their commit. Nobody
 //! else can have done it to the one; to the other a second user may have, which it has since.
 
+mod at_once;
+mod iommus;
+
 use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
@@ -11,8 +14,8 @@ use pagemove_testkit::pci;
 use pagemove_testkit::tap::{self, Case, Pass};
 use pagemove_testkit::vfio::Assigned;
 use pagemove_uapi::{
-    Control, MoveReport, PageResult, PciAddress, ENGINE_ADBIT, PAGE_LOST_WRITE, PAGE_MOVED,
-    REASON_DISABLED, REASON_LOST_WRITE, REASON_NONE, REASON_SHARED_DOMAIN,
+    Control, MoveReport, PageResult, PciAddress, ENGINE_ADBIT, MOVE_EVEN_IF_THERE, PAGE_LOST_WRITE,
+    PAGE_MOVED, PAGE_SIZE, REASON_DISABLED, REASON_LOST_WRITE, REASON_NONE, REASON_SHARED_DOMAIN,
 };
 
 use crate::bench::{self, Nodes, IOVA};
@@ -28,7 +31,7 @@ const GOOD: [usize; 2] = [1, 2];
 
 /// A VMM with one device. Fields are dropped in this order.
 struct Guest {
-    _assigned: Assigned,
+    assigned: Assigned,
     region: Region,
     device: PciAddress,
 }
@@ -40,7 +43,7 @@ impl Guest {
         let assigned = Assigned::open(device)?;
         bench::map(&assigned, IOVA, &region)?;
         Ok(Self {
-            _assigned: assigned,
+            assigned,
             region,
             device,
         })
@@ -70,12 +73,16 @@ impl Scene {
         })
     }
 
-    /// Moves a page to and fro until it is on the other node.
+    /// Moves a page of a guest's region.
     fn move_page(&self, guest: usize, page: usize) -> (MoveReport, PageResult) {
+        self.move_at(guest, IOVA + (page * PAGE_SIZE) as u64)
+    }
+
+    /// Moves the page that a guest's device knows by this address, wherever it is.
+    fn move_at(&self, guest: usize, iova: u64) -> (MoveReport, PageResult) {
         let device = self.guests[guest].device;
-        let iova = IOVA + (page * pagemove_uapi::PAGE_SIZE) as u64;
         let mut request = bench::request(device, iova, 1, self.nodes.there);
-        request.flags = pagemove_uapi::MOVE_EVEN_IF_THERE;
+        request.flags = MOVE_EVEN_IF_THERE;
         request.engine = ENGINE_ADBIT;
         let mut results = Vec::new();
         let report = self.control.move_pages(&request, Some(&mut results));
@@ -140,7 +147,16 @@ const CHECKS: &[(&str, Check)] = &[
     ("the program says what it has lifted", by_program),
 ];
 
-pub fn main(_: &[String]) -> ExitCode {
+pub fn main(arguments: &[String]) -> ExitCode {
+    match arguments.first().map(String::as_str) {
+        None => of_all(),
+        Some("at-once") => at_once::main(),
+        Some("iommus") => iommus::main(&arguments[1..]),
+        Some(other) => tap::fail_all(&anyhow::anyhow!("there is no part {other}")),
+    }
+}
+
+fn of_all() -> ExitCode {
     let mut scene = match Scene::open() {
         Ok(scene) => scene,
         Err(error) => return tap::fail_all(&error),
