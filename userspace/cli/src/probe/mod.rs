@@ -19,7 +19,7 @@ mod module;
 mod numa;
 mod pci_config;
 mod peer;
-mod registers;
+pub mod registers;
 mod report;
 #[cfg(test)]
 mod tests;

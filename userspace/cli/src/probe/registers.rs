@@ -70,6 +70,7 @@ pub const CAP: &[Place] = &[
 ];
 
 pub const C: Place = bit(0, "C", "walks snoop CPU caches, legacy mode");
+pub const SC: Place = bit(7, "SC", "snoop control");
 pub const SMTS: Place = bit(43, "SMTS", "scalable mode");
 pub const SSTS: Place = bit(46, "SSTS", "second-stage tables in scalable mode");
 pub const FSTS: Place = bit(47, "FSTS", "first-stage tables in scalable mode");
@@ -81,7 +82,7 @@ pub const ECAP: &[Place] = &[
     bit(2, "DT", "device TLBs (ATS)"),
     bit(3, "IR", "interrupt remapping"),
     bit(6, "PT", "pass-through"),
-    bit(7, "SC", "snoop control"),
+    SC,
     bit(26, "NEST", "nested translation"),
     bit(29, "PRS", "page requests"),
     bit(40, "PASID", "process address space ids"),

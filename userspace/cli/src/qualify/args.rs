@@ -49,6 +49,11 @@ pub struct QualifyArgs {
           value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
 
+    /// How many DMAs may go unnoticed by a transaction, in percent: walk-seen and a-seen need 3 / P
+    /// transactions that a DMA has met, none of them unnoticed (95 % confidence).
+    #[arg(long, value_name = "P", default_value_t = 0.1, value_parser = percent)]
+    pub unnoticed: f64,
+
     /// Try nothing: set the stored verdicts of this machine, for a module that was loaded
     /// before the file could be read.
     #[arg(long, conflicts_with_all = ["device", "list"])]
@@ -61,6 +66,14 @@ pub struct QualifyArgs {
     /// Where the kernel looks for firmware: the file is pagemove/verdicts in it.
     #[arg(long, value_name = "DIRECTORY", default_value = "/lib/firmware")]
     pub firmware: PathBuf,
+}
+
+/// Reads a percentage that a trial can show.
+fn percent(text: &str) -> Result<f64, String> {
+    const RANGE: std::ops::RangeInclusive<f64> = 0.001..=10.0;
+    let percent: Option<f64> = text.parse().ok();
+    let percent = percent.filter(|percent| RANGE.contains(percent));
+    percent.ok_or_else(|| "it has to be a number from 0.001 to 10".to_string())
 }
 
 #[cfg(test)]
@@ -80,7 +93,9 @@ mod tests {
     fn a_device_or_nothing_to_try() {
         let args = parse("pagemove qualify 0:4.0 --store --seconds 30").unwrap();
         assert!(args.store && !args.dry_run && args.device.is_some());
-        assert_eq!(args.seconds, 30);
+        assert_eq!((args.seconds, args.unnoticed), (30, 0.1));
+        let args = parse("pagemove qualify 0:4.0 --unnoticed 2.5").unwrap();
+        assert_eq!(args.unnoticed, 2.5);
         assert!(parse("pagemove qualify --list").unwrap().list);
         assert!(
             parse("pagemove qualify --restore --firmware /tmp")
@@ -101,6 +116,9 @@ mod tests {
             "pagemove qualify --restore --forget ad-set",
             "pagemove qualify 0:4.0 --forget everything",
             "pagemove qualify 0:4.0 --seconds 0",
+            "pagemove qualify 0:4.0 --unnoticed 0",
+            "pagemove qualify 0:4.0 --unnoticed 11",
+            "pagemove qualify 0:4.0 --unnoticed few",
             "pagemove qualify nic",
         ] {
             assert!(parse(line).is_err(), "{line}");

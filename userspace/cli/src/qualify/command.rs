@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use pagemove_uapi::{Control, Error, PciAddress, Verdict, FORMAT_UNKNOWN};
 
 use super::args::QualifyArgs;
-use super::decide;
+use super::decide::{self, Demand};
 use super::list;
 use super::noes;
 use super::report::{Found, Outcome};
@@ -52,12 +52,17 @@ fn qualify(
     // Before anything is tried: a file that can not be read can not be kept.
     let file = store::path(&args.firmware);
     let mut store = Store::read(&file)?;
+    let demand = Demand::of(args.unnoticed);
     let mut subject = Subject::open(control, address, kind)?;
-    let evidence = trials::run(&mut subject, Duration::from_secs(args.seconds))?;
+    let evidence = trials::run(&mut subject, Duration::from_secs(args.seconds), demand)?;
     let about = about(&subject, cpu);
     let live = control.verdict_list()?;
     let known = store.all().iter().chain(&live);
-    let judgement = decide::judge(&evidence, noes::earlier(&about, known, &args.forget));
+    let judgement = decide::judge(
+        &evidence,
+        noes::earlier(&about, known, &args.forget),
+        demand,
+    );
     let verdict = Verdict {
         engines: judgement.engines,
         findings: judgement.findings,

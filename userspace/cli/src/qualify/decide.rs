@@ -12,10 +12,29 @@ use super::evidence::{
     Attempts, Clean, Evidence, Marks, Moves, Race, Trial, Watch, Watches, Windows,
 };
 use super::noes;
+use super::promises::Promises;
 
 /// Events without an exception that it takes to believe in a rule: with 95 % confidence
 /// fewer than 3 of 30 would be exceptions.
 pub const ENOUGH: u64 = 30;
+/// How many events an answer on transactions takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Transactions that a DMA has to meet, none of them unnoticed.
+    pub met: u64,
+}
+
+impl Demand {
+    /// Returns what shows with 95 % confidence that less than this percentage goes unnoticed, by the
+    /// rule of three.
+    pub fn of(percent: f64) -> Self {
+        let met = (300.0 / percent).ceil() as u64;
+        Self {
+            met: met.max(ENOUGH),
+        }
+    }
+}
+
 /// Updates that have to meet swaps: an emulator overwrites few of them.
 pub const ENOUGH_UPDATES: u64 = 300;
 /// DMAs that have to mark an entry whose frame is being swapped: about half of those by an IOMMU that ORs
@@ -71,6 +90,8 @@ pub struct Judgement {
     pub engines: u32,
 }
 
+pub const DRAINS: &str = "drains";
+pub const SNOOPS: &str = "snoops";
 pub const MOVES_ADBIT: &str = "valid-change-adbit";
 pub const MOVES_RTM: &str = "valid-change-rtm";
 
@@ -87,8 +108,8 @@ const FINDINGS: &[(&str, u32)] = &[
 ];
 
 /// Judges by what was seen now, and by the noes of before (PAGEMOVE_FINDING_NO_*).
-pub fn judge(evidence: &Evidence, earlier: u32) -> Judgement {
-    let replies = noes::recall(answer(evidence), earlier);
+pub fn judge(evidence: &Evidence, earlier: u32, demand: Demand) -> Judgement {
+    let replies = noes::recall(answer(evidence, demand), earlier);
     let findings = FINDINGS
         .iter()
         .filter(|(question, _)| is_yes(&replies, question))
@@ -109,8 +130,11 @@ pub fn judge(evidence: &Evidence, earlier: u32) -> Judgement {
 }
 
 /// Answers each question by the evidence.
-fn answer(evidence: &Evidence) -> Vec<Reply> {
+fn answer(evidence: &Evidence, demand: Demand) -> Vec<Reply> {
+    let walks_seen = |windows: &Windows| walks_seen(windows, demand);
     vec![
+        reply(DRAINS, &evidence.promises, drains),
+        reply(SNOOPS, &evidence.promises, snoops),
         reply("ad-set", &evidence.marks, ad_set),
         reply("clean-walks", &evidence.clean, clean_walks),
         reply("ad-cas", &evidence.race, ad_cas),
@@ -123,8 +147,8 @@ fn answer(evidence: &Evidence) -> Vec<Reply> {
 }
 
 /// Returns whether moves by `rtm` can be tried at all.
-pub fn notices_walks(walks: &Trial<Windows>) -> bool {
-    matches!(walks, Trial::Seen(windows) if walks_seen(windows).0 == Answer::Yes)
+pub fn notices_walks(walks: &Trial<Windows>, demand: Demand) -> bool {
+    matches!(walks, Trial::Seen(windows) if walks_seen(windows, demand).0 == Answer::Yes)
 }
 
 fn reply<T>(
@@ -153,6 +177,28 @@ fn words(reason: u32) -> String {
     )
 }
 
+fn drains(promises: &Promises) -> (Answer, String) {
+    let registers = format!("CAP is {:#x}", promises.cap);
+    match promises.drains() {
+        true => (Answer::Yes, format!("{registers}: DWD and DRD are set")),
+        false => (
+            Answer::No,
+            format!("{registers}: DWD or DRD is not set, so that an invalidation need not wait for DMA that is under way"),
+        ),
+    }
+}
+
+fn snoops(promises: &Promises) -> (Answer, String) {
+    let registers = format!("ECAP is {:#x}", promises.ecap);
+    match promises.snoops() {
+        true => (Answer::Yes, format!("{registers}: SC is set")),
+        false => (
+            Answer::No,
+            format!("{registers}: SC is not set, so that a device may write around the caches, where a copy does not see it"),
+        ),
+    }
+}
+
 fn ad_set(marks: &Marks) -> (Answer, String) {
     let Marks {
         reads,
@@ -164,7 +210,11 @@ fn ad_set(marks: &Marks) -> (Answer, String) {
     let all = reads_set_a == reads && writes_set_d == writes;
     match (all, reads > 0 && writes > 0) {
         (_, false) => (Answer::NotSeen, why),
-        (true, true) => (Answer::Yes, why),
+        (true, true) => {
+            let bound = below(reads.min(writes));
+            let why = format!("{why}. Fewer than {bound} of accesses set none (95 % confidence)");
+            (Answer::Yes, why)
+        }
         (false, true) => (Answer::No, why),
     }
 }
@@ -176,7 +226,11 @@ fn clean_walks(clean: &Clean) -> (Answer, String) {
     );
     let answer = match clean.tried {
         0 => Answer::NotSeen,
-        tried if tried == clean.writes_set_d => Answer::Yes,
+        tried if tried == clean.writes_set_d => {
+            let bound = below(tried);
+            let why = format!("{why}. Fewer than {bound} do not (95 % confidence)");
+            return (Answer::Yes, why);
+        }
         _ => Answer::No,
     };
     (answer, why)
@@ -225,7 +279,7 @@ fn watch_seen(watch: &Watch) -> (Answer, String) {
     (answer, why)
 }
 
-fn walks_seen(windows: &Windows) -> (Answer, String) {
+fn walks_seen(windows: &Windows, demand: Demand) -> (Answer, String) {
     let Windows {
         loaded,
         quiet,
@@ -255,7 +309,16 @@ fn walks_seen(windows: &Windows) -> (Answer, String) {
         return (Answer::No, why);
     }
     match met_because(loaded, quiet) {
-        Some(met) if quiet.committed > 0 => (Answer::Yes, format!("{why}. {}", bound(met))),
+        Some(met) if quiet.committed > 0 => {
+            let why = format!("{why}. {}", bound(met));
+            match met >= demand.met {
+                true => (Answer::Yes, why),
+                false => (
+                    Answer::NotSeen,
+                    format!("{why}: {} are asked for", demand.met),
+                ),
+            }
+        }
         _ => (Answer::NotSeen, why),
     }
 }
@@ -352,11 +415,23 @@ fn missing(replies: &[Reply], question: &str) -> Option<String> {
     ))
 }
 
+/// Returns what the IOMMU says of itself that no engine can do without.
+fn broken_promises(replies: &[Reply]) -> Vec<String> {
+    let is_no =
+        |question: &&str| find(replies, question).is_some_and(|reply| reply.answer == Answer::No);
+    let noes = [DRAINS, SNOOPS];
+    let noes = noes.iter().filter(|question| is_no(question));
+    noes.filter_map(|question| missing(replies, question))
+        .collect()
+}
+
 fn rule_adbit(replies: &[Reply]) -> Ruling {
-    let why: Vec<String> = ["ad-set", MOVES_ADBIT]
-        .iter()
-        .filter_map(|question| missing(replies, question))
-        .collect();
+    let mut why = broken_promises(replies);
+    why.extend(
+        ["ad-set", MOVES_ADBIT]
+            .iter()
+            .filter_map(|question| missing(replies, question)),
+    );
     let allowed = why.is_empty();
     let terms = if is_yes(replies, "ad-cas") {
         "moves may go without verification: ad-cas is yes"
@@ -376,7 +451,7 @@ fn rule_adbit(replies: &[Reply]) -> Ruling {
 
 fn rule_rtm(replies: &[Reply]) -> Ruling {
     let (walks, marked) = (is_yes(replies, "walk-seen"), is_yes(replies, "a-seen"));
-    let mut why = Vec::new();
+    let mut why = broken_promises(replies);
     if !walks && !marked {
         why.extend(missing(replies, "walk-seen"));
         why.extend(missing(replies, "a-seen"));

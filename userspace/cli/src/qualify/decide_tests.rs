@@ -23,6 +23,13 @@ const QUIET: Attempts = Attempts {
     lost: 0,
 };
 
+/// What [`windows`] satisfies.
+const DEMAND: Demand = Demand { met: 290 };
+
+fn judged(evidence: &Evidence, earlier: u32) -> Judgement {
+    judge(evidence, earlier, DEMAND)
+}
+
 fn windows() -> Windows {
     Windows {
         loaded: Attempts {
@@ -57,6 +64,10 @@ fn moves() -> Moves {
 /// Returns a machine on which everything is as one would like it.
 fn good() -> Evidence {
     Evidence {
+        promises: Trial::Seen(Promises {
+            cap: 3 << 54,
+            ecap: 1 << 7,
+        }),
         marks: Trial::Seen(Marks {
             reads: 30,
             reads_set_a: 30,
@@ -116,23 +127,25 @@ fn lossy() -> Windows {
 }
 
 fn answers(evidence: &Evidence) -> Vec<&'static str> {
-    let judgement = judge(evidence, 0);
+    let judgement = judged(evidence, 0);
+    let asked = |reply: &&Reply| ![DRAINS, SNOOPS].contains(&reply.question);
     judgement
         .replies
         .iter()
+        .filter(asked)
         .map(|reply| reply.answer.name())
         .collect()
 }
 
 fn why(evidence: &Evidence, engine: Method) -> String {
-    let rulings = judge(evidence, 0).rulings;
+    let rulings = judged(evidence, 0).rulings;
     let ruling = rulings.iter().find(|ruling| ruling.engine == engine);
     ruling.expect("every engine has a ruling").why.join("; ")
 }
 
 #[test]
 fn a_good_machine_may_do_everything() {
-    let judgement = judge(&good(), 0);
+    let judgement = judged(&good(), 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
     assert_eq!(judgement.findings, 0x7f, "all seven");
     assert!(answers(&good()).iter().all(|answer| *answer == "yes"));
@@ -147,7 +160,7 @@ fn one_no_of_before_outweighs_what_is_good_now() {
         (FINDING_NO_WALK_SEEN, ADBIT | RTM),
         (FINDING_NO_WALK_SEEN | FINDING_NO_A_SEEN, ADBIT),
     ] {
-        let judgement = judge(&good(), earlier);
+        let judgement = judged(&good(), earlier);
         assert_eq!(judgement.engines, engines, "{earlier:#x}");
         // It is kept, and the finding is not there beside its no.
         assert_eq!(judgement.findings & !ALL_YES, earlier);
@@ -168,7 +181,7 @@ fn without_rtm_its_questions_can_not_be_tried() {
             "can-not-be-tried"
         ]
     );
-    assert_eq!(judge(&no_rtm(), 0).engines, ADBIT);
+    assert_eq!(judged(&no_rtm(), 0).engines, ADBIT);
     assert!(why(&no_rtm(), Method::Rtm).contains("tsx=on"));
 }
 
@@ -186,14 +199,14 @@ fn tables_without_a_and_d_are_an_answer_and_nothing_for_adbit() {
         answers(&evidence)[..3],
         ["no", "can-not-be-tried", "can-not-be-tried"]
     );
-    assert_eq!(judge(&evidence, 0).engines, RTM, "walks are seen");
+    assert_eq!(judged(&evidence, 0).engines, RTM, "walks are seen");
     let lost = Evidence {
         walks: Trial::Seen(lossy()),
         moves_rtm: Trial::Pointless("walks are not seen"),
         ..evidence
     };
-    assert_eq!(judge(&lost, 0).engines, NOTHING);
-    assert_eq!(judge(&lost, 0).findings & ALL_YES, FINDING_WATCH_SEEN);
+    assert_eq!(judged(&lost, 0).engines, NOTHING);
+    assert_eq!(judged(&lost, 0).findings & ALL_YES, FINDING_WATCH_SEEN);
 }
 
 #[test]
@@ -210,20 +223,20 @@ fn one_lost_write_forbids() {
             moves_adbit: Trial::Seen(spoiled),
             ..good()
         };
-        assert_eq!(judge(&adbit, 0).engines, RTM);
+        assert_eq!(judged(&adbit, 0).engines, RTM);
         assert!(why(&adbit, Method::AdBit).starts_with("valid-change-adbit is no:"));
         let rtm = Evidence {
             moves_rtm: Trial::Seen(spoiled),
             ..good()
         };
-        assert_eq!(judge(&rtm, 0).engines, ADBIT);
+        assert_eq!(judged(&rtm, 0).engines, ADBIT);
     }
     let both = Evidence {
         walks: Trial::Seen(lossy()),
         marked_walks: Trial::Seen(lossy()),
         ..good()
     };
-    assert_eq!(judge(&both, 0).engines, ADBIT);
+    assert_eq!(judged(&both, 0).engines, ADBIT);
 }
 
 #[test]
@@ -232,12 +245,14 @@ fn a_walk_that_is_seen_only_when_it_stores_is_enough() {
         walks: Trial::Seen(lossy()),
         ..good()
     };
-    let judgement = judge(&evidence, 0);
+    let judgement = judged(&evidence, 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
     assert_eq!(judgement.findings & FINDING_WALK_SEEN, 0);
     assert_ne!(judgement.findings & FINDING_A_SEEN, 0);
     assert!(why(&evidence, Method::Rtm).contains("A is cleared"));
-    assert!(notices_walks(&evidence.marked_walks) && !notices_walks(&evidence.walks));
+    assert!(
+        notices_walks(&evidence.marked_walks, DEMAND) && !notices_walks(&evidence.walks, DEMAND)
+    );
 }
 
 #[test]
@@ -260,6 +275,7 @@ fn what_was_not_seen_permits_nothing() {
         ..windows()
     };
     let evidence = Evidence {
+        promises: good().promises,
         marks: Trial::Seen(Marks::default()),
         clean: Trial::Seen(Clean::default()),
         race: Trial::Seen(Race {
@@ -283,7 +299,7 @@ fn what_was_not_seen_permits_nothing() {
     assert!(answers(&evidence)
         .iter()
         .all(|answer| *answer == "not-seen"));
-    let judgement = judge(&evidence, 0);
+    let judgement = judged(&evidence, 0);
     assert_eq!((judgement.engines, judgement.findings), (NOTHING, 0));
 }
 
@@ -361,7 +377,7 @@ fn one_access_without_its_mark_is_a_no() {
             marks: Trial::Seen(marks),
             ..good()
         };
-        assert_eq!(judge(&evidence, 0).engines, RTM);
+        assert_eq!(judged(&evidence, 0).engines, RTM);
     }
 }
 
@@ -381,7 +397,7 @@ fn a_dma_beside_its_mark_asks_for_verification() {
             }),
             ..good()
         };
-        judge(&evidence, 0).findings & (FINDING_AD_CAS | FINDING_NO_AD_CAS)
+        judged(&evidence, 0).findings & (FINDING_AD_CAS | FINDING_NO_AD_CAS)
     };
     assert_eq!(of(300, 0, 0), FINDING_AD_CAS);
     assert_eq!(of(300, 1, 0), FINDING_NO_AD_CAS);
@@ -405,7 +421,7 @@ fn an_overwritten_swap_asks_for_verification_and_no_more() {
         }),
         ..good()
     };
-    let judgement = judge(&evidence, 0);
+    let judgement = judged(&evidence, 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
     assert_eq!(
         judgement.findings & (FINDING_AD_CAS | FINDING_CLEAN_WALKS),
@@ -434,7 +450,7 @@ fn findings_support_the_engines() {
             ..no_rtm()
         },
     ];
-    for judgement in machines.iter().map(|evidence| judge(evidence, 0)) {
+    for judgement in machines.iter().map(|evidence| judged(evidence, 0)) {
         let has = |findings: u32| judgement.findings & findings == findings;
         let adbit = has(FINDING_AD_SET | FINDING_VALID_CHANGE);
         let rtm = (has(FINDING_WALK_SEEN) || has(FINDING_A_SEEN)) && has(FINDING_VALID_CHANGE);
@@ -464,4 +480,53 @@ fn a_cause_is_more_than_chance() {
 fn the_bound_is_the_rule_of_three() {
     assert!(bound(30).contains("10.0 %"));
     assert!(bound(900).contains("0.4 %"));
+}
+
+#[test]
+fn what_the_iommu_does_not_promise_forbids_every_engine() {
+    for (cap, ecap, question) in [(1 << 54, 1 << 7, DRAINS), (3 << 54, 0, SNOOPS)] {
+        let evidence = Evidence {
+            promises: Trial::Seen(Promises { cap, ecap }),
+            ..good()
+        };
+        assert_eq!(judged(&evidence, 0).engines, NOTHING);
+        for engine in [Method::AdBit, Method::Rtm] {
+            let why = why(&evidence, engine);
+            assert!(why.starts_with(&format!("{question} is no: ")), "{why}");
+        }
+    }
+    // Of AMD's nothing can be read.
+    let evidence = Evidence {
+        promises: Trial::Pointless("no register"),
+        ..good()
+    };
+    assert_eq!(judged(&evidence, 0).engines, ADBIT | RTM);
+}
+
+#[test]
+fn too_few_walks_are_not_seen() {
+    for (met, answer) in [(289, Answer::NotSeen), (290, Answer::Yes)] {
+        let mut windows = windows();
+        (windows.loaded.conflicts, windows.loaded.committed) = (met, 890 - met);
+        let (found, why) = walks_seen(&windows, DEMAND);
+        assert_eq!(found, answer, "{why}");
+        assert!(why.contains("95 % confidence"), "{why}");
+    }
+}
+
+#[test]
+fn the_demand_is_the_rule_of_three_turned_round() {
+    for (percent, met) in [(0.1, 3000), (10.0, 30), (1.0, 300), (0.001, 300_000)] {
+        assert_eq!(Demand::of(percent).met, met);
+    }
+}
+
+/// An answer that means "never" says how rare an exception can be.
+#[test]
+fn a_yes_of_counts_has_a_bound() {
+    for reply in judged(&good(), 0).replies {
+        let by_count = ![DRAINS, SNOOPS, "watch-seen"].contains(&reply.question);
+        let has_bound = reply.why.contains("95 % confidence");
+        assert_eq!(has_bound, by_count, "{reply:?}");
+    }
 }

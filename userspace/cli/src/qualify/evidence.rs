@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use super::promises::Promises;
+
 /// A question that was tried, or why it can not be tried here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trial<T> {
@@ -135,6 +137,7 @@ impl Moves {
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Evidence {
+    pub promises: Trial<Promises>,
     pub marks: Trial<Marks>,
     pub clean: Trial<Clean>,
     pub race: Trial<Race>,

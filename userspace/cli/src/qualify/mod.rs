@@ -13,6 +13,7 @@ mod list;
 mod load;
 mod moves;
 mod noes;
+mod promises;
 mod report;
 mod store;
 mod subject;

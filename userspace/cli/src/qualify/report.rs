@@ -122,6 +122,7 @@ fn numbers(evidence: &Evidence, question: &str) -> Value {
         }
     }
     match question {
+        super::decide::DRAINS | super::decide::SNOOPS => of(&evidence.promises),
         "ad-set" => of(&evidence.marks),
         "clean-walks" => of(&evidence.clean),
         "ad-cas" => of(&evidence.race),

@@ -130,6 +130,12 @@ impl Subject {
         Ok(())
     }
 
+    /// Returns the name of the IOMMU that the device is behind.
+    pub fn iommu(&self) -> String {
+        let name = self.listed.iommu.split(|byte| *byte == 0).next();
+        String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+    }
+
     fn page(&self, page: usize) -> Slice {
         self.pages.part(page * PAGE_SIZE, PAGE_SIZE)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the IOMMU does with A and D: single accesses, and updates that race swaps.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use pagemove_uapi::{
@@ -14,8 +14,11 @@ use super::decide::{ENOUGH_MARKED, ENOUGH_UPDATES};
 use super::evidence::{Clean, Marks, Race, Trial};
 use super::subject::Subject;
 
-/// Accesses of each kind.
+/// Accesses of each kind: at least, and at most, if there is time.
 const ROUNDS: u64 = 30;
+const MOST_ROUNDS: u64 = 3000;
+/// The part of the time that a question of single accesses takes.
+const SHARE: u32 = 5;
 const BOTH: u64 = USED_ACCESSED | USED_DIRTY;
 const ACCESSED: u64 = USED_ACCESSED;
 /// How long a frame is swapped at most, and when the device writes meanwhile.
@@ -42,10 +45,30 @@ macro_rules! seen {
 }
 pub(super) use seen;
 
+/// How long single accesses go on.
+struct Rounds {
+    begin: Instant,
+    time: Duration,
+}
+
+impl Rounds {
+    fn start(time: Duration) -> Self {
+        Self {
+            begin: Instant::now(),
+            time: time / SHARE,
+        }
+    }
+
+    fn go_on(&self, done: u64) -> bool {
+        done < ROUNDS || done < MOST_ROUNDS && self.begin.elapsed() < self.time
+    }
+}
+
 /// Tries what A and D are after single accesses.
-pub fn marks(subject: &mut Subject) -> Result<Trial<Marks>> {
+pub fn marks(subject: &mut Subject, time: Duration) -> Result<Trial<Marks>> {
     let mut marks = Marks::default();
-    for _ in 0..ROUNDS {
+    let rounds = Rounds::start(time);
+    while rounds.go_on(marks.reads) {
         seen!(subject.scene().experiment(EXPERIMENT_CLEAR, PAGE, 0));
         subject.look(PAGE)?;
         let used = seen!(subject.scene().experiment(EXPERIMENT_CLEAR, PAGE, 0)).found;
@@ -60,9 +83,12 @@ pub fn marks(subject: &mut Subject) -> Result<Trial<Marks>> {
 }
 
 /// Tries a write after a read, without anything in between.
-pub fn clean(subject: &mut Subject) -> Result<Trial<Clean>> {
+pub fn clean(subject: &mut Subject, time: Duration) -> Result<Trial<Clean>> {
     let mut clean = Clean::default();
-    for _ in 0..ROUNDS {
+    let rounds = Rounds::start(time);
+    let mut done = 0;
+    while rounds.go_on(done) {
+        done += 1;
         seen!(subject.scene().experiment(EXPERIMENT_CLEAR, PAGE, 0));
         subject.look(PAGE)?;
         let read = seen!(subject.scene().experiment(EXPERIMENT_USED, PAGE, 0)).found;

@@ -12,7 +12,7 @@ use pagemove_uapi::{
 };
 
 use super::clock::Clock;
-use super::decide::{met_because, ENOUGH};
+use super::decide::{met_because, Demand, ENOUGH};
 use super::evidence::{Attempts, Trial, Watch, Watches, Windows};
 use super::load::Counts;
 use super::subject::{is_unexpected, refused, How, Scene, Subject, PAGES};
@@ -81,7 +81,12 @@ fn add(watches: &mut Watches, report: ExperimentReport) {
 
 /// Moves whose transactions nobody repeats, with and without DMA to the pages. With
 /// `clear`, A is cleared before each; else it is set, so that no walk stores anything.
-pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Trial<Windows>> {
+pub fn windows(
+    subject: &mut Subject,
+    clear: bool,
+    time: Duration,
+    demand: Demand,
+) -> Result<Trial<Windows>> {
     let flags = if clear { MOVE_CLEAR_ACCESSED } else { 0 };
     for page in 0..PAGES {
         match subject.scene().experiment(EXPERIMENT_SET, page, 0)? {
@@ -95,7 +100,7 @@ pub fn windows(subject: &mut Subject, clear: bool, time: Duration) -> Result<Tri
     let quiet = seen!(attempts(subject.scene(), flags, time, None));
     let (load, scene) = subject.load_all();
     let (loaded, counts) =
-        load.during(|counts| attempts(scene, flags, time, Some((counts, quiet))))?;
+        load.during(|counts| attempts(scene, flags, time, Some((counts, quiet, demand))))?;
     let loaded = seen!(Ok::<_, anyhow::Error>(loaded));
     Ok(Trial::Seen(Windows {
         loaded,
@@ -110,7 +115,7 @@ fn attempts(
     scene: Scene<'_>,
     flags: u32,
     time: Duration,
-    load: Option<(&Counts, Attempts)>,
+    load: Option<(&Counts, Attempts, Demand)>,
 ) -> Result<Trial<Attempts>> {
     let mut attempts = Attempts::default();
     let mut results = Vec::new();
@@ -118,7 +123,9 @@ fn attempts(
     let enough = |attempts: &Attempts| {
         attempts.tried >= TRIED_LEAST
             && match load {
-                Some((_, quiet)) => met_because(*attempts, quiet).is_some(),
+                Some((_, quiet, demand)) => {
+                    met_because(*attempts, quiet).is_some_and(|met| met >= demand.met)
+                }
                 None => attempts.windows() >= QUIET_LEAST,
             }
     };
@@ -129,7 +136,7 @@ fn attempts(
             retries: 0,
             node: scene.nodes[attempts.tried as usize % scene.nodes.len()],
         };
-        if let Some((load, _)) = load {
+        if let Some((load, ..)) = load {
             load.let_it_work(PAGES);
         }
         let report = scene.move_pages(how, &mut results)?;

@@ -6,29 +6,32 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use pagemove_uapi::{ENGINE_ADBIT, ENGINE_RTM};
 
-use super::decide::notices_walks;
+use super::decide::{notices_walks, Demand};
 use super::evidence::{Evidence, Trial};
+use super::promises::Promises;
 use super::subject::Subject;
 use super::{moves, tables, transactions};
 
-pub fn run(subject: &mut Subject, time: Duration) -> Result<Evidence> {
-    let marks = tables::marks(subject).context("ad-set")?;
-    let clean = tables::clean(subject).context("clean-walks")?;
+pub fn run(subject: &mut Subject, time: Duration, demand: Demand) -> Result<Evidence> {
+    let promises = Promises::of(&subject.iommu()).context("drains")?;
+    let marks = tables::marks(subject, time).context("ad-set")?;
+    let clean = tables::clean(subject, time).context("clean-walks")?;
     let race = tables::race(subject, time).context("ad-cas")?;
     let watch = transactions::watch(subject, time).context("watch-seen")?;
-    let walks = transactions::windows(subject, false, time).context("walk-seen")?;
-    let marked_walks = transactions::windows(subject, true, time).context("a-seen")?;
+    let walks = transactions::windows(subject, false, time, demand).context("walk-seen")?;
+    let marked_walks = transactions::windows(subject, true, time, demand).context("a-seen")?;
     let moves_adbit =
         moves::moves(subject, ENGINE_ADBIT, false, time).context("valid-change by adbit")?;
-    let clear = !notices_walks(&walks);
+    let clear = !notices_walks(&walks, demand);
     let moves_rtm = match &walks {
         Trial::Refused(reason) => Trial::Refused(*reason),
-        _ if clear && !notices_walks(&marked_walks) => Trial::Pointless(
+        _ if clear && !notices_walks(&marked_walks, demand) => Trial::Pointless(
             "neither walk-seen nor a-seen is yes, so that moves by rtm would lose writes",
         ),
         _ => moves::moves(subject, ENGINE_RTM, clear, time).context("valid-change by rtm")?,
     };
     Ok(Evidence {
+        promises,
         marks,
         clean,
         race,

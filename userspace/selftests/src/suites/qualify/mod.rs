@@ -27,7 +27,7 @@ const PROGRAM: &str = "pagemove";
 const FILE: &str = "/lib/firmware/pagemove/verdicts";
 /// Without the parameter that the other suites have, allow_unqualified.
 const PARAMETERS: &str = "allow_incoherent=1";
-const USAGE: &str = "qualify wants one of: x86_64 vtdss amdv1, and perhaps: rtm rtm-values";
+const USAGE: &str = "qualify wants one of: x86_64 vtdss amdv1, and perhaps: loose rtm rtm-values";
 const PAGES: usize = 16;
 /// Seconds from which on too little evidence is an answer.
 const LONGEST: u32 = 36;
@@ -95,6 +95,7 @@ pub fn main(args: &[String]) -> ExitCode {
             .map(|(name, check)| Case::new(*name, check))
             .collect(),
         (Some(format), None) => refusing(format),
+        (Some(format), Some(&"loose")) => of_loose(format),
         (Some(format), Some(&"rtm")) => with_rtm(format, true),
         (Some(format), Some(&"rtm-values")) => with_rtm(format, false),
         _ => {
@@ -138,13 +139,43 @@ fn refusing(format: &'static str) -> Vec<Case<()>> {
     ]
 }
 
+/// An IOMMU that does not say that all DMA looks into the caches.
+fn of_loose(format: &'static str) -> Vec<Case<()>> {
+    let answers = move |_: &mut ()| {
+        let json = qualify("", 1)?;
+        equal(&json, "/verdict/format", &format.into())?;
+        let seen = [
+            ("drains", "yes"),
+            ("snoops", "no"),
+            ("ad-set", "yes"),
+            ("valid-change-adbit", "yes"),
+        ];
+        expect_answers(&json, &seen)?;
+        expect_engines(&json, &[])
+    };
+    vec![
+        Case::new(
+            format!(
+                "{format}: what the IOMMU does not promise allows no engine, whatever was seen"
+            ),
+            answers,
+        ),
+        Case::new(
+            format!("{format}: a move is refused, reason unqualified"),
+            |_: &mut ()| refused(uapi::REASON_UNQUALIFIED),
+        ),
+    ]
+}
+
 /// A CPU with RTM. `sees_walks`: it notices a walk that stores nothing.
 fn with_rtm(format: &'static str, sees_walks: bool) -> Vec<Case<()>> {
     let unqualified = |_: &mut ()| refused_by_rtm(uapi::REASON_UNQUALIFIED);
     let answers = move |_: &mut ()| {
         let device = nvme()?;
         pci::bind(device, pci::PAGEMOVE)?;
-        let (code, json) = run(&format!("qualify --json {device} --seconds 8"))?;
+        let (code, json) = run(&format!(
+            "qualify --json {device} --seconds 8 --unnoticed 10"
+        ))?;
         tell(&json);
         equal(&json, "/verdict/format", &format.into())?;
         let walks = if sees_walks { "yes" } else { "no" };
@@ -361,6 +392,8 @@ fn allows_adbit(_: &mut ()) -> Outcome {
     equal(&json, "/stored", &Value::Null)?;
     // What QEMU is known to do: Documentation/emulation.md.
     let known = [
+        ("drains", "yes"),
+        ("snoops", "yes"),
         ("ad-set", "yes"),
         ("clean-walks", "no"),
         ("valid-change-adbit", "yes"),
