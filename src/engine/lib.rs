@@ -27,7 +27,7 @@ pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
 pub use batch::{reopen, Engine, Progress, Run, Stage};
 pub use batch::{sharing_table, BatchSizer, Finish, Job, Policy, Round, Steps};
 pub use batch::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
-pub use checksum::Checksum;
+pub use checksum::{Checksum, Lanes};
 pub use format::scan::scan;
 pub use format::walk::{walk, walk_by, Leaf, Top, WalkError};
 pub use format::{Format, PteFlags};

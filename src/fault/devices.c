@@ -24,15 +24,6 @@ WRAPPED(pci_get_domain_bus_and_slot, struct pci_dev *)
 			       domain, bus, devfn));
 }
 
-/* Takes the reference to the one before. */
-WRAPPED(pci_get_device, struct pci_dev *)
-(unsigned int vendor, unsigned int device, struct pci_dev *from)
-{
-	if (from)
-		pagemove_held(PAGEMOVE_FUNCTIONS, -1);
-	return new_function(__real_pci_get_device(vendor, device, from));
-}
-
 WRAPPED(pci_dev_get, struct pci_dev *)
 (struct pci_dev *pdev)
 {

@@ -53,6 +53,10 @@ extern "C" {
     pub(crate) fn pagemove_pci_is_ours(pdev: *mut pci_dev) -> bool;
     pub(crate) fn pagemove_pci_has_driver(pdev: *mut pci_dev) -> bool;
     pub(crate) fn pagemove_pci_is_driven_by(pdev: *mut pci_dev, name: *const c_char) -> bool;
+    pub(crate) fn pagemove_pci_any(
+        visit: unsafe extern "C" fn(*mut c_void, *mut pci_dev) -> bool,
+        context: *mut c_void,
+    ) -> bool;
     pub(crate) fn pagemove_pci_look();
     pub(crate) fn pagemove_pci_look_away();
     pub(crate) fn pagemove_pci_address(pdev: *mut pci_dev) -> u32;
@@ -104,7 +108,14 @@ extern "C" {
     pub(crate) fn pagemove_page_put(page: *mut page);
     pub(crate) fn pagemove_page_is_poisoned(page: *mut page) -> bool;
     pub(crate) fn pagemove_page_poison(page: *mut page);
-    pub(crate) fn pagemove_read_words(to: *mut u64, from: *const u64, count: c_ulong) -> bool;
+    pub(crate) fn pagemove_copy_words(
+        to: *mut u64,
+        from: *const u64,
+        count: c_ulong,
+        lanes: *mut u64,
+        last: *mut u64,
+    ) -> bool;
+    pub(crate) fn pagemove_sum_words(from: *const u64, count: c_ulong, lanes: *mut u64) -> bool;
     pub(crate) fn pagemove_page_note(page: *mut page, bit: c_ulong);
     pub(crate) fn pagemove_page_take_note(page: *mut page, bit: c_ulong) -> bool;
     pub(crate) fn pagemove_page_tag(page: *mut page) -> c_ulong;

@@ -3,6 +3,7 @@
 
 use crate::host::ffi;
 use core::ptr::NonNull;
+use engine::Lanes;
 use kernel::ffi::c_void;
 
 /// Returns where CPUs reach this address, if it is memory; else the result is good for nothing.
@@ -26,16 +27,31 @@ pub(crate) fn zero_page(phys: u64) {
     }
 }
 
-/// Reads words in which there may be an uncorrectable memory error. Returns whether there was none.
+/// Words of a page.
+const WORDS: usize = 512;
+
+/// Copies a page in which there may be an uncorrectable memory error, and adds its words to lanes. Returns its last
+/// word, if there was none.
 ///
 /// # Safety
 ///
-/// `from` is mapped for so many words, which others may change meanwhile.
-pub(crate) unsafe fn read_words(from: *const u64, words: &mut [u64]) -> bool {
-    let count = words.len();
-    // SAFETY: the caller's contract; a word that can't be read ends the copy. (It counts down to
-    // 0, so not from there.)
-    count == 0 || unsafe { ffi::pagemove_read_words(words.as_mut_ptr(), from, count) }
+/// `from` is mapped for a page, which others may change meanwhile; `to` for one that nobody reads.
+pub(crate) unsafe fn copy_page(to: *mut u64, from: *const u64, lanes: &mut Lanes) -> Option<u64> {
+    let mut last = 0;
+    let lanes = lanes.0.as_mut_ptr();
+    // SAFETY: the caller's contract; a word that can't be read ends the copy.
+    let done = unsafe { ffi::pagemove_copy_words(to, from, WORDS, lanes, &mut last) };
+    done.then_some(last)
+}
+
+/// Adds the words of such a page to lanes. Returns whether there was no error in it.
+///
+/// # Safety
+///
+/// As for [`copy_page`].
+pub(crate) unsafe fn sum_page(from: *const u64, lanes: &mut Lanes) -> bool {
+    // SAFETY: as above.
+    unsafe { ffi::pagemove_sum_words(from, WORDS, lanes.0.as_mut_ptr()) }
 }
 
 /// Reads a word that may have been freed, or may be none.

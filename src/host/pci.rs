@@ -40,20 +40,7 @@ impl Function {
     /// None goes meanwhile: `f` must not wait for one that is unplugged.
     pub(crate) fn any(mut f: impl FnMut(&Self) -> bool) -> bool {
         let _look = Look::begin();
-        let mut last = core::ptr::null_mut();
-        loop {
-            // SAFETY: takes a reference to the next function and drops the one to `last`.
-            last = unsafe { bindings::pci_get_device(!0, !0, last) };
-            let Some(pdev) = NonNull::new(last) else {
-                return false;
-            };
-            // The reference is handed on to the next call, or dropped by the last one.
-            let function = ManuallyDrop::new(Self(pdev));
-            if f(&function) {
-                drop(ManuallyDrop::into_inner(function));
-                return true;
-            }
-        }
+        visit_all(&mut f)
     }
 
     pub(crate) fn as_ptr(&self) -> *mut ffi::pci_dev {
@@ -113,6 +100,28 @@ impl Function {
         // SAFETY: as above, and a NUL-terminated string.
         unsafe { ffi::pagemove_pci_is_driven_by(self.as_ptr(), name.as_char_ptr()) }
     }
+}
+
+/// Calls `f` with each function in turn, for as long as it says no.
+fn visit_all<F: FnMut(&Function) -> bool>(f: &mut F) -> bool {
+    /// Gives a function to the `F` that `context` points to.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the `F` meanwhile, and the function stays.
+    unsafe extern "C" fn visit<F: FnMut(&Function) -> bool>(
+        context: *mut core::ffi::c_void,
+        pdev: *mut ffi::pci_dev,
+    ) -> bool {
+        // SAFETY: as the caller promises.
+        let f = unsafe { &mut *context.cast::<F>() };
+        // The reference is the bus's, which keeps it while it is visited.
+        let function = NonNull::new(pdev).map(|pdev| ManuallyDrop::new(Function(pdev)));
+        function.is_some_and(|function| f(&function))
+    }
+    let context = core::ptr::from_mut(f).cast();
+    // SAFETY: `context` is `f`, which nobody else uses before this returns.
+    unsafe { ffi::pagemove_pci_any(visit::<F>, context) }
 }
 
 /// Functions that are found while this lives keep their IOMMU group: who unplugs one waits.

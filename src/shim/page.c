@@ -179,27 +179,84 @@ void pagemove_page_poison(struct page *page)
 #endif
 }
 
+/* As in src/engine/checksum.rs. */
+#define LANES 4
+#define MULTIPLIER 0xff51afd7ed558ccdULL
+
+static __always_inline u64 add_to_lane(u64 lane, u64 word)
+{
+	return rol64((lane ^ word) * MULTIPLIER, 31);
+}
+
 /*
  * Reads words of memory in which there may be an uncorrectable error: then the machine check ends
  * here, as in copy_mc_to_kernel(), and false is returned. That function copies word by word only
- * where the CPU is known to recover, and a word must not be read in parts here.
+ * where the CPU is known to recover, and a word must not be read in parts here. They are added to
+ * lanes on their way, while they are in registers: a page is read once, and four words of it at a time.
  */
-bool pagemove_read_words(u64 *to, const u64 *from, unsigned long count)
+static __always_inline bool
+read_lanes(u64 *to, const u64 *from, unsigned long count, u64 *lanes, u64 *last)
 {
-	u64 word;
+	u64 l0 = lanes[0], l1 = lanes[1], l2 = lanes[2], l3 = lanes[3];
+	u64 w0, w1, w2, w3 = 0;
+	unsigned long n;
+	u32 bad;
 
-	asm volatile("1:	movq (%[from]), %[word]\n"
-		     "	movq %[word], (%[to])\n"
-		     "	addq $8, %[from]\n"
-		     "	addq $8, %[to]\n"
-		     "	decq %[count]\n"
-		     "	jnz 1b\n"
-		     "2:\n" _ASM_EXTABLE_TYPE(1b, 2b, EX_TYPE_DEFAULT_MCE_SAFE)
-		     : [from] "+r"(from), [to] "+r"(to), [count] "+r"(count),
-		       [word] "=&r"(word)
-		     :
-		     : "memory", "cc");
-	return !count;
+	for (n = 0; n < count; n += LANES) {
+		asm volatile(
+			"	movl $1, %[bad]\n"
+			"1:	movq (%[from]), %[w0]\n"
+			"2:	movq 8(%[from]), %[w1]\n"
+			"3:	movq 16(%[from]), %[w2]\n"
+			"4:	movq 24(%[from]), %[w3]\n"
+			"	xorl %[bad], %[bad]\n"
+			"5:\n" _ASM_EXTABLE_TYPE(1b, 5b,
+						 EX_TYPE_DEFAULT_MCE_SAFE)
+				_ASM_EXTABLE_TYPE(2b, 5b,
+						  EX_TYPE_DEFAULT_MCE_SAFE)
+					_ASM_EXTABLE_TYPE(
+						3b, 5b,
+						EX_TYPE_DEFAULT_MCE_SAFE)
+						_ASM_EXTABLE_TYPE(
+							4b, 5b,
+							EX_TYPE_DEFAULT_MCE_SAFE)
+			: [w0] "=&r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2),
+			  [w3] "=&r"(w3), [bad] "=&r"(bad)
+			: [from] "r"(from + n)
+			: "memory", "cc");
+		if (bad)
+			return false;
+		if (to) {
+			WRITE_ONCE(to[n], w0);
+			WRITE_ONCE(to[n + 1], w1);
+			WRITE_ONCE(to[n + 2], w2);
+			WRITE_ONCE(to[n + 3], w3);
+		}
+		l0 = add_to_lane(l0, w0);
+		l1 = add_to_lane(l1, w1);
+		l2 = add_to_lane(l2, w2);
+		l3 = add_to_lane(l3, w3);
+	}
+	lanes[0] = l0;
+	lanes[1] = l1;
+	lanes[2] = l2;
+	lanes[3] = l3;
+	*last = w3;
+	return true;
+}
+
+/* count: a multiple of LANES. */
+bool pagemove_copy_words(u64 *to, const u64 *from, unsigned long count,
+			 u64 *lanes, u64 *last)
+{
+	return read_lanes(to, from, count, lanes, last);
+}
+
+bool pagemove_sum_words(const u64 *from, unsigned long count, u64 *lanes)
+{
+	u64 last;
+
+	return read_lanes(NULL, from, count, lanes, &last);
 }
 
 /* A note on a page that is the caller's, and whether it was there. */

@@ -235,6 +235,28 @@ void pagemove_pci_look_away(void)
 	up_read(&looking);
 }
 
+struct function_visit {
+	bool (*visit)(void *context, struct pci_dev *pdev);
+	void *context;
+};
+
+static int visit_function(struct device *dev, void *data)
+{
+	const struct function_visit *call = data;
+
+	return call->visit(call->context, to_pci_dev(dev));
+}
+
+/* Visits each function until that says so; each stays while it is visited. One search for all: by
+ * pci_get_device() each function is one of its own, which begins with a search for the bus. */
+bool pagemove_pci_any(bool (*visit)(void *context, struct pci_dev *pdev),
+		      void *context)
+{
+	struct function_visit call = { .visit = visit, .context = context };
+
+	return bus_for_each_dev(&pci_bus_type, NULL, &call, visit_function);
+}
+
 /* A function is being removed: no search finds it any more, and none is left that has. */
 static int on_bus(struct notifier_block *block, unsigned long action,
 		  void *data)

@@ -4,7 +4,7 @@
 //! and links may do that, emulators do not.
 
 use crate::host::task;
-use engine::{Checksum, PAGE_SIZE};
+use engine::{Checksum, Lanes, PAGE_SIZE};
 use kernel::prelude::*;
 
 /// How long a copy is under way, if nobody asks for it.
@@ -50,14 +50,15 @@ pub(crate) fn end() {
 pub(super) unsafe fn copy(
     from: *const u64,
     to: *mut u64,
-    mut sum: Checksum,
+    sum: Checksum,
 ) -> Option<(Checksum, u64)> {
     let mut last = 0;
+    let mut lanes = Lanes::new();
     let mut copy = KVec::with_capacity(WORDS, GFP_KERNEL).ok()?;
     for n in 0..WORDS {
         // SAFETY: a whole page of ours, as in `copy_page`.
         let word = unsafe { from.add(n).read_volatile() };
-        sum = sum.add(word);
+        lanes.add(n, word);
         copy.push_within_capacity(word).ok()?;
         last = word;
     }
@@ -71,7 +72,7 @@ pub(super) unsafe fn copy(
         due,
     };
     posted.push(copy, GFP_KERNEL).ok()?;
-    Some((sum, last))
+    Some((sum.add_lanes(&lanes), last))
 }
 
 /// Lets all that is under way arrive.

@@ -35,6 +35,14 @@ impl BatchSizer {
         }
     }
 
+    /// Starts with batches of this size, within those bounds.
+    pub const fn with(size: usize, largest: usize) -> Self {
+        let Self { largest, .. } = Self::new(largest);
+        let size = if size == 0 { 1 } else { size };
+        let size = if size > largest { largest } else { size };
+        Self { size, largest }
+    }
+
     /// Returns the pages to take next.
     pub const fn size(&self) -> usize {
         self.size

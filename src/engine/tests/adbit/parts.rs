@@ -42,6 +42,27 @@ fn one_different_word_gives_a_different_sum() {
 }
 
 #[test]
+fn one_different_word_gives_different_lanes() {
+    let sum = |words: &[u64]| {
+        let mut lanes = Lanes::new();
+        for (place, word) in words.iter().enumerate() {
+            lanes.add(place, *word);
+        }
+        Checksum::new().add_lanes(&lanes)
+    };
+    let zeroes = [0; 512];
+    for n in 0..512 {
+        let mut words = zeroes;
+        words[n] = 1;
+        assert_ne!(sum(&words), sum(&zeroes));
+        // The same words in other places.
+        let mut others = zeroes;
+        others[(n + 1) % 512] = 1;
+        assert_ne!(sum(&words), sum(&others));
+    }
+}
+
+#[test]
 fn batches_follow_the_abort_rate_within_bounds() {
     let mut sizer = BatchSizer::new(64);
     for _ in 0..10 {
@@ -55,6 +76,8 @@ fn batches_follow_the_abort_rate_within_bounds() {
     }
     assert_eq!(sizer.size(), 1);
     assert_eq!(BatchSizer::new(0).size(), 1);
+    let sizes = [(0, 64), (20, 64), (65, 64), (7, 0)].map(|(n, most)| BatchSizer::with(n, most));
+    assert_eq!(sizes.map(|sizer| sizer.size()), [1, 20, 64, 1]);
 }
 
 #[test]
