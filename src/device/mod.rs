@@ -23,8 +23,8 @@ use crate::iommu::leaves;
 use crate::iommu::name::IommuName;
 use crate::iommu::quarantine::Member;
 use crate::testing::sabotage;
-use core::sync::atomic::AtomicBool;
-use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use engine::{BatchSizer, Iova, PageSpan, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 
@@ -67,6 +67,8 @@ pub(crate) struct Device {
     vdev: Vdev,
     #[pin]
     state: Mutex<State>,
+    /// The size of batches that the last call came to; 0: none has.
+    batch: AtomicUsize,
     /// A hold changed its phase or ended.
     #[pin]
     changed: CondVar,
@@ -100,6 +102,7 @@ impl Device {
                 iommu: other.map_or(iommu, IommuName),
                 function,
                 vdev: Vdev(vdev),
+                batch: AtomicUsize::new(0),
                 state <- new_mutex!(State {
                     domain: None,
                     open: false,
@@ -112,6 +115,20 @@ impl Device {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Returns how many pages to move at once: as the last call came to, whose device was as busy as it
+    /// is now, most likely.
+    pub(crate) fn sizer(&self, largest: usize) -> BatchSizer {
+        match self.batch.load(Ordering::Relaxed) {
+            0 => BatchSizer::new(largest),
+            size => BatchSizer::with(size, largest),
+        }
+    }
+
+    /// Keeps that for the next call.
+    pub(crate) fn keep_size(&self, sizer: &BatchSizer) {
+        self.batch.store(sizer.size(), Ordering::Relaxed);
     }
 
     /// Returns what lost writes are held against.

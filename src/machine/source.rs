@@ -56,6 +56,14 @@ impl Source {
         self.claim().is_some() == other.claim().is_some()
     }
 
+    /// Tells whether the other one is of the same region, and somewhere behind it there.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        match (self.claim(), other.claim()) {
+            (Some(own), Some(other)) => own.region.id == other.region.id && own.index < other.index,
+            _ => false,
+        }
+    }
+
     /// Returns where it is.
     pub(crate) fn site(&self) -> Site {
         match self {

@@ -15,6 +15,7 @@ use crate::page;
 use crate::page::owned::OwnedPage;
 use crate::refusal::Refusal;
 use crate::region::backing::{Backing, Site, Sites};
+use crate::region::Neighbours;
 use crate::session::order::{Methods, Order};
 use crate::testing::sabotage;
 use crate::{abi, session, shmem};
@@ -35,6 +36,8 @@ pub(crate) struct Batch {
     ends: KVec<Backing>,
     sites: Sites,
     has_more: bool,
+    /// The pages are of one region, one after the other in it, up to here.
+    is_ascending: bool,
 }
 
 /// What becomes of a page that was found.
@@ -56,6 +59,7 @@ impl Batch {
             ends: KVec::with_capacity(pages, GFP_KERNEL)?,
             sites: Sites::default(),
             has_more: false,
+            is_ascending: true,
         })
     }
 
@@ -103,7 +107,7 @@ impl Batch {
                 continue;
             }
             self.has_more |= source.folio().is_some_and(shmem::Folio::has_more);
-            let beside = source.beside(self.sources.iter().zip(&self.ends));
+            let beside = self.beside(&source);
             let end = request
                 .to
                 .end_for(&source, first.saturating_add(n), beside)?;
@@ -133,6 +137,20 @@ impl Batch {
         self.fates
             .push_within_capacity(fate)
             .map_err(|_| Refusal::NoMemory)
+    }
+
+    /// Returns where its neighbours in a region are about to go.
+    fn beside(&mut self, source: &Source) -> Neighbours {
+        let going = self.sources.iter().zip(&self.ends);
+        self.is_ascending &= self
+            .sources
+            .last()
+            .is_none_or(|last| last.is_before(source));
+        match self.is_ascending {
+            // Only the last of them can be one.
+            true => source.beside(going.rev().take(1)),
+            false => source.beside(going),
+        }
     }
 
     /// Adds a page that goes. There is room for every page of the span.

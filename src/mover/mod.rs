@@ -28,7 +28,7 @@ use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use crate::{abi, shmem};
 use engine::rtm::Absence;
-use engine::{AbortCounts, BatchSizer, Method, PageSpan};
+use engine::{AbortCounts, Method, PageSpan};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -100,7 +100,7 @@ fn check(request: &Request, tally: &mut Tally) -> Result<(), Refusal> {
 
 impl Call<'_> {
     fn batches(&mut self) -> Result<(), Refusal> {
-        let mut sizer = BatchSizer::new(LARGEST_BATCH);
+        let mut sizer = self.request.device.sizer(LARGEST_BATCH);
         let mut single = false;
         loop {
             let left = self.request.span.pages().saturating_sub(self.tally.done);
@@ -130,6 +130,7 @@ impl Call<'_> {
                 attempts,
                 self.tally.aborts.by_devices().saturating_sub(aborts),
             );
+            self.request.device.keep_size(&sizer);
         }
     }
 
@@ -201,8 +202,8 @@ impl Call<'_> {
         if request.ats && sharing::has_sleeping_ats(hold.domain) {
             return Err(Refusal::Asleep);
         }
-        preview::check(&request.device, span)?;
         let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
+        preview::check(pins.pages())?;
         hold.pin(&mut self.pinned)?;
         let own = hold.domain;
         let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;

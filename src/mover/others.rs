@@ -36,6 +36,8 @@ const BETWEEN_RESET_LOOKS_NS: u64 = 100_000_000;
 
 /// Pins of the pages of a span before a hold begins.
 pub(crate) struct Pins {
+    /// What the device maps; nothing where it maps nothing.
+    pages: KVec<Option<PhysAddr>>,
     seen: KVec<u32>,
     /// That each may have: VFIO's mapping has one, and a page that has come home of late one more.
     allowed: KVec<u32>,
@@ -46,6 +48,7 @@ impl Pins {
     pub(crate) fn look(device: &Device, stays: &Stays, span: PageSpan) -> Result<Self> {
         let count = span.pages() as usize;
         let mut pins = Self {
+            pages: KVec::from_elem(None, count, GFP_KERNEL)?,
             seen: KVec::from_elem(0, count, GFP_KERNEL)?,
             allowed: KVec::from_elem(1, count, GFP_KERNEL)?,
         };
@@ -68,11 +71,17 @@ impl Pins {
     fn look_once(&mut self, device: &Device, span: PageSpan) {
         device.with_open_domain(|domain| {
             leaves::for_each(domain, span, |iova, page, _| {
-                if let Some(pins) = self.seen.get_mut(number(span, iova)) {
-                    *pins = shmem::pins_of(page);
+                let n = number(span, iova);
+                if let (Some(pins), Some(seen)) = (self.seen.get_mut(n), self.pages.get_mut(n)) {
+                    (*pins, *seen) = (shmem::pins_of(page), Some(page));
                 }
             });
         });
+    }
+
+    /// Lists the pages that the device maps.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = PhysAddr> + '_ {
+        self.pages.iter().copied().flatten()
     }
 
     /// Tells whether page `n` had a pin besides those that it may have.
