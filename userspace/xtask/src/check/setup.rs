@@ -3,7 +3,7 @@
 //! asks for it, so a test that is run alone waits for nothing else.
 
 use super::{guest_qemu, programs};
-use crate::module::{self, Variant};
+use crate::module::{self, plugin, Variant};
 use crate::place::Place;
 use crate::root::image::{Flavour, Image};
 use crate::root::{make, BuildRoot};
@@ -24,6 +24,7 @@ pub struct Setup<'a> {
     programs: Once<Vec<PathBuf>>,
     qemu: Once<PathBuf>,
     rtm: Once<PathBuf>,
+    counter: Once<PathBuf>,
     accel: Once<Accel>,
 }
 
@@ -39,7 +40,7 @@ struct Kernel {
 impl<'a> Setup<'a> {
     pub fn new(place: &'a Place) -> Result<Self> {
         let profiles = Profiles::read(&place.tests().join("profiles.toml"))?;
-        let (root, kernels, programs, qemu, rtm, accel) = Default::default();
+        let (root, kernels, programs, qemu, rtm, counter, accel) = Default::default();
         Ok(Self {
             place,
             profiles,
@@ -48,6 +49,7 @@ impl<'a> Setup<'a> {
             programs,
             qemu,
             rtm,
+            counter,
             accel,
         })
     }
@@ -102,7 +104,16 @@ impl<'a> Setup<'a> {
 
     /// Returns the emulation of hardware transactions, a plugin for QEMU.
     pub fn rtm(&self) -> Result<&PathBuf> {
-        once(&self.rtm, || module::rtm::build(self.place, self.root()?))
+        once(&self.rtm, || {
+            plugin::build(self.place, self.root()?, plugin::RTM)
+        })
+    }
+
+    /// Returns the counter of instructions, a plugin for QEMU.
+    pub fn counter(&self) -> Result<&PathBuf> {
+        once(&self.counter, || {
+            plugin::build(self.place, self.root()?, plugin::COUNTER)
+        })
     }
 
     /// Returns an NTB's stand-in, the kernel's core and our client: modules.

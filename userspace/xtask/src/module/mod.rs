@@ -4,7 +4,7 @@
 pub mod extra;
 pub mod kdir;
 pub mod ntb;
-pub mod rtm;
+pub mod plugin;
 pub mod selftests;
 pub mod sign;
 mod sync;

@@ -7,7 +7,7 @@ use super::profile::Profiles;
 use super::rtm::{self, Rtm};
 use super::run::{self, End, Vm};
 use crate::check::guest_qemu;
-use crate::module;
+use crate::module::plugin;
 use crate::place::Place;
 use crate::root::image::{Flavour, Image};
 use crate::root::BuildRoot;
@@ -67,6 +67,9 @@ pub struct VmArguments {
     /// An option of that emulation (tests/rtm-emulation/README.md); implies --rtm
     #[arg(long = "rtm-option")]
     rtm_options: Vec<String>,
+    /// Count instructions, where the program asks for it
+    #[arg(long)]
+    counter: bool,
     /// A shell command to run
     #[arg(long, conflicts_with = "argv")]
     cmd: Option<String>,
@@ -115,9 +118,13 @@ pub fn run(place: &Place, arguments: VmArguments) -> Result<ExitCode> {
         accel = Accel::Tcg;
         profile.kernel.extend(rtm::KERNEL.map(String::from));
         job.rtm = Some(Rtm {
-            plugin: module::rtm::build(place, &root)?,
+            plugin: plugin::build(place, &root, plugin::RTM)?,
             options: arguments.rtm_options,
         });
+    }
+    if arguments.counter {
+        accel = Accel::Tcg;
+        job.counter = Some(plugin::build(place, &root, plugin::COUNTER)?);
     }
     let logs = arguments.logs.unwrap_or_else(|| {
         place

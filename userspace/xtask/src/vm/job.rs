@@ -52,6 +52,8 @@ pub struct Job {
     pub first_result: Option<Duration>,
     /// Emulate hardware transactions.
     pub rtm: Option<Rtm>,
+    /// The counter of instructions, a plugin.
+    pub counter: Option<PathBuf>,
     /// Copy the output to ours while the program runs.
     pub live: bool,
     pub terminal: Option<Terminal>,
@@ -72,6 +74,7 @@ impl Job {
             timeout,
             first_result: None,
             rtm: None,
+            counter: None,
             live: false,
             terminal: None,
         }

@@ -138,6 +138,9 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
     let report = logs.join("rtm.report");
     let rtm = job.rtm.as_ref();
     command.args(rtm.iter().flat_map(|rtm| rtm.args(&report)));
+    if let Some(counter) = &job.counter {
+        command.arg("-plugin").arg(counter);
+    }
     fs::write(logs.join("qemu.cmd"), format!("{command:?}\n"))?;
     let start = Instant::now();
     let mut child = spawn(&mut command, &logs.join("qemu.log"))?;
