@@ -214,6 +214,11 @@ impl Slice {
         self.length
     }
 
+    /// The address of its first byte in this process, for accesses that are volatile.
+    pub fn address(&self) -> *mut u8 {
+        self.memory.address().wrapping_add(self.offset)
+    }
+
     pub fn pages(&self) -> usize {
         self.length / PAGE_SIZE
     }
