@@ -21,7 +21,7 @@ INSTALL := DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" TOOL="$(TOOL)" KO="$(PACKED)"
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs tool install uninstall deb sign fmt clippy check check-list check-deep check-debug check-kcsan sabotage \
-	model mutants bench plot demo storm clean help cargo
+	model mutants bench bench-page bench-engine plot demo storm clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -81,7 +81,13 @@ model: cargo ## every state of the protocol, on a machine that is as bad as hard
 mutants: cargo ## leave out one step of the protocol: does the model notice? ONLY=PART; traces: build/traces
 	@$(CHECKER) mutants --traces build/traces $(if $(ONLY),--only "$(ONLY)")
 
-bench: cargo ## what the engine's own work costs: polls of the clock, pages of a batch
+bench: cargo ## what a move costs, beside VFIO's unmap and map, move_pages and a plain copy: a VM, minutes; JSON and SVG in build/bench
+	@$(XTASK) bench
+
+bench-page: cargo ## make Documentation/benchmarks.md of what `make bench` has measured last
+	@$(XTASK) bench --page
+
+bench-engine: cargo ## what the engine's own work costs: polls of the clock, pages of a batch
 	@cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-bench --bench costs
 
 plot: cargo ## draw Documentation/controller.svg: the controller of rtm against fixed schedules

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the Makefile runs: the build root, the module, VMs and the checks.
 
+mod bench;
 mod check;
 mod format;
 mod judge;
@@ -88,6 +89,12 @@ enum Task {
     },
     /// A million blocks by devices whose memory is being moved, by both engines
     Storm,
+    /// Measure what a move costs, beside other ways to move pages
+    Bench {
+        /// Make Documentation/benchmarks.md of what was measured last, instead
+        #[arg(long)]
+        page: bool,
+    },
     /// Boot a VM and run a program in it
     Vm(Box<vm::command::VmArguments>),
 }
@@ -182,6 +189,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             check::command::live(&place, Group::Demo, &format!("demo-{engine}"))
         }
         Task::Storm => check::command::storm(&place),
+        Task::Bench { page: true } => {
+            println!("{}", bench::page(&place)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Bench { page: false } => check::command::bench(&place),
         Task::Vm(vm) => vm::command::run(&place, *vm),
     }
 }

@@ -6,6 +6,8 @@ use super::runner::{self, Finished};
 use super::setup::Setup;
 use super::storm::{Figures, Sums};
 use super::suite::{Group, Guest, Own, Suite, Test};
+use crate::bench;
+use crate::bench::data::{Bench, Host};
 use crate::module::Variant;
 use crate::place::Place;
 use crate::root::image::Flavour;
@@ -172,18 +174,33 @@ pub fn storm(place: &Place) -> Result<ExitCode> {
     let mut sums = Sums::default();
     for test in suite.select(&[Group::Storm], None)? {
         let finished = run_live(&setup, test);
-        let output = finished
-            .texts
-            .iter()
-            .find(|(title, _)| *title == "output")
-            .map(|(_, text)| text.as_str());
-        sums.add(!finished.verdict.failed(), output.and_then(Figures::find));
+        sums.add(!finished.verdict.failed(), Figures::find(finished.output()));
         if finished.verdict.failed() {
             print!("{}", print::finished(&finished));
         }
     }
     println!("\n{}", sums.describe());
     Ok(exit(sums.good()))
+}
+
+/// Runs the tests that measure; then prints what they have measured, and keeps it.
+pub fn bench(place: &Place) -> Result<ExitCode> {
+    let suite = suite(place)?;
+    let setup = Setup::new(place)?;
+    let mut good = true;
+    for test in suite.select(&[Group::Bench], None)? {
+        let run = Run::new(test, None);
+        prepare(&setup, &[run]);
+        let mut host = Host::look(setup.root()?)?;
+        println!("{}: {} (minutes)", test.name, test.about);
+        let finished = runner::run(&setup, test, run.kernel, false);
+        host.look_again();
+        print!("{}", print::finished(&finished));
+        good &= !finished.verdict.failed();
+        let (dir, text) = bench::keep(place, &Bench::parse(host, finished.output())?)?;
+        println!("\n{text}\nJSON and SVG: {}", dir.display());
+    }
+    Ok(exit(good))
 }
 
 fn exit(good: bool) -> ExitCode {

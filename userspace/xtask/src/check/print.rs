@@ -105,6 +105,7 @@ pub fn list(suite: &Suite) -> String {
             Group::Demo => " (make demo)",
             Group::Debug => " (make check-debug)",
             Group::Storm => " (make storm)",
+            Group::Bench => " (make bench)",
         };
         text += &format!("{:<24} {}{group}\n", test.name, test.about);
     }

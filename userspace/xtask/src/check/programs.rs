@@ -13,8 +13,9 @@ use std::process::Command;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Package and program have one name.
-pub const PROGRAMS: [&str; 5] = [
+pub const PROGRAMS: [&str; 6] = [
     "pagemove",
+    "pagemove-bench",
     "pagemove-fuzz",
     "pagemove-harness",
     "pagemove-rtm-emulation",

@@ -24,7 +24,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Where the sources of the modules are that tests bring along.
-const EXTRA_MODULES: [&str; 2] = ["tests/rtm-emulation/test", "tests/debug/planted"];
+const EXTRA_MODULES: [&str; 3] = [
+    "tests/rtm-emulation/test",
+    "tests/debug/planted",
+    "tests/bench",
+];
 
 /// What became of a test.
 pub struct Finished<'a> {
@@ -46,6 +50,12 @@ impl Finished<'_> {
             Some(series) => format!("{}@{}", self.test.name, series.name()),
             None => self.test.name.clone(),
         }
+    }
+
+    /// Returns what the program in a VM printed.
+    pub fn output(&self) -> &str {
+        let output = self.texts.iter().find(|(title, _)| *title == "output");
+        output.map_or("", |(_, text)| text.as_str())
     }
 }
 
@@ -189,6 +199,10 @@ impl<'a> Host<'a> {
                 plugin: setup.rtm()?.clone(),
                 options: guest.rtm_options.clone(),
             });
+        }
+        if guest.counter {
+            accel = Accel::Tcg;
+            job.counter = Some(setup.counter()?.clone());
         }
         let (root, image) = (setup.root()?, setup.image(flavour)?);
         Ok(Self {

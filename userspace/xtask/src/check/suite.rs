@@ -25,6 +25,8 @@ pub enum Group {
     Debug,
     /// Only in `make storm`.
     Storm,
+    /// Only in `make bench`.
+    Bench,
 }
 
 /// A check that this program does by itself.
@@ -118,7 +120,7 @@ pub struct Guest {
     /// the module is not unloaded.
     #[serde(default)]
     pub corrupts: bool,
-    /// A module of tests/rtm-emulation/test to put into the VM, as /NAME.ko.
+    /// A module of the tests (`EXTRA_MODULES` in runner.rs) to put into the VM, as /NAME.ko.
     pub extra_module: Option<String>,
     /// Put ntb.ko, pagemove_test_ntb.ko and pagemove_ntb.ko into the VM, in /.
     #[serde(default)]
@@ -133,6 +135,9 @@ pub struct Guest {
     /// Options of that emulation (tests/rtm-emulation/README.md).
     #[serde(default)]
     pub rtm_options: Vec<String>,
+    /// Count instructions, where the program asks for it (tests/instruction-counter/README.md).
+    #[serde(default)]
+    pub counter: bool,
     /// Events that QEMU traces. What the program claims to have moved is compared with
     /// them.
     #[serde(default)]
