@@ -253,10 +253,7 @@ impl Samples {
         self.moved += moved;
         match &taken.count {
             Some(count) => {
-                let kernel = match cell.method.has_helper() {
-                    true => count.of_kernel(),
-                    false => count.kernel.first().copied().unwrap_or_default(),
-                };
+                let kernel = count.of_kernel(cell.method.has_helper());
                 let each = (kernel + count.user) as f64 / cell.pages as f64;
                 self.instructions.push(each);
             }

@@ -41,9 +41,10 @@ pub struct Count {
 }
 
 impl Count {
-    /// All that the kernel has run, its transactions among it.
-    pub fn of_kernel(&self) -> u64 {
-        self.kernel.iter().sum::<u64>() + self.transactions
+    /// What the kernel has run on the caller's CPU, which is the first, or on all; transactions among it.
+    pub fn of_kernel(&self, on_all: bool) -> u64 {
+        let cpus = if on_all { self.kernel.len() } else { 1 };
+        self.kernel.iter().take(cpus).sum::<u64>() + self.transactions
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Profile {
     pub engine: Engine,
     pub verify: bool,
     pub pages: usize,
-    /// Of one page, in the kernel, on all CPUs.
+    /// Of one page, in the kernel, on the caller's CPU; by rtm on all.
     pub per_page: f64,
     /// By programs, in the whole call.
     pub user: u64,
@@ -49,7 +49,7 @@ pub fn take(
     way: Way,
 ) -> Result<Profile> {
     let watch = Watch::counting(counter);
-    let mut best: Option<(Count, [BTreeMap<u64, u64>; 2])> = None;
+    let mut best: Option<(u64, Count, [BTreeMap<u64, u64>; 2])> = None;
     for _ in 0..TRIES {
         let done = scene.move_span((field, span), way, &watch);
         let count = done.taken.count.unwrap_or_default();
@@ -58,23 +58,20 @@ pub fn take(
             "{:?} instead of {pages} moved pages",
             done.report
         );
-        let cost = |count: &Count| count.of_kernel();
-        if best
-            .as_ref()
-            .is_none_or(|(other, _)| cost(&count) < cost(other))
-        {
-            best = Some((count, [counter.places(0), counter.places(1)]));
+        let cost = count.of_kernel(way.engine == Engine::Rtm);
+        if best.as_ref().is_none_or(|(other, ..)| cost < *other) {
+            best = Some((cost, count, [counter.places(0), counter.places(1)]));
         }
         scene.fields[field].check_places(span)?;
     }
-    let (count, [here, elsewhere]) = best.unwrap_or_default();
+    let (cost, count, [here, elsewhere]) = best.unwrap_or_default();
     let each = |n: u64| n as f64 / pages as f64;
     Ok(Profile {
         memory: scene.fields[field].kind,
         engine: way.engine,
         verify: way.verify,
         pages,
-        per_page: each(count.of_kernel()),
+        per_page: each(cost),
         user: count.user,
         transactions: each(count.transactions),
         functions: shares(symbols, &here, pages),
