@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The page of a run, for Documentation/.
 
-use super::data::{Bench, Profile, Share};
+use super::data::{Bench, Figure, Profile, Share};
 use super::table::{self, number, Of, Table};
 use super::{steps, SHOWN};
 
@@ -12,7 +12,7 @@ const HEAD: &str = "\
 # What a move costs
 
 Made by `make bench-page` from what `make bench` has measured; nobody edits it by hand. What it is
-compared with, how it is measured and what can't be seen here is said at its end.
+compared with, how it is measured and what can not be seen here is said at its end.
 
 **The machine is an emulated one, and only ratios mean anything.** A flush of the IOTLB costs what
 QEMU needs for it, not what an IOMMU does; a transaction is interpreted instruction by instruction.
@@ -35,14 +35,20 @@ After each call every page is asked for its node, and at the end every word of a
 | floor | a copy by SSE, and an unmap of one page that nobody uses: one flush |
 | nothing moves | the device alone |
 
+- The rows of VFIO, of the kernel's functions and of the floor have the memory that they go to from the beginning;
+  pagemove and move_pages(2) allocate it, and free what they leave.
+- VFIO's rows say nothing of whether a write was lost: nobody may write meanwhile. pagemove lets the device go
+  on, finds out whether it wrote, and with verification looks once more.
 - *Times* are those of a page that was moved: the median, and half of what is between the quarters.
 - *Busy*: the NVMe reads pages in no order and writes them back, 8 transfers at a time. What meets a move is
   tried again, at most 20 times; what then stays is not moved (the table says how much was).
-- *The longest gap* is that between two completions of the device from before the call to after it.
+- *The longest gap* is that between two completions of the device from before the call to after it; in a longer call
+  there are more of them. While nothing moved it was looked for in 20 ms.
 - *Instructions* are counted by a plugin of the emulator (`tests/instruction-counter`), which is off while times are
-  taken. They do not depend on what else the host does. A row's are those of the caller's CPU, in the kernel and in user
-  space; of `rtm` those of both CPUs, waiting and emulated transactions among them. The least of some calls is
-  shown: in others the clock ticked more often. What QEMU does for a device or an IOMMU is no instruction of the guest's.
+  taken. A row's are those of the caller's CPU, in the kernel and in user space, and do not depend on what else the host
+  does. Those of `rtm` do: they are of both CPUs, and editor and helper wait for each other; emulated transactions are
+  among them. The least of some calls is shown: in others the clock ticked more often. What QEMU does for a device or an
+  IOMMU is no instruction of the guest's.
 - Copies: the C library's and the kernel's are one instruction (`rep movs`), which an emulator does piece by
   piece. So the baselines copy by SSE, the module in `tests/bench` word by word as pagemove does, and Linux's
   move_pages(2) looks slower than it is.
@@ -71,10 +77,27 @@ pub fn of(bench: &Bench) -> String {
     );
     let gaps = table::of(bench, true, Of::Gap);
     text += &section("", "The longest gap between two completions, in ms.", &gaps);
-    let moved = table::of(bench, true, Of::Moved);
-    text += &section("", "Pages that one call moved.", &moved);
+    text += &moved(bench);
     text += &costs(bench);
     text + "\n" + TAIL
+}
+
+/// How much was moved, if it was not all.
+fn moved(bench: &Bench) -> String {
+    let all = |figure: &&Figure| figure.method == "still" || figure.moved == 1.0;
+    if bench
+        .figures
+        .iter()
+        .filter(|figure| figure.busy)
+        .all(|figure| all(&figure))
+    {
+        return "\nEach call moved all of its pages.\n".to_string();
+    }
+    section(
+        "",
+        "Pages that one call moved.",
+        &table::of(bench, true, Of::Moved),
+    )
 }
 
 fn section(title: &str, words: &str, table: &Table) -> String {
@@ -143,14 +166,20 @@ fn costs(bench: &Bench) -> String {
         .into_iter()
         .filter(|profile| profile.pages == SHOWN)
         .collect();
-    text += &format!("\nThe same of calls of {SHOWN} pages, by function of the kernel's and of the module's:\n\n");
-    text + &side_by_side(
-        "function",
-        &long,
-        |profile| profile.functions.clone(),
-        FUNCTIONS,
-    )
-    .markdown()
+    text += &format!(
+        "\nThe same of calls of {SHOWN} pages, by function of the kernel's and of the module's, whose names begin \
+         with `main`, `engine` and `pagemove_`; what was inlined belongs to its caller:\n\n"
+    );
+    text + &side_by_side("function", &long, functions, FUNCTIONS).markdown()
+}
+
+/// The functions, with names that are shown as they are.
+fn functions(profile: &Profile) -> Vec<Share> {
+    let named = |function: &Share| Share {
+        name: format!("`{}`", function.name),
+        ..function.clone()
+    };
+    profile.functions.iter().map(named).collect()
 }
 
 /// A table with a column for each profile, and its sums.
