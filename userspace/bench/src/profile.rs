@@ -40,6 +40,16 @@ pub struct Share {
     pub per_page: f64,
 }
 
+/// The call with the fewest instructions until now.
+#[derive(Default)]
+struct Cheapest {
+    cost: u64,
+    count: Count,
+    /// By place, on the caller's CPU and on the other one.
+    here: BTreeMap<u64, u64>,
+    elsewhere: BTreeMap<u64, u64>,
+}
+
 /// Counts one call after the other, and keeps the cheapest.
 pub fn take(
     scene: &mut Scene,
@@ -49,7 +59,7 @@ pub fn take(
     way: Way,
 ) -> Result<Profile> {
     let watch = Watch::counting(counter);
-    let mut best: Option<(u64, Count, [BTreeMap<u64, u64>; 2])> = None;
+    let mut best: Option<Cheapest> = None;
     for _ in 0..TRIES {
         let done = scene.move_span((field, span), way, &watch);
         let count = done.taken.count.unwrap_or_default();
@@ -59,12 +69,22 @@ pub fn take(
             done.report
         );
         let cost = count.of_kernel(way.engine == Engine::Rtm);
-        if best.as_ref().is_none_or(|(other, ..)| cost < *other) {
-            best = Some((cost, count, [counter.places(0), counter.places(1)]));
+        if best.as_ref().is_none_or(|other| cost < other.cost) {
+            best = Some(Cheapest {
+                cost,
+                count,
+                here: counter.places(0),
+                elsewhere: counter.places(1),
+            });
         }
         scene.fields[field].check_places(span)?;
     }
-    let (cost, count, [here, elsewhere]) = best.unwrap_or_default();
+    let Cheapest {
+        cost,
+        count,
+        here,
+        elsewhere,
+    } = best.unwrap_or_default();
     let each = |n: u64| n as f64 / pages as f64;
     Ok(Profile {
         memory: scene.fields[field].kind,
