@@ -122,14 +122,16 @@ fn count(options: &Options, bench: &mut Bench, all: &mut [(Cell, Samples)]) -> R
         }
     }
     note(&format!("counted: {:.1} s", began.elapsed().as_secs_f64()));
+    if options.quick {
+        return Ok(true);
+    }
     let symbols = Symbols::read()?;
     for (cell, _) in all.iter().filter(|(cell, _)| !cell.busy) {
         let Method::Pagemove { field, way } = cell.method else {
             continue;
         };
         // By function only what is short, and the same in each run.
-        let is_asked = way.verify && !options.quick;
-        if way.engine == Engine::Adbit && cell.pages <= 512 && is_asked {
+        if way.engine == Engine::Adbit && cell.pages <= 512 && way.verify {
             let at = (field, cell.span, cell.pages);
             let taken = profile::take(&mut bench.scene, &counter, &symbols, at, way)?;
             tell("profile", &taken);
