@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+pub mod driver;
 mod endpoint;
+mod file;
 mod frame;
 mod initialize;
 mod message;
@@ -21,6 +23,7 @@ mod who;
 mod wrong;
 
 pub use endpoint::{Endpoint, Found, Limits, Output, Role, Scheduler};
+pub use file::SchedulerFile;
 pub use frame::{Frame, Frames, Hello, Refusal, HEAD, MAX_FRAME, VERSION};
 pub use message::{Kept, Message, Received, MAX_BYTES};
 pub use migrate::{Image, PeerImage};
