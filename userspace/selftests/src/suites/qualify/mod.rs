@@ -27,6 +27,8 @@ const PROGRAM: &str = "pagemove";
 const FILE: &str = "/lib/firmware/pagemove/verdicts";
 /// Without the parameter that the other suites have, allow_unqualified.
 const PARAMETERS: &str = "allow_incoherent=1";
+/// The same where transactions are emulated, which takes longer than the default allows.
+const EMULATED: &str = "allow_incoherent=1 longest_us=3000";
 const USAGE: &str = "qualify wants one of: x86_64 vtdss amdv1, and perhaps: loose rtm rtm-values";
 const PAGES: usize = 16;
 /// Seconds from which on too little evidence is an answer.
@@ -103,7 +105,8 @@ pub fn main(args: &[String]) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    if let Err(error) = reload() {
+    let parameters = args.get(1).filter(|part| part.starts_with("rtm"));
+    if let Err(error) = reload_with(parameters.map_or(PARAMETERS, |_| EMULATED)) {
         return tap::fail_all(&error);
     }
     tap::run(&mut (), cases)
@@ -308,9 +311,13 @@ fn lacks_evidence(json: &Value) -> bool {
 
 /// Loads the module again, without any verdict but those stored.
 fn reload() -> Result<()> {
+    reload_with(PARAMETERS)
+}
+
+fn reload_with(parameters: &str) -> Result<()> {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     module::unload_pagemove(Duration::from_secs(20))?;
-    module::load_pagemove_with(PARAMETERS)
+    module::load_pagemove_with(parameters)
 }
 
 /// Moves some pages there and back; what became of it.
