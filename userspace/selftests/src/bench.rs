@@ -8,6 +8,7 @@ use anyhow::{bail, ensure, Context, Result};
 use pagemove_testkit::{nodes, pci, wait};
 use pagemove_uapi::{
     errno, text, Control, MoveReport, MoveRequest, PageResult, PciAddress, ENGINE_AUTO, PAGE_SIZE,
+    REASON_NONE,
 };
 
 use crate::region::Region;
@@ -143,6 +144,12 @@ pub fn unmap(container: &Container, region: &Region) -> Result<()> {
 /// The errno of a move, 0 if there was none.
 pub fn errno_of(report: &MoveReport) -> i32 {
     report.error.map_or(0, |error| error.errno)
+}
+
+/// The errno and the reason of a move, both of nothing if there was no error.
+pub fn answer_of(report: &MoveReport) -> (i32, u32) {
+    let error = report.error;
+    error.map_or((0, REASON_NONE), |error| (error.errno, error.reason))
 }
 
 /// `EBUSY (busy)`.

@@ -115,9 +115,7 @@ impl Sleeper {
             request.engine = ENGINE_ADBIT;
             request.flags = MOVE_EVEN_IF_THERE;
             let report = self.0.control.move_pages(&request, None);
-            let found = report
-                .error
-                .map_or((0, REASON_NONE), |error| (error.errno, error.reason));
+            let found = bench::answer_of(&report);
             ensure!(found == expected, "{}", bench::describe(&report));
             let moved = if found.0 == 0 { PAGES as u64 } else { 0 };
             ensure!(report.pages_moved == moved, "{report:?}");

@@ -121,9 +121,7 @@ impl Scene {
             request.engine = ENGINE_ADBIT;
             request.flags = flags | MOVE_EVEN_IF_THERE;
             let report = self.control.move_pages(&request, None);
-            let found = report
-                .error
-                .map_or((0, REASON_NONE), |error| (error.errno, error.reason));
+            let found = bench::answer_of(&report);
             let moved = u64::from(expected.0 == 0);
             ensure!(
                 found == expected && report.pages_moved == moved,

@@ -93,9 +93,7 @@ impl Scene {
     /// Checks errno and reason of a move.
     fn expect(&self, guest: usize, page: usize, expected: (i32, u32)) -> Result<PageResult> {
         let (report, result) = self.move_page(guest, page);
-        let found = report
-            .error
-            .map_or((0, REASON_NONE), |error| (error.errno, error.reason));
+        let found = bench::answer_of(&report);
         ensure!(
             found == expected,
             "guest {guest}, page {page}: {}, {result:?}",
