@@ -17,6 +17,9 @@ const MORE_TIMES: u64 = 512;
 const FIRST: u64 = 0x1_0000_0000;
 /// Moves whose quickest one is taken: it is one that nobody else was in the way of.
 const MOVES: usize = 1000;
+/// How long to go on for a quicker one beside the entries. Others on the host only ever make a move
+/// take longer, and may do so for seconds; entries in the way would do it to each.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn cases() -> Vec<Case<Desk>> {
     vec![case(
@@ -34,7 +37,7 @@ pub fn long_cases() -> Vec<Case<Desk>> {
 
 /// The quickest of some moves of one page.
 fn quickest(desk: &Desk) -> Result<Duration> {
-    let patience = Instant::now() + Duration::from_secs(30);
+    let patience = Instant::now() + PATIENCE;
     let mut best = Duration::MAX;
     let (mut good, mut node) = (0, desk.nodes.there);
     while good < MOVES {
@@ -51,6 +54,16 @@ fn quickest(desk: &Desk) -> Result<Duration> {
     Ok(best)
 }
 
+/// The quickest of as many moves as it takes to have one that is no slower than `most`.
+fn quickest_until(desk: &Desk, most: Duration) -> Result<Duration> {
+    let end = Instant::now() + PATIENCE;
+    let mut best = quickest(desk)?;
+    while best > most && Instant::now() < end {
+        best = best.min(quickest(desk)?);
+    }
+    Ok(best)
+}
+
 fn beside(desk: &Desk, times: u64) -> Result<()> {
     let assigned = Assigned::open(desk.other()?)?;
     let many = Memfd::new(PAGES, desk.nodes.here)?;
@@ -58,21 +71,19 @@ fn beside(desk: &Desk, times: u64) -> Result<()> {
     let length = PAGES * PAGE_SIZE;
     desk.with(&page, || {
         let alone = quickest(desk)?;
+        let most = alone.mul_f64(1.2);
         for n in 0..times {
             let iova = FIRST + n * length as u64;
             map(&assigned.container, iova, &many.map, READ_WRITE)?;
         }
-        let beside = quickest(desk);
+        let beside = quickest_until(desk, most);
         for n in 0..times {
             let iova = FIRST + n * length as u64;
             let unmapped = assigned.container.unmap(iova, length);
             ensure!(unmapped == Ok(length as u64), "UNMAP_DMA: {unmapped:x?}");
         }
-        let (beside, again) = (beside?, quickest(desk)?);
-        note(&format!(
-            "alone {alone:?}, beside {beside:?}, alone again {again:?}"
-        ));
-        let most = alone.max(again).mul_f64(1.2);
+        let beside = beside?;
+        note(&format!("alone {alone:?}, beside {beside:?}"));
         ensure!(beside <= most, "{beside:?}, {most:?} at most");
         Ok(())
     })
