@@ -9,9 +9,12 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 
 # What cargo makes on its way outlives the checkout: most of it is the crates of others.
 # Each path of a checkout has its own: in one directory cargo takes the crates of two
-# checkouts for each other, and runs what the other one has built.
+# checkouts for each other, and runs what the other one has built. A new one begins with the crates of
+# others that the last one had (userspace/seed.sh).
 # (Cargo 1.91; older ones keep it in the checkout.)
-export CARGO_BUILD_BUILD_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/{workspace-path-hash}
+ifndef CARGO_BUILD_BUILD_DIR
+export CARGO_BUILD_BUILD_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/$(shell pwd -P | sha256sum | cut -c1-16)
+endif
 
 # As `make programs` builds it: with nothing to be installed beside it.
 TOOL ?= $(or $(CARGO_TARGET_DIR),userspace/target)/x86_64-unknown-linux-gnu/release/pagemove
@@ -120,3 +123,4 @@ cargo:
 	@command -v cargo >/dev/null || { \
 		echo "cargo is missing: install Rust 1.85 or newer, with rustup or from your distribution" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "cc is missing: install gcc" >&2; exit 1; }
+	@userspace/seed.sh "$(CARGO_BUILD_BUILD_DIR)"

@@ -173,6 +173,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Task::Clean => {
             module::clean(&place)?;
+            root::cargo::clean(&place)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Fmt => {

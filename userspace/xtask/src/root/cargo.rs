@@ -7,6 +7,7 @@ use crate::place::Place;
 use anyhow::{bail, Context, Result};
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -29,7 +30,8 @@ pub fn command(place: &Place, dir: &Path, arguments: &[String]) -> Result<Comman
     chroot::need_root("running the build root's cargo")?;
     fetch(place)?;
     let home = home()?;
-    let target = place.cache().join("cargo-debian").join(checkout_id(place));
+    let target = target(place);
+    seed(place, &target)?;
     fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
     let mut command = chroot::shell(dir, ENTER);
     command
@@ -45,6 +47,32 @@ pub fn command(place: &Place, dir: &Path, arguments: &[String]) -> Result<Comman
         .env("RUSTFLAGS", "")
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", "cc");
     Ok(command)
+}
+
+/// Returns where it builds, for this checkout.
+fn target(place: &Place) -> PathBuf {
+    place.cache().join("cargo-debian").join(checkout_id(place))
+}
+
+/// Takes what another checkout has built of the crates of others.
+fn seed(place: &Place, target: &Path) -> Result<()> {
+    let script = place.workspace().join("seed.sh");
+    let status = Command::new(&script).arg(target).status();
+    match status.with_context(|| format!("starting {}", script.display()))? {
+        status if status.success() => Ok(()),
+        status => bail!("{} {}: {status}", script.display(), target.display()),
+    }
+}
+
+/// Removes what it has built of this checkout.
+pub fn clean(place: &Place) -> Result<()> {
+    let dir = target(place);
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn fetch(place: &Place) -> Result<()> {
