@@ -50,5 +50,5 @@ pub const PACKAGES: [&str; 25] = [
     "ca-certificates",
 ];
 
-/// From backports, without what they recommend.
-pub const QEMU: [&str; 3] = ["qemu-system-x86", "seabios", "ipxe-qemu"];
+/// From backports, without what they recommend; zstd unpacks the kernels for it.
+pub const QEMU: [&str; 4] = ["qemu-system-x86", "seabios", "ipxe-qemu", "zstd"];

@@ -99,7 +99,7 @@ impl<'a> Kmods<'a> {
 
 /// Writes a file that is never seen in part: several threads, and other runners, may unpack
 /// the same module at once.
-fn put(file: &Path, bytes: &[u8]) -> Result<()> {
+pub fn put(file: &Path, bytes: &[u8]) -> Result<()> {
     let mut whole = NamedTempFile::new_in(file.parent().context("a file without a directory")?)?;
     whole.write_all(bytes)?;
     whole

@@ -8,6 +8,7 @@ pub mod cpus;
 pub mod fate;
 pub mod initramfs;
 pub mod job;
+pub mod kernel;
 pub mod kmod;
 pub mod pair;
 pub mod profile;

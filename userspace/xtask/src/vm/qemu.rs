@@ -14,6 +14,7 @@ use std::process::Command;
 
 /// The files of one run that QEMU opens.
 pub struct Files<'a> {
+    pub kernel: &'a Path,
     pub initrd: &'a Path,
     pub dmesg: &'a Path,
     pub console: &'a Console,
@@ -74,7 +75,7 @@ pub fn command(
     command.args(["-chardev", "file,id=output,path=/proc/self/fd/1"]);
     command
         .arg("-kernel")
-        .arg(&image.vmlinuz)
+        .arg(files.kernel)
         .arg("-initrd")
         .arg(files.initrd);
     command

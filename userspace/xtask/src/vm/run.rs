@@ -6,6 +6,7 @@ use super::console::Console;
 use super::cpus;
 use super::fate::{Fate, Why};
 use super::job::Job;
+use super::kernel;
 use super::pair::Socket;
 use super::profile::Profile;
 use super::qemu;
@@ -69,7 +70,7 @@ pub struct Vm<'a> {
     pub profile: &'a Profile,
     pub accel: Accel,
     pub job: &'a Job,
-    /// Where unpacked modules of the stock kernel are kept.
+    /// Where unpacked modules of the stock kernel, and itself, are kept.
     pub unpacked: &'a Path,
 }
 
@@ -119,11 +120,13 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
         unpacked,
     } = *vm;
     let scratch = Scratch::make(logs, profile)?;
+    let kernel = kernel::bootable(root, image, unpacked)?;
     job.pack(root, image, profile, unpacked, &scratch.initrd)?;
     let dmesg = logs.join("dmesg.log");
     let console = Arc::new(Console::new()?);
     let trace = logs.join("trace.log");
     let files = qemu::Files {
+        kernel: &kernel,
         initrd: &scratch.initrd,
         dmesg: &dmesg,
         console: &console,
