@@ -18,6 +18,7 @@ use anyhow::{bail, Context, Result};
 use clap::builder::NonEmptyStringValueParser;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cmp::Reverse;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -233,12 +234,18 @@ impl<'a> Run<'a> {
         self.test.guests().count()
     }
 
-    /// Returns whether other VMs may run beside it. On kernels that look for mistakes that is so
-    /// for all but emulated transactions: what is about time has six times as much there, and of a
-    /// test's two minutes one is boot and search for leaks, on one CPU.
+    /// Returns whether other VMs run beside it, one for each CPU: for the most part a VM keeps one
+    /// of its own CPUs busy, and what a test shows must not depend on who else is on the host. An
+    /// emulated transaction needs both of its CPUs at the same instant. On kernels that look for
+    /// mistakes half of each test is boot and search for leaks, on one CPU.
     fn in_crowd(&self) -> bool {
-        let may = |guest: &Guest| guest.crowd || (self.kernel != Flavour::Stock && !guest.rtm);
+        let may = |guest: &Guest| !guest.rtm && (!guest.busy || self.kernel != Flavour::Stock);
         self.test.vm.as_ref().is_some_and(may)
+    }
+
+    /// What is long begins first, so that no CPU waits for it at the end.
+    fn by_length(&self) -> Reverse<u64> {
+        Reverse(self.test.guests().map(|guest| guest.timeout).sum())
     }
 
     fn needs_root(&self) -> bool {
@@ -261,7 +268,8 @@ fn run<'a>(
     let (in_vm, here): (Vec<Run>, Vec<Run>) = runs.iter().partition(|run| run.vms() > 0);
     let any_vm = !in_vm.is_empty();
     let (pairs, in_vm): (Vec<Run>, Vec<Run>) = in_vm.into_iter().partition(|run| run.vms() > 1);
-    let (crowd, alone): (Vec<Run>, Vec<Run>) = in_vm.into_iter().partition(Run::in_crowd);
+    let (mut crowd, alone): (Vec<Run>, Vec<Run>) = in_vm.into_iter().partition(Run::in_crowd);
+    crowd.sort_by_key(Run::by_length);
     let (with_root, here): (Vec<Run>, Vec<Run>) = here.into_iter().partition(Run::needs_root);
     let mut finished = Vec::new();
     // Host tests use all CPUs by themselves, and a VM beside them would be slow. To make the

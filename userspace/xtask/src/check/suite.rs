@@ -142,9 +142,9 @@ pub struct Guest {
     /// them.
     #[serde(default)]
     pub trace: Vec<String>,
-    /// Nothing in it is about time: other VMs may run beside it, one for each CPU.
+    /// It keeps both CPUs of its VM busy: beside another VM it would take more than twice as long.
     #[serde(default)]
-    pub crowd: bool,
+    pub busy: bool,
     /// A test of the runner or of a judge: the run has to fail with this text in a reason.
     pub red: Option<String>,
     /// A second VM that runs beside this one, joined to it as the profiles of both say. Its
@@ -182,11 +182,11 @@ impl Guest {
         let Some(peer) = &self.peer else {
             return Ok(());
         };
-        if peer.peer.is_some() || peer.red.is_some() || peer.crowd {
-            bail!("a peer has no peer, red or crowd of its own");
+        if peer.peer.is_some() || peer.red.is_some() || peer.busy {
+            bail!("a peer has no peer, red or busy of its own");
         }
-        if self.crowd {
-            bail!("two VMs at a time are no crowd");
+        if self.busy {
+            bail!("two VMs at a time are always busy");
         }
         Ok(())
     }

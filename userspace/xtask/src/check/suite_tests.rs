@@ -141,13 +141,13 @@ fn a_peer_is_a_guest() {
 fn what_is_said_of_a_pair_is_said_of_its_first_vm() {
     for line in [
         "red = \"x\"",
-        "crowd = true",
+        "busy = true",
         "[test.vm.peer.peer]\nprofile = \"x\"\nargv = []",
     ] {
         assert!(Suite::parse(&format!("{PAIR}{line}\n")).is_err(), "{line}");
     }
     let first = "profile = \"host-a\"\n";
-    assert!(Suite::parse(&PAIR.replace(first, &format!("{first}crowd = true\n"))).is_err());
+    assert!(Suite::parse(&PAIR.replace(first, &format!("{first}busy = true\n"))).is_err());
     assert!(Suite::parse(&PAIR.replace(first, &format!("{first}red = \"x\"\n"))).is_ok());
 }
 
