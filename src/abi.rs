@@ -250,6 +250,8 @@ pub const EXPERIMENT_WATCH: u32 = 4;
 pub const EXPERIMENT_RACE: u32 = 5;
 /// for ns at most: swap the entry between its page and the one behind it until A or D shows, and put it back; found: PAGEMOVE_FRAME_* or 0, lost: swaps that were overwritten
 pub const EXPERIMENT_FRAMES: u32 = 6;
+/// for ns at most: wait until the first word of the page or of its last line changes; updates: 1 if it did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it changed while others had the CPU, so that nothing was found
+pub const EXPERIMENT_LANDS: u32 = 7;
 /// A or D showed while the entry had its own page
 pub const FRAME_FIRST: u64 = 1;
 /// ... while it had the page behind it
@@ -274,6 +276,8 @@ pub const FINDING_CLEAN_WALKS: u32 = 1 << 4;
 pub const FINDING_VALID_CHANGE: u32 = 1 << 5;
 /// the IOMMU sets A and D
 pub const FINDING_AD_SET: u32 = 1 << 6;
+/// ... before the access lands
+pub const FINDING_AD_FIRST: u32 = 1 << 8;
 /// a transaction committed over a walk of the written PTE
 pub const FINDING_NO_WALK_SEEN: u32 = 1 << 16;
 /// the same where A was cleared first
@@ -290,7 +294,11 @@ pub const FINDING_NO_MOVES_ADBIT: u32 = 1 << 21;
 pub const FINDING_NO_AD_SET: u32 = 1 << 22;
 /// a move by rtm under load has lost something
 pub const FINDING_NO_MOVES_RTM: u32 = 1 << 23;
-pub const VERDICT_SET_SIZE_V0: usize = 48;
+/// a write has landed before A and D were set
+pub const FINDING_NO_AD_FIRST: u32 = 1 << 24;
+/// of devices that have a TLB of their own, with ATS enabled
+pub const VERDICT_ATS: u32 = 1 << 0;
+pub const VERDICT_SET_SIZE_V0: usize = 56;
 pub const MAX_VERDICTS: usize = 64;
 pub const VERDICT_LIST_SIZE_V0: usize = 24;
 pub const APERTURE_LIST_SIZE_V0: usize = 24;
@@ -328,8 +336,8 @@ pub const WINDOW_SET_SIZE_V0: usize = 24;
 pub const LIFT_IOMMU: u32 = 1 << 0;
 pub const LIFT_SIZE_V0: usize = 16;
 pub const VERDICT_FILE: &str = "pagemove/verdicts";
-/// "PGV1"
-pub const VERDICT_MAGIC: u32 = 0x3156_4750;
+/// "PGV2"
+pub const VERDICT_MAGIC: u32 = 0x3256_4750;
 
 /// `pagemove_page_result.abort` of a page that no attempt was aborted for.
 pub const ABORT_NONE: u8 = 0xff;
@@ -429,6 +437,7 @@ pub struct Device {
     pub reason: u32,
     pub node: i32,
     pub iommu: [u8; 16],
+    pub registers: u64,
 }
 
 #[repr(C)]
@@ -535,7 +544,8 @@ pub struct Verdict {
     pub microcode: u32,
     pub engines: u32,
     pub findings: u32,
-    pub reserved: u32,
+    pub flags: u32,
+    pub registers: u64,
 }
 
 #[repr(C)]
@@ -939,14 +949,14 @@ const_assert_eq!(
 );
 const_assert_eq!(offset_of!(Stats, offered_pages), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);
-const_assert_eq!(core::mem::size_of::<Device>(), 40);
+const_assert_eq!(core::mem::size_of::<Device>(), 48);
 const_assert_eq!(core::mem::size_of::<Place>(), 8);
 const_assert_eq!(core::mem::size_of::<PageResult>(), 16);
 const_assert_eq!(offset_of!(PageResult, engine), PAGE_RESULT_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<SessionList>(), SESSION_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Session>(), 200);
 const_assert_eq!(core::mem::size_of::<Experiment>(), EXPERIMENT_SIZE_V0);
-const_assert_eq!(core::mem::size_of::<Verdict>(), 40);
+const_assert_eq!(core::mem::size_of::<Verdict>(), 48);
 const_assert_eq!(core::mem::size_of::<VerdictSet>(), VERDICT_SET_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<VerdictList>(), VERDICT_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<VerdictFile>(), 8);

@@ -20,8 +20,9 @@ use crate::host::ffi;
 use crate::host::pci::Function;
 use crate::iommu::domain::Domain;
 use crate::iommu::leaves;
-use crate::iommu::name::IommuName;
+use crate::iommu::name::{registers_of, IommuName};
 use crate::iommu::quarantine::Member;
+use crate::iommu::verdict::Behind;
 use crate::testing::sabotage;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use engine::{BatchSizer, Iova, PageSpan, PhysAddr, PAGE_SIZE};
@@ -63,6 +64,8 @@ pub(crate) struct Device {
     pub(crate) address: u32,
     pub(crate) node: i32,
     pub(crate) iommu: IommuName,
+    /// Where that one's registers are; 0: not known.
+    pub(crate) registers: u64,
     function: Function,
     vdev: Vdev,
     #[pin]
@@ -94,12 +97,15 @@ impl Device {
         let function = unsafe { Function::new(pdev) };
         // SAFETY: the device is being bound.
         let iommu = unsafe { IommuName::of(pdev) };
+        // SAFETY: as before.
+        let registers = unsafe { registers_of(pdev) };
         let other = sabotage::other_iommu(function.address());
         Arc::pin_init(
             pin_init!(Self {
                 address: function.address(),
                 node: function.node(),
                 iommu: other.map_or(iommu, IommuName),
+                registers,
                 function,
                 vdev: Vdev(vdev),
                 batch: AtomicUsize::new(0),
@@ -136,6 +142,15 @@ impl Device {
         Member {
             function: self.address,
             iommu: self.iommu,
+        }
+    }
+
+    /// Returns what a verdict has to be about to count for it.
+    pub(crate) fn behind(&self) -> Behind {
+        Behind {
+            iommu: self.iommu,
+            registers: self.registers,
+            has_ats: self.has_ats(),
         }
     }
 

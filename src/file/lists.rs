@@ -102,13 +102,13 @@ pub(super) fn windows(argument: usize) -> Result {
 /// Describes a device, with the engines that can move its pages now.
 fn describe(device: &Device) -> abi::Device {
     let address = device.address;
-    let iommu = device.iommu;
     let mut entry = abi::Device {
         segment: (address >> 16) as u16,
         bus: (address >> 8) as u8,
         devfn: address as u8,
         node: device.node,
-        iommu: iommu.0,
+        iommu: device.iommu.0,
+        registers: device.registers,
         ..abi::Device::default()
     };
     let Some(domain) = device.open_domain() else {
@@ -130,7 +130,7 @@ fn describe(device: &Device) -> abi::Device {
     if device.has_dirty_scope() {
         entry.flags |= abi::DEVICE_DIRTY_SCOPE;
     }
-    let engines = Engines::of(domain, &iommu, false);
+    let engines = Engines::of(domain, device, false);
     entry.engines = engines.mask();
     if let (0, Err(refusal)) = (entry.engines, engines.adbit) {
         entry.reason = refusal.reason();

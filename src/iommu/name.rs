@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What an IOMMU is called.
+//! What an IOMMU is called, and where its registers are.
 
 use crate::host::ffi;
 use kernel::prelude::*;
 use kernel::str::CStr;
+
+/// Returns the physical address of the registers of the IOMMU that a PCI function is behind; 0: its
+/// driver does not tell.
+///
+/// # Safety
+///
+/// `pdev` is bound to a driver, so that its IOMMU does not change.
+pub(crate) unsafe fn registers_of(pdev: *mut ffi::pci_dev) -> u64 {
+    // SAFETY: the caller's contract.
+    unsafe { ffi::pagemove_pci_iommu_registers(pdev) }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IommuName(pub(crate) [u8; 16]);

@@ -2,7 +2,9 @@
 //! What `pagemove qualify` has found out about the IOMMUs of this machine.
 
 use crate::host::{cpu, ffi};
+use crate::iommu::name::IommuName;
 use crate::refusal::Refusal;
+use crate::testing::sabotage::{self, Bug};
 use crate::{abi, params};
 use engine::{Format, Method};
 use kernel::prelude::*;
@@ -65,6 +67,7 @@ fn load() -> Result<(), &'static str> {
 
 fn read(words: &mut impl Iterator<Item = u32>) -> Option<abi::Verdict> {
     let mut verdict = abi::Verdict::default();
+    let mut registers = [0; 8];
     for part in verdict.iommu.chunks_exact_mut(4) {
         part.copy_from_slice(&words.next()?.to_ne_bytes());
     }
@@ -73,7 +76,12 @@ fn read(words: &mut impl Iterator<Item = u32>) -> Option<abi::Verdict> {
     verdict.microcode = words.next()?;
     verdict.engines = words.next()?;
     verdict.findings = words.next()?;
-    verdict.reserved = words.next()?;
+    verdict.flags = words.next()?;
+    let halves = [words.next()?.to_ne_bytes(), words.next()?.to_ne_bytes()];
+    for (to, from) in registers.iter_mut().zip(halves.as_flattened()) {
+        *to = *from;
+    }
+    verdict.registers = u64::from_ne_bytes(registers);
     Some(verdict)
 }
 
@@ -87,7 +95,7 @@ fn is_consistent(verdict: &abi::Verdict) -> bool {
     let supported = all.filter(|method| supports(verdict.findings, *method));
     verdict.engines & !abi::mask_of(supported.map(abi::engine_number)) == 0
         && !has_yes_and_no(verdict.findings)
-        && verdict.reserved == 0
+        && verdict.flags & !abi::VERDICT_ATS == 0
         && abi::format_of(verdict.format).is_some()
 }
 
@@ -103,23 +111,30 @@ const fn has_yes_and_no(findings: u32) -> bool {
 fn supports(findings: u32, method: Method) -> bool {
     let has = |needed| findings & needed == needed;
     let (found, lost) = match method {
-        Method::AdBit => (has(abi::FINDING_AD_SET), abi::FINDING_NO_MOVES_ADBIT),
+        Method::AdBit => (
+            has(abi::FINDING_AD_SET | abi::FINDING_AD_FIRST),
+            abi::FINDING_NO_MOVES_ADBIT,
+        ),
         Method::Rtm => (
-            has(abi::FINDING_WALK_SEEN) || has(abi::FINDING_A_SEEN),
+            has(abi::FINDING_WALK_SEEN) || has(abi::FINDING_A_SEEN | abi::FINDING_AD_FIRST),
             abi::FINDING_NO_MOVES_RTM,
         ),
     };
     found && has(abi::FINDING_VALID_CHANGE) && !has(lost)
 }
 
-/// Replaces the verdict on this IOMMU and format.
+/// Returns whether two verdicts are about the same.
+fn is_same(a: &abi::Verdict, b: &abi::Verdict) -> bool {
+    (a.iommu, a.registers, a.format, a.flags) == (b.iommu, b.registers, b.format, b.flags)
+}
+
+/// Replaces the verdict on the same thing.
 pub(crate) fn set(verdict: abi::Verdict) -> Result {
     if !is_of_this_machine(&verdict) || !is_consistent(&verdict) {
         return Err(EINVAL);
     }
     let mut verdicts = VERDICTS.lock();
-    let same = |old: &&mut abi::Verdict| old.iommu == verdict.iommu && old.format == verdict.format;
-    if let Some(old) = verdicts.iter_mut().find(same) {
+    if let Some(old) = verdicts.iter_mut().find(|old| is_same(old, &verdict)) {
         *old = verdict;
         return Ok(());
     }
@@ -134,13 +149,30 @@ pub(crate) fn nth(n: usize) -> Option<abi::Verdict> {
     VERDICTS.lock().get(n).copied()
 }
 
-/// Returns what is known about this IOMMU and format.
-fn find(iommu: &[u8], format: u32) -> Option<abi::Verdict> {
-    let verdicts = VERDICTS.lock();
-    let is_it = |verdict: &&abi::Verdict| {
+/// What a verdict is about, beside a format: the IOMMU that a device is behind, which its registers
+/// tell from another one that had this name before an update of the firmware; and whether the device
+/// has a TLB of its own in use, which may write long after the IOMMU has set A and D.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) iommu: IommuName,
+    pub(crate) registers: u64,
+    pub(crate) has_ats: bool,
+}
+
+impl Behind {
+    fn is_of(&self, verdict: &abi::Verdict) -> bool {
         let name = verdict.iommu.split(|byte| *byte == 0).next();
-        name == Some(iommu) && verdict.format == format
-    };
+        let is_named = name == Some(self.iommu.as_bytes());
+        let has_ats = verdict.flags & abi::VERDICT_ATS != 0;
+        let is_it = verdict.registers == self.registers && has_ats == self.has_ats;
+        is_named && (is_it || sabotage::has_bug(Bug::NameAlone))
+    }
+}
+
+/// Returns what is known about this IOMMU, such devices and this format.
+fn find(behind: &Behind, format: u32) -> Option<abi::Verdict> {
+    let verdicts = VERDICTS.lock();
+    let is_it = |verdict: &&abi::Verdict| behind.is_of(verdict) && verdict.format == format;
     let found = verdicts.iter().find(is_it).copied();
     found
 }
@@ -170,7 +202,7 @@ impl Terms {
 /// cleared in any case. `free`: an experiment, which is done as it was asked for, or it could not
 /// show what happens without.
 pub(crate) fn terms(
-    iommu: &[u8],
+    behind: &Behind,
     format: Format,
     method: Method,
     free: bool,
@@ -187,7 +219,7 @@ pub(crate) fn terms(
         Method::Rtm => (true, abi::FINDING_AD_CAS | abi::FINDING_WALK_SEEN),
     };
     let engine = abi::mask_of([abi::engine_number(method)].into_iter());
-    match find(iommu, abi::format_number(format)) {
+    match find(behind, abi::format_number(format)) {
         Some(verdict) if verdict.engines & engine != 0 => Ok(Terms {
             clear_accessed: misses_walks && verdict.findings & abi::FINDING_WALK_SEEN == 0,
             verify: verdict.findings & needs == 0,

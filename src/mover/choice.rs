@@ -4,9 +4,8 @@
 use crate::device::{list, Device};
 use crate::host::cpu;
 use crate::iommu::domain::Domain;
-use crate::iommu::name::IommuName;
 use crate::iommu::quarantine;
-use crate::iommu::verdict::{self, Terms};
+use crate::iommu::verdict::{self, Behind, Terms};
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
 use crate::session::cpus;
@@ -26,10 +25,11 @@ pub(crate) struct Engines {
 
 impl Engines {
     /// Finds out about an open device's domain. `free`: an experiment, which needs no verdict.
-    pub(crate) fn of(domain: Option<Domain>, iommu: &IommuName, free: bool) -> Self {
+    pub(crate) fn of(domain: Option<Domain>, device: &Device, free: bool) -> Self {
+        let own = device.behind();
         Self {
-            adbit: check_adbit(domain, iommu, free),
-            rtm: check_rtm(domain, iommu, free),
+            adbit: check_adbit(domain, &own, free),
+            rtm: check_rtm(domain, &own, free),
         }
     }
 
@@ -73,7 +73,7 @@ impl Choice {
     pub(crate) fn of(request: &Request, absence: Absence) -> Result<Self, Refusal> {
         let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
         let free = request.experiment.is_some();
-        let engines = Engines::of(open, &request.device.iommu, free);
+        let engines = Engines::of(open, &request.device, free);
         let mut choice = engines.choose(request.engine)?;
         let named = request.editor_cpu.or(request.helper_cpu).is_some();
         let absent = absence.is_lasting();
@@ -94,7 +94,7 @@ impl Choice {
     /// Chooses for pages that have to come home: whatever the verdicts say, with every check there
     /// is, and rather the engine that needs no other thread.
     pub(crate) fn for_home(device: &Device, domain: Domain) -> Result<Self, Refusal> {
-        let engines = Engines::of(Some(domain), &device.iommu, true);
+        let engines = Engines::of(Some(domain), device, true);
         let method = match engines.adbit {
             Ok(_) => Method::AdBit,
             Err(_) => engines.rtm.map(|_| Method::Rtm)?,
@@ -126,20 +126,21 @@ fn check_both(domain: Domain, free: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Judges a domain by the verdicts on each IOMMU that its devices are behind: what is not allowed on
-/// one of them is not allowed, and what is needed on one is needed.
+/// Judges a domain by the verdicts on each IOMMU that its devices are behind, and on devices with and
+/// without ATS if it has both: what is not allowed by one is not allowed, what one needs is needed.
 fn terms_of(
     domain: Domain,
-    own: &IommuName,
+    own: &Behind,
     format: Format,
     method: Method,
     free: bool,
 ) -> Result<Terms, Refusal> {
-    let mut terms = verdict::terms(own.as_bytes(), format, method, free);
+    let mut terms = verdict::terms(own, format, method, free);
     let ask_own_alone = sabotage::has_bug(Bug::OneVerdict);
     list::any_in(domain, |device| {
-        if device.iommu != *own && !ask_own_alone {
-            let other = verdict::terms(device.iommu.as_bytes(), format, method, free);
+        let behind = device.behind();
+        if behind != *own && !ask_own_alone {
+            let other = verdict::terms(&behind, format, method, free);
             terms = terms.and_then(|terms| Ok(terms.and(other?)));
         }
         terms.is_err()
@@ -147,7 +148,7 @@ fn terms_of(
     terms
 }
 
-fn check_adbit(domain: Option<Domain>, iommu: &IommuName, free: bool) -> Result<Terms, Refusal> {
+fn check_adbit(domain: Option<Domain>, own: &Behind, free: bool) -> Result<Terms, Refusal> {
     let domain = domain.ok_or(Refusal::NoDomain)?;
     let format = domain.format().ok_or(Refusal::Iommu)?;
     if !format.has_ad_bits() {
@@ -155,21 +156,21 @@ fn check_adbit(domain: Option<Domain>, iommu: &IommuName, free: bool) -> Result<
     }
     // AMD's v2 tables have this format too, but whether its A/D updates are on is
     // not known here.
-    if !iommu.is_vtd() {
+    if !own.iommu.is_vtd() {
         return Err(Refusal::Iommu);
     }
     check_both(domain, free)?;
-    terms_of(domain, iommu, format, Method::AdBit, free)
+    terms_of(domain, own, format, Method::AdBit, free)
 }
 
-fn check_rtm(domain: Option<Domain>, iommu: &IommuName, free: bool) -> Result<Terms, Refusal> {
+fn check_rtm(domain: Option<Domain>, own: &Behind, free: bool) -> Result<Terms, Refusal> {
     cpus::check_rtm()?;
     let domain = domain.ok_or(Refusal::NoDomain)?;
     let format = domain.format().ok_or(Refusal::Iommu)?;
     // With SME the addresses in AMD's tables carry a bit that is no part of them.
-    if cpu::encrypts_memory() && !iommu.is_vtd() {
+    if cpu::encrypts_memory() && !own.iommu.is_vtd() {
         return Err(Refusal::Encrypted);
     }
     check_both(domain, free)?;
-    terms_of(domain, iommu, format, Method::Rtm, free)
+    terms_of(domain, own, format, Method::Rtm, free)
 }

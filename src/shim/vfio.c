@@ -397,6 +397,45 @@ const char *pagemove_pci_iommu_name(struct pci_dev *pdev)
 		       NULL;
 }
 
+/*
+ * Returns where the registers of the IOMMU are that a function is behind: what its driver shows in
+ * sysfs (VT-d: intel-iommu/address); 0: it shows none. Read by the attribute itself, for the driver's
+ * own structure is nobody else's.
+ */
+u64 pagemove_pci_iommu_registers(struct pci_dev *pdev)
+{
+	struct dev_iommu *iommu = pdev->dev.iommu;
+	struct device *dev = iommu && iommu->iommu_dev ? iommu->iommu_dev->dev :
+							 NULL;
+	const struct attribute_group **group;
+	struct attribute **attr;
+	u64 address = 0;
+	char *text;
+
+	if (!dev || !dev->groups)
+		return 0;
+	/* A page, as sysfs_emit() wants it. */
+	text = (char *)get_zeroed_page(GFP_KERNEL);
+	if (!text)
+		return 0;
+	for (group = dev->groups; *group; group++) {
+		if (!(*group)->name || strcmp((*group)->name, "intel-iommu"))
+			continue;
+		for (attr = (*group)->attrs; attr && *attr; attr++) {
+			struct device_attribute *show = container_of(
+				*attr, struct device_attribute, attr);
+
+			if (strcmp((*attr)->name, "address") || !show->show)
+				continue;
+			if (show->show(dev, show, text) <= 0 ||
+			    kstrtou64(strim(text), 16, &address))
+				address = 0;
+		}
+	}
+	free_page((unsigned long)text);
+	return address;
+}
+
 bool pagemove_pci_has_ats(struct pci_dev *pdev)
 {
 #ifdef CONFIG_PCI_ATS

@@ -106,6 +106,15 @@ pub(crate) fn pretends_down() -> bool {
     test_parameter!(inject) == 4
 }
 
+/// Returns which of A and D an entry is said to hold when a write has landed: none, if the IOMMU shall
+/// look as if it set them later.
+pub(crate) fn seen_marks() -> u64 {
+    match test_parameter!(inject) {
+        46 => 0,
+        _ => u64::MAX,
+    }
+}
+
 /// Holds calls up that have found a lost write, before it is held against anybody, if asked to: for so long that
 /// other calls of the domain find theirs.
 pub(crate) fn hold_blame_up() {
@@ -248,6 +257,8 @@ pub(crate) enum Bug {
     BlameEach = 35,
     /// The named device's IOMMU is the only one of a domain that is asked about.
     OneVerdict = 37,
+    /// A verdict counts for whatever IOMMU has its name, and whatever devices.
+    NameAlone = 45,
     /// CPUs that were set aside are disturbed, too.
     DrainEverywhere = 31,
     /// VFIO pins pages that nobody has looked at.

@@ -332,6 +332,7 @@ struct pagemove_device {
 	__u32 reason;			/* PAGEMOVE_REASON_*: why engines is 0 */
 	__s32 node;			/* NUMA node of the device, or -1 */
 	char iommu[16];			/* name of its IOMMU, NUL-terminated: "dmar0" */
+	__u64 registers;		/* physical address of that IOMMU's registers; 0: its driver does not tell */
 };
 
 /* PAGEMOVE_IOC_DEVICE_LIST: every PCI function bound to pagemove_vfio. */
@@ -469,6 +470,7 @@ struct pagemove_session_list {
 #define PAGEMOVE_EXPERIMENT_WATCH	4 /* for ns: a transaction that has read all lines of the page; found: abort status, lost: 1 if it was aborted before its end */
 #define PAGEMOVE_EXPERIMENT_RACE	5 /* for ns: swap an ignored bit of the entry to and fro, A and D being cleared now and then; found: swaps, lost: swaps that were overwritten */
 #define PAGEMOVE_EXPERIMENT_FRAMES	6 /* for ns at most: swap the entry between its page and the one behind it until A or D shows, and put it back; found: PAGEMOVE_FRAME_* or 0, lost: swaps that were overwritten */
+#define PAGEMOVE_EXPERIMENT_LANDS	7 /* for ns at most: wait until the first word of the page or of its last line changes; updates: 1 if it did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it changed while others had the CPU, so that nothing was found */
 
 /* pagemove_experiment.found of FRAMES; all that the device had begun has arrived. */
 #define PAGEMOVE_FRAME_FIRST		1ULL /* A or D showed while the entry had its own page */
@@ -496,7 +498,7 @@ struct pagemove_experiment {
 	__u64 ns;			/* how long, at most PAGEMOVE_MAX_*_NS */
 	__u64 found;			/* out */
 	__u64 lost;			/* out */
-	__u64 updates;			/* out, RACE: updates of A or D among these swaps; FRAMES: swaps */
+	__u64 updates;			/* out, RACE: updates of A or D among these swaps; FRAMES: swaps; LANDS: writes that were seen */
 };
 #define PAGEMOVE_EXPERIMENT_SIZE_V0	56
 
@@ -571,6 +573,7 @@ struct pagemove_maps {
 #define PAGEMOVE_FINDING_CLEAN_WALKS	(1U << 4) /* a write through a clean IOTLB entry walks again */
 #define PAGEMOVE_FINDING_VALID_CHANGE	(1U << 5) /* valid-to-valid changes under load lost nothing */
 #define PAGEMOVE_FINDING_AD_SET		(1U << 6) /* the IOMMU sets A and D */
+#define PAGEMOVE_FINDING_AD_FIRST	(1U << 8) /* ... before the access lands */
 /* What was seen to be otherwise: it forbids what needs it, whatever is seen later. */
 #define PAGEMOVE_FINDING_NO_WALK_SEEN	(1U << 16) /* a transaction committed over a walk of the written PTE */
 #define PAGEMOVE_FINDING_NO_A_SEEN	(1U << 17) /* the same where A was cleared first */
@@ -580,11 +583,15 @@ struct pagemove_maps {
 #define PAGEMOVE_FINDING_NO_MOVES_ADBIT	(1U << 21) /* a move by adbit under load has lost something */
 #define PAGEMOVE_FINDING_NO_AD_SET	(1U << 22) /* the IOMMU does not set A and D each time */
 #define PAGEMOVE_FINDING_NO_MOVES_RTM	(1U << 23) /* a move by rtm under load has lost something */
+#define PAGEMOVE_FINDING_NO_AD_FIRST	(1U << 24) /* a write has landed before A and D were set */
+
+#define PAGEMOVE_VERDICT_ATS		(1U << 0) /* of devices that have a TLB of their own, with ATS enabled */
 
 /*
  * What pagemove qualify found out about one IOMMU and format of this machine. It
- * counts only where all of iommu, format, cpu and microcode are as given.
- * Stored verdicts are read when the module is loaded: see Documentation/qualify.md.
+ * counts only where all of iommu, registers, format, cpu and microcode are as given
+ * (a kernel numbers IOMMUs anew when the firmware lists others), and for
+ * devices with ATS or for those without. Stored verdicts are read when the module is loaded: see Documentation/qualify.md.
  */
 struct pagemove_verdict {
 	char iommu[16];			/* NUL-padded: "dmar0" */
@@ -593,7 +600,8 @@ struct pagemove_verdict {
 	__u32 microcode;		/* revision */
 	__u32 engines;			/* mask of engines that are allowed; the findings have to support them */
 	__u32 findings;			/* PAGEMOVE_FINDING_* */
-	__u32 __reserved;
+	__u32 flags;			/* PAGEMOVE_VERDICT_* */
+	__u64 registers;		/* as in struct pagemove_device */
 };
 
 /* PAGEMOVE_IOC_VERDICT_SET: replaces the verdict on this IOMMU and format. Needs
@@ -603,7 +611,7 @@ struct pagemove_verdict_set {
 	__u32 flags;			/* none yet */
 	struct pagemove_verdict verdict;
 };
-#define PAGEMOVE_VERDICT_SET_SIZE_V0	48
+#define PAGEMOVE_VERDICT_SET_SIZE_V0	56
 #define PAGEMOVE_MAX_VERDICTS		64
 
 /* PAGEMOVE_IOC_VERDICT_LIST: the verdicts that count on this machine now. */
@@ -791,7 +799,7 @@ struct pagemove_lift {
  * verdicts, in the byte order of the machine.
  */
 #define PAGEMOVE_VERDICT_FILE		"pagemove/verdicts"
-#define PAGEMOVE_VERDICT_MAGIC		0x31564750 /* "PGV1" */
+#define PAGEMOVE_VERDICT_MAGIC		0x32564750 /* "PGV2" */
 
 struct pagemove_verdict_file {
 	__u32 magic;			/* PAGEMOVE_VERDICT_MAGIC */

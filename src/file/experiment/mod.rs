@@ -5,6 +5,7 @@
 //! does harms nobody else.
 
 mod frames;
+mod lands;
 
 use crate::args;
 use crate::device::hold::Hold;
@@ -75,7 +76,9 @@ fn check(args: &abi::Experiment) -> Result {
     let longest = match args.kind {
         abi::EXPERIMENT_USED | abi::EXPERIMENT_CLEAR | abi::EXPERIMENT_SET => 0,
         abi::EXPERIMENT_WATCH => abi::MAX_WATCH_NS,
-        abi::EXPERIMENT_RACE | abi::EXPERIMENT_FRAMES => abi::MAX_EXPERIMENT_NS,
+        abi::EXPERIMENT_RACE | abi::EXPERIMENT_FRAMES | abi::EXPERIMENT_LANDS => {
+            abi::MAX_EXPERIMENT_NS
+        }
         _ => return Err(eopnotsupp()),
     };
     if args.ns > longest || (longest != 0 && args.ns == 0) {
@@ -150,7 +153,8 @@ impl Subject {
             abi::EXPERIMENT_SET => args.found = self.change(|entry, both| entry | both)?,
             abi::EXPERIMENT_WATCH => self.watch(args)?,
             abi::EXPERIMENT_RACE => self.race(args)?,
-            _ => self.frames(args)?,
+            abi::EXPERIMENT_FRAMES => self.frames(args)?,
+            _ => self.lands(args)?,
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use pagemove_uapi::{Control, Error, PciAddress, Verdict, FORMAT_UNKNOWN};
+use pagemove_uapi::{Control, Error, PciAddress, Verdict, DEVICE_ATS, FORMAT_UNKNOWN, VERDICT_ATS};
 
 use super::args::QualifyArgs;
 use super::decide::{self, Demand};
@@ -100,6 +100,11 @@ fn about(subject: &Subject, cpu: Cpu) -> Verdict {
         format: subject.listed.format,
         cpu: cpu.signature,
         microcode: cpu.microcode,
+        flags: match subject.listed.flags & DEVICE_ATS {
+            0 => 0,
+            _ => VERDICT_ATS,
+        },
+        registers: subject.listed.registers,
         ..Verdict::default()
     }
 }

@@ -3,13 +3,13 @@
 //! answer without evidence: what was not seen permits nothing.
 
 use pagemove_uapi::{
-    engine_number, mask_of, text, Method, FINDING_AD_CAS, FINDING_AD_SET, FINDING_A_SEEN,
-    FINDING_CLEAN_WALKS, FINDING_VALID_CHANGE, FINDING_WALK_SEEN, FINDING_WATCH_SEEN,
-    REASON_FORMAT,
+    engine_number, mask_of, text, Method, FINDING_AD_CAS, FINDING_AD_FIRST, FINDING_AD_SET,
+    FINDING_A_SEEN, FINDING_CLEAN_WALKS, FINDING_VALID_CHANGE, FINDING_WALK_SEEN,
+    FINDING_WATCH_SEEN, REASON_FORMAT,
 };
 
 use super::evidence::{
-    Attempts, Clean, Evidence, Marks, Moves, Race, Trial, Watch, Watches, Windows,
+    Attempts, Clean, Evidence, Landings, Marks, Moves, Race, Trial, Watch, Watches, Windows,
 };
 use super::noes;
 use super::promises::Promises;
@@ -98,6 +98,7 @@ pub const MOVES_RTM: &str = "valid-change-rtm";
 /// Every question with its finding; the last two have one together.
 const FINDINGS: &[(&str, u32)] = &[
     ("ad-set", FINDING_AD_SET),
+    ("ad-first", FINDING_AD_FIRST),
     ("clean-walks", FINDING_CLEAN_WALKS),
     ("ad-cas", FINDING_AD_CAS),
     ("watch-seen", FINDING_WATCH_SEEN),
@@ -136,6 +137,7 @@ fn answer(evidence: &Evidence, demand: Demand) -> Vec<Reply> {
         reply(DRAINS, &evidence.promises, drains),
         reply(SNOOPS, &evidence.promises, snoops),
         reply("ad-set", &evidence.marks, ad_set),
+        reply("ad-first", &evidence.landings, ad_first),
         reply("clean-walks", &evidence.clean, clean_walks),
         reply("ad-cas", &evidence.race, ad_cas),
         reply("watch-seen", &evidence.watch, watch_seen),
@@ -216,6 +218,26 @@ fn ad_set(marks: &Marks) -> (Answer, String) {
             (Answer::Yes, why)
         }
         (false, true) => (Answer::No, why),
+    }
+}
+
+fn ad_first(landings: &Landings) -> (Answer, String) {
+    let Landings {
+        tried,
+        seen,
+        marked,
+    } = *landings;
+    let why = format!(
+        "{tried} device writes; {seen} were seen to land, and {marked} of these had set A and D by then"
+    );
+    match (seen > marked, seen >= ENOUGH) {
+        (true, _) => (Answer::No, why),
+        (false, false) => (Answer::NotSeen, why),
+        (false, true) => {
+            let bound = below(seen);
+            let why = format!("{why}. Fewer than {bound} set them later (95 % confidence)");
+            (Answer::Yes, why)
+        }
     }
 }
 
@@ -428,7 +450,7 @@ fn broken_promises(replies: &[Reply]) -> Vec<String> {
 fn rule_adbit(replies: &[Reply]) -> Ruling {
     let mut why = broken_promises(replies);
     why.extend(
-        ["ad-set", MOVES_ADBIT]
+        ["ad-set", "ad-first", MOVES_ADBIT]
             .iter()
             .filter_map(|question| missing(replies, question)),
     );
@@ -450,11 +472,13 @@ fn rule_adbit(replies: &[Reply]) -> Ruling {
 }
 
 fn rule_rtm(replies: &[Reply]) -> Ruling {
-    let (walks, marked) = (is_yes(replies, "walk-seen"), is_yes(replies, "a-seen"));
+    let walks = is_yes(replies, "walk-seen");
+    let marked = is_yes(replies, "a-seen") && is_yes(replies, "ad-first");
     let mut why = broken_promises(replies);
     if !walks && !marked {
         why.extend(missing(replies, "walk-seen"));
         why.extend(missing(replies, "a-seen"));
+        why.extend(missing(replies, "ad-first"));
     }
     why.extend(missing(replies, MOVES_RTM));
     why.dedup_by(|a, b| reason_of(a) == reason_of(b));
@@ -462,7 +486,7 @@ fn rule_rtm(replies: &[Reply]) -> Ruling {
     let terms = if walks {
         "A is left as it is: walk-seen is yes"
     } else {
-        "A is cleared before each move: walk-seen is not yes, a-seen is"
+        "A is cleared before each move: walk-seen is not yes, a-seen and ad-first are"
     };
     Ruling {
         engine: Method::Rtm,

@@ -4,13 +4,13 @@
 
 use super::*;
 use pagemove_uapi::{
-    FINDING_NO_AD_CAS, FINDING_NO_AD_SET, FINDING_NO_A_SEEN, FINDING_NO_MOVES_ADBIT,
-    FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN, REASON_NO_RTM,
+    FINDING_NO_AD_CAS, FINDING_NO_AD_FIRST, FINDING_NO_AD_SET, FINDING_NO_A_SEEN,
+    FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN, REASON_NO_RTM,
 };
 
 const NOTHING: u32 = 0;
 /// What is no no.
-const ALL_YES: u32 = 0x7f;
+const ALL_YES: u32 = 0x17f;
 const ADBIT: u32 = 1 << pagemove_uapi::ENGINE_ADBIT;
 const RTM: u32 = 1 << pagemove_uapi::ENGINE_RTM;
 
@@ -73,6 +73,11 @@ fn good() -> Evidence {
             reads_set_a: 30,
             writes: 30,
             writes_set_d: 30,
+        }),
+        landings: Trial::Seen(Landings {
+            tried: 50,
+            seen: 30,
+            marked: 30,
         }),
         clean: Trial::Seen(Clean {
             tried: 30,
@@ -147,7 +152,7 @@ fn why(evidence: &Evidence, engine: Method) -> String {
 fn a_good_machine_may_do_everything() {
     let judgement = judged(&good(), 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
-    assert_eq!(judgement.findings, 0x7f, "all seven");
+    assert_eq!(judgement.findings, ALL_YES, "all eight");
     assert!(answers(&good()).iter().all(|answer| *answer == "yes"));
 }
 
@@ -172,7 +177,7 @@ fn one_no_of_before_outweighs_what_is_good_now() {
 #[test]
 fn without_rtm_its_questions_can_not_be_tried() {
     assert_eq!(
-        answers(&no_rtm())[3..],
+        answers(&no_rtm())[4..],
         [
             "can-not-be-tried",
             "can-not-be-tried",
@@ -189,6 +194,7 @@ fn without_rtm_its_questions_can_not_be_tried() {
 fn tables_without_a_and_d_are_an_answer_and_nothing_for_adbit() {
     let evidence = Evidence {
         marks: Trial::Refused(REASON_FORMAT),
+        landings: Trial::Refused(REASON_FORMAT),
         clean: Trial::Refused(REASON_FORMAT),
         race: Trial::Refused(REASON_FORMAT),
         marked_walks: Trial::Refused(REASON_FORMAT),
@@ -196,8 +202,13 @@ fn tables_without_a_and_d_are_an_answer_and_nothing_for_adbit() {
         ..good()
     };
     assert_eq!(
-        answers(&evidence)[..3],
-        ["no", "can-not-be-tried", "can-not-be-tried"]
+        answers(&evidence)[..4],
+        [
+            "no",
+            "can-not-be-tried",
+            "can-not-be-tried",
+            "can-not-be-tried"
+        ]
     );
     assert_eq!(judged(&evidence, 0).engines, RTM, "walks are seen");
     let lost = Evidence {
@@ -264,7 +275,7 @@ fn a_dma_whose_bytes_are_missing_counts_as_one_that_the_module_found() {
         }),
         ..good()
     };
-    assert_eq!(answers(&evidence)[4], "no");
+    assert_eq!(answers(&evidence)[5], "no");
 }
 
 #[test]
@@ -277,6 +288,7 @@ fn what_was_not_seen_permits_nothing() {
     let evidence = Evidence {
         promises: good().promises,
         marks: Trial::Seen(Marks::default()),
+        landings: Trial::Seen(Landings::default()),
         clean: Trial::Seen(Clean::default()),
         race: Trial::Seen(Race {
             swaps: 1000,
@@ -343,7 +355,7 @@ fn aborts_that_are_as_frequent_without_dma_prove_nothing() {
         watch: Trial::Seen(watch),
         ..good()
     };
-    assert_eq!(answers(&evidence)[3..5], ["no", "not-seen"]);
+    assert_eq!(answers(&evidence)[4..6], ["no", "not-seen"]);
 }
 
 #[test]
@@ -354,7 +366,7 @@ fn a_control_without_a_commit_proves_nothing() {
         walks: Trial::Seen(windows),
         ..good()
     };
-    assert_eq!(answers(&evidence)[4], "not-seen");
+    assert_eq!(answers(&evidence)[5], "not-seen");
 }
 
 #[test]
@@ -452,11 +464,43 @@ fn findings_support_the_engines() {
     ];
     for judgement in machines.iter().map(|evidence| judged(evidence, 0)) {
         let has = |findings: u32| judgement.findings & findings == findings;
-        let adbit = has(FINDING_AD_SET | FINDING_VALID_CHANGE);
-        let rtm = (has(FINDING_WALK_SEEN) || has(FINDING_A_SEEN)) && has(FINDING_VALID_CHANGE);
+        let adbit = has(FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE);
+        let rtm = (has(FINDING_WALK_SEEN) || has(FINDING_A_SEEN | FINDING_AD_FIRST))
+            && has(FINDING_VALID_CHANGE);
         assert!(adbit || judgement.engines & ADBIT == 0, "{judgement:?}");
         assert!(rtm || judgement.engines & RTM == 0, "{judgement:?}");
     }
+}
+
+#[test]
+fn marks_that_come_after_the_access_forbid_what_looks_at_them() {
+    let landed = |seen, marked| Evidence {
+        landings: Trial::Seen(Landings {
+            tried: 400,
+            seen,
+            marked,
+        }),
+        ..good()
+    };
+    let answer = |evidence: &Evidence| {
+        let judgement = judged(evidence, 0);
+        find(&judgement.replies, "ad-first").map(|reply| reply.answer)
+    };
+    assert_eq!(answer(&landed(30, 30)), Some(Answer::Yes));
+    assert_eq!(answer(&landed(29, 29)), Some(Answer::NotSeen));
+    assert_eq!(answer(&landed(300, 299)), Some(Answer::No));
+    assert_eq!(answer(&landed(1, 0)), Some(Answer::No));
+    for late in [landed(300, 299), landed(29, 29)] {
+        assert!(why(&late, Method::AdBit).contains("ad-first"));
+        assert_eq!(judged(&late, 0).engines, RTM, "walk-seen needs no marks");
+        let only_marks = Evidence {
+            walks: Trial::Seen(lossy()),
+            ..late
+        };
+        assert_eq!(judged(&only_marks, 0).engines, NOTHING);
+    }
+    let later = judged(&good(), FINDING_NO_AD_FIRST);
+    assert_eq!(later.engines, RTM, "a no of before");
 }
 
 #[test]

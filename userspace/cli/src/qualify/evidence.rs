@@ -26,6 +26,16 @@ pub struct Marks {
     pub writes_set_d: u64,
 }
 
+/// Writes that were seen to land, each after A and D had been cleared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Landings {
+    pub tried: u64,
+    /// Those that the CPU saw come, and looked at the entry in the next instruction.
+    pub seen: u64,
+    /// Of these, those that found A and D set.
+    pub marked: u64,
+}
+
 /// A read, and then a write through the translation that the read may have cached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Clean {
@@ -139,6 +149,7 @@ impl Moves {
 pub struct Evidence {
     pub promises: Trial<Promises>,
     pub marks: Trial<Marks>,
+    pub landings: Trial<Landings>,
     pub clean: Trial<Clean>,
     pub race: Trial<Race>,
     pub watch: Trial<Watch>,

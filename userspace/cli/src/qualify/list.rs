@@ -2,7 +2,7 @@
 //! The verdicts that count now.
 
 use anyhow::Result;
-use pagemove_uapi::{text, Control, Verdict};
+use pagemove_uapi::{text, Control, Verdict, VERDICT_ATS};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -12,6 +12,10 @@ use crate::{output, report};
 #[derive(Serialize)]
 pub struct VerdictReport {
     pub iommu: String,
+    /// The physical address of its registers, if its driver tells.
+    pub registers: Option<String>,
+    /// Whether it is about devices with ATS, or about those without.
+    pub ats: bool,
     pub format: String,
     /// Leaf 1, EAX of CPUID.
     pub cpu: String,
@@ -24,8 +28,11 @@ pub struct VerdictReport {
 impl From<&Verdict> for VerdictReport {
     fn from(verdict: &Verdict) -> Self {
         let name = verdict.iommu.split(|byte| *byte == 0).next();
+        let registers = (verdict.registers != 0).then_some(verdict.registers);
         Self {
             iommu: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+            registers: registers.map(|address| format!("{address:#x}")),
+            ats: verdict.flags & VERDICT_ATS != 0,
             format: text::name_or_number(text::FORMATS, verdict.format),
             cpu: format!("{:#x}", verdict.cpu),
             microcode: format!("{:#x}", verdict.microcode),
@@ -52,11 +59,22 @@ pub fn run(control: &Control, as_json: bool) -> Result<Exit> {
 }
 
 fn rows(reports: &[VerdictReport]) -> Vec<Vec<String>> {
-    let head = ["iommu", "format", "cpu", "microcode", "allowed", "findings"];
+    let head = [
+        "iommu",
+        "registers",
+        "devices",
+        "format",
+        "cpu",
+        "microcode",
+        "allowed",
+        "findings",
+    ];
     let mut rows = vec![head.map(str::to_string).to_vec()];
     for report in reports {
         rows.push(vec![
             report.iommu.clone(),
+            report.registers.clone().unwrap_or_else(|| "-".to_string()),
+            devices(report.ats).to_string(),
             report.format.clone(),
             report.cpu.clone(),
             report.microcode.clone(),
@@ -65,6 +83,14 @@ fn rows(reports: &[VerdictReport]) -> Vec<Vec<String>> {
         ]);
     }
     rows
+}
+
+/// Says which devices a verdict is about.
+fn devices(ats: bool) -> &'static str {
+    match ats {
+        true => "with ATS",
+        false => "without ATS",
+    }
 }
 
 fn list(names: &[String]) -> String {
@@ -91,13 +117,16 @@ mod tests {
             microcode: 0x2b000639,
             engines: 1 << ENGINE_ADBIT,
             findings: FINDING_AD_SET | FINDING_VALID_CHANGE,
-            reserved: 0,
+            flags: VERDICT_ATS,
+            registers: 0xfed9_0000,
         });
         let rows = rows(&[report]);
         assert_eq!(
             rows[1],
             [
                 "dmar0",
+                "0xfed90000",
+                "with ATS",
                 "x86_64",
                 "0x806f8",
                 "0x2b000639",

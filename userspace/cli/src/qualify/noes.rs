@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What was seen to be otherwise before, on the same CPU, microcode, IOMMU and format: one no
+//! What was seen to be otherwise before, on the same CPU, microcode, IOMMU, devices and format: one no
 //! outweighs every later yes, for what a machine does now and then it may not have done this time.
 //! It is given up by name alone.
 
 use clap::ValueEnum;
 use pagemove_uapi::{
-    Verdict, FINDING_NO_AD_CAS, FINDING_NO_AD_SET, FINDING_NO_A_SEEN, FINDING_NO_CLEAN_WALKS,
-    FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN, FINDING_NO_WATCH_SEEN,
+    Verdict, FINDING_NO_AD_CAS, FINDING_NO_AD_FIRST, FINDING_NO_AD_SET, FINDING_NO_A_SEEN,
+    FINDING_NO_CLEAN_WALKS, FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN,
+    FINDING_NO_WATCH_SEEN,
 };
 
 use super::decide::{Answer, Reply, MOVES_ADBIT, MOVES_RTM};
@@ -15,6 +16,7 @@ use super::decide::{Answer, Reply, MOVES_ADBIT, MOVES_RTM};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Question {
     AdSet,
+    AdFirst,
     CleanWalks,
     AdCas,
     WatchSeen,
@@ -28,6 +30,7 @@ impl Question {
     fn name(self) -> &'static str {
         match self {
             Question::AdSet => "ad-set",
+            Question::AdFirst => "ad-first",
             Question::CleanWalks => "clean-walks",
             Question::AdCas => "ad-cas",
             Question::WatchSeen => "watch-seen",
@@ -42,6 +45,7 @@ impl Question {
     fn no(self) -> u32 {
         match self {
             Question::AdSet => FINDING_NO_AD_SET,
+            Question::AdFirst => FINDING_NO_AD_FIRST,
             Question::CleanWalks => FINDING_NO_CLEAN_WALKS,
             Question::AdCas => FINDING_NO_AD_CAS,
             Question::WatchSeen => FINDING_NO_WATCH_SEEN,
@@ -55,7 +59,16 @@ impl Question {
 
 /// Returns whether two verdicts are about the same.
 pub fn same(a: &Verdict, b: &Verdict) -> bool {
-    (a.iommu, a.format, a.cpu, a.microcode) == (b.iommu, b.format, b.cpu, b.microcode)
+    let unit = |verdict: &Verdict| (verdict.iommu, verdict.registers);
+    let rest = |verdict: &Verdict| {
+        (
+            verdict.format,
+            verdict.flags,
+            verdict.cpu,
+            verdict.microcode,
+        )
+    };
+    (unit(a), rest(a)) == (unit(b), rest(b))
 }
 
 /// Returns the noes of all verdicts on the same thing, without those that are to be forgotten.

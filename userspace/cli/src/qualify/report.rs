@@ -40,8 +40,15 @@ impl Found {
     fn text(&self) -> String {
         let verdict = VerdictReport::from(&self.verdict);
         let mut text = format!(
-            "{} ({}), IOMMU {}, tables {}, CPU {}, microcode {}\n\n",
-            self.address, self.kind, verdict.iommu, verdict.format, verdict.cpu, verdict.microcode
+            "{} ({}, {} ATS), IOMMU {} (registers {}), tables {}, CPU {}, microcode {}\n\n",
+            self.address,
+            self.kind,
+            if verdict.ats { "with" } else { "without" },
+            verdict.iommu,
+            verdict.registers.as_deref().unwrap_or("not known"),
+            verdict.format,
+            verdict.cpu,
+            verdict.microcode
         );
         for reply in &self.judgement.replies {
             text += &format!(
@@ -124,6 +131,7 @@ fn numbers(evidence: &Evidence, question: &str) -> Value {
     match question {
         super::decide::DRAINS | super::decide::SNOOPS => of(&evidence.promises),
         "ad-set" => of(&evidence.marks),
+        "ad-first" => of(&evidence.landings),
         "clean-walks" => of(&evidence.clean),
         "ad-cas" => of(&evidence.race),
         "watch-seen" => of(&evidence.watch),

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Verdict, MAX_VERDICTS, VERDICT_FILE, VERDICT_MAGIC};
 
+/// How a file begins that a version before this one has written: its verdicts do not say where the
+/// IOMMU's registers are.
+const OLD_MAGIC: u32 = 0x3156_4750;
+
 use pagemove_uapi::cpu::Cpu;
 
 use super::noes::same;
@@ -45,6 +49,11 @@ impl Store {
             Some(u32::from_ne_bytes(part.try_into().ok()?))
         };
         ensure!(
+            word(0) != Some(OLD_MAGIC),
+            "an older pagemove has written it, and its verdicts count no more: remove it, and \
+             qualify again"
+        );
+        ensure!(
             word(0) == Some(VERDICT_MAGIC),
             "it does not begin as a file of verdicts does"
         );
@@ -68,6 +77,7 @@ impl Store {
             for word in words(verdict) {
                 bytes.extend(word.to_ne_bytes());
             }
+            bytes.extend(verdict.registers.to_ne_bytes());
         }
         bytes
     }
@@ -129,7 +139,7 @@ fn words(verdict: &Verdict) -> [u32; 6] {
         verdict.microcode,
         verdict.engines,
         verdict.findings,
-        verdict.reserved,
+        verdict.flags,
     ]
 }
 
@@ -141,6 +151,8 @@ fn decode(bytes: &[u8]) -> Verdict {
         .chunks_exact(4)
         .map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
     let mut next = || words.next().unwrap_or_default();
+    let mut registers = [0; 8];
+    registers.copy_from_slice(&bytes[EACH - 8..EACH]);
     Verdict {
         iommu,
         format: next(),
@@ -148,7 +160,8 @@ fn decode(bytes: &[u8]) -> Verdict {
         microcode: next(),
         engines: next(),
         findings: next(),
-        reserved: next(),
+        flags: next(),
+        registers: u64::from_ne_bytes(registers),
     }
 }
 

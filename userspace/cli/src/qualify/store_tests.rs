@@ -13,7 +13,8 @@ fn verdict(name: &str, format: u32, cpu: u32, engines: u32) -> Verdict {
         microcode: 7,
         engines,
         findings: 0x60,
-        reserved: 0,
+        flags: 0,
+        registers: 0xfed9_0000,
     }
 }
 
@@ -50,8 +51,8 @@ fn the_bytes_are_those_of_the_header_file() {
         .merge(verdict("dmar0", FORMAT_X86_64, 0x806f8, 2))
         .unwrap();
     let bytes = store.bytes();
-    assert_eq!(bytes.len(), 8 + 40);
-    assert_eq!(bytes[..4], 0x3156_4750_u32.to_ne_bytes());
+    assert_eq!(bytes.len(), 8 + 48);
+    assert_eq!(bytes[..4], 0x3256_4750_u32.to_ne_bytes());
     assert_eq!(bytes[4..8], 1_u32.to_ne_bytes());
     assert_eq!(&bytes[8..14], b"dmar0\0");
     assert_eq!(bytes[24..28], FORMAT_X86_64.to_ne_bytes());
@@ -59,6 +60,8 @@ fn the_bytes_are_those_of_the_header_file() {
     assert_eq!(bytes[32..36], 7_u32.to_ne_bytes());
     assert_eq!(bytes[36..40], 2_u32.to_ne_bytes());
     assert_eq!(bytes[40..44], 0x60_u32.to_ne_bytes());
+    assert_eq!(bytes[44..48], 0_u32.to_ne_bytes());
+    assert_eq!(bytes[48..56], 0xfed9_0000_u64.to_ne_bytes());
 }
 
 #[test]
@@ -69,6 +72,17 @@ fn merging_replaces_what_is_about_the_same_and_keeps_the_rest() {
     assert_eq!(store.verdicts.len(), 4);
     assert_eq!(store.verdicts[0], newer);
     assert_eq!(store.verdicts[1..], filled().verdicts[1..]);
+    let moved = Verdict {
+        registers: 0xfed9_1000,
+        ..newer
+    };
+    let with_ats = Verdict { flags: 1, ..newer };
+    for other in [moved, with_ats] {
+        let mut store = store.clone();
+        store.merge(other).unwrap();
+        assert_eq!(store.verdicts.len(), 5, "another IOMMU, other devices");
+        assert_eq!(Store::parse(&store.bytes()).unwrap(), store);
+    }
     let cpu = Cpu {
         signature: 2,
         microcode: 7,
@@ -118,6 +132,17 @@ fn damaged_files_are_refused_and_stay() {
         assert!(Store::read(&file).is_err(), "{} bytes", bytes.len());
         assert_eq!(fs::read(&file).unwrap(), bytes);
     }
+}
+
+#[test]
+fn a_file_of_an_older_version_says_what_to_do() {
+    let mut old = filled().bytes();
+    old[..4].copy_from_slice(&OLD_MAGIC.to_ne_bytes());
+    let error = Store::parse(&old).unwrap_err().to_string();
+    assert!(
+        error.contains("older pagemove") && error.contains("qualify again"),
+        "{error}"
+    );
 }
 
 #[test]

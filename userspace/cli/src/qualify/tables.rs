@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use pagemove_uapi::{
-    EXPERIMENT_CLEAR, EXPERIMENT_FRAMES, EXPERIMENT_RACE, EXPERIMENT_USED, FRAME_FIRST,
-    FRAME_SECOND, MAX_EXPERIMENT_NS, USED_ACCESSED, USED_DIRTY,
+    EXPERIMENT_CLEAR, EXPERIMENT_FRAMES, EXPERIMENT_LANDS, EXPERIMENT_RACE, EXPERIMENT_USED,
+    FRAME_FIRST, FRAME_SECOND, MAX_EXPERIMENT_NS, USED_ACCESSED, USED_DIRTY,
 };
 
 use super::clock::Clock;
-use super::decide::{ENOUGH_MARKED, ENOUGH_UPDATES};
-use super::evidence::{Clean, Marks, Race, Trial};
+use super::decide::{ENOUGH, ENOUGH_MARKED, ENOUGH_UPDATES};
+use super::evidence::{Clean, Landings, Marks, Race, Trial};
 use super::subject::Subject;
 
 /// Accesses of each kind: at least, and at most, if there is time.
@@ -80,6 +80,26 @@ pub fn marks(subject: &mut Subject, time: Duration) -> Result<Trial<Marks>> {
         marks.writes_set_d += u64::from(used == BOTH);
     }
     Ok(Trial::Seen(marks))
+}
+
+/// Looks at the entry in the moment at which a write lands.
+pub fn landings(subject: &mut Subject, time: Duration) -> Result<Trial<Landings>> {
+    let mut landings = Landings::default();
+    let clock = Clock::start(time / SHARE);
+    let mut after = DELAYS.iter().cycle();
+    let is_enough = |it: &Landings| it.seen > it.marked || it.seen >= ENOUGH;
+    while clock.goes_on(is_enough(&landings)) && landings.seen < MOST_ROUNDS {
+        seen!(subject.scene().experiment(EXPERIMENT_CLEAR, PAGE, 0));
+        subject.spoil(PAGE);
+        let after = after.next().copied().unwrap_or_default();
+        let report = seen!(subject.fetch_during(PAGE, after, |scene| {
+            scene.experiment(EXPERIMENT_LANDS, PAGE, MAX_EXPERIMENT_NS)
+        }));
+        landings.tried += 1;
+        landings.seen += report.updates;
+        landings.marked += u64::from(report.updates != 0 && report.found == BOTH);
+    }
+    Ok(Trial::Seen(landings))
 }
 
 /// Tries a write after a read, without anything in between.

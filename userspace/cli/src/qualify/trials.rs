@@ -15,6 +15,7 @@ use super::{moves, tables, transactions};
 pub fn run(subject: &mut Subject, time: Duration, demand: Demand) -> Result<Evidence> {
     let promises = Promises::of(&subject.iommu()).context("drains")?;
     let marks = tables::marks(subject, time).context("ad-set")?;
+    let landings = tables::landings(subject, time).context("ad-first")?;
     let clean = tables::clean(subject, time).context("clean-walks")?;
     let race = tables::race(subject, time).context("ad-cas")?;
     let watch = transactions::watch(subject, time).context("watch-seen")?;
@@ -33,6 +34,7 @@ pub fn run(subject: &mut Subject, time: Duration, demand: Demand) -> Result<Evid
     Ok(Evidence {
         promises,
         marks,
+        landings,
         clean,
         race,
         watch,

@@ -224,6 +224,11 @@ pub const FINDINGS: &[Text] = &[
         "ad-set",
         "the IOMMU sets accessed and dirty bits in this format: adbit can see its accesses",
     ),
+    flag(
+        FINDING_AD_FIRST,
+        "ad-first",
+        "accessed and dirty bits are set before the access lands: what adbit relies on",
+    ),
     flag(FINDING_NO_WALK_SEEN, "no-walk-seen", "a transaction committed over a walk of the entry, and a write was lost: rtm may not rely on it"),
     flag(FINDING_NO_A_SEEN, "no-a-seen", "the same where the accessed bit was cleared first: rtm may not rely on that either"),
     flag(FINDING_NO_WATCH_SEEN, "no-watch-seen", "device writes to lines that a transaction has read abort nothing: watching is of no use"),
@@ -232,6 +237,7 @@ pub const FINDINGS: &[Text] = &[
     flag(FINDING_NO_MOVES_ADBIT, "no-moves-adbit", "moves by adbit have lost something under load: that engine is not allowed"),
     flag(FINDING_NO_AD_SET, "no-ad-set", "the IOMMU does not set accessed and dirty bits each time: adbit is not allowed"),
     flag(FINDING_NO_MOVES_RTM, "no-moves-rtm", "moves by rtm have lost something under load: that engine is not allowed"),
+    flag(FINDING_NO_AD_FIRST, "no-ad-first", "a write has landed before accessed and dirty bits were set: adbit is not allowed"),
 ];
 
 fn find(table: &'static [Text], number: u32) -> Option<&'static Text> {

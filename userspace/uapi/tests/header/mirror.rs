@@ -262,6 +262,7 @@ pub fn structs() -> Vec<Structure> {
                 reason,
                 node,
                 iommu,
+                registers,
             }
         ),
         structure!(
@@ -455,7 +456,8 @@ pub fn structs() -> Vec<Structure> {
                 microcode,
                 engines,
                 findings,
-                reserved,
+                flags,
+                registers,
             }
         ),
         structure!(
@@ -638,6 +640,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         EXPERIMENT_WATCH,
         EXPERIMENT_RACE,
         EXPERIMENT_FRAMES,
+        EXPERIMENT_LANDS,
         FRAME_FIRST,
         FRAME_SECOND,
         USED_ACCESSED,
@@ -652,6 +655,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         FINDING_CLEAN_WALKS,
         FINDING_VALID_CHANGE,
         FINDING_AD_SET,
+        FINDING_AD_FIRST,
         PARAMETER_ALLOW_INCOHERENT,
         PARAMETER_ALLOW_UNQUALIFIED,
         FINDING_NO_WALK_SEEN,
@@ -662,6 +666,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         FINDING_NO_MOVES_ADBIT,
         FINDING_NO_AD_SET,
         FINDING_NO_MOVES_RTM,
+        FINDING_NO_AD_FIRST,
+        VERDICT_ATS,
         VERDICT_SET_SIZE_V0,
         MAX_VERDICTS,
         LIFT_IOMMU,

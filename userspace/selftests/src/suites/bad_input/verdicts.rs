@@ -25,6 +25,18 @@ const WRONG: &[Wrong] = &[
     ("engine adbit where the IOMMU sets no A and D", |v| {
         (v.engines, v.findings) = (1 << uapi::ENGINE_ADBIT, uapi::FINDING_VALID_CHANGE)
     }),
+    ("engine adbit where A and D may come late", |v| {
+        (v.engines, v.findings) = (
+            1 << uapi::ENGINE_ADBIT,
+            uapi::FINDING_VALID_CHANGE | uapi::FINDING_AD_SET,
+        )
+    }),
+    ("engine rtm, by A alone, where A may come late", |v| {
+        (v.engines, v.findings) = (
+            1 << uapi::ENGINE_RTM,
+            uapi::FINDING_VALID_CHANGE | uapi::FINDING_A_SEEN,
+        )
+    }),
     ("engine rtm without findings", |v| {
         v.engines = 1 << uapi::ENGINE_RTM
     }),
@@ -37,13 +49,16 @@ const WRONG: &[Wrong] = &[
     ("engine adbit where its moves have lost something", |v| {
         (v.engines, v.findings) = (
             1 << uapi::ENGINE_ADBIT,
-            uapi::FINDING_VALID_CHANGE | uapi::FINDING_AD_SET | uapi::FINDING_NO_MOVES_ADBIT,
+            uapi::FINDING_VALID_CHANGE
+                | uapi::FINDING_AD_SET
+                | uapi::FINDING_AD_FIRST
+                | uapi::FINDING_NO_MOVES_ADBIT,
         )
     }),
     ("a finding and its no", |v| {
         v.findings = uapi::FINDING_AD_SET | uapi::FINDING_NO_AD_SET
     }),
-    ("a reserved member that is not 0", |v| v.reserved = 1),
+    ("an unknown flag", |v| v.flags = uapi::VERDICT_ATS << 1),
 ];
 
 /// One of this machine that allows nothing, of an IOMMU that it does not have.

@@ -6,6 +6,8 @@
 
 mod at_once;
 mod iommus;
+mod keys;
+mod pair;
 
 use std::process::ExitCode;
 
@@ -150,6 +152,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         None => of_all(),
         Some("at-once") => at_once::main(),
         Some("iommus") => iommus::main(&arguments[1..]),
+        Some("keys") => keys::main(&arguments[1..]),
         Some(other) => tap::fail_all(&anyhow::anyhow!("there is no part {other}")),
     }
 }

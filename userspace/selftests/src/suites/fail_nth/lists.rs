@@ -2,8 +2,8 @@
 //! Calls that ask, and verdicts.
 
 use pagemove_uapi::{
-    Error, Info, Verdict, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS, INFO_SIZE_V0,
-    IOC_INFO, PAGE_SIZE,
+    Error, Info, Verdict, FINDING_AD_FIRST, FINDING_AD_SET, FINDING_VALID_CHANGE, FORMAT_VTDSS,
+    INFO_SIZE_V0, IOC_INFO, PAGE_SIZE,
 };
 
 use super::files::drop_made;
@@ -109,7 +109,8 @@ fn verdict(world: &mut World) -> Result<(), i32> {
         cpu: here.signature,
         microcode: here.microcode,
         engines: 0,
-        findings: FINDING_AD_SET | FINDING_VALID_CHANGE,
-        reserved: 0,
+        findings: FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE,
+        flags: 0,
+        registers: 0,
     }))
 }

@@ -29,7 +29,10 @@ const FILE: &str = "/lib/firmware/pagemove/verdicts";
 const PARAMETERS: &str = "allow_incoherent=1";
 /// The same where transactions are emulated, which takes longer than the default allows.
 const EMULATED: &str = "allow_incoherent=1 longest_us=3000";
-const USAGE: &str = "qualify wants one of: x86_64 vtdss amdv1, and perhaps: loose rtm rtm-values";
+/// A build for tests, which says of writes that have landed that A and D are not set yet.
+const LATE: &str = "allow_incoherent=1 inject=46";
+const USAGE: &str =
+    "qualify wants one of: x86_64 vtdss amdv1, and perhaps: loose late rtm rtm-values";
 const PAGES: usize = 16;
 /// Seconds from which on too little evidence is an answer.
 const LONGEST: u32 = 36;
@@ -98,6 +101,7 @@ pub fn main(args: &[String]) -> ExitCode {
             .collect(),
         (Some(format), None) => refusing(format),
         (Some(format), Some(&"loose")) => of_loose(format),
+        (Some(format), Some(&"late")) => of_late(format),
         (Some(format), Some(&"rtm")) => with_rtm(format, true),
         (Some(format), Some(&"rtm-values")) => with_rtm(format, false),
         _ => {
@@ -105,8 +109,12 @@ pub fn main(args: &[String]) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let parameters = args.get(1).filter(|part| part.starts_with("rtm"));
-    if let Err(error) = reload_with(parameters.map_or(PARAMETERS, |_| EMULATED)) {
+    let parameters = match args.get(1) {
+        Some(&"late") => LATE,
+        Some(part) if part.starts_with("rtm") => EMULATED,
+        _ => PARAMETERS,
+    };
+    if let Err(error) = reload_with(parameters) {
         return tap::fail_all(&error);
     }
     tap::run(&mut (), cases)
@@ -151,6 +159,7 @@ fn of_loose(format: &'static str) -> Vec<Case<()>> {
             ("drains", "yes"),
             ("snoops", "no"),
             ("ad-set", "yes"),
+            ("ad-first", "yes"),
             ("valid-change-adbit", "yes"),
         ];
         expect_answers(&json, &seen)?;
@@ -161,6 +170,31 @@ fn of_loose(format: &'static str) -> Vec<Case<()>> {
             format!(
                 "{format}: what the IOMMU does not promise allows no engine, whatever was seen"
             ),
+            answers,
+        ),
+        Case::new(
+            format!("{format}: a move is refused, reason unqualified"),
+            |_: &mut ()| refused(uapi::REASON_UNQUALIFIED),
+        ),
+    ]
+}
+
+/// An IOMMU that sets A and D after the access.
+fn of_late(format: &'static str) -> Vec<Case<()>> {
+    let answers = move |_: &mut ()| {
+        let json = qualify("", 1)?;
+        equal(&json, "/verdict/format", &format.into())?;
+        let seen = [
+            ("ad-set", "yes"),
+            ("ad-first", "no"),
+            ("valid-change-adbit", "yes"),
+        ];
+        expect_answers(&json, &seen)?;
+        expect_engines(&json, &[])
+    };
+    vec![
+        Case::new(
+            format!("{format}: A and D that come after the access allow no engine"),
             answers,
         ),
         Case::new(
@@ -187,9 +221,10 @@ fn with_rtm(format: &'static str, sees_walks: bool) -> Vec<Case<()>> {
         expect_answers(&json, &[("ad-set", if has_bits { "yes" } else { "no" })])?;
         let a_seen = is_yes(&json, "a-seen")?;
         ensure!(has_bits || !a_seen, "there is no A");
-        let rtm = (sees_walks || a_seen) && is_yes(&json, "valid-change-rtm")?;
+        let by_a = a_seen && is_yes(&json, "ad-first")?;
+        let rtm = (sees_walks || by_a) && is_yes(&json, "valid-change-rtm")?;
         ensure!(rtm || !sees_walks, "walks are seen, and rtm is not allowed");
-        let adbit = has_bits && is_yes(&json, "valid-change-adbit")?;
+        let adbit = has_bits && is_yes(&json, "ad-first")? && is_yes(&json, "valid-change-adbit")?;
         ensure!(code == i32::from(!(adbit || rtm)), "exit code {code}");
         let engines = [("adbit", adbit), ("rtm", rtm)];
         let allowed: Vec<&str> = engines
@@ -402,6 +437,7 @@ fn allows_adbit(_: &mut ()) -> Outcome {
         ("drains", "yes"),
         ("snoops", "yes"),
         ("ad-set", "yes"),
+        ("ad-first", "yes"),
         ("clean-walks", "no"),
         ("valid-change-adbit", "yes"),
     ];
