@@ -17,7 +17,7 @@ const UNKNOWN: (i32, u32) = (libc::EOPNOTSUPP, uapi::REASON_NONE);
 
 const WRONG: &[Wrong] = &[
     ("kind 0", |e| e.kind = 0, UNKNOWN),
-    ("kind 7", |e| e.kind = 7, UNKNOWN),
+    ("kind 8", |e| e.kind = 8, UNKNOWN),
     ("kind 4294967295", |e| e.kind = u32::MAX, UNKNOWN),
     ("a time where there is none", |e| e.ns = 1, INVALID),
     (
@@ -33,6 +33,11 @@ const WRONG: &[Wrong] = &[
     (
         "frames that are swapped for no time",
         |e| e.kind = uapi::EXPERIMENT_FRAMES,
+        INVALID,
+    ),
+    (
+        "a write that is waited for no time",
+        |e| e.kind = uapi::EXPERIMENT_LANDS,
         INVALID,
     ),
     (

@@ -4,9 +4,9 @@
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
     ExperimentRequest, Move, MoveReport, MoveRequest, PageResult, ENGINE_ADBIT, ENGINE_AUTO,
-    ENGINE_RTM, EXPERIMENT_CLEAR, EXPERIMENT_FRAMES, EXPERIMENT_RACE, EXPERIMENT_SET,
-    EXPERIMENT_USED, EXPERIMENT_WATCH, IOC_MOVE, MOVE_SIZE_V0, PAGE_MOVED, PAGE_RESULT_SIZE_V0,
-    PAGE_SIZE, PLACE_APERTURE,
+    ENGINE_RTM, EXPERIMENT_CLEAR, EXPERIMENT_FRAMES, EXPERIMENT_LANDS, EXPERIMENT_RACE,
+    EXPERIMENT_SET, EXPERIMENT_USED, EXPERIMENT_WATCH, IOC_MOVE, MOVE_SIZE_V0, PAGE_MOVED,
+    PAGE_RESULT_SIZE_V0, PAGE_SIZE, PLACE_APERTURE,
 };
 
 use super::fault::Fired;
@@ -103,6 +103,9 @@ fn moving() -> Vec<Path<World>> {
         }),
         other("EXPERIMENT frames", |world| {
             experiment(world, EXPERIMENT_FRAMES, 20_000)
+        }),
+        other("EXPERIMENT lands", |world| {
+            experiment(world, EXPERIMENT_LANDS, 20_000)
         }),
         other("EXPERIMENT watch", |world| {
             experiment(world, EXPERIMENT_WATCH, 20_000)
