@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::shared::{Job, Shared};
 use crate::frame::Frames;
+use crate::rules::Rule;
 use crate::scheduler::Looked;
 use crate::who::StreamId;
 
@@ -72,12 +73,18 @@ fn connect(
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
         let shared = weak.upgrade()?;
-        if !shared.lock().is_current(stream, handle) {
-            return None;
-        }
+        let without = {
+            let inner = shared.lock();
+            if !inner.is_current(stream, handle) {
+                return None;
+            }
+            inner.endpoint.without
+        };
         match shared.scheduler.look(stream.target.rank) {
             Ok(Looked::At(at)) if at.epoch != stream.target.epoch => return None,
             Ok(Looked::Ended) => return None,
+            // It was somewhere before, and is in a file now. Who moves itself waits for an answer.
+            Ok(Looked::Absent) if without.keeps(Rule::Away) => return None,
             _ => {}
         }
     }
