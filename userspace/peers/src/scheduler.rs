@@ -9,7 +9,7 @@ use std::fmt;
 use crate::who::{Epoch, Rank};
 
 /// Ranks at most.
-pub const MAX_RANKS: Rank = 4096;
+pub const MAX_RANKS: Rank = pagemove_image::MOST_RANKS;
 /// Bytes of a place at most.
 pub const MAX_PLACE: usize = 256;
 
