@@ -329,18 +329,19 @@ fn who_does_not_wait_for_ends_loses_messages() {
     assert!(loses(Without::rules(&[Rule::Drain, Rule::Again])));
 }
 
-/// Has a rank move that has just asked one which is in a file now; returns whether it can.
+/// Has a rank move that has just asked one which was to be taken up from a file by a process that has died;
+/// returns whether it can.
 fn moves_while_another_is_away(without: Without) -> bool {
     let directory = tempfile::tempdir().unwrap();
     let file = SchedulerFile::open(&directory.path().join("scheduler"), 2).unwrap();
     let first = prepared().without(without);
     let first = first.join(file.clone(), 0, limits()).unwrap();
+    file.join(1, prepared().place()).unwrap();
+    file.leave(1, 0).unwrap();
     // Nobody listens there any more.
-    let gone = prepared().place().to_string();
-    file.join(1, &gone).unwrap();
+    file.take_up(1, 0, prepared().place()).unwrap();
     let limit = Duration::from_millis(50);
     assert!(!first.send_within(1, 0, b"x", limit).unwrap());
-    file.leave(1, 0).unwrap();
     match first.stop(Duration::from_secs(2)) {
         Ok(_) => true,
         Err(Error::Late) => false,
@@ -351,7 +352,9 @@ fn moves_while_another_is_away(without: Without) -> bool {
 #[test]
 fn a_rank_moves_while_another_is_in_a_file() {
     assert!(moves_while_another_is_away(Without::NOTHING));
-    assert!(!moves_while_another_is_away(Without::rules(&[Rule::Away])));
+    assert!(!moves_while_another_is_away(Without::rules(&[
+        Rule::GiveUp
+    ])));
 }
 
 #[test]

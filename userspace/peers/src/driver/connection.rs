@@ -73,18 +73,18 @@ fn connect(
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
         let shared = weak.upgrade()?;
-        let without = {
+        {
             let inner = shared.lock();
-            if !inner.is_current(stream, handle) {
+            let gives_up = inner.moves && inner.endpoint.without.keeps(Rule::GiveUp);
+            if gives_up || !inner.is_current(stream, handle) {
                 return None;
             }
-            inner.endpoint.without
-        };
+        }
         match shared.scheduler.look(stream.target.rank) {
             Ok(Looked::At(at)) if at.epoch != stream.target.epoch => return None,
             Ok(Looked::Ended) => return None,
-            // It was somewhere before, and is in a file now. Who moves itself waits for an answer.
-            Ok(Looked::Absent) if without.keeps(Rule::Away) => return None,
+            // It was somewhere before, and is in a file now.
+            Ok(Looked::Absent) => return None,
             _ => {}
         }
     }
