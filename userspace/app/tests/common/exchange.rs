@@ -92,7 +92,20 @@ impl Ranks {
             let host = usize::from(rank) % ranks.hosts.len();
             ranks.spawn(rank, host, &run);
         }
+        for rank in 0..programs {
+            ranks.joined(rank);
+        }
         ranks
+    }
+
+    /// Waits until a rank is there for the first time; then it can be asked for something, too.
+    fn joined(&self, rank: Rank) {
+        let file = SchedulerFile::existing(&self.scheduler).expect("it is there");
+        let until = Instant::now() + LIMIT;
+        while file.read().expect("it is whole").holder(rank).is_none() {
+            assert!(Instant::now() < until, "rank {rank}: {}", self.said(rank));
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn hosts(&self) -> usize {
@@ -104,6 +117,13 @@ impl Ranks {
         self.place.path(&format!("image-{rank}"))
     }
 
+    /// Takes a rank up, and waits until it is the rank.
+    pub fn come_back(&mut self, rank: Rank) -> Result<(), String> {
+        let before = self.epoch(rank);
+        self.restore(rank, 0);
+        self.taken_up(rank, before)
+    }
+
     fn told(&self, rank: Rank) -> PathBuf {
         self.place.path(&format!("told-{rank}"))
     }
@@ -112,6 +132,7 @@ impl Ranks {
     fn spawn(&mut self, rank: Rank, host: usize, arguments: &[String]) {
         let host = &self.hosts[host];
         let told = File::create(self.told(rank)).expect("a file");
+        assert!(self.children[usize::from(rank)].is_none(), "one for a rank");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut plain = self.place.command(&arguments);
         plain.args(["--listen", &host.listen]);
@@ -172,6 +193,23 @@ impl Ranks {
         ]
         .map(str::to_string);
         self.spawn(rank, host, &restore);
+    }
+
+    /// Tries to take a rank up once more, by another name, to the end of that.
+    pub fn again(&self, rank: Rank) -> Output {
+        let restore = [
+            "restore",
+            text(&self.image(rank)),
+            "--module",
+            text(&self.module),
+            "--scheduler",
+            text(&self.scheduler),
+            "--name",
+            "again",
+        ]
+        .map(str::to_string);
+        let arguments: Vec<&str> = restore.iter().map(String::as_str).collect();
+        self.place.output(&arguments)
     }
 
     /// Waits until a process that was started last is the rank, or has ended before.

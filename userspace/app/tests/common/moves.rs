@@ -74,22 +74,48 @@ impl Figures {
     }
 }
 
-/// Starts the conductor at a place, moves ranks at random, and looks at the end whether all has come.
+/// Moves ranks at random, and looks at the end whether all has come.
 pub fn run(plan: &Plan, hosts: Vec<Host>, prepared: Prepared) -> Result<Figures, String> {
-    let mut ranks = Ranks::start(plan.programs, hosts, plan.mistake);
+    let setup = Setup {
+        programs: plan.programs,
+        mistake: plan.mistake,
+        patience: plan.patience,
+        hosts,
+        prepared,
+    };
+    exchange(setup, |ranks, is_over| moves(plan, ranks, is_over))
+}
+
+/// An exchange of messages.
+pub struct Setup {
+    pub programs: Rank,
+    pub mistake: Option<&'static str>,
+    pub patience: Duration,
+    pub hosts: Vec<Host>,
+    /// Where the conductor listens.
+    pub prepared: Prepared,
+}
+
+/// Has ranks exchange messages while something is done with them, and looks at the end whether all has come.
+pub fn exchange(
+    setup: Setup,
+    what: impl FnOnce(&mut Ranks, &dyn Fn() -> bool) -> Result<Figures, String>,
+) -> Result<Figures, String> {
+    let mut ranks = Ranks::start(setup.programs, setup.hosts, setup.mistake);
     let scheduler = SchedulerFile::existing(&ranks.scheduler).map_err(|error| error.to_string())?;
     let (of, signs) = (ranks.of, Signs::default());
+    let (prepared, patience) = (setup.prepared, setup.patience);
     thread::scope(|scope| {
-        let conductor =
-            scope.spawn(|| conduct(prepared, &scheduler, of, &signs, plan.patience));
-        let moved = moves(plan, &mut ranks, &|| conductor.is_finished());
+        let (signs, scheduler) = (&signs, &scheduler);
+        let conductor = scope.spawn(move || conduct(prepared, scheduler, of, signs, patience));
+        let moved = what(&mut ranks, &|| conductor.is_finished());
         signs.over.store(moved.is_err(), Ordering::Relaxed);
         signs.done.store(true, Ordering::Relaxed);
         let each = conductor.join().expect("it does not panic");
         // Who has made a mistake says more than who waits for it.
         let mut figures = moved?;
         let each = each?;
-        for rank in 0..plan.programs {
+        for rank in 0..setup.programs {
             let (status, told) = ranks.wait(rank, LIMIT)?;
             if !status.success() || told.trim() != each.to_string() {
                 let said = ranks.said(rank);
@@ -100,7 +126,7 @@ pub fn run(plan: &Plan, hosts: Vec<Host>, prepared: Prepared) -> Result<Figures,
         if !table.all_ended() {
             return Err("somebody has not ended".into());
         }
-        figures.messages = each * u64::from(plan.programs);
+        figures.messages = each * u64::from(setup.programs);
         Ok(figures)
     })
 }
