@@ -61,7 +61,8 @@ fn name(args: &Run) -> Result<String, Failure> {
         return Ok(name.clone());
     }
     let stem = args.module.file_stem().and_then(|stem| stem.to_str());
-    let stem = stem.ok_or_else(|| Failure::new(Exit::Usage, "the file has no name: give --name"))?;
+    let stem =
+        stem.ok_or_else(|| Failure::new(Exit::Usage, "the file has no name: give --name"))?;
     Ok(match args.rank {
         Some(rank) => format!("{stem}-{rank}"),
         None => stem.to_string(),
@@ -126,7 +127,10 @@ fn check_rank(args: &Restore, image: &Image, program: &Program) -> Result<(), Fa
     match (&image.messages, &args.scheduler) {
         (Some(messages), None) => {
             let of = messages.peers.len();
-            let text = format!("{file} is of rank {} of {of}: give --scheduler", messages.rank);
+            let text = format!(
+                "{file} is of rank {} of {of}: give --scheduler",
+                messages.rank
+            );
             Err(Failure::new(Exit::Usage, text))
         }
         (None, Some(_)) => {

@@ -79,7 +79,8 @@ impl Running {
                 match asked.question {
                     Question::Status => self.answer_status(asked),
                     Question::Checkpoint { .. } => {
-                        let text = "the program has ended, and waits until all that it has sent has come";
+                        let text =
+                            "the program has ended, and waits until all that it has sent has come";
                         asked.answer(&Answer::Failed(text.into()));
                     }
                 }

@@ -214,5 +214,8 @@ fn killed_at_random_within_a_checkpoint_it_is_never_torn() {
             Found::Torn => panic!("it is torn"),
         }
     }
-    println!("# the state before {}, the one asked for {}", counts[0], counts[1]);
+    println!(
+        "# the state before {}, the one asked for {}",
+        counts[0], counts[1]
+    );
 }

@@ -80,7 +80,8 @@ impl Messages {
             return Err(format!("a message has {long} bytes"));
         }
         for (rank, peer) in (0u16..).zip(&self.peers) {
-            peer.check().map_err(|what| format!("{what} (rank {rank})"))?;
+            peer.check()
+                .map_err(|what| format!("{what} (rank {rank})"))?;
         }
         self.check_list()?;
         let own = &self.peers[usize::from(self.rank)];

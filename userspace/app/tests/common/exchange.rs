@@ -48,6 +48,8 @@ pub struct Ranks {
     /// What the programs do wrongly.
     pub mistake: Option<&'static str>,
     children: Vec<Option<Child>>,
+    /// On which host each is, or was last.
+    on: Vec<usize>,
 }
 
 impl Ranks {
@@ -70,6 +72,7 @@ impl Ranks {
             of,
             mistake,
             children,
+            on: vec![0; programs.into()],
         };
         for rank in 0..programs {
             let (number, of) = (rank.to_string(), of.to_string());
@@ -112,6 +115,11 @@ impl Ranks {
         self.hosts.len()
     }
 
+    /// Returns the number of the host on which a rank is, or was last.
+    pub fn host(&self, rank: Rank) -> usize {
+        self.on[usize::from(rank)]
+    }
+
     /// Returns where a rank's state is put.
     pub fn image(&self, rank: Rank) -> PathBuf {
         self.place.path(&format!("image-{rank}"))
@@ -130,6 +138,7 @@ impl Ranks {
 
     /// Starts a process of a rank on a host.
     fn spawn(&mut self, rank: Rank, host: usize, arguments: &[String]) {
+        self.on[usize::from(rank)] = host;
         let host = &self.hosts[host];
         let told = File::create(self.told(rank)).expect("a file");
         assert!(self.children[usize::from(rank)].is_none(), "one for a rank");
@@ -165,9 +174,9 @@ impl Ranks {
     /// Asks for a checkpoint, of which the end does not matter.
     pub fn ask(&self, rank: Rank) -> Child {
         let (image, name) = (self.image(rank), name(rank));
-        let mut command =
-            self.place
-                .command(&["checkpoint", &name, text(&image), "--stop"]);
+        let mut command = self
+            .place
+            .command(&["checkpoint", &name, text(&image), "--stop"]);
         let asked = command.stderr(Stdio::null()).spawn();
         asked.expect("it can be started")
     }

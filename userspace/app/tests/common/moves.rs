@@ -35,6 +35,8 @@ pub struct Figures {
     pub moves: u64,
     /// Moves of a rank while another was in a file, too.
     pub pairs: u64,
+    /// Moves to another host.
+    pub between: u64,
     /// Messages that programs have received.
     pub messages: u64,
     /// Messages that were in files.
@@ -60,10 +62,11 @@ impl Figures {
             )
         };
         println!(
-            "# {what}: {} messages, {} moves ({} while another rank was in a file), {} messages in files; p50/max: \
+            "# {what}: {} messages, {} moves ({} to another host, {} while another rank was in a file), {} messages in files; p50/max: \
              stopped {}, drained {}, written {}, another is the rank {}; lost 0, doubled 0, out of order 0",
             self.messages,
             self.moves,
+            self.between,
             self.pairs,
             self.carried,
             times(&self.stopped),
@@ -131,11 +134,7 @@ pub fn exchange(
     })
 }
 
-fn moves(
-    plan: &Plan,
-    ranks: &mut Ranks,
-    is_over: &dyn Fn() -> bool,
-) -> Result<Figures, String> {
+fn moves(plan: &Plan, ranks: &mut Ranks, is_over: &dyn Fn() -> bool) -> Result<Figures, String> {
     let mut random = Random(plan.seed);
     let mut figures = Figures::default();
     while figures.moves < plan.moves {
@@ -162,6 +161,7 @@ fn moves(
         for &rank in &gone {
             let before = ranks.epoch(rank);
             let host = random.below(ranks.hosts() as u64) as usize;
+            figures.between += u64::from(host != ranks.host(rank));
             ranks.restore(rank, host);
             ranks.taken_up(rank, before)?;
             figures.away.push(begun.elapsed().as_micros() as u64);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An image to try things with.
 
-use pagemove_image::{Access, File, Global, Image, Memory, Message, Messages, Peer, Program, Times, Value, PAGE};
+use pagemove_image::{
+    Access, File, Global, Image, Memory, Message, Messages, Peer, Program, Times, Value, PAGE,
+};
 
 /// Returns an image with something of everything; others with another `seed`.
 pub fn image(seed: u8, pages: usize) -> Image {
