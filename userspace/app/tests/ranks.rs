@@ -165,14 +165,16 @@ fn killed(place: Option<&'static str>, after: Duration) -> Found {
         ranks.come_back(0)?;
         ranks.mistake = None;
         let mut asked = ranks.ask(0);
-        match place {
-            Some(_) => drop(ranks.wait(0, patience(None))?),
+        let dead = match place {
+            Some(_) => ranks.wait(0, patience(None)).map(drop),
             None => {
                 std::thread::sleep(after);
                 ranks.kill(0);
+                Ok(())
             }
-        }
+        };
         asked.wait().expect("it ends");
+        dead?;
         let before = ranks.epoch(0);
         ranks.restore(0, 0);
         if ranks.taken_up(0, before).is_ok() {
