@@ -6,7 +6,7 @@ mod common;
 use common::place::{text, Place};
 use pagemove_image::Messages;
 use pagemove_peers::driver::Prepared;
-use pagemove_peers::{Limits, SchedulerFile};
+use pagemove_peers::{Limits, Looked, SchedulerFile};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -86,12 +86,17 @@ impl Alone {
     fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.place.command(arguments);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.begun();
+        child.expect("it can be started")
+    }
+
+    /// Waits until the program runs.
+    fn begun(&self) {
         let until = Instant::now() + Duration::from_secs(30);
         while !self.list().contains("program") {
             assert!(Instant::now() < until, "it does not begin");
             std::thread::sleep(Duration::from_millis(5));
         }
-        child.expect("it can be started")
     }
 
     fn list(&self) -> String {
@@ -219,6 +224,41 @@ fn who_has_ended_is_told() {
     }
 }
 
+/// Its peers shall not wait for it; before it was known to have ended they would.
+#[test]
+fn who_made_a_mistake_has_ended() {
+    let first = Alone::new("(unreachable)");
+    let file = SchedulerFile::open(&first.scheduler, 2).expect("made");
+    assert_eq!(file.look(0).expect("whole"), Looked::Absent);
+    let output = first.place.output(&first.run("0", "2"));
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(file.look(0).expect("whole"), Looked::Ended);
+}
+
+/// The process before may still hold the address when the next one wants it.
+#[test]
+fn a_rank_is_taken_up_at_the_same_address() {
+    let waits = Alone::new(WAITS);
+    let free = Prepared::at("127.0.0.1:0").expect("a port");
+    let address = free.place().to_string();
+    drop(free);
+    let image = waits.place.path("image");
+    let listen = ["--listen", &address];
+    let run = [&waits.run("0", "1")[..], &listen].concat();
+    let mut running = waits.start(&run);
+    for _ in 0..4 {
+        let stop = ["checkpoint", "program", text(&image), "--stop"];
+        assert!(waits.place.output(&stop).status.success());
+        // It is not waited for.
+        let restore = [&waits.restore(&image)[..], &listen].concat();
+        let next = waits.start(&restore);
+        assert!(running.wait().expect("it ends").success());
+        running = next;
+    }
+    running.kill().expect("it runs");
+    running.wait().expect("it ends");
+}
+
 #[test]
 fn wrong_usage_is_told() {
     let waits = Alone::new(WAITS);
@@ -321,6 +361,17 @@ fn forged_messages_are_refused() {
     // Which can be, but is not so.
     refuses("an older state of rank 1", |it| it.rank = 1);
     refuses("an older state of rank 0", |it| it.epoch += 1);
+    // The twin: who does not compare takes it up.
+    let mut forged = waits.place.command(&waits.restore(&image));
+    forged.env("PAGEMOVE_APP_MISTAKE", "Older");
+    let mut forged = forged
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it can be started");
+    waits.begun();
+    forged.kill().expect("it runs");
+    forged.wait().expect("it ends");
+    std::fs::write(&waits.scheduler, &before).expect("written");
     // The same forger is believed what could have been: he changes nothing that is known elsewhere.
     std::fs::write(&image, forge(&whole, |it| it.peers[1].breaks = 5)).expect("written");
     let mut running = waits.start(&waits.restore(&image));

@@ -7,7 +7,8 @@ use pagemove_peers::{Limits, Rank, SchedulerFile};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -53,52 +54,68 @@ pub struct Ranks {
 }
 
 impl Ranks {
-    /// Starts so many, rank after rank on the hosts in turn.
+    /// Starts so many that exchange messages, rank after rank on the hosts in turn.
     pub fn start(programs: Rank, hosts: Vec<Host>, mistake: Option<&'static str>) -> Self {
         let place = Place::new();
         let module = place.module("exchange.wasm", PROGRAM);
-        let built = place.path("exchange.pm.wasm");
-        let output = place.output(&["build", text(&module), "-o", text(&built)]);
+        Self::of(place, &module, &[], programs..programs + 1, hosts, mistake)
+    }
+
+    /// Starts as many programs as `number` begins with, of an application of as many ranks as it ends with.
+    pub fn of(
+        place: Place,
+        module: &Path,
+        arguments: &[&str],
+        number: Range<Rank>,
+        hosts: Vec<Host>,
+        mistake: Option<&'static str>,
+    ) -> Self {
+        let built = place.path("built.pm.wasm");
+        let output = place.output(&["build", text(module), "-o", text(&built)]);
         assert!(output.status.success(), "{output:?}");
         let scheduler = place.path("scheduler");
-        let of = programs + 1;
-        SchedulerFile::open(&scheduler, of).expect("made");
-        let children = (0..programs).map(|_| None).collect();
+        SchedulerFile::open(&scheduler, number.end).expect("made");
+        let programs = number.start;
         let mut ranks = Ranks {
             place,
             hosts,
             module: built,
             scheduler,
-            of,
+            of: number.end,
             mistake,
-            children,
+            children: (0..programs).map(|_| None).collect(),
             on: vec![0; programs.into()],
         };
         for rank in 0..programs {
-            let (number, of) = (rank.to_string(), of.to_string());
-            let scheduler = ranks.scheduler.clone();
-            let run = [
-                "run",
-                text(&ranks.module.clone()),
-                "--function",
-                "run",
-                "--name",
-                &name(rank),
-                "--rank",
-                &number,
-                "--of",
-                &of,
-                "--scheduler",
-                text(&scheduler),
-            ]
-            .map(str::to_string);
             let host = usize::from(rank) % ranks.hosts.len();
+            let run = ranks.run(rank, arguments);
             ranks.spawn(rank, host, &run);
         }
         for rank in 0..programs {
             ranks.joined(rank);
         }
         ranks
+    }
+
+    /// Returns the arguments with which a rank begins.
+    fn run(&self, rank: Rank, arguments: &[&str]) -> Vec<String> {
+        let (number, of, name) = (rank.to_string(), self.of.to_string(), name(rank));
+        let mut run = vec![
+            "run",
+            text(&self.module),
+            "--function",
+            "run",
+            "--name",
+            &name,
+        ];
+        run.extend(["--rank", &number, "--of", &of]);
+        run.extend(["--scheduler", text(&self.scheduler), "--listen"]);
+        run.push(&self.hosts[usize::from(rank) % self.hosts.len()].listen);
+        if !arguments.is_empty() {
+            run.push("--");
+            run.extend(arguments);
+        }
+        run.into_iter().map(str::to_string).collect()
     }
 
     /// Waits until a rank is there for the first time; then it can be asked for something, too.
@@ -143,8 +160,7 @@ impl Ranks {
         let told = File::create(self.told(rank)).expect("a file");
         assert!(self.children[usize::from(rank)].is_none(), "one for a rank");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut plain = self.place.command(&arguments);
-        plain.args(["--listen", &host.listen]);
+        let plain = self.place.command(&arguments);
         let mut command = on(host, &plain);
         if let Some(mistake) = self.mistake {
             command.env("PAGEMOVE_APP_MISTAKE", mistake);
@@ -199,6 +215,8 @@ impl Ranks {
             text(&self.module.clone()),
             "--scheduler",
             text(&scheduler),
+            "--listen",
+            &self.hosts[host].listen,
         ]
         .map(str::to_string);
         self.spawn(rank, host, &restore);

@@ -4,5 +4,8 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod exchange;
+pub mod mg;
 pub mod moves;
 pub mod place;
+#[path = "../../../portable/tests/common/programs.rs"]
+pub mod programs;
