@@ -17,7 +17,8 @@
 /* Of all levels together: 8/7 of the finest and its sides, which are more of the coarse ones. */
 #define CELLS ((MOST + 2) * (MOST + 2) * (MOST + 2) * 3 / 2)
 
-__attribute__((import_module("wasi_snapshot_preview1"), import_name("clock_time_get"))) i32
+__attribute__((import_module("wasi_snapshot_preview1"),
+	       import_name("clock_time_get"))) i32
 clock_time_get(i32 clock, i64 precision, u64 *at);
 
 struct level {
@@ -59,7 +60,8 @@ static void exchange(const struct level *l)
 		rank_send(rank + 1, TAG_UP, u + at(l, l->planes, 0, 0), length);
 		messages++;
 		bytes += length;
-		rank_recv(rank + 1, TAG_DOWN, u + at(l, l->planes + 1, 0, 0), length);
+		rank_recv(rank + 1, TAG_DOWN, u + at(l, l->planes + 1, 0, 0),
+			  length);
 	}
 	if (rank > 0)
 		rank_recv(rank - 1, TAG_UP, u + at(l, 0, 0, 0), length);
@@ -76,9 +78,11 @@ static void find_residual(const struct level *l)
 			for (u32 k = 1; k <= l->n; k++) {
 				u32 c = at(l, i, j, k);
 				const double *u = l->solution + c;
-				double sum = u[plane] + *(u - plane) + u[row] + *(u - row) + u[1] + *(u - 1);
+				double sum = u[plane] + *(u - plane) + u[row] +
+					     *(u - row) + u[1] + *(u - 1);
 
-				l->residual[c] = l->right[c] - (6.0 * u[0] - sum);
+				l->residual[c] =
+					l->right[c] - (6.0 * u[0] - sum);
 			}
 }
 
@@ -102,15 +106,18 @@ static void cycle(u32 number)
 	if (number + 1 == level_count)
 		return;
 	find_residual(l);
-	memset(coarse->solution, 0, at(coarse, coarse->planes + 2, 0, 0) * sizeof(double));
+	memset(coarse->solution, 0,
+	       at(coarse, coarse->planes + 2, 0, 0) * sizeof(double));
 	for (u32 i = 1; i <= coarse->planes; i++)
 		for (u32 j = 1; j <= coarse->n; j++)
 			for (u32 k = 1; k <= coarse->n; k++) {
 				double sum = 0;
 
 				for (u32 c = 0; c < 8; c++)
-					sum += l->residual[at(l, 2 * i - (c & 1), 2 * j - (c >> 1 & 1),
-							      2 * k - (c >> 2))];
+					sum += l->residual[at(
+						l, 2 * i - (c & 1),
+						2 * j - (c >> 1 & 1),
+						2 * k - (c >> 2))];
 				coarse->right[at(coarse, i, j, k)] = sum * 0.5;
 			}
 	cycle(number + 1);
@@ -118,7 +125,9 @@ static void cycle(u32 number)
 		for (u32 j = 1; j <= l->n; j++)
 			for (u32 k = 1; k <= l->n; k++)
 				l->solution[at(l, i, j, k)] +=
-					coarse->solution[at(coarse, (i + 1) / 2, (j + 1) / 2, (k + 1) / 2)];
+					coarse->solution[at(coarse, (i + 1) / 2,
+							    (j + 1) / 2,
+							    (k + 1) / 2)];
 	smooth(l);
 }
 
@@ -149,7 +158,8 @@ static double find_norm(void)
 		bytes += length;
 	}
 	for (i32 other = 1; !rank && other < count; other++)
-		rank_recv(other, TAG_NORM, norms + (u32)other * l->planes, length);
+		rank_recv(other, TAG_NORM, norms + (u32)other * l->planes,
+			  length);
 	spent += now() - begun;
 	for (u32 i = 0; !rank && i < l->n; i++)
 		norm += norms[i];
@@ -160,7 +170,8 @@ static void divide(u32 n)
 {
 	u32 used = 0;
 
-	for (level_count = 0; level_count < LEVELS && n >= (u32)count && n >= 4; n /= 2) {
+	for (level_count = 0; level_count < LEVELS && n >= (u32)count && n >= 4;
+	     n /= 2) {
 		struct level *l = levels + level_count++;
 
 		l->n = n;
@@ -182,11 +193,13 @@ EXPORT("run") u64 run(u32 n, u32 cycles)
 	count = rank_count();
 	divide(n);
 	for (u32 i = 0; i < 20; i++) {
-		u32 x = 1 + random_next(&seed) % n, y = 1 + random_next(&seed) % n, z = random_next(&seed) % n;
+		u32 x = 1 + random_next(&seed) % n,
+		    y = 1 + random_next(&seed) % n, z = random_next(&seed) % n;
 		u32 first = (u32)rank * levels->planes;
 
 		if (z >= first && z < first + levels->planes)
-			levels->right[at(levels, 1 + z - first, y, x)] += i & 1 ? -1.0 : 1.0;
+			levels->right[at(levels, 1 + z - first, y, x)] +=
+				i & 1 ? -1.0 : 1.0;
 	}
 	for (u32 turn = 0; turn < cycles; turn++) {
 		union {

@@ -6,12 +6,14 @@
 
 #include "app.h"
 
-#define RANKS(name) __attribute__((import_module("pagemove"), import_name(name)))
+#define RANKS(name) \
+	__attribute__((import_module("pagemove"), import_name(name)))
 
 RANKS("rank") i32 rank_number(void);
 RANKS("size") i32 rank_count(void);
 RANKS("send") i32 rank_try_send(i32 rank, i32 tag, const void *at, u32 length);
-RANKS("recv") i32 rank_try_recv(i32 rank, i32 tag, void *at, u32 room, u32 told[3]);
+RANKS("recv")
+i32 rank_try_recv(i32 rank, i32 tag, void *at, u32 room, u32 told[3]);
 
 #define RANK_AGAIN (-1)
 
