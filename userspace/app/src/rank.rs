@@ -115,14 +115,9 @@ impl Rank {
         }
         Death::Left.comes();
         let mut messages = loop {
-            match self.node.stop(TURN) {
-                Ok(messages) => break messages,
-                // A peer that is there answers, and one that is gone is noticed.
-                Err(Error::Late) => {}
-                Err(error) => {
-                    self.come_back()?;
-                    return Err(Failure::new(Exit::System, error));
-                }
+            // A peer that is there answers, and one that is gone is noticed.
+            if let Ok(messages) = self.node.stop(TURN) {
+                break messages;
             }
         };
         Death::Drained.comes();
@@ -137,11 +132,17 @@ impl Rank {
         Ok(messages)
     }
 
-    /// Is the rank again after all.
+    /// Is the rank again after all. It tries that until the scheduler's file can be written; if it is told no
+    /// another process has become the rank by what this one has left.
     pub fn come_back(&self) -> Result<(), Failure> {
-        self.node
-            .resume()
-            .map_err(Failure::of(Exit::System, "the rank can't be taken back"))
+        loop {
+            match self.node.resume() {
+                Err(Error::System(..)) => thread::sleep(Duration::from_millis(100)),
+                done => {
+                    return done.map_err(Failure::of(Exit::System, "another process is the rank"));
+                }
+            }
+        }
     }
 
     /// Ends the rank, if what it has sent has come within a time; returns whether it has.

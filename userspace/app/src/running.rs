@@ -42,7 +42,7 @@ impl Running {
         loop {
             let ended = match self.program.slice() {
                 Ok(Ended::Stands) => {
-                    if let Some(stopped) = self.serve() {
+                    if let Some(stopped) = self.serve()? {
                         self.stop(stopped, json);
                         return Ok(Exit::Done.into());
                     }
@@ -104,7 +104,7 @@ impl Running {
     }
 
     /// Answers questions to a program that stands, until one of them was to end it.
-    fn serve(&self) -> Option<Stopped> {
+    fn serve(&self) -> Result<Option<Stopped>, Failure> {
         while let Some(asked) = self.desk.next() {
             match asked.question.clone() {
                 Question::Status => self.answer_status(asked),
@@ -116,26 +116,20 @@ impl Running {
                     asked.answer(&Answer::Refused(text));
                 }
                 Question::Checkpoint { file, stop } => {
-                    let answer = match self.checkpoint(&file, &asked) {
-                        Ok(written) => Answer::Written(written),
-                        Err(failure) => {
-                            asked.answer(&Answer::Failed(failure.text));
-                            continue;
-                        }
-                    };
-                    if stop {
+                    let answer = self.checkpoint(&file, &asked)?;
+                    if stop && matches!(answer, Answer::Written(_)) {
                         let file = file.display().to_string();
-                        return Some(Stopped {
+                        return Ok(Some(Stopped {
                             asked,
                             answer,
                             file,
-                        });
+                        }));
                     }
                     asked.answer(&answer);
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     fn answer_status(&self, asked: Asked) {
@@ -161,28 +155,35 @@ impl Running {
     }
 
     /// Puts the program's state into a file. A rank has left when that is done, and is the rank as before if
-    /// it fails.
-    fn checkpoint(&self, file: &Path, asked: &Asked) -> Result<Written, Failure> {
+    /// that fails; if it can not be, that is the error.
+    fn checkpoint(&self, file: &Path, asked: &Asked) -> Result<Answer, Failure> {
         let since = |asked: &Asked| asked.since.elapsed().as_micros() as u64;
         let stopped_us = since(asked);
-        let mut image = state::take(&self.program, &self.which)?;
-        image.messages = self.rank.as_ref().map(Rank::leave).transpose()?;
+        let failed = |failure: Failure| Ok(Answer::Failed(failure.text));
+        let mut image = match state::take(&self.program, &self.which) {
+            Ok(image) => image,
+            Err(failure) => return failed(failure),
+        };
+        image.messages = match self.rank.as_ref().map(Rank::leave).transpose() {
+            Ok(messages) => messages,
+            Err(failure) => return failed(failure),
+        };
         let drained_us = image.messages.as_ref().map(|_| since(asked));
         if let Err(failure) = write(&image, file) {
             if let Some(rank) = &self.rank {
                 rank.come_back()?;
             }
-            return Err(failure);
+            return failed(failure);
         }
         Death::Saved.comes();
-        Ok(Written {
+        Ok(Answer::Written(Written {
             frames_bytes: image.frames.len() as u64,
             memory_bytes: image.memories.iter().map(|memory| memory.len()).sum(),
             stopped_us,
             drained_us,
             messages: image.messages.as_ref().map(count),
             written_us: since(asked),
-        })
+        }))
     }
 }
 

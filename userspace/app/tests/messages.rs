@@ -284,7 +284,13 @@ fn wrong_usage_is_told() {
     // Where it can't be written it goes on as the rank.
     let nowhere = ["checkpoint", "program", "/nowhere/image", "--stop"];
     place.fails(&nowhere, 2, "/nowhere");
-    let asked = place.output(&[&plain[..], &["--stop"]].concat());
+    // Nor without the scheduler's file: that is written beside, where a directory is in the way.
+    let way = waits.scheduler.with_file_name("scheduler.new");
+    std::fs::create_dir(&way).expect("made");
+    let stop = [&plain[..], &["--stop"]].concat();
+    place.fails(&stop, 2, "can't be written");
+    std::fs::remove_dir(&way).expect("removed");
+    let asked = place.output(&stop);
     assert!(asked.status.success(), "{asked:?}");
     assert!(running.wait().expect("it ends").success());
 
