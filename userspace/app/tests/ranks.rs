@@ -221,3 +221,18 @@ fn killed_at_random_within_a_checkpoint_it_is_never_torn() {
         counts[0], counts[1]
     );
 }
+
+/// Fifteen runs of 40 moves: PAGEMOVE_APP_DEEP=1.
+#[test]
+fn other_seeds() {
+    if std::env::var("PAGEMOVE_APP_DEEP").is_ok_and(|it| it == "1") {
+        for seed in 1..6u64 {
+            for programs in [2, 3, 5] {
+                let mut plan = plan(programs, 40, None);
+                plan.seed = seed * 7919 + u64::from(programs);
+                let figures = run(&plan, vec![Host::this()], prepared()).expect("all has come");
+                figures.print(&format!("{programs} ranks"));
+            }
+        }
+    }
+}

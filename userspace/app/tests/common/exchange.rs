@@ -171,10 +171,13 @@ impl Ranks {
 
     /// Has a rank stopped into its file; returns what the tool says of that.
     pub fn stop(&mut self, rank: Rank) -> Result<Value, String> {
-        let image = self.image(rank);
-        let name = name(rank);
-        let arguments = ["--json", "checkpoint", &name, text(&image), "--stop"];
-        let asked = end(self.place.command(&arguments).stderr(Stdio::piped()), LIMIT)?;
+        let asked = self.ask(rank);
+        self.stopped(rank, asked)
+    }
+
+    /// Waits until a rank has stopped that was asked to.
+    pub fn stopped(&mut self, rank: Rank, asked: Child) -> Result<Value, String> {
+        let asked = within(asked, LIMIT)?;
         let said = String::from_utf8_lossy(&asked.stderr).into_owned();
         if !asked.status.success() {
             return Err(format!("rank {rank}: {said}{}", self.said(rank)));
@@ -187,13 +190,12 @@ impl Ranks {
         Ok(value["written"].clone())
     }
 
-    /// Asks for a checkpoint, of which the end does not matter.
+    /// Asks a rank to stop into its file.
     pub fn ask(&self, rank: Rank) -> Child {
         let (image, name) = (self.image(rank), name(rank));
-        let mut command = self
-            .place
-            .command(&["checkpoint", &name, text(&image), "--stop"]);
-        let asked = command.stderr(Stdio::null()).spawn();
+        let arguments = ["--json", "checkpoint", &name, text(&image), "--stop"];
+        let mut command = self.place.command(&arguments);
+        let asked = command.stderr(Stdio::piped()).spawn();
         asked.expect("it can be started")
     }
 
@@ -309,11 +311,6 @@ fn with_environment(mut command: Command, plain: &Command) -> Command {
     let set = plain.get_envs();
     command.envs(set.filter_map(|(name, value)| Some((name, value?))));
     command
-}
-
-/// Runs a command to its end, within a time.
-fn end(command: &mut Command, limit: Duration) -> Result<Output, String> {
-    within(command.spawn().map_err(|error| error.to_string())?, limit)
 }
 
 /// Waits for the end of a process that says little; one that does not end is killed.

@@ -4,6 +4,7 @@
 use super::exchange::{conduct, Host, Ranks, Signs, LIMIT};
 use pagemove_peers::driver::Prepared;
 use pagemove_peers::{Rank, SchedulerFile};
+use std::process::Child;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -150,8 +151,10 @@ fn moves(plan: &Plan, ranks: &mut Ranks, is_over: &dyn Fn() -> bool) -> Result<F
             figures.pairs += 1;
         }
         let begun = Instant::now();
-        for &rank in &gone {
-            let written = ranks.stop(rank)?;
+        // Both at once, if there are two.
+        let asked: Vec<Child> = gone.iter().map(|&rank| ranks.ask(rank)).collect();
+        for (&rank, asked) in gone.iter().zip(asked) {
+            let written = ranks.stopped(rank, asked)?;
             let number = |name: &str| written[name].as_u64().unwrap_or(u64::MAX);
             figures.stopped.push(number("stopped_us"));
             figures.drained.push(number("drained_us"));
