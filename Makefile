@@ -24,7 +24,7 @@ INSTALL := DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" TOOL="$(TOOL)" KO="$(PACKED)"
 
 .DEFAULT_GOAL := module
 .PHONY: module build-root programs tool install uninstall deb sign fmt clippy check check-list check-deep check-debug check-kcsan sabotage \
-	model mutants bench bench-page bench-engine plot demo storm clean help cargo
+	model mutants bench bench-page bench-mg bench-engine plot demo storm clean help cargo
 
 module: cargo ## build/pagemove.ko for the stock kernel; KDIR=TREE: pagemove.ko for that kernel tree
 	@$(XTASK) module $(if $(KDIR),--kdir "$(KDIR)")
@@ -89,6 +89,11 @@ bench: cargo ## what a move costs, beside VFIO's unmap and map, move_pages and a
 
 bench-page: cargo ## make Documentation/benchmarks.md of what `make bench` has measured last
 	@$(XTASK) bench --page
+
+bench-mg: cargo ## what messages and a move cost a program on 2 to 8 ranks (multigrid); minutes, without the module
+	@$(XTASK) build-root
+	@PAGEMOVE_BUILD_ROOT="$(or $(PAGEMOVE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove)/build-root" \
+		cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-app --bench mg
 
 bench-engine: cargo ## what the engine's own work costs: polls of the clock, pages of a batch
 	@cargo bench --quiet --locked --manifest-path $(MANIFEST) --package pagemove-bench --bench costs

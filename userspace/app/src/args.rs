@@ -21,7 +21,7 @@ pub enum Command {
     Build(Build),
     /// Run a program; a module that was not rewritten is rewritten first
     Run(Run),
-    /// Put the state of a program that runs into a file; it goes on, or ends with --stop
+    /// Put the state of a program that runs into a file; it goes on, or ends with --stop. A rank has to end
     Checkpoint(Checkpoint),
     /// Take up a program from a file
     Restore(Restore),
@@ -42,9 +42,21 @@ pub struct Build {
 pub struct Run {
     /// The module
     pub module: PathBuf,
-    /// What other commands call it [default: the module's file name]
+    /// What other commands call it [default: the module's file name, and behind it -R of a rank]
     #[arg(long)]
     pub name: Option<String>,
+    /// Be this rank of an application, from 0, which sends and receives messages
+    #[arg(long, value_name = "R", requires_all = ["of", "scheduler"])]
+    pub rank: Option<u16>,
+    /// How many ranks the application has
+    #[arg(long, value_name = "N", requires = "rank")]
+    pub of: Option<u16>,
+    /// The scheduler's file, one for all ranks of an application; it is made if it is not there
+    #[arg(long, value_name = "FILE", requires = "rank")]
+    pub scheduler: Option<PathBuf>,
+    /// An address of this host that the other ranks reach, with port 0 for any [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "rank")]
+    pub listen: Option<String>,
     /// The exported function to call; if it takes numbers, they are the arguments
     #[arg(long, default_value = "_start")]
     pub function: String,
@@ -74,4 +86,10 @@ pub struct Restore {
     /// What other commands call it [default: as before]
     #[arg(long)]
     pub name: Option<String>,
+    /// Of a rank: the scheduler's file, the same as all others have
+    #[arg(long, value_name = "FILE")]
+    pub scheduler: Option<PathBuf>,
+    /// Of a rank: an address of this host that the others reach, with port 0 for any [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "scheduler")]
+    pub listen: Option<String>,
 }

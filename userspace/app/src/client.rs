@@ -18,7 +18,7 @@ pub fn checkpoint(args: &Checkpoint, json: bool) -> Result<ExitCode, Failure> {
     };
     match ask(&args.name, &question)? {
         Answer::Written(written) => {
-            let text = format!(
+            let mut text = format!(
                 "written      {}: {} bytes of frames, {} of memory; stopped after {} us, in the file after {} us",
                 args.file.display(),
                 written.frames_bytes,
@@ -26,11 +26,15 @@ pub fn checkpoint(args: &Checkpoint, json: bool) -> Result<ExitCode, Failure> {
                 written.stopped_us,
                 written.written_us,
             );
+            if let (Some(messages), Some(drained)) = (written.messages, written.drained_us) {
+                text += &format!("; {messages} messages, all there after {drained} us");
+            }
             let value =
                 json!({ "result": Exit::Done.name(), "name": args.name, "written": written });
             report::say(json, &text, &value);
             Ok(Exit::Done.into())
         }
+        Answer::Refused(why) => Err(Failure::new(Exit::Usage, why)),
         Answer::Failed(why) => Err(Failure::new(Exit::System, why)),
         Answer::Status(_) => Err(Failure::new(Exit::System, "it answered something else")),
     }
@@ -42,12 +46,18 @@ pub fn list(json: bool) -> Result<ExitCode, Failure> {
         let Ok(Answer::Status(status)) = ask(&name, &Question::Status) else {
             continue;
         };
-        let text = format!(
+        let mut text = format!(
             "{name:<20} pid {:<8} ran {:.1} s, memory {} bytes",
             status.pid,
             status.ran_ns as f64 / 1e9,
             status.memory_bytes
         );
+        if let Some(seat) = &status.rank {
+            text += &format!(
+                ", rank {} of {}, {} messages not taken",
+                seat.rank, seat.of, seat.messages
+            );
+        }
         report::say(json, &text, &json!({ "name": name, "status": status }));
     }
     Ok(Exit::Done.into())

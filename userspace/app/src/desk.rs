@@ -8,7 +8,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +34,8 @@ pub enum Answer {
     Status(Status),
     Written(Written),
     Failed(String),
+    /// It was asked for something that it never does.
+    Refused(String),
 }
 
 /// What a program does.
@@ -40,6 +44,17 @@ pub struct Status {
     pub pid: u32,
     pub ran_ns: u64,
     pub memory_bytes: u64,
+    pub rank: Option<Seat>,
+}
+
+/// Which rank a program is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seat {
+    pub rank: u16,
+    pub of: u16,
+    /// Messages that have come and were not taken, and their bytes.
+    pub messages: u64,
+    pub message_bytes: u64,
 }
 
 /// What a checkpoint was.
@@ -49,6 +64,10 @@ pub struct Written {
     pub memory_bytes: u64,
     /// From the question to the program's stop.
     pub stopped_us: u64,
+    /// Until all that was sent to it was there, of a rank.
+    pub drained_us: Option<u64>,
+    /// Messages that are in the file, of a rank: not taken, and kept for others.
+    pub messages: Option<u64>,
     /// Until its state was in the file.
     pub written_us: u64,
 }
@@ -72,7 +91,9 @@ impl Asked {
 /// The socket of a program; it goes with the program.
 pub struct Desk {
     socket: PathBuf,
-    pub asked: Receiver<Asked>,
+    asked: Receiver<Asked>,
+    /// Somebody has asked. Who serves a call of the program's has it stand then.
+    pub wanted: Arc<AtomicBool>,
 }
 
 impl Desk {
@@ -90,8 +111,21 @@ impl Desk {
             format!("listening at {}", socket.display()),
         ))?;
         let (sender, asked) = channel();
-        thread::spawn(move || listen(&listener, &sender));
-        Ok(Desk { socket, asked })
+        let wanted = Arc::new(AtomicBool::new(false));
+        let sign = wanted.clone();
+        thread::spawn(move || listen(&listener, &sender, &sign));
+        Ok(Desk {
+            socket,
+            asked,
+            wanted,
+        })
+    }
+
+    /// Returns what was asked next, if somebody has asked.
+    pub fn next(&self) -> Option<Asked> {
+        // Before it is looked: who asks after that raises it again.
+        self.wanted.store(false, Ordering::Release);
+        self.asked.try_recv().ok()
     }
 }
 
@@ -101,7 +135,7 @@ impl Drop for Desk {
     }
 }
 
-fn listen(listener: &UnixListener, sender: &Sender<Asked>) {
+fn listen(listener: &UnixListener, sender: &Sender<Asked>, wanted: &AtomicBool) {
     for stream in listener.incoming().flatten() {
         let since = std::time::Instant::now();
         let Some(question) = read(&stream) else {
@@ -117,6 +151,7 @@ fn listen(listener: &UnixListener, sender: &Sender<Asked>) {
         {
             return;
         }
+        wanted.store(true, Ordering::Release);
     }
 }
 

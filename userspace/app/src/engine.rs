@@ -2,6 +2,7 @@
 //! The engine: wasmi, an interpreter. The program runs in slices of so many polls; between two it stands.
 
 use crate::exit::{Exit, Failure};
+use crate::messages;
 use crate::module::Module;
 use crate::wasi::{self, Host};
 use pagemove_portable::control;
@@ -27,6 +28,8 @@ pub struct Program {
     control: Memory,
     function: Func,
     arguments: Vec<Val>,
+    /// It sends and receives.
+    pub has_messages: bool,
 }
 
 impl Program {
@@ -35,7 +38,9 @@ impl Program {
         let compiled = wasmi::Module::new(&engine, &module.wasm)
             .map_err(Failure::of(Exit::Unsupported, "the module"))?;
         let mut linker = Linker::new(&engine);
-        wasi::define(&mut linker).map_err(Failure::of(Exit::Unsupported, "the host"))?;
+        wasi::define(&mut linker)
+            .and_then(|()| messages::define(&mut linker))
+            .map_err(Failure::of(Exit::Unsupported, "the host"))?;
         let mut store = Store::new(&engine, host);
         let instance = linker
             .instantiate(&mut store, &compiled)
@@ -67,6 +72,9 @@ impl Program {
             control,
             function: found,
             arguments,
+            has_messages: compiled
+                .imports()
+                .any(|import| import.module() == messages::MODULE),
         })
     }
 

@@ -14,10 +14,14 @@ mod client;
 mod desk;
 mod engine;
 mod exit;
+mod messages;
+mod mistake;
 mod module;
 mod places;
+mod rank;
 mod report;
 mod run;
+mod running;
 mod state;
 mod wasi;
 

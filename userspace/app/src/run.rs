@@ -1,29 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `run` and `restore`: a program in slices; between two of them others get what they ask for.
+//! `run` and `restore`: how a program begins, and how it is taken up.
 
 use crate::args::{Restore, Run};
-use crate::desk::{Answer, Asked, Desk, Question, Status, Written};
-use crate::engine::{Ended, Program};
+use crate::desk::Desk;
+use crate::engine::Program;
 use crate::exit::{Exit, Failure};
 use crate::module::Module;
-use crate::wasi::Host;
-use crate::{report, state};
-use pagemove_image::{load, save, Program as Which};
-use serde_json::json;
-use std::io::{stdout, Write};
-use std::path::Path;
+use crate::rank::Rank;
+use crate::running::Running;
+use crate::state;
+use crate::wasi::{Host, Line};
+use pagemove_image::{load, Image, Program as Which};
 use std::process::ExitCode;
-use wasmi::Val;
 
 /// Runs a program from its begin.
 pub fn run(args: &Run, json: bool) -> Result<ExitCode, Failure> {
     let module = Module::open(&args.module)?;
-    let name = args
-        .name
-        .clone()
-        .or_else(|| Some(args.module.file_stem()?.to_str()?.to_string()));
-    let name =
-        name.ok_or_else(|| Failure::new(Exit::Usage, "the file has no name: give --name"))?;
+    let name = name(args)?;
     let host = Host::new(&name, &args.arguments, 0);
     let mut program = Program::new(&module, &args.function, host)?;
     let numbers = program.parameters();
@@ -35,7 +28,18 @@ pub fn run(args: &Run, json: bool) -> Result<ExitCode, Failure> {
         return Err(Failure::new(Exit::Usage, text));
     }
     program.set_arguments(&args.arguments)?;
+    if program.has_messages && args.rank.is_none() {
+        let text = "the program sends and receives: give --rank, --of and --scheduler";
+        return Err(Failure::new(Exit::Usage, text));
+    }
     let desk = Desk::open(&name)?;
+    let rank = match (args.rank, args.of, &args.scheduler) {
+        (Some(rank), Some(of), Some(file)) => {
+            Some(Rank::join(rank, of, file, args.listen.as_deref())?)
+        }
+        _ => None,
+    };
+    program.store.data_mut().line = line(rank.as_ref(), &desk);
     program.start()?;
     let which = Which {
         module: module.sum,
@@ -43,13 +47,32 @@ pub fn run(args: &Run, json: bool) -> Result<ExitCode, Failure> {
         function: args.function.clone(),
         arguments: args.arguments.clone(),
     };
-    go_on(program, &desk, &which, json)
+    let running = Running {
+        program,
+        which,
+        desk,
+        rank,
+    };
+    running.go_on(json)
+}
+
+fn name(args: &Run) -> Result<String, Failure> {
+    if let Some(name) = &args.name {
+        return Ok(name.clone());
+    }
+    let stem = args.module.file_stem().and_then(|stem| stem.to_str());
+    let stem =
+        stem.ok_or_else(|| Failure::new(Exit::Usage, "the file has no name: give --name"))?;
+    Ok(match args.rank {
+        Some(rank) => format!("{stem}-{rank}"),
+        None => stem.to_string(),
+    })
 }
 
 /// Takes a program up.
 pub fn restore(args: &Restore, json: bool) -> Result<ExitCode, Failure> {
     let told = || Failure::of(Exit::Unsupported, args.file.display());
-    let image = load(&args.file).map_err(told())?;
+    let mut image = load(&args.file).map_err(told())?;
     let module = Module::open(&args.module)?;
     let mut which = image.program.clone();
     if which.module != module.sum {
@@ -66,97 +89,58 @@ pub fn restore(args: &Restore, json: bool) -> Result<ExitCode, Failure> {
     let host = Host::new(&which.name, &which.arguments, image.times.ran_ns);
     let mut program = Program::new(&module, &which.function, host)?;
     state::give(&mut program, &module, &image)?;
-    drop(image);
+    check_rank(args, &image, &program)?;
     let desk = Desk::open(&which.name)?;
-    go_on(program, &desk, &which, json)
-}
-
-/// Runs it until it ends, or somebody has it stopped.
-fn go_on(
-    mut program: Program,
-    desk: &Desk,
-    which: &Which,
-    json: bool,
-) -> Result<ExitCode, Failure> {
-    loop {
-        match program.slice()? {
-            Ended::Returned(results) => {
-                tell(&results);
-                return Ok(Exit::Done.into());
-            }
-            // Only the lowest byte reaches whoever waits for this process.
-            Ended::Exited(code) => return Ok(ExitCode::from(code as u8)),
-            Ended::Stands => {
-                while let Ok(asked) = desk.asked.try_recv() {
-                    if let Some(file) = serve(&program, which, asked) {
-                        let text = format!("stopped      {} is in {}", which.name, file);
-                        let value = json!({
-                            "result": Exit::Done.name(), "name": which.name, "stopped": file,
-                        });
-                        report::say(json, &text, &value);
-                        return Ok(Exit::Done.into());
-                    }
-                }
-            }
+    // The last thing: from here on this process is the rank.
+    let rank = match (image.messages.take(), &args.scheduler) {
+        (Some(messages), Some(file)) => {
+            let taken = Rank::take_up(messages, file, args.listen.as_deref());
+            Some(taken.map_err(|failure| {
+                Failure::new(
+                    failure.exit,
+                    format!("{}: {}", args.file.display(), failure.text),
+                )
+            })?)
         }
-    }
+        _ => None,
+    };
+    drop(image);
+    program.store.data_mut().line = line(rank.as_ref(), &desk);
+    let running = Running {
+        program,
+        which,
+        desk,
+        rank,
+    };
+    running.go_on(json)
 }
 
-/// Prints what the function has returned.
-fn tell(results: &[Val]) {
-    for result in results {
-        // The program has ended, whether or not somebody reads this.
-        let _ = match result {
-            Val::I32(value) => writeln!(stdout(), "{value}"),
-            Val::I64(value) => writeln!(stdout(), "{}", *value as u64),
-            Val::F32(value) => writeln!(stdout(), "{value}"),
-            Val::F64(value) => writeln!(stdout(), "{value}"),
-            _ => Ok(()),
-        };
-    }
+fn line(rank: Option<&Rank>, desk: &Desk) -> Option<Line> {
+    let node = rank?.node.clone();
+    let wanted = desk.wanted.clone();
+    Some(Line { node, wanted })
 }
 
-/// Answers a question to a program that stands; returns where its state is if it has to end.
-fn serve(program: &Program, which: &Which, asked: Asked) -> Option<String> {
-    match asked.question.clone() {
-        Question::Status => {
-            let memories = (0..).map_while(|index| program.memory(index));
-            let bytes = memories
-                .map(|memory| memory.data_size(&program.store) as u64)
-                .sum();
-            asked.answer(&Answer::Status(Status {
-                pid: std::process::id(),
-                ran_ns: program.store.data().ran_ns(),
-                memory_bytes: bytes,
-            }));
-            None
+/// Refuses an image of a rank without a scheduler, and the other way round.
+fn check_rank(args: &Restore, image: &Image, program: &Program) -> Result<(), Failure> {
+    let file = args.file.display();
+    match (&image.messages, &args.scheduler) {
+        (Some(messages), None) => {
+            let of = messages.peers.len();
+            let text = format!(
+                "{file} is of rank {} of {of}: give --scheduler",
+                messages.rank
+            );
+            Err(Failure::new(Exit::Usage, text))
         }
-        Question::Checkpoint { file, stop } => {
-            let stopped = asked.since.elapsed();
-            match write(program, which, &file) {
-                Ok((frames_bytes, memory_bytes)) => {
-                    let written = asked.since.elapsed();
-                    asked.answer(&Answer::Written(Written {
-                        frames_bytes,
-                        memory_bytes,
-                        stopped_us: stopped.as_micros() as u64,
-                        written_us: written.as_micros() as u64,
-                    }));
-                    stop.then(|| file.display().to_string())
-                }
-                Err(failure) => {
-                    asked.answer(&Answer::Failed(failure.text));
-                    None
-                }
-            }
+        (None, Some(_)) => {
+            let text = format!("{file} is of no rank: --scheduler is for those");
+            Err(Failure::new(Exit::Usage, text))
         }
+        (None, None) if program.has_messages => {
+            let text = format!("{file} is of no rank, and its module sends and receives");
+            Err(Failure::new(Exit::Unsupported, text))
+        }
+        _ => Ok(()),
     }
-}
-
-/// Puts a program's state into a file; returns the bytes of its frames, and of its memories.
-fn write(program: &Program, which: &Which, file: &Path) -> Result<(u64, u64), Failure> {
-    let image = state::take(program, which)?;
-    save(&image, file).map_err(Failure::of(Exit::System, "the checkpoint"))?;
-    let memories = image.memories.iter().map(|memory| memory.len()).sum();
-    Ok((image.frames.len() as u64, memories))
 }

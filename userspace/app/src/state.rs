@@ -39,7 +39,7 @@ pub fn take(program: &Program, which: &Which) -> Result<Image, Failure> {
         globals,
         memories,
         files: Vec::new(),
-        messages: Vec::new(),
+        messages: None,
         times: Times {
             ran_ns: program.store.data().ran_ns(),
             timers_ns: Vec::new(),
@@ -51,9 +51,9 @@ pub fn take(program: &Program, which: &Which) -> Result<Image, Failure> {
 /// is refused before anything is changed.
 pub fn give(program: &mut Program, module: &Module, image: &Image) -> Result<(), Failure> {
     let refuse = |what: String| Failure::new(Exit::Unsupported, format!("this image {what}"));
-    if !image.files.is_empty() || !image.messages.is_empty() || !image.times.timers_ns.is_empty() {
+    if !image.files.is_empty() || !image.times.timers_ns.is_empty() {
         return Err(refuse(
-            "has open files, messages or timers, which this host does not have".into(),
+            "has open files or timers, which this host does not have".into(),
         ));
     }
     module

@@ -4,7 +4,10 @@
 //! Nothing here is an address or a descriptor of the host's: a program's clock is how long it has run, and its
 //! standard streams are whatever those of the host are that it runs on now.
 
+use pagemove_peers::driver::Node;
 use std::io::{stderr, stdin, stdout, Read, Write};
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmi::{Caller, Error, Linker};
 
@@ -29,6 +32,15 @@ pub struct Host {
     /// How long it had run when this host took it up.
     before: Duration,
     since: Instant,
+    pub line: Option<Line>,
+}
+
+/// By what a program that is a rank sends and receives.
+#[derive(Clone)]
+pub struct Line {
+    pub node: Arc<Node>,
+    /// Somebody wants it to stand.
+    pub wanted: Arc<AtomicBool>,
 }
 
 impl Host {
@@ -38,6 +50,7 @@ impl Host {
             arguments: arguments.collect(),
             before: Duration::from_nanos(ran_ns),
             since: Instant::now(),
+            line: None,
         }
     }
 
@@ -49,9 +62,9 @@ impl Host {
 }
 
 /// A place in the program's memory, or nothing if it is outside.
-struct Place<'c, 'a>(&'c mut Caller<'a, Host>);
+pub struct Place<'c, 'a>(pub &'c mut Caller<'a, Host>);
 
-impl Place<'_, '_> {
+impl<'c> Place<'c, '_> {
     fn bytes(&mut self) -> Option<&mut [u8]> {
         let memory = self
             .0
@@ -65,7 +78,16 @@ impl Place<'_, '_> {
         self.bytes()?.get_mut(from..from.checked_add(count)?)
     }
 
-    fn put(&mut self, at: i32, bytes: &[u8]) -> Option<()> {
+    /// The same, for as long as the caller is borrowed.
+    pub fn take(self, at: i32, count: usize) -> Option<&'c mut [u8]> {
+        let memory = self.0.get_export(MEMORY);
+        let memory = memory.and_then(wasmi::Extern::into_memory)?;
+        let from = at as u32 as usize;
+        let bytes = memory.data_mut(self.0);
+        bytes.get_mut(from..from.checked_add(count)?)
+    }
+
+    pub fn put(&mut self, at: i32, bytes: &[u8]) -> Option<()> {
         self.get(at, bytes.len())?.copy_from_slice(bytes);
         Some(())
     }

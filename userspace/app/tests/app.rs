@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Programs that run, are stopped into a file, and go on from it, as a user does it.
 
+mod common;
+
+use common::place::{text, Place};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use tempfile::TempDir;
-use wast::parser::{parse, ParseBuffer};
-use wast::Wat;
+use std::process::{Child, Command, Stdio};
 
 /// Counts, and tells a number after each 2^18 turns; what it has is in a local, a global and memory.
 const COUNTER: &str = r#"(module
@@ -47,54 +46,6 @@ fn counted() -> Vec<u64> {
     told
 }
 
-struct Place {
-    directory: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Place {
-            directory: tempfile::tempdir().expect("a directory"),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Writes a module.
-    fn module(&self, name: &str, text: &str) -> PathBuf {
-        let buffer = ParseBuffer::new(text).expect("a text");
-        let mut wat: Wat<'_> = parse(&buffer).expect("a module");
-        let path = self.path(name);
-        std::fs::write(&path, wat.encode().expect("a module")).expect("written");
-        path
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pagemove-app"));
-        command
-            .args(arguments)
-            .env("XDG_RUNTIME_DIR", self.directory.path());
-        command
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("it can be started")
-    }
-
-    /// Asserts that a command fails with this exit code and this in what it says.
-    fn fails(&self, arguments: &[&str], code: i32, told: &str) {
-        let output = self.output(arguments);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-        assert!(
-            text.contains(told),
-            "{arguments:?}: {text:?} does not tell of {told:?}"
-        );
-    }
-}
-
 /// A program that runs, and what it has told.
 struct Running {
     child: Child,
@@ -131,10 +82,6 @@ impl Running {
         assert!(status.success(), "{status}");
         self.told
     }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a name in UTF-8")
 }
 
 #[test]

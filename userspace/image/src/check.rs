@@ -12,6 +12,10 @@ use std::path::{Component, Path};
 pub fn check(image: &Image) -> Result<(), Error> {
     check_globals(image)?;
     check_files(&image.files)?;
+    if let Some(messages) = &image.messages {
+        let checked = messages.check();
+        checked.or_else(|what| nonsense(Kind::Messages, what))?;
+    }
     if image.memories.len() > MOST_PARTS as usize - Kind::ALL.len() {
         return Err(Error::TooLarge("the number of memories"));
     }

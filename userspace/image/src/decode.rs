@@ -17,10 +17,10 @@ pub fn decode(bytes: &[u8]) -> Result<Image, Error> {
         globals: Vec::new(),
         memories: Vec::new(),
         files: Vec::new(),
-        messages: Vec::new(),
+        messages: None,
         times: Times::default(),
     };
-    let parts = parts(bytes)?;
+    let (version, parts) = parts(bytes)?;
     // Each kind once, but memories as many as there are, and in their order.
     let kinds: Vec<Kind> = parts.iter().map(|part| part.kind).collect();
     let single = Kind::ALL.len() - 1;
@@ -41,6 +41,7 @@ pub fn decode(bytes: &[u8]) -> Result<Image, Error> {
             Kind::Frames => image.frames = part.bytes.to_vec(),
             Kind::Globals => image.globals = unpacked(&part)?,
             Kind::Files => image.files = unpacked(&part)?,
+            Kind::Messages if version == 1 => check_no_messages(&part)?,
             Kind::Messages => image.messages = unpacked(&part)?,
             Kind::Times => image.times = unpacked(&part)?,
             Kind::Memory => image.memories.push(memory(part.bytes)?),
@@ -75,15 +76,15 @@ impl<'b> Numbers<'b> {
     }
 }
 
-/// Reads the table, and finds where the parts are.
-fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>, Error> {
+/// Reads the version and the table, and finds where the parts are.
+fn parts(bytes: &[u8]) -> Result<(u32, Vec<Part<'_>>), Error> {
     const SHORT: Error = Error::Damaged("it ends early");
     let mut numbers = Numbers(bytes);
     if numbers.take(MAGIC.len() as u64) != Some(&MAGIC[..]) {
         return Err(Error::NoImage);
     }
     let version = numbers.u32().ok_or(SHORT)?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(Error::Version(version));
     }
     let count = numbers.u32().filter(|&count| count <= MOST_PARTS);
@@ -109,7 +110,18 @@ fn parts(bytes: &[u8]) -> Result<Vec<Part<'_>>, Error> {
     if !behind.0.is_empty() {
         return Err(Error::Damaged("it goes on behind its end"));
     }
-    Ok(parts)
+    Ok((version, parts))
+}
+
+/// Version 1 had messages without numbers, which nothing has ever written.
+fn check_no_messages(part: &Part<'_>) -> Result<(), Error> {
+    match part.bytes {
+        [0] => Ok(()),
+        _ => {
+            let what = "version 1 has none".into();
+            Err(Error::Nonsense(part.kind.name(), what))
+        }
+    }
 }
 
 fn unpacked<T: DeserializeOwned>(part: &Part<'_>) -> Result<T, Error> {

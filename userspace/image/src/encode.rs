@@ -21,8 +21,9 @@ use crate::part::{Kind, ENTRY, HEAD, MAGIC, TABLE_SUM};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// The version of the format that is written, and read.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written. Version 1, which is read as well, knew nothing of
+/// ranks: its messages are an empty list.
+pub const VERSION: u32 = 2;
 
 /// Makes bytes of an image, in pieces that lie one after the other.
 ///

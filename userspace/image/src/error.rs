@@ -30,7 +30,7 @@ impl fmt::Display for Error {
             Error::NoImage => f.write_str("this is no image of an application"),
             Error::Version(version) => write!(
                 f,
-                "this image is of version {version}, and this program knows version {VERSION}"
+                "this image is of version {version}, and this program knows versions 1 to {VERSION}"
             ),
             Error::Damaged(what) => write!(f, "this image is damaged: {what}"),
             Error::Checksum(part) => {

@@ -2,6 +2,7 @@
 //! What an image consists of.
 
 use crate::memory::Memory;
+use crate::messages::Messages;
 use serde::{Deserialize, Serialize};
 
 /// The state of an application that stands.
@@ -14,8 +15,8 @@ pub struct Image {
     pub globals: Vec<Global>,
     pub memories: Vec<Memory>,
     pub files: Vec<File>,
-    /// Messages that have come and were not taken, in the order in which they came.
-    pub messages: Vec<Message>,
+    /// Of a program that is a rank among others.
+    pub messages: Option<Messages>,
     pub times: Times,
 }
 
@@ -68,15 +69,6 @@ pub struct File {
     /// Where the next byte is read or written.
     pub offset: u64,
     pub access: Access,
-}
-
-/// A message from a peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// The rank of who sent it.
-    pub from: u32,
-    pub tag: u32,
-    pub bytes: Vec<u8>,
 }
 
 /// Times, as differences: no clock of one host means anything on another.

@@ -20,6 +20,7 @@ mod encode;
 mod error;
 mod image;
 mod memory;
+mod messages;
 mod part;
 mod save;
 
@@ -27,6 +28,7 @@ pub use decode::decode;
 pub use disk::{Disk, System};
 pub use encode::{encode, VERSION};
 pub use error::Error;
-pub use image::{Access, File, Global, Image, Message, Program, Times, Value};
+pub use image::{Access, File, Global, Image, Program, Times, Value};
 pub use memory::{Memory, Run, PAGE};
+pub use messages::{Message, Messages, Peer, MOST_BYTES, MOST_RANKS};
 pub use save::{load, save, save_to};

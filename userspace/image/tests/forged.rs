@@ -4,7 +4,7 @@
 mod common;
 
 use common::image;
-use pagemove_image::{decode, encode};
+use pagemove_image::{decode, encode, Messages, MOST_BYTES};
 
 const HEAD: usize = 16;
 const ENTRY: usize = 16;
@@ -32,8 +32,12 @@ impl Forged {
 
     /// Writes it with checksums that are right.
     fn bytes(&self) -> Vec<u8> {
+        self.bytes_of_version(2)
+    }
+
+    fn bytes_of_version(&self, version: u32) -> Vec<u8> {
         let mut bytes = b"pagemvA\n".to_vec();
-        bytes.extend(1u32.to_le_bytes());
+        bytes.extend(version.to_le_bytes());
         bytes.extend((self.parts.len() as u32).to_le_bytes());
         for (kind, part) in &self.parts {
             bytes.extend(kind.to_le_bytes());
@@ -92,8 +96,94 @@ fn memories_that_can_not_be_are_refused() {
 
 #[test]
 fn lengths_that_are_lies_cost_nothing() {
-    // A list of 2^60 messages in a part of a few bytes.
+    // A list of 2^60 ranks in a part of a few bytes.
     refuses("the messages of this image can not be", |parts| {
-        parts[4].1 = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f];
+        parts[MESSAGES].1 = [&[1, 1, 6][..], &[0xff; 8], &[0x0f]].concat();
     });
+}
+
+#[test]
+fn a_file_of_version_1_is_read() {
+    let mut forged = Forged::new();
+    forged.parts[MESSAGES].1 = vec![0];
+    let mut wanted = image(1, 1);
+    wanted.messages = None;
+    assert_eq!(
+        decode(&forged.bytes_of_version(1)).expect("it is whole"),
+        wanted
+    );
+    // The part of the new version is none of the old.
+    let error = decode(&Forged::new().bytes_of_version(1)).expect_err("it has ranks");
+    let told = "the messages of this image can not be: version 1 has none";
+    assert_eq!(error.to_string(), told);
+}
+
+const MESSAGES: usize = 4;
+
+/// Writes messages as they are, whether or not they can be.
+fn with_messages(change: impl FnOnce(&mut Messages)) -> Vec<u8> {
+    let mut messages = image(1, 1).messages.expect("it has some");
+    change(&mut messages);
+    let mut forged = Forged::new();
+    forged.parts[MESSAGES].1 = [&[1], &messages.to_bytes().expect("small")[..]].concat();
+    forged.bytes()
+}
+
+/// Asserts that messages like these are refused with this text.
+fn refuses_messages(told: &str, change: impl FnOnce(&mut Messages)) {
+    let error = decode(&with_messages(change)).expect_err(told).to_string();
+    let told = format!("the messages of this image can not be: {told}");
+    assert_eq!(error, told);
+}
+
+/// Asserts that the same forger is believed: what was refused was refused for what it says.
+fn takes_messages(change: impl FnOnce(&mut Messages)) {
+    decode(&with_messages(change)).expect("this could have been");
+}
+
+#[test]
+fn messages_that_can_not_be_are_refused() {
+    takes_messages(|_| {});
+    refuses_messages("there is no rank 3 of 3", |it| it.rank = 3);
+    takes_messages(|it| it.rank = 2);
+    refuses_messages("there is no rank 1 of 0", |it| it.peers.clear());
+    refuses_messages("a message is from rank 3 of 3", |it| it.list[0].0 = 3);
+    refuses_messages("message 301 is not due there (rank 2)", |it| {
+        it.list[1].1.number = 301
+    });
+    takes_messages(|it| it.list[1].1.number = 299);
+    refuses_messages("message 298 is not due there (rank 2)", |it| {
+        it.list[1].1.number = 298
+    });
+    refuses_messages("message 0 is not due there (rank 2)", |it| {
+        it.list[0].1.number = 0
+    });
+    refuses_messages("message 298 is not due there (rank 0)", |it| {
+        it.list[0].0 = 0
+    });
+    refuses_messages("what is kept was not sent in this order (rank 0)", |it| {
+        it.peers[0].sent = 8
+    });
+    takes_messages(|it| it.peers[0].sent = 10);
+    refuses_messages("what is kept was not sent in this order (rank 0)", |it| {
+        it.peers[0].retained.swap(0, 1)
+    });
+    refuses_messages("more was taken than came (rank 2)", |it| {
+        it.peers[2].told = 301
+    });
+    takes_messages(|it| it.peers[2].told = 300);
+    refuses_messages("no rank counts so far (rank 1)", |it| {
+        it.peers[1].received = u64::MAX
+    });
+    refuses_messages("no rank counts so far (rank 0)", |it| {
+        it.peers[0].breaks = u32::MAX
+    });
+    refuses_messages("it has sent itself something by a peer", |it| {
+        it.peers[1].sent = 1
+    });
+    let long = MOST_BYTES + 1;
+    refuses_messages(&format!("a message has {long} bytes"), |it| {
+        it.list[0].1.bytes = vec![0; long]
+    });
+    takes_messages(|it| it.list[0].1.bytes = vec![0; MOST_BYTES]);
 }

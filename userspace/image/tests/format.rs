@@ -65,11 +65,11 @@ fn others_are_told_apart() {
     assert!(matches!(decode(b""), Err(Error::NoImage)));
     assert!(matches!(decode(b"\x7fELF and so on"), Err(Error::NoImage)));
     let mut later = bytes(&image(1, 0));
-    later[8] = 2;
+    later[8] = 3;
     let told = decode(&later).expect_err("a later version").to_string();
     assert_eq!(
         told,
-        "this image is of version 2, and this program knows version 1"
+        "this image is of version 3, and this program knows versions 1 to 2"
     );
 }
 

@@ -219,6 +219,18 @@ impl Endpoint {
         !(0..self.of()).any(|rank| self.doubts(rank))
     }
 
+    /// Returns the first message that is wanted, if it is there, and leaves it where it is.
+    pub fn first(&self, src: Option<Rank>, tag: Option<u32>) -> Option<&Received> {
+        self.place_of(src, tag).map(|place| &self.list[place])
+    }
+
+    pub(crate) fn place_of(&self, src: Option<Rank>, tag: Option<u32>) -> Option<usize> {
+        let wanted = |it: &Received| {
+            src.is_none_or(|src| src == it.from) && tag.is_none_or(|tag| tag == it.message.tag)
+        };
+        (self.role == Role::Running).then(|| self.list.iter().position(wanted))?
+    }
+
     /// Returns messages and bytes that have come and were not taken.
     pub fn waiting(&self) -> (usize, usize) {
         let bytes = self.peers.iter().map(|peer| peer.waiting_bytes).sum();

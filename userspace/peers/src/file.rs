@@ -49,6 +49,15 @@ impl SchedulerFile {
         Ok(file)
     }
 
+    /// Opens the file of an application that is there already.
+    pub fn existing(path: &Path) -> Result<Self, Error> {
+        let file = Self {
+            path: path.to_path_buf(),
+        };
+        file.read()?;
+        Ok(file)
+    }
+
     /// Reads it. No lock is needed: it is the old table or the new one.
     pub fn read(&self) -> Result<Table, Error> {
         let told = |error| Error::System("the scheduler's file can't be read", error);
@@ -69,6 +78,14 @@ impl SchedulerFile {
 
     pub fn begin(&self, rank: Rank, mine: Epoch, place: &str) -> Result<Epoch, Error> {
         self.change(|table| table.begin(rank, mine, place))
+    }
+
+    pub fn leave(&self, rank: Rank, mine: Epoch) -> Result<Epoch, Error> {
+        self.change(|table| table.leave(rank, mine))
+    }
+
+    pub fn take_up(&self, rank: Rank, old: Epoch, place: &str) -> Result<Epoch, Error> {
+        self.change(|table| table.take_up(rank, old, place))
     }
 
     pub fn commit(&self, rank: Rank, next: Epoch) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use crate::endpoint::{Endpoint, Limits, Output, Role};
 use crate::frame::Frame;
-use crate::message::{Message, Received, MAX_BYTES};
+use crate::message::{Message, Received};
 use crate::migrate::Image;
 use crate::rules::Rule;
 use crate::who::{Epoch, Rank, Who};
@@ -88,26 +88,9 @@ impl Endpoint {
         {
             return unfit;
         }
-        for (rank, old) in (0..).zip(&image.peers) {
-            let listed = image.list.iter().filter(|(from, _)| *from == rank);
-            let sound = old.told <= old.received
-                && old.sent < MOST
-                && old.received < MOST
-                && old.breaks < u32::MAX / 2
-                && rising(old.retained.iter().map(|kept| kept.number), old.sent)
-                && rising(listed.map(|(_, kept)| kept.number), old.received);
-            if !sound {
-                return unfit;
-            }
-        }
-        let kept = image.peers.iter().flat_map(|peer| &peer.retained);
-        let mut kept = kept.chain(image.list.iter().map(|(_, kept)| kept));
-        if kept.any(|kept| kept.bytes.len() > MAX_BYTES)
-            || image.list.iter().any(|(from, _)| *from >= self.of())
-        {
-            return unfit;
-        }
-        Ok(())
+        image
+            .check()
+            .map_err(|_| Wrong::Impossible("such an image"))
     }
 
     /// Line 8 is done: this is the rank.
@@ -129,19 +112,4 @@ impl Endpoint {
             }
         }
     }
-}
-
-/// No rank sends so many messages.
-const MOST: u64 = 1 << 62;
-
-/// Returns whether numbers rise, from at least 1 to at most `last`.
-fn rising(numbers: impl Iterator<Item = u64>, last: u64) -> bool {
-    let mut before = 0;
-    for number in numbers {
-        if number <= before || number > last {
-            return false;
-        }
-        before = number;
-    }
-    true
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A message from one rank to another.
 
-use serde::{Deserialize, Serialize};
+pub use pagemove_image::Message as Kept;
 use std::sync::Arc;
 
 use crate::who::Rank;
 
 /// Bytes of a message at most.
-pub const MAX_BYTES: usize = 1 << 24;
+pub const MAX_BYTES: usize = pagemove_image::MOST_BYTES;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
@@ -23,14 +23,6 @@ pub struct Message {
 pub struct Received {
     pub from: Rank,
     pub message: Message,
-}
-
-/// A message as it is kept in an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    pub number: u64,
-    pub tag: u32,
-    pub bytes: Vec<u8>,
 }
 
 impl From<&Message> for Kept {

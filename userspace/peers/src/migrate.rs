@@ -2,53 +2,14 @@
 //! Figure 6: the process that moves. Lines 2 and 3, the scheduler, are the caller's, before
 //! it comes here; so is the way of the state to the other process, lines 8 and 10.
 
-use serde::{Deserialize, Serialize};
-
 use crate::endpoint::{Endpoint, Output, Peer, Role};
 use crate::frame::Frame;
 use crate::message::Kept;
 use crate::rules::Rule;
-use crate::who::{Epoch, Rank};
-use crate::wrong::Wrong;
-
+use crate::who::Epoch;
 /// What is kept of messages in the image of a rank: the list, and for each rank who is known and
 /// what was not acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
-    pub rank: Rank,
-    /// The incarnation that it was taken of.
-    pub epoch: Epoch,
-    pub peers: Vec<PeerImage>,
-    pub list: Vec<(Rank, Kept)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerImage {
-    pub epoch: Epoch,
-    pub breaks: u32,
-    pub doubt: bool,
-    pub broke: bool,
-    pub owes: bool,
-    pub sent: u64,
-    pub retained: Vec<Kept>,
-    pub received: u64,
-    pub told: u64,
-}
-
-impl Image {
-    /// As bytes, to go to the next process or into an application's image.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Wrong> {
-        postcard::to_stdvec(self).map_err(|_| Wrong::Impossible("such an image"))
-    }
-
-    /// Of bytes that may be a stranger's; [`Endpoint::restore`] looks at what they say.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Wrong> {
-        match postcard::take_from_bytes(bytes) {
-            Ok((image, [])) => Ok(image),
-            _ => Err(Wrong::Damaged("an image")),
-        }
-    }
-}
+pub use pagemove_image::{Messages as Image, Peer as PeerImage};
 
 impl From<&Peer> for PeerImage {
     fn from(peer: &Peer) -> Self {

@@ -17,13 +17,7 @@ impl Endpoint {
         tag: Option<u32>,
         out: &mut Vec<Output>,
     ) -> Option<Received> {
-        if self.role != Role::Running {
-            return None;
-        }
-        let wanted = |it: &Received| {
-            src.is_none_or(|src| src == it.from) && tag.is_none_or(|tag| tag == it.message.tag)
-        };
-        let index = self.list.iter().position(wanted)?;
+        let index = self.place_of(src, tag)?;
         let found = self.list.remove(index)?;
         let rank = usize::from(found.from);
         let peer = &mut self.peers[rank];

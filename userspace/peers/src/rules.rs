@@ -28,6 +28,8 @@ pub enum Rule {
     Drain,
     /// Figure 7, line 3: the list that comes from the old process is put in front.
     ListInFront,
+    /// Who moves gives a request up that has reached nobody: a rank may be in a file.
+    GiveUp,
 }
 
 /// The rules that are left out.

@@ -9,7 +9,7 @@ use std::fmt;
 use crate::who::{Epoch, Rank};
 
 /// Ranks at most.
-pub const MAX_RANKS: Rank = 4096;
+pub const MAX_RANKS: Rank = pagemove_image::MOST_RANKS;
 /// Bytes of a place at most.
 pub const MAX_PLACE: usize = 256;
 
@@ -25,7 +25,8 @@ pub struct At {
 struct Record {
     /// Who is the rank.
     now: At,
-    /// Who is to be the rank, while it moves. It takes requests already.
+    /// Who is to be the rank, while it moves. It takes requests already. Its place is empty while
+    /// the rank is in a file, and nobody is there.
     next: Option<At>,
     /// The highest epoch that was ever given out.
     issued: Epoch,
@@ -88,13 +89,20 @@ impl Table {
         self.records.len() as Rank
     }
 
-    /// Figure 4, line 9: whom to ask for a stream. While a rank moves that is the new process.
+    /// Figure 4, line 9: whom to ask for a stream. While a rank moves that is the new process, and
+    /// while it is in a file nobody.
     pub fn look(&self, rank: Rank) -> Result<Looked, Denied> {
         let record = self.records.get(usize::from(rank));
-        Ok(match record.ok_or(Denied::NoSuchRank)? {
-            None => Looked::Absent,
-            Some(record) if record.ended => Looked::Ended,
-            Some(record) => Looked::At(record.next.as_ref().unwrap_or(&record.now).clone()),
+        let Some(record) = record.ok_or(Denied::NoSuchRank)? else {
+            return Ok(Looked::Absent);
+        };
+        if record.ended {
+            return Ok(Looked::Ended);
+        }
+        let at = record.next.as_ref().unwrap_or(&record.now);
+        Ok(match at.place.is_empty() {
+            true => Looked::Absent,
+            false => Looked::At(at.clone()),
         })
     }
 
@@ -132,6 +140,27 @@ impl Table {
         let record = self.held(rank, mine)?;
         if record.next.is_some() {
             return Err(Denied::Other);
+        }
+        let epoch = record.issue()?;
+        let place = place.into();
+        record.next = Some(At { epoch, place });
+        Ok(epoch)
+    }
+
+    /// The same, to a file: whoever takes the rank up from there says later where it is.
+    pub fn leave(&mut self, rank: Rank, mine: Epoch) -> Result<Epoch, Denied> {
+        self.begin(rank, mine, "")
+    }
+
+    /// A process that listens at `place` wants to take up the rank from the state that the
+    /// incarnation `old` has left. That one must still be the last that was the rank, and must have
+    /// left it. Returns the epoch of the new one, which has to commit; of several that try it with
+    /// the same state the last one can.
+    pub fn take_up(&mut self, rank: Rank, old: Epoch, place: &str) -> Result<Epoch, Denied> {
+        check_place(place)?;
+        let record = self.held(rank, old)?;
+        if record.next.is_none() {
+            return Err(Denied::NotMoving);
         }
         let epoch = record.issue()?;
         let place = place.into();

@@ -328,3 +328,50 @@ fn who_does_not_wait_for_ends_loses_messages() {
     assert!(!loses(Without::NOTHING));
     assert!(loses(Without::rules(&[Rule::Drain, Rule::Again])));
 }
+
+/// Has a rank move that has just asked one which was to be taken up from a file by a process that has died;
+/// returns whether it can.
+fn moves_while_another_is_away(without: Without) -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let file = SchedulerFile::open(&directory.path().join("scheduler"), 2).unwrap();
+    let first = prepared().without(without);
+    let first = first.join(file.clone(), 0, limits()).unwrap();
+    file.join(1, prepared().place()).unwrap();
+    file.leave(1, 0).unwrap();
+    // Nobody listens there any more.
+    file.take_up(1, 0, prepared().place()).unwrap();
+    let limit = Duration::from_millis(50);
+    assert!(!first.send_within(1, 0, b"x", limit).unwrap());
+    match first.stop(Duration::from_secs(2)) {
+        Ok(_) => true,
+        Err(Error::Late) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_rank_moves_while_another_is_in_a_file() {
+    assert!(moves_while_another_is_away(Without::NOTHING));
+    assert!(!moves_while_another_is_away(Without::rules(&[
+        Rule::GiveUp
+    ])));
+}
+
+#[test]
+fn what_is_looked_at_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = SchedulerFile::open(&directory.path().join("scheduler"), 2).unwrap();
+    let first = prepared().join(file.clone(), 0, limits()).unwrap();
+    let second = prepared().join(file, 1, limits()).unwrap();
+    assert_eq!(second.look_within(Some(0), None, Duration::ZERO), None);
+    first.send(1, 7, b"seven").unwrap();
+    first.send(1, 8, b"no").unwrap();
+    assert_eq!(second.look_within(None, Some(8), LIMIT), Some((0, 8, 2)));
+    for _ in 0..2 {
+        assert_eq!(second.look_within(Some(0), None, LIMIT), Some((0, 7, 5)));
+    }
+    assert_eq!(second.waiting(), (2, 7));
+    let taken = second.try_recv(None, None).unwrap();
+    assert_eq!(&taken.message.bytes[..], b"seven");
+    assert!(!second.has_ended(0));
+}

@@ -215,3 +215,28 @@ fn what_the_table_denies() {
     assert_eq!(table.join(0, "d"), Err(Denied::Ended));
     assert!(Table::new(0).is_err() && Table::new(u16::MAX).is_err());
 }
+
+#[test]
+fn of_those_who_take_up_the_same_state_one_can_be_the_rank() {
+    let mut table = Table::new(2).unwrap();
+    assert_eq!(table.join(0, "a"), Ok(0));
+    assert_eq!(table.take_up(0, 0, "b"), Err(Denied::NotMoving));
+    assert_eq!(table.leave(0, 0), Ok(1));
+    // It is in a file.
+    assert_eq!(table.look(0), Ok(Looked::Absent));
+    assert!(table.is_sound());
+    assert_eq!(table.take_up(0, 1, "b"), Err(Denied::Other));
+    assert_eq!(table.take_up(0, 0, "b"), Ok(2));
+    assert!(matches!(table.look(0), Ok(Looked::At(at)) if at.place == "b"));
+    // That one died, or is slow.
+    assert_eq!(table.take_up(0, 0, "c"), Ok(3));
+    assert_eq!(table.commit(0, 2), Err(Denied::NotMoving));
+    assert_eq!(table.commit(0, 3), Ok(()));
+    assert_eq!(table.take_up(0, 0, "d"), Err(Denied::Other));
+    // The state could not be written: whoever has it all the same is told no.
+    assert_eq!(table.leave(0, 3), Ok(4));
+    assert_eq!(table.withdraw(0, 3), Ok(5));
+    assert_eq!(table.take_up(0, 3, "e"), Err(Denied::Other));
+    assert_eq!(table.end(0, 5), Ok(()));
+    assert_eq!(table.take_up(0, 5, "f"), Err(Denied::Ended));
+}

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An image to try things with.
 
-use pagemove_image::{Access, File, Global, Image, Memory, Message, Program, Times, Value, PAGE};
+use pagemove_image::{
+    Access, File, Global, Image, Memory, Message, Messages, Peer, Program, Times, Value, PAGE,
+};
 
 /// Returns an image with something of everything; others with another `seed`.
 pub fn image(seed: u8, pages: usize) -> Image {
@@ -43,21 +45,39 @@ pub fn image(seed: u8, pages: usize) -> Image {
                 append: true,
             },
         }],
-        messages: vec![
-            Message {
-                from: 1,
-                tag: 7,
-                bytes: vec![seed; 5],
-            },
-            Message {
-                from: 2,
-                tag: 7,
-                bytes: Vec::new(),
-            },
-        ],
+        messages: Some(messages(seed)),
         times: Times {
             ran_ns: 123_456_789,
             timers_ns: vec![5, u64::MAX],
         },
+    }
+}
+
+/// Returns what rank 1 of 3 knows: two messages are kept for rank 0, and two from rank 2 were not taken.
+fn messages(seed: u8) -> Messages {
+    let message = |number, tag, bytes: Vec<u8>| Message { number, tag, bytes };
+    let first = Peer {
+        epoch: 4,
+        sent: 9,
+        retained: vec![message(8, 7, vec![seed; 5]), message(9, 7, Vec::new())],
+        received: 3,
+        told: 3,
+        ..Peer::default()
+    };
+    let third = Peer {
+        breaks: 1,
+        doubt: true,
+        received: 300,
+        told: 200,
+        ..Peer::default()
+    };
+    Messages {
+        rank: 1,
+        epoch: 6,
+        peers: vec![first, Peer::default(), third],
+        list: vec![
+            (2, message(298, 1, vec![seed; 3])),
+            (2, message(300, 2, Vec::new())),
+        ],
     }
 }

@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::shared::{Job, Shared};
 use crate::frame::Frames;
+use crate::rules::Rule;
 use crate::scheduler::Looked;
 use crate::who::StreamId;
 
@@ -72,12 +73,18 @@ fn connect(
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
         let shared = weak.upgrade()?;
-        if !shared.lock().is_current(stream, handle) {
-            return None;
+        {
+            let inner = shared.lock();
+            let gives_up = inner.moves && inner.endpoint.without.keeps(Rule::GiveUp);
+            if gives_up || !inner.is_current(stream, handle) {
+                return None;
+            }
         }
         match shared.scheduler.look(stream.target.rank) {
             Ok(Looked::At(at)) if at.epoch != stream.target.epoch => return None,
             Ok(Looked::Ended) => return None,
+            // It was somewhere before, and is in a file now.
+            Ok(Looked::Absent) => return None,
             _ => {}
         }
     }

@@ -13,6 +13,7 @@ use crate::file::SchedulerFile;
 use crate::message::Received;
 use crate::migrate::Image;
 use crate::rules::Without;
+use crate::scheduler::Looked;
 use crate::send::Unsent;
 use crate::who::{Epoch, Rank};
 
@@ -180,6 +181,37 @@ impl Node {
                 None => inner = self.nap(inner, until),
             }
         }
+    }
+
+    /// Waits for a time for a message that is wanted, and leaves it where it is. Returns who sent
+    /// it, its tag and its length: the next call that takes such a one takes this.
+    pub fn look_within(
+        &self,
+        src: Option<Rank>,
+        tag: Option<u32>,
+        limit: Duration,
+    ) -> Option<(Rank, u32, usize)> {
+        let until = Some(Instant::now() + limit);
+        let mut inner = self.shared.lock();
+        loop {
+            if let Some(it) = inner.endpoint.first(src, tag) {
+                return Some((it.from, it.message.tag, it.message.bytes.len()));
+            }
+            if is_over(until) {
+                return None;
+            }
+            inner = self.nap(inner, until);
+        }
+    }
+
+    /// Returns whether the program of a rank has ended. All that it has sent has come then.
+    pub fn has_ended(&self, rank: Rank) -> bool {
+        matches!(self.shared.scheduler.look(rank), Ok(Looked::Ended))
+    }
+
+    /// Returns messages and bytes that have come and were not taken.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.shared.lock().endpoint.waiting()
     }
 
     /// Takes the first message that is wanted, if it is there.

@@ -174,7 +174,7 @@ impl World {
         let mut table = Table::new(of).unwrap();
         let mut processes = BTreeMap::new();
         for rank in 0..of {
-            let epoch = table.join(rank, "").unwrap();
+            let epoch = table.join(rank, "x").unwrap();
             let new = Endpoint::new(rank, of, config.limits).knowing_all();
             processes.insert(Who { rank, epoch }, new.without(config.without));
         }
@@ -329,7 +329,7 @@ impl World {
             Action::Migrate(rank) => {
                 let now = self.now(rank);
                 let mine = self.processes[&now].me().epoch;
-                let epoch = self.table.begin(rank, mine, "").unwrap();
+                let epoch = self.table.begin(rank, mine, "x").unwrap();
                 let of = self.table.of();
                 let new = Endpoint::initialize(rank, of, epoch, config.limits);
                 let new = new.without(config.without);
