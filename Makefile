@@ -13,6 +13,7 @@ XTASK := cargo run --quiet --locked --manifest-path $(MANIFEST) --package xtask 
 # others that the last one had (userspace/seed.sh).
 # (Cargo 1.91; older ones keep it in the checkout.)
 ifndef CARGO_BUILD_BUILD_DIR
+SEED := userspace/seed.sh
 export CARGO_BUILD_BUILD_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pagemove/cargo/$(shell pwd -P | sha256sum | cut -c1-16)
 endif
 
@@ -128,4 +129,4 @@ cargo:
 	@command -v cargo >/dev/null || { \
 		echo "cargo is missing: install Rust 1.85 or newer, with rustup or from your distribution" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "cc is missing: install gcc" >&2; exit 1; }
-	@userspace/seed.sh "$(CARGO_BUILD_BUILD_DIR)"
+	@$(if $(SEED),$(SEED) "$(CARGO_BUILD_BUILD_DIR)")

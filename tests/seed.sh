@@ -84,6 +84,23 @@ result $? "it runs its own program"
 ! grep -q "Compiling other" "$top/said" && grep -q "Compiling one" "$top/said"
 result $? "the crate of others was not compiled again, its own was"
 
+# A build that was taken is one to take from.
+checkout third
+rm -rf "$top/cache/first"
+"$top/third/userspace/seed.sh" "$top/cache/third" 2>/dev/null
+[ "$(in_checkout third run)" = third ] && ! grep -q "Compiling other" "$top/said"
+result $? "a third checkout takes them from the second one, though the first one's are gone"
+
+# What can not be copied is no reason to fail.
+checkout fourth
+mkdir -p "$top/closed/first/debug/.fingerprint/other-1"
+mkdir "$top/bin"
+printf '#!/bin/sh\nexit 1\n' >"$top/bin/cp"
+chmod +x "$top/bin/cp"
+PATH=$top/bin:$PATH "$top/fourth/userspace/seed.sh" "$top/closed/fourth" 2>/dev/null &&
+	[ ! -e "$top/closed/fourth" ] && [ -z "$(find "$top/closed" -name '*.part')" ]
+result $? "where nothing can be copied nothing is made, and it is no error"
+
 touch "$top/cache/second/mark"
 "$top/second/userspace/seed.sh" "$top/cache/second" 2>/dev/null && [ -e "$top/cache/second/mark" ]
 result $? "a directory that is there is left alone"

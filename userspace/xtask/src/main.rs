@@ -172,8 +172,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Clean => {
-            module::clean(&place)?;
-            root::cargo::clean(&place)?;
+            // Whose owner is another one stays, and the rest goes.
+            let all = [module::clean(&place), root::cargo::clean(&place)];
+            for error in all.into_iter().filter_map(Result::err) {
+                eprintln!("{error:#}");
+            }
             Ok(ExitCode::SUCCESS)
         }
         Task::Fmt => {

@@ -29,6 +29,16 @@ impl Place {
         })
     }
 
+    /// Makes one up, for tests.
+    #[cfg(test)]
+    pub fn made_up(checkout: PathBuf, cache: &Path) -> Self {
+        Self {
+            checkout,
+            cache: cache.into(),
+            series: None,
+        }
+    }
+
     /// Returns the same place, with another kernel.
     pub fn with_series(&self, series: Series) -> Self {
         Self {

@@ -54,14 +54,12 @@ fn target(place: &Place) -> PathBuf {
     place.cache().join("cargo-debian").join(checkout_id(place))
 }
 
-/// Takes what another checkout has built of the crates of others.
+/// Takes what another checkout has built of the crates of others. It only saves time.
 fn seed(place: &Place, target: &Path) -> Result<()> {
     let script = place.workspace().join("seed.sh");
     let status = Command::new(&script).arg(target).status();
-    match status.with_context(|| format!("starting {}", script.display()))? {
-        status if status.success() => Ok(()),
-        status => bail!("{} {}: {status}", script.display(), target.display()),
-    }
+    status.with_context(|| format!("starting {}", script.display()))?;
+    Ok(())
 }
 
 /// Removes what it has built of this checkout.
@@ -99,5 +97,23 @@ fn home() -> Result<PathBuf> {
             let home = env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
             Ok(Path::new(&home).join(".cargo"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_is_of_this_checkout() {
+        let scratch = tempfile::tempdir().unwrap();
+        let of = |checkout: &str| Place::made_up(scratch.path().join(checkout), scratch.path());
+        let (one, other) = (of("one"), of("other"));
+        for place in [&one, &other] {
+            fs::create_dir_all(target(place).join("debug")).unwrap();
+        }
+        clean(&one).unwrap();
+        assert!(!target(&one).exists() && target(&other).exists());
+        clean(&one).unwrap();
     }
 }
