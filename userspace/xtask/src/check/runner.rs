@@ -321,6 +321,7 @@ fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job
         let kernel = setup.image(flavour)?.vmlinuz.clone();
         job.files.push((kernel, "boot/vmlinuz".to_string()));
     }
+    job.packed = guest.packed;
     job.trace = guest.trace.clone();
     job.unload = !guest.corrupts;
     job.live = live;

@@ -129,6 +129,10 @@ pub struct Guest {
     /// "vfio/vfio_pci_device_test". One that this series does not have is left out.
     #[serde(default)]
     pub selftests: Vec<Selftest>,
+    /// Boot the kernel as it is installed: packed, and so at a random address, with random places of
+    /// its maps.
+    #[serde(default)]
+    pub packed: bool,
     /// Emulate hardware transactions.
     #[serde(default)]
     pub rtm: bool,

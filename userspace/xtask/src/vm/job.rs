@@ -50,6 +50,8 @@ pub struct Job {
     pub timeout: Duration,
     /// By when its first result has to be there, if that is watched.
     pub first_result: Option<Duration>,
+    /// Boot the kernel as it is installed, packed.
+    pub packed: bool,
     /// Emulate hardware transactions.
     pub rtm: Option<Rtm>,
     /// The counter of instructions, a plugin.
@@ -73,6 +75,7 @@ impl Job {
             unload: true,
             timeout,
             first_result: None,
+            packed: false,
             rtm: None,
             counter: None,
             live: false,

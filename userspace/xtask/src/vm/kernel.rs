@@ -13,6 +13,7 @@ use object::read::elf::{ElfFile64, ProgramHeader};
 use object::Endianness;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -32,8 +33,8 @@ const PHYS32_ENTRY: NoteType = NoteType(18);
 /// Returns the file that QEMU is to boot for `image`; `dir` is where unpacked files are kept.
 pub fn bootable(root: &BuildRoot, image: &Image, dir: &Path) -> Result<PathBuf> {
     let dir = dir.join(&image.release);
-    let file = dir.join(format!("vmlinux-{}", image.flavour.name()));
-    if is_newer(&file, &image.vmlinuz) {
+    let file = dir.join(name(image)?);
+    if file.exists() {
         return Ok(file);
     }
     let packed =
@@ -42,7 +43,7 @@ pub fn bootable(root: &BuildRoot, image: &Image, dir: &Path) -> Result<PathBuf> 
         return Ok(image.vmlinuz.clone());
     };
     let vmlinux = unpack(root, payload)?;
-    if !has_entry(&vmlinux)? {
+    if !has_entry(&vmlinux).unwrap_or(false) {
         return Ok(image.vmlinuz.clone());
     }
     fs::create_dir_all(&dir)?;
@@ -50,9 +51,12 @@ pub fn bootable(root: &BuildRoot, image: &Image, dir: &Path) -> Result<PathBuf> 
     Ok(file)
 }
 
-fn is_newer(file: &Path, than: &Path) -> bool {
-    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
-    matches!((changed(file), changed(than)), (Ok(file), Ok(than)) if file >= than)
+/// Returns a name that another packed kernel does not have: packages keep the time of their build.
+fn name(image: &Image) -> Result<String> {
+    let data = fs::metadata(&image.vmlinuz)
+        .with_context(|| format!("looking at {}", image.vmlinuz.display()))?;
+    let (flavour, length, time) = (image.flavour.name(), data.len(), data.mtime());
+    Ok(format!("vmlinux-{flavour}-{length}-{time}"))
 }
 
 /// Returns what a bzImage has packed, without the four bytes of its length at the end.

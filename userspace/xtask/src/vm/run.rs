@@ -120,7 +120,10 @@ pub fn boot(vm: &Vm, beside: &Beside, logs: &Path) -> Result<Outcome> {
         unpacked,
     } = *vm;
     let scratch = Scratch::make(logs, profile)?;
-    let kernel = kernel::bootable(root, image, unpacked)?;
+    let kernel = match job.packed {
+        true => image.vmlinuz.clone(),
+        false => kernel::bootable(root, image, unpacked)?,
+    };
     job.pack(root, image, profile, unpacked, &scratch.initrd)?;
     let dmesg = logs.join("dmesg.log");
     let console = Arc::new(Console::new()?);
