@@ -250,7 +250,7 @@ pub const EXPERIMENT_WATCH: u32 = 4;
 pub const EXPERIMENT_RACE: u32 = 5;
 /// for ns at most: swap the entry between its page and the one behind it until A or D shows, and put it back; found: PAGEMOVE_FRAME_* or 0, lost: swaps that were overwritten
 pub const EXPERIMENT_FRAMES: u32 = 6;
-/// for ns at most: wait until the first word of the page or of its last line changes; updates: 1 if it did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it changed while others had the CPU, so that nothing was found
+/// for ns at most: wait until the first word of an eighth of the page changes; updates: 1 if one did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it may have changed 5 us before, so that nothing was found
 pub const EXPERIMENT_LANDS: u32 = 7;
 /// A or D showed while the entry had its own page
 pub const FRAME_FIRST: u64 = 1;

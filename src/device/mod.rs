@@ -98,7 +98,12 @@ impl Device {
         // SAFETY: the device is being bound.
         let iommu = unsafe { IommuName::of(pdev) };
         // SAFETY: as before.
-        let registers = unsafe { registers_of(pdev) };
+        let registers = unsafe { registers_of(pdev) }?;
+        if iommu.is_vtd() && registers == 0 {
+            pr_warn!(
+                "an IOMMU does not tell where its registers are: its verdicts go by its name\n"
+            );
+        }
         let other = sabotage::other_iommu(function.address());
         Arc::pin_init(
             pin_init!(Self {

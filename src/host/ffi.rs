@@ -68,7 +68,7 @@ extern "C" {
         context: *mut c_void,
     ) -> bool;
     pub(crate) fn pagemove_pci_iommu_name(pdev: *mut pci_dev) -> *const c_char;
-    pub(crate) fn pagemove_pci_iommu_registers(pdev: *mut pci_dev) -> u64;
+    pub(crate) fn pagemove_pci_iommu_registers(pdev: *mut pci_dev, text: *mut c_char) -> isize;
 
     pub(crate) fn pagemove_pci_has_ats(pdev: *mut pci_dev) -> bool;
     pub(crate) fn pagemove_vfio_unpin_soon(vdev: *mut VfioDevice);

@@ -5,15 +5,28 @@ use crate::host::ffi;
 use kernel::prelude::*;
 use kernel::str::CStr;
 
+/// What sysfs gives an attribute to write to.
+const PAGE: usize = 4096;
+
 /// Returns the physical address of the registers of the IOMMU that a PCI function is behind; 0: its
-/// driver does not tell.
+/// driver does not tell. Fails for want of memory.
 ///
 /// # Safety
 ///
 /// `pdev` is bound to a driver, so that its IOMMU does not change.
-pub(crate) unsafe fn registers_of(pdev: *mut ffi::pci_dev) -> u64 {
-    // SAFETY: the caller's contract.
-    unsafe { ffi::pagemove_pci_iommu_registers(pdev) }
+pub(crate) unsafe fn registers_of(pdev: *mut ffi::pci_dev) -> Result<u64> {
+    // The allocator aligns a page to a page, as sysfs_emit() wants it.
+    let mut text = KVec::from_elem(0u8, PAGE, GFP_KERNEL)?;
+    // SAFETY: the caller's contract; the text is a page.
+    let length = unsafe { ffi::pagemove_pci_iommu_registers(pdev, text.as_mut_ptr().cast()) };
+    let length = usize::try_from(length).unwrap_or(0);
+    Ok(text.get(..length).and_then(of_hex).unwrap_or(0))
+}
+
+/// Reads hexadecimal digits that a line may end.
+fn of_hex(text: &[u8]) -> Option<u64> {
+    let text = core::str::from_utf8(text).ok()?;
+    u64::from_str_radix(text.trim_end(), 16).ok()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

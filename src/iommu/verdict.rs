@@ -9,6 +9,9 @@ use crate::{abi, params};
 use engine::{Format, Method};
 use kernel::prelude::*;
 
+/// "PGV1": verdicts that do not say where the registers are.
+const OLD_MAGIC: u32 = 0x3156_4750;
+
 kernel::sync::global_lock! {
     // SAFETY: initialised in `init`, before the device file exists.
     unsafe(uninit) static VERDICTS: Mutex<KVec<abi::Verdict>> = KVec::new();
@@ -48,8 +51,10 @@ fn load() -> Result<(), &'static str> {
         .ok_or("the file is too long")?
         .chunks_exact(4)
         .map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default()));
-    if words.next() != Some(abi::VERDICT_MAGIC) {
-        return Err("the file does not begin as one of verdicts does");
+    match words.next() {
+        Some(abi::VERDICT_MAGIC) => {}
+        Some(OLD_MAGIC) => return Err("an older pagemove has written them: qualify again"),
+        _ => return Err("the file does not begin as one of verdicts does"),
     }
     let count = words.next().unwrap_or(0) as usize;
     if found != HEADER.saturating_add(count.saturating_mul(EACH)) {

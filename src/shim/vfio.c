@@ -398,42 +398,31 @@ const char *pagemove_pci_iommu_name(struct pci_dev *pdev)
 }
 
 /*
- * Returns where the registers of the IOMMU are that a function is behind: what its driver shows in
- * sysfs (VT-d: intel-iommu/address); 0: it shows none. Read by the attribute itself, for the driver's
- * own structure is nobody else's.
+ * Writes to `text`, which is a page, where the registers of the IOMMU are that a function is behind: what
+ * its driver shows in sysfs (VT-d: intel-iommu/address), in hexadecimal digits. Returns the length of the
+ * text; 0 or less: it shows none. Asked of the attribute itself, for the driver's own structure is
+ * nobody else's.
  */
-u64 pagemove_pci_iommu_registers(struct pci_dev *pdev)
+ssize_t pagemove_pci_iommu_registers(struct pci_dev *pdev, char *text)
 {
 	struct dev_iommu *iommu = pdev->dev.iommu;
 	struct device *dev = iommu && iommu->iommu_dev ? iommu->iommu_dev->dev :
 							 NULL;
 	const struct attribute_group **group;
 	struct attribute **attr;
-	u64 address = 0;
-	char *text;
 
-	if (!dev || !dev->groups)
-		return 0;
-	/* A page, as sysfs_emit() wants it. */
-	text = (char *)get_zeroed_page(GFP_KERNEL);
-	if (!text)
-		return 0;
-	for (group = dev->groups; *group; group++) {
+	for (group = dev ? dev->groups : NULL; group && *group; group++) {
 		if (!(*group)->name || strcmp((*group)->name, "intel-iommu"))
 			continue;
 		for (attr = (*group)->attrs; attr && *attr; attr++) {
-			struct device_attribute *show = container_of(
+			struct device_attribute *address = container_of(
 				*attr, struct device_attribute, attr);
 
-			if (strcmp((*attr)->name, "address") || !show->show)
-				continue;
-			if (show->show(dev, show, text) <= 0 ||
-			    kstrtou64(strim(text), 16, &address))
-				address = 0;
+			if (!strcmp((*attr)->name, "address") && address->show)
+				return address->show(dev, address, text);
 		}
 	}
-	free_page((unsigned long)text);
-	return address;
+	return 0;
 }
 
 bool pagemove_pci_has_ats(struct pci_dev *pdev)

@@ -470,7 +470,7 @@ struct pagemove_session_list {
 #define PAGEMOVE_EXPERIMENT_WATCH	4 /* for ns: a transaction that has read all lines of the page; found: abort status, lost: 1 if it was aborted before its end */
 #define PAGEMOVE_EXPERIMENT_RACE	5 /* for ns: swap an ignored bit of the entry to and fro, A and D being cleared now and then; found: swaps, lost: swaps that were overwritten */
 #define PAGEMOVE_EXPERIMENT_FRAMES	6 /* for ns at most: swap the entry between its page and the one behind it until A or D shows, and put it back; found: PAGEMOVE_FRAME_* or 0, lost: swaps that were overwritten */
-#define PAGEMOVE_EXPERIMENT_LANDS	7 /* for ns at most: wait until the first word of the page or of its last line changes; updates: 1 if it did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it changed while others had the CPU, so that nothing was found */
+#define PAGEMOVE_EXPERIMENT_LANDS	7 /* for ns at most: wait until the first word of an eighth of the page changes; updates: 1 if one did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it may have changed 5 us before, so that nothing was found */
 
 /* pagemove_experiment.found of FRAMES; all that the device had begun has arrived. */
 #define PAGEMOVE_FRAME_FIRST		1ULL /* A or D showed while the entry had its own page */

@@ -71,15 +71,25 @@ pub fn same(a: &Verdict, b: &Verdict) -> bool {
     (unit(a), rest(a)) == (unit(b), rest(b))
 }
 
-/// Returns the noes of all verdicts on the same thing, without those that are to be forgotten.
+/// Returns whether what was seen of one may be true of the other: one unit by its name or by its registers, whatever
+/// the firmware has changed of these, and whichever devices have shown it.
+fn is_related(a: &Verdict, b: &Verdict) -> bool {
+    let rest = |verdict: &Verdict| (verdict.format, verdict.cpu, verdict.microcode);
+    let is_unit = a.iommu == b.iommu || a.registers != 0 && a.registers == b.registers;
+    is_unit && rest(a) == rest(b)
+}
+
+/// Returns the noes of all verdicts on what may be the same, without those that are to be forgotten.
 pub fn earlier<'v>(
     about: &Verdict,
     known: impl IntoIterator<Item = &'v Verdict>,
     forget: &[Question],
 ) -> u32 {
     let forgotten = forget.iter().fold(0, |all, question| all | question.no());
-    let same = known.into_iter().filter(|verdict| same(verdict, about));
-    same.fold(0, |noes, verdict| noes | verdict.findings) & all() & !forgotten
+    let related = known
+        .into_iter()
+        .filter(|verdict| is_related(verdict, about));
+    related.fold(0, |noes, verdict| noes | verdict.findings) & all() & !forgotten
 }
 
 fn all() -> u32 {

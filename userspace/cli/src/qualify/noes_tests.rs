@@ -35,6 +35,39 @@ fn every_question_has_a_no_of_its_own_and_its_name() {
 }
 
 #[test]
+fn a_no_is_kept_whatever_the_firmware_calls_the_unit() {
+    let about = Verdict {
+        registers: 0xfed9_0000,
+        ..verdict(1, 0)
+    };
+    let of = |change: fn(&mut Verdict)| {
+        let mut known = Verdict {
+            findings: FINDING_NO_AD_SET,
+            ..about
+        };
+        change(&mut known);
+        earlier(&about, &[known], &[])
+    };
+    assert_eq!(
+        of(|known| known.iommu[0] ^= 1),
+        FINDING_NO_AD_SET,
+        "renumbered"
+    );
+    assert_eq!(
+        of(|known| known.registers += 4096),
+        FINDING_NO_AD_SET,
+        "moved"
+    );
+    assert_eq!(
+        of(|known| known.flags ^= 1),
+        FINDING_NO_AD_SET,
+        "other devices"
+    );
+    assert_eq!(of(|known| (known.iommu[0], known.registers) = (1, 0)), 0);
+    assert_eq!(of(|known| known.microcode ^= 1), 0);
+}
+
+#[test]
 fn a_no_outweighs_a_later_yes() {
     for lucky in [Answer::Yes, Answer::NotSeen, Answer::CanNotTry] {
         let replies = vec![reply("ad-set", lucky), reply("walk-seen", Answer::Yes)];

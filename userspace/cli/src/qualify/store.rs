@@ -11,8 +11,9 @@ use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Verdict, MAX_VERDICTS, VERDICT_FILE, VERDICT_MAGIC};
 
 /// How a file begins that a version before this one has written: its verdicts do not say where the
-/// IOMMU's registers are.
+/// IOMMU's registers are. They allow nothing any more, and their noes stay.
 const OLD_MAGIC: u32 = 0x3156_4750;
+const OLD_EACH: usize = 40;
 
 use pagemove_uapi::cpu::Cpu;
 
@@ -48,22 +49,21 @@ impl Store {
             let part = bytes.get(at..at + 4)?;
             Some(u32::from_ne_bytes(part.try_into().ok()?))
         };
+        let each = match word(0) {
+            Some(OLD_MAGIC) => OLD_EACH,
+            _ => EACH,
+        };
         ensure!(
-            word(0) != Some(OLD_MAGIC),
-            "an older pagemove has written it, and its verdicts count no more: remove it, and \
-             qualify again"
-        );
-        ensure!(
-            word(0) == Some(VERDICT_MAGIC),
+            [Some(VERDICT_MAGIC), Some(OLD_MAGIC)].contains(&word(0)),
             "it does not begin as a file of verdicts does"
         );
         let count = word(4).unwrap_or(0) as usize;
         ensure!(
-            count <= MAX_VERDICTS && bytes.len() == HEADER + count * EACH,
+            count <= MAX_VERDICTS && bytes.len() == HEADER + count * each,
             "it has not the length that it says: {} bytes for {count} verdicts",
             bytes.len()
         );
-        let verdicts = bytes[HEADER..].chunks_exact(EACH).map(decode).collect();
+        let verdicts = bytes[HEADER..].chunks_exact(each).map(decode).collect();
         Ok(Self { verdicts })
     }
 
@@ -143,7 +143,7 @@ fn words(verdict: &Verdict) -> [u32; 6] {
     ]
 }
 
-/// Decodes a verdict from the bytes of exactly one.
+/// Decodes a verdict from the bytes of exactly one, of this version's length or the older.
 fn decode(bytes: &[u8]) -> Verdict {
     let mut iommu = [0; NAME];
     iommu.copy_from_slice(&bytes[..NAME]);
@@ -152,8 +152,11 @@ fn decode(bytes: &[u8]) -> Verdict {
         .map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
     let mut next = || words.next().unwrap_or_default();
     let mut registers = [0; 8];
-    registers.copy_from_slice(&bytes[EACH - 8..EACH]);
-    Verdict {
+    let is_old = bytes.len() == OLD_EACH;
+    if !is_old {
+        registers.copy_from_slice(&bytes[EACH - 8..EACH]);
+    }
+    let mut verdict = Verdict {
         iommu,
         format: next(),
         cpu: next(),
@@ -162,7 +165,11 @@ fn decode(bytes: &[u8]) -> Verdict {
         findings: next(),
         flags: next(),
         registers: u64::from_ne_bytes(registers),
+    };
+    if is_old {
+        verdict.engines = 0;
     }
+    verdict
 }
 
 #[cfg(test)]

@@ -135,14 +135,21 @@ fn damaged_files_are_refused_and_stay() {
 }
 
 #[test]
-fn a_file_of_an_older_version_says_what_to_do() {
-    let mut old = filled().bytes();
-    old[..4].copy_from_slice(&OLD_MAGIC.to_ne_bytes());
-    let error = Store::parse(&old).unwrap_err().to_string();
-    assert!(
-        error.contains("older pagemove") && error.contains("qualify again"),
-        "{error}"
-    );
+fn a_file_of_an_older_version_allows_nothing_and_keeps_its_noes() {
+    let mut old = OLD_MAGIC.to_ne_bytes().to_vec();
+    old.extend(4_u32.to_ne_bytes());
+    for one in filled().bytes()[HEADER..].chunks_exact(EACH) {
+        old.extend(&one[..OLD_EACH]);
+    }
+    let read = Store::parse(&old).unwrap();
+    let wanted = filled().verdicts.into_iter().map(|verdict| Verdict {
+        engines: 0,
+        registers: 0,
+        ..verdict
+    });
+    assert_eq!(read.verdicts, wanted.collect::<Vec<_>>());
+    assert_eq!(Store::parse(&read.bytes()).unwrap(), read, "as a new one");
+    assert!(Store::parse(&old[..old.len() - 1]).is_err());
 }
 
 #[test]

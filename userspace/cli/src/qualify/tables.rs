@@ -21,7 +21,7 @@ const MOST_ROUNDS: u64 = 3000;
 const SHARE: u32 = 5;
 const BOTH: u64 = USED_ACCESSED | USED_DIRTY;
 const ACCESSED: u64 = USED_ACCESSED;
-/// How long a frame is swapped at most, and when the device writes meanwhile.
+/// How long a frame is swapped or a write waited for at most, and when the device writes meanwhile.
 const LONGEST_SWAPS_NS: u64 = 20_000_000;
 const DELAYS: [Duration; 5] = [
     Duration::from_micros(100),
@@ -93,7 +93,7 @@ pub fn landings(subject: &mut Subject, time: Duration) -> Result<Trial<Landings>
         subject.spoil(PAGE);
         let after = after.next().copied().unwrap_or_default();
         let report = seen!(subject.fetch_during(PAGE, after, |scene| {
-            scene.experiment(EXPERIMENT_LANDS, PAGE, MAX_EXPERIMENT_NS)
+            scene.experiment(EXPERIMENT_LANDS, PAGE, LONGEST_SWAPS_NS)
         }));
         landings.tried += 1;
         landings.seen += report.updates;
