@@ -90,6 +90,10 @@ put_all() {
     put 644 "$here/udev.rules" "$prefix/lib/udev/rules.d/60-pagemove.rules"
     put 644 "$here/sysusers.conf" "$prefix/lib/sysusers.d/pagemove.conf"
     put 644 "$here/tmpfiles.conf" "$prefix/lib/tmpfiles.d/pagemove.conf"
+    for unit in pagemove-restore.service pagemove-receive@.service; do
+        sed "s|@PREFIX@|$prefix|" "$here/$unit" >"$made/$unit"
+        put 644 "$made/$unit" "$prefix/lib/systemd/system/$unit"
+    done
     [ "$KO" = none ] || put_modules
 }
 
@@ -104,6 +108,9 @@ take_effect() {
     fi
     if command -v systemd-tmpfiles >/dev/null; then
         systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/pagemove.conf"
+    fi
+    if [ -d /run/systemd/system ]; then
+        systemctl daemon-reload || true
     fi
     if command -v udevadm >/dev/null && udevadm control --reload 2>/dev/null; then
         udevadm trigger --name-match=/dev/pagemove 2>/dev/null || true

@@ -68,6 +68,7 @@ check "what it says is there" is_there /usr/sbin/pagemove /usr/include/linux/pag
     /usr/share/bash-completion/completions/pagemove /usr/share/zsh/site-functions/_pagemove \
     /usr/share/fish/vendor_completions.d/pagemove.fish /usr/lib/udev/rules.d/60-pagemove.rules \
     /usr/lib/sysusers.d/pagemove.conf /usr/lib/tmpfiles.d/pagemove.conf \
+    /usr/lib/systemd/system/pagemove-restore.service /usr/lib/systemd/system/pagemove-receive@.service \
     /usr/lib/modules-load.d/pagemove.conf "$modules/7.2.0-test/updates/pagemove.ko"
 
 current() {
@@ -96,6 +97,31 @@ if command -v groff >/dev/null; then
 else
     skip "groff has no complaint about a manual" "groff is not installed"
 fi
+
+# The units name programs and options that are there.
+if command -v systemd-analyze >/dev/null; then
+    units() {
+        mkdir "$top/units"
+        for unit in "$root"/usr/lib/systemd/system/pagemove-*; do
+            sed "s|^ExecStart=|&$root|" "$unit" >"$top/units/$(basename "$unit")"
+        done
+        mv "$top/units/pagemove-receive@.service" "$top/units/pagemove-receive@1.service"
+        SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no --recursive-errors=no \
+            "$top"/units/*.service 2>&1 | tee "$top/warnings"
+        [ ! -s "$top/warnings" ]
+    }
+    check "systemd has no complaint about a unit" units
+else
+    skip "systemd has no complaint about a unit" "systemd is not installed"
+fi
+takes_its_options() {
+    for unit in "$root"/usr/lib/systemd/system/pagemove-*; do
+        verb=$(sed -n 's|^ExecStart=/usr/sbin/pagemove \([a-z]*\) .*|\1|p' "$unit")
+        option=$(sed -n 's|^ExecStart=.* \(--[a-z]*\).*|\1|p' "$unit")
+        "$root/usr/sbin/pagemove" "$verb" --help | grep -q -- "$option" || return 1
+    done
+}
+check "the program has the verbs and options that the units give it" takes_its_options
 
 # An upgrade: a page and a module of an older version go, the rest stays.
 upgrade() {
