@@ -94,7 +94,11 @@ impl Rank {
         let node = prepared.initialize(file.clone(), rank, epoch, Limits::USUAL);
         let node = Arc::new(node.map_err(scheduler(path))?);
         if Death::TakenUp.is_near() {
-            thread::sleep(Duration::from_millis(150));
+            // With more than one message, so that nobody else has these. One may be the conductor's.
+            let until = Instant::now() + Duration::from_secs(30);
+            while node.waiting().0 < 2 && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+            }
             Death::TakenUp.comes();
         }
         node.restore(messages)

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub struct Ranks {
     children: Vec<Option<Child>>,
     /// On which host each is, or was last.
     on: Vec<usize>,
+    /// What is told to the conductor.
+    pub signs: Arc<Signs>,
 }
 
 impl Ranks {
@@ -85,6 +88,7 @@ impl Ranks {
             mistake,
             children: (0..programs).map(|_| None).collect(),
             on: vec![0; programs.into()],
+            signs: Arc::default(),
         };
         for rank in 0..programs {
             let host = usize::from(rank) % ranks.hosts.len();
@@ -167,6 +171,23 @@ impl Ranks {
         }
         let child = command.stdout(Stdio::piped()).stderr(told).spawn();
         self.children[usize::from(rank)] = Some(child.expect("it can be started"));
+    }
+
+    /// Waits until all has come that was sent, and lets nobody send more. False: it is over.
+    pub fn hold(&self, is_over: &dyn Fn() -> bool) -> bool {
+        self.signs.hold.store(true, Ordering::SeqCst);
+        while !self.signs.idle.load(Ordering::SeqCst) {
+            if is_over() {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Lets them send again.
+    pub fn go_on(&self) {
+        self.signs.hold.store(false, Ordering::SeqCst);
     }
 
     /// Has a rank stopped into its file; returns what the tool says of that.
@@ -345,6 +366,23 @@ pub struct Signs {
     pub done: AtomicBool,
     /// Something went wrong.
     pub over: AtomicBool,
+    /// The next rounds shall not begin.
+    pub hold: AtomicBool,
+    /// They have not begun: nothing is on its way.
+    pub idle: AtomicBool,
+}
+
+impl Signs {
+    /// Waits until rounds may begin.
+    fn wait(&self) {
+        self.idle.store(true, Ordering::SeqCst);
+        let signs = [&self.done, &self.over];
+        while self.hold.load(Ordering::SeqCst) && !signs.iter().any(|it| it.load(Ordering::SeqCst))
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.idle.store(false, Ordering::SeqCst);
+    }
 }
 
 /// Has them exchange messages until there is a sign; returns how many each has received in the end. Who does
@@ -361,6 +399,7 @@ pub fn conduct(
     let node = node.map_err(|error| error.to_string())?;
     let mut each = 0;
     loop {
+        signs.wait();
         let done = signs.done.load(Ordering::Relaxed);
         let rounds = if done { 0 } else { ROUNDS };
         for program in 0..rank {

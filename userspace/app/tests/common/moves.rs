@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Moves at random, with a seed, of ranks that exchange messages.
 
-use super::exchange::{conduct, Host, Ranks, Signs, LIMIT};
+use super::exchange::{conduct, Host, Ranks, LIMIT};
 use pagemove_peers::driver::Prepared;
 use pagemove_peers::{Rank, SchedulerFile};
 use std::process::Child;
@@ -107,7 +107,7 @@ pub fn exchange(
 ) -> Result<Figures, String> {
     let mut ranks = Ranks::start(setup.programs, setup.hosts, setup.mistake);
     let scheduler = SchedulerFile::existing(&ranks.scheduler).map_err(|error| error.to_string())?;
-    let (of, signs) = (ranks.of, Signs::default());
+    let (of, signs) = (ranks.of, ranks.signs.clone());
     let (prepared, patience) = (setup.prepared, setup.patience);
     thread::scope(|scope| {
         let (signs, scheduler) = (&signs, &scheduler);
