@@ -6,19 +6,17 @@
 use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_testkit::tap::{self, Case, Outcome};
+use pagemove_testkit::tap::Outcome;
 use pagemove_uapi::{
     PciAddress, FINDING_AD_CAS, FINDING_AD_FIRST, FINDING_AD_SET, FINDING_VALID_CHANGE,
     MOVE_NO_VERIFY,
 };
 
-use super::pair::{self, Pair, DONE, REFUSED};
+use super::pair::{self, Check, Pair, DONE, REFUSED};
 use crate::bench;
 
 const OTHER: &[u8] = b"dmar9";
 const ALL: u32 = FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE | FINDING_AD_CAS;
-
-type Check = fn(&mut Pair) -> Outcome;
 
 const CHECKS: &[(&str, Check)] = &[
     ("no IOMMU has a verdict: unqualified", none),
@@ -29,15 +27,7 @@ const CHECKS: &[(&str, Check)] = &[
 ];
 
 pub fn main(arguments: &[String]) -> ExitCode {
-    let [inject] = arguments else {
-        return tap::fail_all(&anyhow::anyhow!("iommus wants the value of inject"));
-    };
-    let mut pair = match pair::reload(inject).and_then(|()| Pair::open(devices()?)) {
-        Ok(pair) => pair,
-        Err(error) => return tap::fail_all(&error),
-    };
-    let case = |(name, check): &(&'static str, Check)| Case::new(*name, *check);
-    tap::run(&mut pair, CHECKS.iter().map(case).collect())
+    pair::main(arguments, devices, CHECKS)
 }
 
 /// One behind each IOMMU.

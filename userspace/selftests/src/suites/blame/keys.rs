@@ -7,19 +7,17 @@ use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::pci::{self, EDU, VIRTIO_NET};
-use pagemove_testkit::tap::{self, Case, Outcome, Pass};
+use pagemove_testkit::tap::{Outcome, Pass};
 use pagemove_uapi::{
     PciAddress, DEVICE_ATS, FINDING_AD_FIRST, FINDING_AD_SET, FINDING_VALID_CHANGE, VERDICT_ATS,
 };
 
-use super::pair::{self, Pair, DONE, REFUSED};
+use super::pair::{self, Check, Pair, DONE, REFUSED};
 
 const FINDINGS: u32 = FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE;
 /// Places in the pair.
 const PLAIN: usize = 0;
 const ATS: usize = 1;
-
-type Check = fn(&mut Pair) -> Outcome;
 
 const CHECKS: &[(&str, Check)] = &[
     (
@@ -42,15 +40,7 @@ const CHECKS: &[(&str, Check)] = &[
 ];
 
 pub fn main(arguments: &[String]) -> ExitCode {
-    let [inject] = arguments else {
-        return tap::fail_all(&anyhow::anyhow!("keys wants the value of inject"));
-    };
-    let mut pair = match pair::reload(inject).and_then(|()| Pair::open(devices()?)) {
-        Ok(pair) => pair,
-        Err(error) => return tap::fail_all(&error),
-    };
-    let case = |(name, check): &(&'static str, Check)| Case::new(*name, *check);
-    tap::run(&mut pair, CHECKS.iter().map(case).collect())
+    pair::main(arguments, devices, CHECKS)
 }
 
 fn devices() -> Result<[PciAddress; 2]> {

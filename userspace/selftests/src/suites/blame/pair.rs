@@ -2,10 +2,11 @@
 //! Two devices in one container, and verdicts that allow moving their pages or not. The module is
 //! loaded without the parameter that the other suites have, allow_unqualified.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
-use pagemove_testkit::tap::{Outcome, Pass};
+use anyhow::{anyhow, ensure, Context, Result};
+use pagemove_testkit::tap::{self, Case, Outcome, Pass};
 use pagemove_testkit::vfio::{Assigned, Device, Group};
 use pagemove_testkit::{module, pci};
 use pagemove_uapi::cpu::Cpu;
@@ -33,8 +34,29 @@ pub struct Pair {
     pub devices: [PciAddress; 2],
 }
 
+/// A case, of which the ones before it have set verdicts.
+pub type Check = fn(&mut Pair) -> Outcome;
+
+/// Runs the cases in their order, with these devices. The argument is the value of `inject`.
+pub fn main(
+    arguments: &[String],
+    devices: impl FnOnce() -> Result<[PciAddress; 2]>,
+    checks: &[(&'static str, Check)],
+) -> ExitCode {
+    let [inject] = arguments else {
+        return tap::fail_all(&anyhow!("wanted: the value of inject"));
+    };
+    let opened = reload(inject).and_then(|()| Pair::open(devices()?));
+    let mut pair = match opened {
+        Ok(pair) => pair,
+        Err(error) => return tap::fail_all(&error),
+    };
+    let case = |(name, check): &(&'static str, Check)| Case::new(*name, *check);
+    tap::run(&mut pair, checks.iter().map(case).collect())
+}
+
 /// Loads the module anew with this value of `inject`.
-pub fn reload(inject: &str) -> Result<()> {
+fn reload(inject: &str) -> Result<()> {
     module::unload_pagemove(Duration::from_secs(20))?;
     module::load_pagemove_with(&format!("allow_incoherent=1 inject={inject}"))
 }
