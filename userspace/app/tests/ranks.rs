@@ -56,7 +56,7 @@ fn four_ranks_are_moved() {
 #[test]
 fn what_is_left_out_of_a_move_is_missed() {
     for mistake in ["List", "Drain"] {
-        let moved = run(&plan(2, 400, Some(mistake)), vec![Host::this()], prepared());
+        let moved = run(&plan(2, 2000, Some(mistake)), vec![Host::this()], prepared());
         let why = moved.expect_err(mistake);
         println!("# {mistake}: {why}");
     }
@@ -100,13 +100,16 @@ fn what_is_kept_is_missed_if_it_is_left_out() {
     println!("# Kept: {why}");
 }
 
-/// Rank 0 is stopped twice; then the first of its states is taken up.
+/// Rank 0 is stopped twice, with all messages of some rounds in between; then the first of its states is taken up.
 fn takes_up_an_older_state(mistake: Option<&'static str>) -> Result<Figures, String> {
-    exchange(two(mistake), |ranks, _| {
+    exchange(two(mistake), |ranks, is_over| {
         let image = ranks.image(0);
+        ranks.hold(is_over);
         ranks.stop(0)?;
         let older = std::fs::read(&image).expect("it is there");
         ranks.come_back(0)?;
+        ranks.go_on();
+        ranks.hold(is_over);
         ranks.stop(0)?;
         let newer = std::fs::read(&image).expect("it is there");
         std::fs::write(&image, &older).expect("written");
@@ -114,11 +117,14 @@ fn takes_up_an_older_state(mistake: Option<&'static str>) -> Result<Figures, Str
         ranks.restore(0, 0);
         if ranks.taken_up(0, before).is_ok() {
             // The mistake: it goes on, and the others shall notice.
+            ranks.go_on();
+            ranks.hold(is_over);
             return Ok(Figures::default());
         }
         refused(ranks, 0, "an older state of rank 0");
         std::fs::write(&image, &newer).expect("written");
         ranks.come_back(0)?;
+        ranks.go_on();
         // The same once more, while the rank goes on, by another name.
         let taken = ranks.again(0);
         let said = String::from_utf8_lossy(&taken.stderr).into_owned();

@@ -185,9 +185,13 @@ impl Ranks {
         true
     }
 
-    /// Lets them send again.
+    /// Lets them send again; returns when the next rounds have begun.
     pub fn go_on(&self) {
         self.signs.hold.store(false, Ordering::SeqCst);
+        let until = Instant::now() + LIMIT;
+        while self.signs.idle.load(Ordering::SeqCst) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Has a rank stopped into its file; returns what the tool says of that.
