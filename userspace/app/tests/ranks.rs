@@ -56,7 +56,11 @@ fn four_ranks_are_moved() {
 #[test]
 fn what_is_left_out_of_a_move_is_missed() {
     for mistake in ["List", "Drain"] {
-        let moved = run(&plan(2, 2000, Some(mistake)), vec![Host::this()], prepared());
+        let moved = run(
+            &plan(2, 2000, Some(mistake)),
+            vec![Host::this()],
+            prepared(),
+        );
         let why = moved.expect_err(mistake);
         println!("# {mistake}: {why}");
     }
