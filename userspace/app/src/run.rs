@@ -9,7 +9,7 @@ use crate::module::Module;
 use crate::rank::Rank;
 use crate::running::Running;
 use crate::state;
-use crate::wasi::{Host, Line};
+use crate::wasi::Host;
 use pagemove_image::{load, Image, Program as Which};
 use std::process::ExitCode;
 
@@ -39,20 +39,14 @@ pub fn run(args: &Run, json: bool) -> Result<ExitCode, Failure> {
         }
         _ => None,
     };
-    program.store.data_mut().line = line(rank.as_ref(), &desk);
-    program.start()?;
     let which = Which {
         module: module.sum,
         name,
         function: args.function.clone(),
         arguments: args.arguments.clone(),
     };
-    let running = Running {
-        program,
-        which,
-        desk,
-        rank,
-    };
+    let mut running = Running::new(program, which, desk, rank);
+    running.program.start()?;
     running.go_on(json)
 }
 
@@ -105,20 +99,7 @@ pub fn restore(args: &Restore, json: bool) -> Result<ExitCode, Failure> {
         _ => None,
     };
     drop(image);
-    program.store.data_mut().line = line(rank.as_ref(), &desk);
-    let running = Running {
-        program,
-        which,
-        desk,
-        rank,
-    };
-    running.go_on(json)
-}
-
-fn line(rank: Option<&Rank>, desk: &Desk) -> Option<Line> {
-    let node = rank?.node.clone();
-    let wanted = desk.wanted.clone();
-    Some(Line { node, wanted })
+    Running::new(program, which, desk, rank).go_on(json)
 }
 
 /// Refuses an image of a rank without a scheduler, and the other way round.

@@ -6,6 +6,7 @@ use crate::engine::{Ended, Program};
 use crate::exit::{Exit, Failure};
 use crate::mistake::{Death, Mistake};
 use crate::rank::Rank;
+use crate::wasi::Line;
 use crate::{report, state};
 use pagemove_image::{encode, save, Image, Messages, Program as Which};
 use serde_json::json;
@@ -23,10 +24,10 @@ const LAST: Duration = Duration::from_secs(5);
 /// A program that runs.
 pub struct Running {
     pub program: Program,
-    pub which: Which,
-    pub desk: Desk,
+    which: Which,
+    desk: Desk,
     /// Of a rank.
-    pub rank: Option<Rank>,
+    rank: Option<Rank>,
 }
 
 /// A checkpoint with which the program has ended, and who is to be told.
@@ -37,10 +38,24 @@ struct Stopped {
 }
 
 impl Running {
+    /// A rank's program can send and receive from here on.
+    pub fn new(mut program: Program, which: Which, desk: Desk, rank: Option<Rank>) -> Self {
+        program.store.data_mut().line = rank.as_ref().map(|rank| Line {
+            node: rank.node.clone(),
+            wanted: desk.wanted.clone(),
+        });
+        Running {
+            program,
+            which,
+            desk,
+            rank,
+        }
+    }
+
     /// Runs it until it ends, or somebody has it stopped.
     pub fn go_on(mut self, json: bool) -> Result<ExitCode, Failure> {
         loop {
-            let ended = match self.program.slice() {
+            let code = match self.program.slice() {
                 Ok(Ended::Stands) => {
                     if let Some(stopped) = self.serve()? {
                         self.stop(stopped, json);
@@ -48,21 +63,17 @@ impl Running {
                     }
                     continue;
                 }
-                Ok(ended) => ended,
+                Ok(Ended::Returned(results)) => {
+                    tell(&results);
+                    Exit::Done.into()
+                }
+                // Only the lowest byte reaches whoever waits for this process.
+                Ok(Ended::Exited(code)) => ExitCode::from(code as u8),
                 Err(failure) => {
                     // Its peers shall not wait for it; who is not there can't be told.
                     let _ = self.rank.map(|rank| rank.end(LAST));
                     return Err(failure);
                 }
-            };
-            let code = match ended {
-                Ended::Returned(results) => {
-                    tell(&results);
-                    Exit::Done.into()
-                }
-                // Only the lowest byte reaches whoever waits for this process.
-                Ended::Exited(code) => ExitCode::from(code as u8),
-                Ended::Stands => continue,
             };
             self.finish()?;
             return Ok(code);

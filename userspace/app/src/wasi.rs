@@ -65,20 +65,11 @@ impl Host {
 pub struct Place<'c, 'a>(pub &'c mut Caller<'a, Host>);
 
 impl<'c> Place<'c, '_> {
-    fn bytes(&mut self) -> Option<&mut [u8]> {
-        let memory = self
-            .0
-            .get_export(MEMORY)
-            .and_then(wasmi::Extern::into_memory)?;
-        Some(memory.data_mut(&mut *self.0))
-    }
-
     fn get(&mut self, at: i32, count: usize) -> Option<&mut [u8]> {
-        let from = at as u32 as usize;
-        self.bytes()?.get_mut(from..from.checked_add(count)?)
+        Place(&mut *self.0).take(at, count)
     }
 
-    /// The same, for as long as the caller is borrowed.
+    /// Returns a part of the memory, for as long as the caller is borrowed.
     pub fn take(self, at: i32, count: usize) -> Option<&'c mut [u8]> {
         let memory = self.0.get_export(MEMORY);
         let memory = memory.and_then(wasmi::Extern::into_memory)?;
