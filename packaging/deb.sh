@@ -61,8 +61,10 @@ EOF
     script pagemove postinst <<'EOF'
 if [ "$1" = configure ]; then
     if command -v systemd-sysusers >/dev/null; then systemd-sysusers pagemove.conf; fi
-    if [ -d /run/systemd/system ]; then systemd-tmpfiles --create pagemove.conf || true; fi
-    if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
+    if [ -d /run/systemd/system ]; then
+        systemd-tmpfiles --create pagemove.conf || true
+        systemctl daemon-reload || true
+    fi
     if command -v udevadm >/dev/null; then udevadm control --reload || true; fi
 fi
 EOF

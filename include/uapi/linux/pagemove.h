@@ -591,7 +591,8 @@ struct pagemove_maps {
  * What pagemove qualify found out about one IOMMU and format of this machine. It
  * counts only where all of iommu, registers, format, cpu and microcode are as given
  * (a kernel numbers IOMMUs anew when the firmware lists others), and for
- * devices with ATS or for those without. Stored verdicts are read when the module is loaded: see Documentation/qualify.md.
+ * devices with ATS or for those without. Stored verdicts are read when the
+ * module is loaded: see Documentation/qualify.md.
  */
 struct pagemove_verdict {
 	char iommu[16];			/* NUL-padded: "dmar0" */
@@ -604,7 +605,7 @@ struct pagemove_verdict {
 	__u64 registers;		/* as in struct pagemove_device */
 };
 
-/* PAGEMOVE_IOC_VERDICT_SET: replaces the verdict on this IOMMU and format. Needs
+/* PAGEMOVE_IOC_VERDICT_SET: replaces the verdict on the same IOMMU, registers, flags and format. Needs
  * CAP_SYS_ADMIN. EINVAL: engines that the findings do not support or forbid. */
 struct pagemove_verdict_set {
 	__u32 size;

@@ -86,7 +86,7 @@ fn rows(reports: &[VerdictReport]) -> Vec<Vec<String>> {
 }
 
 /// Says which devices a verdict is about.
-fn devices(ats: bool) -> &'static str {
+pub fn devices(ats: bool) -> &'static str {
     match ats {
         true => "with ATS",
         false => "without ATS",

@@ -59,24 +59,20 @@ impl Question {
 
 /// Returns whether two verdicts are about the same.
 pub fn same(a: &Verdict, b: &Verdict) -> bool {
-    let unit = |verdict: &Verdict| (verdict.iommu, verdict.registers);
-    let rest = |verdict: &Verdict| {
-        (
-            verdict.format,
-            verdict.flags,
-            verdict.cpu,
-            verdict.microcode,
-        )
-    };
-    (unit(a), rest(a)) == (unit(b), rest(b))
+    let about = |of: &Verdict| (of.iommu, of.registers, of.flags, machine(of));
+    about(a) == about(b)
 }
 
 /// Returns whether what was seen of one may be true of the other: one unit by its name or by its registers, whatever
 /// the firmware has changed of these, and whichever devices have shown it.
 fn is_related(a: &Verdict, b: &Verdict) -> bool {
-    let rest = |verdict: &Verdict| (verdict.format, verdict.cpu, verdict.microcode);
     let is_unit = a.iommu == b.iommu || a.registers != 0 && a.registers == b.registers;
-    is_unit && rest(a) == rest(b)
+    is_unit && machine(a) == machine(b)
+}
+
+/// What verdicts on one unit have to have in common.
+fn machine(verdict: &Verdict) -> (u32, u32, u32) {
+    (verdict.format, verdict.cpu, verdict.microcode)
 }
 
 /// Returns the noes of all verdicts on what may be the same, without those that are to be forgotten.

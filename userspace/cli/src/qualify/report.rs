@@ -9,7 +9,7 @@ use serde_json::{json, Value};
 
 use super::decide::{Judgement, Reply, Ruling};
 use super::evidence::{Evidence, Trial};
-use super::list::VerdictReport;
+use super::list::{self, VerdictReport};
 use crate::{output, report};
 
 /// What became of the verdict.
@@ -40,10 +40,10 @@ impl Found {
     fn text(&self) -> String {
         let verdict = VerdictReport::from(&self.verdict);
         let mut text = format!(
-            "{} ({}, {} ATS), IOMMU {} (registers {}), tables {}, CPU {}, microcode {}\n\n",
+            "{} ({}, {}), IOMMU {} (registers {}), tables {}, CPU {}, microcode {}\n\n",
             self.address,
             self.kind,
-            if verdict.ats { "with" } else { "without" },
+            list::devices(verdict.ats),
             verdict.iommu,
             verdict.registers.as_deref().unwrap_or("not known"),
             verdict.format,

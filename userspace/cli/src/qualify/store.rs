@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Verdict, MAX_VERDICTS, VERDICT_FILE, VERDICT_MAGIC};
 
+use pagemove_uapi::cpu::Cpu;
+
+use super::noes::same;
+
 /// How a file begins that a version before this one has written: its verdicts do not say where the
 /// IOMMU's registers are. They allow nothing any more, and their noes stay.
 const OLD_MAGIC: u32 = 0x3156_4750;
 const OLD_EACH: usize = 40;
-
-use pagemove_uapi::cpu::Cpu;
-
-use super::noes::same;
 
 const HEADER: usize = 8;
 const EACH: usize = size_of::<Verdict>();

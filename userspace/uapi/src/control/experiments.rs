@@ -55,7 +55,7 @@ impl Control {
         })
     }
 
-    /// Replaces the verdict on an IOMMU and format.
+    /// Replaces the verdict on the same IOMMU, devices and format.
     pub fn verdict_set(&self, verdict: &Verdict) -> Result<(), Error> {
         let mut set = VerdictSet {
             size: size_of::<VerdictSet>() as u32,
