@@ -57,7 +57,7 @@ fn four_ranks_are_moved() {
 fn what_is_left_out_of_a_move_is_missed() {
     for mistake in ["List", "Drain"] {
         let moved = run(
-            &plan(2, 2000, Some(mistake)),
+            &plan(2, 20_000, Some(mistake)),
             vec![Host::this()],
             prepared(),
         );
