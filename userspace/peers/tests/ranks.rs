@@ -232,19 +232,18 @@ fn eight_ranks_that_move_while_connections_are_cut() {
     assert!(counts.cuts.load(Ordering::Relaxed) > 10);
 }
 
-/// A million messages, 200 moves: PAGEMOVE_PEERS_DEEP=1.
+/// 200 moves.
+#[cfg(feature = "deep")]
 #[test]
 fn a_million_messages() {
-    if std::env::var("PAGEMOVE_PEERS_DEEP").is_ok_and(|it| it == "1") {
-        let (counts, _) = run(Plan {
-            of: 8,
-            messages: 17_858,
-            moves: 25,
-            cut_every: None,
-            limits: limits(),
-        });
-        assert_eq!(counts.moves.load(Ordering::Relaxed), 200);
-    }
+    let (counts, _) = run(Plan {
+        of: 8,
+        messages: 17_858,
+        moves: 25,
+        cut_every: None,
+        limits: limits(),
+    });
+    assert_eq!(counts.moves.load(Ordering::Relaxed), 200);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::world::{Config, Op, Op::*};
 use pagemove_peers::{Limits, Rule, Without};
 
-type Scripts = &'static [&'static [Op]];
+pub type Scripts = &'static [&'static [Op]];
 
 /// Both ask at once, once.
 pub const ONE: Scripts = &[&[Send(1), Recv(1)], &[Send(0), Recv(0)]];
@@ -16,16 +16,8 @@ pub const CROSS: Scripts = &[&[Send(1), Recv(1), Send(1)], &[Send(0), Recv(0), R
 pub const TALK: Scripts = &[&[Send(1), Recv(1), Send(1)], &[Recv(0), Send(0), Recv(0)]];
 /// One sends.
 pub const TWICE: Scripts = &[&[Send(1), Send(1)], &[Recv(0), Recv(0)]];
-/// From each to the next, of three.
-pub const RING: Scripts = &[
-    &[Send(1), Recv(2)],
-    &[Send(2), Recv(0)],
-    &[Send(0), Recv(1)],
-];
 /// On and on, of three.
 pub const LINE: Scripts = &[&[Send(1)], &[Recv(0), Send(2)], &[Recv(1)]];
-/// Two to one.
-pub const FUNNEL: Scripts = &[&[Send(2)], &[Send(2)], &[Recv(0), Recv(1)]];
 
 pub struct Case {
     pub name: &'static str,
@@ -35,7 +27,7 @@ pub struct Case {
     pub states: usize,
 }
 
-const fn case(
+pub const fn case(
     name: &'static str,
     config: Config,
     sights: &'static [&'static str],
@@ -73,7 +65,7 @@ pub const fn without(rules: &'static [Rule], config: Config) -> Config {
     }
 }
 
-const NO_NET: &[Rule] = &[Rule::Again];
+pub const NO_NET: &[Rule] = &[Rule::Again];
 
 /// Explored by `make check`.
 pub fn standard() -> Vec<Case> {
@@ -169,73 +161,6 @@ pub fn standard() -> Vec<Case> {
             voids(2, new(TWICE, &[0, 2])),
             &["early"],
             9_694,
-        ),
-    ]
-}
-
-/// The large ones.
-pub fn deep() -> Vec<Case> {
-    let new = Config::new;
-    vec![
-        case(
-            "talk-2+1",
-            new(TALK, &[2, 1]),
-            &["met", "redirected", "early"],
-            149_347,
-        ),
-        case(
-            "one-break-void-1+0",
-            breaks(1, voids(1, new(ONE, &[1, 0]))),
-            &["early"],
-            132_155,
-        ),
-        case(
-            "both-2+2-no-net",
-            without(NO_NET, new(BOTH, &[2, 2])),
-            &["crossed", "met", "older", "early"],
-            3_062_493,
-        ),
-        case(
-            "cross-2+2-no-net",
-            without(NO_NET, new(CROSS, &[2, 2])),
-            &["crossed", "met", "older", "early"],
-            1_882_164,
-        ),
-        case(
-            "one-2+2",
-            new(ONE, &[2, 2]),
-            &["crossed", "met", "older", "early"],
-            2_332_466,
-        ),
-        case(
-            "one-2+2-no-net",
-            without(NO_NET, new(ONE, &[2, 2])),
-            &["crossed", "met", "older", "early"],
-            724_383,
-        ),
-        case(
-            "funnel-1+1+1",
-            new(FUNNEL, &[1, 1, 1]),
-            &["met", "redirected"],
-            427_312,
-        ),
-        case(
-            "ring-1+1+0",
-            new(RING, &[1, 1, 0]),
-            &["met", "redirected"],
-            446_697,
-        ),
-        case(
-            "one-break-1+1",
-            breaks(1, new(ONE, &[1, 1])),
-            &["unseen"],
-            1_317_806,
-        ),
-        case(
-            "one-breaks-1+0",
-            breaks(2, new(ONE, &[1, 0])),
-            &["unseen"],
-            1_454_242,
         ),
     ]
 }

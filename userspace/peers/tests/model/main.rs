@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Every order of events on the protocol's own code, with numbers of states pinned; rules left
 //! out, which have to be missed; and the figures as they are written, which are broken.
-//! PAGEMOVE_PEERS_DEEP=1 explores the large ones.
+//! The feature `deep` explores the large ones.
 
 mod as_written;
 mod cases;
+#[cfg(feature = "deep")]
+mod deep;
 mod explore;
 mod sweep;
 mod world;
@@ -42,11 +44,10 @@ fn every_order_of_events_keeps_the_promises() {
     check(cases::standard());
 }
 
+#[cfg(feature = "deep")]
 #[test]
 fn more_of_them() {
-    if std::env::var("PAGEMOVE_PEERS_DEEP").is_ok_and(|it| it == "1") {
-        check(cases::deep());
-    }
+    check(deep::deep());
 }
 
 #[test]
