@@ -2,7 +2,8 @@
 //! Mistakes that a build for tests makes on purpose, and places at which it dies: a test that does not
 //! notice is worth nothing. Other builds can not be asked for any.
 
-/// Names the mistake, or the place, in builds with the feature `mutants`.
+/// Names the mistake, or the place, in builds with the feature `mutants`; more than one with a comma
+/// between them.
 const NAME: &str = "PAGEMOVE_APP_MISTAKE";
 
 /// A mistake.
@@ -15,6 +16,9 @@ pub enum Mistake {
     /// Nobody waits for the ends of messages, and nothing is sent again.
     #[cfg(feature = "mutants")]
     Drain,
+    /// No mistake: what is sent to a rank is on its way until it moves.
+    #[cfg(feature = "mutants")]
+    Deaf,
     /// A rank is taken up from whatever state.
     Older,
     /// A checkpoint is written into the file itself; the process dies in the middle.
@@ -37,7 +41,7 @@ pub enum Death {
 }
 
 fn is_asked_for(name: &str) -> bool {
-    cfg!(feature = "mutants") && std::env::var(NAME).is_ok_and(|asked| asked == name)
+    cfg!(feature = "mutants") && std::env::var(NAME).is_ok_and(|it| it.split(',').any(|it| it == name))
 }
 
 impl Mistake {

@@ -182,8 +182,11 @@ fn take_up_whatever(file: &SchedulerFile, rank: Number, place: &str) -> Result<u
 }
 
 #[cfg(feature = "mutants")]
-fn with_mistake(prepared: Prepared) -> Prepared {
+fn with_mistake(mut prepared: Prepared) -> Prepared {
     use pagemove_peers::{Rule, Without};
+    if Mistake::Deaf.is_made() {
+        prepared = prepared.deaf();
+    }
     match Mistake::Drain.is_made() {
         true => prepared.without(Without::rules(&[Rule::Drain, Rule::Again])),
         false => prepared,

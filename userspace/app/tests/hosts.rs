@@ -5,7 +5,7 @@
 mod common;
 
 use common::exchange::Host;
-use common::moves::{run, Plan};
+use common::moves::{on_their_way, run, Plan, Setup};
 use nix::sched::{setns, CloneFlags};
 use pagemove_peers::driver::Prepared;
 use pagemove_testkit::tap::{skip_all, Tap};
@@ -81,15 +81,13 @@ impl Drop for Pair {
     }
 }
 
-fn plan(moves: u64, mistake: Option<&'static str>) -> Plan {
-    Plan {
-        programs: 3,
-        moves,
-        seed: 0x2545_f491_4f6c_dd1d,
-        mistake,
-        patience: Duration::from_secs(if mistake.is_some() { 4 } else { 60 }),
-    }
-}
+const PLAN: Plan = Plan {
+    programs: 3,
+    moves: 12,
+    seed: 0x2545_f491_4f6c_dd1d,
+    mistake: None,
+    patience: Duration::from_secs(60),
+};
 
 fn main() -> ExitCode {
     let pair = match Pair::new() {
@@ -101,7 +99,7 @@ fn main() -> ExitCode {
     }
     let prepared = || Prepared::at(&format!("{}:0", ADDRESSES[0])).expect("an address");
     let mut tap = Tap::plan(3);
-    match run(&plan(12, None), pair.hosts(), prepared()) {
+    match run(&PLAN, pair.hosts(), prepared()) {
         Ok(figures) => {
             figures.print("3 ranks on 2 hosts");
             tap.test(true, "ranks that move from host to host exchange messages");
@@ -114,7 +112,14 @@ fn main() -> ExitCode {
         }
     }
     // The twin.
-    let missed = match run(&plan(400, Some("List")), pair.hosts(), prepared()) {
+    let twin = Setup {
+        programs: 2,
+        mistake: Some("List"),
+        patience: Duration::from_secs(4),
+        hosts: pair.hosts(),
+        prepared: prepared(),
+    };
+    let missed = match on_their_way(twin, "Deaf,List") {
         Ok(_) => "nothing".to_string(),
         Err(why) => why,
     };

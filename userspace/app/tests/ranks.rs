@@ -5,7 +5,7 @@
 mod common;
 
 use common::exchange::{Host, Ranks};
-use common::moves::{exchange, run, Figures, Plan, Random, Setup};
+use common::moves::{exchange, on_their_way, run, Figures, Plan, Random, Setup};
 use pagemove_peers::driver::Prepared;
 use std::time::Duration;
 
@@ -52,15 +52,16 @@ fn four_ranks_are_moved() {
     assert!(figures.moves >= 20 && figures.pairs > 0, "{figures:?}");
 }
 
-/// Until it is noticed: a move may come when nothing is on its way.
+#[test]
+fn messages_on_their_way_to_a_rank_that_moves_come() {
+    let figures = on_their_way(two(None), "Deaf").expect("all has come");
+    assert_eq!(figures.carried, 16, "{figures:?}");
+}
+
 #[test]
 fn what_is_left_out_of_a_move_is_missed() {
-    for mistake in ["List", "Drain"] {
-        let moved = run(
-            &plan(2, 20_000, Some(mistake)),
-            vec![Host::this()],
-            prepared(),
-        );
+    for (mistake, moving) in [("List", "Deaf,List"), ("Drain", "Deaf,Drain")] {
+        let moved = on_their_way(two(Some(mistake)), moving);
         let why = moved.expect_err(mistake);
         println!("# {mistake}: {why}");
     }
@@ -234,17 +235,16 @@ fn killed_at_random_within_a_checkpoint_it_is_never_torn() {
     );
 }
 
-/// Fifteen runs of 40 moves: PAGEMOVE_APP_DEEP=1.
+/// Fifteen runs of 40 moves.
+#[cfg(feature = "deep")]
 #[test]
 fn other_seeds() {
-    if std::env::var("PAGEMOVE_APP_DEEP").is_ok_and(|it| it == "1") {
-        for seed in 1..6u64 {
-            for programs in [2, 3, 5] {
-                let mut plan = plan(programs, 40, None);
-                plan.seed = seed * 7919 + u64::from(programs);
-                let figures = run(&plan, vec![Host::this()], prepared()).expect("all has come");
-                figures.print(&format!("{programs} ranks"));
-            }
+    for seed in 1..6u64 {
+        for programs in [2, 3, 5] {
+            let mut plan = plan(programs, 40, None);
+            plan.seed = seed * 7919 + u64::from(programs);
+            let figures = run(&plan, vec![Host::this()], prepared()).expect("all has come");
+            figures.print(&format!("{programs} ranks"));
         }
     }
 }

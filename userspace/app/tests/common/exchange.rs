@@ -3,7 +3,7 @@
 
 use super::place::{text, Place};
 use pagemove_peers::driver::{Node, Prepared};
-use pagemove_peers::{Limits, Rank, SchedulerFile};
+use pagemove_peers::{Limits, Rank, Received, SchedulerFile};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -183,6 +183,26 @@ impl Ranks {
             thread::sleep(Duration::from_millis(1));
         }
         true
+    }
+
+    /// Lets rank 0 alone begin its rounds; returns when its messages to each are sent. The others, who
+    /// have not begun theirs, do not take any of them.
+    pub fn part(&self) -> Result<(), String> {
+        self.signs.part.store(true, Ordering::SeqCst);
+        self.signs.hold.store(false, Ordering::SeqCst);
+        let until = Instant::now() + LIMIT;
+        while !self.signs.parted.load(Ordering::SeqCst) {
+            if Instant::now() > until {
+                return Err("rank 0 does not begin".into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Lets the others begin, too.
+    pub fn meet(&self) {
+        self.signs.part.store(false, Ordering::SeqCst);
     }
 
     /// Lets them send again; returns when the next rounds have begun.
@@ -374,18 +394,30 @@ pub struct Signs {
     pub hold: AtomicBool,
     /// They have not begun: nothing is on its way.
     pub idle: AtomicBool,
+    /// Rank 0 shall begin its rounds alone.
+    pub part: AtomicBool,
+    /// It has: its messages to each are sent.
+    pub parted: AtomicBool,
 }
 
 impl Signs {
     /// Waits until rounds may begin.
     fn wait(&self) {
-        self.idle.store(true, Ordering::SeqCst);
-        let signs = [&self.done, &self.over];
-        while self.hold.load(Ordering::SeqCst) && !signs.iter().any(|it| it.load(Ordering::SeqCst))
-        {
+        Self::while_it_is(&self.hold, &self.idle, &[&self.done, &self.over]);
+    }
+
+    /// Waits, after rank 0 has begun, until the others may.
+    fn wait_parted(&self) {
+        Self::while_it_is(&self.part, &self.parted, &[&self.over]);
+    }
+
+    /// Waits while there is a sign, and says that it waits.
+    fn while_it_is(sign: &AtomicBool, told: &AtomicBool, unless: &[&AtomicBool]) {
+        told.store(true, Ordering::SeqCst);
+        while sign.load(Ordering::SeqCst) && !unless.iter().any(|it| it.load(Ordering::SeqCst)) {
             thread::sleep(Duration::from_millis(1));
         }
-        self.idle.store(false, Ordering::SeqCst);
+        told.store(false, Ordering::SeqCst);
     }
 }
 
@@ -406,6 +438,8 @@ pub fn conduct(
         signs.wait();
         let done = signs.done.load(Ordering::Relaxed);
         let rounds = if done { 0 } else { ROUNDS };
+        // Programs that have told that they have begun.
+        let mut begun = 0;
         for program in 0..rank {
             let sent = || {
                 let limit = Duration::from_millis(20);
@@ -413,6 +447,11 @@ pub fn conduct(
                 Some(sent.map_err(|error| error.to_string())).filter(|it| it != &Ok(false))
             };
             patiently(&node, signs, patience, program, sent)??;
+            if program == 0 && signs.part.load(Ordering::SeqCst) {
+                hear(&node, signs, patience, 0, 4)?;
+                signs.wait_parted();
+                begun = 1;
+            }
         }
         if done {
             let ended = node.end(patience);
@@ -420,19 +459,32 @@ pub fn conduct(
             return Ok(each);
         }
         each += rounds * BURST * u64::from(rank);
+        for program in begun..rank {
+            hear(&node, signs, patience, program, 4)?;
+        }
         for program in 0..rank {
-            let heard = || {
-                let limit = Duration::from_millis(20);
-                node.recv_within(Some(program), Some(3), limit)
-                    .ok()
-                    .flatten()
-            };
-            let heard = patiently(&node, signs, patience, program, heard)?;
+            let heard = hear(&node, signs, patience, program, 3)?;
             if heard.message.bytes[..] != each.to_le_bytes() {
                 return Err(format!("rank {program} has not received {each} messages"));
             }
         }
     }
+}
+
+/// Takes what a program tells the conductor.
+fn hear(
+    node: &Node,
+    signs: &Signs,
+    patience: Duration,
+    program: Rank,
+    tag: u32,
+) -> Result<Received, String> {
+    let heard = || {
+        let limit = Duration::from_millis(20);
+        let heard = node.recv_within(Some(program), Some(tag), limit);
+        heard.ok().flatten()
+    };
+    patiently(node, signs, patience, program, heard)
 }
 
 fn patiently<T>(

@@ -1,7 +1,7 @@
 ;; SPDX-License-Identifier: GPL-2.0
 ;; A rank that exchanges numbered messages with all others and with itself. The highest rank is the
-;; conductor: it says how many rounds are to be done (tag 2; 0: end), and is told how many messages have come
-;; so far (tag 3). In each round 16 messages go to each rank, those with odd numbers with tag 1, the others
+;; conductor: it says how many rounds are to be done (tag 2; 0: end), is told when the messages of the first are
+;; sent (tag 4), and then how many messages have come so far (tag 3). In each round 16 messages go to each rank, those with odd numbers with tag 1, the others
 ;; with tag 0; then, of each rank, first the odd ones are taken and then the others. A message that is not the
 ;; one that is due is told (its rank, its number, the number due) and ends the program.
 (module
@@ -65,7 +65,7 @@
                 (call $note (local.get $due))
                 (unreachable))))
 
-    (func $round (param $programs i32) (local $rank i32) (local $turn i64) (local $place i32)
+    (func $round (param $programs i32) (param $first i32) (local $rank i32) (local $turn i64) (local $place i32)
         (local.set $rank (i32.const 0))
         (loop $ranks
             (local.set $turn (i64.const 0))
@@ -75,6 +75,8 @@
                 (br_if $messages (i64.lt_u (local.get $turn) (i64.const 16))))
             (local.set $rank (i32.add (local.get $rank) (i32.const 1)))
             (br_if $ranks (i32.lt_u (local.get $rank) (local.get $programs))))
+        (if (local.get $first)
+            (then (call $send (local.get $programs) (i32.const 4) (i32.const 8))))
         (local.set $rank (i32.const 0))
         (loop $ranks
             (local.set $place (i32.add (i32.const 24576) (i32.shl (local.get $rank) (i32.const 3))))
@@ -91,7 +93,7 @@
             (br_if $ranks (i32.lt_u (local.get $rank) (local.get $programs)))))
 
     (func (export "run") (result i64)
-        (local $programs i32) (local $rounds i64) (local $taken i64)
+        (local $programs i32) (local $rounds i64) (local $taken i64) (local $first i32)
         (local.set $programs (i32.sub (call $size) (i32.const 1)))
         (if (i32.ge_u (call $rank) (local.get $programs)) (then (unreachable)))
         (block $end
@@ -99,8 +101,10 @@
                 (drop (call $recv (local.get $programs) (i32.const 2)))
                 (local.set $rounds (i64.load (i32.const 8192)))
                 (br_if $end (i64.eqz (local.get $rounds)))
+                (local.set $first (i32.const 1))
                 (loop $rounds
-                    (call $round (local.get $programs))
+                    (call $round (local.get $programs) (local.get $first))
+                    (local.set $first (i32.const 0))
                     (local.set $taken (i64.add (local.get $taken)
                         (i64.mul (i64.extend_i32_u (local.get $programs)) (i64.const 16))))
                     (local.set $rounds (i64.sub (local.get $rounds) (i64.const 1)))

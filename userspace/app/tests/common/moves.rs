@@ -135,6 +135,28 @@ pub fn exchange(
     })
 }
 
+/// Rank 1 moves while a burst of messages from rank 0 is on its way to it. `moving`: what it does wrongly; it is
+/// to be deaf at any rate, so that nothing of the burst is looked at before.
+pub fn on_their_way(setup: Setup, moving: &'static str) -> Result<Figures, String> {
+    exchange(setup, |ranks, is_over| {
+        ranks.hold(is_over);
+        ranks.stop(1)?;
+        let usual = ranks.mistake.replace(moving);
+        ranks.come_back(1)?;
+        ranks.mistake = usual;
+        ranks.part()?;
+        let written = ranks.stop(1)?;
+        ranks.come_back(1)?;
+        ranks.meet();
+        ranks.hold(is_over);
+        ranks.go_on();
+        Ok(Figures {
+            carried: written["messages"].as_u64().unwrap_or(0),
+            ..Figures::default()
+        })
+    })
+}
+
 fn moves(plan: &Plan, ranks: &mut Ranks, is_over: &dyn Fn() -> bool) -> Result<Figures, String> {
     let mut random = Random(plan.seed);
     let mut figures = Figures::default();

@@ -162,6 +162,7 @@ pub fn read(
         }
         frames.feed(&bytes[..got]);
         let Some(shared) = weak.upgrade() else { break };
+        shared.wait_while_deaf();
         let mut heard = Vec::new();
         let wrong = loop {
             match frames.take() {

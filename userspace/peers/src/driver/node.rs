@@ -26,9 +26,18 @@ pub struct Prepared {
     listener: TcpListener,
     place: String,
     without: Without,
+    deaf: bool,
 }
 
 impl Prepared {
+    /// Once it is the rank, nothing that comes is looked at until it moves: what is sent to it
+    /// is on its way then, whoever is how fast.
+    #[cfg(any(test, feature = "mutants"))]
+    pub fn deaf(mut self) -> Self {
+        self.deaf = true;
+        self
+    }
+
     /// Leaves out rules.
     #[cfg(any(test, feature = "mutants"))]
     pub fn without(mut self, without: Without) -> Self {
@@ -46,6 +55,7 @@ impl Prepared {
             listener,
             place,
             without,
+            deaf: false,
         })
     }
 
@@ -78,7 +88,7 @@ impl Prepared {
 
     fn begin(self, file: SchedulerFile, mut endpoint: Endpoint) -> Node {
         endpoint.without = self.without;
-        let shared = Shared::new(endpoint, file);
+        let shared = Shared::new(endpoint, file, self.deaf);
         accept::serve(&shared, self.listener);
         Node { shared }
     }

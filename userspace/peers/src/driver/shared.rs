@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::connection;
-use crate::endpoint::{Endpoint, Found, Output, Scheduler};
+use crate::endpoint::{Endpoint, Found, Output, Role, Scheduler};
 use crate::file::SchedulerFile;
 use crate::frame::Frame;
 use crate::scheduler::Looked;
@@ -36,6 +36,8 @@ pub struct Inner {
     /// Somebody wants it to stand.
     pub moves: bool,
     pub closed: bool,
+    /// A build for tests: see `Prepared::deaf`.
+    deaf: bool,
 }
 
 pub struct Shared {
@@ -67,7 +69,7 @@ impl Scheduler for Look<'_> {
 }
 
 impl Shared {
-    pub fn new(endpoint: Endpoint, scheduler: SchedulerFile) -> Arc<Self> {
+    pub fn new(endpoint: Endpoint, scheduler: SchedulerFile, deaf: bool) -> Arc<Self> {
         let inner = Inner {
             endpoint,
             connections: HashMap::new(),
@@ -75,6 +77,7 @@ impl Shared {
             last_handle: 0,
             moves: false,
             closed: false,
+            deaf,
         };
         Arc::new(Self {
             inner: Mutex::new(inner),
@@ -85,6 +88,14 @@ impl Shared {
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when what has come may be looked at.
+    pub fn wait_while_deaf(&self) {
+        let is_deaf = |inner: &mut Inner| {
+            inner.deaf && !inner.closed && inner.endpoint.role() == Role::Running
+        };
+        drop(self.changed.wait_while(self.lock(), is_deaf));
     }
 
     /// Does what the state machine wants done.
