@@ -41,7 +41,8 @@ pub enum Death {
 }
 
 fn is_asked_for(name: &str) -> bool {
-    cfg!(feature = "mutants") && std::env::var(NAME).is_ok_and(|it| it.split(',').any(|it| it == name))
+    cfg!(feature = "mutants")
+        && std::env::var(NAME).is_ok_and(|it| it.split(',').any(|it| it == name))
 }
 
 impl Mistake {
