@@ -38,6 +38,14 @@ const CROWDED_POLL_NS: u64 = 50_000;
 /// Calls of VFIO's that a hold makes at most to give up its pins.
 const MOST_RUNS: usize = 2;
 
+/// How many holds have begun.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+/// Returns a number that is higher than that of each hold that has begun, and lower than that of each other.
+pub(super) fn now() -> u64 {
+    BEGUN.fetch_add(1, Ordering::AcqRel)
+}
+
 fn new_cancel() -> Result<Arc<AtomicBool>, Refusal> {
     Arc::new(AtomicBool::new(false), GFP_KERNEL).map_err(|_| Refusal::NoMemory)
 }
@@ -100,6 +108,7 @@ impl Device {
             return Err(Refusal::NotOpen);
         }
         let listed = Listed {
+            number: now(),
             span,
             phase,
             is_away: phase == Phase::Moving,

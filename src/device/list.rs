@@ -78,13 +78,16 @@ pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(&Device) -> bool) -> bool
     })
 }
 
+/// Returns whether an open device in a domain has a TLB of its own that is in use, or will be again.
+pub(crate) fn has_ats_in(domain: Domain) -> bool {
+    any_in(domain, Device::has_ats)
+}
+
 /// Who brings the pages of a container home.
 pub(crate) struct Party {
     /// An open device of the container or, when none is open any more, the one that is being closed.
     pub(crate) device: Arc<Device>,
     pub(crate) stays: Arc<Stays>,
-    /// A device of it has a TLB of its own that is in use.
-    pub(crate) has_ats: bool,
     is_open: bool,
 }
 
@@ -97,18 +100,16 @@ pub(crate) fn of_domain(domain: Domain) -> Option<Party> {
             let Some(stays) = state.all_stays().filter(|stays| stays.domain == domain) else {
                 continue;
             };
-            let has_ats = state.open && device.function.has_ats();
-            match &mut found {
-                Some(party) if party.is_open || !state.open => party.has_ats |= has_ats,
-                _ => {
-                    let has_ats = has_ats || found.as_ref().is_some_and(|party| party.has_ats);
-                    found = Some(Party {
-                        device: device.clone(),
-                        stays: stays.clone(),
-                        has_ats,
-                        is_open: state.open,
-                    });
-                }
+            // One that is open can be held.
+            if found
+                .as_ref()
+                .is_none_or(|party| state.open && !party.is_open)
+            {
+                found = Some(Party {
+                    device: device.clone(),
+                    stays: stays.clone(),
+                    is_open: state.open,
+                });
             }
         }
         found

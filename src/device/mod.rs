@@ -23,7 +23,7 @@ use crate::iommu::leaves;
 use crate::iommu::name::{registers_of, IommuName};
 use crate::iommu::quarantine::Member;
 use crate::iommu::verdict::Behind;
-use crate::testing::sabotage;
+use crate::testing::sabotage::{self, Bug};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use engine::{BatchSizer, Iova, PageSpan, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
@@ -38,6 +38,8 @@ enum Phase {
 }
 
 struct Listed {
+    /// Holds in the order in which they began, of all devices.
+    number: u64,
     span: PageSpan,
     phase: Phase,
     /// Of pages that come home.
@@ -48,6 +50,9 @@ struct Listed {
 struct State {
     domain: Option<Domain>,
     open: bool,
+    /// It had a TLB of its own in use when it was opened. That is off while the device is reset, and its
+    /// translations of before count again afterwards.
+    had_ats: bool,
     /// Pages were pinned by way of it since it was opened.
     has_pinned: bool,
     holds: KVec<Listed>,
@@ -117,6 +122,7 @@ impl Device {
                 state <- new_mutex!(State {
                     domain: None,
                     open: false,
+                    had_ats: false,
                     has_pinned: false,
                     holds: KVec::new(),
                     stays: None,
@@ -159,10 +165,9 @@ impl Device {
         }
     }
 
-    /// Returns whether it has a TLB of its own that is in use.
+    /// Returns whether it has a TLB of its own that is in use, or will be again.
     pub(crate) fn has_ats(&self) -> bool {
-        let state = self.state.lock();
-        state.open && self.function.has_ats()
+        self.state.lock().has_ats(&self.function)
     }
 
     /// Tells whether pages were pinned by way of it since it was opened: from then on VFIO takes its group
@@ -200,6 +205,12 @@ impl Device {
 }
 
 impl State {
+    fn has_ats(&self, function: &Function) -> bool {
+        let had = self.had_ats && !sabotage::has_bug(Bug::AtsOfNow);
+        let has = function.has_ats() && !sabotage::pretends_reset();
+        self.open && (had || has)
+    }
+
     /// Returns the pages of the container that are away, while the device is open or being closed.
     fn all_stays(&self) -> Option<&Arc<Stays>> {
         self.stays.as_ref().or(self.left.as_ref())

@@ -2,13 +2,13 @@
 //! What VFIO tells us, by way of the tables in `shim/vfio.c`.
 
 use crate::device::stays::Stays;
-use crate::device::{list, Device, Phase};
+use crate::device::{hold, list, Device, Listed, Phase};
 use crate::home::{self, Eviction};
 use crate::host::{ffi, task};
 use crate::iommu::domain::Domain;
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
-use crate::testing::sabotage;
+use crate::testing::sabotage::{self, Bug};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
 use engine::{Iova, PageSpan, PAGE_SIZE};
@@ -17,6 +17,9 @@ use kernel::sync::Arc;
 
 /// How long a callback waits for a hold that pins or unpins, and between two looks.
 const PIN_PATIENCE_NS: u64 = 50_000_000;
+/// How long a device that is opened waits for batches before it asks them to end, and at all.
+const JOIN_PATIENCE_NS: u64 = 50_000_000;
+const LONGEST_JOIN_NS: u64 = 10_000_000_000;
 const POLL_NS: u64 = 500_000;
 
 /// The driver, registered with PCI while this lives.
@@ -46,8 +49,51 @@ impl Device {
         let mut state = self.state.lock();
         state.domain = domain;
         state.open = true;
+        state.had_ats = self.function.has_ats();
         state.has_pinned = false;
-        Ok(())
+        drop(state);
+        domain.map_or(Ok(()), |domain| self.await_unaware(domain))
+    }
+
+    /// Returns when no page is moved any more on the terms of before: a batch that began while this device was
+    /// not seen in the domain knows neither the verdict on it nor its TLB. The device does nothing
+    /// yet. As for `closing`, nobody who waits for this lets go of a lock that such a batch needs.
+    fn await_unaware(&self, domain: Domain) -> Result {
+        let number = hold::now();
+        sabotage::let_batches_go();
+        if sabotage::has_bug(Bug::JoinUnawaited) {
+            return Ok(());
+        }
+        let began = task::now();
+        loop {
+            let waited = task::now().saturating_sub(began);
+            let is_unaware = list::any_in(domain, |device| {
+                device.has_hold_before(number, waited > JOIN_PATIENCE_NS)
+            });
+            if !is_unaware {
+                return Ok(());
+            }
+            if waited > LONGEST_JOIN_NS {
+                pr_warn!("a device can't be opened: a move in its container does not end\n");
+                return Err(EBUSY);
+            }
+            task::sleep(POLL_NS);
+        }
+    }
+
+    /// Returns whether a page may still be moved under a hold that began before this number. `ends`: asks
+    /// it to end.
+    fn has_hold_before(&self, number: u64, ends: bool) -> bool {
+        let state = self.state.lock();
+        let is_it = |hold: &&Listed| {
+            hold.number < number && matches!(hold.phase, Phase::Pinning | Phase::Moving)
+        };
+        let mut holds = state.holds.iter().filter(is_it).peekable();
+        let has_one = holds.peek().is_some();
+        if ends {
+            holds.for_each(|hold| hold.cancel.store(true, Ordering::Release));
+        }
+        has_one
     }
 
     /// Joins the other open devices of its container, or begins alone. Waits where the last one
@@ -236,7 +282,8 @@ unsafe extern "C" fn pagemove_vfio_removed(owner: *mut core::ffi::c_void) {
     drop(unsafe { Arc::<Device>::from_raw(owner.cast_const().cast()) });
 }
 
-/// Notes that a VMM has opened the device. False: there is no memory to remember its pages.
+/// Notes that a VMM has opened the device. Returns -ENOMEM if there is no memory to remember its pages, -EBUSY
+/// if a move in its container does not end; then it has to be closed again.
 ///
 /// # Safety
 ///
@@ -245,10 +292,11 @@ unsafe extern "C" fn pagemove_vfio_removed(owner: *mut core::ffi::c_void) {
 unsafe extern "C" fn pagemove_vfio_opened(
     owner: *mut core::ffi::c_void,
     domain: *mut ffi::iommu_domain,
-) -> bool {
+) -> core::ffi::c_int {
     // SAFETY: `owner` is the reference that `probed` gave away, and keeps.
     let device = unsafe { ManuallyDrop::new(Arc::<Device>::from_raw(owner.cast_const().cast())) };
-    device.opened(Domain::new(domain)).is_ok()
+    let opened = device.opened(Domain::new(domain));
+    opened.map_or_else(|error| error.to_errno(), |()| 0)
 }
 
 /// Ends all holds before the device is closed.

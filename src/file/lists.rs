@@ -4,7 +4,8 @@
 use crate::abi::{self, Argument, Plain};
 use crate::args::{self, check_entries, no_flags, UserArray};
 use crate::device::{self, Device};
-use crate::iommu::{sharing, verdict};
+use crate::iommu::sharing::Sharers;
+use crate::iommu::verdict;
 use crate::mover::choice::Engines;
 use crate::{aperture, region, session, window};
 use kernel::prelude::*;
@@ -124,7 +125,8 @@ fn describe(device: &Device) -> abi::Device {
     if device.has_ats() {
         entry.flags |= abi::DEVICE_ATS;
     }
-    if domain.is_some_and(sharing::has_ats) {
+    if domain.is_some_and(|domain| Sharers::of(domain).has_ats || device::list::has_ats_in(domain))
+    {
         entry.flags |= abi::DEVICE_ATS_DOMAIN;
     }
     if device.has_dirty_scope() {

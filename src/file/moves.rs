@@ -5,7 +5,6 @@ use crate::args::{self, UserArray};
 use crate::device;
 use crate::file::rights::may_move;
 use crate::host::task;
-use crate::iommu::sharing;
 use crate::mover::request::{Destination, Request};
 use crate::mover::settle::NOT_TRIED;
 use crate::mover::{self, Tally};
@@ -78,10 +77,8 @@ fn request(region: &Region, args: &mut abi::Move) -> Result<Request> {
     let of = pages_of(args)?;
     let device =
         device::list::open_at(args.segment, args.bus, args.devfn).map_err(Refusal::error)?;
-    let open = device.open_domain().flatten();
     let has = |flag| args.flags & flag != 0;
     Ok(Request {
-        ats: open.is_some_and(sharing::has_ats),
         engine,
         watch: has(abi::MOVE_WATCH),
         clear_accessed: has(abi::MOVE_CLEAR_ACCESSED),

@@ -11,24 +11,37 @@ use kernel::str::CStr;
 /// them (vfio_main.c, iommu group ownership).
 const HARMLESS: [&CStr; 2] = [c"pcieport", c"pci-stub"];
 
-/// Returns whether a device that we do not drive is attached to `domain`. It would go on
-/// with its DMA when ours was closed, and VFIO would keep its mappings.
-pub(crate) fn has_foreign_device(domain: Domain) -> bool {
-    Function::any(|function| function.domain() == domain.as_ptr() && is_foreign(function))
+/// The devices that are attached to a domain.
+#[derive(Default)]
+pub(crate) struct Sharers {
+    /// One of them is not driven by us. It would go on with its DMA when ours was closed, and VFIO would keep its
+    /// mappings.
+    pub(crate) is_foreign: bool,
+    /// One has a TLB of its own in use (ATS), which an invalidation has to wait for.
+    pub(crate) has_ats: bool,
+    /// One that has sleeps: it can't be asked to forget a page.
+    pub(crate) is_asleep: bool,
 }
 
-/// Returns whether a device of the domain has a TLB of its own (ATS), which an invalidation
-/// has to wait for.
-pub(crate) fn has_ats(domain: Domain) -> bool {
-    Function::any(|function| function.domain() == domain.as_ptr() && function.has_ats())
-}
+impl Sharers {
+    pub(crate) fn of(domain: Domain) -> Self {
+        let mut found = Self::default();
+        Function::any(|function| {
+            if function.domain() == domain.as_ptr() {
+                found.add(function);
+            }
+            found.is_foreign
+        });
+        found
+    }
 
-/// Returns whether such a device sleeps: it can't be asked to forget a page.
-pub(crate) fn has_sleeping_ats(domain: Domain) -> bool {
-    Function::any(|function| {
-        let is_it = function.domain() == domain.as_ptr() && function.has_ats();
-        is_it && (function.is_asleep() || sabotage::pretends_cold())
-    })
+    fn add(&mut self, function: &Function) {
+        self.is_foreign |= is_foreign(function);
+        if function.has_ats() {
+            self.has_ats = true;
+            self.is_asleep |= function.is_asleep() || sabotage::pretends_cold();
+        }
+    }
 }
 
 /// Calls `f` with each domain that a user of VFIO has attached, whoever drives the

@@ -164,11 +164,12 @@ impl Batch {
     }
 
     /// Moves the pages that were found. An error: the session could not be used, or its
-    /// helper did not come back; what became of the pages is in their results.
+    /// helper did not come back; what became of the pages is in their results. `ats`: a device of the domain has a
+    /// TLB of its own.
     pub(crate) fn run(
         &mut self,
         request: &Request,
-        choice: Choice,
+        (choice, ats): (Choice, bool),
         hold: &Arc<Hold>,
         aborts: &mut AbortCounts,
         absence: &mut Absence,
@@ -178,14 +179,14 @@ impl Batch {
         }
         let policy = policy(request, choice);
         let of_files = self.sources.iter().any(|source| source.folio().is_some());
-        if of_files && request.ats {
+        if of_files && ats {
             // Nobody may sleep while the counts are frozen, or wait for as long as such a device may
             // take.
             return Err(Refusal::Ats);
         }
         // Without a TLB in the device the invalidation ends soon: no other thread is
         // needed to give up waiting for it.
-        if choice.methods == Methods::Only(Method::AdBit) && !request.ats {
+        if choice.methods == Methods::Only(Method::AdBit) && !ats {
             self.run_here(&policy, request.is_deaf(), hold, aborts);
             return Ok(());
         }
@@ -198,7 +199,7 @@ impl Batch {
             hold,
             policy,
             methods: choice.methods,
-            ats: request.ats,
+            ats,
             incoherent: hold.domain.is_incoherent(),
             deaf: request.is_deaf(),
             signal: &signal,

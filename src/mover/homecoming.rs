@@ -77,15 +77,17 @@ fn bring(claim: Claim) -> Result<(), Refusal> {
     if leaf.page != slot.phys() {
         return Err(Refusal::Elsewhere);
     }
-    let request = Request::home(party.device.clone(), span, RETRIES, party.has_ats);
+    let request = Request::home(party.device.clone(), span, RETRIES);
     let choice = Choice::for_home(&party.device, domain)?;
+    // Behind the hold's begin: who joins later waits for it.
+    let ats = list::has_ats_in(domain);
     let mut batch = Batch::with_capacity(1).map_err(|_| Refusal::NoMemory)?;
     let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, home);
     batch
         .add(page, Source::Region(claim), Backing::Home(home))
         .map_err(|_| Refusal::NoMemory)?;
     let (mut aborts, mut absence) = (AbortCounts::default(), Absence::new());
-    let run = batch.run(&request, choice, &hold, &mut aborts, &mut absence);
+    let run = batch.run(&request, (choice, ats), &hold, &mut aborts, &mut absence);
     stats::add_aborts(&aborts);
     // Whatever was said: the page is where its entry says.
     let mut moves = batch.moves();

@@ -15,7 +15,8 @@ use crate::device::stays::Stays;
 use crate::device::{list as devices, Device};
 use crate::host::ffi;
 use crate::iommu::domain::Domain;
-use crate::iommu::{quarantine, sharing};
+use crate::iommu::quarantine;
+use crate::iommu::sharing::Sharers;
 use crate::mover::batch::{Batch, Seen};
 use crate::mover::choice::Choice;
 use crate::mover::others::Pins;
@@ -187,7 +188,6 @@ impl Call<'_> {
     /// there may be some, or none.
     fn batch(&mut self, span: PageSpan) -> Result<(), Refusal> {
         let request = self.request;
-        let choice = Choice::of(request, self.absence)?;
         self.results
             .reserve(span.pages() as usize, GFP_KERNEL)
             .map_err(no_memory)?;
@@ -196,12 +196,17 @@ impl Call<'_> {
             Refusal::NotOpen => Refusal::Unmapping,
             other => other,
         })?;
-        if sharing::has_foreign_device(hold.domain) {
+        // From here on, for a device that joins later waits until the hold ends.
+        let choice = Choice::of(request, self.absence)?;
+        let sharers = Sharers::of(hold.domain);
+        if sharers.is_foreign {
             return Err(Refusal::SharedDomain);
         }
-        if request.ats && sharing::has_sleeping_ats(hold.domain) {
+        if sharers.is_asleep {
             return Err(Refusal::Asleep);
         }
+        let ats = sharers.has_ats || devices::has_ats_in(hold.domain);
+        sabotage::hold_batch_up(|| hold.is_cancelled());
         let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
         preview::check(pins.pages())?;
         hold.pin(&mut self.pinned)?;
@@ -226,7 +231,13 @@ impl Call<'_> {
         }
         let rooms = batch.rooms().map_err(no_memory)?;
         let mut aborts = AbortCounts::default();
-        let run = batch.run(request, choice, &hold, &mut aborts, &mut self.absence);
+        let run = batch.run(
+            request,
+            (choice, ats),
+            &hold,
+            &mut aborts,
+            &mut self.absence,
+        );
         let is_stuck = run == Err(Refusal::Stuck);
         batch.leave(&hold, rooms, is_stuck);
         if is_stuck {

@@ -94,13 +94,11 @@ pub(crate) struct Request {
     pub(crate) of: Option<(u32, u64)>,
     pub(crate) editor_cpu: Option<u32>,
     pub(crate) helper_cpu: Option<u32>,
-    /// A device of the domain has a TLB of its own.
-    pub(crate) ats: bool,
 }
 
 impl Request {
     /// Returns that of a page that comes home.
-    pub(crate) fn home(device: Arc<Device>, span: PageSpan, retries: u32, ats: bool) -> Self {
+    pub(crate) fn home(device: Arc<Device>, span: PageSpan, retries: u32) -> Self {
         Self {
             device,
             span,
@@ -116,7 +114,6 @@ impl Request {
             of: None,
             editor_cpu: None,
             helper_cpu: None,
-            ats,
         }
     }
 

@@ -19,7 +19,7 @@ struct pagemove_vfio {
 /* Written in Rust: src/device/vfio.rs. */
 void *pagemove_vfio_probed(struct pci_dev *pdev, struct vfio_device *vdev);
 void pagemove_vfio_removed(void *owner);
-bool pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
+int pagemove_vfio_opened(void *owner, struct iommu_domain *domain);
 void pagemove_vfio_closing(void *owner);
 void pagemove_vfio_closed(void *owner);
 void pagemove_vfio_dma_unmap(void *owner, u64 iova, u64 length);
@@ -77,6 +77,14 @@ bool pagemove_vfio_expect(void *stays)
 	return false;
 }
 
+/* Waits for moves; none begins afterwards, and nothing of VFIO's is called for the device. */
+static void end_moves(struct vfio_device *vdev)
+{
+	pagemove_vfio_closing(owner_of(vdev));
+	/* Nothing asks for it any more. */
+	flush_work(&container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
+}
+
 static int pagemove_open_device(struct vfio_device *vdev)
 {
 	struct vfio_pci_core_device *core =
@@ -85,10 +93,13 @@ static int pagemove_open_device(struct vfio_device *vdev)
 
 	if (ret)
 		return ret;
-	if (!pagemove_vfio_opened(owner_of(vdev),
-				  iommu_get_domain_for_dev(&core->pdev->dev))) {
+	ret = pagemove_vfio_opened(owner_of(vdev),
+				   iommu_get_domain_for_dev(&core->pdev->dev));
+	if (ret) {
+		end_moves(vdev);
 		vfio_pci_core_disable(core);
-		return -ENOMEM;
+		pagemove_vfio_closed(owner_of(vdev));
+		return ret;
 	}
 	vfio_pci_core_finish_enable(core);
 	return 0;
@@ -96,10 +107,8 @@ static int pagemove_open_device(struct vfio_device *vdev)
 
 static void pagemove_close_device(struct vfio_device *vdev)
 {
-	/* Waits for moves; none begins afterwards. Then the device is reset. */
-	pagemove_vfio_closing(owner_of(vdev));
-	/* Nothing asks for it any more. */
-	flush_work(&container_of(vdev, struct pagemove_vfio, core.vdev)->unpin);
+	end_moves(vdev);
+	/* The device is reset. */
 	vfio_pci_core_close_device(vdev);
 	pagemove_vfio_closed(owner_of(vdev));
 }

@@ -106,6 +106,44 @@ pub(crate) fn pretends_down() -> bool {
     test_parameter!(inject) == 4
 }
 
+/// Returns whether to say that devices have their own TLBs off, as while they are reset.
+pub(crate) fn pretends_reset() -> bool {
+    test_parameter!(inject) == 47 || has_bug(Bug::AtsOfNow)
+}
+
+/// How many devices have been seen in a container since they were opened.
+static JOINED: AtomicU64 = AtomicU64::new(0);
+
+/// Holds the first batch up that knows how it will be moved, if asked to: until it is asked to end, as by a device that is
+/// opened, and then for longer than that is ready to wait before it asks. A device that does not
+/// ask lets it go on.
+pub(crate) fn hold_batch_up(is_asked: impl Fn() -> bool) {
+    const POLL_NS: u64 = 1_000_000;
+    const LATE_NS: u64 = 500_000_000;
+    const LONGEST_NS: u64 = 60_000_000_000;
+    static BATCHES: AtomicU64 = AtomicU64::new(0);
+    let is_unawaited = has_bug(Bug::JoinUnawaited);
+    let asked = test_parameter!(inject) == 49 || is_unawaited;
+    if !asked || BATCHES.fetch_add(1, Ordering::Relaxed) != 0 {
+        return;
+    }
+    let joined = JOINED.load(Ordering::Relaxed);
+    let until = task::now().saturating_add(LONGEST_NS);
+    let has_joined = || is_unawaited && JOINED.load(Ordering::Relaxed) != joined;
+    pr_info!("a batch waits for a device to be opened\n");
+    while !is_asked() && !has_joined() && task::now() < until {
+        task::sleep(POLL_NS);
+    }
+    if is_asked() {
+        task::sleep(LATE_NS);
+    }
+}
+
+/// Lets batches go that wait so, when a device is used.
+pub(crate) fn let_batches_go() {
+    JOINED.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Returns which of A and D an entry is said to hold when a write has landed: none, if the IOMMU shall
 /// look as if it set them later.
 pub(crate) fn seen_marks() -> u64 {
@@ -259,6 +297,10 @@ pub(crate) enum Bug {
     OneVerdict = 37,
     /// A verdict counts for whatever IOMMU has its name, and whatever devices.
     NameAlone = 45,
+    /// A device that is being reset has no TLB.
+    AtsOfNow = 48,
+    /// A device is opened while pages move on the terms of before.
+    JoinUnawaited = 50,
     /// CPUs that were set aside are disturbed, too.
     DrainEverywhere = 31,
     /// VFIO pins pages that nobody has looked at.

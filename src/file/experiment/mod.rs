@@ -12,7 +12,7 @@ use crate::device::hold::Hold;
 use crate::device::list;
 use crate::file::rights::may_move;
 use crate::host::{cpu, memory, task};
-use crate::iommu::sharing;
+use crate::iommu::sharing::Sharers;
 use crate::machine::{entry_at, leaf_of};
 use crate::mover::others::Pins;
 use crate::refusal::{eopnotsupp, Refusal};
@@ -124,7 +124,7 @@ impl Subject {
             return Err(Refusal::Incoherent);
         }
         let mut hold = device.hold(span)?;
-        if sharing::has_foreign_device(hold.domain) {
+        if Sharers::of(hold.domain).is_foreign {
             return Err(Refusal::SharedDomain);
         }
         let pins = Pins::look(&device, &hold.stays, span).map_err(|_| Refusal::NoMemory)?;

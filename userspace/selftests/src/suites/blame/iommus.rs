@@ -27,7 +27,7 @@ const CHECKS: &[(&str, Check)] = &[
 ];
 
 pub fn main(arguments: &[String]) -> ExitCode {
-    pair::main(arguments, devices, CHECKS)
+    pair::main(arguments, || Pair::open(devices()?), CHECKS)
 }
 
 /// One behind each IOMMU.

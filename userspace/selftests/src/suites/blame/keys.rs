@@ -14,10 +14,10 @@ use pagemove_uapi::{
 
 use super::pair::{self, Check, Pair, DONE, REFUSED};
 
-const FINDINGS: u32 = FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE;
+pub const FINDINGS: u32 = FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE;
 /// Places in the pair.
-const PLAIN: usize = 0;
-const ATS: usize = 1;
+pub const PLAIN: usize = 0;
+pub const ATS: usize = 1;
 
 const CHECKS: &[(&str, Check)] = &[
     (
@@ -40,10 +40,10 @@ const CHECKS: &[(&str, Check)] = &[
 ];
 
 pub fn main(arguments: &[String]) -> ExitCode {
-    pair::main(arguments, devices, CHECKS)
+    pair::main(arguments, || Pair::open(devices()?), CHECKS)
 }
 
-fn devices() -> Result<[PciAddress; 2]> {
+pub fn devices() -> Result<[PciAddress; 2]> {
     let first = |id, what| pci::find(id)?.first().copied().context(what);
     Ok([first(EDU, "no edu")?, first(VIRTIO_NET, "no virtio-net")?])
 }

@@ -6,6 +6,7 @@
 
 mod at_once;
 mod iommus;
+mod joins;
 mod keys;
 mod pair;
 
@@ -153,6 +154,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Some("at-once") => at_once::main(),
         Some("iommus") => iommus::main(&arguments[1..]),
         Some("keys") => keys::main(&arguments[1..]),
+        Some("joins") => joins::main(&arguments[1..]),
         Some(other) => tap::fail_all(&anyhow::anyhow!("there is no part {other}")),
     }
 }

@@ -11,8 +11,8 @@ use pagemove_testkit::vfio::{Assigned, Device, Group};
 use pagemove_testkit::{module, pci};
 use pagemove_uapi::cpu::Cpu;
 use pagemove_uapi::{
-    Control, Device as Listed, PciAddress, Verdict, DEVICE_ATS, ENGINE_ADBIT, FORMAT_X86_64,
-    MOVE_EVEN_IF_THERE, REASON_NONE, REASON_UNQUALIFIED, VERDICT_ATS,
+    Control, Device as Listed, MoveRequest, PciAddress, Verdict, DEVICE_ATS, ENGINE_ADBIT,
+    FORMAT_X86_64, MOVE_EVEN_IF_THERE, REASON_NONE, REASON_UNQUALIFIED, VERDICT_ATS,
 };
 
 use crate::bench::{self, Nodes, IOVA};
@@ -24,29 +24,34 @@ pub const REFUSED: (i32, u32) = (libc::EOPNOTSUPP, REASON_UNQUALIFIED);
 pub const DONE: (i32, u32) = (0, REASON_NONE);
 
 /// Fields are dropped in this order.
-pub struct Pair {
-    _second: Device,
+struct Second {
+    _device: Device,
     _group: Group,
-    _first: Assigned,
+}
+
+/// Fields are dropped in this order.
+pub struct Pair {
+    second: Option<Second>,
+    first: Assigned,
     region: Region,
     pub control: Control,
-    nodes: Nodes,
+    pub nodes: Nodes,
     pub devices: [PciAddress; 2],
 }
 
 /// A case, of which the ones before it have set verdicts.
 pub type Check = fn(&mut Pair) -> Outcome;
 
-/// Runs the cases in their order, with these devices. The argument is the value of `inject`.
+/// Runs the cases in their order. The argument is the value of `inject`.
 pub fn main(
     arguments: &[String],
-    devices: impl FnOnce() -> Result<[PciAddress; 2]>,
+    open: impl FnOnce() -> Result<Pair>,
     checks: &[(&'static str, Check)],
 ) -> ExitCode {
     let [inject] = arguments else {
         return tap::fail_all(&anyhow!("wanted: the value of inject"));
     };
-    let opened = reload(inject).and_then(|()| Pair::open(devices()?));
+    let opened = reload(inject).and_then(|()| open());
     let mut pair = match opened {
         Ok(pair) => pair,
         Err(error) => return tap::fail_all(&error),
@@ -63,6 +68,13 @@ fn reload(inject: &str) -> Result<()> {
 
 impl Pair {
     pub fn open(devices: [PciAddress; 2]) -> Result<Self> {
+        let mut pair = Self::open_first(devices)?;
+        pair.join()?;
+        Ok(pair)
+    }
+
+    /// Opens one of them only.
+    pub fn open_first(devices: [PciAddress; 2]) -> Result<Self> {
         let nodes = Nodes::find()?.context("the VM has one NUMA node only")?;
         for device in devices {
             pci::bind(device, pci::PAGEMOVE)?;
@@ -70,19 +82,31 @@ impl Pair {
         let region = Region::on_node(PAGES, nodes.here)?;
         region.map.fill(0);
         let first = Assigned::open(devices[0])?;
-        let group = Group::open(devices[1])?;
-        group.join(&first.container)?;
-        let second = group.device(devices[1])?;
         bench::map(&first, IOVA, &region)?;
         Ok(Self {
-            _second: second,
-            _group: group,
-            _first: first,
+            second: None,
+            first,
             region,
             control: Control::open()?,
             nodes,
             devices,
         })
+    }
+
+    /// Opens the other one, in the container of the first.
+    pub fn join(&mut self) -> Result<()> {
+        let group = Group::open(self.devices[1])?;
+        group.join(&self.first.container)?;
+        self.second = Some(Second {
+            _device: group.device(self.devices[1])?,
+            _group: group,
+        });
+        Ok(())
+    }
+
+    /// Closes it again.
+    pub fn part(&mut self) {
+        self.second = None;
     }
 
     /// What the module lists of one of the devices.
@@ -111,13 +135,19 @@ impl Pair {
         })
     }
 
-    /// Moves a page by each of the devices.
+    /// What moves a page by one of the devices.
+    pub fn request(&self, device: PciAddress, flags: u32) -> MoveRequest {
+        let mut request = bench::request(device, IOVA, 1, self.nodes.there);
+        request.engine = ENGINE_ADBIT;
+        request.flags = flags | MOVE_EVEN_IF_THERE;
+        request
+    }
+
+    /// Moves a page by each of the devices that are open.
     pub fn expect(&self, flags: u32, expected: (i32, u32)) -> Outcome {
-        for device in self.devices {
-            let mut request = bench::request(device, IOVA, 1, self.nodes.there);
-            request.engine = ENGINE_ADBIT;
-            request.flags = flags | MOVE_EVEN_IF_THERE;
-            let report = self.control.move_pages(&request, None);
+        let open = 1 + usize::from(self.second.is_some());
+        for device in self.devices.into_iter().take(open) {
+            let report = self.control.move_pages(&self.request(device, flags), None);
             let found = bench::answer_of(&report);
             let moved = u64::from(expected.0 == 0);
             ensure!(
