@@ -4,7 +4,7 @@
 use crate::host::ffi;
 use crate::host::pci::Function;
 use crate::iommu::domain::Domain;
-use crate::testing::sabotage;
+use crate::testing::sabotage::{self, Bug};
 use kernel::str::CStr;
 
 /// Drivers that hold a device of a group without DMA of its own, as VFIO lets
@@ -39,7 +39,8 @@ impl Sharers {
         self.is_foreign |= is_foreign(function);
         if function.has_ats() {
             self.has_ats = true;
-            self.is_asleep |= function.is_asleep() || sabotage::pretends_cold();
+            let is_asleep = function.is_asleep() || sabotage::pretends_cold();
+            self.is_asleep |= is_asleep && !sabotage::has_bug(Bug::AsleepIsAsked);
         }
     }
 }

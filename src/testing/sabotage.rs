@@ -295,8 +295,10 @@ pub(crate) enum Bug {
     BlameEach = 35,
     /// The named device's IOMMU is the only one of a domain that is asked about.
     OneVerdict = 37,
-    /// A verdict counts for whatever IOMMU has its name, and whatever devices.
+    /// A verdict counts for whatever IOMMU has its name.
     NameAlone = 45,
+    /// A verdict counts for devices with ATS and for those without.
+    AnyDevice = 51,
     /// A device that is being reset has no TLB.
     AtsOfNow = 48,
     /// A device is opened while pages move on the terms of before.
@@ -305,6 +307,8 @@ pub(crate) enum Bug {
     DrainEverywhere = 31,
     /// VFIO pins pages that nobody has looked at.
     NoPreview = 34,
+    /// A TLB is asked whose device sleeps.
+    AsleepIsAsked = 52,
     /// A device that does not answer is gone, asleep or not.
     AsleepIsGone = 33,
     /// The last of VFIO's calls for a span returns, whatever pins there are.
