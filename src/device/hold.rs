@@ -176,13 +176,19 @@ impl Hold {
     /// Pins every page of the span in VFIO, which keeps its unmap before the
     /// callback: an ordinary pin, which ends with the hold. Of a page that is away VFIO has its home
     /// pinned, and counts one more. `pages` becomes what VFIO says that it has pinned, for each page of the span.
-    pub(crate) fn pin(&mut self, pages: &mut KVec<*mut ffi::page>) -> Result<(), Refusal> {
+    /// Waits for others who call VFIO until `deadline`, as [`task::now`] tells time.
+    pub(crate) fn pin(
+        &mut self,
+        pages: &mut KVec<*mut ffi::page>,
+        deadline: Option<u64>,
+    ) -> Result<(), Refusal> {
         let count = self.span.pages() as usize;
         pages.clear();
         pages
             .resize(count, core::ptr::null_mut(), GFP_KERNEL)
             .map_err(|_| Refusal::NoMemory)?;
-        self.await_turn()?;
+        self.await_turn(deadline)?;
+        sabotage::hold_pinning_up();
         let (first, wanted) = (self.span.first().0, count as i32);
         // SAFETY: the hold keeps the device open; `pages` has room for as many pages as are
         // asked for; no lock of ours is held. prot 0: whatever the mapping allows will do.
@@ -207,13 +213,17 @@ impl Hold {
     }
 
     /// Returns when VFIO may be called.
-    fn await_turn(&self) -> Result<(), Refusal> {
+    fn await_turn(&self, deadline: Option<u64>) -> Result<(), Refusal> {
+        let deadline = deadline.filter(|_| !sabotage::has_bug(Bug::PatientPin));
         while !self.stays.may_pin(self.span) {
             if self.is_cancelled() {
                 return Err(Refusal::Unmapping);
             }
             if task::has_signal() {
                 return Err(Refusal::Signal);
+            }
+            if deadline.is_some_and(|at| task::now() > at) {
+                return Err(Refusal::Deadline);
             }
             task::sleep(CROWDED_POLL_NS);
         }

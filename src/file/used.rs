@@ -79,7 +79,7 @@ fn look(
         return Err(Refusal::Incoherent);
     }
     let mut hold = device.hold(span)?;
-    hold.pin(&mut KVec::new())?;
+    hold.pin(&mut KVec::new(), None)?;
     let mut cleared = false;
     let mut done = Ok(());
     for n in 0..span.pages() {

@@ -209,7 +209,7 @@ impl Call<'_> {
         sabotage::hold_batch_up(|| hold.is_cancelled());
         let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
         preview::check(pins.pages())?;
-        hold.pin(&mut self.pinned)?;
+        hold.pin(&mut self.pinned, request.deadline)?;
         let own = hold.domain;
         let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
         // Dropped before the hold, whatever happens: nobody has a claim who calls VFIO.

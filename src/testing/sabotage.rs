@@ -139,6 +139,17 @@ pub(crate) fn hold_batch_up(is_asked: impl Fn() -> bool) {
     }
 }
 
+/// Holds those up that may pin pages, if asked to, the first two of them: the others have to wait for them.
+pub(crate) fn hold_pinning_up() {
+    const HOLD_NS: u64 = 15_000_000_000;
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let asked = test_parameter!(inject) == 53 || has_bug(Bug::PatientPin);
+    if asked && CALLS.fetch_add(1, Ordering::Relaxed) < 2 {
+        pr_info!("a batch is about to pin its pages\n");
+        task::sleep(HOLD_NS);
+    }
+}
+
 /// Lets batches go that wait so, when a device is used.
 pub(crate) fn let_batches_go() {
     JOINED.fetch_add(1, Ordering::Relaxed);
@@ -307,6 +318,8 @@ pub(crate) enum Bug {
     DrainEverywhere = 31,
     /// VFIO pins pages that nobody has looked at.
     NoPreview = 34,
+    /// A call that waits for others' pins forgets when it has to end.
+    PatientPin = 54,
     /// A TLB is asked whose device sleeps.
     AsleepIsAsked = 52,
     /// A device that does not answer is gone, asleep or not.

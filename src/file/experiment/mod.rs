@@ -128,7 +128,7 @@ impl Subject {
             return Err(Refusal::SharedDomain);
         }
         let pins = Pins::look(&device, &hold.stays, span).map_err(|_| Refusal::NoMemory)?;
-        hold.pin(&mut KVec::new())?;
+        hold.pin(&mut KVec::new(), None)?;
         let (leaf, claim) = page_at(region, &hold, (&pins, 0), span.first())?;
         let second = if span.pages() > 1 {
             let behind = Iova(span.first().0.saturating_add(PAGE_SIZE));

@@ -42,6 +42,11 @@ const SUITES: &[Suite] = &[
         suites::asleep::main,
     ),
     (
+        "turn",
+        "a call that waits until VFIO may be called ends at its deadline",
+        suites::turn::main,
+    ),
+    (
         "blame",
         "a lost write is held against whom it may be the doing of",
         suites::blame::main,

@@ -26,3 +26,4 @@ pub mod races;
 pub mod readme;
 pub mod regions;
 pub mod rtm;
+pub mod turn;
