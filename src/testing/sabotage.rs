@@ -164,12 +164,20 @@ pub(crate) fn seen_marks() -> u64 {
     }
 }
 
-/// Holds calls up that have found a lost write, before it is held against anybody, if asked to: for so long that
-/// other calls of the domain find theirs.
+/// Holds calls up that have found a lost write, before it is held against anybody, if asked to: until three calls of
+/// the domain have found theirs.
 pub(crate) fn hold_blame_up() {
-    const HOLD_NS: u64 = 1_000_000_000;
-    if test_parameter!(inject) == 36 || has_bug(Bug::BlameEach) {
-        task::sleep(HOLD_NS);
+    const CALLS: u64 = 3;
+    const POLL_NS: u64 = 1_000_000;
+    const LONGEST_NS: u64 = 60_000_000_000;
+    static FOUND: AtomicU64 = AtomicU64::new(0);
+    if test_parameter!(inject) != 36 && !has_bug(Bug::BlameEach) {
+        return;
+    }
+    FOUND.fetch_add(1, Ordering::SeqCst);
+    let until = task::now().saturating_add(LONGEST_NS);
+    while FOUND.load(Ordering::SeqCst) < CALLS && task::now() < until {
+        task::sleep(POLL_NS);
     }
 }
 
@@ -258,7 +266,7 @@ fn is_unpinning_slow() -> bool {
 /// Holds the last close of a container up, before it brings pages home, if asked to: for so long that
 /// others come meanwhile.
 pub(crate) fn hold_close_up() {
-    const HOLD_NS: u64 = 1_500_000_000;
+    const HOLD_NS: u64 = 5_000_000_000;
     if test_parameter!(inject) == 11 {
         task::sleep(HOLD_NS);
     }

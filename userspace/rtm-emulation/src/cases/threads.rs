@@ -8,6 +8,7 @@ use pagemove_rtm_emulation::transaction::{COMMITTED, CONFLICT, RETRY};
 use pagemove_rtm_emulation::{transaction, Control, Counter};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     (
@@ -159,16 +160,24 @@ fn publication(control: Control) -> Result<(), String> {
 fn read_by_other(control: Control) -> Result<(), String> {
     let lines = Lines::new();
     let ended = AtomicBool::new(false);
+    let reads = AtomicBool::new(false);
     thread::scope(|scope| {
         on(scope, 1, || {
             while !ended.load(Ordering::SeqCst) {
                 atomic(lines.word(0)).load(Ordering::SeqCst);
+                reads.store(true, Ordering::SeqCst);
                 pause(20);
             }
         });
         stay_on(0);
-        let mut result = Err("no conflict in 200 tries".to_string());
-        for _ in 0..200 {
+        let mut result = Err("no conflict in 60 s".to_string());
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            // Only once it has its CPU can it read within the next transaction.
+            reads.store(false, Ordering::SeqCst);
+            while !reads.load(Ordering::SeqCst) && Instant::now() < end {
+                pause(20);
+            }
             control.delay_at(0, 2_000_000, 1);
             // SAFETY: shared by whole words.
             let status =

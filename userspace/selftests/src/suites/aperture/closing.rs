@@ -15,8 +15,8 @@ use crate::region::Region;
 
 const PAGES: usize = 8;
 /// The close is held up for so long, and the others come so long after its beginning.
-const HELD: Duration = Duration::from_millis(1500);
-const LATER: Duration = Duration::from_millis(300);
+const HELD: Duration = Duration::from_secs(5);
+const LATER: Duration = Duration::from_secs(1);
 
 /// What stays when the device is closed.
 struct Scene {

@@ -388,6 +388,15 @@ fn refused(state: &mut State) -> Result<()> {
     state.pages_there(0)
 }
 
+/// Brings a page home, unless it comes by itself since the driver is being unbound.
+fn come_home(state: &mut State, page: usize) -> Result<()> {
+    wait::until("it is home", Duration::from_secs(60), || {
+        Ok(state.home(page, 1).is_ok()
+            || state.rig()?.place_of(page)?.kind != uapi::PLACE_APERTURE)
+    })?;
+    Ok(())
+}
+
 fn unbound(state: &mut State) -> Result<()> {
     state.rig()?.fill(5, 9);
     state.out(5, &[0x3000])?;
@@ -398,7 +407,7 @@ fn unbound(state: &mut State) -> Result<()> {
     wait::until("no page goes there", Duration::from_secs(30), || {
         let (report, _) = state.rig()?.move_out(6, id, &[0x4000]);
         if report.error.is_none() {
-            state.home(6, 1)?;
+            come_home(state, 6)?;
         }
         Ok(report.error.is_some())
     })?;

@@ -13,6 +13,7 @@ use pagemove_uapi::{
 
 use super::{BYTES, DRIVER, PAGE, PAGES};
 use crate::bench::{self, Bench};
+use crate::patience;
 use crate::region::Mapping;
 use crate::rig::{content, Rig};
 
@@ -64,9 +65,9 @@ impl State {
     pub fn out(&mut self, first: usize, targets: &[u64]) -> Result<()> {
         let id = self.id;
         let rig = self.rig()?;
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
-            let (report, results) = rig.move_out(first, id, targets);
+            let (report, results) = patience::patiently(|| rig.move_out(first, id, targets));
             if bench::errno_of(&report) != libc::EAGAIN || Instant::now() > end {
                 return all_moved(&report, &results, targets.len());
             }
@@ -98,10 +99,15 @@ impl State {
     ) -> Result<()> {
         let iova = bench::IOVA + first as u64 * PAGE;
         // The node is of no account.
-        let request = bench::request(device, iova, pages, 0);
+        let mut request = bench::request(device, iova, pages, 0);
+        // An attempt of rtm's may come too late on a busy host.
+        request.retries = 1000;
         let targets: Vec<u64> = (place..place + pages as u64).map(|n| n * PAGE).collect();
-        let mut results = Vec::new();
-        let report = control.move_pages_out(&request, self.id, &targets, Some(&mut results));
+        let (report, results) = patience::patiently(|| {
+            let mut results = Vec::new();
+            let report = control.move_pages_out(&request, self.id, &targets, Some(&mut results));
+            (report, results)
+        });
         all_moved(&report, &results, pages)
     }
 
@@ -109,7 +115,7 @@ impl State {
         let rig = self.rig()?;
         let mut request = rig.request(first, pages, ENGINE_AUTO, rig.nodes.here);
         request.retries = 1000;
-        let (report, results) = rig.move_pages(&request);
+        let (report, results) = rig.move_patiently(&request);
         all_moved(&report, &results, pages)
     }
 

@@ -5,8 +5,9 @@
 mod program;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
@@ -249,33 +250,37 @@ fn moving(state: &mut State) -> Outcome {
     let bench = &state.bench;
     let stop = AtomicBool::new(false);
     let stop_now = &stop;
+    let count = AtomicU64::new(0);
+    let moved = &count;
     let mover = || {
-        let mut moved = 0;
         for node in [bench.nodes.there, bench.nodes.here].iter().cycle() {
             if stop_now.load(Ordering::Relaxed) {
                 break;
             }
             let mut request = bench.request(0, PAGES, *node);
             request.flags = MOVE_EVEN_IF_THERE;
-            moved += bench.move_pages(&request).0.pages_moved;
+            let report = bench.move_pages(&request).0;
+            moved.fetch_add(report.pages_moved, Ordering::Relaxed);
         }
-        moved
     };
-    let (looked, moved) = thread::scope(|scope| {
-        let mover = scope.spawn(mover);
-        let looked = look_often(state);
+    let looks = thread::scope(|scope| {
+        scope.spawn(mover);
+        let looked = look_often(state, || moved.load(Ordering::Relaxed) >= PAGES as u64);
         stop_now.store(true, Ordering::Relaxed);
-        (looked, mover.join())
-    });
-    let moved = moved.ok().context("the mover panicked")?;
-    tap::note(&format!("{moved} pages were moved in {LOOKS} looks"));
-    looked?;
+        looked
+    })?;
+    let moved = moved.load(Ordering::Relaxed);
+    tap::note(&format!("{moved} pages were moved in {looks} looks"));
     ensure!(moved >= PAGES as u64, "only {moved} pages were moved");
     Ok(Pass)
 }
 
-fn look_often(state: &State) -> Result<()> {
-    for _ in 0..LOOKS {
+/// Looks, so often at least, and until enough has been moved meanwhile. Returns how often.
+fn look_often(state: &State, is_enough: impl Fn() -> bool) -> Result<usize> {
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut looks = 0;
+    while looks < LOOKS || (!is_enough() && Instant::now() < end) {
+        looks += 1;
         let found = runs(state)?;
         let ours = found
             .iter()
@@ -283,7 +288,7 @@ fn look_often(state: &State) -> Result<()> {
         let pages: u64 = ours.map(|run| run.length / PAGE).sum();
         ensure!(pages == PAGES as u64, "{pages} pages: {:?}", said(&found));
     }
-    Ok(())
+    Ok(looks)
 }
 
 fn not_open(state: &mut State) -> Outcome {

@@ -20,7 +20,7 @@ const PARAMETERS: &str = "/sys/module/pagemove_test_ntb/parameters";
 const MIRROR_BYTES: usize = 1 << 30;
 /// What each window of the stand-in can show.
 pub const WINDOW_BYTES: u64 = 4 << 20;
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// In the order in which they need each other.
 pub const MODULES: [&str; 3] = ["ntb", "pagemove_test_ntb", "pagemove_ntb"];

@@ -17,6 +17,7 @@ use super::{case, Case, State, PAGE, PAGES};
 use crate::bench;
 use crate::complaints::COMPLAINTS;
 use pagemove_testkit::kernel_log::KernelLog;
+use pagemove_testkit::wait;
 
 /// When the cable is cut: with so many slots taken. Those of the last batch may be empty.
 const TAKEN_BEFORE: u64 = 160;
@@ -26,6 +27,8 @@ const TRIES: usize = 20;
 /// No other call may take longer meanwhile, nor half as long as the move where that takes long on
 /// a busy machine: one that waits for the move would.
 const LONGEST: Duration = Duration::from_secs(1);
+/// What work items have done by then.
+const SOON: Duration = Duration::from_secs(60);
 /// Nor may the move itself: it tries each page that is left.
 const LONGEST_MOVE: Duration = Duration::from_secs(60);
 
@@ -89,10 +92,16 @@ fn cut_in_between(state: &mut State) -> Result<()> {
     let mut cut = None;
     for _ in 0..TRIES {
         cut = try_cut(state, id)?;
-        if cut.is_some() {
-            break;
+        match &cut {
+            Some(((_, results), _)) if results.iter().any(is_aborted) => break,
+            // It was cut when all were there.
+            Some(_) => state.bridge()?.cut(false)?,
+            None => {}
         }
+        cut = None;
         state.home(0, PAGES)?;
+        log = KernelLog::from_now(COMPLAINTS)?;
+        uevents = Uevents::listen()?;
     }
     let late = || format!("all was over before {TAKEN_BEFORE} pages were there, {TRIES} times");
     let ((report, results), longest) = cut.with_context(late)?;
@@ -119,16 +128,31 @@ fn cut_in_between(state: &mut State) -> Result<()> {
 fn down_and_up(state: &State, log: &mut KernelLog, uevents: &mut Uevents) -> Result<()> {
     let down = state.bridge()?.cut(true);
     let flags = state.bridge()?.aperture(0)?.flags;
-    let down_said = (log.count("link down"), uevents.count("PAGEMOVE_LINK=down"));
+    let down_said = said_twice(log, uevents, "link down", "PAGEMOVE_LINK=down");
     state.bridge()?.cut(false)?;
     down?;
     ensure!(flags & APERTURE_UP == 0, "the aperture is up");
-    let up_said = (log.count("link up"), uevents.count("PAGEMOVE_LINK=up"));
+    down_said?;
+    said_twice(log, uevents, "link up", "PAGEMOVE_LINK=up")
+}
+
+/// Waits until each port's change was logged and told to programs, which work items do, and is not again.
+fn said_twice(log: &mut KernelLog, uevents: &mut Uevents, line: &str, event: &str) -> Result<()> {
+    let (mut lines, mut events) = (0, 0);
+    let waited = wait::until("log and uevents say it twice", SOON, || {
+        lines += log.count(line);
+        events += uevents.count(event);
+        Ok(lines >= 2 && events >= 2)
+    });
     ensure!(
-        (down_said, up_said) == ((2, 2), (2, 2)),
-        "log and uevents say {down_said:?} times that the link is down, {up_said:?} times that it is up"
+        (lines, events) == (2, 2),
+        "the log says {lines} times {line:?}, uevents {events} times {event}"
     );
-    Ok(())
+    waited.map(drop)
+}
+
+fn is_aborted(result: &PageResult) -> bool {
+    result.outcome == PAGE_ABORTED
 }
 
 /// Some are there, and the others are as if nothing had been tried.
@@ -149,11 +173,7 @@ fn is_split(state: &mut State, id: u32, results: &[PageResult]) -> Result<()> {
         there >= TAKEN_BEFORE - BATCH && there < PAGES as u64,
         "{there} pages were moved"
     );
-    let aborted = results
-        .iter()
-        .filter(|result| result.outcome == PAGE_ABORTED)
-        .count();
-    ensure!(aborted > 0, "no page was aborted");
+    ensure!(results.iter().any(is_aborted), "no page was aborted");
     state.pages_there(0, there)
 }
 

@@ -46,12 +46,12 @@ fn leaves(state: &mut State, side: fn(&Bridge) -> PciAddress, at_once: bool) -> 
     let gone = || Ok(state.bridge()?.apertures()?.is_empty() || !is_up(state.bridge()?, id)?);
     wait::until(
         "the apertures are gone or down",
-        Duration::from_secs(5),
+        Duration::from_secs(60),
         gone,
     )?;
     Bridge::client(port, "bind")?;
     let windows = || Ok(state.bridge()?.windows()?.len() == 2);
-    wait::until("its windows are back", Duration::from_secs(5), windows)?;
+    wait::until("its windows are back", Duration::from_secs(60), windows)?;
     // A client that comes back shows nothing until it is told to.
     let id = state.bridge()?.show(0)?.id;
     let (report, results) = state.rig()?.move_out(0, id, &[0x4000]);
@@ -72,7 +72,7 @@ fn ended(state: &mut State) -> Result<()> {
     state.out(0, 0, &[0, 0x1000, 0x2000, 0x3000])?;
     state.rig = None;
     bench::wait_for_no_pages(Duration::from_secs(20))?;
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while state.bridge()?.aperture(0)?.pages != 0 && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -84,6 +84,6 @@ fn ended(state: &mut State) -> Result<()> {
     if let Some(bridge) = state.bridge.take() {
         bridge.close()?;
     }
-    module::unload_pagemove(Duration::from_secs(10))?;
+    module::unload_pagemove(Duration::from_secs(60))?;
     module::load_pagemove()
 }

@@ -488,11 +488,10 @@ fn calls(_: &mut State) -> Result<()> {
             "it returned for a page that was seen"
         );
         signals::catch()?;
-        let signal = signals::send_to_me_after(Duration::from_millis(50));
-        let interrupted = region
-            .control
-            .wanted(region.id, wants.seen, LONG.as_nanos() as u64);
-        signal.join().ok().context("the sender panicked")?;
+        let interrupted = signals::ended_by_one(|| {
+            let time = LONG.as_nanos() as u64;
+            region.control.wanted(region.id, wants.seen, time)
+        });
         ensure!(
             interrupted
                 .as_ref()

@@ -9,7 +9,7 @@ mod answers;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::{module, pci};
@@ -462,7 +462,7 @@ fn listed(_: &mut ()) -> Outcome {
 /// A CPU writes, which marks no entry: what is found is what was there.
 fn lands(_: &mut ()) -> Outcome {
     const LONGEST_NS: u64 = 100_000_000;
-    const TIMES: u32 = 50;
+    const PATIENCE: Duration = Duration::from_secs(60);
     /// Words of an eighth of a page.
     const PART: usize = uapi::PAGE_SIZE / 8 / 8;
     let bench = Bench::open(1)?;
@@ -482,7 +482,9 @@ fn lands(_: &mut ()) -> Outcome {
     ] {
         for part in 0..8 {
             // Others may have the CPU when the write comes.
-            let seen = (0..TIMES).find_map(|_| {
+            let end = Instant::now() + PATIENCE;
+            let tries = std::iter::repeat(()).take_while(|()| Instant::now() < end);
+            let seen = tries.into_iter().find_map(|()| {
                 let word = part * PART;
                 let report = experiment(before, 0).and_then(|_| {
                     std::thread::scope(|scope| {
@@ -509,10 +511,7 @@ fn dry_run(_: &mut ()) -> Outcome {
     pci::bind(edu, pci::PAGEMOVE)?;
     let (code, json) = run(&format!("qualify --json {edu} --seconds 1 --dry-run"))?;
     ensure!(code == 1, "exit code {code}: {json}");
-    expect_answers(
-        &json,
-        &[("ad-set", "yes"), ("valid-change-adbit", "not-seen")],
-    )?;
+    expect_answers(&json, &[("valid-change-adbit", "not-seen")])?;
     equal(&json, "/set", &false.into())?;
     expect_engines(&json, &[])?;
     listed(&mut ())
