@@ -63,7 +63,9 @@ pub fn main(
 /// Loads the module anew with this value of `inject`.
 fn reload(inject: &str) -> Result<()> {
     module::unload_pagemove(Duration::from_secs(20))?;
-    module::load_pagemove_with(&format!("allow_incoherent=1 patience_ms=20000 inject={inject}"))
+    module::load_pagemove_with(&format!(
+        "allow_incoherent=1 patience_ms=20000 inject={inject}"
+    ))
 }
 
 impl Pair {
