@@ -391,8 +391,10 @@ fn refused(state: &mut State) -> Result<()> {
 /// Brings a page home, unless it comes by itself since the driver is being unbound.
 fn come_home(state: &mut State, page: usize) -> Result<()> {
     wait::until("it is home", Duration::from_secs(60), || {
-        Ok(state.home(page, 1).is_ok()
-            || state.rig()?.place_of(page)?.kind != uapi::PLACE_APERTURE)
+        Ok(
+            state.home(page, 1).is_ok()
+                || state.rig()?.place_of(page)?.kind != uapi::PLACE_APERTURE,
+        )
     })?;
     Ok(())
 }
