@@ -48,7 +48,7 @@ const KINDS: [&str; 7] = [
 ];
 
 /// A hot storm: few pages and a deep queue.
-const HOT: [&str; 12] = [
+const HOT: [&str; 10] = [
     "--device",
     "nvme",
     "--pages",
@@ -59,9 +59,10 @@ const HOT: [&str; 12] = [
     "4",
     "--cpu-writers",
     "1",
-    "--transfer-timeout",
-    "8",
 ];
+/// Seconds after which a transfer is taken for lost; where nothing is left out that is the host's doing.
+const SOON: &str = "8";
+const LATE: &str = "60";
 
 /// The CPU hold-back.
 const CPU_HOLD: u32 = 3;
@@ -74,8 +75,9 @@ fn guest_arguments(kind: u32) -> Vec<String> {
     } else {
         "1000"
     };
+    let timeout = if kind == 0 { LATE } else { SOON };
     HOT.iter()
-        .chain(&["--cpu-pause-us", pause])
+        .chain(&["--cpu-pause-us", pause, "--transfer-timeout", timeout])
         .map(|text| text.to_string())
         .collect()
 }

@@ -337,7 +337,7 @@ fn comes_back(before: u64, pins_before: i64) -> Result<()> {
     bench::wait_for_no_pages(SOON)?;
     gauges_are_zero(&Control::open()?)?;
     let kept = memory::kept_when_free()?;
-    let took = wait::until("memory is there again", Duration::from_secs(10), || {
+    let took = wait::until("memory is there again", SOON, || {
         Ok(memory::available()? + NOISE + kept >= before)
     });
     tap::note(&format!(

@@ -13,6 +13,7 @@ use pagemove_uapi::{
 use super::{case, offer, region, waiting, wanted, State, LONG, PAGE};
 use crate::rig::Rig;
 use pagemove_testkit::tap::Case;
+use pagemove_testkit::wait;
 
 pub fn cases() -> Vec<Case<State>> {
     vec![
@@ -155,6 +156,13 @@ fn gone(control: &Control, id: u32) -> Result<()> {
 /// Of its pages those stay that are offered: with the offer their memory would be free while the peer
 /// writes it.
 fn stays(control: &Control, id: u32, pages: u64) -> Result<()> {
+    let mut found = None;
+    let waited = wait::until("the close is through", Duration::from_secs(60), || {
+        found = listed(control, id)?;
+        Ok(found == Some((pages, true)))
+    });
+    waited.with_context(|| format!("after the close: {found:?}"))?;
+    // And stays so, when all has been freed that is.
     thread::sleep(Duration::from_millis(1500));
     let found = listed(control, id)?;
     ensure!(found == Some((pages, true)), "after the close: {found:?}");

@@ -233,6 +233,18 @@ fn rebinds(bench: &Bench, random: &mut Random) -> Result<Option<&'static str>> {
 /// A child with a mapping of its own counts up in every page, and fails if it
 /// finds another number than it wrote last.
 fn writes(bench: &Bench, _: &mut Random) -> Result<Option<&'static str>> {
+    let end = Instant::now() + LONGEST * slowness();
+    let mut moved = 0;
+    while moved <= PAGES as u64 && Instant::now() < end {
+        moved += written(bench)?;
+    }
+    tap::note(&format!("{moved} pages moved"));
+    ensure!(moved > PAGES as u64, "{moved} pages were moved");
+    Ok(None)
+}
+
+/// Returns how many pages were moved meanwhile.
+fn written(bench: &Bench) -> Result<u64> {
     let stop = AtomicBool::new(false);
     let seen = Seen::default();
     let (counts, status) = thread::scope(|scope| {
@@ -249,8 +261,6 @@ fn writes(bench: &Bench, _: &mut Random) -> Result<Option<&'static str>> {
         status? == 0,
         "the other process found another number than it had written"
     );
-    tap::note(&format!("{moved} pages moved"));
-    ensure!(moved > PAGES as u64, "{moved} pages were moved");
     let map = &bench.region.map;
     for page in 0..PAGES {
         ensure!(
@@ -258,7 +268,7 @@ fn writes(bench: &Bench, _: &mut Random) -> Result<Option<&'static str>> {
             "page {page} is torn"
         );
     }
-    Ok(None)
+    Ok(moved)
 }
 
 fn count_up(map: &Mapping) -> i32 {
