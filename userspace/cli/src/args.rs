@@ -13,6 +13,8 @@ use crate::migrate::args::{MigrateArgs, ReceiveArgs, ResumeArgs};
 use crate::qualify::args::QualifyArgs;
 use crate::quantity;
 use crate::relocate::args::MoveArgs;
+use crate::running;
+use crate::running::args::{CancelArgs, WaitArgs};
 
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -23,6 +25,7 @@ Exit codes:
   4  not supported here, or the module is not loaded
   5  partial: some pages were moved, others are where they were
   6  standard output could not be written: what belongs there is on standard error
+  7  wait, cancel --wait: it still runs, or has left no exit code; else they end with its own
 `probe` has its own: 0 yes, 1 no, 2 wrong usage.
 
 Sizes and addresses are bytes: 4096, 64K, 2M, 1.5G, 0x10000000.
@@ -42,6 +45,10 @@ pub struct Args {
     /// The device file, for tests.
     #[arg(long, global = true, hide = true, default_value = DEVICE)]
     pub device_file: PathBuf,
+
+    /// Where commands tell of themselves while they run.
+    #[arg(long, global = true, value_name = "DIRECTORY", default_value = running::DIRECTORY)]
+    pub run_dir: PathBuf,
 
     #[command(subcommand)]
     pub command: Command,
@@ -71,6 +78,16 @@ pub enum Command {
     Receive(ReceiveArgs),
     /// Try what no document answers about this machine, and set the verdict on its engines.
     Qualify(QualifyArgs),
+    /// What runs on this host: moves, migrations, receivers and qualifications, and how far they are.
+    Status,
+    /// Ask a command that runs to end: what it has done stays done.
+    ///
+    /// It gets the signal of Ctrl-C (SIGINT). A move ends between two pages, with exit code 5, or 3
+    /// if it has moved none; `resume` goes on with a migration. A second one ends it at once.
+    /// `qualify` ends at once in any case, without a verdict.
+    Cancel(CancelArgs),
+    /// Wait for the end of a command that runs, and end with its exit code.
+    Wait(WaitArgs),
     /// Move pages again where verification found a lost write.
     ///
     /// After a lost write no page is moved in the domain of the device, and none behind its IOMMU
@@ -283,6 +300,7 @@ impl Command {
                 | Command::Qualify(_)
                 | Command::Windows(_)
                 | Command::Lift(_)
+                | Command::Cancel(_)
         )
     }
 }

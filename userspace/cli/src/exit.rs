@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the exit code says.
 
-use std::process::ExitCode;
-
 use pagemove_uapi::{Error, REASON_LOST_WRITE};
 
 use crate::relocate::Total;
@@ -23,17 +21,13 @@ pub enum Exit {
     Partial = 5,
     /// The result could not be written, whatever it is.
     Unwritten = 6,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
-    }
+    /// Of `wait` and `cancel --wait`: what was waited for still runs, or has left no exit code.
+    Unknown = 7,
 }
 
 impl Exit {
     #[cfg(test)]
-    pub const ALL: [Exit; 7] = [
+    pub const ALL: [Exit; 8] = [
         Exit::Done,
         Exit::Usage,
         Exit::Kernel,
@@ -41,6 +35,7 @@ impl Exit {
         Exit::Unsupported,
         Exit::Partial,
         Exit::Unwritten,
+        Exit::Unknown,
     ];
 
     /// Returns the word for the exit code in JSON.
@@ -53,6 +48,7 @@ impl Exit {
             Exit::Unsupported => "unsupported",
             Exit::Partial => "partial",
             Exit::Unwritten => "unwritten",
+            Exit::Unknown => "unknown",
         }
     }
 

@@ -25,6 +25,13 @@ pub fn catch_interrupts() {
     }
 }
 
+/// Makes SIGINT end the process, for a command that leaves nothing behind. Shells ignore it for what they
+/// run in the background, and it could not be cancelled.
+pub fn die_of_interrupts() {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.expect("SIGINT can be reset");
+}
+
 /// Returns whether one of them arrived.
 pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)

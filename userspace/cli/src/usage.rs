@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::CommandFactory;
@@ -12,8 +11,9 @@ use crate::exit::Exit;
 use crate::report::ErrorReport;
 use crate::{args, output, probe, report};
 
-/// Prints what clap says. Help and version are results; everything else is wrong usage.
-pub fn explain(mut error: clap::Error) -> ExitCode {
+/// Prints what clap says. Help and version are results; everything else is wrong usage. Returns the
+/// exit code.
+pub fn explain(mut error: clap::Error) -> u8 {
     offer_no_hidden(&mut error);
     let error = &error;
     let words = error.render();
@@ -22,7 +22,7 @@ pub fn explain(mut error: clap::Error) -> ExitCode {
             true => words.ansi().to_string(),
             false => words.to_string(),
         });
-        return Exit::Done.into();
+        return Exit::Done as u8;
     }
     if wants_json() {
         let error = ErrorReport::new("usage", message(error));
@@ -31,8 +31,8 @@ pub fn explain(mut error: clap::Error) -> ExitCode {
     // On standard error, in colour where that is a terminal; nobody is left to be told if it fails.
     let _ = error.print();
     match args::is_probe(std::env::args_os()) {
-        true => probe::Answer::Usage.into(),
-        false => Exit::Usage.into(),
+        true => probe::Answer::Usage as u8,
+        false => Exit::Usage as u8,
     }
 }
 

@@ -1,21 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The program itself, without the module: usage, help, exit codes.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const MOVE: &str = "move 0000:00:03.0 --iova 0x10000000 --length 2M --to-node 1";
 
 fn pagemove(file: &Path, line: &str) -> Output {
+    run(file, &run_dir(), line)
+}
+
+fn run(file: &Path, run_dir: &Path, line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pagemove"))
         .arg("--device-file")
         .arg(file)
+        .arg("--run-dir")
+        .arg(run_dir)
         .args(line.split_whitespace())
         .output()
         .expect("the program runs")
 }
 
-fn missing() -> std::path::PathBuf {
+/// Where commands tell of themselves, instead of on this host.
+fn run_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("running")
+}
+
+fn missing() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-device")
 }
 
@@ -111,6 +123,14 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
         ("map 0:3.0 --pid 1", "--pid"),
         ("map 0:3.0 --svg", "--svg"),
         ("sessions 1", "1"),
+        ("status 1", "1"),
+        ("cancel", "PID"),
+        ("cancel 0", "0"),
+        ("cancel -1", "-1"),
+        ("cancel 4294967295", "2147483647"),
+        ("cancel 1 --timeout 1s", "--wait"),
+        ("wait one", "one"),
+        ("wait 1 --timeout 5", "10ms"),
         ("stats --openmetrics --watch 1s", "--watch"),
         ("stats --openmetrics=yes", "--openmetrics"),
         ("query one", "one"),
@@ -197,6 +217,8 @@ fn with_full_output(file: &Path, line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pagemove"))
         .arg("--device-file")
         .arg(file)
+        .arg("--run-dir")
+        .arg(run_dir())
         .args(line.split_whitespace())
         .stdout(full.expect("/dev/full"))
         .output()
@@ -281,6 +303,9 @@ fn every_error_has_one_shape_in_json() {
         ("qualify 0:1f.7", 2, "host"),
         ("qualify --list", 2, "kernel"),
         (&format!("resume vm1 --state {state}"), 1, "usage"),
+        ("cancel 1", 1, "usage"),
+        ("cancel 1 --wait", 1, "usage"),
+        ("wait 1", 1, "usage"),
     ] {
         let output = pagemove(file.path(), &format!("--json {line}"));
         let json = json_of(&output);
@@ -342,6 +367,10 @@ fn help_is_complete() {
         "move",
         "stats",
         "sessions",
+        "status",
+        "cancel",
+        "wait",
+        "--run-dir",
         "--json",
         "Exit codes:",
         "64K",
@@ -379,6 +408,48 @@ fn help_is_complete() {
         "Exit codes:",
     ] {
         assert!(help.contains(part), "{part}");
+    }
+}
+
+/// Runs a move that fails, and tells of itself at this place.
+fn move_at(run_dir: &Path) -> Output {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    run(file.path(), run_dir, MOVE)
+}
+
+#[test]
+fn a_command_leaves_nothing_where_it_told_of_itself() {
+    let top = tempfile::tempdir().unwrap();
+    let run_dir = top.path().join("a/running");
+    assert_eq!(move_at(&run_dir).status.code(), Some(2));
+    assert_eq!(fs::read_dir(&run_dir).expect("it was made").count(), 0);
+    let output = run(&missing(), &run_dir, "status --json");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(json_of(&output)["commands"], serde_json::json!([]));
+}
+
+#[test]
+fn a_place_that_is_none_is_an_error_to_who_asks() {
+    for line in ["status", "cancel 1", "wait 1"] {
+        let output = run(
+            &missing(),
+            Path::new("/dev/null"),
+            &format!("{line} --json"),
+        );
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert_eq!(json_of(&output)["error"]["kind"], "host", "{line}");
+    }
+}
+
+#[test]
+fn a_command_that_can_not_tell_of_itself_says_nothing() {
+    let top = tempfile::tempdir().unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let told = move_at(&top.path().join("running"));
+    for run_dir in [file.path().join("running"), "/proc/pagemove".into()] {
+        let output = move_at(&run_dir);
+        assert_eq!(output.status.code(), told.status.code());
+        assert_eq!(stderr(&output), stderr(&told));
     }
 }
 

@@ -7,7 +7,7 @@ use clap_mangen::Man;
 
 use super::SECTION;
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
         pagemove_uapi::DEVICE,
         "the module's device; guest memory is mapped from it",
@@ -19,6 +19,10 @@ const FILES: [(&str, &str); 4] = [
     (
         "/run/pagemove",
         "notes of migrations that have not ended, for pagemove-resume(8)",
+    ),
+    (
+        crate::running::DIRECTORY,
+        "what runs, for pagemove-status(8)",
     ),
     (
         "/sys/kernel/debug/pagemove",

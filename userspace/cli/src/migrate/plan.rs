@@ -14,6 +14,7 @@ use super::console::Console;
 use super::report::mode_name;
 use super::source::{host, job, places, route, run, trouble};
 use crate::exit::Exit;
+use crate::running::Running;
 use crate::scope::obstacle;
 use crate::{output, quantity};
 
@@ -50,7 +51,8 @@ pub fn plan(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit
         Err(exit) => return Ok(exit),
     };
     let job = job(control, args, &route, Mode::Plan)?;
-    let console = match Console::without_bar(Hook::default(), None) {
+    let untold = Running::untold();
+    let console = match Console::without_bar(Hook::default(), None, &untold) {
         Ok(console) => console,
         Err(error) => return Ok(trouble(Exit::Kernel, &error.to_string(), as_json)),
     };

@@ -17,12 +17,13 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::args::ReceiveArgs;
-use super::console::Console;
+use super::console::{Console, LISTENING};
 use super::endpoint::{Caller, Listener};
 use super::source::trouble;
 use crate::exit::Exit;
 use crate::output::{self, say};
 use crate::report::ErrorReport;
+use crate::running::{Running, Work};
 use crate::{quantity, signals};
 
 #[derive(Serialize)]
@@ -66,7 +67,12 @@ impl LatencyReport {
     }
 }
 
-pub fn receive(control: &Control, args: &ReceiveArgs, as_json: bool) -> Result<Exit, Error> {
+pub fn receive(
+    control: &Control,
+    args: &ReceiveArgs,
+    running: &Running,
+    as_json: bool,
+) -> Result<Exit, Error> {
     let host = kernel::Target {
         control,
         region: args.region,
@@ -82,7 +88,7 @@ pub fn receive(control: &Control, args: &ReceiveArgs, as_json: bool) -> Result<E
             ("PAGEMOVE_REGION", args.region.to_string()),
         ],
     };
-    let console = match Console::without_bar(hook, args.log.as_deref()) {
+    let console = match Console::without_bar(hook, args.log.as_deref(), running) {
         Ok(console) => console,
         Err(error) => return Ok(trouble(Exit::Kernel, &format!("the log: {error}"), as_json)),
     };
@@ -91,6 +97,8 @@ pub fn receive(control: &Control, args: &ReceiveArgs, as_json: bool) -> Result<E
         Err((exit, text)) => return Ok(trouble(exit, &text, as_json)),
     };
     signals::catch_interrupts();
+    let work = Work::of("receive").region(Some(args.region));
+    running.begins(work.to(args.listen.to_string()), LISTENING, None);
     serve(&listener, args, &host, &console, as_json)
 }
 
@@ -131,6 +139,7 @@ fn serve(
             }
         };
         let (exit, stray) = converse(caller, args, host, console, as_json);
+        console.listens();
         if (args.once && !stray) || signals::stopped() {
             return Ok(exit);
         }

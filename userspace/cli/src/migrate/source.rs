@@ -24,10 +24,26 @@ use super::state::Note;
 use crate::exit::Exit;
 use crate::output::{self, say};
 use crate::report::ErrorReport;
+use crate::running::{Running, Work};
 use crate::scope::Trouble;
 use crate::{progress, signals};
 
-pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<Exit, Error> {
+pub fn migrate(
+    control: &Control,
+    args: &MigrateArgs,
+    running: &Running,
+    as_json: bool,
+) -> Result<Exit, Error> {
+    perform(control, args, "migrate", running, as_json)
+}
+
+fn perform(
+    control: &Control,
+    args: &MigrateArgs,
+    verb: &str,
+    running: &Running,
+    as_json: bool,
+) -> Result<Exit, Error> {
     let identity = match args.tls.identity(&args.to) {
         Ok(identity) => identity,
         Err(text) => return Ok(trouble(Exit::Usage, &text, as_json)),
@@ -45,8 +61,10 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
         }
     };
     signals::catch_interrupts();
+    let pages = Some(route.pages().into());
+    running.begins(work(args, verb, &route), "connecting", pages);
     let bar = progress::bar(route.pages().into(), 2, as_json);
-    let console = match Console::new(hook(args, "source"), bar, None) {
+    let console = match Console::new(hook(args, "source"), bar, None, running) {
         Ok(console) => console,
         Err(error) => return Ok(trouble(Exit::Kernel, &error.to_string(), as_json)),
     };
@@ -78,9 +96,25 @@ pub fn migrate(control: &Control, args: &MigrateArgs, as_json: bool) -> Result<E
     Ok(exit)
 }
 
-pub fn resume(control: &Control, args: &ResumeArgs, as_json: bool) -> Result<Exit, Error> {
+/// Returns what this migration is, for who asks while it runs.
+fn work(args: &MigrateArgs, verb: &str, route: &Route) -> Work {
+    let device = (args.mode() != Mode::Release).then_some(route.device);
+    Work::of(verb)
+        .device(device)
+        .region(Some(args.region))
+        .span(args.span())
+        .name(args.name())
+        .to(args.to.to_string())
+}
+
+pub fn resume(
+    control: &Control,
+    args: &ResumeArgs,
+    running: &Running,
+    as_json: bool,
+) -> Result<Exit, Error> {
     match Note::read(&args.state, &args.name) {
-        Ok(noted) => migrate(control, &noted, as_json),
+        Ok(noted) => perform(control, &noted, "resume", running, as_json),
         Err(error) => {
             let text = format!(
                 "{} can not be resumed: {}/{}.json: {error}",
@@ -140,6 +174,7 @@ pub fn run(
         Err(failure) => return (pages, Err(failure)),
     };
     let result = connect(&args.to, identity)
+        .inspect(|_| console.is_connected())
         .map_err(Failure::Connection)
         .and_then(|wire| run_source(wire.as_ref(), &mut source, SPOKEN, &signals::stopped));
     (source.report(), result)

@@ -30,7 +30,6 @@ mod vfio;
 mod vtd;
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::args::ProbeArgs;
 use crate::output;
@@ -49,12 +48,6 @@ pub enum Answer {
     No = 1,
     /// Wrong usage, or a device that does not exist.
     Usage = 2,
-}
-
-impl From<Answer> for ExitCode {
-    fn from(answer: Answer) -> Self {
-        ExitCode::from(answer as u8)
-    }
 }
 
 /// Probes the machine. `device_file` is that of the machine itself; another root has its own.

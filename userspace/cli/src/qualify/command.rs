@@ -17,11 +17,13 @@ use super::subject::{self, Subject};
 use super::trials;
 use crate::exit::Exit;
 use crate::report::{self, ErrorReport};
+use crate::running::{Running, Work};
+use crate::signals;
 use pagemove_uapi::cpu::Cpu;
 
-pub fn run(control: &Control, args: &QualifyArgs, as_json: bool) -> Exit {
+pub fn run(control: &Control, args: &QualifyArgs, running: &Running, as_json: bool) -> Exit {
     let done = match args.device {
-        Some(device) => qualify(control, args, device, as_json),
+        Some(device) => qualify(control, args, device, running, as_json),
         None if args.restore => restore(control, &args.firmware, as_json),
         None => list::run(control, as_json),
     };
@@ -41,6 +43,7 @@ fn qualify(
     control: &Control,
     args: &QualifyArgs,
     address: PciAddress,
+    running: &Running,
     as_json: bool,
 ) -> Result<Exit> {
     let Some(kind) = subject::check(control, address)? else {
@@ -54,7 +57,10 @@ fn qualify(
     let mut store = Store::read(&file)?;
     let demand = Demand::of(args.unnoticed);
     let mut subject = Subject::open(control, address, kind)?;
-    let evidence = trials::run(&mut subject, Duration::from_secs(args.seconds), demand)?;
+    signals::die_of_interrupts();
+    running.begins(Work::of("qualify").device(Some(address)), "drains", None);
+    let time = Duration::from_secs(args.seconds);
+    let evidence = trials::run(&mut subject, time, demand, running)?;
     let about = about(&subject, cpu);
     let live = control.verdict_list()?;
     let known = store.all().iter().chain(&live);

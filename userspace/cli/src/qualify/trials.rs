@@ -11,16 +11,30 @@ use super::evidence::{Evidence, Trial};
 use super::promises::Promises;
 use super::subject::Subject;
 use super::{moves, tables, transactions};
+use crate::running::Running;
 
-pub fn run(subject: &mut Subject, time: Duration, demand: Demand) -> Result<Evidence> {
+pub fn run(
+    subject: &mut Subject,
+    time: Duration,
+    demand: Demand,
+    running: &Running,
+) -> Result<Evidence> {
     let promises = Promises::of(&subject.iommu()).context("drains")?;
+    running.goes_on("ad-set");
     let marks = tables::marks(subject, time).context("ad-set")?;
+    running.goes_on("ad-first");
     let landings = tables::landings(subject, time).context("ad-first")?;
+    running.goes_on("clean-walks");
     let clean = tables::clean(subject, time).context("clean-walks")?;
+    running.goes_on("ad-cas");
     let race = tables::race(subject, time).context("ad-cas")?;
+    running.goes_on("watch-seen");
     let watch = transactions::watch(subject, time).context("watch-seen")?;
+    running.goes_on("walk-seen");
     let walks = transactions::windows(subject, false, time, demand).context("walk-seen")?;
+    running.goes_on("a-seen");
     let marked_walks = transactions::windows(subject, true, time, demand).context("a-seen")?;
+    running.goes_on("valid-change");
     let moves_adbit =
         moves::moves(subject, ENGINE_ADBIT, false, time).context("valid-change by adbit")?;
     let clear = !notices_walks(&walks, demand);

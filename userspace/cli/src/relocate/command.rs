@@ -11,11 +11,17 @@ use super::report as done;
 use crate::exit::Exit;
 use crate::output::{self, say};
 use crate::report::{self, ErrorReport};
+use crate::running::{Running, Work};
 use crate::scope::select::{Range, Selection};
 use crate::scope::Trouble;
 use crate::{progress, signals};
 
-pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Error> {
+pub fn run(
+    control: &Control,
+    args: &MoveArgs,
+    running: &Running,
+    as_json: bool,
+) -> Result<Exit, Error> {
     let selection = match args.scope.find(control) {
         Ok(selection) => selection,
         Err(Trouble::Kernel(error)) => return Err(error),
@@ -27,16 +33,23 @@ pub fn run(control: &Control, args: &MoveArgs, as_json: bool) -> Result<Exit, Er
     if args.dry_run {
         return forecast::run(control, args, &selection, as_json);
     }
-    Ok(perform(control, args, selection, as_json))
+    Ok(perform(control, args, selection, running, as_json))
 }
 
-fn perform(control: &Control, args: &MoveArgs, selection: Selection, as_json: bool) -> Exit {
+fn perform(
+    control: &Control,
+    args: &MoveArgs,
+    selection: Selection,
+    running: &Running,
+    as_json: bool,
+) -> Exit {
     let pages = all::pages(&selection.ranges);
     let pace = Pace::new(args.limit);
     let chunk = pace.chunk(args.chunk(pages));
     let bar = progress::bar(pages, pages.div_ceil(chunk.into()), as_json);
     let ranges = selection.ranges.clone();
     signals::catch_interrupts();
+    running.begins(work(args, &ranges), "moving", Some(pages));
     let whole = relocate_all(
         selection,
         &request(args),
@@ -52,6 +65,7 @@ fn perform(control: &Control, args: &MoveArgs, selection: Selection, as_json: bo
         &mut |total| {
             bar.set_position(total.pages_done);
             bar.set_message(format!("{} given up", total.pages_aborted));
+            running.has_done(total.pages_done);
             pace.wait(total.pages_moved, &signals::stopped);
         },
     );
@@ -84,6 +98,18 @@ fn targets(at: u64, ranges: &[Range], part: &MoveRequest) -> Vec<u64> {
     (0..pages)
         .map(|page| first.saturating_add(page * PAGE_SIZE as u64))
         .collect()
+}
+
+/// Returns what this move is, for who asks while it runs.
+fn work(args: &MoveArgs, ranges: &[Range]) -> Work {
+    let first = ranges.first().map(|range| range.device);
+    let is_one = ranges.iter().all(|range| Some(range.device) == first);
+    let span = args.scope.span().map(|(_, iova, length)| (iova, length));
+    Work::of("move")
+        .device(first.filter(|_| is_one))
+        .region(args.scope.region)
+        .span(span)
+        .to(args.destination())
 }
 
 /// Returns what all parts have in common.
