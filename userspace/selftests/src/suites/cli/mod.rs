@@ -3,6 +3,7 @@
 //! codes, and that an interrupted move tells exactly what it did.
 
 mod output;
+mod running;
 
 use std::fs::File;
 use std::io::Read;
@@ -52,6 +53,14 @@ const CHECKS: &[(&str, Check)] = &[
     (
         "move: interrupted: 5, and the numbers are exact",
         interrupted,
+    ),
+    (
+        "status shows a move, cancel ends it: 5, and who waits for it is told",
+        running::cancelled,
+    ),
+    (
+        "status shows no move that was killed, and wait does not know how it ended: 7",
+        running::killed,
     ),
     ("move: a bar on a terminal, and only there", progress),
     ("move: an IOMMU that can not do it: 4", unsupported),
