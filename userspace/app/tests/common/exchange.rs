@@ -411,8 +411,12 @@ impl Signs {
         Self::while_it_is(&self.part, &self.parted, &[&self.over]);
     }
 
-    /// Waits while there is a sign, and says that it waits.
+    /// Waits while there is a sign, and says that it waits. Without the sign it says nothing: who gives
+    /// it just then would take that for the answer.
     fn while_it_is(sign: &AtomicBool, told: &AtomicBool, unless: &[&AtomicBool]) {
+        if !sign.load(Ordering::SeqCst) {
+            return;
+        }
         told.store(true, Ordering::SeqCst);
         while sign.load(Ordering::SeqCst) && !unless.iter().any(|it| it.load(Ordering::SeqCst)) {
             thread::sleep(Duration::from_millis(1));

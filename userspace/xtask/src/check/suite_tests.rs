@@ -125,7 +125,7 @@ fn a_peer_is_a_guest() {
             .collect::<Vec<_>>(),
         ["host-a", "host-b"]
     );
-    assert_eq!((guests[0].timeout, guests[1].timeout), (120, 7));
+    assert_eq!((guests[0].timeout, guests[1].timeout), (200, 7));
     assert_eq!(
         Suite::parse(TWO)
             .unwrap()

@@ -68,12 +68,12 @@ else
 fi
 
 # Whatever the program did, the module has to let itself be unloaded. Pages that
-# wait for VFIO may take a moment.
+# wait for VFIO may take a moment, on a busy host a long one.
 if test "$unload" = 1 && grep -q '^pagemove ' /proc/modules; then
 	tries=0
 	until rmmod pagemove 2>/run/rmmod; do
 		tries=$((tries + 1))
-		if test $tries -ge 50; then
+		if test $tries -ge 600; then
 			tell unload "$(cat /run/rmmod)"
 			break
 		fi
