@@ -16,6 +16,9 @@ pub struct Size {
     pub cycles: u32,
 }
 
+/// What [`run`] says where a program had ended before it could be moved.
+pub const OVER: &str = "it was over before it was moved";
+
 /// What was seen.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -64,7 +67,9 @@ pub fn run(
             Ok(written) => written,
             Err(why) => {
                 let (status, _) = ranks.wait(rank, LIMIT)?;
-                assert!(!status.success(), "it was over before it was moved");
+                if status.success() {
+                    return Err(OVER.into());
+                }
                 return Err(format!("{why}{status}: {}", ranks.said(rank)));
             }
         };
