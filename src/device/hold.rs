@@ -59,7 +59,7 @@ impl Device {
         list::with_all(|devices| {
             let (domain, stays) = {
                 let state = self.state.lock();
-                if !state.open {
+                if !state.takes_holds() {
                     return Err(Refusal::NotOpen);
                 }
                 let domain = state.domain.ok_or(Refusal::NoDomain)?;
@@ -74,7 +74,7 @@ impl Device {
             }
             stays.enter(&cancel, span)?;
             // It may have been closed in between.
-            let is_open = |state: &State| state.open;
+            let is_open = State::takes_holds;
             let of = (domain, stays.clone());
             let hold = self.begin_hold(of, span, cancel.clone(), Phase::Pinning, is_open);
             if hold.is_err() {

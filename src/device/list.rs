@@ -68,17 +68,16 @@ pub(crate) fn bound_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, 
     device.ok_or(Refusal::NotBound)
 }
 
-/// Calls `f` with each open device in a domain, until it says that this is enough. Returns
+/// Calls `f` with each device in a domain that is open, or being opened or closed, until it says that this is enough. Returns
 /// whether it did.
 pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(&Device) -> bool) -> bool {
-    let is_in = |device: &Device| device.open_domain() == Some(Some(domain));
     with_all(|devices| {
-        let mut there = devices.iter().filter(|device| is_in(device));
+        let mut there = devices.iter().filter(|device| device.is_in(domain));
         there.any(|device| f(device))
     })
 }
 
-/// Returns whether an open device in a domain has a TLB of its own that is in use, or will be again.
+/// Returns whether a device in a domain has a TLB of its own that is in use, or will be again.
 pub(crate) fn has_ats_in(domain: Domain) -> bool {
     any_in(domain, Device::has_ats)
 }

@@ -48,10 +48,13 @@ struct Listed {
 }
 
 struct State {
+    /// From before it can do anything until after it can't any more: moves there have to know it.
     domain: Option<Domain>,
     open: bool,
-    /// It had a TLB of its own in use when it was opened. That is off while the device is reset, and its
-    /// translations of before count again afterwards.
+    /// Moves that do not know it are waited for still.
+    joins: bool,
+    /// It had a TLB of its own in use since it was opened. That is off while the device is reset, and comes
+    /// back.
     had_ats: bool,
     /// Pages were pinned by way of it since it was opened.
     has_pinned: bool,
@@ -122,6 +125,7 @@ impl Device {
                 state <- new_mutex!(State {
                     domain: None,
                     open: false,
+                    joins: false,
                     had_ats: false,
                     has_pinned: false,
                     holds: KVec::new(),
@@ -167,7 +171,15 @@ impl Device {
 
     /// Returns whether it has a TLB of its own that is in use, or will be again.
     pub(crate) fn has_ats(&self) -> bool {
-        self.state.lock().has_ats(&self.function)
+        let mut state = self.state.lock();
+        let has = self.function.has_ats() && !sabotage::pretends_reset();
+        state.had_ats |= has;
+        has || (state.had_ats && !sabotage::has_bug(Bug::AtsOfNow))
+    }
+
+    /// Returns whether it may do something in a domain, as one that is being closed may still.
+    pub(crate) fn is_in(&self, domain: Domain) -> bool {
+        self.state.lock().domain == Some(domain)
     }
 
     /// Tells whether pages were pinned by way of it since it was opened: from then on VFIO takes its group
@@ -205,10 +217,9 @@ impl Device {
 }
 
 impl State {
-    fn has_ats(&self, function: &Function) -> bool {
-        let had = self.had_ats && !sabotage::has_bug(Bug::AtsOfNow);
-        let has = function.has_ats() && !sabotage::pretends_reset();
-        self.open && (had || has)
+    /// Returns whether pages may be moved by way of it.
+    const fn takes_holds(&self) -> bool {
+        self.open && !self.joins
     }
 
     /// Returns the pages of the container that are away, while the device is open or being closed.

@@ -49,10 +49,13 @@ impl Device {
         let mut state = self.state.lock();
         state.domain = domain;
         state.open = true;
+        state.joins = true;
         state.had_ats = self.function.has_ats();
         state.has_pinned = false;
         drop(state);
-        domain.map_or(Ok(()), |domain| self.await_unaware(domain))
+        domain.map_or(Ok(()), |domain| self.await_unaware(domain))?;
+        self.state.lock().joins = false;
+        Ok(())
     }
 
     /// Returns when no page is moved any more on the terms of before: a batch that began while this device was
@@ -138,7 +141,6 @@ impl Device {
         while !state.holds.is_empty() {
             self.changed.wait(&mut state);
         }
-        state.domain = None;
         drop(state);
         // Under the lock of the list nobody joins the container meanwhile.
         list::with_all(|_| {
@@ -150,6 +152,10 @@ impl Device {
     /// Brings home what is away of the container that `closing` has left, if no other device is
     /// open there. The device is reset: there is no DMA any more.
     fn closed(&self) {
+        let mut state = self.state.lock();
+        state.domain = None;
+        state.had_ats = false;
+        drop(state);
         let Some(stays) = self.state.lock().left.clone() else {
             return;
         };

@@ -152,7 +152,9 @@ pub(crate) fn hold_pinning_up() {
 
 /// Lets batches go that wait so, when a device is used.
 pub(crate) fn let_batches_go() {
-    JOINED.fetch_add(1, Ordering::Relaxed);
+    if has_bug(Bug::JoinUnawaited) {
+        JOINED.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Returns which of A and D an entry is said to hold when a write has landed: none, if the IOMMU shall
