@@ -42,7 +42,7 @@ const MOST_RUNS: usize = 2;
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// Returns a number that is higher than that of each hold that has begun, and lower than that of each other.
-pub(super) fn now() -> u64 {
+pub(super) fn next_number() -> u64 {
     BEGUN.fetch_add(1, Ordering::AcqRel)
 }
 
@@ -108,7 +108,7 @@ impl Device {
             return Err(Refusal::NotOpen);
         }
         let listed = Listed {
-            number: now(),
+            number: next_number(),
             span,
             phase,
             is_away: phase == Phase::Moving,

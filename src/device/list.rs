@@ -68,8 +68,8 @@ pub(crate) fn bound_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, 
     device.ok_or(Refusal::NotBound)
 }
 
-/// Calls `f` with each device in a domain that is open, or being opened or closed, until it says that this is enough. Returns
-/// whether it did.
+/// Calls `f` with each device in a domain that is open, or being opened or closed, until it says
+/// that this is enough. Returns whether it did.
 pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(&Device) -> bool) -> bool {
     with_all(|devices| {
         let mut there = devices.iter().filter(|device| device.is_in(domain));

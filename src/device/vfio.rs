@@ -53,7 +53,9 @@ impl Device {
         state.had_ats = self.function.has_ats();
         state.has_pinned = false;
         drop(state);
-        domain.map_or(Ok(()), |domain| self.await_unaware(domain))?;
+        if let Some(domain) = domain {
+            self.await_unaware(domain)?;
+        }
         self.state.lock().joins = false;
         Ok(())
     }
@@ -62,7 +64,7 @@ impl Device {
     /// not seen in the domain knows neither the verdict on it nor its TLB. The device does nothing
     /// yet. As for `closing`, nobody who waits for this lets go of a lock that such a batch needs.
     fn await_unaware(&self, domain: Domain) -> Result {
-        let number = hold::now();
+        let number = hold::next_number();
         sabotage::let_batches_go();
         if sabotage::has_bug(Bug::JoinUnawaited) {
             return Ok(());
@@ -91,10 +93,12 @@ impl Device {
         let is_it = |hold: &&Listed| {
             hold.number < number && matches!(hold.phase, Phase::Pinning | Phase::Moving)
         };
-        let mut holds = state.holds.iter().filter(is_it).peekable();
-        let has_one = holds.peek().is_some();
-        if ends {
-            holds.for_each(|hold| hold.cancel.store(true, Ordering::Release));
+        let mut has_one = false;
+        for hold in state.holds.iter().filter(is_it) {
+            has_one = true;
+            if ends {
+                hold.cancel.store(true, Ordering::Release);
+            }
         }
         has_one
     }
@@ -155,8 +159,9 @@ impl Device {
         let mut state = self.state.lock();
         state.domain = None;
         state.had_ats = false;
+        let left = state.left.clone();
         drop(state);
-        let Some(stays) = self.state.lock().left.clone() else {
+        let Some(stays) = left else {
             return;
         };
         sabotage::hold_close_up();
