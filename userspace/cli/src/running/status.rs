@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::directory::{name, Directory, Kind};
-use super::told::Told;
+use super::told::{Told, Work};
 use crate::exit::Exit;
 use crate::output::{self, say};
 use crate::report::{self, ErrorReport};
@@ -22,13 +22,8 @@ struct StatusReport {
 #[derive(Serialize)]
 struct CommandReport {
     pid: u32,
-    verb: String,
-    device: Option<String>,
-    region: Option<u32>,
-    iova: Option<String>,
-    length: Option<u64>,
-    name: Option<String>,
-    to: Option<String>,
+    #[serde(flatten)]
+    work: Work,
     /// Since 1970.
     began: u64,
     seconds: u64,
@@ -39,16 +34,9 @@ struct CommandReport {
 
 impl CommandReport {
     fn new(told: Told, now: u64) -> Self {
-        let work = told.work;
         Self {
             pid: told.pid,
-            verb: work.verb,
-            device: work.device,
-            region: work.region,
-            iova: work.iova,
-            length: work.length,
-            name: work.name,
-            to: work.to,
+            work: told.work,
             began: told.began,
             seconds: now.saturating_sub(told.began),
             phase: told.phase,
@@ -64,7 +52,7 @@ impl CommandReport {
         };
         let row = [
             self.pid.to_string(),
-            self.verb.clone(),
+            self.work.verb.clone(),
             time(self.seconds),
             self.phase.clone(),
             pages,
@@ -74,20 +62,21 @@ impl CommandReport {
     }
 
     fn what(&self) -> String {
-        let region = self.region.map(|id| format!("region {id}"));
-        let span = match (&self.iova, self.length) {
+        let work = &self.work;
+        let region = work.region.map(|id| format!("region {id}"));
+        let span = match (&work.iova, work.length) {
             (Some(iova), Some(length)) => {
                 Some(format!("{} at {iova}", crate::quantity::bytes(length)))
             }
             _ => None,
         };
-        let to = self.to.as_ref().map(|to| match self.verb.as_str() {
+        let to = work.to.as_ref().map(|to| match work.verb.as_str() {
             "move" => format!("to {to}"),
             "receive" => format!("at {to}"),
             // Whichever way the pages go.
             _ => format!("with {to}"),
         });
-        let parts = [self.name.clone(), self.device.clone(), region, span, to];
+        let parts = [work.name.clone(), work.device.clone(), region, span, to];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         parts.join(" ")
     }
