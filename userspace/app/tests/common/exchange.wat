@@ -1,8 +1,8 @@
 ;; SPDX-License-Identifier: GPL-2.0
 ;; A rank that exchanges numbered messages with all others and with itself. The highest rank is the
 ;; conductor: it says how many rounds are to be done (tag 2; 0: end), is told when the messages of the first are
-;; sent (tag 4), and then how many messages have come so far (tag 3). In each round 16 messages go to each rank, those with odd numbers with tag 1, the others
-;; with tag 0; then, of each rank, first the odd ones are taken and then the others. A message that is not the
+;; sent (tag 4), and then how many messages have come so far (tag 3). In each round 16 messages go to each rank,
+;; those with odd numbers with tag 1, the others with tag 0; then, of each rank, first the odd ones are taken and then the others. A message that is not the
 ;; one that is due is told (its rank, its number, the number due) and ends the program.
 (module
     (import "env" "note" (func $note (param i64)))

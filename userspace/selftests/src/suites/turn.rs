@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Outcome, Pass};
+use pagemove_testkit::wait;
 use pagemove_uapi::{Control, MoveReport, REASON_DEADLINE};
 
 use crate::bench::{self, Bench};
@@ -43,11 +44,10 @@ fn third(bench: &Bench) -> Outcome {
     let since = Instant::now();
     let first = [begin(bench, 0)?, begin(bench, 1)?];
     let mut pinning = 0;
-    while pinning < first.len() {
+    wait::until("two calls pin", LONGEST, || {
         pinning += log.count(WAITS);
-        ensure!(since.elapsed() < LONGEST, "{pinning} calls pin");
-        thread::sleep(Duration::from_millis(1));
-    }
+        Ok(pinning >= first.len())
+    })?;
     let mut request = bench.request(2, 1, bench.nodes.there);
     request.deadline_ns = 100_000_000;
     let (report, _) = bench.move_pages(&request);

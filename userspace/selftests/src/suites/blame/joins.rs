@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{Outcome, Pass};
+use pagemove_testkit::wait;
 use pagemove_uapi::{Control, MoveReport, REASON_UNMAPPING};
 
 use super::keys::{devices, FINDINGS, PLAIN};
@@ -40,12 +41,10 @@ fn joins_beside(pair: &mut Pair) -> Result<(Duration, MoveReport)> {
     let request = pair.request(pair.devices[PLAIN], 0);
     let control = Control::open()?;
     let mover = thread::spawn(move || control.move_pages(&request, None));
-    let begun = Instant::now();
-    while log.count(WAITS) == 0 {
+    wait::until("a page begins to move", LONGEST, || {
         ensure!(!mover.is_finished(), "the move does not wait");
-        ensure!(begun.elapsed() < LONGEST, "no page begins to move");
-        thread::sleep(Duration::from_millis(1));
-    }
+        Ok(log.count(WAITS) > 0)
+    })?;
     let since = Instant::now();
     let joined = pair.join();
     let took = since.elapsed();

@@ -17,7 +17,7 @@ use super::pair::{self, Check, Pair, DONE, REFUSED};
 pub const FINDINGS: u32 = FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE;
 /// Places in the pair.
 pub const PLAIN: usize = 0;
-pub const ATS: usize = 1;
+const ATS: usize = 1;
 
 const CHECKS: &[(&str, Check)] = &[
     (

@@ -35,7 +35,7 @@ pub struct Pair {
     first: Assigned,
     region: Region,
     pub control: Control,
-    pub nodes: Nodes,
+    nodes: Nodes,
     pub devices: [PciAddress; 2],
 }
 
