@@ -6,6 +6,11 @@ pub const PAGE_SHIFT: u32 = 12;
 /// Bytes of a page.
 pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 
+/// Pages of a chunk: what a leaf one level up maps, in every format.
+pub const CHUNK_PAGES: u16 = 512;
+/// Bytes of a chunk, 2 MiB.
+pub const CHUNK_SIZE: u64 = PAGE_SIZE * CHUNK_PAGES as u64;
+
 /// An I/O virtual address: what a device puts on the bus. Bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Iova(pub u64);

@@ -20,10 +20,12 @@ mod format;
 mod frames;
 mod listed;
 mod port;
+pub mod resize;
 pub mod rtm;
 
 pub use adbit::{run, Attempt, Phase};
 pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
+pub use addr::{CHUNK_PAGES, CHUNK_SIZE};
 pub use batch::{reopen, Engine, Progress, Run, Stage};
 pub use batch::{sharing_table, BatchSizer, Finish, Job, Policy, Round, Steps};
 pub use batch::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};

@@ -38,6 +38,8 @@ bitflags! {
         const PR = 1 << 0;
         const A = 1 << 5;
         const D = 1 << 6;
+        const IR = 1 << 61;
+        const IW = 1 << 62;
     }
 }
 
@@ -94,6 +96,26 @@ pub(crate) const fn kind(entry: u64, level: u32) -> Kind {
         next if next == level => Kind::Table,
         _ => Kind::Nothing,
     }
+}
+
+/// Returns the bits besides the address that pieces of a leaf at level 1 have. `None` if it is one of
+/// another size than the level's.
+pub(crate) const fn piece_bits(leaf: u64) -> Option<u64> {
+    match next_level(leaf) {
+        NEXT_LEVEL_DEFAULT => Some(leaf & !ADDRESS),
+        _ => None,
+    }
+}
+
+/// Returns those that a leaf at level 1 has whose pieces are like this one.
+pub(crate) const fn whole_bits(piece: u64) -> Option<u64> {
+    piece_bits(piece)
+}
+
+/// Returns those of an entry at `level` that points to a table.
+pub(crate) const fn table_bits(level: u32) -> u64 {
+    let may = V1Flags::PR.union(V1Flags::IR).union(V1Flags::IW).bits();
+    may | (((level as u64) << NEXT_LEVEL_SHIFT) & NEXT_LEVEL)
 }
 
 pub(crate) const fn address(entry: u64) -> PhysAddr {

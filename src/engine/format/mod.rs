@@ -13,7 +13,7 @@ mod vtdss;
 pub(crate) mod walk;
 mod x86_64;
 
-use crate::addr::PhysAddr;
+use crate::addr::{PhysAddr, CHUNK_PAGES, CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE};
 use table::Kind;
 
 pub use x86_64::PteFlags;
@@ -108,7 +108,7 @@ impl Format {
     /// the 4 KiB of `page`.
     pub const fn maps(self, entry: u64, page: PhysAddr) -> bool {
         match self.leaf_bytes_of(entry, 0) {
-            Some(crate::PAGE_SIZE) => self.address(entry).0 == page.0,
+            Some(PAGE_SIZE) => self.address(entry).0 == page.0,
             _ => false,
         }
     }
@@ -121,6 +121,50 @@ impl Format {
             Self::AmdV1 => amdv1::ADDRESS,
         };
         (entry & !address) | (page.0 & address)
+    }
+
+    /// Returns the leaf of piece `n` of a chunk that this leaf at level 1 maps: what differs is its size.
+    /// `None` if that is no leaf of 2 MiB whose pieces could have the same bits.
+    pub const fn piece_of(self, whole: u64, n: u16) -> Option<u64> {
+        let bits = match (self.leaf_bytes_of(whole, 1), self) {
+            (Some(CHUNK_SIZE), Self::X86_64) => x86_64::piece_bits(whole),
+            (Some(CHUNK_SIZE), Self::VtdSs) => vtdss::piece_bits(whole),
+            (Some(CHUNK_SIZE), Self::AmdV1) => amdv1::piece_bits(whole),
+            _ => None,
+        };
+        let first = self.address(whole).0;
+        match bits {
+            Some(bits) if first % CHUNK_SIZE == 0 && n < CHUNK_PAGES => {
+                Some(bits | first | (n as u64) << PAGE_SHIFT)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the leaf at level 1 of a chunk whose first piece has this leaf. `None` if there can be
+    /// none.
+    pub const fn whole_of(self, first: u64) -> Option<u64> {
+        let bits = match (self.leaf_bytes_of(first, 0), self) {
+            (Some(PAGE_SIZE), Self::X86_64) => x86_64::whole_bits(first),
+            (Some(PAGE_SIZE), Self::VtdSs) => vtdss::whole_bits(first),
+            (Some(PAGE_SIZE), Self::AmdV1) => amdv1::whole_bits(first),
+            _ => None,
+        };
+        let address = self.address(first).0;
+        match bits {
+            Some(bits) if address % CHUNK_SIZE == 0 => Some(bits | address),
+            _ => None,
+        }
+    }
+
+    /// Returns an entry at level 1 that points to a table, bit for bit as the kernel's generic_pt
+    /// makes one (where memory is not encrypted): it may free the table some day.
+    pub const fn table_entry(self, table: PhysAddr) -> u64 {
+        match self {
+            Self::X86_64 => x86_64::table_bits() | (table.0 & x86_64::ADDRESS),
+            Self::VtdSs => vtdss::table_bits() | (table.0 & vtdss::ADDRESS),
+            Self::AmdV1 => amdv1::table_bits(1) | (table.0 & amdv1::ADDRESS),
+        }
     }
 
     /// Returns the accessed bit, as a mask. See [`Self::has_ad_bits`] for who sets it.

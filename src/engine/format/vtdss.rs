@@ -73,3 +73,18 @@ pub(crate) const fn kind(entry: u64, level: u32) -> Kind {
 pub(crate) const fn address(entry: u64) -> PhysAddr {
     PhysAddr(entry & ADDRESS)
 }
+
+/// Returns the bits besides the address that pieces of a leaf at level 1 have.
+pub(crate) const fn piece_bits(leaf: u64) -> Option<u64> {
+    Some(leaf & !(ADDRESS | SsFlags::PS.bits()))
+}
+
+/// Returns those that a leaf at level 1 has whose pieces are like this one.
+pub(crate) const fn whole_bits(piece: u64) -> Option<u64> {
+    Some(piece & !ADDRESS | SsFlags::PS.bits())
+}
+
+/// Returns those of an entry that points to a table.
+pub(crate) const fn table_bits() -> u64 {
+    SsFlags::R.union(SsFlags::W).bits()
+}

@@ -46,6 +46,11 @@ bitflags! {
     }
 }
 
+/// PAT of a leaf above level 0. In one at level 0 it is where PS is.
+const LARGE_PAT: u64 = 1 << 12;
+/// What generic_pt puts into an entry that points to a table, besides the address: P, R/W, U/S, A.
+const TABLE: u64 = 0b10_0111;
+
 /// The frame of the page or table.
 pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// PML5.
@@ -75,4 +80,27 @@ pub(crate) const fn kind(entry: u64, level: u32) -> Kind {
 
 pub(crate) const fn address(entry: u64) -> PhysAddr {
     PhysAddr(entry & ADDRESS)
+}
+
+/// Returns the bits besides the address that pieces of a leaf at level 1 have. `None` if they would
+/// not mean the same there: PAT, which the kernel does not use.
+pub(crate) const fn piece_bits(leaf: u64) -> Option<u64> {
+    match leaf & LARGE_PAT {
+        0 => Some(leaf & !(ADDRESS | PteFlags::PS.bits())),
+        _ => None,
+    }
+}
+
+/// Returns those that a leaf at level 1 has whose pieces are like this one.
+pub(crate) const fn whole_bits(piece: u64) -> Option<u64> {
+    match has(piece, PteFlags::PS) {
+        // PAT, at level 0.
+        true => None,
+        false => Some(piece & !ADDRESS | PteFlags::PS.bits()),
+    }
+}
+
+/// Returns those of an entry that points to a table.
+pub(crate) const fn table_bits() -> u64 {
+    TABLE
 }
