@@ -81,9 +81,11 @@ sabotage: cargo ## leave out one step at a time: is it noticed?
 
 model: cargo ## every state of the protocol, on a machine that is as bad as hardware may be; ONLY=PART of a name
 	@$(CHECKER) model $(if $(ONLY),--only "$(ONLY)")
+	@$(if $(ONLY),,$(CHECKER) resize)
 
 mutants: cargo ## leave out one step of the protocol: does the model notice? ONLY=PART; traces: build/traces
 	@$(CHECKER) mutants --traces build/traces $(if $(ONLY),--only "$(ONLY)")
+	@$(if $(ONLY),,$(CHECKER) resize --mutants)
 
 bench: cargo ## what a move costs, beside VFIO's unmap and map, move_pages and a plain copy: a VM, minutes; JSON and SVG in build/bench
 	@$(XTASK) bench

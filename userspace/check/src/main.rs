@@ -8,6 +8,7 @@ mod model;
 mod mutants;
 mod properties;
 mod report;
+mod resize;
 mod trace;
 mod words;
 
@@ -46,6 +47,14 @@ enum Task {
         /// Write a counterexample for each mutation into this directory
         #[arg(long, value_name = "DIR")]
         traces: Option<PathBuf>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Explore every state of a chunk whose size changes, or leave out one step at a time
+    Resize {
+        /// One step at a time: each has to be found
+        #[arg(long)]
+        mutants: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -109,6 +118,10 @@ fn run(arguments: Arguments) -> Result<bool> {
             traces.as_deref(),
             &mut stdout(),
         ),
+        Some(Task::Resize { mutants, common }) => match mutants {
+            true => resize::mutants(&common.options(), &mut stdout()),
+            false => resize::model(&common.options(), &mut stdout()),
+        },
         None => Ok(true),
     }
 }

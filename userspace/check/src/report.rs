@@ -19,14 +19,14 @@ pub struct Options<'a> {
 }
 
 /// One line for each result: TAP, or a table.
-struct Printer<'a> {
+pub struct Printer<'a> {
     out: &'a mut dyn Write,
     tap: bool,
     done: usize,
 }
 
 impl<'a> Printer<'a> {
-    fn new(out: &'a mut dyn Write, tap: bool, count: usize, head: &str) -> Result<Self> {
+    pub fn new(out: &'a mut dyn Write, tap: bool, count: usize, head: &str) -> Result<Self> {
         if tap {
             writeln!(out, "TAP version 13\n1..{count}")?;
         } else {
@@ -35,7 +35,7 @@ impl<'a> Printer<'a> {
         Ok(Self { out, tap, done: 0 })
     }
 
-    fn line(&mut self, good: bool, name: &str, row: &str) -> Result<()> {
+    pub fn line(&mut self, good: bool, name: &str, row: &str) -> Result<()> {
         self.done += 1;
         if self.tap {
             let word = if good { "ok" } else { "not ok" };
@@ -46,7 +46,7 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    fn note(&mut self, text: &str) -> Result<()> {
+    pub fn note(&mut self, text: &str) -> Result<()> {
         for line in text.lines() {
             writeln!(self.out, "{}{line}", if self.tap { "# " } else { "" })?;
         }

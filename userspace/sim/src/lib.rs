@@ -18,6 +18,7 @@ mod iommu;
 mod mail;
 mod memory;
 mod monitor;
+pub mod resize;
 mod state;
 pub mod timing;
 pub mod timing_draws;
