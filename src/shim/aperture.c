@@ -108,10 +108,14 @@ void pagemove_unregister_aperture(void)
 	pci_unregister_driver(&aperture_driver);
 }
 
-/* Sends ahead what was stored to the aperture, and waits until it has arrived: a read of a
- * line there can not overtake posted writes to it. */
+/*
+ * Sends ahead what was stored to the aperture, and waits until it has arrived: a read of a line there
+ * can not overtake posted writes to it. It may not be done before the stores left, either: SFENCE orders no
+ * read after them, and one of write-combining memory may be speculative. module-file looks for the
+ * fence in the object.
+ */
 u64 pagemove_aperture_read_back(const void *word)
 {
-	wmb();
+	mb();
 	return READ_ONCE(*(const u64 *)word);
 }

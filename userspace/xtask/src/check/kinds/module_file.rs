@@ -11,7 +11,7 @@ use crate::root::image::{Flavour, Image};
 use crate::root::BuildRoot;
 use crate::vm::kmod::{Kmods, ModInfo};
 use anyhow::{Context, Result};
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSymbol};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -64,7 +64,19 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
         test_only(&info, false),
     );
     point("no function of the engine can panic".into(), panics(ship)?);
+    point(
+        "a read-back from an aperture has a full fence".into(),
+        unfenced(ship)?,
+    );
     let of_ship = symbols(ship)?;
+    let of_tests = of_ship
+        .iter()
+        .filter(|(name, _)| name.contains("8sabotage"));
+    let of_tests: Vec<&str> = of_tests.map(|(name, _)| name.as_str()).collect();
+    point(
+        "in the shipped module nothing is left of what tests ask for".into(),
+        (!of_tests.is_empty()).then(|| of_tests.join(", ")),
+    );
     let lets_fail = wrapped(&of_ship);
     point(
         "in the shipped module no call is made to fail".into(),
@@ -153,6 +165,25 @@ fn panics(module: &Path) -> Result<Option<String>> {
         ));
     }
     Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
+}
+
+/// Where an aperture is read back.
+const READ_BACK: &str = "pagemove_aperture_read_back";
+const MFENCE: [u8; 3] = [0x0f, 0xae, 0xf0];
+
+/// Tells what is wrong with the read-back: without MFENCE it may come before the stores.
+fn unfenced(module: &Path) -> Result<Option<String>> {
+    let data = fs::read(module)?;
+    let elf = object::File::parse(&*data)?;
+    let Some(symbol) = elf.symbols().find(|it| it.name() == Ok(READ_BACK)) else {
+        return Ok(Some(format!("there is no {READ_BACK}")));
+    };
+    let index = symbol.section_index().context("it has no section")?;
+    let section = elf.section_by_index(index)?;
+    let code = section.data_range(symbol.address(), symbol.size())?;
+    let code = code.context("it has no code")?;
+    let is_fenced = code.windows(MFENCE.len()).any(|bytes| bytes == MFENCE);
+    Ok((!is_fenced).then(|| format!("{code:02x?}")))
 }
 
 /// A symbol's name, and whether it is another's.
