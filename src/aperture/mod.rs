@@ -13,7 +13,7 @@ pub(crate) mod slot;
 use crate::abi;
 use crate::host::ffi;
 use crate::host::pci::Function;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::DomainId;
 use crate::testing::sabotage;
 use core::sync::atomic::AtomicU32;
 use engine::{Iova, PhysAddr};
@@ -75,7 +75,7 @@ struct Slots {
     /// The last word that was stored to it: that of the copy.
     lasts: KVVec<u64>,
     /// Which domain maps their pages, and where.
-    maps: KVVec<Option<(Domain, Iova)>>,
+    maps: KVVec<Option<(DomainId, Iova)>>,
     taken: u64,
     /// It is going: no slot is taken any more.
     ending: bool,

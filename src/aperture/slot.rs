@@ -16,7 +16,7 @@
 use crate::aperture::link::Way;
 use crate::aperture::{Aperture, APERTURES, DOUBTFUL};
 use crate::host::ffi;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::DomainId;
 use crate::page::owned::OwnedPage;
 use crate::page::Tag;
 use crate::refusal::Refusal;
@@ -152,14 +152,14 @@ impl Slot {
     }
 
     /// Notes which domain maps its page, and where.
-    pub(crate) fn note_map(&self, domain: Domain, iova: Iova) {
+    pub(crate) fn note_map(&self, domain: DomainId, iova: Iova) {
         if let Some(map) = self.aperture.slots.lock().maps.get_mut(self.at) {
             *map = Some((domain, iova));
         }
     }
 
-    /// Returns which domain maps its page, and where.
-    pub(crate) fn map(&self) -> Option<(Domain, Iova)> {
+    /// Returns which domain maps its page, or did, and where.
+    pub(crate) fn map(&self) -> Option<(DomainId, Iova)> {
         *self.aperture.slots.lock().maps.get(self.at)?
     }
 

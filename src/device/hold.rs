@@ -17,7 +17,7 @@
 //! For the same reason it unpins nothing itself, although VFIO's comment there asks for it.
 //! So few calls of VFIO may be under way at any moment: two holds of a container pin at a time, one more may unpin, and
 //! a hold that is asked to end, that would have to call often, or whose helper comes late, calls
-//! no more.
+//! no more, and one whose call has to end does not wait for its turn.
 //! A hold is listed before its pages are pinned, so that no callback of our pins
 //! returns at once, and a span that was asked for is left alone for a while (`asked.rs`), so
 //! that new holds can't use up the 11 calls.
@@ -68,7 +68,7 @@ impl Device {
             for device in devices {
                 let state = device.state.lock();
                 let mut others = state.holds.iter().filter(|hold| !hold.is_away);
-                if state.domain == Some(domain) && others.any(|hold| hold.span.overlaps(span)) {
+                if state.is_in(domain.id()) && others.any(|hold| hold.span.overlaps(span)) {
                     return Err(Refusal::Busy);
                 }
             }
@@ -91,8 +91,18 @@ impl Device {
         let cancel = new_cancel()?;
         let stays = self.state.lock().all_stays().cloned();
         let stays = stays.ok_or(Refusal::Unmapping)?;
-        let is_there = |state: &State| state.all_stays().is_some();
-        self.begin_hold((stays.domain, stays), span, cancel, Phase::Moving, is_there)
+        let is_there = |state: &State| state.takes_holds_away();
+        self.begin_hold(
+            (stays.domain(), stays),
+            span,
+            cancel,
+            Phase::Moving,
+            is_there,
+        )
+        .map_err(|refusal| match refusal {
+            Refusal::NotOpen => Refusal::Unmapping,
+            other => other,
+        })
     }
 
     fn begin_hold(
@@ -128,6 +138,7 @@ impl Device {
                 Phase::Pinning => Step::Entered,
                 _ => Step::Left,
             },
+            deadline: None,
             is_late: AtomicBool::new(false),
             left: AtomicU64::new(0),
         })
@@ -153,6 +164,8 @@ pub(crate) struct Hold {
     cancel: Arc<AtomicBool>,
     pub(crate) span: PageSpan,
     step: Step,
+    /// When its call has to end, as [`task::now`] tells time.
+    deadline: Option<u64>,
     /// Its helper did not come in time.
     is_late: AtomicBool,
     /// Pages of the span whose pins outlive it: a bit for each.
@@ -187,7 +200,8 @@ impl Hold {
         pages
             .resize(count, core::ptr::null_mut(), GFP_KERNEL)
             .map_err(|_| Refusal::NoMemory)?;
-        self.await_turn(deadline)?;
+        self.deadline = deadline;
+        self.await_turn()?;
         sabotage::hold_pinning_up();
         let (first, wanted) = (self.span.first().0, count as i32);
         // SAFETY: the hold keeps the device open; `pages` has room for as many pages as are
@@ -209,12 +223,17 @@ impl Hold {
         self.step = Step::Pinned;
         self.device.set_phase(&self.cancel, Phase::Moving);
         self.device.state.lock().has_pinned = true;
+        sabotage::await_ends();
         Ok(())
     }
 
+    fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|at| task::now() > at)
+    }
+
     /// Returns when VFIO may be called.
-    fn await_turn(&self, deadline: Option<u64>) -> Result<(), Refusal> {
-        let deadline = deadline.filter(|_| !sabotage::has_bug(Bug::PatientPin));
+    fn await_turn(&self) -> Result<(), Refusal> {
+        let is_patient = sabotage::has_bug(Bug::PatientPin);
         while !self.stays.may_pin(self.span) {
             if self.is_cancelled() {
                 return Err(Refusal::Unmapping);
@@ -222,7 +241,7 @@ impl Hold {
             if task::has_signal() {
                 return Err(Refusal::Signal);
             }
-            if deadline.is_some_and(|at| task::now() > at) {
+            if self.is_overdue() && !is_patient {
                 return Err(Refusal::Deadline);
             }
             task::sleep(CROWDED_POLL_NS);
@@ -278,7 +297,9 @@ impl Hold {
     }
 
     fn unpin_or_owe(&self) {
-        if self.may_unpin() {
+        let may_unpin = self.may_unpin();
+        sabotage::hold_end_up();
+        if may_unpin {
             self.unpin_runs();
             self.stays.has_called();
             self.stays.leave(&self.cancel);
@@ -294,7 +315,7 @@ impl Hold {
     }
 
     /// Gives up the pins of pages that have come home, or were owed. Leaves them to the work item when VFIO
-    /// is about to unmap the span.
+    /// is about to unmap the span, or the call has to end.
     fn give_up_rest(&self) {
         while self.may_wait() && self.stays.has_ending(self.span) {
             let mut done = false;
@@ -302,8 +323,8 @@ impl Hold {
                 done = self.stays.give_up_some(self.device.vdev, self.span);
                 self.stays.has_called();
             }
-            if !done {
-                task::sleep(CROWDED_POLL_NS);
+            if !done && !self.sleeps_on() {
+                break;
             }
         }
         // The work item may have left because of this one.
@@ -316,6 +337,16 @@ impl Hold {
         !is_late && !self.is_cancelled() && !self.stays.has_last()
     }
 
+    /// Sleeps for a moment, unless its call has to end: then what it would wait for is left to the work item.
+    fn sleeps_on(&self) -> bool {
+        let has_to_end = task::has_signal() || self.is_overdue();
+        if has_to_end && !sabotage::has_bug(Bug::PatientUnpin) {
+            return false;
+        }
+        task::sleep(CROWDED_POLL_NS);
+        true
+    }
+
     /// Returns when VFIO may be called, or is not to be.
     fn may_unpin(&self) -> bool {
         if self.runs().nth(MOST_RUNS).is_some() {
@@ -325,7 +356,9 @@ impl Hold {
             if self.stays.may_unpin() {
                 return true;
             }
-            task::sleep(CROWDED_POLL_NS);
+            if !self.sleeps_on() {
+                break;
+            }
         }
         false
     }

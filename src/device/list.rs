@@ -4,7 +4,7 @@
 use crate::device::stays::Stays;
 use crate::device::Device;
 use crate::host::pci::Function;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::DomainId;
 use crate::refusal::Refusal;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -70,7 +70,7 @@ pub(crate) fn bound_at(segment: u16, bus: u8, devfn: u8) -> Result<Arc<Device>, 
 
 /// Calls `f` with each device in a domain that is open, or being opened or closed, until it says
 /// that this is enough. Returns whether it did.
-pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(&Device) -> bool) -> bool {
+pub(crate) fn any_in(domain: DomainId, mut f: impl FnMut(&Device) -> bool) -> bool {
     with_all(|devices| {
         let mut there = devices.iter().filter(|device| device.is_in(domain));
         there.any(|device| f(device))
@@ -78,7 +78,7 @@ pub(crate) fn any_in(domain: Domain, mut f: impl FnMut(&Device) -> bool) -> bool
 }
 
 /// Returns whether a device in a domain has a TLB of its own that is in use, or will be again.
-pub(crate) fn has_ats_in(domain: Domain) -> bool {
+pub(crate) fn has_ats_in(domain: DomainId) -> bool {
     any_in(domain, Device::has_ats)
 }
 
@@ -91,12 +91,12 @@ pub(crate) struct Party {
 }
 
 /// Finds those of the container that has this domain.
-pub(crate) fn of_domain(domain: Domain) -> Option<Party> {
+pub(crate) fn of_domain(domain: DomainId) -> Option<Party> {
     with_all(|devices| {
         let mut found: Option<Party> = None;
         for device in devices {
             let state = device.state.lock();
-            let Some(stays) = state.all_stays().filter(|stays| stays.domain == domain) else {
+            let Some(stays) = state.all_stays().filter(|stays| stays.id() == domain) else {
                 continue;
             };
             // One that is open can be held.

@@ -18,7 +18,7 @@ use crate::device::stays::Stays;
 use crate::device::vdev::Vdev;
 use crate::host::ffi;
 use crate::host::pci::Function;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::{Domain, DomainId, Nature};
 use crate::iommu::leaves;
 use crate::iommu::name::{registers_of, IommuName};
 use crate::iommu::quarantine::Member;
@@ -63,6 +63,8 @@ struct State {
     stays: Option<Arc<Stays>>,
     /// The same, between `closing` and `closed` of the last device of a container.
     left: Option<Arc<Stays>>,
+    /// All its holds have ended, and none begins: the domain may go.
+    is_over: bool,
 }
 
 /// See the file's head.
@@ -131,6 +133,7 @@ impl Device {
                     holds: KVec::new(),
                     stays: None,
                     left: None,
+                    is_over: true,
                 }),
                 changed <- new_condvar!(),
             }),
@@ -178,8 +181,8 @@ impl Device {
     }
 
     /// Returns whether it may do something in a domain, as one that is being closed may still.
-    pub(crate) fn is_in(&self, domain: Domain) -> bool {
-        self.state.lock().domain == Some(domain)
+    pub(crate) fn is_in(&self, domain: DomainId) -> bool {
+        self.state.lock().is_in(domain)
     }
 
     /// Tells whether pages were pinned by way of it since it was opened: from then on VFIO takes its group
@@ -189,10 +192,10 @@ impl Device {
         state.open && state.has_pinned
     }
 
-    /// Returns the domain, while a VMM has the device open.
-    pub(crate) fn open_domain(&self) -> Option<Option<Domain>> {
+    /// Tells of the domain, while a VMM has the device open. Both may end at once.
+    pub(crate) fn open_domain(&self) -> Option<Option<Nature>> {
         let state = self.state.lock();
-        state.open.then_some(state.domain)
+        state.open.then(|| state.domain.map(Domain::nature))
     }
 
     /// Returns the page that `iova` maps, if any. A hint: nothing holds it.
@@ -220,6 +223,16 @@ impl State {
     /// Returns whether pages may be moved by way of it.
     const fn takes_holds(&self) -> bool {
         self.open && !self.joins
+    }
+
+    /// Returns whether pages of its container may be looked at that are away, or were.
+    fn takes_holds_away(&self) -> bool {
+        let is_over = self.is_over && !sabotage::has_bug(Bug::LateHold);
+        self.all_stays().is_some() && !is_over
+    }
+
+    fn is_in(&self, domain: DomainId) -> bool {
+        self.domain.is_some_and(|own| own.id() == domain)
     }
 
     /// Returns the pages of the container that are away, while the device is open or being closed.

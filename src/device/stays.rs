@@ -20,7 +20,7 @@ use crate::device::asked::Asked;
 use crate::device::run::Run;
 use crate::device::vdev::Vdev;
 use crate::host::ffi;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::{Domain, DomainId};
 use crate::refusal::Refusal;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::{Iova, PageSpan, PhysAddr};
@@ -39,7 +39,8 @@ const USUAL: usize = 16;
 /// See the file's head.
 #[pin_data]
 pub(crate) struct Stays {
-    pub(crate) domain: Domain,
+    /// As long as a hold or a page that is away keeps it.
+    domain: Domain,
     #[pin]
     pub(super) state: Mutex<State>,
 }
@@ -107,6 +108,16 @@ impl Stays {
             }),
             GFP_KERNEL,
         )
+    }
+
+    pub(crate) const fn id(&self) -> DomainId {
+        self.domain.id()
+    }
+
+    /// Returns the domain, for who keeps it: by a hold that it began, or by the claim of a page that is
+    /// away. Its last device's `closed` waits for both.
+    pub(crate) const fn domain(&self) -> Domain {
+        self.domain
     }
 
     /// Takes in a device of the container that is being opened.

@@ -5,7 +5,7 @@ use crate::device::stays::Stays;
 use crate::device::{hold, list, Device, Listed, Phase};
 use crate::home::{self, Eviction};
 use crate::host::{ffi, task};
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::{Domain, DomainId};
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage::{self, Bug};
@@ -49,12 +49,13 @@ impl Device {
         let mut state = self.state.lock();
         state.domain = domain;
         state.open = true;
+        state.is_over = false;
         state.joins = true;
         state.had_ats = self.function.has_ats();
         state.has_pinned = false;
         drop(state);
         if let Some(domain) = domain {
-            self.await_unaware(domain)?;
+            self.await_unaware(domain.id())?;
         }
         self.state.lock().joins = false;
         Ok(())
@@ -63,7 +64,7 @@ impl Device {
     /// Returns when no page is moved any more on the terms of before: a batch that began while this device was
     /// not seen in the domain knows neither the verdict on it nor its TLB. The device does nothing
     /// yet. As for `closing`, nobody who waits for this lets go of a lock that such a batch needs.
-    fn await_unaware(&self, domain: Domain) -> Result {
+    fn await_unaware(&self, domain: DomainId) -> Result {
         let number = hold::next_number();
         sabotage::let_batches_go();
         if sabotage::has_bug(Bug::JoinUnawaited) {
@@ -111,7 +112,7 @@ impl Device {
                 let mut known = None;
                 for device in devices {
                     let state = device.state.lock();
-                    let of = |stays: &&Arc<Stays>| stays.domain == domain;
+                    let of = |stays: &&Arc<Stays>| stays.id() == domain.id();
                     if state.left.as_ref().filter(of).is_some() {
                         return None;
                     }
@@ -161,21 +162,28 @@ impl Device {
         state.had_ats = false;
         let left = state.left.clone();
         drop(state);
-        let Some(stays) = left else {
-            return;
-        };
-        sabotage::hold_close_up();
-        if let Some(all) = everything() {
-            evict_all(&stays, all);
+        if let Some(stays) = &left {
+            sabotage::hold_close_up();
+            if let Some(all) = everything() {
+                evict_all(stays, all);
+            }
         }
-        // Who was about to bring a page home has seen by now that it is.
+        self.end_holds();
+        sabotage::meet_look(|| !self.state.lock().holds.is_empty());
+        if let Some(stays) = left {
+            stays.give_up_all(self.vdev);
+            self.state.lock().left = None;
+        }
+    }
+
+    /// Waits for who has looked at a slot, or was about to bring a page home and has seen by now that it
+    /// is. From here on nobody begins to.
+    fn end_holds(&self) {
         let mut state = self.state.lock();
         while !state.holds.is_empty() {
             self.changed.wait(&mut state);
         }
-        drop(state);
-        stays.give_up_all(self.vdev);
-        self.state.lock().left = None;
+        state.is_over = true;
     }
 
     /// Waits before VFIO unmaps `span`. Returns when no hold is in its way, or after 50 ms of
@@ -242,7 +250,7 @@ fn evict_all(stays: &Stays, span: PageSpan) {
     while let Some((iova, slot)) = stays.first_away(span) {
         let eviction = Eviction {
             slot,
-            map: Some((stays.domain.as_ptr() as usize, iova)),
+            map: Some((stays.id().number(), iova)),
             is_gone: false,
         };
         match home::evict(&eviction) {
@@ -306,7 +314,9 @@ unsafe extern "C" fn pagemove_vfio_opened(
 ) -> core::ffi::c_int {
     // SAFETY: `owner` is the reference that `probed` gave away, and keeps.
     let device = unsafe { ManuallyDrop::new(Arc::<Device>::from_raw(owner.cast_const().cast())) };
-    let opened = device.opened(Domain::new(domain));
+    // SAFETY: the group stays attached until the device is closed.
+    let domain = unsafe { Domain::new(domain) };
+    let opened = device.opened(domain);
     opened.map_or_else(|error| error.to_errno(), |()| 0)
 }
 

@@ -116,17 +116,17 @@ fn describe(device: &Device) -> abi::Device {
         return entry;
     };
     entry.flags |= abi::DEVICE_OPEN;
-    if let Some(format) = domain.and_then(|d| d.format()) {
+    if let Some(format) = domain.and_then(|domain| domain.format) {
         entry.format = abi::format_number(format);
-        if domain.is_some_and(|d| d.is_incoherent()) {
+        if domain.is_some_and(|domain| domain.is_incoherent) {
             entry.flags |= abi::DEVICE_INCOHERENT;
         }
     }
     if device.has_ats() {
         entry.flags |= abi::DEVICE_ATS;
     }
-    if domain.is_some_and(|domain| Sharers::of(domain).has_ats || device::list::has_ats_in(domain))
-    {
+    let id = domain.map(|domain| domain.id);
+    if id.is_some_and(|id| Sharers::of(id).has_ats || device::list::has_ats_in(id)) {
         entry.flags |= abi::DEVICE_ATS_DOMAIN;
     }
     if device.has_dirty_scope() {

@@ -92,7 +92,7 @@ fn read(device: &Device, at: Iova, leaves: &mut KVVec<Leaf>) -> Result<Option<Io
     // Of a format that nobody here can read nothing would be found.
     domain
         .ok_or(Refusal::NoDomain)?
-        .format()
+        .format
         .ok_or(Refusal::Iommu)?;
     let page = PageSpan::new(at, PAGE_SIZE).ok_or(Refusal::NotMapped)?;
     leaves.clear();

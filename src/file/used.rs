@@ -75,7 +75,7 @@ fn look(
     found: &mut KVec<u8>,
 ) -> Result<(), Refusal> {
     let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
-    if clear && domain.is_incoherent() && !params::allow_incoherent() {
+    if clear && domain.is_incoherent && !params::allow_incoherent() {
         return Err(Refusal::Incoherent);
     }
     let mut hold = device.hold(span)?;

@@ -5,10 +5,39 @@ use crate::abi;
 use crate::host::ffi;
 use engine::{Format, PageSpan, PhysAddr, Top};
 
+/// Tells a domain apart from others that are there. When it is gone another may get the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DomainId(usize);
+
+impl DomainId {
+    /// Of the domain at this address, if any, which may be gone.
+    pub(crate) fn of(raw: *mut ffi::iommu_domain) -> Self {
+        Self(raw as usize)
+    }
+
+    pub(crate) const fn number(self) -> usize {
+        self.0
+    }
+}
+
+/// What never changes of a domain: it may be asked when that is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nature {
+    pub(crate) id: DomainId,
+    /// None: nobody here can read its tables.
+    pub(crate) format: Option<Format>,
+    /// The IOMMU reads the table around the CPU caches.
+    pub(crate) is_incoherent: bool,
+}
+
 /// A domain that can't go away while its device is open: VFIO detaches the group
-/// after `close_device`, and that waits for every hold (facts.md F19).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Domain(*mut ffi::iommu_domain);
+/// after `close_device`, and that waits for every hold (facts.md F19). So it is had
+/// from a hold, or for a while under a lock that keeps the device open; others get its [`Nature`].
+#[derive(Clone, Copy)]
+pub(crate) struct Domain {
+    raw: *mut ffi::iommu_domain,
+    nature: Nature,
+}
 
 // SAFETY: a domain may be used from any thread; it stays while a hold is there.
 unsafe impl Send for Domain {}
@@ -16,34 +45,38 @@ unsafe impl Send for Domain {}
 unsafe impl Sync for Domain {}
 
 impl Domain {
-    pub(crate) const fn new(raw: *mut ffi::iommu_domain) -> Option<Self> {
+    /// # Safety
+    ///
+    /// A domain there is there while this is used.
+    pub(crate) unsafe fn new(raw: *mut ffi::iommu_domain) -> Option<Self> {
         if raw.is_null() {
-            None
-        } else {
-            Some(Self(raw))
+            return None;
         }
+        // SAFETY: the caller's contract.
+        let format = abi::format_of(unsafe { ffi::pagemove_domain_format(raw) });
+        // SAFETY: the same; one that has a format is of generic_pt.
+        let is_incoherent = format.is_some() && unsafe { ffi::pagemove_domain_incoherent(raw) };
+        let id = DomainId::of(raw);
+        let nature = Nature {
+            id,
+            format,
+            is_incoherent,
+        };
+        Some(Self { raw, nature })
     }
 
-    pub(crate) const fn as_ptr(self) -> *mut ffi::iommu_domain {
-        self.0
+    pub(crate) const fn id(self) -> DomainId {
+        self.nature.id
     }
 
-    pub(crate) fn format(self) -> Option<Format> {
-        // SAFETY: the domain is alive, see the type.
-        abi::format_of(unsafe { ffi::pagemove_domain_format(self.0) })
-    }
-
-    /// Returns whether the IOMMU reads the table around the CPU caches. Only for domains that have
-    /// a [`Self::format`].
-    pub(crate) fn is_incoherent(self) -> bool {
-        // SAFETY: the domain is alive and one of generic_pt.
-        unsafe { ffi::pagemove_domain_incoherent(self.0) }
+    pub(crate) const fn nature(self) -> Nature {
+        self.nature
     }
 
     pub(crate) fn top(self) -> Option<Top> {
-        let format = self.format()?;
+        let format = self.nature.format?;
         // SAFETY: the domain is alive and one of generic_pt.
-        let raw = unsafe { ffi::pagemove_domain_top(self.0) };
+        let raw = unsafe { ffi::pagemove_domain_top(self.raw) };
         Some(Top {
             // SAFETY: takes the number apart that was just read.
             table: PhysAddr(unsafe { ffi::pagemove_top_phys(raw) }),
@@ -57,6 +90,6 @@ impl Domain {
     /// has said that it is done.
     pub(crate) fn flush(self, span: PageSpan) {
         // SAFETY: the domain is alive; we are in process context.
-        unsafe { ffi::pagemove_domain_flush(self.0, span.first().0, span.last().0) };
+        unsafe { ffi::pagemove_domain_flush(self.raw, span.first().0, span.last().0) };
     }
 }

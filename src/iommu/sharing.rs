@@ -3,7 +3,7 @@
 
 use crate::host::ffi;
 use crate::host::pci::Function;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::{Domain, DomainId};
 use crate::testing::sabotage::{self, Bug};
 use kernel::str::CStr;
 
@@ -24,10 +24,10 @@ pub(crate) struct Sharers {
 }
 
 impl Sharers {
-    pub(crate) fn of(domain: Domain) -> Self {
+    pub(crate) fn of(domain: DomainId) -> Self {
         let mut found = Self::default();
         Function::any(|function| {
-            if function.domain() == domain.as_ptr() {
+            if DomainId::of(function.domain()) == domain {
                 found.add(function);
             }
             found.is_foreign
@@ -60,7 +60,8 @@ pub(crate) fn for_each_user_domain<F: FnMut(Domain)>(mut f: F) -> bool {
     ) {
         // SAFETY: as the caller promises.
         let f = unsafe { &mut *context.cast::<F>() };
-        if let Some(domain) = Domain::new(domain) {
+        // SAFETY: the same.
+        if let Some(domain) = unsafe { Domain::new(domain) } {
             f(domain);
         }
     }

@@ -223,7 +223,7 @@ impl Machine for KernelMachine<'_> {
             entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);
             write_back(self.incoherent, pte);
         }
-        if let Some(format) = self.hold.domain.format() {
+        if let Some(format) = self.hold.domain.nature().format {
             disturb(&self.sites.of(format.address(old)));
         }
     }

@@ -4,7 +4,7 @@
 use crate::device::hold::Hold;
 use crate::device::stays::{self, Stays};
 use crate::host::{ffi, memory};
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::DomainId;
 use crate::machine::source::Source;
 use crate::machine::{leaf_of, KernelMachine};
 use crate::mover::choice::Choice;
@@ -119,7 +119,7 @@ impl Batch {
     }
 
     /// Checks what the counts do not show: other domains of the container.
-    pub(crate) fn check(&self, own: Domain) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, own: DomainId) -> Result<(), Refusal> {
         match self.moves.is_empty() {
             true => Ok(()),
             false => others::check_domains(own, &self.moves),
@@ -200,7 +200,7 @@ impl Batch {
             policy,
             methods: choice.methods,
             ats,
-            incoherent: hold.domain.is_incoherent(),
+            incoherent: hold.domain.nature().is_incoherent,
             deaf: request.is_deaf(),
             signal: &signal,
             hurry: &hurry,
@@ -232,7 +232,7 @@ impl Batch {
             hold,
             sources: &self.sources,
             sites: &self.sites,
-            incoherent: hold.domain.is_incoherent(),
+            incoherent: hold.domain.nature().is_incoherent,
             signal: deaf.then_some(&NONE),
             is_home: deaf,
             no_preempt: None,
@@ -286,7 +286,7 @@ impl Batch {
                         let home = unsafe { OwnedPage::from_phys(*start) };
                         let _ = home.map(|home| slot.keep_home(home));
                         hold.stays.begin(page.iova, slot.phys(), room);
-                        slot.note_map(hold.domain, page.iova);
+                        slot.note_map(hold.domain.id(), page.iova);
                         hold.leave(page.iova);
                     }
                     claim.end();
@@ -294,7 +294,7 @@ impl Batch {
                 (Site::Slot(start), true, Backing::Slot(slot)) => {
                     start.pass_home(slot);
                     hold.stays.change(page.iova, slot.phys());
-                    slot.note_map(hold.domain, page.iova);
+                    slot.note_map(hold.domain.id(), page.iova);
                     claim.end();
                 }
                 (Site::Slot(_), true, _) => hold.stays.end(page.iova),

@@ -3,7 +3,7 @@
 
 use crate::device::{list, Device};
 use crate::host::cpu;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::{DomainId, Nature};
 use crate::iommu::quarantine;
 use crate::iommu::verdict::{self, Behind, Terms};
 use crate::mover::request::Request;
@@ -25,7 +25,7 @@ pub(crate) struct Engines {
 
 impl Engines {
     /// Finds out about an open device's domain. `free`: an experiment, which needs no verdict.
-    pub(crate) fn of(domain: Option<Domain>, device: &Device, free: bool) -> Self {
+    pub(crate) fn of(domain: Option<Nature>, device: &Device, free: bool) -> Self {
         let own = device.behind();
         Self {
             adbit: check_adbit(domain, &own, free),
@@ -71,9 +71,9 @@ impl Choice {
     /// Chooses for a request; refuses one that no engine may do now. `rtm` may not, once its
     /// helper's absence is lasting.
     pub(crate) fn of(request: &Request, absence: Absence) -> Result<Self, Refusal> {
-        let open = request.device.open_domain().ok_or(Refusal::Unmapping)?;
+        let domain = request.device.open_domain().ok_or(Refusal::Unmapping)?;
         let free = request.experiment.is_some();
-        let engines = Engines::of(open, &request.device, free);
+        let engines = Engines::of(domain, &request.device, free);
         let mut choice = engines.choose(request.engine)?;
         let named = request.editor_cpu.or(request.helper_cpu).is_some();
         let absent = absence.is_lasting();
@@ -93,7 +93,7 @@ impl Choice {
 
     /// Chooses for pages that have to come home: whatever the verdicts say, with every check there
     /// is, and rather the engine that needs no other thread.
-    pub(crate) fn for_home(device: &Device, domain: Domain) -> Result<Self, Refusal> {
+    pub(crate) fn for_home(device: &Device, domain: Nature) -> Result<Self, Refusal> {
         let engines = Engines::of(Some(domain), device, true);
         let method = match engines.adbit {
             Ok(_) => Method::AdBit,
@@ -115,11 +115,11 @@ impl Choice {
 }
 
 /// Refuses a domain that has not what both engines need.
-fn check_both(domain: Domain, free: bool) -> Result<(), Refusal> {
-    if domain.is_incoherent() && !params::allow_incoherent() {
+fn check_both(domain: Nature, free: bool) -> Result<(), Refusal> {
+    if domain.is_incoherent && !params::allow_incoherent() {
         return Err(Refusal::Incoherent);
     }
-    let is_off = || list::any_in(domain, |device| quarantine::contains(device.member()));
+    let is_off = || list::any_in(domain.id, |device| quarantine::contains(device.member()));
     if !free && is_off() {
         return Err(Refusal::Disabled);
     }
@@ -129,7 +129,7 @@ fn check_both(domain: Domain, free: bool) -> Result<(), Refusal> {
 /// Judges a domain by the verdicts on each IOMMU that its devices are behind, and on devices with and
 /// without ATS if it has both: what is not allowed by one is not allowed, what one needs is needed.
 fn terms_of(
-    domain: Domain,
+    domain: DomainId,
     own: &Behind,
     format: Format,
     method: Method,
@@ -148,9 +148,9 @@ fn terms_of(
     terms
 }
 
-fn check_adbit(domain: Option<Domain>, own: &Behind, free: bool) -> Result<Terms, Refusal> {
+fn check_adbit(domain: Option<Nature>, own: &Behind, free: bool) -> Result<Terms, Refusal> {
     let domain = domain.ok_or(Refusal::NoDomain)?;
-    let format = domain.format().ok_or(Refusal::Iommu)?;
+    let format = domain.format.ok_or(Refusal::Iommu)?;
     if !format.has_ad_bits() {
         return Err(Refusal::Format);
     }
@@ -160,17 +160,17 @@ fn check_adbit(domain: Option<Domain>, own: &Behind, free: bool) -> Result<Terms
         return Err(Refusal::Iommu);
     }
     check_both(domain, free)?;
-    terms_of(domain, own, format, Method::AdBit, free)
+    terms_of(domain.id, own, format, Method::AdBit, free)
 }
 
-fn check_rtm(domain: Option<Domain>, own: &Behind, free: bool) -> Result<Terms, Refusal> {
+fn check_rtm(domain: Option<Nature>, own: &Behind, free: bool) -> Result<Terms, Refusal> {
     cpus::check_rtm()?;
     let domain = domain.ok_or(Refusal::NoDomain)?;
-    let format = domain.format().ok_or(Refusal::Iommu)?;
+    let format = domain.format.ok_or(Refusal::Iommu)?;
     // With SME the addresses in AMD's tables carry a bit that is no part of them.
     if cpu::encrypts_memory() && !own.iommu.is_vtd() {
         return Err(Refusal::Encrypted);
     }
     check_both(domain, free)?;
-    terms_of(domain, own, format, Method::Rtm, free)
+    terms_of(domain.id, own, format, Method::Rtm, free)
 }

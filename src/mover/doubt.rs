@@ -3,7 +3,7 @@
 
 use crate::aperture::slot::Slot;
 use crate::device::list;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::DomainId;
 use crate::iommu::{leaves, sharing};
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
@@ -15,8 +15,9 @@ pub(super) fn review(slot: &Slot) -> Result<(), Refusal> {
     let (domain, iova) = slot.map().ok_or(Refusal::SlotTaken)?;
     let span = PageSpan::new(iova, PAGE_SIZE).ok_or(Refusal::SlotTaken)?;
     if let Some(party) = list::of_domain(domain) {
+        sabotage::hold_look_up();
         // What went wrong may have been an invalidation. The hold keeps the domain.
-        let hold = party.device.hold_away(span)?;
+        let hold = sabotage::keep_look(party.device.hold_away(span))?;
         hold.domain.flush(span);
     }
     if is_mapped(iova, slot, None) {
@@ -28,19 +29,19 @@ pub(super) fn review(slot: &Slot) -> Result<(), Refusal> {
 
 /// Tells whether another domain may map the slot at the page's address, and says so where one does: one
 /// that was attached while the page was away got what the first one maps, and keeps it.
-pub(super) fn is_shared(own: Domain, iova: Iova, slot: &Slot) -> bool {
+pub(super) fn is_shared(own: DomainId, iova: Iova, slot: &Slot) -> bool {
     is_mapped(iova, slot, Some(own)) || sabotage::hides_domains()
 }
 
 /// Tells whether a domain but `own` maps the slot at an address. One that can't be seen now may.
-fn is_mapped(iova: Iova, slot: &Slot, own: Option<Domain>) -> bool {
+fn is_mapped(iova: Iova, slot: &Slot, own: Option<DomainId>) -> bool {
     let Some(span) = PageSpan::new(iova, PAGE_SIZE) else {
         return true;
     };
     let at = slot.phys();
     let mut found = false;
     let complete = sharing::for_each_user_domain(|domain| {
-        if Some(domain) != own {
+        if Some(domain.id()) != own {
             leaves::for_each(domain, span, |_, page, bytes| {
                 found |= at.0.wrapping_sub(page.0) < bytes;
             });

@@ -73,12 +73,12 @@ fn bring(claim: Claim) -> Result<(), Refusal> {
     let hold = party.device.hold_away(span)?;
     let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
     let home = slot.home().ok_or(Refusal::Elsewhere)?;
-    let leaf = leaf_of(domain, iova)?;
+    let leaf = leaf_of(hold.domain, iova)?;
     if leaf.page != slot.phys() {
         return Err(Refusal::Elsewhere);
     }
     let request = Request::home(party.device.clone(), span, RETRIES);
-    let choice = Choice::for_home(&party.device, domain)?;
+    let choice = Choice::for_home(&party.device, hold.domain.nature())?;
     // Behind the hold's begin: who joins later waits for it.
     let ats = list::has_ats_in(domain);
     let mut batch = Batch::with_capacity(1).map_err(|_| Refusal::NoMemory)?;
@@ -133,14 +133,16 @@ fn evict(eviction: &Eviction) -> Result<(), Refusal> {
     let slot = Slot::find(eviction.slot).ok_or(Refusal::NotRegion)?;
     let claim = Claim::take_at(&slot)?;
     let (domain, iova) = slot.map().ok_or(Refusal::NotRegion)?;
-    let is_other = |(wanted, at): (usize, Iova)| wanted != domain.as_ptr() as usize || at != iova;
+    let is_other = |(wanted, at): (usize, Iova)| wanted != domain.number() || at != iova;
     if eviction.map.is_some_and(is_other) {
         return Err(Refusal::NotRegion);
     }
     let party = list::of_domain(domain).ok_or(Refusal::NotRegion)?;
     let home = slot.home().ok_or(Refusal::NotRegion)?;
-    let leaf = leaf_of(domain, iova)?;
-    let lost = force(domain, iova, &leaf, &slot, home, eviction.is_gone);
+    // The claim keeps it: the page is away.
+    let own = party.stays.domain();
+    let leaf = leaf_of(own, iova)?;
+    let lost = force(own, iova, &leaf, &slot, home, eviction.is_gone);
     claim.region.put(claim.index, home, lost);
     let is_good = !doubt::is_shared(domain, iova, &slot);
     arrive(&party.stays, iova, slot, is_good);
@@ -160,7 +162,7 @@ fn force(
     is_gone: bool,
 ) -> bool {
     let entry = entry_at(leaf.pte);
-    let incoherent = domain.is_incoherent();
+    let incoherent = domain.nature().is_incoherent;
     let flush = || {
         write_back(incoherent, leaf.pte);
         if let Some(span) = PageSpan::new(iova, PAGE_SIZE) {

@@ -14,7 +14,7 @@ use crate::device::hold::MOST_LEFT;
 use crate::device::stays::Stays;
 use crate::device::{list as devices, Device};
 use crate::host::ffi;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::DomainId;
 use crate::iommu::quarantine;
 use crate::iommu::sharing::Sharers;
 use crate::mover::batch::{Batch, Seen};
@@ -198,19 +198,19 @@ impl Call<'_> {
         })?;
         // From here on, for a device that joins later waits until the hold ends.
         let choice = Choice::of(request, self.absence)?;
-        let sharers = Sharers::of(hold.domain);
+        let sharers = Sharers::of(hold.domain.id());
         if sharers.is_foreign {
             return Err(Refusal::SharedDomain);
         }
         if sharers.is_asleep {
             return Err(Refusal::Asleep);
         }
-        let ats = sharers.has_ats || devices::has_ats_in(hold.domain);
+        let ats = sharers.has_ats || devices::has_ats_in(hold.domain.id());
         sabotage::hold_batch_up(|| hold.is_cancelled());
         let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
         preview::check(pins.pages())?;
         hold.pin(&mut self.pinned, request.deadline)?;
-        let own = hold.domain;
+        let own = hold.domain.id();
         let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
         // Dropped before the hold, whatever happens: nobody has a claim who calls VFIO.
         let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;
@@ -265,7 +265,7 @@ impl Call<'_> {
         run: Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let stuck = run == Err(Refusal::Stuck);
-        let domain = stays.domain;
+        let domain = stays.id();
         let outcome = batch.settle(stays, &mut self.results, stuck);
         if outcome == Err(Refusal::LostWrite) && self.request.experiment.is_none() {
             lost_write(&self.request.device, domain);
@@ -290,7 +290,7 @@ fn no_memory<E>(_: E) -> Refusal {
 
 /// Lets no page be moved any more in a domain that was the device's, nor behind its IOMMU if several have lost
 /// writes.
-pub(super) fn lost_write(device: &Device, domain: Domain) {
+pub(super) fn lost_write(device: &Device, domain: DomainId) {
     let mut members = KVec::new();
     // It may have been closed since.
     let _ = members.push(device.member(), GFP_KERNEL);

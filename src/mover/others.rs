@@ -17,7 +17,7 @@
 use crate::device::stays::Stays;
 use crate::device::Device;
 use crate::host::task;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::{Domain, DomainId};
 use crate::iommu::{leaves, sharing};
 use crate::refusal::Refusal;
 use crate::shmem;
@@ -97,10 +97,10 @@ fn number(span: PageSpan, iova: Iova) -> usize {
 }
 
 /// Refuses pages that another domain maps at the same IOVA.
-pub(crate) fn check_domains(own: Domain, pages: &[PageMove]) -> Result<(), Refusal> {
+pub(crate) fn check_domains(own: DomainId, pages: &[PageMove]) -> Result<(), Refusal> {
     let mut shared = false;
     let complete = sharing::for_each_user_domain(|domain| {
-        shared |= domain != own && pages.iter().any(|page| maps_start(domain, page));
+        shared |= domain.id() != own && pages.iter().any(|page| maps_start(domain, page));
     });
     match (shared, complete) {
         (true, _) => Err(Refusal::SharedPage),
@@ -121,7 +121,7 @@ pub(crate) enum Leftover {
 
 /// A look at other domains after a batch of pages of files, whose hold is over.
 pub(crate) struct After {
-    own: Domain,
+    own: DomainId,
     stays: Arc<Stays>,
     /// Certainly none maps START of any page.
     none_maps: bool,
@@ -131,7 +131,7 @@ impl After {
     /// Looks. Waits for a device that is being reset, which hides its domain meanwhile; who resets all
     /// the time loses pages.
     pub(crate) fn look(stays: Arc<Stays>, pages: &[PageMove]) -> Self {
-        let own = stays.domain;
+        let own = stays.id();
         let mut done = check_domains(own, pages);
         for _ in 0..RESET_LOOKS {
             if done != Err(Refusal::Unmapping) {
@@ -174,7 +174,8 @@ impl After {
         }
         let has_end = || {
             let mut found = false;
-            let look = |domain| found |= domain != self.own && maps(domain, page, page.end);
+            let look =
+                |domain: Domain| found |= domain.id() != self.own && maps(domain, page, page.end);
             let complete = sharing::for_each_user_domain(look);
             found || !complete
         };

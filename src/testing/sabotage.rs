@@ -150,6 +150,50 @@ pub(crate) fn hold_pinning_up() {
     }
 }
 
+/// How many calls know how they unpin.
+static ENDING: AtomicU64 = AtomicU64::new(0);
+/// As many as may call VFIO at a time.
+const MOST_ENDING: u64 = 3;
+
+fn shall_crowd() -> bool {
+    test_parameter!(inject) == 62 || has_bug(Bug::PatientUnpin)
+}
+
+/// Holds the first batch up that has pinned its pages, if asked to: until so many others are about to unpin
+/// that it has to wait for them. The last of those is the second, since none pins while two call VFIO.
+pub(crate) fn await_ends() {
+    const POLL_NS: u64 = 1_000_000;
+    const LONGEST_NS: u64 = 60_000_000_000;
+    static PINNED: AtomicU64 = AtomicU64::new(0);
+    if !shall_crowd() {
+        return;
+    }
+    let wanted = match PINNED.fetch_add(1, Ordering::Relaxed) {
+        0 => MOST_ENDING,
+        1 => MOST_ENDING - 1,
+        _ => return,
+    };
+    pr_info!("a batch waits for others to end\n");
+    let until = task::now().saturating_add(LONGEST_NS);
+    while ENDING.load(Ordering::SeqCst) < wanted && task::now() < until {
+        task::sleep(POLL_NS);
+    }
+}
+
+/// Holds those up that may unpin pages, if asked to, the first of them: until another knows that it does not have
+/// to wait for them.
+pub(crate) fn hold_end_up() {
+    const POLL_NS: u64 = 1_000_000;
+    const LONGEST_NS: u64 = 40_000_000_000;
+    if !shall_crowd() || ENDING.fetch_add(1, Ordering::SeqCst) >= MOST_ENDING {
+        return;
+    }
+    let until = task::now().saturating_add(LONGEST_NS);
+    while ENDING.load(Ordering::SeqCst) <= MOST_ENDING && task::now() < until {
+        task::sleep(POLL_NS);
+    }
+}
+
 /// Lets batches go that wait so, when a device is used.
 pub(crate) fn let_batches_go() {
     if has_bug(Bug::JoinUnawaited) {
@@ -210,7 +254,7 @@ pub(crate) fn stretch_home() {
 /// Tells whether to say that a domain could not be looked at when a page has left its slot, if asked to: as one that
 /// a device with ATS hides while it is being reset.
 pub(crate) fn hides_domains() -> bool {
-    test_parameter!(inject) == 14
+    test_parameter!(inject) == 14 || shall_meet()
 }
 
 /// Spins for so long that somebody else comes meanwhile.
@@ -274,6 +318,57 @@ pub(crate) fn hold_close_up() {
     }
 }
 
+/// How far the last close of a container is, and a look at a slot of it: if they shall meet.
+static MEETING: AtomicU64 = AtomicU64::new(0);
+const WAITS: u64 = 1;
+const CLOSED: u64 = 2;
+const LOOKED: u64 = 3;
+const APART: u64 = 4;
+
+/// Waits until the two are so far, if asked to.
+fn await_meeting(stage: u64) {
+    const POLL_NS: u64 = 1_000_000;
+    const LONGEST_NS: u64 = 60_000_000_000;
+    let until = task::now().saturating_add(LONGEST_NS);
+    while MEETING.load(Ordering::SeqCst) < stage && task::now() < until {
+        task::sleep(POLL_NS);
+    }
+}
+
+fn shall_meet() -> bool {
+    test_parameter!(inject) == 60 || has_bug(Bug::LateHold)
+}
+
+/// Holds a look at a slot up that knows its container, until that is closed but for the last step.
+pub(crate) fn hold_look_up() {
+    if shall_meet() && MEETING.load(Ordering::SeqCst) < APART {
+        MEETING.fetch_max(WAITS, Ordering::SeqCst);
+        pr_info!("a look at a slot waits for a close\n");
+        await_meeting(CLOSED);
+    }
+}
+
+/// Keeps its hold, if it has one, until the close has gone on.
+pub(crate) fn keep_look<T>(hold: T) -> T {
+    if shall_meet() {
+        MEETING.fetch_max(LOOKED, Ordering::SeqCst);
+        await_meeting(APART);
+    }
+    hold
+}
+
+/// Lets such a look, if one waits, have its hold before a close goes on, that has waited for all: `has_one` tells of it.
+pub(crate) fn meet_look(has_one: impl FnOnce() -> bool) {
+    if shall_meet() && MEETING.load(Ordering::SeqCst) == WAITS {
+        MEETING.fetch_max(CLOSED, Ordering::SeqCst);
+        await_meeting(LOOKED);
+        if has_one() {
+            pr_err!("a hold outlives its device\n");
+        }
+        MEETING.fetch_max(APART, Ordering::SeqCst);
+    }
+}
+
 /// Holds a region up that could not be mapped or set up, before others see what became of it, if
 /// asked to.
 pub(crate) fn hold_listing_up(done: Result) {
@@ -324,12 +419,16 @@ pub(crate) enum Bug {
     AtsOfNow = 48,
     /// A device is opened while pages move on the terms of before.
     JoinUnawaited = 50,
+    /// A slot is looked at in a container whose last device has waited for all who do.
+    LateHold = 61,
     /// CPUs that were set aside are disturbed, too.
     DrainEverywhere = 31,
     /// VFIO pins pages that nobody has looked at.
     NoPreview = 34,
     /// A call that waits for others' pins forgets when it has to end.
     PatientPin = 54,
+    /// It waits for its turn to unpin, whenever it has to end.
+    PatientUnpin = 63,
     /// A TLB is asked whose device sleeps.
     AsleepIsAsked = 52,
     /// A device that does not answer is gone, asleep or not.

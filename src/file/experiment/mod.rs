@@ -120,11 +120,11 @@ impl Subject {
         let device = list::open_at(args.segment, args.bus, args.devfn)?;
         let span = span(args).ok_or(Refusal::NotMapped)?;
         let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
-        if domain.is_incoherent() && !params::allow_incoherent() {
+        if domain.is_incoherent && !params::allow_incoherent() {
             return Err(Refusal::Incoherent);
         }
         let mut hold = device.hold(span)?;
-        if Sharers::of(hold.domain).is_foreign {
+        if Sharers::of(hold.domain.id()).is_foreign {
             return Err(Refusal::SharedDomain);
         }
         let pins = Pins::look(&device, &hold.stays, span).map_err(|_| Refusal::NoMemory)?;

@@ -4,6 +4,7 @@
 
 mod closing;
 mod heir;
+mod looks;
 mod many;
 mod neighbours;
 mod state;
@@ -42,8 +43,9 @@ pub fn main(args: &[String]) -> ExitCode {
         Some("scattered") => cases_of_scattered(),
         Some("home") => cases_of_home(),
         Some("closing") => cases_of_closing(),
+        Some("looks") => cases_of_looks(),
         Some(_) => {
-            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing");
+            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing, looks");
             return ExitCode::from(1);
         }
     };
@@ -109,6 +111,14 @@ fn cases_of_closing() -> Vec<Case<State>> {
             closing::touch,
         ),
     ]
+}
+
+/// In a build for tests in which a close waits for a look at a slot that begins late.
+fn cases_of_looks() -> Vec<Case<State>> {
+    vec![case(
+        "the last device is closed while a slot is looked at: the look ends first, or does not begin",
+        looks::ends_before_close,
+    )]
 }
 
 fn cases_when_down() -> Vec<Case<State>> {

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The last device of a container is closed while somebody looks at a slot again that one of its pages
+//! has left. A build for tests lets the two meet: the look begins when the close has waited for all.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{ensure, Result};
+use pagemove_testkit::kernel_log::KernelLog;
+use pagemove_testkit::{pci, wait};
+use pagemove_uapi::Control;
+
+use super::state::State;
+use super::DRIVER;
+use crate::bench::Bench;
+
+const LONGEST: Duration = Duration::from_secs(60);
+/// What the module says in such a build.
+const WAITS: &str = "a look at a slot waits for a close";
+const OUTLIVES: &str = "a hold outlives its device";
+
+pub fn ends_before_close(state: &mut State) -> Result<()> {
+    let mut log = KernelLog::from_now(&[])?;
+    state.with_bench(1, |state, bench| {
+        state.send(&bench.control, bench.device, (0, 1), 0)?;
+        // It comes home, and its slot stays taken: not every domain could be looked at.
+        bench.region.map.check(0)?;
+        state.pages_there(1)?;
+        let function = state.function;
+        let unbinding = thread::spawn(move || pci::unbind(function));
+        wait::until(
+            "the slot is looked at",
+            LONGEST,
+            || Ok(log.count(WAITS) > 0),
+        )?;
+        let Bench {
+            assigned, region, ..
+        } = bench;
+        drop(assigned);
+        unbinding.join().expect("the thread does not panic")?;
+        let found = log.count(OUTLIVES);
+        ensure!(found == 0, "a look went on in a container that was closed");
+        region.map.check(0)
+    })?;
+    let left = Control::open()?.aperture_list()?;
+    ensure!(left.is_empty(), "{left:?}");
+    pci::bind(state.function, DRIVER)?;
+    state.id = state.aperture()?.id;
+    Ok(())
+}
