@@ -147,6 +147,8 @@ pub const REASON_ATS: u32 = 44;
 pub const REASON_TYPE1_V1: u32 = 45;
 /// a device of the domain has a TLB of its own (ATS) and sleeps (D1 to D3cold), so that it can not be asked to forget a page: ask again when it is awake
 pub const REASON_ASLEEP: u32 = 46;
+/// no leaf of 2 MiB maps the address that could be split
+pub const REASON_NOT_LARGE: u32 = 47;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set
@@ -252,6 +254,10 @@ pub const EXPERIMENT_RACE: u32 = 5;
 pub const EXPERIMENT_FRAMES: u32 = 6;
 /// for ns at most: wait until the first word of an eighth of the page changes; updates: 1 if one did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it may have changed 5 us before, so that nothing was found
 pub const EXPERIMENT_LANDS: u32 = 7;
+/// split the leaf of 2 MiB at iova, whoever has the memory, and leave it so; found: 1; lost: 1 if the IOMMU brought the leaf back
+pub const EXPERIMENT_SPLIT: u32 = 8;
+/// for ns at most: split it and merge it again, over and over; found: splits, updates: merges (one less: it is split now), lost: how often the IOMMU brought an old entry back
+pub const EXPERIMENT_SIZES: u32 = 9;
 /// A or D showed while the entry had its own page
 pub const FRAME_FIRST: u64 = 1;
 /// ... while it had the page behind it

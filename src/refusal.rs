@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     Iommu,
     Incoherent,
     LargeLeaf,
+    /// No leaf of 2 MiB could be split there.
+    NotLarge,
     SharedDomain,
     /// The page is mapped in another domain.
     SharedPage,
@@ -133,6 +135,7 @@ impl Refusal {
             Self::OtherFrame => (abi::REASON_OTHER_FRAME, bindings::EADDRNOTAVAIL),
             Self::Ats => (abi::REASON_ATS, bindings::EOPNOTSUPP),
             Self::Type1V1 => (abi::REASON_TYPE1_V1, bindings::EOPNOTSUPP),
+            Self::NotLarge => (abi::REASON_NOT_LARGE, bindings::EOPNOTSUPP),
             Self::Asleep => (abi::REASON_ASLEEP, bindings::EBUSY),
             Self::NoDevice => (abi::REASON_NONE, bindings::ENODEV),
             Self::NotBound => (abi::REASON_NONE, bindings::ENXIO),
@@ -156,6 +159,7 @@ impl Refusal {
         matches!(
             self,
             Self::LargeLeaf
+                | Self::NotLarge
                 | Self::SharedPage
                 | Self::NotScratch
                 | Self::NotMapped

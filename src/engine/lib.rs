@@ -31,7 +31,7 @@ pub use batch::{sharing_table, BatchSizer, Finish, Job, Policy, Round, Steps};
 pub use batch::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use checksum::{Checksum, Lanes};
 pub use format::scan::scan;
-pub use format::walk::{walk, walk_by, Leaf, Top, WalkError};
+pub use format::walk::{walk, walk_by, walk_to_chunk, Leaf, Top, WalkError};
 pub use format::{Format, PteFlags};
 pub use frames::{swap_frames, Frame, FrameSwaps};
 pub use port::{ApertureError, InvalidateError, Machine, Stop, Transfer};

@@ -135,6 +135,17 @@ WRAPPED(alloc_contig_pages_noprof, struct page *)
 	return first;
 }
 
+/* drivers/iommu/iommu-pages.h, which is private. What is got is given to a domain, or to a driver. */
+void *iommu_alloc_pages_node_sz(int nid, gfp_t gfp, size_t size);
+
+WRAPPED(iommu_alloc_pages_node_sz, void *)
+(int nid, gfp_t gfp, size_t size)
+{
+	if (FAILS(iommu_alloc_pages))
+		return NULL;
+	return __real_iommu_alloc_pages_node_sz(nid, gfp, size);
+}
+
 WRAPPED(vma_alloc_folio_noprof, struct folio *)
 (gfp_t gfp, int order, struct vm_area_struct *vma, unsigned long address)
 {

@@ -82,6 +82,10 @@ extern "C" {
     pub(crate) fn pagemove_top_level(top: u64) -> u32;
     pub(crate) fn pagemove_domain_incoherent(domain: *mut iommu_domain) -> bool;
     pub(crate) fn pagemove_domain_flush(domain: *mut iommu_domain, first: u64, last: u64);
+    pub(crate) fn pagemove_domain_flush_tables(domain: *mut iommu_domain, first: u64, last: u64);
+    pub(crate) fn pagemove_table_alloc(node: c_int) -> *mut c_void;
+    pub(crate) fn pagemove_table_free(table: *mut c_void);
+    pub(crate) fn pagemove_table_phys(table: *mut c_void) -> u64;
 
     pub(crate) fn pagemove_arena_alloc(pages: c_ulong, node: c_int) -> *mut page;
     pub(crate) fn pagemove_arena_free(first: *mut page, pages: c_ulong);

@@ -92,4 +92,10 @@ impl Domain {
         // SAFETY: the domain is alive; we are in process context.
         unsafe { ffi::pagemove_domain_flush(self.raw, span.first().0, span.last().0) };
     }
+
+    /// The same, with what IOMMUs remember of the tables on the way.
+    pub(crate) fn flush_tables(self, span: PageSpan) {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_domain_flush_tables(self.raw, span.first().0, span.last().0) };
+    }
 }

@@ -6,4 +6,5 @@ pub(crate) mod leaves;
 pub(crate) mod name;
 pub(crate) mod quarantine;
 pub(crate) mod sharing;
+pub(crate) mod table;
 pub(crate) mod verdict;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The real machine, as the engine asks for it. It decides nothing.
 
+pub(crate) mod chunk;
 pub(crate) mod copy;
 pub(crate) mod source;
 

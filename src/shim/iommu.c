@@ -2,8 +2,13 @@
 /* IOMMU domains: their tables and their TLBs. */
 #include <linux/generic_pt/iommu.h>
 #include <linux/iommu.h>
+#include <linux/sizes.h>
 #include <asm/cacheflush.h>
 #include "../../include/uapi/linux/pagemove.h"
+
+/* Exported, but declared in drivers/iommu/iommu-pages.h alone (facts.md F8). */
+void *iommu_alloc_pages_node_sz(int nid, gfp_t gfp, size_t size);
+void iommu_free_pages(void *virt);
 
 /* PAGEMOVE_FORMAT_* */
 u32 pagemove_domain_format(const struct iommu_domain *domain)
@@ -59,4 +64,45 @@ void pagemove_domain_flush(struct iommu_domain *domain, u64 first, u64 last)
 	gather.end = last;
 	gather.pgsize = PAGE_SIZE;
 	iommu_iotlb_sync(domain, &gather);
+}
+
+/*
+ * The same, with the page-walk caches: the drivers leave those alone unless tables are to be freed
+ * with the invalidation. So one is that nobody has used.
+ */
+void pagemove_domain_flush_tables(struct iommu_domain *domain, u64 first,
+				  u64 last)
+{
+	struct iommu_iotlb_gather gather;
+	void *page = iommu_alloc_pages_node_sz(
+		NUMA_NO_NODE, GFP_KERNEL | __GFP_NOWARN, SZ_4K);
+
+	if (!page) {
+		/* Of all that the domain maps, which takes nothing. */
+		iommu_flush_iotlb_all(domain);
+		return;
+	}
+	iommu_iotlb_gather_init(&gather);
+	gather.start = first;
+	gather.end = last;
+	gather.pgsize = PAGE_SIZE;
+	/* What iommu_pages_list_add() does. */
+	list_add_tail(&virt_to_page(page)->lru, &gather.freelist.pages);
+	iommu_iotlb_sync(domain, &gather);
+}
+
+/* A zeroed page that can be a table of a domain, and is freed with it then; or NULL. */
+void *pagemove_table_alloc(int node)
+{
+	return iommu_alloc_pages_node_sz(node, GFP_KERNEL_ACCOUNT, SZ_4K);
+}
+
+void pagemove_table_free(void *table)
+{
+	iommu_free_pages(table);
+}
+
+u64 pagemove_table_phys(void *table)
+{
+	return virt_to_phys(table);
 }

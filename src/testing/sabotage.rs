@@ -11,6 +11,7 @@ use crate::host::task;
 #[cfg(pagemove_test)]
 use crate::testing::{marker, posted};
 use core::sync::atomic::{AtomicU64, Ordering};
+use engine::resize::ResizeSteps;
 use engine::rtm::Duty;
 use engine::{Checksum, Iova, Steps, PAGE_SIZE};
 use kernel::prelude::*;
@@ -147,6 +148,30 @@ pub(crate) fn hold_pinning_up() {
     if asked && CALLS.fetch_add(1, Ordering::Relaxed) < 2 {
         pr_info!("a batch is about to pin its pages\n");
         task::sleep(HOLD_NS);
+    }
+}
+
+/// Returns the steps that are left out of a change of size.
+pub(crate) fn resized_without() -> ResizeSteps {
+    match test_parameter!(inject) {
+        64 => ResizeSteps::FILL_FIRST,
+        _ => ResizeSteps::empty(),
+    }
+}
+
+/// Lets a table be known for a moment before it is filled, if that is left out.
+pub(crate) fn stretch_fill() {
+    static FILLS: AtomicU64 = AtomicU64::new(0);
+    if test_parameter!(inject) == 64 && FILLS.fetch_add(1, Ordering::Relaxed) % 512 == 0 {
+        task::sleep(100_000_000);
+    }
+}
+
+/// Returns the entry to put into a table: of a neighbour, if asked to.
+pub(crate) fn strayed(entry: u64) -> u64 {
+    match test_parameter!(inject) {
+        65 => entry ^ PAGE_SIZE,
+        _ => entry,
     }
 }
 

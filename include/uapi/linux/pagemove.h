@@ -178,6 +178,7 @@
 #define PAGEMOVE_REASON_ATS		44 /* a device of the domain has a TLB of its own (ATS), where only pages of regions move */
 #define PAGEMOVE_REASON_TYPE1_V1	45 /* the container has VFIO_TYPE1_IOMMU set, by which nothing can be pinned: only VFIO_TYPE1v2_IOMMU */
 #define PAGEMOVE_REASON_ASLEEP		46 /* a device of the domain has a TLB of its own (ATS) and sleeps (D1 to D3cold), so that it can not be asked to forget a page: ask again when it is awake */
+#define PAGEMOVE_REASON_NOT_LARGE	47 /* no leaf of 2 MiB maps the address that could be split */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -471,6 +472,8 @@ struct pagemove_session_list {
 #define PAGEMOVE_EXPERIMENT_RACE	5 /* for ns: swap an ignored bit of the entry to and fro, A and D being cleared now and then; found: swaps, lost: swaps that were overwritten */
 #define PAGEMOVE_EXPERIMENT_FRAMES	6 /* for ns at most: swap the entry between its page and the one behind it until A or D shows, and put it back; found: PAGEMOVE_FRAME_* or 0, lost: swaps that were overwritten */
 #define PAGEMOVE_EXPERIMENT_LANDS	7 /* for ns at most: wait until the first word of an eighth of the page changes; updates: 1 if one did, found: PAGEMOVE_USED_* of the entry in the next instruction; lost: 1 if it may have changed 5 us before, so that nothing was found */
+#define PAGEMOVE_EXPERIMENT_SPLIT	8 /* split the leaf of 2 MiB at iova, whoever has the memory, and leave it so; found: 1; lost: 1 if the IOMMU brought the leaf back */
+#define PAGEMOVE_EXPERIMENT_SIZES	9 /* for ns at most: split it and merge it again, over and over; found: splits, updates: merges (one less: it is split now), lost: how often the IOMMU brought an old entry back */
 
 /* pagemove_experiment.found of FRAMES; all that the device had begun has arrived. */
 #define PAGEMOVE_FRAME_FIRST		1ULL /* A or D showed while the entry had its own page */
@@ -484,8 +487,8 @@ struct pagemove_session_list {
 #define PAGEMOVE_MAX_WATCH_NS		1000000ULL
 
 /*
- * PAGEMOVE_IOC_EXPERIMENT: try something on one page of this file's own region (FRAMES: on two),
- * while the caller lets the device use it. Needs CAP_SYS_ADMIN.
+ * PAGEMOVE_IOC_EXPERIMENT: try something on one page of this file's own region (FRAMES: on two; SPLIT,
+ * SIZES: on 2 MiB of any memory that a VMM has mapped), while the caller lets the device use it. Needs CAP_SYS_ADMIN.
  */
 struct pagemove_experiment {
 	__u32 size;
@@ -494,7 +497,7 @@ struct pagemove_experiment {
 	__u8 bus;
 	__u8 devfn;
 	__u32 reason;			/* out: PAGEMOVE_REASON_* */
-	__u64 iova;			/* bytes, a multiple of 4096 */
+	__u64 iova;			/* bytes, a multiple of 4096; SPLIT, SIZES: of 2 MiB */
 	__u64 ns;			/* how long, at most PAGEMOVE_MAX_*_NS */
 	__u64 found;			/* out */
 	__u64 lost;			/* out */

@@ -53,6 +53,34 @@ pub fn walk(machine: &mut impl Machine, top: Top, iova: Iova) -> Result<Leaf, Wa
     walk_by(|pte| machine.load(pte), top, iova)
 }
 
+/// Finds the entry at level 1 for `iova`, whatever it is: that of a chunk, with what [`walk`] asks of the caller.
+pub fn walk_to_chunk(
+    mut load: impl FnMut(PteAddr) -> u64,
+    top: Top,
+    iova: Iova,
+) -> Result<PteAddr, WalkError> {
+    let format = top.format;
+    if top.level > format.top_level() || iova.0 > last_address(top.level) {
+        return Err(WalkError::NotMapped);
+    }
+    let (mut table, mut level) = (top.table, top.level);
+    while level > 1 {
+        let entry = load(PteAddr(table.0 | entry_offset(iova.0, level)));
+        if !format.is_present(entry) {
+            return Err(WalkError::NotMapped);
+        }
+        if let Some(bytes) = format.leaf_bytes_of(entry, level) {
+            return Err(WalkError::LargeLeaf(bytes));
+        }
+        (table, level) = format.next_table(entry, level).ok_or(WalkError::Format)?;
+    }
+    match level {
+        1 => Ok(PteAddr(table.0 | entry_offset(iova.0, level))),
+        // The table has no such level.
+        _ => Err(WalkError::NotMapped),
+    }
+}
+
 /// The same, where entries are read by `load`.
 pub fn walk_by(
     mut load: impl FnMut(PteAddr) -> u64,

@@ -2,10 +2,11 @@
 //! PAGEMOVE_IOC_EXPERIMENT: tries one thing on one page, or on two, for `pagemove qualify`.
 //!
 //! The page belongs to the region of the file that asks, so that whatever the machine
-//! does harms nobody else.
+//! does harms nobody else. (What changes the size of a leaf, `sizes.rs`, takes any memory.)
 
 mod frames;
 mod lands;
+mod sizes;
 
 use crate::args;
 use crate::device::hold::Hold;
@@ -65,7 +66,10 @@ pub(super) fn call(region: &Region, argument: usize) -> Result {
 
 fn run(region: &Region, args: &mut abi::Experiment) -> Result {
     check(args)?;
-    let done = Subject::new(region, args).and_then(|subject| subject.try_out(args));
+    let done = match args.kind {
+        abi::EXPERIMENT_SPLIT | abi::EXPERIMENT_SIZES => sizes::run(args),
+        _ => Subject::new(region, args).and_then(|subject| subject.try_out(args)),
+    };
     done.map_err(|refusal| {
         args.reason = refusal.reason();
         refusal.error()
@@ -74,11 +78,15 @@ fn run(region: &Region, args: &mut abi::Experiment) -> Result {
 
 fn check(args: &abi::Experiment) -> Result {
     let longest = match args.kind {
-        abi::EXPERIMENT_USED | abi::EXPERIMENT_CLEAR | abi::EXPERIMENT_SET => 0,
+        abi::EXPERIMENT_USED
+        | abi::EXPERIMENT_CLEAR
+        | abi::EXPERIMENT_SET
+        | abi::EXPERIMENT_SPLIT => 0,
         abi::EXPERIMENT_WATCH => abi::MAX_WATCH_NS,
-        abi::EXPERIMENT_RACE | abi::EXPERIMENT_FRAMES | abi::EXPERIMENT_LANDS => {
-            abi::MAX_EXPERIMENT_NS
-        }
+        abi::EXPERIMENT_RACE
+        | abi::EXPERIMENT_FRAMES
+        | abi::EXPERIMENT_LANDS
+        | abi::EXPERIMENT_SIZES => abi::MAX_EXPERIMENT_NS,
         _ => return Err(eopnotsupp()),
     };
     if args.ns > longest || (longest != 0 && args.ns == 0) {
@@ -89,12 +97,11 @@ fn check(args: &abi::Experiment) -> Result {
 
 /// Returns the pages that it is about.
 fn span(args: &abi::Experiment) -> Option<PageSpan> {
-    let length = if args.kind == abi::EXPERIMENT_FRAMES {
-        2 * PAGE_SIZE
-    } else {
-        PAGE_SIZE
-    };
-    PageSpan::new(Iova(args.iova), length)
+    match args.kind {
+        abi::EXPERIMENT_SPLIT | abi::EXPERIMENT_SIZES => sizes::span(args),
+        abi::EXPERIMENT_FRAMES => PageSpan::new(Iova(args.iova), 2 * PAGE_SIZE),
+        _ => PageSpan::new(Iova(args.iova), PAGE_SIZE),
+    }
 }
 
 /// Claims a page of the span, which has to be one of the region that nobody else uses.

@@ -240,7 +240,7 @@ pub static OPS: &[Op] = &[
     ioctl!("stats", 3, IOC_STATS, Stats, STATS_SIZE_V0, None, errno::FLAGS, flags: NONE),
     ioctl!("experiment", 12, IOC_EXPERIMENT, Experiment, EXPERIMENT_SIZE_V0,
         Some(offset_of!(uapi::Experiment, reason)), errno::EXPERIMENT,
-        kind: Kind::Pick(&[1, 2, 3, 4, 5, 6, 7], &[0, 8, 0xffff_ffff]), segment as "device" [4]: Kind::Device,
+        kind: Kind::Pick(&[1, 2, 3, 4, 5, 6, 7, 8, 9], &[0, 10, 0xffff_ffff]), segment as "device" [4]: Kind::Device,
         iova: Kind::Iova, ns: Kind::Pick(&[0, 1, 10_000, 100_000], &[1_000_000, 1_000_001, 100_000_001, u64::MAX])),
     ioctl!("verdict_set", 2, IOC_VERDICT_SET, VerdictSet, VERDICT_SET_SIZE_V0, None, errno::VERDICT,
         flags: NONE, verdict.iommu: Kind::Iommu, verdict.format: Kind::Pick(&[1, 2, 3], &[0, 4, 0xffff_ffff]),

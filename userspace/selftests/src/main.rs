@@ -47,6 +47,11 @@ const SUITES: &[Suite] = &[
         suites::turn::main,
     ),
     (
+        "sizes",
+        "a leaf of 2 MiB is split and merged while a device uses the memory (argument: its format)",
+        suites::sizes::main,
+    ),
+    (
         "blame",
         "a lost write is held against whom it may be the doing of",
         suites::blame::main,

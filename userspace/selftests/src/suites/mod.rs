@@ -26,4 +26,5 @@ pub mod races;
 pub mod readme;
 pub mod regions;
 pub mod rtm;
+pub mod sizes;
 pub mod turn;

@@ -266,4 +266,10 @@ pub const REASONS: &[Text] = &[
         "a device of the domain has a TLB of its own (ATS) and sleeps, so that it can not be asked to \
          forget a page: wake it, or ask again when it is awake",
     ),
+    text(
+        REASON_NOT_LARGE,
+        "not-large",
+        "no leaf of 2 MiB maps the address that could be split: give the VMM huge pages, aligned to 2 MiB \
+         for the device, too",
+    ),
 ];
