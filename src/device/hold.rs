@@ -249,23 +249,6 @@ impl Hold {
         Ok(())
     }
 
-    /// Runs `f` when VFIO may be called, and calls it afterwards: who has read the domain's tables with a lock of
-    /// VFIO's before that is done. Without, if the hold has to end or a signal came.
-    pub(crate) fn in_turn(&self, f: impl FnOnce()) -> Result<(), Refusal> {
-        self.await_turn()?;
-        f();
-        let first = self.span.first().0;
-        let mut page = core::ptr::null_mut();
-        // SAFETY: as in `pin`; there is room for one page.
-        let ret = unsafe { ffi::vfio_pin_pages(self.device.vdev.0, first, 1, 0, &mut page) };
-        if ret == 1 {
-            // SAFETY: as in `unpin_runs`: it was pinned just now.
-            unsafe { ffi::vfio_unpin_pages(self.device.vdev.0, first, 1) };
-        }
-        self.stays.has_called();
-        Ok(())
-    }
-
     /// Leaves the pin of a page that has gone out.
     pub(crate) fn leave(&self, iova: Iova) {
         let n = iova.0.saturating_sub(self.span.first().0) / PAGE_SIZE;

@@ -74,11 +74,10 @@ fn look(
     clear: bool,
     found: &mut KVec<u8>,
 ) -> Result<(), Refusal> {
-    let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
-    if clear && domain.is_incoherent && !params::allow_incoherent() {
+    let mut hold = device.hold(span)?;
+    if clear && hold.domain.nature().is_incoherent && !params::allow_incoherent() {
         return Err(Refusal::Incoherent);
     }
-    let mut hold = device.hold(span)?;
     hold.pin(&mut KVec::new(), None)?;
     let mut cleared = false;
     let mut done = Ok(());

@@ -84,7 +84,7 @@ extern "C" {
     pub(crate) fn pagemove_domain_flush(domain: *mut iommu_domain, first: u64, last: u64);
     pub(crate) fn pagemove_domain_flush_tables(domain: *mut iommu_domain, first: u64, last: u64);
     pub(crate) fn pagemove_table_alloc(node: c_int) -> *mut c_void;
-    pub(crate) fn pagemove_table_free(table: *mut c_void);
+    pub(crate) fn pagemove_table_free(table: *mut c_void, known: bool);
     pub(crate) fn pagemove_table_phys(table: *mut c_void) -> u64;
 
     pub(crate) fn pagemove_arena_alloc(pages: c_ulong, node: c_int) -> *mut page;

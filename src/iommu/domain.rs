@@ -2,7 +2,7 @@
 //! The IOMMU domain of an open device.
 
 use crate::abi;
-use crate::host::ffi;
+use crate::host::{cpu, ffi};
 use engine::{Format, PageSpan, PhysAddr, Top};
 
 /// Tells a domain apart from others that are there. When it is gone another may get the same.
@@ -73,8 +73,14 @@ impl Domain {
         self.nature
     }
 
+    /// Whether the addresses in its tables carry an encryption bit: AMD's do, where memory is encrypted.
+    fn is_encrypted(self) -> bool {
+        self.nature.format != Some(Format::VtdSs) && cpu::encrypts_memory()
+    }
+
     pub(crate) fn top(self) -> Option<Top> {
-        let format = self.nature.format?;
+        // Else entries have a bit among those of the address that is none of it.
+        let format = self.nature.format.filter(|_| !self.is_encrypted())?;
         // SAFETY: the domain is alive and one of generic_pt.
         let raw = unsafe { ffi::pagemove_domain_top(self.raw) };
         Some(Top {

@@ -52,8 +52,8 @@ pub(crate) fn leaf_of(domain: Domain, iova: Iova) -> Result<Leaf, Refusal> {
 
 /// Returns the entry at an address that a walk has found.
 pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
-    // SAFETY: `pte` comes from a walk of the domain's table, so that it is an
-    // aligned entry of a table page in the direct map. Tables on the way are not
+    // SAFETY: `pte` comes from a walk of the domain's table, or is in a page of ours that is to be
+    // one (`chunk.rs`), so that it is an aligned entry of a page in the direct map. Tables on the way are not
     // freed while the hold pins the page (see `device/hold.rs`). Other CPUs and the
     // IOMMU change the entry concurrently, which an atomic allows.
     unsafe { AtomicU64::from_ptr(memory::virt(pte.0).cast()) }

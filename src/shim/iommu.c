@@ -2,6 +2,7 @@
 /* IOMMU domains: their tables and their TLBs. */
 #include <linux/generic_pt/iommu.h>
 #include <linux/iommu.h>
+#include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <asm/cacheflush.h>
 #include "../../include/uapi/linux/pagemove.h"
@@ -97,8 +98,11 @@ void *pagemove_table_alloc(int node)
 	return iommu_alloc_pages_node_sz(node, GFP_KERNEL_ACCOUNT, SZ_4K);
 }
 
-void pagemove_table_free(void *table)
+/* known: CPUs may have met it in an entry. They do not sleep until they are out of it. */
+void pagemove_table_free(void *table, bool known)
 {
+	if (known)
+		synchronize_rcu_tasks();
 	iommu_free_pages(table);
 }
 

@@ -13,7 +13,7 @@ use crate::testing::{marker, posted};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::resize::ResizeSteps;
 use engine::rtm::Duty;
-use engine::{Checksum, Iova, Steps, PAGE_SIZE};
+use engine::{Checksum, Iova, Steps, CHUNK_PAGES, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
 
@@ -155,6 +155,8 @@ pub(crate) fn hold_pinning_up() {
 pub(crate) fn resized_without() -> ResizeSteps {
     match test_parameter!(inject) {
         64 => ResizeSteps::FILL_FIRST,
+        // So that what strays is merged as well.
+        65 => ResizeSteps::SHAPE,
         _ => ResizeSteps::empty(),
     }
 }
@@ -167,10 +169,12 @@ pub(crate) fn stretch_fill() {
     }
 }
 
-/// Returns the entry to put into a table: of a neighbour, if asked to.
+/// Returns the entry to put into a table: of a neighbour, if asked to, but for the first ones, which tell where the
+/// chunk is.
 pub(crate) fn strayed(entry: u64) -> u64 {
+    let piece = entry / PAGE_SIZE % u64::from(CHUNK_PAGES);
     match test_parameter!(inject) {
-        65 => entry ^ PAGE_SIZE,
+        65 if piece > 1 => entry ^ PAGE_SIZE,
         _ => entry,
     }
 }
@@ -387,6 +391,7 @@ pub(crate) fn meet_look(has_one: impl FnOnce() -> bool) {
     if shall_meet() && MEETING.load(Ordering::SeqCst) == WAITS {
         MEETING.fetch_max(CLOSED, Ordering::SeqCst);
         await_meeting(LOOKED);
+        pr_info!("a look at a slot and a close have met\n");
         if has_one() {
             pr_err!("a hold outlives its device\n");
         }

@@ -126,11 +126,10 @@ impl Subject {
     fn new(region: &Region, args: &abi::Experiment) -> Result<Self, Refusal> {
         let device = list::open_at(args.segment, args.bus, args.devfn)?;
         let span = span(args).ok_or(Refusal::NotMapped)?;
-        let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
-        if domain.is_incoherent && !params::allow_incoherent() {
+        let mut hold = device.hold(span)?;
+        if hold.domain.nature().is_incoherent && !params::allow_incoherent() {
             return Err(Refusal::Incoherent);
         }
-        let mut hold = device.hold(span)?;
         if Sharers::of(hold.domain.id()).is_foreign {
             return Err(Refusal::SharedDomain);
         }

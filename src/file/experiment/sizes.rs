@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 //! PAGEMOVE_EXPERIMENT_SPLIT and SIZES: a live leaf of 2 MiB that is split, and merged again. What it maps
-//! stays where it is, so that it may be anybody's memory.
+//! stays where it is; so it may be anybody's memory, at the risk that root takes who asks for it.
 
 use crate::abi;
 use crate::device::hold::Hold;
-use crate::device::list;
+use crate::device::{list, Device};
 use crate::host::task;
+use crate::iommu::domain::DomainId;
 use crate::iommu::sharing::Sharers;
 use crate::iommu::table::Table;
+use crate::iommu::{leaves, quarantine};
 use crate::machine::chunk::{entry_of_chunk, DomainTables};
 use crate::params;
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
 use engine::resize::{Chunk, Merge, Merged, ResizeError, Split, Splitted};
-use engine::{Iova, PageSpan, Progress, CHUNK_SIZE};
+use engine::{Iova, PageSpan, Progress, CHUNK_SIZE, PAGE_SIZE};
 use kernel::prelude::*;
 
 /// Returns what an experiment of these is about.
@@ -29,11 +31,12 @@ pub(super) fn span(args: &abi::Experiment) -> Option<PageSpan> {
 struct Subject<'a> {
     hold: &'a Hold,
     chunk: Chunk,
-    /// None: it is the domain's.
-    table: Option<Table>,
+    /// The table is the domain's, or may be in use for ever.
+    is_left: bool,
 }
 
 /// What a step came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// The chunk is of the other size now.
     Changed,
@@ -41,26 +44,24 @@ enum Step {
     Reverted,
 }
 
-/// Tries it.
+/// Merges that are tried in the end, if the IOMMU brings the table back each time.
+const MOST_MERGES: u32 = 100;
+
+/// Tries it. While a device has a TLB of its own, it would be waited for here, however long it takes.
 pub(super) fn run(args: &mut abi::Experiment) -> Result<(), Refusal> {
     let device = list::open_at(args.segment, args.bus, args.devfn)?;
     let span = span(args).ok_or(Refusal::NotMapped)?;
-    let domain = device.open_domain().flatten().ok_or(Refusal::NoDomain)?;
-    let format = domain.format.ok_or(Refusal::Iommu)?;
-    if domain.is_incoherent && !params::allow_incoherent() {
+    check_leaf(&device, span)?;
+    let mut hold = device.hold(span)?;
+    let nature = hold.domain.nature();
+    let format = nature.format.ok_or(Refusal::Iommu)?;
+    if nature.is_incoherent && !params::allow_incoherent() {
         return Err(Refusal::Incoherent);
     }
-    let mut hold = device.hold(span)?;
-    let sharers = Sharers::of(hold.domain.id());
-    if sharers.is_foreign {
-        return Err(Refusal::SharedDomain);
-    }
-    if sharers.is_asleep {
-        return Err(Refusal::Asleep);
-    }
+    check_domain(nature.id)?;
     hold.pin(&mut KVec::new(), None)?;
     let pte = entry_of_chunk(&hold, span.first())?;
-    let table = Table::new(device.node).map_err(|_| Refusal::NoMemory)?;
+    let mut table = Table::new(device.node).map_err(|_| Refusal::NoMemory)?;
     let mut subject = Subject {
         hold: &hold,
         chunk: Chunk {
@@ -69,11 +70,47 @@ pub(super) fn run(args: &mut abi::Experiment) -> Result<(), Refusal> {
             format,
             table: table.phys(),
         },
-        table: Some(table),
+        is_left: false,
     };
-    match args.kind {
+    table.note_known();
+    let done = match args.kind {
         abi::EXPERIMENT_SPLIT => subject.split_once(args),
         _ => subject.go_to_and_fro(args),
+    };
+    let is_left = subject.is_left;
+    drop(hold);
+    if is_left {
+        table.leave();
+    }
+    done
+}
+
+/// Refuses what is no leaf of 2 MiB, before its pages are pinned: VFIO would never forget that (facts.md F23).
+fn check_leaf(device: &Device, span: PageSpan) -> Result<(), Refusal> {
+    let mut found = Err(Refusal::NotMapped);
+    let page = PageSpan::new(span.first(), PAGE_SIZE).ok_or(Refusal::NotMapped)?;
+    device.with_open_domain(|domain| {
+        leaves::for_each(domain, page, |_, _, bytes| {
+            found = match bytes {
+                CHUNK_SIZE => Ok(()),
+                _ => Err(Refusal::NotLarge),
+            };
+        });
+    });
+    found
+}
+
+fn check_domain(id: DomainId) -> Result<(), Refusal> {
+    let sharers = Sharers::of(id);
+    if sharers.is_foreign {
+        return Err(Refusal::SharedDomain);
+    }
+    if sharers.has_ats || list::has_ats_in(id) {
+        return Err(Refusal::Ats);
+    }
+    match list::any_in(id, |device| quarantine::contains(device.member())) {
+        true => Err(Refusal::Disabled),
+        false => Ok(()),
     }
 }
 
@@ -82,64 +119,43 @@ impl Subject<'_> {
         match self.split()? {
             Step::Changed => {
                 args.found = 1;
-                self.leave_table();
+                self.is_left = true;
             }
             Step::Reverted => args.lost = 1,
         }
         Ok(())
     }
 
-    /// Ends with one leaf, unless the hold has to end or VFIO may not be called: then the chunk stays split.
+    /// Ends with one leaf, unless the IOMMU does not let it.
     fn go_to_and_fro(&mut self, args: &mut abi::Experiment) -> Result<(), Refusal> {
         let until = task::now().saturating_add(args.ns);
-        let mut is_split = false;
         loop {
-            let step = match is_split {
-                true => self.merge()?,
-                false => self.split()?,
-            };
+            let step = self.split()?;
             match step {
                 Step::Reverted => args.lost = args.lost.saturating_add(1),
-                Step::Changed if is_split => {
-                    args.updates = args.updates.saturating_add(1);
-                    is_split = false;
-                }
                 Step::Changed => {
                     args.found = args.found.saturating_add(1);
-                    is_split = true;
+                    self.merge_again(args)?;
                 }
             }
-            if self.has_to_end() || task::now() >= until {
-                break;
+            let has_to_end = self.hold.is_cancelled() || task::has_signal();
+            if self.is_left || has_to_end || task::now() >= until {
+                return Ok(());
             }
             task::yield_cpu();
         }
-        if is_split {
-            self.end(args)?;
-        }
-        Ok(())
     }
 
-    /// Merges what is split for good. CPUs that read tables do so with a lock of VFIO's, which is had once
-    /// before the table is freed.
-    fn end(&mut self, args: &mut abi::Experiment) -> Result<(), Refusal> {
-        let mut merged = Err(Refusal::Unmapping);
-        let hold = self.hold;
-        let turn = hold.in_turn(|| merged = self.merge());
-        match (turn, merged) {
-            (Ok(()), Ok(Step::Changed)) => {
+    fn merge_again(&mut self, args: &mut abi::Experiment) -> Result<(), Refusal> {
+        for _ in 0..MOST_MERGES {
+            if self.merge()? == Step::Changed {
                 args.updates = args.updates.saturating_add(1);
                 return Ok(());
             }
-            (_, Ok(Step::Reverted)) => args.lost = args.lost.saturating_add(1),
-            _ => {}
+            args.lost = args.lost.saturating_add(1);
         }
-        self.leave_table();
+        self.is_left = true;
         Ok(())
-    }
-
-    fn has_to_end(&self) -> bool {
-        self.hold.is_cancelled() || task::has_signal()
     }
 
     fn split(&mut self) -> Result<Step, Refusal> {
@@ -163,7 +179,7 @@ impl Subject<'_> {
             Some(Merged::Merged) => Ok(Step::Changed),
             Some(Merged::Not(ResizeError::Reverted)) => Ok(Step::Reverted),
             Some(Merged::Not(_)) => {
-                self.leave_table();
+                self.is_left = true;
                 Err(Refusal::Busy)
             }
             Some(Merged::Unsettled) | None => Err(self.unsettled()),
@@ -175,13 +191,7 @@ impl Subject<'_> {
         pr_err!(
             "an IOMMU entry was changed by somebody else while its size was: a table is kept\n"
         );
-        self.leave_table();
+        self.is_left = true;
         Refusal::Busy
-    }
-
-    fn leave_table(&mut self) {
-        if let Some(table) = self.table.take() {
-            table.into_domain();
-        }
     }
 }

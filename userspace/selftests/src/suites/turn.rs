@@ -101,9 +101,15 @@ fn end(bench: &Bench) -> Outcome {
     for page in 2..PAGES {
         others.push(begin(bench, page, 0)?);
     }
-    call.join().expect("the call panicked");
+    let report = call.join().expect("the call panicked");
     let took = since.elapsed();
     all_move(others)?;
+    let reason = report.error.map(|error| (error.errno, error.reason));
+    ensure!(
+        report.pages_moved == 1 || reason == Some((libc::ETIME, REASON_DEADLINE)),
+        "{}",
+        bench::describe(&report)
+    );
     ensure!(took < HELD_AT_END, "it came back after {took:?}");
     let mut request = bench.request(0, 1, bench.nodes.here);
     request.flags |= MOVE_EVEN_IF_THERE;

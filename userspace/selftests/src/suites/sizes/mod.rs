@@ -5,11 +5,13 @@
 mod scene;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::tap::{self, Case, Pass};
+use pagemove_testkit::wait;
 use pagemove_uapi::{
     self as uapi, EXPERIMENT_SIZES, EXPERIMENT_SPLIT, MAX_EXPERIMENT_NS, PAGE_SIZE,
     REASON_NOT_LARGE, REASON_NOT_MAPPED,
@@ -20,6 +22,7 @@ use self::scene::{Parts, Scene, BYTES, IOVA};
 /// As often as the leaf is split and merged, at least, and pages go through the device meanwhile.
 const ROUNDS: u64 = 500;
 const TRANSFERS: u64 = 500;
+const LONGEST: Duration = Duration::from_secs(60);
 
 pub fn main(args: &[String]) -> ExitCode {
     let format = match args.first().map(String::as_str) {
@@ -54,6 +57,10 @@ fn cases() -> Vec<Case<Scene>> {
         case(
             "the leaf is split and merged 500 times under DMA: nothing is lost or astray, no table is left",
             to_and_fro,
+        ),
+        case(
+            "the chunk is unmapped and mapped while it is split and merged: every call ends",
+            unmapped_meanwhile,
         ),
         case(
             "a leaf that stays split: 4 KiB each, the device goes on, it can't be split again",
@@ -146,6 +153,51 @@ fn to_and_fro(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// While its leaf changes its size all the time.
+const UNMAPS: u32 = 30;
+
+fn unmapped_meanwhile(scene: &mut Scene) -> Result<()> {
+    let before = scene::tables()?;
+    let is_over = AtomicBool::new(false);
+    let calls = AtomicU32::new(0);
+    let (parts, maps) = (&scene.parts, &scene.maps);
+    thread::scope(|scope| {
+        let sizes = scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                match parts.try_out(EXPERIMENT_SIZES, IOVA, MAX_EXPERIMENT_NS) {
+                    Ok(_) => _ = calls.fetch_add(1, Ordering::AcqRel),
+                    // It is not mapped just now, or about to be unmapped.
+                    Err(error) if [libc::ENOENT, libc::EAGAIN].contains(&error.errno) => {}
+                    Err(error) => anyhow::bail!("{error}"),
+                }
+            }
+            Ok(())
+        });
+        let others = scope.spawn(|| maps.unmap_others(&is_over));
+        let unmaps = || {
+            for _ in 0..UNMAPS {
+                // So that one is met.
+                let seen = calls.load(Ordering::Acquire);
+                wait::until("a call has ended", LONGEST, || {
+                    Ok(calls.load(Ordering::Acquire) != seen || sizes.is_finished())
+                })?;
+                maps.unmap()?;
+                maps.map()?;
+            }
+            Ok(())
+        };
+        let done: Result<()> = unmaps();
+        is_over.store(true, Ordering::Release);
+        let sizes = sizes.join().expect("the thread does not panic");
+        let others = others.join().expect("the thread does not panic");
+        done.and(sizes).and(others)
+    })?;
+    scene.parts.has_leaves_of(BYTES as u64)?;
+    let after = scene::tables()?;
+    ensure!(after <= before + 4, "{after} KiB of tables after {before}");
+    with_dma(scene, |_, _| Ok(()))
+}
+
 fn stays_split(scene: &mut Scene) -> Result<()> {
     let before = scene::tables()?;
     scene.parts.split()?;
@@ -161,8 +213,8 @@ fn stays_split(scene: &mut Scene) -> Result<()> {
 
 fn unmapped(scene: &mut Scene) -> Result<()> {
     let split = scene::tables()?;
-    scene.unmap()?;
-    scene.map()?;
+    scene.maps.unmap()?;
+    scene.maps.map()?;
     scene.parts.has_leaves_of(BYTES as u64)?;
     let after = scene::tables()?;
     ensure!(after + 4 == split, "{after} KiB of tables after {split}");
@@ -171,9 +223,8 @@ fn unmapped(scene: &mut Scene) -> Result<()> {
 
 fn closed(scene: &mut Scene) -> Result<()> {
     scene.parts.split()?;
-    let open = scene::tables()?;
     scene.close();
-    let after = scene::tables()?;
-    ensure!(after < open, "{after} KiB of tables after {open}");
+    let (before, after) = (scene.before, scene::tables()?);
+    ensure!(after == before, "{after} KiB of tables after {before}");
     Ok(())
 }

@@ -2,6 +2,8 @@
 //! A device, 2 MiB of memory that it maps by one leaf, and what goes to and fro between the two.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
@@ -19,6 +21,7 @@ use crate::rig::content;
 
 pub const BYTES: usize = 2 << 20;
 pub const IOVA: u64 = 0x4000_0000;
+const OTHER: u64 = 0x6000_0000;
 const PAGES: usize = BYTES / PAGE_SIZE;
 /// What the device is to write is there, and what it has read.
 const FROM: usize = PAGES - 1;
@@ -36,13 +39,21 @@ const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
 /// Fields are dropped in this order.
 pub struct Scene {
     pub dma: Option<Box<dyn DmaDevice>>,
-    assigned: Option<Assigned>,
+    pub maps: Maps,
     pub parts: Parts,
+    /// KiB of tables before it was opened.
+    pub before: u64,
 }
 
-/// What threads share.
+/// What the device maps.
+pub struct Maps {
+    assigned: Option<Assigned>,
+    memory: Arc<Mapping>,
+}
+
+/// What else threads share.
 pub struct Parts {
-    memory: Mapping,
+    memory: Arc<Mapping>,
     control: Control,
     device: PciAddress,
 }
@@ -56,7 +67,9 @@ impl Scene {
         fs::write(HUGE_PAGES, "4").context("reserving huge pages")?;
         let memory = Mapping::huge(BYTES)?.context("there is no huge page to be had")?;
         memory.fill(0);
+        let memory = Arc::new(memory);
         pci::bind(device, pci::PAGEMOVE)?;
+        let before = tables()?;
         let rings = kind.control_pages(DEPTH) * PAGE_SIZE;
         let rings = Memory::new(Source::Memfd, rings, RINGS, None)?;
         let mut assigned = Assigned::open(device)?;
@@ -64,14 +77,18 @@ impl Scene {
         let dma = kind.start(&assigned, Slice::whole(&rings), SETUP)?;
         let scene = Self {
             dma: Some(dma),
-            assigned: Some(assigned),
+            maps: Maps {
+                assigned: Some(assigned),
+                memory: memory.clone(),
+            },
             parts: Parts {
                 memory,
                 control: Control::open()?,
                 device,
             },
+            before,
         };
-        scene.map()?;
+        scene.maps.map()?;
         let listed = scene.parts.control.device_list()?;
         let is_it = |it: &&pagemove_uapi::Device| it.bus == device.bus && it.devfn == device.devfn;
         let listed = listed.iter().find(is_it).context("it is not listed")?;
@@ -83,26 +100,36 @@ impl Scene {
         Ok(scene)
     }
 
+    /// The device and its container.
+    pub fn close(&mut self) {
+        self.dma = None;
+        self.maps.assigned = None;
+    }
+}
+
+impl Maps {
     fn assigned(&self) -> Result<&Assigned> {
         self.assigned.as_ref().context("the device is closed")
     }
 
     pub fn map(&self) -> Result<()> {
         // SAFETY: all of the mapping, whose accesses are volatile; it outlives the device.
-        unsafe {
-            self.assigned()?
-                .map_at(IOVA, self.parts.memory.address(), BYTES)
-        }
+        unsafe { self.assigned()?.map_at(IOVA, self.memory.address(), BYTES) }
     }
 
     pub fn unmap(&self) -> Result<()> {
         self.assigned()?.unmap(IOVA, BYTES)
     }
 
-    /// The device and its container.
-    pub fn close(&mut self) {
-        self.dma = None;
-        self.assigned = None;
+    /// Maps and unmaps other memory, until it is told to end.
+    pub fn unmap_others(&self, is_over: &AtomicBool) -> Result<()> {
+        let other = Mapping::anonymous(PAGE_SIZE)?;
+        while !is_over.load(Ordering::Acquire) {
+            // SAFETY: all of the mapping, whose accesses are volatile; it is unmapped below.
+            unsafe { self.assigned()?.map_at(OTHER, other.address(), PAGE_SIZE) }?;
+            self.assigned()?.unmap(OTHER, PAGE_SIZE)?;
+        }
+        Ok(())
     }
 }
 
