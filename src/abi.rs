@@ -36,6 +36,7 @@ pub const IOC_WINDOW_SET: u32 = (IOC_TYPE << 8) | 0x11;
 pub const IOC_USED: u32 = (IOC_TYPE << 8) | 0x12;
 pub const IOC_MAPS: u32 = (IOC_TYPE << 8) | 0x13;
 pub const IOC_LIFT: u32 = (IOC_TYPE << 8) | 0x14;
+pub const IOC_EVENTS: u32 = (IOC_TYPE << 8) | 0x15;
 pub const PAGE_SIZE: usize = 4096;
 pub const MAX_REGION_BYTES: u64 = 64 << 30;
 pub const MAX_MOVE_PAGES: u32 = 262144;
@@ -341,6 +342,31 @@ pub const WINDOW_SET_SIZE_V0: usize = 24;
 /// whatever was held against its IOMMU, by way of any device
 pub const LIFT_IOMMU: u32 = 1 << 0;
 pub const LIFT_SIZE_V0: usize = 16;
+/// a region was mapped or set up for the first time
+pub const EVENT_REGION_MADE: u32 = 1;
+/// the last copy of its file was closed
+pub const EVENT_REGION_CLOSED: u32 = 2;
+/// a VMM has opened a device that is bound to PAGEMOVE_DRIVER
+pub const EVENT_DEVICE_OPENED: u32 = 3;
+/// it was closed
+pub const EVENT_DEVICE_CLOSED: u32 = 4;
+/// a call moves pages
+pub const EVENT_MOVE_BEGUN: u32 = 5;
+/// it has ended
+pub const EVENT_MOVE_ENDED: u32 = 6;
+pub const EVENT_APERTURE_ADDED: u32 = 7;
+pub const EVENT_APERTURE_REMOVED: u32 = 8;
+/// the link of an NTB has come up
+pub const EVENT_LINK_UP: u32 = 9;
+/// it has gone down
+pub const EVENT_LINK_DOWN: u32 = 10;
+/// verification found a lost write
+pub const EVENT_LOST_WRITE: u32 = 11;
+/// PAGEMOVE_IOC_LIFT has forgotten some
+pub const EVENT_LIFTED: u32 = 12;
+/// Events that are remembered: one more takes the place of the oldest.
+pub const MAX_EVENTS: usize = 1024;
+pub const EVENTS_SIZE_V0: usize = 48;
 pub const VERDICT_FILE: &str = "pagemove/verdicts";
 /// "PGV2"
 pub const VERDICT_MAGIC: u32 = 0x3256_4750;
@@ -735,6 +761,51 @@ pub struct Lift {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    pub number: u64,
+    pub time_ns: u64,
+    pub kind: u32,
+    pub id: u32,
+    pub segment: u16,
+    pub bus: u8,
+    pub devfn: u8,
+    pub pid: i32,
+    pub error: u32,
+    pub reason: u32,
+    pub values: [u64; 2],
+}
+
+impl Event {
+    pub const NONE: Self = Self {
+        number: 0,
+        time_ns: 0,
+        kind: 0,
+        id: 0,
+        segment: 0,
+        bus: 0,
+        devfn: 0,
+        pid: 0,
+        error: 0,
+        reason: REASON_NONE,
+        values: [0; 2],
+    };
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Events {
+    pub size: u32,
+    pub flags: u32,
+    pub entries: u64,
+    pub capacity: u32,
+    pub filled: u32,
+    pub next: u64,
+    pub lost: u64,
+    pub end: u64,
+}
+
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerdictFile {
     pub magic: u32,
@@ -809,7 +880,7 @@ macro_rules! arguments {
 // What arrays in user memory consist of.
 plain!(
     u8, u64, Region, Place, Device, PageResult, Session, Verdict, Aperture, PageDetail, Want,
-    Window, Mapping
+    Window, Mapping, Event
 );
 
 arguments! {
@@ -833,6 +904,7 @@ arguments! {
     WindowList WINDOW_LIST_SIZE_V0,
     WindowSet WINDOW_SET_SIZE_V0,
     Lift LIFT_SIZE_V0,
+    Events EVENTS_SIZE_V0,
 }
 
 /// Returns the PAGEMOVE_FORMAT_* of a table format.
@@ -949,6 +1021,8 @@ const_assert_eq!(core::mem::size_of::<Window>(), 56);
 const_assert_eq!(core::mem::size_of::<WindowList>(), WINDOW_LIST_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<WindowSet>(), WINDOW_SET_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Lift>(), LIFT_SIZE_V0);
+const_assert_eq!(core::mem::size_of::<Event>(), 56);
+const_assert_eq!(core::mem::size_of::<Events>(), EVENTS_SIZE_V0);
 const_assert_eq!(
     core::mem::size_of::<Stats>(),
     STATS_SIZE_V0 + 32 + 8 * WINDOW_BUCKETS

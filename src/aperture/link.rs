@@ -9,6 +9,7 @@ use crate::aperture::{Aperture, Link, Slots, APERTURES, DOUBTFUL};
 use crate::home::{self, Eviction};
 use crate::host::pci::Function;
 use crate::host::{ffi, task};
+use crate::{abi, event};
 use core::sync::atomic::{AtomicU32, Ordering};
 use engine::{PhysAddr, PAGE_SHIFT};
 use kernel::prelude::*;
@@ -121,6 +122,15 @@ impl Aperture {
         self.slots.lock().tags.get(at) == Some(&DOUBTFUL)
     }
 
+    /// Makes an event of this kind about it.
+    fn event(&self, kind: u32) -> abi::Event {
+        abi::Event {
+            id: self.id,
+            values: [self.length, u64::from(self.number)],
+            ..event::of_function(kind, self.address)
+        }
+    }
+
     fn slot_at(&self, at: usize) -> PhysAddr {
         PhysAddr(self.first.0.wrapping_add((at as u64) << PAGE_SHIFT))
     }
@@ -189,12 +199,14 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
     )?;
     list.next_id = next_id;
     list.apertures.push_within_capacity(aperture.clone())?;
+    drop(list);
     pr_info!(
         "aperture {}: {} KiB at {:#x}\n",
         id,
         setup.length >> 10,
         setup.first
     );
+    event::tell(aperture.event(abi::EVENT_APERTURE_ADDED));
     Ok(aperture)
 }
 
@@ -278,4 +290,17 @@ unsafe extern "C" fn pagemove_aperture_removed(owner: *mut core::ffi::c_void) {
     *aperture.link.lock() = Link::Gone;
     let mut list = APERTURES.lock();
     list.apertures.retain(|other| other.id != aperture.id);
+    drop(list);
+    event::tell(aperture.event(abi::EVENT_APERTURE_REMOVED));
+}
+
+/// Tells who watches that a link has come up, or gone down. `pdev`: its bridge's, which is bound.
+///
+/// # Safety
+///
+/// `pdev` is a PCI function that stays meanwhile.
+#[no_mangle]
+unsafe extern "C" fn pagemove_link_was_changed(pdev: *mut ffi::pci_dev, up: bool) {
+    // SAFETY: the caller's contract.
+    event::tell_link(unsafe { Function::new(pdev) }.address(), up);
 }

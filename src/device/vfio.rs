@@ -9,6 +9,7 @@ use crate::iommu::domain::{Domain, DomainId};
 use crate::refusal::Refusal;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage::{self, Bug};
+use crate::{abi, event};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
 use engine::{Iova, PageSpan, PAGE_SIZE};
@@ -317,6 +318,8 @@ unsafe extern "C" fn pagemove_vfio_opened(
     // SAFETY: the group stays attached until the device is closed.
     let domain = unsafe { Domain::new(domain) };
     let opened = device.opened(domain);
+    // One that failed is closed next.
+    event::tell(event::of_function(abi::EVENT_DEVICE_OPENED, device.address));
     opened.map_or_else(|error| error.to_errno(), |()| 0)
 }
 
@@ -339,7 +342,9 @@ unsafe extern "C" fn pagemove_vfio_closing(owner: *mut core::ffi::c_void) {
 #[no_mangle]
 unsafe extern "C" fn pagemove_vfio_closed(owner: *mut core::ffi::c_void) {
     // SAFETY: the caller's contract.
-    unsafe { device(owner) }.closed();
+    let device = unsafe { device(owner) };
+    device.closed();
+    event::tell(event::of_function(abi::EVENT_DEVICE_CLOSED, device.address));
 }
 
 /// Waits for what holds a span before it is unmapped.

@@ -5,14 +5,14 @@
 
 use crate::args::{self, check_entries, no_flags, UserArray};
 use crate::file::rights::may_move;
-use crate::file::{experiment, lists, maps, moves, offers, used};
+use crate::file::{events, experiment, lists, maps, moves, offers, used};
 use crate::iommu::{quarantine, verdict};
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::offers::Ending;
 use crate::region::Region;
 use crate::session::cpus;
 use crate::testing::sabotage;
-use crate::{abi, compat, device, page, params, region, stats, window};
+use crate::{abi, compat, device, event, page, params, region, stats, window};
 use engine::{Format, Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -44,6 +44,7 @@ pub(super) fn dispatch(region: &Arc<Region>, command: u32, argument: usize) -> R
         abi::IOC_WINDOW_LIST => lists::windows(argument),
         abi::IOC_WINDOW_SET => window_set(argument),
         abi::IOC_LIFT => lift(argument),
+        abi::IOC_EVENTS => events::call(region, argument),
         _ => sabotage::other_call(command, argument),
     }
 }
@@ -171,5 +172,11 @@ fn lift(argument: usize) -> Result {
     args::write(argument, &args, size)?;
     let function = (args.flags & abi::LIFT_IOMMU == 0).then_some(device.address);
     args.lifted = quarantine::lift(device.iommu.as_bytes(), function);
+    if args.lifted != 0 {
+        event::tell(abi::Event {
+            values: [u64::from(args.lifted), 0],
+            ..event::of_function(abi::EVENT_LIFTED, device.address)
+        });
+    }
     args::write(argument, &args, size)
 }

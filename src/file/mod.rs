@@ -3,6 +3,7 @@
 //! or set up, one region.
 
 mod calls;
+mod events;
 mod experiment;
 mod lists;
 mod maps;
@@ -11,6 +12,7 @@ mod offers;
 mod rights;
 mod used;
 
+use crate::event;
 use crate::host::ffi;
 use crate::region::{list, vma, Region};
 use kernel::bindings;
@@ -39,6 +41,7 @@ fn operations() -> &'static bindings::file_operations {
             release: Some(release),
             mmap: Some(mmap),
             llseek: Some(llseek),
+            poll: Some(poll),
             unlocked_ioctl: Some(unlocked_ioctl),
             compat_ioctl: bindings::compat_ptr_ioctl,
             ..pin_init::zeroed()
@@ -176,6 +179,23 @@ unsafe extern "C" fn llseek(
         let size = region_of(file).file_bytes();
         bindings::fixed_size_llseek(file, offset, whence, size as bindings::loff_t)
     }
+}
+
+/// Tells whether there are events that this file has not read, and has the caller woken when there are.
+///
+/// # Safety
+///
+/// The VFS calls it for an open file of ours.
+unsafe extern "C" fn poll(file: *mut ffi::file, table: *mut ffi::poll_table_struct) -> c_uint {
+    // SAFETY: `file` is open.
+    let heard = unsafe { region_of(file) }.heard();
+    // Who may not read events is not woken for each of them: it would be at the cost of who tells them.
+    if heard != 0 {
+        // SAFETY: the caller's contract.
+        unsafe { event::wait(file, table) };
+    }
+    // Looked at after that: what comes from here on wakes the caller.
+    events::mask(heard)
 }
 
 /// Does what a call asks for.

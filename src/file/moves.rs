@@ -10,7 +10,8 @@ use crate::mover::settle::NOT_TRIED;
 use crate::mover::{self, Tally};
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::Region;
-use crate::{abi, aperture, page};
+use crate::{abi, aperture, event, page};
+use core::sync::atomic::{AtomicU32, Ordering};
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 
@@ -44,9 +45,11 @@ fn start(region: &Region, args: &mut abi::Move) -> Result {
     let results = Results::of(args)?;
     results.clear(request.span.pages())?;
     let mut tally = Tally::default();
+    let call = tell_begin(&request);
     let done = mover::run(&request, &mut tally, &|first, of_batch| {
         results.write(first, of_batch)
     });
+    tell_end(call, &tally, done.err());
     args.engine_used = tally.engine;
     args.pages_moved = tally.moved;
     args.pages_done = tally.done;
@@ -58,6 +61,35 @@ fn start(region: &Region, args: &mut abi::Move) -> Result {
         args.reason = refusal.reason();
         refusal.error()
     })
+}
+
+/// Tells who watches that a call begins. Returns the event, for its end.
+#[inline(never)]
+fn tell_begin(request: &Request) -> abi::Event {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let begun = abi::Event {
+        id: CALLS.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+        pid: task::pid(),
+        values: [request.span.pages(), request.span.first().0],
+        ..event::of_function(abi::EVENT_MOVE_BEGUN, request.device.address)
+    };
+    event::tell(begun);
+    begun
+}
+
+/// Tells that it has ended, and how.
+#[inline(never)]
+fn tell_end(begun: abi::Event, tally: &Tally, refusal: Option<Refusal>) {
+    event::tell(abi::Event {
+        kind: abi::EVENT_MOVE_ENDED,
+        error: refusal.map_or(0, |refusal| refusal.error().to_errno().unsigned_abs()),
+        reason: refusal.map_or(abi::REASON_NONE, Refusal::reason),
+        values: [
+            tally.moved,
+            tally.aborts.iter().fold(0, u64::saturating_add),
+        ],
+        ..begun
+    });
 }
 
 /// Checks what the caller asks for.

@@ -11,3 +11,11 @@ pub(super) fn may_move() -> Result {
     }
     task::check_lockdown()
 }
+
+/// Refuses callers that may not see what others do.
+pub(super) fn may_watch() -> Result {
+    match task::is_privileged() {
+        true => Ok(()),
+        false => Err(EPERM),
+    }
+}

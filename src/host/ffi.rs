@@ -5,8 +5,8 @@ use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
 pub(crate) use bindings::{
-    address_space, file, inode, iommu_domain, mem_cgroup, mm_struct, page, pci_dev, task_struct,
-    vm_area_struct, vm_fault, vm_operations_struct,
+    address_space, file, inode, iommu_domain, mem_cgroup, mm_struct, page, pci_dev,
+    poll_table_struct, task_struct, vm_area_struct, vm_fault, vm_operations_struct,
 };
 
 /// `struct vfio_device`, never looked into.
@@ -230,6 +230,11 @@ extern "C" {
     ) -> *mut task_struct;
     pub(crate) fn pagemove_thread_stop(task: *mut task_struct);
     pub(crate) fn pagemove_read_verdicts(buffer: *mut c_void, size: usize) -> usize;
+
+    pub(crate) fn pagemove_events_lock() -> c_ulong;
+    pub(crate) fn pagemove_events_unlock(flags: c_ulong);
+    pub(crate) fn pagemove_events_await(file: *mut file, table: *mut poll_table_struct);
+    pub(crate) fn pagemove_events_wake();
 
     pub(crate) fn pagemove_register_aperture() -> c_int;
     pub(crate) fn pagemove_unregister_aperture();

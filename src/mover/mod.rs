@@ -27,7 +27,7 @@ use crate::region::backing::Site;
 use crate::region::list;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
-use crate::{abi, shmem};
+use crate::{abi, event, shmem};
 use engine::rtm::Absence;
 use engine::{AbortCounts, Method, PageSpan};
 use kernel::prelude::*;
@@ -303,6 +303,10 @@ pub(super) fn lost_write(device: &Device, domain: DomainId) {
     });
     sabotage::hold_blame_up();
     let is_all = quarantine::add(&members);
+    event::tell(abi::Event {
+        values: [u64::from(is_all), 0],
+        ..event::of_function(abi::EVENT_LOST_WRITE, device.address)
+    });
     pr_err!(
         "verification found a lost write of {:04x}:{:02x}:{:02x}.{}; no page is moved {} again until `pagemove lift`\n",
         device.address >> 16,

@@ -11,13 +11,14 @@
 #include "../shim/link.h"
 #include "bridge.h"
 
-/* Once for each change: the log, and whoever listens for uevents of the device. */
+/* Once for each change: the log, and whoever watches pagemove or listens for uevents of the device. */
 static void tell_link(struct bridge *bridge, bool up)
 {
 	char *environment[] = { up ? "PAGEMOVE_LINK=up" : "PAGEMOVE_LINK=down",
 				NULL };
 
 	dev_info(&bridge->ntb->dev, "link %s\n", up ? "up" : "down");
+	pagemove_link_changed(bridge->ntb->pdev, up);
 	kobject_uevent_env(&bridge->ntb->dev.kobj, KOBJ_CHANGE, environment);
 }
 

@@ -12,6 +12,7 @@ use crate::region::map::Entry;
 use crate::region::{list, Inner, Region, CHUNK};
 use crate::stats::{self, Counter};
 use crate::testing::sabotage::{self, Bug};
+use crate::{abi, event};
 use kernel::prelude::*;
 
 impl Region {
@@ -21,8 +22,12 @@ impl Region {
         inner.closed = true;
         let hints = core::mem::replace(&mut inner.hints, KVec::new());
         let length = inner.length;
+        let listed = inner.listed;
         drop(inner);
         drop(hints);
+        if listed {
+            event::tell(self.event(abi::EVENT_REGION_CLOSED));
+        }
         if !sabotage::has_bug(Bug::Leak) {
             self.bury(0, length);
         }

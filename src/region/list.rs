@@ -6,7 +6,7 @@
 use crate::region::Region;
 use crate::stats::Sums;
 use crate::testing::sabotage::{self, Bug};
-use crate::{abi, page};
+use crate::{abi, event, page};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -66,6 +66,8 @@ pub(crate) fn enter(region: &Arc<Region>, begin: impl FnOnce() -> Result) -> Res
     region.set_listed(true);
     // SAFETY: the open file holds the module already.
     unsafe { bindings::__module_get(crate::compat::this_module()) };
+    drop(list);
+    event::tell(region.event(abi::EVENT_REGION_MADE));
     Ok(())
 }
 

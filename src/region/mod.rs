@@ -40,6 +40,7 @@ use crate::region::backing::Site;
 use crate::region::map::{Entry, PageMap};
 use crate::region::number::Number;
 use crate::stats::{self, Counter};
+use core::sync::atomic::{AtomicU64, Ordering};
 use engine::{PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
@@ -61,6 +62,8 @@ pub(crate) struct Region {
     /// A CPU waits for one more page.
     #[pin]
     wanted: CondVar,
+    /// The number of the event that its file reads next; 0: it has read none.
+    heard: AtomicU64,
 }
 
 // SAFETY: `anchor` is a counted reference to a struct file, usable from any
@@ -149,6 +152,7 @@ impl Region {
                 }),
                 released <- new_condvar!(),
                 wanted <- new_condvar!(),
+                heard: AtomicU64::new(0),
             }),
             GFP_KERNEL_ACCOUNT,
         );
@@ -222,6 +226,16 @@ impl Region {
         Ok(())
     }
 
+    /// Returns the number of the event that its file reads next; 0: it has read none.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Notes it.
+    pub(crate) fn set_heard(&self, next: u64) {
+        self.heard.store(next, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.lock().closed
     }
@@ -241,6 +255,18 @@ impl Region {
             pages: inner.pages,
             node: inner.node,
             pid: self.pid,
+        }
+    }
+
+    /// Makes an event of this kind about it.
+    pub(crate) fn event(&self, kind: u32) -> abi::Event {
+        let described = self.describe();
+        abi::Event {
+            kind,
+            id: self.id,
+            pid: self.pid,
+            values: [described.length, described.pages],
+            ..abi::Event::NONE
         }
     }
 

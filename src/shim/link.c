@@ -12,6 +12,7 @@ void pagemove_aperture_emptied(void *owner);
 void pagemove_aperture_removed(void *owner);
 void *pagemove_window_probed(const struct pagemove_window_setup *setup);
 void pagemove_window_removed(void *owner);
+void pagemove_link_was_changed(struct pci_dev *pdev, bool up);
 
 void *pagemove_aperture_add(const struct pagemove_aperture_setup *setup)
 {
@@ -54,3 +55,9 @@ void pagemove_window_remove(void *window)
 	pagemove_window_removed(window);
 }
 EXPORT_SYMBOL_NS_GPL(pagemove_window_remove, "PAGEMOVE");
+
+void pagemove_link_changed(struct pci_dev *pdev, bool up)
+{
+	pagemove_link_was_changed(pdev, up);
+}
+EXPORT_SYMBOL_NS_GPL(pagemove_link_changed, "PAGEMOVE");

@@ -59,4 +59,7 @@ void *pagemove_window_add(const struct pagemove_window_setup *setup);
 /* Takes it away as soon as no page is offered there; may wait for long. */
 void pagemove_window_remove(void *window);
 
+/* A link has come up or gone down, for who watches (PAGEMOVE_IOC_EVENTS). From any context. */
+void pagemove_link_changed(struct pci_dev *pdev, bool up);
+
 #endif

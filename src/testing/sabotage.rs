@@ -469,6 +469,8 @@ pub(crate) enum Bug {
     NoCount = 40,
     /// They are counted, and new ones come meanwhile.
     NoFreeze = 41,
+    /// Who waits for an event is not woken.
+    SilentEvent = 70,
     /// Pages come home whatever their device does meanwhile: no compare, no verification.
     HomeUnchecked = 43,
 }

@@ -107,6 +107,7 @@
 #define PAGEMOVE_IOC_USED		_IO(PAGEMOVE_IOC_TYPE, 0x12)
 #define PAGEMOVE_IOC_MAPS		_IO(PAGEMOVE_IOC_TYPE, 0x13)
 #define PAGEMOVE_IOC_LIFT		_IO(PAGEMOVE_IOC_TYPE, 0x14)
+#define PAGEMOVE_IOC_EVENTS		_IO(PAGEMOVE_IOC_TYPE, 0x15)
 
 #define PAGEMOVE_PAGE_SIZE		4096
 #define PAGEMOVE_MAX_REGION_BYTES	(64ULL << 30)
@@ -797,6 +798,59 @@ struct pagemove_lift {
 	__u32 lifted;			/* out: domains that were forgotten, 0: there was none */
 };
 #define PAGEMOVE_LIFT_SIZE_V0		16
+
+/* What happened: pagemove_event.kind. In brackets: which members tell more, and values[]. */
+#define PAGEMOVE_EVENT_REGION_MADE	1 /* a region was mapped or set up for the first time (id, pid: who opened its file; bytes, pages it has) */
+#define PAGEMOVE_EVENT_REGION_CLOSED	2 /* the last copy of its file was closed (the same; pages that it gives up as soon as nothing keeps them) */
+#define PAGEMOVE_EVENT_DEVICE_OPENED	3 /* a VMM has opened a device that is bound to PAGEMOVE_DRIVER (its address); if that fails it is closed next */
+#define PAGEMOVE_EVENT_DEVICE_CLOSED	4 /* it was closed (its address) */
+#define PAGEMOVE_EVENT_MOVE_BEGUN	5 /* a call moves pages (id: of the call, pid: whose it is, address of the device; pages, address of the first) */
+#define PAGEMOVE_EVENT_MOVE_ENDED	6 /* it has ended (the same, error, reason; pages moved, attempts that were aborted) */
+#define PAGEMOVE_EVENT_APERTURE_ADDED	7 /* (id, address of the function; bytes, number of BAR or memory window) */
+#define PAGEMOVE_EVENT_APERTURE_REMOVED	8 /* (the same) */
+#define PAGEMOVE_EVENT_LINK_UP		9 /* the link of an NTB, and so of its apertures and windows, has come up (address of the NTB) */
+#define PAGEMOVE_EVENT_LINK_DOWN	10 /* it has gone down (the same) */
+#define PAGEMOVE_EVENT_LOST_WRITE	11 /* verification found a lost write (address of the device; 1: nothing is moved behind its IOMMU any more, 0: nothing in its domain) */
+#define PAGEMOVE_EVENT_LIFTED		12 /* PAGEMOVE_IOC_LIFT has forgotten some (address of the device; domains) */
+/* There are more to come: pass over a kind that you do not know. */
+
+/* An event. What a kind does not use is 0. */
+struct pagemove_event {
+	__u64 number;			/* 1 is the first since the module was loaded */
+	__u64 time_ns;			/* CLOCK_MONOTONIC; not before that of a lower number */
+	__u32 kind;			/* PAGEMOVE_EVENT_* */
+	__u32 id;			/* of the region, call or aperture */
+	__u16 segment;			/* PCI address */
+	__u8 bus;
+	__u8 devfn;
+	__s32 pid;			/* of the process, in the pid namespace it was in */
+	__u32 error;			/* MOVE_ENDED: the errno that the call ended with, or 0 */
+	__u32 reason;			/* MOVE_ENDED: PAGEMOVE_REASON_* */
+	__u64 values[2];
+};
+
+/* Events that are remembered: one more takes the place of the oldest. */
+#define PAGEMOVE_MAX_EVENTS		1024
+
+/*
+ * PAGEMOVE_IOC_EVENTS: which events are there from number next on? It does not wait: poll() of
+ * the same file tells POLLIN while there are events from the next on that the
+ * last such call has left, and POLLERR before the first such call. With capacity 0 nothing is
+ * read, so that a call with next = 0 tells the end, and one with that as its next waits for what
+ * is new. Copies of a file (dup, fork) have one next for poll(). Needs CAP_SYS_ADMIN.
+ * EINVAL: next is higher than the end.
+ */
+struct pagemove_events {
+	__u32 size;
+	__u32 flags;			/* none yet */
+	__u64 entries;			/* pointer to struct pagemove_event[capacity] */
+	__u32 capacity;
+	__u32 filled;			/* out: entries that were written */
+	__u64 next;			/* in: number of the first that is wanted, 0: the oldest of all; out: of the first that was not told */
+	__u64 lost;			/* out: events in between that are not remembered any more */
+	__u64 end;			/* out: the number that the next event will have */
+};
+#define PAGEMOVE_EVENTS_SIZE_V0		48
 
 /*
  * The file of stored verdicts, in the firmware search path: this header, then the

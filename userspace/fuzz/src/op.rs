@@ -153,6 +153,15 @@ pub static OPS: &[Op] = &[
         what: What::Other(files::seek),
     },
     Op {
+        name: "poll",
+        weight: 1,
+        args: &[
+            plain("file", Kind::File),
+            plain("ms", Kind::Pick(&[0, 1], &[20])),
+        ],
+        what: What::Other(files::poll),
+    },
+    Op {
         name: "read_counters",
         weight: 1,
         args: &[],
@@ -267,6 +276,9 @@ pub static OPS: &[Op] = &[
         entries: Kind::Array(size_of::<uapi::Mapping>(), "capacity"), capacity: CAPACITY),
     ioctl!("lift", 2, IOC_LIFT, Lift, LIFT_SIZE_V0, None, errno::LIFT,
         flags: Kind::Mask(1), segment as "device" [4]: Kind::Device),
+    ioctl!("events", 4, IOC_EVENTS, Events, EVENTS_SIZE_V0, None, errno::EVENTS,
+        flags: NONE, entries: Kind::Array(size_of::<uapi::Event>(), "capacity"), capacity: CAPACITY,
+        next: Kind::Pick(&[0, 0, 1, 2], &[1000, u64::MAX])),
     ioctl!("window_set", 2, IOC_WINDOW_SET, WindowSet, WINDOW_SET_SIZE_V0, None, errno::WINDOW_SET,
         flags: NONE, id: Kind::Window(0), node: Kind::Pick(&[0, 0, 1], &[2, 0xffff_ffff]),
         length: Kind::Pick(&[0, 1 << 20, 4 << 20, 4 << 20], &[1, 4096, 3 << 20, 1 << 30, 1 << 63, u64::MAX])),

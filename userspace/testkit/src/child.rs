@@ -13,6 +13,8 @@ pub use nix::unistd::Pid;
 /// Stands for whichever child ends first.
 pub const ANY: Pid = Pid::from_raw(-1);
 
+pub const CAP_SYS_ADMIN: u32 = 21;
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -107,6 +109,26 @@ pub fn end_with_parent() {
 /// Makes children of children that have ended ours.
 pub fn adopt() -> Result<()> {
     prctl::set_child_subreaper(true).context("prctl")
+}
+
+/// Takes a capability from this process: version 3 of capset's interface.
+pub fn drop_capability(capability: u32) -> Result<(), i32> {
+    let header = [0x2008_0522u32, 0];
+    let mut data = [[0u32; 3]; 2];
+    // SAFETY: the header and data that version 3 wants.
+    let mut result = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) };
+    if result == 0 {
+        for set in &mut data[(capability / 32) as usize] {
+            *set &= !(1 << (capability % 32));
+        }
+        // SAFETY: as above.
+        result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(1)
+    }
 }
 
 #[cfg(test)]

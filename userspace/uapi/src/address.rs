@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The address of a PCI function, as people write it: `0000:00:03.0`.
 
-use crate::abi::{Aperture, Device, Window};
+use crate::abi::{Aperture, Device, Event, Window};
 use std::fmt;
 use std::str::FromStr;
 
@@ -29,7 +29,7 @@ macro_rules! of_listed {
     )* };
 }
 
-of_listed!(Device, Aperture, Window);
+of_listed!(Device, Aperture, Window, Event);
 
 impl PciAddress {
     pub fn new(segment: u16, bus: u8, device: u8, function: u8) -> Self {

@@ -30,11 +30,12 @@ pub enum Call {
     WindowList,
     WindowSet,
     Lift,
+    Events,
 }
 
 impl Call {
     #[cfg(test)]
-    pub(crate) const ALL: [Call; 22] = [
+    pub(crate) const ALL: [Call; 23] = [
         Call::Open,
         Call::Info,
         Call::RegionSetup,
@@ -57,6 +58,7 @@ impl Call {
         Call::WindowList,
         Call::WindowSet,
         Call::Lift,
+        Call::Events,
     ];
 
     pub fn name(self) -> &'static str {
@@ -83,6 +85,7 @@ impl Call {
             Call::WindowList => "window list",
             Call::WindowSet => "window set",
             Call::Lift => "lift",
+            Call::Events => "events",
         }
     }
 }

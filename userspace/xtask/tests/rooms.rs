@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// From the top down: a file imports from its own room and from those below.
-const LADDER: [&[&str]; 10] = [
+const LADDER: [&[&str]; 11] = [
     &["file"],
     &["mover"],
     &["session"],
@@ -18,6 +18,7 @@ const LADDER: [&[&str]; 10] = [
     &["region"],
     &["aperture", "window"],
     &["page", "shmem", "iommu"],
+    &["event"],
     &["host"],
     LEAVES,
 ];

@@ -44,6 +44,17 @@ pub fn seek(world: &mut World, values: &[Value]) -> Outcome {
     Outcome::of(unsafe { libc::lseek(world.fd(number(values, 0)), offset, whence) })
 }
 
+pub fn poll(world: &mut World, values: &[Value]) -> Outcome {
+    let mut wanted = libc::pollfd {
+        fd: world.fd(number(values, 0)),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one element, which outlives the call.
+    let result = unsafe { libc::poll(&raw mut wanted, 1, number(values, 1) as i32) };
+    Outcome::of(result.into())
+}
+
 pub fn read_counters(_: &mut World, _: &[Value]) -> Outcome {
     let read =
         ["stats", "sessions"].map(|name| fs::read(format!("/sys/kernel/debug/pagemove/{name}")));

@@ -9,6 +9,7 @@ use crate::abi::*;
 use crate::{Call, Error};
 
 mod apertures;
+mod events;
 mod experiments;
 mod maps;
 mod moves;
@@ -16,6 +17,7 @@ mod offers;
 mod used;
 mod windows;
 
+pub use events::Heard;
 pub use experiments::{ExperimentReport, ExperimentRequest};
 pub use moves::{MoveReport, MoveRequest};
 pub use offers::{OfferReport, Wants};

@@ -33,6 +33,7 @@ pub fn help(call: Call, number: i32) -> Option<&'static str> {
         Call::Wanted => wanted(number).or_else(|| offered(number)),
         Call::WindowSet => window_set(number),
         Call::Lift => lift(number),
+        Call::Events => events(number),
         Call::RegionList
         | Call::DeviceList
         | Call::SessionList
@@ -222,6 +223,16 @@ fn lift(number: i32) -> Option<&'static str> {
     Some(match number {
         c::EPERM => rights!("using a device again"),
         c::ENODEV | c::ENXIO => return device(number),
+        _ => return None,
+    })
+}
+
+fn events(number: i32) -> Option<&'static str> {
+    Some(match number {
+        c::EINVAL => {
+            "no event has this number yet: begin with 0, or with what the call before has told"
+        }
+        c::EPERM => "watching what others do needs CAP_SYS_ADMIN: run as root",
         _ => return None,
     })
 }

@@ -139,6 +139,57 @@ pub const PLACES: &[Text] = &[
     ),
 ];
 
+pub const EVENTS: &[Text] = &[
+    text(
+        EVENT_REGION_MADE,
+        "region-made",
+        "a process has mapped a region, or set it up",
+    ),
+    text(
+        EVENT_REGION_CLOSED,
+        "region-closed",
+        "the last copy of its file was closed",
+    ),
+    text(
+        EVENT_DEVICE_OPENED,
+        "device-opened",
+        "a VMM has opened a device",
+    ),
+    text(EVENT_DEVICE_CLOSED, "device-closed", "a device was closed"),
+    text(EVENT_MOVE_BEGUN, "move-begun", "a call moves pages"),
+    text(
+        EVENT_MOVE_ENDED,
+        "move-ended",
+        "a call that moves pages has ended",
+    ),
+    text(
+        EVENT_APERTURE_ADDED,
+        "aperture-added",
+        "there is one more aperture",
+    ),
+    text(
+        EVENT_APERTURE_REMOVED,
+        "aperture-removed",
+        "an aperture has gone",
+    ),
+    text(EVENT_LINK_UP, "link-up", "the link of an NTB has come up"),
+    text(
+        EVENT_LINK_DOWN,
+        "link-down",
+        "the link of an NTB has gone down",
+    ),
+    text(
+        EVENT_LOST_WRITE,
+        "lost-write",
+        "verification found a lost write: nothing is moved there until `pagemove lift`",
+    ),
+    text(
+        EVENT_LIFTED,
+        "lifted",
+        "lost writes were forgotten, and pages are moved there again",
+    ),
+];
+
 pub const MEMORIES: &[Text] = &[
     text(MEMORY_REGION, "region", "pages of a region"),
     text(

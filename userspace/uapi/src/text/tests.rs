@@ -3,7 +3,7 @@
 
 use super::*;
 
-const TABLES: [(&str, &[Text]); 9] = [
+const TABLES: [(&str, &[Text]); 10] = [
     ("PAGEMOVE_REASON_", REASONS),
     ("PAGEMOVE_ABORT_", ABORTS),
     ("PAGEMOVE_PAGE_", OUTCOMES),
@@ -13,6 +13,7 @@ const TABLES: [(&str, &[Text]); 9] = [
     ("PAGEMOVE_MEMORY_", MEMORIES),
     ("PAGEMOVE_MOVE_", MOVE_FLAGS),
     ("PAGEMOVE_FINDING_", FINDINGS),
+    ("PAGEMOVE_EVENT_", EVENTS),
 ];
 
 /// Sizes share a prefix with a table but name no member of it.

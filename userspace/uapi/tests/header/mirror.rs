@@ -489,6 +489,35 @@ pub fn structs() -> Vec<Structure> {
                 lifted
             }
         ),
+        structure!(
+            "pagemove_event",
+            Event {
+                number,
+                time_ns,
+                kind,
+                id,
+                segment,
+                bus,
+                devfn,
+                pid,
+                error,
+                reason,
+                values,
+            }
+        ),
+        structure!(
+            "pagemove_events",
+            Events {
+                size,
+                flags,
+                entries,
+                capacity,
+                filled,
+                next,
+                lost,
+                end,
+            }
+        ),
         structure!("pagemove_verdict_file", VerdictFile { magic, count }),
     ]
 }
@@ -523,6 +552,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         IOC_USED,
         IOC_MAPS,
         IOC_LIFT,
+        IOC_EVENTS,
         IOC_WINDOW_LIST,
         IOC_WINDOW_SET,
         PAGE_SIZE,
@@ -675,6 +705,20 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         MAX_VERDICTS,
         LIFT_IOMMU,
         LIFT_SIZE_V0,
+        EVENT_REGION_MADE,
+        EVENT_REGION_CLOSED,
+        EVENT_DEVICE_OPENED,
+        EVENT_DEVICE_CLOSED,
+        EVENT_MOVE_BEGUN,
+        EVENT_MOVE_ENDED,
+        EVENT_APERTURE_ADDED,
+        EVENT_APERTURE_REMOVED,
+        EVENT_LINK_UP,
+        EVENT_LINK_DOWN,
+        EVENT_LOST_WRITE,
+        EVENT_LIFTED,
+        MAX_EVENTS,
+        EVENTS_SIZE_V0,
         VERDICT_LIST_SIZE_V0,
         APERTURE_LIST_SIZE_V0,
         APERTURE_UP,

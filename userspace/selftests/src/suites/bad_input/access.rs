@@ -6,16 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Context};
 use pagemove_uapi::{self as uapi, Control, DEVICE};
 
 use super::{refused, skip, State};
 use crate::bench::{self, Bench};
-use pagemove_testkit::child::status_of;
+use pagemove_testkit::child::{drop_capability, status_of, CAP_SYS_ADMIN};
 use pagemove_testkit::tap::{Case, Outcome, Pass};
 
 const NOBODY: libc::uid_t = 65534;
-const CAP_SYS_ADMIN: u32 = 21;
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 pub fn cases() -> Vec<Case<State>> {
@@ -65,26 +64,6 @@ pub fn cases() -> Vec<Case<State>> {
             },
         ),
     ]
-}
-
-/// Takes a capability from this process: version 3 of capset's interface.
-fn drop_capability(capability: u32) -> Result<(), i32> {
-    let header = [0x2008_0522u32, 0];
-    let mut data = [[0u32; 3]; 2];
-    // SAFETY: the header and data that version 3 wants.
-    let mut result = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) };
-    if result == 0 {
-        for set in &mut data[(capability / 32) as usize] {
-            *set &= !(1 << (capability % 32));
-        }
-        // SAFETY: as above.
-        result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
-    }
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(1)
-    }
 }
 
 /// Locks the kernel down, for good, and tries a move.

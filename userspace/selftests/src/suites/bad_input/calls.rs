@@ -66,6 +66,18 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
         ..Default::default()
     };
     templates.push(Call::new("lift", uapi::IOC_LIFT, lift, uapi::LIFT_SIZE_V0));
+    let event = Box::leak(Box::new(uapi::Event::NONE));
+    let events = uapi::Events {
+        entries: std::ptr::from_mut(event) as u64,
+        capacity: 1,
+        ..Default::default()
+    };
+    templates.push(Call::new(
+        "events",
+        uapi::IOC_EVENTS,
+        events,
+        uapi::EVENTS_SIZE_V0,
+    ));
     templates.extend([
         Call::new("info", uapi::IOC_INFO, Info::default(), uapi::INFO_SIZE_V0),
         Call::new(

@@ -89,6 +89,7 @@ fn moving() -> Vec<Path<World>> {
         other("USED, and cleared", |world| used(world, true)),
         other("MAPS", maps),
         other("LIFT", lift),
+        other("EVENTS", |world| quietly(world.control().events(0, 16))),
         other("EXPERIMENT used", |world| {
             experiment(world, EXPERIMENT_USED, 0)
         }),

@@ -39,6 +39,7 @@ const FOR_THE_MANAGER: &[(&str, u32, usize)] = &[
     ("used", uapi::IOC_USED, uapi::USED_SIZE_V0),
     ("maps", uapi::IOC_MAPS, uapi::MAPS_SIZE_V0),
     ("lift", uapi::IOC_LIFT, uapi::LIFT_SIZE_V0),
+    ("events", uapi::IOC_EVENTS, uapi::EVENTS_SIZE_V0),
     ("window set", uapi::IOC_WINDOW_SET, uapi::WINDOW_SET_SIZE_V0),
 ];
 

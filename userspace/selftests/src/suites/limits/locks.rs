@@ -86,6 +86,11 @@ const CALLS: &[(&str, Slow, Make)] = &[
         used,
     ),
     (
+        "events",
+        Slow::Array(std::mem::offset_of!(uapi::Events, entries)),
+        events,
+    ),
+    (
         "maps",
         Slow::Array(std::mem::offset_of!(uapi::Maps, entries)),
         maps,
@@ -160,6 +165,15 @@ fn maps(bench: &Bench) -> Call {
         ..Default::default()
     };
     call("maps", uapi::IOC_MAPS, argument, uapi::MAPS_SIZE_V0)
+}
+
+/// There are some: the bench has a region.
+fn events(_: &Bench) -> Call {
+    let argument = uapi::Events {
+        capacity: 8,
+        ..Default::default()
+    };
+    call("events", uapi::IOC_EVENTS, argument, uapi::EVENTS_SIZE_V0)
 }
 
 fn used(bench: &Bench) -> Call {
