@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use pagemove_uapi::{engine_number, Method, PciAddress, DEVICE, ENGINE_AUTO};
 
 use crate::migrate::args::{MigrateArgs, ReceiveArgs, ResumeArgs};
+use crate::monitor::args::MonitorArgs;
 use crate::qualify::args::QualifyArgs;
 use crate::quantity;
 use crate::relocate::args::MoveArgs;
@@ -95,6 +96,11 @@ pub enum Command {
     Lift(LiftArgs),
     /// What was moved since the module was loaded, and how long it took.
     Stats(StatsArgs),
+    /// What happens, a line for each event, until interrupted.
+    ///
+    /// Regions that are made and closed, devices that are opened and closed, moves that begin and
+    /// end, apertures and links that come and go, lost writes. Sleeps until there is something.
+    Monitor(MonitorArgs),
     /// Editors and helpers of the engine rtm, and the schedule that each pair has learned.
     Sessions,
     /// What the other host sees of this one's memory through an NTB, and what it shall see.

@@ -118,7 +118,7 @@ impl From<&Region> for RegionReport {
 }
 
 /// Returns the name of a process, if it still runs.
-fn command_of(pid: i32) -> Option<String> {
+pub fn command_of(pid: i32) -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))
         .ok()
         .filter(|_| pid > 0)?;

@@ -13,6 +13,7 @@ mod manual;
 mod map;
 mod maps;
 mod migrate;
+mod monitor;
 mod openmetrics;
 mod output;
 mod places;
@@ -82,6 +83,7 @@ fn run(args: &Args, running: &Running) -> Result<u8, Error> {
         Command::Maps(maps) => maps::run(&control()?, maps, args.json)?,
         Command::Map(map) => map::run(&control()?, map, args.json)?,
         Command::Move(request) => relocate::command::run(&control()?, request, running, args.json)?,
+        Command::Monitor(monitor) => monitor::run(&control()?, monitor, args.json)?,
         Command::Stats(stats) => stats::run(&control()?, stats, args.json)?,
         Command::Qualify(request) => {
             qualify::command::run(&control()?, request, running, args.json)

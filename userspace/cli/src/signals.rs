@@ -3,7 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::{sigaction, signal, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::signal::{
+    sigaction, signal, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal,
+};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -23,6 +25,17 @@ pub fn catch_interrupts() {
         // SAFETY: the handler only stores to an atomic.
         unsafe { sigaction(signal, &action) }.expect("these signals can be caught");
     }
+}
+
+/// Calls `wait` unless one of them has arrived, with the mask that lets it be ended by them: none comes
+/// between the look and the wait.
+pub fn interruptible<R>(wait: impl FnOnce(SigSet) -> R) -> Option<R> {
+    let interrupts = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    let mask = interrupts.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let mask = mask.expect("these signals can be held back");
+    let result = (!stopped()).then(|| wait(mask));
+    mask.thread_set_mask().expect("and let go again");
+    result
 }
 
 /// Makes SIGINT end the process, for a command that leaves nothing behind. Shells ignore it for what they

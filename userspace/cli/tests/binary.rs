@@ -123,6 +123,10 @@ fn wrong_usage_is_1_and_says_what_would_be_right() {
         ("map 0:3.0 --pid 1", "--pid"),
         ("map 0:3.0 --svg", "--svg"),
         ("sessions 1", "1"),
+        ("monitor 1", "1"),
+        ("monitor --events 0", "--events"),
+        ("monitor --for 5", "10ms"),
+        ("monitor --aborts-above many", "many"),
         ("status 1", "1"),
         ("cancel", "PID"),
         ("cancel 0", "0"),
@@ -160,6 +164,7 @@ fn without_the_module_it_is_4() {
         "stats --watch 1s",
         "stats --openmetrics",
         "sessions",
+        "monitor",
         MOVE,
     ] {
         let output = pagemove(&missing(), line);
@@ -190,7 +195,7 @@ fn without_the_module_json_says_so() {
 #[test]
 fn a_file_that_is_no_device_is_2() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    for line in ["info", "list", "query 1", "stats", "sessions"] {
+    for line in ["info", "list", "query 1", "stats", "sessions", "monitor"] {
         let output = pagemove(file.path(), line);
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(stderr(&output).contains("ENOTTY"), "{}", stderr(&output));
@@ -367,6 +372,7 @@ fn help_is_complete() {
         "move",
         "stats",
         "sessions",
+        "monitor",
         "status",
         "cancel",
         "wait",
