@@ -112,6 +112,11 @@ const SUITES: &[Suite] = &[
         suites::maps::main,
     ),
     (
+        "monitor",
+        "what happens is told to who waits for it, and to nobody else",
+        suites::monitor::main,
+    ),
+    (
         "probe",
         "pagemove probe expects what the module sees (argument: the format)",
         suites::probe::main,

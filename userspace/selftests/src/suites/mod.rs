@@ -17,6 +17,7 @@ pub mod linux;
 pub mod maps;
 pub mod memfd;
 pub mod migrate;
+pub mod monitor;
 pub mod ntb;
 pub mod offers;
 pub mod probe;

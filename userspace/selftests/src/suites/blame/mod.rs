@@ -17,8 +17,9 @@ use pagemove_testkit::pci;
 use pagemove_testkit::tap::{self, Case, Pass};
 use pagemove_testkit::vfio::Assigned;
 use pagemove_uapi::{
-    Control, MoveReport, PageResult, PciAddress, ENGINE_ADBIT, MOVE_EVEN_IF_THERE, PAGE_LOST_WRITE,
-    PAGE_MOVED, PAGE_SIZE, REASON_DISABLED, REASON_LOST_WRITE, REASON_NONE, REASON_SHARED_DOMAIN,
+    Control, MoveReport, PageResult, PciAddress, ENGINE_ADBIT, EVENT_LIFTED, EVENT_LOST_WRITE,
+    MAX_EVENTS, MOVE_EVEN_IF_THERE, PAGE_LOST_WRITE, PAGE_MOVED, PAGE_SIZE, REASON_DISABLED,
+    REASON_LOST_WRITE, REASON_NONE, REASON_SHARED_DOMAIN,
 };
 
 use crate::bench::{self, Nodes, IOVA};
@@ -121,6 +122,18 @@ impl Scene {
             .map(drop)
     }
 
+    /// The events of this kind, from this number on, are about these guests, with these values.
+    fn is_told(&self, from: u64, kind: u32, expected: &[(usize, u64)]) -> Result<()> {
+        let heard = self.control.events(from, MAX_EVENTS)?.events;
+        let of_kind = heard.iter().filter(|event| event.kind == kind);
+        let found = of_kind.map(|event| (PciAddress::from(event), event.values[0]));
+        let expected = expected
+            .iter()
+            .map(|(guest, value)| (self.guests[*guest].device, *value));
+        ensure!(found.eq(expected), "{heard:#?}");
+        Ok(())
+    }
+
     /// A write that nobody else can have done is found.
     fn loses(&self, guest: usize) -> Result<()> {
         let result = self.expect(guest, LOST, (libc::EIO, REASON_LOST_WRITE))?;
@@ -181,7 +194,9 @@ fn second_user(scene: &mut Scene) -> Result<()> {
 }
 
 fn hardware(scene: &mut Scene) -> Result<()> {
+    let from = scene.control.events_from_now()?;
     scene.loses(0)?;
+    scene.is_told(from, EVENT_LOST_WRITE, &[(0, 0)])?;
     scene.is_off(0)
 }
 
@@ -199,9 +214,11 @@ fn opened_anew(scene: &mut Scene) -> Result<()> {
 
 /// Two more: the fourth has lost nothing.
 fn third(scene: &mut Scene) -> Result<()> {
+    let from = scene.control.events_from_now()?;
     scene.loses(1)?;
     scene.moves(3)?;
     scene.loses(2)?;
+    scene.is_told(from, EVENT_LOST_WRITE, &[(1, 0), (2, 1)])?;
     (0..scene.guests.len()).try_for_each(|guest| scene.is_off(guest))
 }
 
@@ -222,7 +239,9 @@ fn lift_one(scene: &mut Scene) -> Result<()> {
 }
 
 fn lift_all(scene: &mut Scene) -> Result<()> {
+    let from = scene.control.events_from_now()?;
     lift(scene, 3, true, 2)?;
+    scene.is_told(from, EVENT_LIFTED, &[(3, 2)])?;
     (0..scene.guests.len()).try_for_each(|guest| scene.moves(guest))
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{
-    Control, MoveReport, PageResult, ABORT_APERTURE, APERTURE_UP, PAGE_ABORTED, PAGE_MOVED,
-    PAGE_NOT_TRIED, PLACE_APERTURE,
+    Control, Event, MoveReport, PageResult, PciAddress, ABORT_APERTURE, APERTURE_UP,
+    EVENT_LINK_DOWN, EVENT_LINK_UP, MAX_EVENTS, PAGE_ABORTED, PAGE_MOVED, PAGE_NOT_TRIED,
+    PLACE_APERTURE,
 };
 
 use super::bridge::cut_cable;
@@ -88,6 +89,8 @@ fn cut_in_between(state: &mut State) -> Result<()> {
     let id = state.shown(0)?;
     let mut log = KernelLog::from_now(COMPLAINTS)?;
     let mut uevents = Uevents::listen()?;
+    let control = Control::open()?;
+    let mut from = control.events_from_now()?;
     state.fill(0, PAGES, 6)?;
     let mut cut = None;
     for _ in 0..TRIES {
@@ -102,6 +105,7 @@ fn cut_in_between(state: &mut State) -> Result<()> {
         state.home(0, PAGES)?;
         log = KernelLog::from_now(COMPLAINTS)?;
         uevents = Uevents::listen()?;
+        from = control.events_from_now()?;
     }
     let late = || format!("all was over before {TAKEN_BEFORE} pages were there, {TRIES} times");
     let ((report, results), longest) = cut.with_context(late)?;
@@ -121,6 +125,7 @@ fn cut_in_between(state: &mut State) -> Result<()> {
     );
     split?;
     said?;
+    told_twice(&control.events(from, MAX_EVENTS)?.events)?;
     log.check()
 }
 
@@ -149,6 +154,29 @@ fn said_twice(log: &mut KernelLog, uevents: &mut Uevents, line: &str, event: &st
         "the log says {lines} times {line:?}, uevents {events} times {event}"
     );
     waited.map(drop)
+}
+
+/// Checks that each port's link is told to have gone down, and then to have come up.
+fn told_twice(events: &[Event]) -> Result<()> {
+    let of = |kind| {
+        let mut found: Vec<PciAddress> = events
+            .iter()
+            .filter(|event| event.kind == kind)
+            .map(PciAddress::from)
+            .collect();
+        found.sort_by_key(|address| (address.segment, address.bus, address.devfn));
+        found
+    };
+    let (down, up) = (of(EVENT_LINK_DOWN), of(EVENT_LINK_UP));
+    let last_down = events
+        .iter()
+        .rposition(|event| event.kind == EVENT_LINK_DOWN);
+    let first_up = events.iter().position(|event| event.kind == EVENT_LINK_UP);
+    ensure!(
+        down.len() == 2 && down == up && down[0] != down[1] && last_down < first_up,
+        "{events:#?}"
+    );
+    Ok(())
 }
 
 fn is_aborted(result: &PageResult) -> bool {

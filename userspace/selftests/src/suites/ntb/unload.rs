@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 use pagemove_testkit::{module, wait};
-use pagemove_uapi::PciAddress;
+use pagemove_uapi::{
+    Control, PciAddress, EVENT_APERTURE_ADDED, EVENT_APERTURE_REMOVED, MAX_EVENTS,
+};
 
 use super::bridge::Bridge;
 use super::{case, Case, State};
@@ -34,6 +36,8 @@ fn leaves(state: &mut State, side: fn(&Bridge) -> PciAddress, at_once: bool) -> 
     state.fill(0, 1, 3)?;
     state.out(0, 0, &[0x3000])?;
     let port = side(state.bridge()?);
+    let control = Control::open()?;
+    let from = control.events_from_now()?;
     let leaving = std::thread::spawn(move || Bridge::client(port, "unbind"));
     if !at_once {
         std::thread::sleep(Duration::from_secs(1));
@@ -53,7 +57,18 @@ fn leaves(state: &mut State, side: fn(&Bridge) -> PciAddress, at_once: bool) -> 
     let windows = || Ok(state.bridge()?.windows()?.len() == 2);
     wait::until("its windows are back", Duration::from_secs(60), windows)?;
     // A client that comes back shows nothing until it is told to.
-    let id = state.bridge()?.show(0)?.id;
+    let new = state.bridge()?.show(0)?.id;
+    let heard = control.events(from, MAX_EVENTS)?.events;
+    let is_told = |kind, id| {
+        heard
+            .iter()
+            .any(|event| (event.kind, event.id) == (kind, id))
+    };
+    ensure!(
+        is_told(EVENT_APERTURE_REMOVED, id) && is_told(EVENT_APERTURE_ADDED, new),
+        "apertures {id} and {new}: {heard:#?}"
+    );
+    let id = new;
     let (report, results) = state.rig()?.move_out(0, id, &[0x4000]);
     super::all_moved(&report, &results, 1)?;
     state.is_out(0, 0, 0x4000, 3)?;
