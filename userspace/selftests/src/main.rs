@@ -83,7 +83,7 @@ const SUITES: &[Suite] = &[
     ),
     (
         "migrate",
-        "the agents of both hosts move a guest's memory there and back",
+        "the agents of both hosts move a guest's memory there and back (argument: which part)",
         suites::migrate::main,
     ),
     (

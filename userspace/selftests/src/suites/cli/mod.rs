@@ -3,7 +3,7 @@
 //! codes, and that an interrupted move tells exactly what it did.
 
 mod output;
-mod running;
+pub mod running;
 
 use std::fs::File;
 use std::io::Read;

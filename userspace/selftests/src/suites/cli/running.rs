@@ -28,7 +28,7 @@ fn spawn(line: &str) -> Result<Child> {
 }
 
 /// Returns what comes in time.
-fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look()? {
@@ -40,7 +40,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T
 }
 
 /// Returns what `status` says of a process.
-fn shown(pid: u32) -> Result<Option<Value>> {
+pub fn shown(pid: u32) -> Result<Option<Value>> {
     let (code, json) = run("status")?;
     ensure!(code == 0, "exit code {code}: {json}");
     let commands = json["commands"].as_array().context("no commands")?;
@@ -58,13 +58,18 @@ fn begin(bench: &Bench) -> Result<Child> {
 }
 
 /// Begins to wait for a process. Returns when it can't miss its end any more.
-fn begin_wait(pid: u32) -> Result<Child> {
+pub fn begin_wait(pid: u32) -> Result<Child> {
     let waiter = spawn(&format!("wait {pid} --timeout 60s"))?;
     let files = format!("/proc/{}/fd", waiter.id());
     until("it waits", || {
         Ok(has_pidfd(Path::new(&files))?.then_some(()))
     })?;
     Ok(waiter)
+}
+
+/// Returns the exit code and the JSON of one that was begun.
+pub fn answer_of(child: Child) -> Result<(i32, Value)> {
+    answer(child.wait_with_output()?)
 }
 
 fn has_pidfd(files: &Path) -> Result<bool> {
