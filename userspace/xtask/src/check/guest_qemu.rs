@@ -2,16 +2,17 @@
 //! QEMU for the guest: the build root's own, unmodified, with the libraries and
 //! the firmware it needs, below /qemu-root, and a command that starts it.
 
+use super::libraries;
 use crate::root::BuildRoot;
 use crate::vm::initramfs::Initramfs;
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PROGRAM: &str = "usr/bin/qemu-system-x86_64";
-const LINKER: &str = "usr/lib64/ld-linux-x86-64.so.2";
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
-const FIRMWARE: [&str; 6] = [
+pub const PROGRAM: &str = "usr/bin/qemu-system-x86_64";
+pub const LINKER: &str = "usr/lib64/ld-linux-x86-64.so.2";
+pub const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+pub const FIRMWARE: [&str; 6] = [
     "usr/share/seabios/bios-256k.bin",
     "usr/share/seabios/vgabios-stdvga.bin",
     "usr/share/qemu/efi-e1000.rom",
@@ -44,7 +45,7 @@ pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
     let mut put = |name: &str| image.copy(&root.dir().join(name), &format!("qemu-root/{name}"));
     put(PROGRAM)?;
     put(LINKER)?;
-    for library in libraries(root)? {
+    for (library, _) in libraries::of(root, &program, &[])? {
         put(&format!("{LIBRARIES}/{library}"))?;
     }
     for file in FIRMWARE {
@@ -54,30 +55,4 @@ pub fn pack(root: &BuildRoot, build: &Path) -> Result<PathBuf> {
     image.finish()?;
     fs::rename(&partial, &archive)?;
     Ok(archive)
-}
-
-/// Returns file names of the libraries that the dynamic linker loads for QEMU.
-fn libraries(root: &BuildRoot) -> Result<Vec<String>> {
-    let output = root
-        .linker()
-        .arg("--list")
-        .arg(root.dir().join(PROGRAM))
-        .output()?;
-    if !output.status.success() {
-        bail!(
-            "QEMU's libraries can not be listed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    // "libz.so.1 => /path/libz.so.1 (0x...)"; the vDSO has no path, and the linker is
-    // named by a path.
-    let names = text
-        .lines()
-        .filter_map(|line| line.split_once(" => /"))
-        .map(|(name, _)| name.trim());
-    Ok(names
-        .filter(|name| !name.contains('/'))
-        .map(str::to_string)
-        .collect())
 }

@@ -3,8 +3,10 @@
 
 mod again;
 pub mod command;
+mod guest_debian;
 pub mod guest_qemu;
 mod kinds;
+mod libraries;
 mod print;
 pub mod programs;
 mod runner;

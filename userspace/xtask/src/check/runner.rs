@@ -317,6 +317,12 @@ fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job
     if guest.qemu {
         job.archives.push(setup.guest_qemu()?.clone());
     }
+    if guest.python {
+        job.archives.push(setup.python()?.clone());
+    }
+    if guest.libvirt {
+        job.archives.push(setup.libvirt()?.clone());
+    }
     if guest.kernel_inside {
         let kernel = setup.image(flavour)?.vmlinuz.clone();
         job.files.push((kernel, "boot/vmlinuz".to_string()));

@@ -2,11 +2,11 @@
 //! What tests need before they can run. Each thing is made when the first test
 //! asks for it, so a test that is run alone waits for nothing else.
 
-use super::{guest_qemu, programs};
+use super::{guest_debian, guest_qemu, programs};
 use crate::module::{self, plugin, Variant};
 use crate::place::Place;
 use crate::root::image::{Flavour, Image};
-use crate::root::{make, BuildRoot};
+use crate::root::{libvirt, make, BuildRoot};
 use crate::vm::accel::Accel;
 use crate::vm::profile::Profiles;
 use anyhow::{anyhow, Result};
@@ -23,6 +23,8 @@ pub struct Setup<'a> {
     kernels: [Kernel; 3],
     programs: Once<Vec<PathBuf>>,
     qemu: Once<PathBuf>,
+    python: Once<PathBuf>,
+    libvirt: Once<PathBuf>,
     rtm: Once<PathBuf>,
     counter: Once<PathBuf>,
     accel: Once<Accel>,
@@ -40,17 +42,18 @@ struct Kernel {
 impl<'a> Setup<'a> {
     pub fn new(place: &'a Place) -> Result<Self> {
         let profiles = Profiles::read(&place.tests().join("profiles.toml"))?;
-        let (root, kernels, programs, qemu, rtm, counter, accel) = Default::default();
         Ok(Self {
             place,
             profiles,
-            root,
-            kernels,
-            programs,
-            qemu,
-            rtm,
-            counter,
-            accel,
+            root: Once::new(),
+            kernels: Default::default(),
+            programs: Once::new(),
+            qemu: Once::new(),
+            python: Once::new(),
+            libvirt: Once::new(),
+            rtm: Once::new(),
+            counter: Once::new(),
+            accel: Once::new(),
         })
     }
 
@@ -99,6 +102,21 @@ impl<'a> Setup<'a> {
     pub fn guest_qemu(&self) -> Result<&PathBuf> {
         once(&self.qemu, || {
             guest_qemu::pack(self.root()?, &self.place.build())
+        })
+    }
+
+    /// Returns Python as an archive for the guest.
+    pub fn python(&self) -> Result<&PathBuf> {
+        once(&self.python, || {
+            guest_debian::python(self.root()?, &self.place.build())
+        })
+    }
+
+    /// Returns libvirt and QEMU as an archive for the guest.
+    pub fn libvirt(&self) -> Result<&PathBuf> {
+        once(&self.libvirt, || {
+            let files = libvirt::ensure(self.place, self.root()?)?;
+            guest_debian::libvirt(self.root()?, &files, &self.place.build())
         })
     }
 

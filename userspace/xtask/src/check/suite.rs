@@ -103,6 +103,12 @@ pub struct Guest {
     /// Put QEMU itself into the guest.
     #[serde(default)]
     pub qemu: bool,
+    /// Put Python into it, as Debian has it.
+    #[serde(default)]
+    pub python: bool,
+    /// Put libvirt into it, as Debian has it, and QEMU where libvirt finds it.
+    #[serde(default)]
+    pub libvirt: bool,
     /// Put the VM's own kernel into it, for a guest inside.
     #[serde(default)]
     pub kernel_inside: bool,

@@ -5,7 +5,7 @@
 
 use super::image::{Flavour, Image};
 use super::wipe::remove_tree;
-use super::{chroot, lock, pin, BuildRoot};
+use super::{chroot, lock, packages, pin, BuildRoot};
 use crate::place::Place;
 use crate::report::Report;
 use anyhow::{bail, Context, Result};
@@ -122,10 +122,7 @@ impl Maker<'_> {
             return Ok(());
         }
         self.report.step("LLVM's binary tools");
-        fs::copy("/etc/resolv.conf", dir.join("etc/resolv.conf"))
-            .context("copying /etc/resolv.conf")?;
-        self.report
-            .run(chroot::command(dir, "apt-get").arg("update"))?;
+        packages::update(&mut self.report, dir)?;
         let mut command = chroot::command(dir, "apt-get");
         self.report.run(
             command

@@ -7,7 +7,7 @@ use super::kernel::{self, Incomplete, Kernel};
 use super::mirror::Mirror;
 use super::series::{self, Series};
 use super::wipe::remove_tree;
-use super::{chroot, lock, lock_file, pin, unpacked, BuildRoot};
+use super::{chroot, lock, lock_file, packages, pin, unpacked, BuildRoot};
 use crate::place::Place;
 use crate::report::Report;
 use anyhow::{bail, Context, Result};
@@ -372,11 +372,8 @@ impl Maker {
     }
 
     fn qemu(&mut self) -> Result<()> {
-        // Name resolution as on the machine; the package lists were left out of the root.
-        fs::copy("/etc/resolv.conf", self.dir.join("etc/resolv.conf"))
-            .context("copying /etc/resolv.conf")?;
-        let mut command = self.inside("apt-get");
-        self.report.run(command.arg("update"))?;
+        // The package lists were left out of the root.
+        packages::update(&mut self.report, &self.dir)?;
         let mut command = self.inside("apt-get");
         command
             .args([
@@ -414,18 +411,12 @@ impl Maker {
             "build-root: kernel {}, packages {}",
             kernel.release, kernel.version
         ));
-        let downloads = downloads(series);
-        remove_tree(&self.dir.join(&downloads))?;
-        fs::create_dir_all(self.dir.join(&downloads))?;
-        let mut command = self.inside("sh");
-        // apt downloads as user _apt where it can; into this directory it can not.
-        command.args([
-            "-c",
-            "cd \"$1\" && shift && apt-get -o APT::Sandbox::User=root download \"$@\"",
-            "sh",
-        ]);
-        command.arg(format!("/{downloads}")).args(kernel.packages());
-        self.report.run(&mut command)
+        packages::download(
+            &mut self.report,
+            &self.dir,
+            &downloads(series),
+            &kernel.packages(),
+        )
     }
 
     fn unpack(&mut self, series: Series) -> Result<()> {

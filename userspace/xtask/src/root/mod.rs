@@ -8,9 +8,11 @@ pub mod chroot;
 mod debug;
 pub mod image;
 pub mod kernel;
+pub mod libvirt;
 mod lock;
 pub mod make;
 mod mirror;
+mod packages;
 pub mod pin;
 pub mod series;
 mod wipe;
@@ -19,6 +21,7 @@ use crate::place::Place;
 use anyhow::{Context, Result};
 use lock::Lock;
 use series::Series;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -140,10 +143,22 @@ impl BuildRoot {
 
     /// Returns the dynamic linker, told where the build root's libraries are.
     pub fn linker(&self) -> Command {
+        self.linker_beside(&[])
+    }
+
+    /// Returns the dynamic linker, told of the libraries of another root as well: `usr/lib/x86_64-linux-gnu` below each
+    /// of these.
+    pub fn linker_beside(&self, others: &[PathBuf]) -> Command {
+        let roots = std::iter::once(&self.dir).chain(others);
+        let mut paths = OsString::new();
+        for root in roots {
+            if !paths.is_empty() {
+                paths.push(":");
+            }
+            paths.push(root.join("usr/lib/x86_64-linux-gnu"));
+        }
         let mut command = Command::new(self.dir.join("usr/lib64/ld-linux-x86-64.so.2"));
-        command
-            .arg("--library-path")
-            .arg(self.dir.join("usr/lib/x86_64-linux-gnu"));
+        command.arg("--library-path").arg(paths);
         command
     }
 }

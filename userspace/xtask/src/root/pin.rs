@@ -52,3 +52,22 @@ pub const PACKAGES: [&str; 25] = [
 
 /// From backports, without what they recommend; zstd unpacks the kernels for it.
 pub const QEMU: [&str; 4] = ["qemu-system-x86", "seabios", "ipxe-qemu", "zstd"];
+
+/// libvirt as Debian's users have it, and the libraries of it that the build root lacks. They are unpacked, not installed.
+pub const LIBVIRT: [&str; 15] = [
+    "libvirt-daemon",
+    "libvirt-daemon-common",
+    "libvirt-daemon-log",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-common",
+    "libvirt0",
+    "libvirt-clients",
+    "apparmor",
+    "libapparmor1",
+    "libcurl3t64-gnutls",
+    "libjson-c5",
+    "libngtcp2-16",
+    "libngtcp2-crypto-gnutls8",
+    "libssh-4",
+    "libtirpc3t64",
+];
