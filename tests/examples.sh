@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Prints TAP: the examples against the header alone, as C and as C++, with every warning an error. Begins in
-# userspace/, as tests of the host do.
+# Prints TAP: the examples against the header alone, as C and as C++, with every warning an error; those in Python and
+# XML are well-formed, and the hook says what is wrong. Begins in userspace/, as tests of the host do.
 set -u
 
 cd .. || exit 1
@@ -65,6 +65,26 @@ if [ -e /dev/pagemove ]; then
     skip "move: without the module it is 2" "the module is loaded"
 else
     check "move: without the module it is 2" ends_with 2 "No such file" "$top/move" 0000:00:03.0 0x1000 0
+fi
+
+# What libvirt and QEMU make of these is tested in a VM (tests hook, libvirt).
+hook=examples/hook-qmp.py
+says() {
+    event=$1
+    words=$2
+    shift 2
+    PAGEMOVE_EVENT=$event ends_with 1 "$words" "$hook" "$@"
+}
+if command -v python3 >/dev/null; then
+    for example in examples/*.xml; do
+        check "$(basename "$example") is XML" python3 -c 'import sys, xml.dom.minidom as dom; dom.parse(sys.argv[1])' "$example"
+    done
+    check "hook-qmp.py: wrong usage" says leave usage
+    check "hook-qmp.py: an event that is none" says arrive "'arrive'" "$top/none"
+    check "hook-qmp.py: no socket" says leave "hook-qmp: $top/none: " "$top/none"
+    check "hook-qmp.py: nothing to do when all is done" env PAGEMOVE_EVENT=complete "$hook" "$top/none"
+else
+    skip "examples in Python and XML" "there is no python3"
 fi
 
 echo "1..$count"

@@ -8,11 +8,13 @@ mod complaints;
 mod eater;
 mod memory;
 mod patience;
+mod qmp;
 mod region;
 mod rig;
 mod signals;
 mod slow_page;
 mod suites;
+mod tiny;
 mod victim;
 
 use std::process::ExitCode;
@@ -155,6 +157,21 @@ const SUITES: &[Suite] = &[
         "inner",
         "what runs in the guest of linux nested: a guest of its own",
         suites::linux::inner::main,
+    ),
+    (
+        "libvirt",
+        "a guest of Debian's libvirt, as in examples/libvirt.xml, moves (argument: ways)",
+        suites::libvirt::main,
+    ),
+    (
+        "lockdown",
+        "on a kernel that is locked down nothing moves, and the rest goes on",
+        suites::lockdown::main,
+    ),
+    (
+        "hook",
+        "examples/hook-qmp.py stops QEMU's guest for a migration, and lets it go on",
+        suites::hook::main,
     ),
     (
         "readme",

@@ -13,8 +13,8 @@ use pagemove_uapi::PciAddress;
 use serde_json::{json, Value};
 
 use super::pack::{DISK, INITRAMFS, WORD};
-use super::qmp::Monitor;
 use super::{Memory, Options};
+use crate::qmp::Monitor;
 
 pub const PROGRAM: &str = "/bin/qemu-system-x86_64";
 pub const KERNEL: &str = "/boot/vmlinuz";

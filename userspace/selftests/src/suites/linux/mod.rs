@@ -16,7 +16,6 @@ pub mod inner;
 mod moves;
 mod net;
 mod pack;
-mod qmp;
 mod trace;
 
 use std::path::Path;
