@@ -29,18 +29,18 @@ fail() {
 folder() {
     missing=
     at=$1
-    while [ "$at" != / ] && [ ! -d "$destdir$at" ]; do
+    while [ -n "$at" ] && [ ! -d "$destdir$at" ]; do
         missing="$at/
 $missing"
-        at=$(dirname "$at")
+        at=${at%/*}
     done
-    mkdir -p "$destdir$1"
+    [ -z "$missing" ] || mkdir -p "$destdir$1"
     printf %s "$missing" >>"$new"
 }
 
 # put MODE FILE WHERE
 put() {
-    folder "$(dirname "$3")"
+    folder "${3%/*}"
     install -m "$1" "$2" "$destdir$3"
     echo "$3" >>"$new"
 }
@@ -81,8 +81,10 @@ put_all() {
     put 755 "$TOOL" "$prefix/sbin/pagemove"
     put 644 "$here/../include/uapi/linux/pagemove.h" "$prefix/include/linux/pagemove.h"
     "$TOOL" manual "$made" >/dev/null
+    folder "$prefix/share/man/man8"
+    install -m 644 "$made"/man8/* "$destdir$prefix/share/man/man8"
     for page in "$made"/man8/*; do
-        put 644 "$page" "$prefix/share/man/man8/$(basename "$page")"
+        echo "$prefix/share/man/man8/${page##*/}" >>"$new"
     done
     put 644 "$made/completion/pagemove.bash" "$prefix/share/bash-completion/completions/pagemove"
     put 644 "$made/completion/_pagemove" "$prefix/share/zsh/site-functions/_pagemove"
@@ -141,23 +143,28 @@ install_all() {
     echo "installed; $destdir$note lists what"
 }
 
+# Prints the paths that are read, below DESTDIR, for xargs.
+below() {
+    while read -r path; do printf '%s\0' "$destdir${path%/}"; done
+}
+
 uninstall_all() {
     [ -e "$destdir$note" ] || fail "there is no $destdir$note: nothing was installed with this PREFIX and DESTDIR"
     list=$(cat "$destdir$note")
     releases=$(echo "$list" | sed -n 's|.*/modules/\([^/]*\)/updates/.*\.ko$|\1|p' | sort -u)
-    # From the last to the first, so that a folder comes behind what is in it.
-    echo "$list" | sed '1!G;h;$!d' | while read -r path; do
-        case $path in
-        */) rmdir "$destdir${path%/}" 2>/dev/null || true ;;
-        *) rm -f "$destdir$path" ;;
-        esac
-    done
+    echo "$list" | grep -v '/$' | below | xargs -0 rm -f
+    # From the last to the first, so that a folder comes behind those in it; what is not empty stays.
+    echo "$list" | grep '/$' | sed '1!G;h;$!d' | below | xargs -0 -r rmdir 2>/dev/null || true
     for release in $releases; do
         depmod_for "$release"
     done
     echo "removed; a module that is loaded stays until it is unloaded, and the group pagemove stays"
 }
 
+case $prefix in
+/*) ;;
+*) fail "PREFIX=$prefix does not begin with /" ;;
+esac
 case ${1-} in
 install) install_all ;;
 uninstall) uninstall_all ;;
