@@ -48,8 +48,8 @@ install: ## tool, header, manuals, completion, rules, module (KO=FILE, or with K
 uninstall: ## take away what `make install` has put there, with the same PREFIX and DESTDIR
 	@$(INSTALL) uninstall
 
-deb: ## build/deb: packages for Debian of the tool, and of the module KO=FILE
-	@TOOL="$(TOOL)" KO="$(PACKED)" packaging/deb.sh build/deb
+deb: ## build/deb: packages for Debian of the tool, of the module KO=FILE, and of its source for dkms; VERSION=
+	@TOOL="$(TOOL)" KO="$(PACKED)" VERSION="$(VERSION)" packaging/deb.sh build/deb
 
 sign: cargo ## sign build/pagemove.ko with KEY=FILE CERT=FILE; KDIR=TREE: pagemove.ko, by that tree's program; KO=FILE: this one
 	@$(if $(and $(KEY),$(CERT)),,echo "usage: make sign KEY=key.pem CERT=cert.pem [KDIR=tree] [KO=file.ko]" >&2; exit 1)

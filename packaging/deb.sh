@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Makes packages for Debian of what was built: `pagemove`, and `pagemove-module-RELEASE` for the kernel
-# that the module is for.
+# Makes packages for Debian of what was built: `pagemove`, `pagemove-module-RELEASE` for the kernel that
+# the module is for, and `pagemove-dkms`, the module's source.
 #
 #   deb.sh FOLDER
 #
-# From the environment: TOOL, KO (or "none"), MAINTAINER.
+# From the environment: TOOL, KO (or "none"), MAINTAINER, VERSION (of the packages: the tool's by itself).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +15,8 @@ command -v dpkg-deb >/dev/null || {
     echo "dpkg-deb is missing: packages for Debian are built on Debian" >&2
     exit 1
 }
-version=$("$TOOL" --version | sed 's/^pagemove //')
+version=${VERSION:-$("$TOOL" --version | sed 's/^pagemove //')}
+arch=amd64
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -24,8 +25,8 @@ control() {
     mkdir -p "$work/$1/DEBIAN" "$work/$1/usr/share/doc/$1"
     cp "$here/copyright" "$work/$1/usr/share/doc/$1/copyright"
     {
-        printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: %s\n' \
-            "$1" "$version" "$maintainer"
+        printf 'Package: %s\nVersion: %s\nArchitecture: %s\nMaintainer: %s\n' \
+            "$1" "$version" "$arch" "$maintainer"
         printf 'Section: admin\nPriority: optional\n'
         printf 'Installed-Size: %s\n' "$(du -sk "$work/$1" | cut -f1)"
         shift
@@ -45,8 +46,8 @@ build() {
     mv "$work/control" "$work/$1/DEBIAN/control"
     (cd "$work/$1" && find usr -type f -print0 | xargs -0 md5sum >DEBIAN/md5sums)
     mkdir -p "$folder"
-    dpkg-deb --root-owner-group --build "$work/$1" "$folder/${1}_${version}_amd64.deb" >/dev/null
-    echo "$folder/${1}_${version}_amd64.deb"
+    dpkg-deb --root-owner-group --build "$work/$1" "$folder/${1}_${version}_$arch.deb" >/dev/null
+    echo "$folder/${1}_${version}_$arch.deb"
 }
 
 tool() {
@@ -65,7 +66,9 @@ if [ "$1" = configure ]; then
         systemd-tmpfiles --create pagemove.conf || true
         systemctl daemon-reload || true
     fi
-    if command -v udevadm >/dev/null; then udevadm control --reload || true; fi
+    if command -v udevadm >/dev/null && udevadm control --reload 2>/dev/null; then
+        udevadm trigger --name-match=/dev/pagemove 2>/dev/null || true
+    fi
 fi
 EOF
     build pagemove
@@ -94,5 +97,54 @@ EOF
     build "$package"
 }
 
+# Prints what the module is built from: sources, and licenses of what is not ours. Kbuild names the crates.
+sources() {
+    crates=$(sed -n 's|^[a-z_]* := third_party/\([a-z_]*\)/src/lib.o$|\1|p' Kbuild)
+    echo Kbuild
+    echo LICENSE
+    find src include \( -name Kbuild -o -name '*.rs' -o -name '*.[ch]' \) ! -name '*.mod.c'
+    for crate in $crates; do
+        find "third_party/$crate/src" -name '*.rs'
+        find "third_party/$crate" -maxdepth 1 -iname 'LICENSE*'
+    done
+}
+
+# The module's source with the crates that it is linked from: where it is built nothing is fetched.
+dkms() {
+    arch=all
+    source=$work/pagemove-dkms/usr/src/pagemove-$version
+    mkdir -p "$source"
+    (cd "$here/.." && sources | tar -cf - -T -) | tar -C "$source" -xf -
+    find "$source" -type f -exec chmod 644 {} +
+    series=$(sed -n 's/^tested-series := //p' "$here/../Kbuild" | sed 's/\./\\\\./g; s/ /|/g')
+    sed "s/@VERSION@/$version/; s/@SERIES@/$series/" "$here/dkms.conf" >"$source/dkms.conf"
+    install -D -m 644 "$here/modules-load.conf" \
+        "$work/pagemove-dkms/usr/lib/modules-load.d/pagemove-dkms.conf"
+    # A kernel has one: the one that was built for it before, or the one that dkms builds.
+    control pagemove-dkms "Depends: dkms, gcc, rustc" "Provides: pagemove-module" \
+        "Conflicts: pagemove-module" <<EOF
+Description: kernel module pagemove as source, for dkms
+ Built for each kernel whose headers have Rust metadata; others are passed over.
+ Moves pinned memory while devices keep doing DMA.
+EOF
+    script pagemove-dkms postinst <<EOF
+if [ "\$1" = configure ]; then
+    /usr/lib/dkms/common.postinst pagemove $version /usr/share/pagemove "" "\$2"
+fi
+EOF
+    script pagemove-dkms prerm <<EOF
+case "\$1" in
+remove | upgrade | deconfigure)
+    [ ! -d /var/lib/dkms/pagemove/$version ] || dkms remove -m pagemove -v $version --all ;;
+esac
+EOF
+    build pagemove-dkms
+}
+
 tool
 [ "$KO" = none ] || module "$KO"
+if [ -e "$here/../third_party/vendored-from.toml" ]; then
+    dkms
+else
+    echo "no pagemove-dkms: the crates are missing in third_party/, which \`make\` fills" >&2
+fi

@@ -144,11 +144,14 @@ check "make uninstall leaves what was there before, and nothing else" leaves_not
 
 refused() {
     ! make_install uninstall && ! make_install install "$top/missing.ko" &&
-        ! TOOL=$top/missing packaging/install.sh install
+        ! TOOL=$top/missing packaging/install.sh install &&
+        ! DESTDIR=$root/ PREFIX=usr KO=none packaging/install.sh install
 }
 check "what is not there is no reason to do half of it" refused
 check "nothing was begun" diff "$top/before" "$top/after"
 
+# What it takes to compress them is not what is tested.
+export DPKG_DEB_COMPRESSOR_TYPE=none
 if command -v dpkg-deb >/dev/null; then
     packages() {
         KO=$top/pagemove.ko packaging/deb.sh "$top/deb" &&
@@ -161,8 +164,54 @@ if command -v dpkg-deb >/dev/null; then
             grep linux-image-7.2.0-test
     }
     check "make deb: a package of the tool, and one of the module for its kernel" packages
+
+    # A checkout of which `make` has fetched the crates.
+    checkout=$top/checkout
+    crates="bitflags static_assertions memoffset spin"
+    mkdir "$checkout" && cp -r Kbuild LICENSE include packaging src "$checkout"
+    for crate in $crates; do
+        mkdir -p "$checkout/third_party/$crate/src" "$checkout/third_party/$crate/tests"
+        touch "$checkout/third_party/$crate/src/lib.rs" "$checkout/third_party/$crate/LICENSE" \
+            "$checkout/third_party/$crate/tests/not.rs"
+    done
+    touch "$checkout/third_party/vendored-from.toml" "$checkout/src/built.o" "$checkout/src/pagemove.mod.c"
+    source=$top/dkms/usr/src/pagemove-1.2-3
+    source_package() {
+        KO=none VERSION=1.2-3 "$checkout/packaging/deb.sh" "$top/deb" &&
+            dpkg-deb --extract "$top/deb/pagemove-dkms_1.2-3_all.deb" "$top/dkms" || return 1
+        for file in Kbuild dkms.conf src/main.rs src/shim/vfio.c src/ntb/Kbuild include/uapi/linux/pagemove.h; do
+            [ -s "$source/$file" ] || { echo "no $file" && return 1; }
+        done
+        for crate in $crates; do
+            [ -e "$source/third_party/$crate/src/lib.rs" ] && [ -e "$source/third_party/$crate/LICENSE" ] || return 1
+        done
+        ! find "$source" -name '*.o' -o -name '*.mod.c' -o -name not.rs -o -name packaging | grep .
+    }
+    check "make deb: the module's source for dkms, with the crates, and nothing that was built" source_package
+
+    # build_for RELEASE TREE: whether dkms would, as it reads the file.
+    build_for() {
+        bash -c 'kernelver=$1 kernel_source_dir=$2 dkms_tree=/d && . "$3" && echo "${MAKE[0]}" &&
+            [ "$PACKAGE_VERSION" = 1.2-3 ] && [[ $kernelver =~ $BUILD_EXCLUSIVE_KERNEL ]]' \
+            bash "$1" "$2" "$source/dkms.conf"
+    }
+    passes_over() {
+        mkdir -p "$top/bare" "$top/whole/rust"
+        touch "$top/bare/Makefile" "$top/whole/Makefile" "$top/whole/rust/libkernel.rmeta"
+        for series in $(sed -n 's/^tested-series := //p' Kbuild); do
+            build_for "$series.1-amd64" "$top/whole" || return 1
+        done
+        ! build_for 6.12.0-amd64 "$top/whole" && ! build_for "${series}1.0-amd64" "$top/whole" &&
+            ! build_for "$series.1-amd64" "$top/bare" 2>"$top/why" &&
+            [ "$(wc -l <"$top/why")" -eq 1 ] && grep "no Rust metadata" "$top/why"
+    }
+    check "dkms.conf: kernels of other series are passed over, and those without Rust metadata, with one sentence" passes_over
 else
-    skip "make deb: a package of the tool, and one of the module for its kernel" "dpkg-deb is not installed"
+    for name in "make deb: a package of the tool, and one of the module for its kernel" \
+        "make deb: the module's source for dkms, with the crates, and nothing that was built" \
+        "dkms.conf: kernels of other series are passed over, and those without Rust metadata, with one sentence"; do
+        skip "$name" "dpkg-deb is not installed"
+    done
 fi
 
 echo "1..$count"
