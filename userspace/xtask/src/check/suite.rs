@@ -274,11 +274,14 @@ impl Suite {
     }
 
     /// Returns the tests in `groups` whose name matches `pattern`; with a pattern, those of
-    /// every group: who names a test wants it.
+    /// every group: who names a test wants it. Where it is whole words of names, it is no part of others.
     pub fn select(&self, groups: &[Group], pattern: Option<&str>) -> Result<Vec<&Test>> {
-        let wanted = |test: &&Test| match pattern {
-            Some(pattern) => matches(pattern, &test.name),
-            None => groups.contains(&test.group),
+        let whole =
+            pattern.filter(|pattern| self.0.iter().any(|test| has_words(pattern, &test.name)));
+        let wanted = |test: &&Test| match (whole, pattern) {
+            (Some(words), _) => has_words(words, &test.name),
+            (None, Some(pattern)) => matches(pattern, &test.name),
+            (None, None) => groups.contains(&test.group),
         };
         let tests: Vec<&Test> = self.0.iter().filter(wanted).collect();
         if tests.is_empty() {
@@ -289,6 +292,11 @@ impl Suite {
         }
         Ok(tests)
     }
+}
+
+/// Returns whether `words` are whole words of the name: `deb` is no part of `debug-twin-lock`.
+fn has_words(words: &str, name: &str) -> bool {
+    format!("-{name}-").contains(&format!("-{words}-"))
 }
 
 /// Returns whether `pattern` is a part of the name; with `*` in it, the whole name, `*` standing

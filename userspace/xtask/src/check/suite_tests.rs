@@ -40,6 +40,23 @@ fn groups_select_and_a_pattern_overrides_them() {
 }
 
 #[test]
+fn whole_words_of_names_come_before_parts_of_words() {
+    let names = ["deb", "deb-more", "debug-twin", "a-deb"];
+    let test = |name| format!("[[test]]\nname = {name:?}\nabout = \"x\"\nhost = [\"true\"]\n");
+    let suite = Suite::parse(&names.map(test).concat()).unwrap();
+    let select = |pattern| {
+        let tests = suite.select(&[Group::Check], Some(pattern)).unwrap();
+        tests
+            .iter()
+            .map(|test| test.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(select("deb"), ["deb", "deb-more", "a-deb"]);
+    assert_eq!(select("debu"), ["debug-twin"]);
+    assert_eq!(select("deb*"), ["deb", "deb-more", "debug-twin"]);
+}
+
+#[test]
 fn nothing_selected_is_an_error() {
     let suite = Suite::parse(TWO).unwrap();
     assert!(suite.select(&[Group::Check], Some("nonsense")).is_err());
