@@ -179,6 +179,11 @@ const SUITES: &[Suite] = &[
         suites::readme::main,
     ),
     (
+        "packages",
+        "installed, used, upgraded and removed in Debian's user space (argument: deb or make)",
+        suites::packages::main,
+    ),
+    (
         "qualify",
         "what was tried on the machine decides what the module allows (argument: the format)",
         suites::qualify::main,

@@ -23,6 +23,7 @@ pub mod migrate;
 pub mod monitor;
 pub mod ntb;
 pub mod offers;
+pub mod packages;
 pub mod probe;
 pub mod qemu;
 pub mod qualify;

@@ -358,6 +358,10 @@ fn prepare_vm(setup: &Setup, guest: &Guest, kernel: Flavour) {
     if guest.qemu {
         let _ = setup.guest_qemu();
     }
+    if guest.debian {
+        let _ = setup.debian();
+        let _ = setup.packages(kernel);
+    }
 }
 
 fn batch<'a>(

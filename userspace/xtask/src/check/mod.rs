@@ -7,6 +7,7 @@ mod guest_debian;
 pub mod guest_qemu;
 mod kinds;
 mod libraries;
+pub mod packages;
 mod print;
 pub mod programs;
 mod runner;

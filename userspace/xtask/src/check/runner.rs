@@ -2,7 +2,7 @@
 //! Run one test.
 
 use super::again;
-use super::kinds::{cargo, format, host, module_clippy, module_file, tap};
+use super::kinds::{cargo, dkms, format, host, module_clippy, module_file, tap};
 use super::setup::Setup;
 use super::suite::{Guest, Own, Test};
 use crate::judge::devtlb::{self, Claims};
@@ -100,7 +100,8 @@ fn attempt(
     logs: &Path,
 ) -> Result<(Verdict, Texts)> {
     if let Some(guest) = &test.vm {
-        if let Some(reason) = test.guests().find_map(|guest| guest.unfit(flavour)) {
+        let unfit = |guest: &Guest| unfit(setup, guest, flavour).transpose();
+        if let Some(reason) = test.guests().find_map(unfit).transpose()? {
             let mut verdict = Verdict::default();
             verdict.add(&test.name, Status::Skipped(reason));
             return Ok((verdict, Vec::new()));
@@ -123,6 +124,7 @@ fn attempt(
         (_, _, Some(argv), _) => tap::run(&test.name, argv, setup.place)?,
         (.., Some(Own::ModuleFile)) => (module_file::run(setup)?, String::new()),
         (.., Some(Own::ModuleClippy)) => module_clippy::run(setup)?,
+        (.., Some(Own::Dkms)) => dkms::run(&test.name, setup)?,
         (.., Some(Own::Format)) => (format::run(setup)?, String::new()),
         (None, None, None, None) => match &test.debian_cargo {
             Some(arguments) => host::debian(&test.name, arguments, setup)?,
@@ -131,6 +133,20 @@ fn attempt(
     };
     fs::write(logs.join("output.log"), &text)?;
     Ok((verdict, vec![("output", text)]))
+}
+
+/// Returns why a guest can not run here, if so.
+fn unfit(setup: &Setup, guest: &Guest, flavour: Flavour) -> Result<Option<String>> {
+    if let Some(reason) = guest.unfit(flavour) {
+        return Ok(Some(reason));
+    }
+    if guest.debian && setup.debian()?.is_none() {
+        let release = setup.root()?.release();
+        return Ok(Some(format!(
+            "the mirror has Debian's package of kernel {release} no more"
+        )));
+    }
+    Ok(None)
 }
 
 fn in_vm(
@@ -322,6 +338,11 @@ fn job(setup: &Setup, guest: &Guest, flavour: Flavour, live: bool) -> Result<Job
     }
     if guest.libvirt {
         job.archives.push(setup.libvirt()?.clone());
+    }
+    if guest.debian {
+        let debian = setup.debian()?.context("no user space of Debian's")?;
+        let archives = [debian, setup.packages(flavour)?].map(PathBuf::clone);
+        job.archives.extend(archives);
     }
     if guest.kernel_inside {
         let kernel = setup.image(flavour)?.vmlinuz.clone();

@@ -2,14 +2,14 @@
 //! What tests need before they can run. Each thing is made when the first test
 //! asks for it, so a test that is run alone waits for nothing else.
 
-use super::{guest_debian, guest_qemu, programs};
+use super::{guest_debian, guest_qemu, packages, programs};
 use crate::module::{self, plugin, Variant};
 use crate::place::Place;
 use crate::root::image::{Flavour, Image};
-use crate::root::{libvirt, make, BuildRoot};
+use crate::root::{debian, libvirt, make, BuildRoot};
 use crate::vm::accel::Accel;
 use crate::vm::profile::Profiles;
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, Context, Result};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -25,6 +25,7 @@ pub struct Setup<'a> {
     qemu: Once<PathBuf>,
     python: Once<PathBuf>,
     libvirt: Once<PathBuf>,
+    debian: Once<Option<PathBuf>>,
     rtm: Once<PathBuf>,
     counter: Once<PathBuf>,
     accel: Once<Accel>,
@@ -37,6 +38,7 @@ struct Kernel {
     ship: Once<PathBuf>,
     test: Once<PathBuf>,
     ntb: Once<Vec<PathBuf>>,
+    packages: Once<PathBuf>,
 }
 
 impl<'a> Setup<'a> {
@@ -51,6 +53,7 @@ impl<'a> Setup<'a> {
             qemu: Once::new(),
             python: Once::new(),
             libvirt: Once::new(),
+            debian: Once::new(),
             rtm: Once::new(),
             counter: Once::new(),
             accel: Once::new(),
@@ -98,6 +101,13 @@ impl<'a> Setup<'a> {
         Ok(once(&self.programs, || programs::build(self.place))?)
     }
 
+    /// Returns the command line tool, one of these programs.
+    pub fn tool(&self) -> Result<&PathBuf> {
+        let mut programs = self.programs()?.iter();
+        let tool = programs.find(|file| file.ends_with("pagemove"));
+        tool.context("cargo built no pagemove")
+    }
+
     /// Returns QEMU as an archive for the guest.
     pub fn guest_qemu(&self) -> Result<&PathBuf> {
         once(&self.qemu, || {
@@ -117,6 +127,24 @@ impl<'a> Setup<'a> {
         once(&self.libvirt, || {
             let files = libvirt::ensure(self.place, self.root()?)?;
             guest_debian::libvirt(self.root()?, &files, &self.place.build())
+        })
+    }
+
+    /// Returns Debian's user space as an archive for the guest; none where the mirror does not have its
+    /// package of the kernel any more.
+    pub fn debian(&self) -> Result<Option<&PathBuf>> {
+        let made = once(&self.debian, || debian::ensure(self.place, self.root()?));
+        Ok(made?.as_ref())
+    }
+
+    /// Returns what is installed there, as an archive.
+    pub fn packages(&self, flavour: Flavour) -> Result<&PathBuf> {
+        once(&self.kernel(flavour).packages, || {
+            packages::pack(
+                self.place,
+                self.tool()?,
+                self.module(flavour, Variant::Ship)?,
+            )
         })
     }
 

@@ -37,6 +37,8 @@ pub enum Own {
     ModuleFile,
     /// Clippy's lints on the module.
     ModuleClippy,
+    /// The package pagemove-dkms, with Debian's dkms.
+    Dkms,
     /// Whether every source file is formatted.
     Format,
 }
@@ -109,6 +111,9 @@ pub struct Guest {
     /// Put libvirt into it, as Debian has it, and QEMU where libvirt finds it.
     #[serde(default)]
     pub libvirt: bool,
+    /// Put Debian's user space into it, below /debian, and what an operator installs there.
+    #[serde(default)]
+    pub debian: bool,
     /// Put the VM's own kernel into it, for a guest inside.
     #[serde(default)]
     pub kernel_inside: bool,

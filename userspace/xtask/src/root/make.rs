@@ -301,7 +301,7 @@ impl Maker {
     }
 
     fn system(&mut self) -> Result<()> {
-        self.mmdebstrap()?;
+        mmdebstrap(&mut self.report)?;
         let mirror = Mirror::find(self.mirror.as_deref())?;
         self.report
             .say(&format!("build-root: Debian mirror {}", mirror.site));
@@ -338,37 +338,6 @@ impl Maker {
             remove_tree(&self.stamps.0.join(series.name()))?;
         }
         Ok(fs::write(begun, "")?)
-    }
-
-    /// Installs the one program that has to be on the machine itself.
-    fn mmdebstrap(&mut self) -> Result<()> {
-        let found = || {
-            Command::new("mmdebstrap")
-                .arg("--version")
-                .output()
-                .is_ok_and(|output| output.status.success())
-        };
-        if found() {
-            return Ok(());
-        }
-        let install = || {
-            let mut command = Command::new("apt-get");
-            command.args(["install", "-y", "--no-install-recommends", "mmdebstrap"]);
-            command.env("DEBIAN_FRONTEND", "noninteractive");
-            command
-        };
-        // Fails where apt has no lists yet, or old ones: then with new ones.
-        if !install()
-            .output()
-            .is_ok_and(|output| output.status.success())
-        {
-            self.report.run(Command::new("apt-get").arg("update"))?;
-            self.report.run(&mut install())?;
-        }
-        if !found() {
-            bail!("mmdebstrap is missing: install the package mmdebstrap");
-        }
-        Ok(())
     }
 
     fn qemu(&mut self) -> Result<()> {
@@ -475,6 +444,37 @@ impl Maker {
         }
         Ok(())
     }
+}
+
+/// Installs the one program that has to be on the machine itself.
+pub fn mmdebstrap(report: &mut Report) -> Result<()> {
+    let found = || {
+        Command::new("mmdebstrap")
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if found() {
+        return Ok(());
+    }
+    let install = || {
+        let mut command = Command::new("apt-get");
+        command.args(["install", "-y", "--no-install-recommends", "mmdebstrap"]);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    // Fails where apt has no lists yet, or old ones: then with new ones.
+    if !install()
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        report.run(Command::new("apt-get").arg("update"))?;
+        report.run(&mut install())?;
+    }
+    if !found() {
+        bail!("mmdebstrap is missing: install the package mmdebstrap");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ impl Mirror {
         };
         Ok(Self {
             site,
-            options: proxies(&output("apt-config", &["dump"])?),
+            options: options()?,
         })
     }
 
@@ -34,6 +34,11 @@ impl Mirror {
     pub fn sources(&self) -> [String; 2] {
         [pin::SUITE, pin::BACKPORTS].map(|suite| format!("deb {} {suite} main", self.site))
     }
+}
+
+/// Returns the options of apt with which mirrors are reached.
+pub fn options() -> Result<Vec<String>> {
+    Ok(proxies(&output("apt-config", &["dump"])?))
 }
 
 fn configured_site() -> Result<String> {

@@ -5,6 +5,7 @@
 
 pub mod cargo;
 pub mod chroot;
+pub mod debian;
 mod debug;
 pub mod image;
 pub mod kernel;
@@ -127,6 +128,12 @@ impl BuildRoot {
             .join(unpacked(self.series))
             .join("usr/lib/modules")
             .join(&self.release)
+    }
+
+    /// Returns what Debian's package of headers for this kernel has, as seen from inside.
+    pub fn headers(&self) -> PathBuf {
+        let name = format!("usr/src/linux-headers-{}", self.release);
+        Path::new("/").join(unpacked(self.series)).join(name)
     }
 
     pub fn busybox(&self) -> PathBuf {

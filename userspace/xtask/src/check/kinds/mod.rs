@@ -2,6 +2,7 @@
 //! The kinds of tests that run on the host. Each runs one test and judges it.
 
 pub mod cargo;
+pub mod dkms;
 pub mod format;
 pub mod host;
 pub mod module_clippy;
