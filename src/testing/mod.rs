@@ -3,6 +3,7 @@
 
 #[cfg(pagemove_test)]
 pub(crate) mod arenas;
+mod gates;
 #[cfg(pagemove_test)]
 pub(crate) mod marker;
 #[cfg(pagemove_test)]

@@ -8,6 +8,11 @@
 #[cfg(pagemove_test)]
 use crate::host::ffi;
 use crate::host::task;
+use crate::testing::gates::shall_meet;
+pub(crate) use crate::testing::gates::{
+    await_ends, hold_batch_up, hold_blame_up, hold_end_up, hold_look_up, hold_pinning_up,
+    keep_look, let_batches_go, meet_look,
+};
 #[cfg(pagemove_test)]
 use crate::testing::{marker, posted};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -112,45 +117,6 @@ pub(crate) fn pretends_reset() -> bool {
     test_parameter!(inject) == 47 || has_bug(Bug::AtsOfNow)
 }
 
-/// How many devices have been seen in a container since they were opened.
-static JOINED: AtomicU64 = AtomicU64::new(0);
-
-/// Holds the first batch up that knows how it will be moved, if asked to: until it is asked to end, as by a device that is
-/// opened, and then for longer than that is ready to wait before it asks. A device that does not
-/// ask lets it go on.
-pub(crate) fn hold_batch_up(is_asked: impl Fn() -> bool) {
-    const POLL_NS: u64 = 1_000_000;
-    const LATE_NS: u64 = 500_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
-    static BATCHES: AtomicU64 = AtomicU64::new(0);
-    let is_unawaited = has_bug(Bug::JoinUnawaited);
-    let asked = test_parameter!(inject) == 49 || is_unawaited;
-    if !asked || BATCHES.fetch_add(1, Ordering::Relaxed) != 0 {
-        return;
-    }
-    let joined = JOINED.load(Ordering::Relaxed);
-    let until = task::now().saturating_add(LONGEST_NS);
-    let has_joined = || is_unawaited && JOINED.load(Ordering::Relaxed) != joined;
-    pr_info!("a batch waits for a device to be opened\n");
-    while !is_asked() && !has_joined() && task::now() < until {
-        task::sleep(POLL_NS);
-    }
-    if is_asked() {
-        task::sleep(LATE_NS);
-    }
-}
-
-/// Holds those up that may pin pages, if asked to, the first two of them: the others have to wait for them.
-pub(crate) fn hold_pinning_up() {
-    const HOLD_NS: u64 = 15_000_000_000;
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let asked = test_parameter!(inject) == 53 || has_bug(Bug::PatientPin);
-    if asked && CALLS.fetch_add(1, Ordering::Relaxed) < 2 {
-        pr_info!("a batch is about to pin its pages\n");
-        task::sleep(HOLD_NS);
-    }
-}
-
 /// Returns the steps that are left out of a change of size.
 pub(crate) fn resized_without() -> ResizeSteps {
     match test_parameter!(inject) {
@@ -179,80 +145,12 @@ pub(crate) fn strayed(entry: u64) -> u64 {
     }
 }
 
-/// How many calls know how they unpin.
-static ENDING: AtomicU64 = AtomicU64::new(0);
-/// As many as may call VFIO at a time.
-const MOST_ENDING: u64 = 3;
-
-fn shall_crowd() -> bool {
-    test_parameter!(inject) == 62 || has_bug(Bug::PatientUnpin)
-}
-
-/// Holds the first batch up that has pinned its pages, if asked to: until so many others are about to unpin
-/// that it has to wait for them. The last of those is the second, since none pins while two call VFIO.
-pub(crate) fn await_ends() {
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
-    static PINNED: AtomicU64 = AtomicU64::new(0);
-    if !shall_crowd() {
-        return;
-    }
-    let wanted = match PINNED.fetch_add(1, Ordering::Relaxed) {
-        0 => MOST_ENDING,
-        1 => MOST_ENDING - 1,
-        _ => return,
-    };
-    pr_info!("a batch waits for others to end\n");
-    let until = task::now().saturating_add(LONGEST_NS);
-    while ENDING.load(Ordering::SeqCst) < wanted && task::now() < until {
-        task::sleep(POLL_NS);
-    }
-}
-
-/// Holds those up that may unpin pages, if asked to, the first of them: until another knows that it does not have
-/// to wait for them.
-pub(crate) fn hold_end_up() {
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 40_000_000_000;
-    if !shall_crowd() || ENDING.fetch_add(1, Ordering::SeqCst) >= MOST_ENDING {
-        return;
-    }
-    let until = task::now().saturating_add(LONGEST_NS);
-    while ENDING.load(Ordering::SeqCst) <= MOST_ENDING && task::now() < until {
-        task::sleep(POLL_NS);
-    }
-}
-
-/// Lets batches go that wait so, when a device is used.
-pub(crate) fn let_batches_go() {
-    if has_bug(Bug::JoinUnawaited) {
-        JOINED.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// Returns which of A and D an entry is said to hold when a write has landed: none, if the IOMMU shall
 /// look as if it set them later.
 pub(crate) fn seen_marks() -> u64 {
     match test_parameter!(inject) {
         46 => 0,
         _ => u64::MAX,
-    }
-}
-
-/// Holds calls up that have found a lost write, before it is held against anybody, if asked to: until three calls of
-/// the domain have found theirs.
-pub(crate) fn hold_blame_up() {
-    const CALLS: u64 = 3;
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
-    static FOUND: AtomicU64 = AtomicU64::new(0);
-    if test_parameter!(inject) != 36 && !has_bug(Bug::BlameEach) {
-        return;
-    }
-    FOUND.fetch_add(1, Ordering::SeqCst);
-    let until = task::now().saturating_add(LONGEST_NS);
-    while FOUND.load(Ordering::SeqCst) < CALLS && task::now() < until {
-        task::sleep(POLL_NS);
     }
 }
 
@@ -347,58 +245,6 @@ pub(crate) fn hold_close_up() {
     }
 }
 
-/// How far the last close of a container is, and a look at a slot of it: if they shall meet.
-static MEETING: AtomicU64 = AtomicU64::new(0);
-const WAITS: u64 = 1;
-const CLOSED: u64 = 2;
-const LOOKED: u64 = 3;
-const APART: u64 = 4;
-
-/// Waits until the two are so far, if asked to.
-fn await_meeting(stage: u64) {
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
-    let until = task::now().saturating_add(LONGEST_NS);
-    while MEETING.load(Ordering::SeqCst) < stage && task::now() < until {
-        task::sleep(POLL_NS);
-    }
-}
-
-fn shall_meet() -> bool {
-    test_parameter!(inject) == 60 || has_bug(Bug::LateHold)
-}
-
-/// Holds a look at a slot up that knows its container, until that is closed but for the last step.
-pub(crate) fn hold_look_up() {
-    if shall_meet() && MEETING.load(Ordering::SeqCst) < APART {
-        MEETING.fetch_max(WAITS, Ordering::SeqCst);
-        pr_info!("a look at a slot waits for a close\n");
-        await_meeting(CLOSED);
-    }
-}
-
-/// Keeps its hold, if it has one, until the close has gone on.
-pub(crate) fn keep_look<T>(hold: T) -> T {
-    if shall_meet() {
-        MEETING.fetch_max(LOOKED, Ordering::SeqCst);
-        await_meeting(APART);
-    }
-    hold
-}
-
-/// Lets such a look, if one waits, have its hold before a close goes on, that has waited for all: `has_one` tells of it.
-pub(crate) fn meet_look(has_one: impl FnOnce() -> bool) {
-    if shall_meet() && MEETING.load(Ordering::SeqCst) == WAITS {
-        MEETING.fetch_max(CLOSED, Ordering::SeqCst);
-        await_meeting(LOOKED);
-        pr_info!("a look at a slot and a close have met\n");
-        if has_one() {
-            pr_err!("a hold outlives its device\n");
-        }
-        MEETING.fetch_max(APART, Ordering::SeqCst);
-    }
-}
-
 /// Holds a region up that could not be mapped or set up, before others see what became of it, if
 /// asked to.
 pub(crate) fn hold_listing_up(done: Result) {
@@ -473,6 +319,11 @@ pub(crate) enum Bug {
     SilentEvent = 70,
     /// Pages come home whatever their device does meanwhile: no compare, no verification.
     HomeUnchecked = 43,
+}
+
+/// Returns whether this is asked for.
+pub(super) fn injects(number: u64) -> bool {
+    test_parameter!(inject) == number
 }
 
 /// Returns whether this bug is planted.
