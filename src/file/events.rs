@@ -13,8 +13,8 @@ const AT_ONCE: usize = 8;
 
 /// What poll() tells: something to read, as EPOLLIN | EPOLLRDNORM.
 const READABLE: u32 = 0x41;
-/// Nothing ever comes: EPOLLERR.
-const FAILED: u32 = 0x8;
+/// The caller can't wait by this file: EPOLLERR.
+pub(super) const FAILED: u32 = 0x8;
 
 pub(super) fn call(file: &Region, argument: usize) -> Result {
     may_watch()?;
@@ -53,11 +53,10 @@ fn copy(args: &mut abi::Events, entries: UserArray) -> Result {
     Ok(())
 }
 
-/// Returns what poll() of a file tells, by where it has read to; 0: it has never read.
-pub(super) fn mask(heard: u64) -> u32 {
-    match heard {
-        0 => FAILED,
-        next if next < event::end() => READABLE,
-        _ => 0,
+/// Returns what poll() of a file tells that reads this event next.
+pub(super) fn mask(next: u64) -> u32 {
+    match next < event::end() {
+        true => READABLE,
+        false => 0,
     }
 }

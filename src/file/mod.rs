@@ -189,11 +189,13 @@ unsafe extern "C" fn llseek(
 unsafe extern "C" fn poll(file: *mut ffi::file, table: *mut ffi::poll_table_struct) -> c_uint {
     // SAFETY: `file` is open.
     let heard = unsafe { region_of(file) }.heard();
-    // Who may not read events is not woken for each of them: it would be at the cost of who tells them.
-    if heard != 0 {
-        // SAFETY: the caller's contract.
-        unsafe { event::wait(file, table) };
+    // Who may not read events is not woken for each of them: it would be at the cost of who tells
+    // them. A file is handed on, by which events were read.
+    if heard == 0 || rights::may_watch().is_err() {
+        return events::FAILED;
     }
+    // SAFETY: the caller's contract.
+    unsafe { event::wait(file, table) };
     // Looked at after that: what comes from here on wakes the caller.
     events::mask(heard)
 }

@@ -834,9 +834,9 @@ struct pagemove_event {
 
 /*
  * PAGEMOVE_IOC_EVENTS: which events are there from number next on? It does not wait: poll() of
- * the same file tells POLLIN while there are events from the next on that the
- * last such call has left, and POLLERR before the first such call. With capacity 0 nothing is
- * read, so that a call with next = 0 tells the end, and one with that as its next waits for what
+ * the same file tells POLLIN while there are events from the next on that the last such call has
+ * left, and POLLERR before the first such call and to who may not make it. With capacity 0 nothing
+ * is read, so that a call with next = 0 tells the end, and one with that as its next waits for what
  * is new. Copies of a file (dup, fork) have one next for poll(). Needs CAP_SYS_ADMIN.
  * EINVAL: next is higher than the end.
  */
