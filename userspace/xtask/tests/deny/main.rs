@@ -109,6 +109,7 @@ targets = ["x86_64-unknown-linux-gnu"]
 private = { ignore = true }
 allow = ["MIT", "Zlib"]
 unused-allowed-license = "deny"
+include-dev = true
 exceptions = [{ crate = "odd", allow = ["Apache-2.0"] }]
 [bans]
 multiple-versions = "warn"
@@ -217,6 +218,7 @@ fn no_rule_is_taken_that_is_not_enforced() {
         ("unknown-git = \"deny\"", "unknown-git = \"allow\""),
         ("wildcards = \"deny\"", "wildcards = \"warn\""),
         ("ignore = true", "ignore = false"),
+        ("include-dev = true", "include-dev = false"),
     ] {
         assert!(SPOILED.contains(from));
         assert!(Rules::read(&SPOILED.replace(from, to)).is_err(), "{to}");
