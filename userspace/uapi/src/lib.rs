@@ -19,7 +19,8 @@ pub mod window;
 pub use abi::*;
 pub use address::PciAddress;
 pub use control::{
-    raw_ioctl, Control, ExperimentReport, ExperimentRequest, Heard, MoveReport, MoveRequest, OfferReport,
+    raw_ioctl, Control, ExperimentReport, ExperimentRequest, Heard, MoveReport, MoveRequest,
+    OfferReport,
 };
 pub use engine::{Format, Method};
 pub use error::{Call, Error};

@@ -9,7 +9,7 @@ mod source;
 
 use std::time::{Duration, Instant};
 
-use pagemove_uapi::{Control, Error, Event, Stats};
+use pagemove_uapi::{Control, Error, Stats};
 
 use crate::exit::Exit;
 use crate::{output, report as documents, signals};

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use pagemove_uapi::{Call, Heard, EVENT_LINK_DOWN, EVENT_LINK_UP, MAX_EVENTS};
+use pagemove_uapi::{Call, Event, Heard, EVENT_LINK_DOWN, EVENT_LINK_UP, MAX_EVENTS};
 
 use super::*;
 
