@@ -2,7 +2,7 @@
 //! Calls that builds for tests hold up until others are there, so that the two do meet.
 
 use crate::host::task;
-use crate::testing::sabotage::{has_bug, injects, Bug};
+use crate::testing::bug::{has_bug, injects, Bug};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::prelude::*;
 

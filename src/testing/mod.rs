@@ -3,6 +3,7 @@
 
 #[cfg(pagemove_test)]
 pub(crate) mod arenas;
+mod bug;
 mod gates;
 #[cfg(pagemove_test)]
 pub(crate) mod marker;

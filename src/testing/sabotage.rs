@@ -8,6 +8,7 @@
 #[cfg(pagemove_test)]
 use crate::host::ffi;
 use crate::host::task;
+pub(crate) use crate::testing::bug::{has_bug, Bug};
 use crate::testing::gates::shall_meet;
 pub(crate) use crate::testing::gates::{
     await_ends, hold_batch_up, hold_blame_up, hold_end_up, hold_look_up, hold_pinning_up,
@@ -260,75 +261,6 @@ pub(crate) fn last_region() -> Option<u32> {
     u32::try_from(test_parameter!(last_region))
         .ok()
         .filter(|last| *last != 0)
-}
-
-/// A bug for the fuzzer to find.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bug {
-    /// Memory behind the caller's structure is written.
-    Overrun = 20,
-    /// A word of a page changes when the page is moved.
-    Damage = 21,
-    /// Closed regions are kept.
-    Leak = 22,
-    /// VFIO's callback unpins by itself.
-    UnpinInCallback = 23,
-    /// The limit for all regions is none.
-    NoLimit = 24,
-    /// Numbers of regions are not used again.
-    SpendNumbers = 27,
-    /// A region is listed before it is known to be of use, and then taken off the list.
-    LooseList = 26,
-    /// Who else uses a page is not looked for when a sum differs.
-    HastyBlame = 29,
-    /// One domain with a lost write is enough to use its IOMMU no more.
-    AllForOne = 30,
-    /// Each lost write counts as one of another domain.
-    BlameEach = 35,
-    /// The named device's IOMMU is the only one of a domain that is asked about.
-    OneVerdict = 37,
-    /// A verdict counts for whatever IOMMU has its name.
-    NameAlone = 45,
-    /// A verdict counts for devices with ATS and for those without.
-    AnyDevice = 51,
-    /// A device that is being reset has no TLB.
-    AtsOfNow = 48,
-    /// A device is opened while pages move on the terms of before.
-    JoinUnawaited = 50,
-    /// A slot is looked at in a container whose last device has waited for all who do.
-    LateHold = 61,
-    /// CPUs that were set aside are disturbed, too.
-    DrainEverywhere = 31,
-    /// VFIO pins pages that nobody has looked at.
-    NoPreview = 34,
-    /// A call that waits for others' pins forgets when it has to end.
-    PatientPin = 54,
-    /// It waits for its turn to unpin, whenever it has to end.
-    PatientUnpin = 63,
-    /// A TLB is asked whose device sleeps.
-    AsleepIsAsked = 52,
-    /// A device that does not answer is gone, asleep or not.
-    AsleepIsGone = 33,
-    /// The last of VFIO's calls for a span returns, whatever pins there are.
-    LastCallReturns = 44,
-    /// Nobody counts the references to a page of a file before it moves.
-    NoCount = 40,
-    /// They are counted, and new ones come meanwhile.
-    NoFreeze = 41,
-    /// Who waits for an event is not woken.
-    SilentEvent = 70,
-    /// Pages come home whatever their device does meanwhile: no compare, no verification.
-    HomeUnchecked = 43,
-}
-
-/// Returns whether this is asked for.
-pub(super) fn injects(number: u64) -> bool {
-    test_parameter!(inject) == number
-}
-
-/// Returns whether this bug is planted.
-pub(crate) fn has_bug(bug: Bug) -> bool {
-    test_parameter!(inject) == bug as u64
 }
 
 /// Copies a page to an aperture, if stores there shall stay under way until they are asked for.
