@@ -101,17 +101,32 @@ fn refused(scene: &mut Scene) -> Result<()> {
     scene.parts.has_leaves_of(BYTES as u64)
 }
 
+/// How far the device is.
+#[derive(Default)]
+struct Dma {
+    is_enough: AtomicBool,
+    has_failed: AtomicBool,
+}
+
+impl Dma {
+    /// Whether there is something to go on for, after so many splits.
+    fn goes_on(&self, splits: u64) -> bool {
+        let is_enough = splits >= ROUNDS && self.is_enough.load(Ordering::Acquire);
+        !is_enough && !self.has_failed.load(Ordering::Acquire)
+    }
+}
+
 /// Pages go through the device and come back until it is enough; `beside` runs meanwhile, and hears of it.
 fn with_dma(
     scene: &mut Scene,
-    beside: impl FnOnce(&Parts, &AtomicBool) -> Result<()> + Send,
+    beside: impl FnOnce(&Parts, &Dma) -> Result<()> + Send,
 ) -> Result<()> {
     let dma = scene.dma.as_deref_mut().context("the device is closed")?;
     let parts = &scene.parts;
-    let (is_over, is_enough) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (is_over, state) = (AtomicBool::new(false), Dma::default());
     thread::scope(|scope| {
         let other = scope.spawn(|| {
-            let result = beside(parts, &is_enough);
+            let result = beside(parts, &state);
             is_over.store(true, Ordering::Release);
             result
         });
@@ -122,9 +137,11 @@ fn with_dma(
                 .there_and_back(dma, transfers)
                 .with_context(|| format!("transfer {transfers}"));
             transfers += 1;
-            is_enough.fetch_or(transfers >= TRANSFERS, Ordering::Release);
+            if transfers >= TRANSFERS {
+                state.is_enough.store(true, Ordering::Release);
+            }
         }
-        is_enough.store(true, Ordering::Release);
+        state.has_failed.store(done.is_err(), Ordering::Release);
         let other = other.join().expect("the thread does not panic");
         println!("# {transfers} pages went through the device");
         done.and(other)
@@ -133,9 +150,9 @@ fn with_dma(
 
 fn to_and_fro(scene: &mut Scene) -> Result<()> {
     let before = scene::tables()?;
-    with_dma(scene, |parts, is_enough| {
+    with_dma(scene, |parts, dma| {
         let (mut splits, mut reverted) = (0, 0);
-        while splits < ROUNDS || !is_enough.load(Ordering::Acquire) {
+        while dma.goes_on(splits) {
             let report = parts
                 .try_out(EXPERIMENT_SIZES, IOVA, MAX_EXPERIMENT_NS)
                 .map_err(|error| anyhow::anyhow!("{error}"))?;
