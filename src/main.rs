@@ -28,6 +28,8 @@ mod host;
 mod iommu;
 mod machine;
 mod mover;
+#[allow(dead_code, unreachable_pub, reason = "as of `abi`")]
+mod numbers;
 mod page;
 mod params;
 mod refusal;

@@ -79,7 +79,7 @@ current() {
 check "manuals and completion are those of the program" current
 
 completes() {
-    bash -c '. "$1" && COMP_WORDS=(pagemove mo) COMP_CWORD=1 && _pagemove pagemove mo pagemove &&
+    bash -c '. "$1" && COMP_WORDS=(pagemove mov) COMP_CWORD=1 && _pagemove pagemove mov pagemove &&
         echo "${COMPREPLY[@]}" && [ "${COMPREPLY[*]}" = move ] &&
         COMP_WORDS=(pagemove move --dry) COMP_CWORD=2 && _pagemove pagemove --dry move &&
         [ "${COMPREPLY[*]}" = --dry-run ]' bash "$root/usr/share/bash-completion/completions/pagemove"

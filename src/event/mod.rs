@@ -49,6 +49,12 @@ pub(crate) fn tell(event: Event) {
     }
 }
 
+/// Tells the log of a call that has ended, where that was switched on.
+pub(crate) fn log_move(ended: &Event, iova: u64, pages: u64, ns: u64) {
+    // SAFETY: it reads a `struct pagemove_event`, which this is.
+    unsafe { ffi::pagemove_log_move(core::ptr::from_ref(ended).cast(), iova, pages, ns) };
+}
+
 /// Makes an event of this kind about a PCI function, by segment << 16 | bus << 8 | devfn.
 pub(crate) fn of_function(kind: u32, address: u32) -> Event {
     Event {

@@ -12,7 +12,7 @@ use crate::region::offers::Ending;
 use crate::region::Region;
 use crate::session::cpus;
 use crate::testing::sabotage;
-use crate::{abi, compat, device, event, page, params, region, stats, window};
+use crate::{abi, compat, device, event, numbers, page, params, region, stats, window};
 use engine::{Format, Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -53,8 +53,8 @@ fn info(info: &mut abi::Info) -> Result {
     *info = abi::Info {
         size: info.size,
         abi_version: abi::ABI_VERSION,
-        engines: abi::mask_of(Method::ALL.iter().copied().map(abi::engine_number)),
-        formats: abi::mask_of(Format::ALL.iter().copied().map(abi::format_number)),
+        engines: abi::mask_of(Method::ALL.iter().copied().map(numbers::engine_number)),
+        formats: abi::mask_of(Format::ALL.iter().copied().map(numbers::format_number)),
         move_flags: moves::FLAGS,
         test_build: u32::from(sabotage::IS_POSSIBLE),
         max_region_bytes: abi::MAX_REGION_BYTES,

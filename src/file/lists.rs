@@ -7,7 +7,7 @@ use crate::device::{self, Device};
 use crate::iommu::sharing::Sharers;
 use crate::iommu::verdict;
 use crate::mover::choice::Engines;
-use crate::{aperture, region, session, window};
+use crate::{aperture, numbers, region, session, window};
 use kernel::prelude::*;
 
 /// The structure of a call that lists something.
@@ -117,7 +117,7 @@ fn describe(device: &Device) -> abi::Device {
     };
     entry.flags |= abi::DEVICE_OPEN;
     if let Some(format) = domain.and_then(|domain| domain.format) {
-        entry.format = abi::format_number(format);
+        entry.format = numbers::format_number(format);
         if domain.is_some_and(|domain| domain.is_incoherent) {
             entry.flags |= abi::DEVICE_INCOHERENT;
         }

@@ -10,7 +10,7 @@ use crate::mover::settle::NOT_TRIED;
 use crate::mover::{self, Tally};
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::Region;
-use crate::{abi, aperture, event, page};
+use crate::{abi, aperture, event, numbers, page};
 use core::sync::atomic::{AtomicU32, Ordering};
 use engine::{Iova, PageSpan, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
@@ -45,11 +45,12 @@ fn start(region: &Region, args: &mut abi::Move) -> Result {
     let results = Results::of(args)?;
     results.clear(request.span.pages())?;
     let mut tally = Tally::default();
+    let since = task::now();
     let call = tell_begin(&request);
     let done = mover::run(&request, &mut tally, &|first, of_batch| {
         results.write(first, of_batch)
     });
-    tell_end(call, &tally, done.err());
+    tell_end(call, since, &tally, done.err());
     args.engine_used = tally.engine;
     args.pages_moved = tally.moved;
     args.pages_done = tally.done;
@@ -77,10 +78,10 @@ fn tell_begin(request: &Request) -> abi::Event {
     begun
 }
 
-/// Tells that it has ended, and how.
+/// Tells that it has ended, and how; the log, too, where that is asked for.
 #[inline(never)]
-fn tell_end(begun: abi::Event, tally: &Tally, refusal: Option<Refusal>) {
-    event::tell(abi::Event {
+fn tell_end(begun: abi::Event, since: u64, tally: &Tally, refusal: Option<Refusal>) {
+    let ended = abi::Event {
         kind: abi::EVENT_MOVE_ENDED,
         error: refusal.map_or(0, |refusal| refusal.error().to_errno().unsigned_abs()),
         reason: refusal.map_or(abi::REASON_NONE, Refusal::reason),
@@ -89,7 +90,10 @@ fn tell_end(begun: abi::Event, tally: &Tally, refusal: Option<Refusal>) {
             tally.aborts.iter().fold(0, u64::saturating_add),
         ],
         ..begun
-    });
+    };
+    event::tell(ended);
+    let [pages, iova] = begun.values;
+    event::log_move(&ended, iova, pages, task::now().saturating_sub(since));
 }
 
 /// Checks what the caller asks for.
@@ -99,7 +103,7 @@ fn request(region: &Region, args: &mut abi::Move) -> Result<Request> {
     }
     let engine = match args.engine {
         abi::ENGINE_AUTO => None,
-        number => Some(abi::engine_of(number).ok_or_else(eopnotsupp)?),
+        number => Some(numbers::engine_of(number).ok_or_else(eopnotsupp)?),
     };
     let span = PageSpan::new(Iova(args.iova), args.length).ok_or(EINVAL)?;
     if span.pages() > u64::from(abi::MAX_MOVE_PAGES) || args.retries > abi::MAX_RETRIES {

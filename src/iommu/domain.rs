@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The IOMMU domain of an open device.
 
-use crate::abi;
 use crate::host::{cpu, ffi};
+use crate::numbers;
 use engine::{Format, PageSpan, PhysAddr, Top};
 
 /// Tells a domain apart from others that are there. When it is gone another may get the same.
@@ -53,7 +53,7 @@ impl Domain {
             return None;
         }
         // SAFETY: the caller's contract.
-        let format = abi::format_of(unsafe { ffi::pagemove_domain_format(raw) });
+        let format = numbers::format_of(unsafe { ffi::pagemove_domain_format(raw) });
         // SAFETY: the same; one that has a format is of generic_pt.
         let is_incoherent = format.is_some() && unsafe { ffi::pagemove_domain_incoherent(raw) };
         let id = DomainId::of(raw);

@@ -5,7 +5,7 @@ use crate::host::{cpu, ffi};
 use crate::iommu::name::IommuName;
 use crate::refusal::Refusal;
 use crate::testing::sabotage::{self, Bug};
-use crate::{abi, params};
+use crate::{abi, numbers, params};
 use engine::{Format, Method};
 use kernel::prelude::*;
 
@@ -98,10 +98,10 @@ fn is_of_this_machine(verdict: &abi::Verdict) -> bool {
 fn is_consistent(verdict: &abi::Verdict) -> bool {
     let all = Method::ALL.iter().copied();
     let supported = all.filter(|method| supports(verdict.findings, *method));
-    verdict.engines & !abi::mask_of(supported.map(abi::engine_number)) == 0
+    verdict.engines & !abi::mask_of(supported.map(numbers::engine_number)) == 0
         && !has_yes_and_no(verdict.findings)
         && verdict.flags & !abi::VERDICT_ATS == 0
-        && abi::format_of(verdict.format).is_some()
+        && numbers::format_of(verdict.format).is_some()
 }
 
 /// Returns whether something was found that is said not to be, too. (What moves under load showed
@@ -224,8 +224,8 @@ pub(crate) fn terms(
         Method::AdBit => (false, abi::FINDING_AD_CAS),
         Method::Rtm => (true, abi::FINDING_AD_CAS | abi::FINDING_WALK_SEEN),
     };
-    let engine = abi::mask_of([abi::engine_number(method)].into_iter());
-    match find(behind, abi::format_number(format)) {
+    let engine = abi::mask_of([numbers::engine_number(method)].into_iter());
+    match find(behind, numbers::format_number(format)) {
         Some(verdict) if verdict.engines & engine != 0 => Ok(Terms {
             clear_accessed: misses_walks && verdict.findings & abi::FINDING_WALK_SEEN == 0,
             verify: verdict.findings & needs == 0,

@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::session::cpus;
 use crate::session::order::Methods;
 use crate::testing::sabotage::{self, Bug};
-use crate::{abi, params};
+use crate::{abi, numbers, params};
 use engine::rtm::Absence;
 use engine::{Format, Method};
 use kernel::prelude::*;
@@ -45,7 +45,7 @@ impl Engines {
     pub(crate) fn mask(&self) -> u32 {
         let all = Method::ALL.iter().copied();
         let working = all.filter(|method| self.terms(*method).is_ok());
-        abi::mask_of(working.map(abi::engine_number))
+        abi::mask_of(working.map(numbers::engine_number))
     }
 
     /// Chooses the one that is asked for, or the best that work.
@@ -110,7 +110,7 @@ impl Choice {
 
     /// Returns the PAGEMOVE_ENGINE_* of the first attempts.
     pub(crate) const fn first_engine(&self) -> u32 {
-        abi::engine_number(self.methods.first())
+        numbers::engine_number(self.methods.first())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::region::backing::{Backing, Site};
 use crate::region::claim::Claim;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
-use crate::{abi, page as pages, shmem};
+use crate::{abi, numbers, page as pages, shmem};
 use engine::{Abort, Outcome, PageMove};
 use kernel::prelude::*;
 
@@ -199,11 +199,13 @@ pub(super) fn result_of(page: &PageMove) -> abi::PageResult {
     };
     abi::PageResult {
         outcome,
-        abort: page.last_abort.map_or(abi::ABORT_NONE, abi::abort_number),
+        abort: page
+            .last_abort
+            .map_or(abi::ABORT_NONE, numbers::abort_number),
         attempts: page.attempts,
         window_ns: u32::try_from(page.exposure_ns).unwrap_or(u32::MAX),
         engine: match (page.outcome(), page.moved_by) {
-            (Outcome::Moved | Outcome::LostWrite, Some(method)) => abi::engine_number(method),
+            (Outcome::Moved | Outcome::LostWrite, Some(method)) => numbers::engine_number(method),
             _ => abi::ENGINE_AUTO,
         },
         reserved: 0,

@@ -2,7 +2,7 @@
 //! What a session has done and which schedule it uses, for anybody to read.
 
 use crate::host::cpu;
-use crate::{abi, stats};
+use crate::{abi, numbers, stats};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use engine::rtm::{Status, Times};
 
@@ -41,7 +41,7 @@ impl Counters {
         if let Err(status) = outcome {
             if let Some(n) = self
                 .aborts
-                .get(usize::from(abi::abort_number(status.cause())))
+                .get(usize::from(numbers::abort_number(status.cause())))
             {
                 n.fetch_add(1, Relaxed);
             }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What else the kernel is asked: who calls, the time, a file. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include <linux/capability.h>
 #include <linux/delay.h>
 #include <linux/freezer.h>
 #include <linux/kernel_read_file.h>
 #include <linux/ktime.h>
 #include <linux/security.h>
+#include <linux/printk.h>
 #include <linux/sched/signal.h>
+#include "../../include/uapi/linux/pagemove.h"
 
 bool pagemove_capable(void)
 {
@@ -69,4 +72,18 @@ size_t pagemove_read_verdicts(void *buffer, size_t size)
 		READING_FIRMWARE);
 
 	return read < 0 ? 0 : found;
+}
+
+/*
+ * One line for each MOVE, where it is asked for: dynamic debug's (Documentation/parameters.md). Names and
+ * values have an equals sign between them.
+ */
+void pagemove_log_move(const struct pagemove_event *ended, u64 iova, u64 pages,
+		       u64 ns)
+{
+	pr_debug("move call=%u pid=%d device=%04x:%02x:%02x.%x iova=%#llx pages=%llu moved=%llu aborts=%llu error=%u reason=%u ns=%llu\n",
+		 ended->id, ended->pid, ended->segment, ended->bus,
+		 ended->devfn >> 3, ended->devfn & 7, iova, pages,
+		 ended->values[0], ended->values[1], ended->error,
+		 ended->reason, ns);
 }

@@ -2,11 +2,12 @@
 //! The ABI of `/dev/pagemove` for user space: the mirror of the header, safe
 //! wrappers for every ioctl, and words for every number the kernel answers.
 //!
-//! `unsafe` is confined to [`control`], and to the words of the mirror that say which structures
-//! are plain bytes.
+//! `unsafe` is confined to [`control`].
 
-#[path = "../../../src/abi.rs"]
-mod abi;
+extern crate pagemove_abi as abi;
+
+#[path = "../../../src/numbers.rs"]
+mod numbers;
 
 pub mod address;
 pub mod control;
@@ -24,3 +25,4 @@ pub use control::{
 };
 pub use engine::{Format, Method};
 pub use error::{Call, Error};
+pub use numbers::*;

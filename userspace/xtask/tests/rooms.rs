@@ -27,6 +27,7 @@ const LEAVES: &[&str] = &[
     "args.rs",
     "compat.rs",
     "home.rs",
+    "numbers.rs",
     "params.rs",
     "refusal.rs",
     "stats.rs",

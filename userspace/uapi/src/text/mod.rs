@@ -5,6 +5,7 @@
 //! Numbers of a newer module have no entry; callers print the number then.
 
 use crate::abi::*;
+use crate::numbers::{engine_number, format_number};
 use engine::{Format, Method};
 
 mod aborts;

@@ -2,6 +2,7 @@
 //! Events: what is told, to whom, and that who waits for one is woken. A build for tests leaves that out
 //! (`inject=70`).
 
+mod logged;
 mod program;
 mod sleeper;
 mod told;
@@ -44,6 +45,10 @@ const CHECKS: &[Check] = &[
     (
         "without CAP_SYS_ADMIN: EPERM, and nothing to wait for",
         unprivileged,
+    ),
+    (
+        "the log has a line for a move where that is switched on",
+        logged::when_switched_on,
     ),
     (
         "pagemove monitor prints what happens, and SIGINT ends it: 0",
