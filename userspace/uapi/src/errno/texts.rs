@@ -151,8 +151,8 @@ fn moves(number: i32) -> Option<&'static str> {
 fn experiment(number: i32) -> Option<&'static str> {
     Some(match number {
         c::EINVAL => {
-            "a value is out of range: the IOVA has to be a multiple of 4096, and the time no longer \
-             than this kind of experiment takes"
+            "a value is out of range: the IOVA has to be a multiple of 4096 (of 2 MiB where a size is \
+             changed), and the time no longer than this kind of experiment takes"
         }
         c::EOPNOTSUPP => {
             "the module does not know this kind of experiment, or can not try it here: see \
@@ -164,6 +164,10 @@ fn experiment(number: i32) -> Option<&'static str> {
              region of your own"
         }
         c::EINTR => "a signal arrived before the experiment was done: run it again",
+        c::EIO => {
+            "verification found a lost write there, so that no size is changed: stop the guest and do \
+             not use pagemove on this machine"
+        }
         _ => return None,
     })
 }
