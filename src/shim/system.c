@@ -81,9 +81,10 @@ size_t pagemove_read_verdicts(void *buffer, size_t size)
 void pagemove_log_move(const struct pagemove_event *ended, u64 iova, u64 pages,
 		       u64 ns)
 {
-	pr_debug("move call=%u pid=%d device=%04x:%02x:%02x.%x iova=%#llx pages=%llu moved=%llu aborts=%llu error=%u reason=%u ns=%llu\n",
-		 ended->id, ended->pid, ended->segment, ended->bus,
-		 ended->devfn >> 3, ended->devfn & 7, iova, pages,
-		 ended->values[0], ended->values[1], ended->error,
-		 ended->reason, ns);
+	pr_debug(
+		"move call=%u pid=%d device=%04x:%02x:%02x.%x iova=%#llx pages=%llu moved=%llu aborts=%llu error=%u reason=%u ns=%llu\n",
+		ended->id, ended->pid, ended->segment, ended->bus,
+		ended->devfn >> 3, ended->devfn & 7, iova, pages,
+		ended->values[0], ended->values[1], ended->error, ended->reason,
+		ns);
 }

@@ -69,9 +69,7 @@ pub fn run(setup: &Setup) -> Result<Verdict> {
         unfenced(ship)?,
     );
     let of_ship = symbols(ship)?;
-    let of_tests = of_ship
-        .iter()
-        .filter(|(name, _)| name.contains("7testing"));
+    let of_tests = of_ship.iter().filter(|(name, _)| name.contains("7testing"));
     let of_tests: Vec<&str> = of_tests.map(|(name, _)| name.as_str()).collect();
     point(
         "in the shipped module nothing is left of what tests ask for".into(),
