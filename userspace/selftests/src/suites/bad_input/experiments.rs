@@ -17,7 +17,7 @@ const UNKNOWN: (i32, u32) = (libc::EOPNOTSUPP, uapi::REASON_NONE);
 
 const WRONG: &[Wrong] = &[
     ("kind 0", |e| e.kind = 0, UNKNOWN),
-    ("kind 8", |e| e.kind = 8, UNKNOWN),
+    ("kind 10", |e| e.kind = 10, UNKNOWN),
     ("kind 4294967295", |e| e.kind = u32::MAX, UNKNOWN),
     ("a time where there is none", |e| e.ns = 1, INVALID),
     (
