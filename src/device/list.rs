@@ -5,6 +5,7 @@ use crate::device::stays::Stays;
 use crate::device::Device;
 use crate::host::pci::Function;
 use crate::iommu::domain::DomainId;
+use crate::iommu::quarantine;
 use crate::refusal::Refusal;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -75,6 +76,11 @@ pub(crate) fn any_in(domain: DomainId, mut f: impl FnMut(&Device) -> bool) -> bo
         let mut there = devices.iter().filter(|device| device.is_in(domain));
         there.any(|device| f(device))
     })
+}
+
+/// Returns whether lost writes are held against a device in a domain, so that nothing moves there.
+pub(crate) fn is_off(domain: DomainId) -> bool {
+    any_in(domain, |device| quarantine::contains(device.member()))
 }
 
 /// Returns whether a device in a domain has a TLB of its own that is in use, or will be again.

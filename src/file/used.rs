@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! PAGEMOVE_IOC_USED: which pages a device has used, by A and D of the IOMMU's entries.
 
+use crate::abi;
 use crate::aperture::slot::Slot;
 use crate::args::{self, UserArray};
 use crate::device::hold::Hold;
@@ -10,7 +11,6 @@ use crate::host::task;
 use crate::machine::{entry_at, leaf_of};
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::claim::Claim;
-use crate::{abi, params};
 use core::sync::atomic::Ordering;
 use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
@@ -75,8 +75,8 @@ fn look(
     found: &mut KVec<u8>,
 ) -> Result<(), Refusal> {
     let mut hold = device.hold(span)?;
-    if clear && hold.domain.nature().is_incoherent && !params::allow_incoherent() {
-        return Err(Refusal::Incoherent);
+    if clear {
+        hold.domain.nature().check_coherent()?;
     }
     hold.pin(&mut KVec::new(), None)?;
     let mut cleared = false;

@@ -3,6 +3,8 @@
 
 use crate::host::{cpu, ffi};
 use crate::numbers;
+use crate::params;
+use crate::refusal::Refusal;
 use engine::{Format, PageSpan, PhysAddr, Top};
 
 /// Tells a domain apart from others that are there. When it is gone another may get the same.
@@ -28,6 +30,16 @@ pub(crate) struct Nature {
     pub(crate) format: Option<Format>,
     /// The IOMMU reads the table around the CPU caches.
     pub(crate) is_incoherent: bool,
+}
+
+impl Nature {
+    /// Refuses a domain whose tables are read around the CPU caches, unless that is allowed.
+    pub(crate) fn check_coherent(&self) -> Result<(), Refusal> {
+        match self.is_incoherent && !params::allow_incoherent() {
+            true => Err(Refusal::Incoherent),
+            false => Ok(()),
+        }
+    }
 }
 
 /// A domain that can't go away while its device is open: VFIO detaches the group

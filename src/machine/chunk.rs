@@ -2,7 +2,7 @@
 //! The engine's port for changes of size, on the real machine.
 
 use crate::device::hold::Hold;
-use crate::machine::{entry_at, write_back};
+use crate::machine::{entry_at, swap_entry, write_back};
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
 use core::sync::atomic::Ordering;
@@ -30,9 +30,7 @@ impl Tables for DomainTables<'_> {
     }
 
     fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
-        entry_at(pte)
-            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
-            .map(|_| write_back(self.is_incoherent, pte))
+        swap_entry(self.is_incoherent, pte, old, new)
     }
 
     fn fill(&mut self, pte: PteAddr, new: u64) {

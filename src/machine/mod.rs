@@ -59,6 +59,13 @@ pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(memory::virt(pte.0).cast()) }
 }
 
+/// Replaces an entry if it is `old`, for an IOMMU that may read around the CPU cache; else says what it is.
+pub(crate) fn swap_entry(incoherent: bool, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
+    entry_at(pte)
+        .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+        .map(|_| write_back(incoherent, pte))
+}
+
 /// Writes an entry back from the CPU cache, for an IOMMU that reads around it.
 pub(crate) fn write_back(incoherent: bool, pte: PteAddr) {
     if incoherent {
@@ -213,9 +220,7 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn swap(&mut self, pte: PteAddr, old: u64, new: u64) -> Result<(), u64> {
-        entry_at(pte)
-            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
-            .map(|_| write_back(self.incoherent, pte))
+        swap_entry(self.incoherent, pte, old, new)
     }
 
     #[cfg(pagemove_test)]

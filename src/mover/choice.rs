@@ -4,14 +4,13 @@
 use crate::device::{list, Device};
 use crate::host::cpu;
 use crate::iommu::domain::{DomainId, Nature};
-use crate::iommu::quarantine;
 use crate::iommu::verdict::{self, Behind, Terms};
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
 use crate::session::cpus;
 use crate::session::order::Methods;
 use crate::testing::sabotage::{self, Bug};
-use crate::{abi, numbers, params};
+use crate::{abi, numbers};
 use engine::rtm::Absence;
 use engine::{Format, Method};
 use kernel::prelude::*;
@@ -116,11 +115,8 @@ impl Choice {
 
 /// Refuses a domain that has not what both engines need.
 fn check_both(domain: Nature, free: bool) -> Result<(), Refusal> {
-    if domain.is_incoherent && !params::allow_incoherent() {
-        return Err(Refusal::Incoherent);
-    }
-    let is_off = || list::any_in(domain.id, |device| quarantine::contains(device.member()));
-    if !free && is_off() {
+    domain.check_coherent()?;
+    if !free && list::is_off(domain.id) {
         return Err(Refusal::Disabled);
     }
     Ok(())

@@ -6,6 +6,18 @@ use crate::testing::bug::{has_bug, injects, Bug};
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::prelude::*;
 
+/// How long somebody is waited for at most.
+const LONGEST_NS: u64 = 60_000_000_000;
+
+/// Waits until something is so, or for so long.
+fn wait_until(longest_ns: u64, is_so: impl Fn() -> bool) {
+    const POLL_NS: u64 = 1_000_000;
+    let until = task::now().saturating_add(longest_ns);
+    while !is_so() && task::now() < until {
+        task::sleep(POLL_NS);
+    }
+}
+
 /// How many devices have been seen in a container since they were opened.
 static JOINED: AtomicU64 = AtomicU64::new(0);
 
@@ -13,9 +25,7 @@ static JOINED: AtomicU64 = AtomicU64::new(0);
 /// opened, and then for longer than that is ready to wait before it asks. A device that does not
 /// ask lets it go on.
 pub(crate) fn hold_batch_up(is_asked: impl Fn() -> bool) {
-    const POLL_NS: u64 = 1_000_000;
     const LATE_NS: u64 = 500_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
     static BATCHES: AtomicU64 = AtomicU64::new(0);
     let is_unawaited = has_bug(Bug::JoinUnawaited);
     let asked = injects(49) || is_unawaited;
@@ -23,12 +33,9 @@ pub(crate) fn hold_batch_up(is_asked: impl Fn() -> bool) {
         return;
     }
     let joined = JOINED.load(Ordering::Relaxed);
-    let until = task::now().saturating_add(LONGEST_NS);
     let has_joined = || is_unawaited && JOINED.load(Ordering::Relaxed) != joined;
     pr_info!("a batch waits for a device to be opened\n");
-    while !is_asked() && !has_joined() && task::now() < until {
-        task::sleep(POLL_NS);
-    }
+    wait_until(LONGEST_NS, || is_asked() || has_joined());
     if is_asked() {
         task::sleep(LATE_NS);
     }
@@ -56,17 +63,12 @@ pub(crate) fn let_batches_go() {
 /// the domain have found theirs.
 pub(crate) fn hold_blame_up() {
     const CALLS: u64 = 3;
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
     static FOUND: AtomicU64 = AtomicU64::new(0);
     if !injects(36) && !has_bug(Bug::BlameEach) {
         return;
     }
     FOUND.fetch_add(1, Ordering::SeqCst);
-    let until = task::now().saturating_add(LONGEST_NS);
-    while FOUND.load(Ordering::SeqCst) < CALLS && task::now() < until {
-        task::sleep(POLL_NS);
-    }
+    wait_until(LONGEST_NS, || FOUND.load(Ordering::SeqCst) >= CALLS);
 }
 
 /// How many calls know how they unpin.
@@ -81,8 +83,6 @@ fn shall_crowd() -> bool {
 /// Holds the first batch up that has pinned its pages, if asked to: until so many others are about to unpin
 /// that it has to wait for them. The last of those is the second, since none pins while two call VFIO.
 pub(crate) fn await_ends() {
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
     static PINNED: AtomicU64 = AtomicU64::new(0);
     if !shall_crowd() {
         return;
@@ -93,24 +93,17 @@ pub(crate) fn await_ends() {
         _ => return,
     };
     pr_info!("a batch waits for others to end\n");
-    let until = task::now().saturating_add(LONGEST_NS);
-    while ENDING.load(Ordering::SeqCst) < wanted && task::now() < until {
-        task::sleep(POLL_NS);
-    }
+    wait_until(LONGEST_NS, || ENDING.load(Ordering::SeqCst) >= wanted);
 }
 
 /// Holds those up that may unpin pages, if asked to, the first of them: until another knows that it does not have
 /// to wait for them.
 pub(crate) fn hold_end_up() {
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 40_000_000_000;
+    const HELD_NS: u64 = 40_000_000_000;
     if !shall_crowd() || ENDING.fetch_add(1, Ordering::SeqCst) >= MOST_ENDING {
         return;
     }
-    let until = task::now().saturating_add(LONGEST_NS);
-    while ENDING.load(Ordering::SeqCst) <= MOST_ENDING && task::now() < until {
-        task::sleep(POLL_NS);
-    }
+    wait_until(HELD_NS, || ENDING.load(Ordering::SeqCst) > MOST_ENDING);
 }
 
 /// How far the last close of a container is, and a look at a slot of it: if they shall meet.
@@ -122,12 +115,7 @@ const APART: u64 = 4;
 
 /// Waits until the two are so far, if asked to.
 fn await_meeting(stage: u64) {
-    const POLL_NS: u64 = 1_000_000;
-    const LONGEST_NS: u64 = 60_000_000_000;
-    let until = task::now().saturating_add(LONGEST_NS);
-    while MEETING.load(Ordering::SeqCst) < stage && task::now() < until {
-        task::sleep(POLL_NS);
-    }
+    wait_until(LONGEST_NS, || MEETING.load(Ordering::SeqCst) >= stage);
 }
 
 pub(super) fn shall_meet() -> bool {

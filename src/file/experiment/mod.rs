@@ -20,7 +20,7 @@ use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::claim::Claim;
 use crate::region::Region;
 use crate::session::cpus::{self, CpuPair};
-use crate::{abi, page, params, session};
+use crate::{abi, page, session};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::rtm::{self, Edit, Generation, Plan, Schedule, Status, Times};
 use engine::{Format, Iova, Leaf, PageSpan, PAGE_SIZE};
@@ -127,9 +127,7 @@ impl Subject {
         let device = list::open_at(args.segment, args.bus, args.devfn)?;
         let span = span(args).ok_or(Refusal::NotMapped)?;
         let mut hold = device.hold(span)?;
-        if hold.domain.nature().is_incoherent && !params::allow_incoherent() {
-            return Err(Refusal::Incoherent);
-        }
+        hold.domain.nature().check_coherent()?;
         if Sharers::of(hold.domain.id()).is_foreign {
             return Err(Refusal::SharedDomain);
         }

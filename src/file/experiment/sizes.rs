@@ -7,11 +7,10 @@ use crate::device::hold::Hold;
 use crate::device::{list, Device};
 use crate::host::task;
 use crate::iommu::domain::DomainId;
+use crate::iommu::leaves;
 use crate::iommu::sharing::Sharers;
 use crate::iommu::table::Table;
-use crate::iommu::{leaves, quarantine};
 use crate::machine::chunk::{entry_of_chunk, DomainTables};
-use crate::params;
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
 use engine::resize::{Chunk, Merge, Merged, ResizeError, Split, Splitted};
@@ -55,9 +54,7 @@ pub(super) fn run(args: &mut abi::Experiment) -> Result<(), Refusal> {
     let mut hold = device.hold(span)?;
     let nature = hold.domain.nature();
     let format = nature.format.ok_or(Refusal::Iommu)?;
-    if nature.is_incoherent && !params::allow_incoherent() {
-        return Err(Refusal::Incoherent);
-    }
+    nature.check_coherent()?;
     check_domain(nature.id)?;
     hold.pin(&mut KVec::new(), None)?;
     let pte = entry_of_chunk(&hold, span.first())?;
@@ -108,7 +105,7 @@ fn check_domain(id: DomainId) -> Result<(), Refusal> {
     if sharers.has_ats || list::has_ats_in(id) {
         return Err(Refusal::Ats);
     }
-    match list::any_in(id, |device| quarantine::contains(device.member())) {
+    match list::is_off(id) {
         true => Err(Refusal::Disabled),
         false => Ok(()),
     }

@@ -33,6 +33,13 @@ impl Explored {
         found.map(|(name, actions)| (*name, actions.as_slice()))
     }
 
+    /// The properties that are broken, and after how many steps.
+    pub fn steps(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
+        self.broken
+            .iter()
+            .map(|(name, actions)| (*name, actions.len()))
+    }
+
     /// The property with the shortest counterexample.
     pub fn worst(&self) -> Option<(&'static str, &[Action])> {
         let shortest = self.broken.iter().min_by_key(|(_, actions)| actions.len());

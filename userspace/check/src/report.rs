@@ -77,7 +77,11 @@ pub fn model(cases: Vec<Case>, options: &Options, out: &mut dyn Write) -> Result
     let (mut good, mut states, begun) = (true, 0, Instant::now());
     for case in &cases {
         let explored = explore::all(case, options.threads);
-        let faults = faults(case, &explored);
+        let faults = faults(
+            explored.steps(),
+            &explored.unseen,
+            (explored.states, case.states),
+        );
         states += explored.states;
         good &= faults.is_empty();
         let row = format!(
@@ -109,21 +113,21 @@ pub fn model(cases: Vec<Case>, options: &Options, out: &mut dyn Write) -> Result
     Ok(good)
 }
 
-fn faults(case: &Case, explored: &Explored) -> Vec<String> {
-    let mut faults = Vec::new();
-    for (name, actions) in &explored.broken {
-        faults.push(format!("{name} is broken after {} steps", actions.len()));
-    }
-    for name in &explored.unseen {
-        faults.push(format!("never seen: {name}"));
-    }
-    if explored.states != case.states {
-        faults.push(format!(
-            "{} states, pinned are {}: the protocol or the model has changed; if that was meant, pin it",
-            explored.states, case.states,
-        ));
-    }
-    faults
+/// Says what is not as it should be: properties that are broken after so many steps, what was not seen, and the
+/// number of states, if it is not the one that is pinned.
+pub fn faults(
+    broken: impl Iterator<Item = (&'static str, usize)>,
+    unseen: &[&str],
+    (states, pinned): (usize, usize),
+) -> Vec<String> {
+    let broken = broken.map(|(name, steps)| format!("{name} is broken after {steps} steps"));
+    let unseen = unseen.iter().map(|name| format!("never seen: {name}"));
+    let changed = (states != pinned).then(|| {
+        format!(
+            "{states} states, pinned are {pinned}: the protocol or the model has changed; if that was meant, pin it"
+        )
+    });
+    broken.chain(unseen).chain(changed).collect()
 }
 
 /// Explores every mutation, and each configuration without it: whether each mutation

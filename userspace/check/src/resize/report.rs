@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What is printed about them.
 
-use super::{cases, explore, mutants as list, Case, Explored};
-use crate::report::{Options, Printer};
+use super::{cases, explore, mutants as list, Explored};
+use crate::report::{faults, Options, Printer};
 use anyhow::{bail, Result};
 use std::io::Write;
 
@@ -21,7 +21,9 @@ pub fn model(options: &Options, out: &mut dyn Write) -> Result<bool> {
     let (mut good, mut states) = (true, 0);
     for case in &cases {
         let explored = explore(case, None, options.threads);
-        let faults = faults(case, &explored);
+        let broken = explored.broken.iter();
+        let broken = broken.map(|(name, path)| (*name, path.len()));
+        let faults = faults(broken, &explored.unseen, (explored.states, case.states));
         states += explored.states;
         good &= faults.is_empty();
         let row = format!(
@@ -45,23 +47,6 @@ pub fn model(options: &Options, out: &mut dyn Write) -> Result<bool> {
         cases.len()
     ))?;
     Ok(good)
-}
-
-fn faults(case: &Case, explored: &Explored) -> Vec<String> {
-    let mut faults = Vec::new();
-    for (name, actions) in &explored.broken {
-        faults.push(format!("{name} is broken after {} steps", actions.len()));
-    }
-    for name in &explored.unseen {
-        faults.push(format!("never seen: {name}"));
-    }
-    if explored.states != case.states {
-        faults.push(format!(
-            "{} states, pinned are {}: the protocol or the model has changed; if that was meant, pin it",
-            explored.states, case.states,
-        ));
-    }
-    faults
 }
 
 type Path<'a> = (&'static str, &'a [sim::resize::Action]);

@@ -9,7 +9,7 @@ mod ways;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
@@ -23,6 +23,7 @@ use self::host::Daemons;
 use crate::bench::{self, Nodes};
 use crate::complaints::COMPLAINTS;
 use crate::memory;
+use crate::suites::qemu::move_all;
 
 /// The stock driver, which the device is taken from and given back to.
 const STOCK: &str = "nvme";
@@ -193,22 +194,6 @@ fn moves(state: &mut State) -> Outcome {
     ensure!(lost == 0, "{lost} lost writes");
     state.log.check()?;
     Ok(Pass)
-}
-
-fn move_all(pid: u32, node: i32) -> Result<serde_json::Value> {
-    let output = Command::new("pagemove")
-        .args(["--json", "move", "--pid", &pid.to_string()])
-        .args(["--to-node", &node.to_string(), "--retries", "1000"])
-        .output()
-        .context("starting pagemove")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.code() == Some(0),
-        "{}: {errors} {text}",
-        output.status
-    );
-    serde_json::from_str(&text).with_context(|| format!("its JSON: {text:?}"))
 }
 
 fn suspends(state: &mut State) -> Outcome {

@@ -329,7 +329,8 @@ fn moves_all(state: &mut State) -> Outcome {
     Ok(Pass)
 }
 
-fn move_all(pid: u32, node: i32) -> Result<serde_json::Value> {
+/// Moves all memory of a VMM by the program; returns what it says.
+pub fn move_all(pid: u32, node: i32) -> Result<serde_json::Value> {
     let output = Command::new("pagemove")
         .args(["--json", "move", "--pid", &pid.to_string()])
         .args(["--to-node", &node.to_string(), "--retries", "1000"])
