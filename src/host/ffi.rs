@@ -203,6 +203,7 @@ extern "C" {
     pub(crate) fn pagemove_now() -> u64;
     pub(crate) fn pagemove_sleep(ns: u64);
     pub(crate) fn pagemove_yield();
+    pub(crate) fn pagemove_give_way();
 
     pub(crate) fn pagemove_cpu_has_rtm() -> bool;
     pub(crate) fn pagemove_tsc_is_invariant() -> bool;

@@ -7,7 +7,8 @@ use crate::host::{ffi, task};
 /// cores of their own, and what they wait for is near: PAUSE would take longer than that
 /// on some CPUs, and far longer in an emulator, where it is a way out to the host.
 const BETWEEN_PAUSES: u32 = 256;
-/// Rounds between two that let others run on this CPU.
+/// Rounds between two that let others run on this CPU. One of the others may be an editor that
+/// somebody waits for: sessions may share CPUs, and all threads have the same real-time priority.
 const BETWEEN_YIELDS: u32 = 16 * BETWEEN_PAUSES;
 /// After so long whoever is waited for has lost its CPU, in ns.
 const SHORT_NS: u64 = 1_000_000;
@@ -29,16 +30,18 @@ impl Spin {
         unsafe { ffi::pagemove_relax() };
     }
 
-    /// Counts another round in vain.
-    pub(crate) fn turn(&mut self) {
+    /// Counts another round in vain. Returns whether others had their turn.
+    pub(crate) fn turn(&mut self) -> bool {
         self.rounds = self.rounds.wrapping_add(1);
         if self.rounds % BETWEEN_PAUSES == 0 {
             // SAFETY: a PAUSE.
             unsafe { ffi::pagemove_relax() };
         }
-        if self.rounds % BETWEEN_YIELDS == 0 {
-            task::yield_cpu();
+        let gives_way = self.rounds % BETWEEN_YIELDS == 0;
+        if gives_way {
+            task::give_way();
         }
+        gives_way
     }
 
     /// Counts another round in vain of a wait that sleeps when it gets long: whoever is waited for

@@ -60,6 +60,12 @@ pub(crate) fn sleep(ns: u64) {
     unsafe { ffi::pagemove_sleep(ns) }
 }
 
+/// Lets others run, also those of the caller's own real-time priority, as threads of sessions are.
+pub(crate) fn give_way() {
+    // SAFETY: as for `sleep`.
+    unsafe { ffi::pagemove_give_way() }
+}
+
 /// Lets other tasks run, within long work.
 pub(crate) fn yield_cpu() {
     // SAFETY: as for `sleep`.

@@ -3,6 +3,7 @@
 //! transaction.
 
 use crate::device::hold::Hold;
+use crate::host::cpu;
 use crate::host::spin::Spin;
 use crate::host::thread::Work;
 use crate::machine::copy::copy_page;
@@ -53,9 +54,15 @@ impl Work for HelperSide {
                 self.pair.answer();
             }
             if idle && !self.pair.serve_flush() && !self.pair.is_active() {
-                self.pair.sleep(self.cpu);
+                let is_wanted = || self.pair.is_active() || self.pair.is_stopping();
+                if !sabotage::be_restless(is_wanted) {
+                    self.pair.sleep(self.cpu);
+                }
             }
-            spin.turn();
+            if spin.turn() && idle {
+                // It may have lost its CPU, and had work again before it could go back asleep.
+                cpu::go_to(self.cpu);
+            }
         }
     }
 

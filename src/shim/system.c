@@ -61,6 +61,15 @@ void pagemove_yield(void)
 	cond_resched();
 }
 
+/*
+ * Lets those run as well that have the caller's own real-time priority: cond_resched() does not, and
+ * nobody takes this CPU from the caller for them.
+ */
+void pagemove_give_way(void)
+{
+	yield();
+}
+
 /* Reads the file of stored verdicts, if there is one; says how many bytes it has. The
  * firmware loader would do it as well, but Debian's complains of each file that is not
  * there. */

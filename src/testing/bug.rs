@@ -56,6 +56,8 @@ pub(crate) enum Bug {
     NoFreeze = 41,
     /// Who waits for an event is not woken.
     SilentEvent = 70,
+    /// A helper looks about while it should sleep.
+    Restless = 71,
     /// Pages come home whatever their device does meanwhile: no compare, no verification.
     HomeUnchecked = 43,
 }

@@ -152,3 +152,13 @@ pub(crate) fn meet_look(has_one: impl FnOnce() -> bool) {
         MEETING.fetch_max(APART, Ordering::SeqCst);
     }
 }
+
+/// Keeps a helper awake that could sleep, if asked to, until it is wanted: it wakes again and again, whether its CPU is
+/// there or not. Returns whether it did.
+pub(crate) fn be_restless(is_wanted: impl Fn() -> bool) -> bool {
+    let asked = has_bug(Bug::Restless);
+    if asked {
+        wait_until(LONGEST_NS, is_wanted);
+    }
+    asked
+}

@@ -109,7 +109,7 @@ fn may_go(cpu: u32) -> bool {
     Path::new(&control_of(cpu)).exists()
 }
 
-fn set_online(cpu: u32, online: bool) -> Result<()> {
+pub fn set_online(cpu: u32, online: bool) -> Result<()> {
     let path = control_of(cpu);
     let word = if online { "1" } else { "0" };
     fs::write(&path, word).with_context(|| format!("writing {word} to {path}"))
@@ -329,7 +329,7 @@ fn one_left(scene: &mut Scene, engine: u32, _: &mut Random) -> Result<tap::Verdi
 }
 
 /// The CPUs that the kernel lets a thread run on, by its name.
-fn allowed_cpus(name: &str) -> Result<String> {
+pub fn allowed_cpus(name: &str) -> Result<String> {
     for entry in fs::read_dir("/proc").context("/proc")?.flatten() {
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         let value = |key: &str| {

@@ -11,6 +11,7 @@ mod order;
 mod play;
 mod scene;
 mod suspend;
+mod threads;
 mod unload;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "oom-order" => order::main(rest),
         "unload" => unload::main(),
         "suspend" => suspend::main(rest),
+        "threads" => threads::main(rest),
         _ => tap::fail_all(&anyhow::anyhow!("life has no part {part}")),
     }
 }
