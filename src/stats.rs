@@ -43,9 +43,10 @@ pub(crate) enum Counter {
     FaultsAwaited,
     ExposureMax,
     IrqsOffMax,
+    LeavesSplit,
 }
 
-const COUNTER_COUNT: usize = Counter::IrqsOffMax as usize + 1;
+const COUNTER_COUNT: usize = Counter::LeavesSplit as usize + 1;
 
 static COUNTERS: [AtomicU64; COUNTER_COUNT] = [const { AtomicU64::new(0) }; COUNTER_COUNT];
 static ABORTS: [AtomicU64; abi::ABORT_SLOTS] = [const { AtomicU64::new(0) }; abi::ABORT_SLOTS];
@@ -133,6 +134,7 @@ pub(crate) fn snapshot(sums: &Sums) -> abi::Stats {
         owned_pages: sums.owned_pages,
         irqs_off_max_ns: get(Counter::IrqsOffMax),
         irqs_off: [0; abi::WINDOW_BUCKETS],
+        leaves_split: get(Counter::LeavesSplit),
     };
     for (to, from) in stats.aborts.iter_mut().zip(ABORTS.iter()) {
         *to = from.load(Relaxed);
@@ -168,6 +170,7 @@ pub(crate) fn print(sums: &Sums, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("faults_awaited", s.faults_awaited),
         ("owned_pages", s.owned_pages),
         ("irqs_off_max_ns", s.irqs_off_max_ns),
+        ("leaves_split", s.leaves_split),
     ] {
         writeln!(f, "{name} {value}")?;
     }

@@ -6,6 +6,7 @@
 //! [`list`] > [`Device::state`] > [`stays::Stays`]. None is held while VFIO is called.
 
 mod asked;
+pub(crate) mod changing;
 mod giving;
 pub(crate) mod hold;
 pub(crate) mod list;

@@ -60,6 +60,8 @@ pub(super) struct State {
     calling: u32,
     /// What is being given up.
     pub(super) giving: Option<Run>,
+    /// First addresses of chunks whose leaves change their size (`changing.rs`).
+    pub(super) changing: KVec<u64>,
 }
 
 /// A hold, as its container knows it.
@@ -104,6 +106,7 @@ impl Stays {
                     holds,
                     calling: 0,
                     giving: None,
+                    changing: KVec::new(),
                 }),
             }),
             GFP_KERNEL,

@@ -190,6 +190,8 @@ pub(crate) struct Terms {
     pub(crate) clear_accessed: bool,
     /// Moves have to be verified.
     pub(crate) verify: bool,
+    /// Leaves of 2 MiB may be split.
+    pub(crate) split: bool,
 }
 
 impl Terms {
@@ -198,6 +200,7 @@ impl Terms {
         Self {
             clear_accessed: self.clear_accessed || other.clear_accessed,
             verify: self.verify || other.verify,
+            split: self.split && other.split,
         }
     }
 }
@@ -217,6 +220,7 @@ pub(crate) fn terms(
         return Ok(Terms {
             clear_accessed: false,
             verify: false,
+            split: true,
         });
     }
     // Whether a walk may go unnoticed that does not store to the entry.
@@ -229,10 +233,12 @@ pub(crate) fn terms(
         Some(verdict) if verdict.engines & engine != 0 => Ok(Terms {
             clear_accessed: misses_walks && verdict.findings & abi::FINDING_WALK_SEEN == 0,
             verify: verdict.findings & needs == 0,
+            split: false,
         }),
         _ if params::allow_unqualified() => Ok(Terms {
             clear_accessed: misses_walks,
             verify: false,
+            split: true,
         }),
         _ => Err(Refusal::Unqualified),
     }

@@ -7,7 +7,9 @@ use crate::refusal::Refusal;
 use crate::testing::sabotage;
 use core::sync::atomic::Ordering;
 use engine::resize::Tables;
-use engine::{InvalidateError, Iova, PageSpan, PteAddr, WalkError};
+use engine::{
+    InvalidateError, Iova, PageSpan, PhysAddr, PteAddr, WalkError, CHUNK_SIZE, PAGE_SHIFT,
+};
 
 /// The tables of a domain that a hold keeps.
 pub(crate) struct DomainTables<'a> {
@@ -52,6 +54,16 @@ impl Tables for DomainTables<'_> {
     fn is_late(&mut self) -> bool {
         self.hold.is_cancelled()
     }
+}
+
+/// Returns the page at `iova` if a leaf of 2 MiB maps it; as [`entry_of_chunk`].
+pub(crate) fn page_in_chunk(hold: &Hold, iova: Iova) -> Option<PhysAddr> {
+    let pte = entry_of_chunk(hold, iova).ok()?;
+    let format = hold.domain.nature().format?;
+    let number = (iova.0 % CHUNK_SIZE) >> PAGE_SHIFT;
+    let entry = entry_at(pte).load(Ordering::Acquire);
+    let piece = format.piece_of(entry, u16::try_from(number).ok()?)?;
+    Some(format.address(piece))
 }
 
 /// Finds the entry of the chunk that `iova` is in. The hold has pinned a page there, so that the tables stay.

@@ -5,6 +5,7 @@ use crate::device::hold::Hold;
 use crate::device::stays::{self, Stays};
 use crate::host::{ffi, memory};
 use crate::iommu::domain::DomainId;
+use crate::machine::chunk::page_in_chunk;
 use crate::machine::source::Source;
 use crate::machine::{leaf_of, KernelMachine};
 use crate::mover::choice::Choice;
@@ -22,7 +23,7 @@ use crate::{abi, session, shmem};
 use core::sync::atomic::AtomicBool;
 use engine::rtm::Absence;
 use engine::{
-    AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
+    AbortCounts, Iova, Job, Leaf, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -75,11 +76,17 @@ impl Batch {
     ) -> Result<(), Refusal> {
         for n in 0..span.pages() {
             let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
-            let mut leaf = leaf_of(hold.domain, iova)?;
+            let mut leaf = match find_leaf(hold, iova) {
+                Err(Refusal::LargeLeaf) if is_there(request, hold, iova) => {
+                    self.note(Fate::Stays)?;
+                    continue;
+                }
+                other => other?,
+            };
             let mut taken = take(seen, n, leaf.page);
             if taken.as_ref().is_err_and(|r| *r == Refusal::NotRegion) {
                 // A CPU may have touched it, and it has come home.
-                leaf = leaf_of(hold.domain, iova)?;
+                leaf = find_leaf(hold, iova)?;
                 taken = take(seen, n, leaf.page);
             }
             let source = match taken {
@@ -355,6 +362,23 @@ impl Batch {
         }
         outcome
     }
+}
+
+/// Finds the leaf of a page that the hold has pinned.
+fn find_leaf(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
+    let found = hold
+        .stays
+        .unless_changing(iova, || leaf_of(hold.domain, iova));
+    found.ok_or(Refusal::Busy)?
+}
+
+/// Tells whether a page that is in a leaf of 2 MiB does not have to go.
+fn is_there(request: &Request, hold: &Hold, iova: Iova) -> bool {
+    let page = hold
+        .stays
+        .unless_changing(iova, || page_in_chunk(hold, iova));
+    page.flatten()
+        .is_some_and(|page| request.to.is_at(Site::Memory(page).place()) && !request.even_if_there)
 }
 
 /// Takes the page number `n` of the batch, which is at `page`, if VFIO has pinned that.

@@ -103,6 +103,7 @@ impl Choice {
             terms: Terms {
                 clear_accessed: true,
                 verify: true,
+                split: false,
             },
         })
     }

@@ -9,6 +9,7 @@ pub(crate) mod others;
 mod preview;
 pub(crate) mod request;
 pub(crate) mod settle;
+pub(crate) mod split;
 
 use crate::device::hold::MOST_LEFT;
 use crate::device::stays::Stays;
@@ -22,6 +23,7 @@ use crate::mover::choice::Choice;
 use crate::mover::others::Pins;
 use crate::mover::request::Request;
 use crate::mover::settle::REFUSED;
+use crate::mover::split::Splitter;
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::list;
@@ -192,6 +194,8 @@ impl Call<'_> {
             .reserve(span.pages() as usize, GFP_KERNEL)
             .map_err(no_memory)?;
 
+        // Dropped after the hold.
+        let mut spare = None;
         let mut hold = request.device.hold(span).map_err(|refusal| match refusal {
             Refusal::NotOpen => Refusal::Unmapping,
             other => other,
@@ -212,6 +216,15 @@ impl Call<'_> {
         hold.pin(&mut self.pinned, request.deadline)?;
         let own = hold.domain.id();
         let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        if choice.terms.split {
+            Splitter {
+                request,
+                hold: &hold,
+                has_ats: ats,
+                spare: &mut spare,
+            }
+            .split(span)?;
+        }
         // Dropped before the hold, whatever happens: nobody has a claim who calls VFIO.
         let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;
         let seen = Seen {

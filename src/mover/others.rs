@@ -70,13 +70,27 @@ impl Pins {
 
     fn look_once(&mut self, device: &Device, span: PageSpan) {
         device.with_open_domain(|domain| {
-            leaves::for_each(domain, span, |iova, page, _| {
-                let n = number(span, iova);
-                if let (Some(pins), Some(seen)) = (self.seen.get_mut(n), self.pages.get_mut(n)) {
-                    (*pins, *seen) = (shmem::pins_of(page), Some(page));
-                }
+            leaves::for_each(domain, span, |iova, page, bytes| {
+                self.note_leaf(span, iova, page, bytes);
             });
         });
+    }
+
+    /// Notes the pages of the span that are in a leaf, which may begin before it and end behind it.
+    fn note_leaf(&mut self, span: PageSpan, iova: Iova, page: PhysAddr, bytes: u64) {
+        let begin = span.first().0.max(iova.0);
+        let end = span
+            .last()
+            .0
+            .min(iova.0.saturating_add(bytes.saturating_sub(1)));
+        let numbers = number(span, Iova(begin))..=number(span, Iova(end));
+        let mut page = page.0.saturating_add(begin.saturating_sub(iova.0));
+        for n in numbers {
+            if let (Some(pins), Some(seen)) = (self.seen.get_mut(n), self.pages.get_mut(n)) {
+                (*pins, *seen) = (shmem::pins_of(PhysAddr(page)), Some(PhysAddr(page)));
+            }
+            page = page.saturating_add(PAGE_SIZE);
+        }
     }
 
     /// Lists the pages that the device maps.

@@ -58,6 +58,8 @@ pub(crate) enum Bug {
     SilentEvent = 70,
     /// A helper looks about while it should sleep.
     Restless = 71,
+    /// Pages of a chunk move while another call splits it.
+    SplitUnawaited = 73,
     /// Pages come home whatever their device does meanwhile: no compare, no verification.
     HomeUnchecked = 43,
 }

@@ -52,6 +52,14 @@ pub(crate) fn hold_pinning_up() {
     }
 }
 
+/// Holds a chunk up that has its table and is still known by its leaf, if asked to, until VFIO wants it back.
+pub(crate) fn hold_split_up(is_cancelled: impl Fn() -> bool) {
+    if injects(72) || has_bug(Bug::SplitUnawaited) {
+        pr_info!("a chunk has its table\n");
+        wait_until(LONGEST_NS, is_cancelled);
+    }
+}
+
 /// Lets batches go that wait so, when a device is used.
 pub(crate) fn let_batches_go() {
     if has_bug(Bug::JoinUnawaited) {

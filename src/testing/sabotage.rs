@@ -12,7 +12,7 @@ pub(crate) use crate::testing::bug::{has_bug, Bug};
 use crate::testing::gates::shall_meet;
 pub(crate) use crate::testing::gates::{
     await_ends, be_restless, hold_batch_up, hold_blame_up, hold_end_up, hold_look_up,
-    hold_pinning_up, keep_look, let_batches_go, meet_look,
+    hold_pinning_up, hold_split_up, keep_look, let_batches_go, meet_look,
 };
 #[cfg(pagemove_test)]
 use crate::testing::{marker, posted};

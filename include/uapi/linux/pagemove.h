@@ -136,7 +136,7 @@
 #define PAGEMOVE_REASON_FORMAT		1 /* the format has no A/D bits that the IOMMU sets here: VT-d needs scalable mode with first-stage tables */
 #define PAGEMOVE_REASON_IOMMU		2 /* an IOMMU whose A/D updates pagemove does not know */
 #define PAGEMOVE_REASON_INCOHERENT	3 /* the IOMMU's walker does not snoop CPU caches: an A/D update would be a non-recoverable fault (emulators only: load with allow_incoherent=1) */
-#define PAGEMOVE_REASON_LARGE_LEAF	4 /* a leaf larger than 4096 bytes: map it in smaller pieces, or load vfio_iommu_type1 with disable_hugepages=1 */
+#define PAGEMOVE_REASON_LARGE_LEAF	4 /* a leaf larger than 4096 bytes that is not to be split: one of 2 MiB is where PAGEMOVE_FINDING_SPLIT_LIVE was seen; or load vfio_iommu_type1 with disable_hugepages=1 */
 #define PAGEMOVE_REASON_SHARED_DOMAIN	5 /* a device that pagemove_vfio does not drive is in the same domain or maps the same page */
 #define PAGEMOVE_REASON_DISABLED	6 /* verification found a lost write in this domain before, or in three of this IOMMU: see PAGEMOVE_IOC_LIFT */
 #define PAGEMOVE_REASON_NOT_MAPPED	7 /* the IOVA is not mapped */
@@ -430,6 +430,7 @@ struct pagemove_stats {
 	__u64 owned_pages;		/* out: pages allocated now for regions, moves under way among them */
 	__u64 irqs_off_max_ns;		/* out: longest time that a transaction kept interrupts off */
 	__u64 irqs_off[PAGEMOVE_WINDOW_BUCKETS]; /* out: these times, in buckets as the windows */
+	__u64 leaves_split;		/* out: leaves of 2 MiB that were split, so that pages of them could move */
 };
 #define PAGEMOVE_STATS_SIZE_V0		1008
 

@@ -11,9 +11,10 @@ use crate::iommu::leaves;
 use crate::iommu::sharing::Sharers;
 use crate::iommu::table::Table;
 use crate::machine::chunk::{entry_of_chunk, DomainTables};
+use crate::mover::split::{self, Failed, Step};
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
-use engine::resize::{Chunk, Merge, Merged, ResizeError, Split, Splitted};
+use engine::resize::{Chunk, Merge, Merged, ResizeError};
 use engine::{Iova, PageSpan, Progress, CHUNK_SIZE, PAGE_SIZE};
 use kernel::prelude::*;
 
@@ -32,15 +33,6 @@ struct Subject<'a> {
     chunk: Chunk,
     /// The table is the domain's, or may be in use for ever.
     is_left: bool,
-}
-
-/// What a step came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// The chunk is of the other size now.
-    Changed,
-    /// The IOMMU brought the old entry back.
-    Reverted,
 }
 
 /// Merges that are tried in the end, if the IOMMU brings the table back each time.
@@ -156,16 +148,10 @@ impl Subject<'_> {
     }
 
     fn split(&mut self) -> Result<Step, Refusal> {
-        let mut tables = DomainTables::new(self.hold);
-        let mut split = Split::new();
-        while split.step(&mut tables, &self.chunk, sabotage::resized_without()) != Progress::Done {}
-        match split.result() {
-            Some(Splitted::Split) => Ok(Step::Changed),
-            Some(Splitted::Not(ResizeError::Reverted)) => Ok(Step::Reverted),
-            Some(Splitted::Not(ResizeError::Shape)) => Err(Refusal::NotLarge),
-            Some(Splitted::Not(_)) => Err(Refusal::Busy),
-            Some(Splitted::Unsettled) | None => Err(self.unsettled()),
-        }
+        split::try_once(self.hold, &self.chunk).map_err(|failed| {
+            self.is_left |= failed == Failed::Unsettled;
+            failed.into()
+        })
     }
 
     fn merge(&mut self) -> Result<Step, Refusal> {
@@ -179,16 +165,10 @@ impl Subject<'_> {
                 self.is_left = true;
                 Err(Refusal::Busy)
             }
-            Some(Merged::Unsettled) | None => Err(self.unsettled()),
+            Some(Merged::Unsettled) | None => {
+                self.is_left = true;
+                Err(Failed::Unsettled.into())
+            }
         }
-    }
-
-    /// Somebody else has changed the entry, who has no right to: the table may be in use for ever.
-    fn unsettled(&mut self) -> Refusal {
-        pr_err!(
-            "an IOMMU entry was changed by somebody else while its size was: a table is kept\n"
-        );
-        self.is_left = true;
-        Refusal::Busy
     }
 }

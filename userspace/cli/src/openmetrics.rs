@@ -136,6 +136,11 @@ fn counters(out: &mut Exposition, stats: &Stats) {
             stats.unmaps_held,
             "VFIO unmaps that waited for a move.",
         ),
+        (
+            "leaves_split",
+            stats.leaves_split,
+            "Leaves of 2 MiB that were split, so that pages of them could move.",
+        ),
     ] {
         out.counter(name, value, help);
     }

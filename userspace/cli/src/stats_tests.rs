@@ -21,6 +21,7 @@ fn stats() -> Stats {
         irqs_off: [0; WINDOW_BUCKETS],
         offered_pages: 0,
         unmaps_held: 6,
+        leaves_split: 13,
         regions: 1,
         region_pages: 50,
         closed_pages: 5,

@@ -11,7 +11,7 @@ use anyhow::{ensure, Context, Result};
 use pagemove_uapi::{Control, PAGE_SIZE};
 
 use nix::sys::memfd::{memfd_create, MFdFlags};
-use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
+use nix::sys::mman::{mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
 
 /// Where the memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -20,7 +20,13 @@ pub enum Source {
     Pagemove,
     /// A memfd, as any VMM has: its pages can be moved, too, from node to node.
     Memfd,
+    /// The same, whose pages are neighbours, 2 MiB at a time, as they happen to be where much memory is free: the IOMMU
+    /// maps them by large leaves. (They come from huge pages that are split.)
+    Contiguous,
 }
+
+/// What a large leaf maps.
+const CHUNK: usize = 2 << 20;
 
 /// Guest memory, mapped at one IOVA.
 ///
@@ -58,7 +64,8 @@ impl Memory {
         );
         match source {
             Source::Pagemove => Self::region(length, iova, node),
-            Source::Memfd => Self::memfd(length, iova),
+            Source::Memfd => Self::memfd(length, iova, map_shared),
+            Source::Contiguous => Self::memfd(length, iova, map_aligned),
         }
     }
 
@@ -77,11 +84,15 @@ impl Memory {
         }))
     }
 
-    fn memfd(length: usize, iova: u64) -> Result<Arc<Self>> {
+    fn memfd(
+        length: usize,
+        iova: u64,
+        map: fn(BorrowedFd<'_>, usize) -> Result<*mut u8>,
+    ) -> Result<Arc<Self>> {
         let file =
             memfd_create("pagemove-harness", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
         nix::unistd::ftruncate(&file, length as i64).context("ftruncate")?;
-        let base = map_shared(file.as_fd(), length).context("can not mmap the memfd")?;
+        let base = map(file.as_fd(), length).context("can not mmap the memfd")?;
         // INVARIANT: as above.
         Ok(Arc::new(Self {
             base,
@@ -91,6 +102,26 @@ impl Memory {
             control: None,
             file: Some(file),
         }))
+    }
+
+    /// Makes pages neighbours, 2 MiB at a time; what is left at the end may stay as it is. For
+    /// [`Source::Contiguous`], before any of it is used.
+    pub fn make_contiguous(&self) -> Result<()> {
+        const HUGE: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+        const SPLIT: &str = "/sys/kernel/debug/split_huge_pages";
+        std::fs::write(HUGE, "force")
+            .with_context(|| format!("asking for huge pages by {HUGE}"))?;
+        for offset in (0..self.length).step_by(PAGE_SIZE) {
+            self.write_word(offset, 0);
+        }
+        std::fs::write(HUGE, "never").with_context(|| format!("giving {HUGE} back"))?;
+        let first = self.base as usize;
+        let whole = format!(
+            "{},{first:#x},{:#x}",
+            std::process::id(),
+            first + self.length
+        );
+        std::fs::write(SPLIT, whole).with_context(|| format!("splitting huge pages by {SPLIT}"))
     }
 
     pub fn length(&self) -> usize {
@@ -161,6 +192,30 @@ impl Drop for Memory {
             eprintln!("# munmap of guest memory: {error}");
         }
     }
+}
+
+/// Maps it so that huge pages of it can be mapped as such.
+fn map_aligned(file: BorrowedFd<'_>, length: usize) -> Result<*mut u8> {
+    let room = std::num::NonZeroUsize::new(length + CHUNK).context("too long")?;
+    let length = std::num::NonZeroUsize::new(length).context("no length")?;
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let reserved =
+        unsafe { mmap_anonymous(None, room, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) }?;
+    let begin = (reserved.as_ptr() as usize).next_multiple_of(CHUNK);
+    let both = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
+    // SAFETY: inside of what was just reserved, and nobody uses. (The rest stays reserved.)
+    let base = unsafe {
+        mmap(
+            std::num::NonZeroUsize::new(begin),
+            length,
+            both,
+            flags,
+            file,
+            0,
+        )
+    }?;
+    Ok(base.as_ptr().cast())
 }
 
 fn map_shared(file: BorrowedFd<'_>, length: usize) -> Result<*mut u8> {

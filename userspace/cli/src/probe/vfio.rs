@@ -110,7 +110,8 @@ pub fn notes(vfio: &Vfio) -> Vec<String> {
     if vfio.disable_hugepages.is(&Some(false)) {
         notes.push(
             "vfio_iommu_type1 may map large pages (disable_hugepages=N): regions of pagemove \
-             never give it a chance to, so nothing has to be changed"
+             never give it a chance to; of other memory those of 2 MiB are split as pages move, where \
+             pagemove qualify has seen split-live"
                 .to_string(),
         );
     }

@@ -148,11 +148,11 @@ fn is_of_its_page(error: &Error) -> bool {
     )
 }
 
-/// Returns whether the memory is of a kind that is not moved at all.
+/// Returns whether the memory is of a kind, or mapped in a way, that is not moved at all.
 fn is_of_another_kind(error: &Error) -> bool {
     matches!(
         error.reason,
-        REASON_NOT_REGION | REASON_NOT_SHMEM | REASON_ANONYMOUS
+        REASON_NOT_REGION | REASON_NOT_SHMEM | REASON_ANONYMOUS | REASON_LARGE_LEAF
     )
 }
 

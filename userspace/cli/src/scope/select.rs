@@ -5,6 +5,9 @@ use pagemove_uapi::{
     Mapping, PciAddress, MEMORY_ANONYMOUS, MEMORY_DEVICE, MEMORY_REGION, PAGE_SIZE,
 };
 
+/// Bytes of the leaves that the module can split.
+const CHUNK: u64 = 2 << 20;
+
 /// Addresses of a device that are moved one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -68,7 +71,9 @@ fn obstacle(range: &Range, leaf: u64) -> Option<String> {
         MEMORY_ANONYMOUS => return Some("anonymous memory can not be moved".to_string()),
         _ => {}
     }
-    (leaf > PAGE_SIZE as u64).then(|| {
+    // Leaves of 2 MiB may be split: it is asked of them as well.
+    let is_odd = leaf > PAGE_SIZE as u64 && leaf != CHUNK;
+    is_odd.then(|| {
         format!(
             "the IOMMU maps it in pieces of {}: load vfio_iommu_type1 with disable_hugepages=1",
             crate::quantity::bytes(leaf)

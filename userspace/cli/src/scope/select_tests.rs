@@ -50,6 +50,7 @@ fn guest() -> Vec<Mapping> {
         region(1024 * K, 1024 * K, 1, 1024 * K, 0),
         region(2048 * K, 4 * K, 2, 0, 0),
         other(4096 * K, 2048 * K, MEMORY_OTHER, 2048 * K),
+        other(6144 * K, 64 * K, MEMORY_OTHER, 64 * K),
         other(8192 * K, 64 * K, MEMORY_DEVICE, 4 * K),
     ]
 }
@@ -64,12 +65,12 @@ fn holes_and_what_can_not_be_moved_are_left_out() {
     let found = select(&[(HERE, guest())], None);
     assert_eq!(
         spans(&found),
-        [(0, 640), (768, 128), (1024, 1024), (2048, 4)]
+        [(0, 640), (768, 128), (1024, 1024), (2048, 4), (4096, 2048)]
     );
     let why: Vec<&str> = found.left_out.iter().map(|one| one.why.as_str()).collect();
     assert_eq!(why.len(), 3);
     assert!(why[0].contains("anonymous"), "{why:?}");
-    assert!(why[1].contains("pieces of 2M"), "{why:?}");
+    assert!(why[1].contains("pieces of 64K"), "{why:?}");
     assert!(why[2].contains("no memory"), "{why:?}");
 }
 

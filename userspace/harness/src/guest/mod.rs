@@ -217,6 +217,9 @@ impl Guest {
         if memory.descriptor().is_some() && nodes::with_memory()?.contains(&options.node) {
             nodes::bind(memory.address() as usize, memory.length(), options.node)?;
         }
+        if options.memory == Source::Contiguous {
+            memory.make_contiguous()?;
+        }
         let whole = Slice::whole(&memory);
         let part = |first: usize, count: usize| whole.part(first * PAGE_SIZE, count * PAGE_SIZE);
         let mut devices: Vec<Given> = Vec::new();

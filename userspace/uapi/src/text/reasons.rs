@@ -28,8 +28,8 @@ pub const REASONS: &[Text] = &[
     text(
         REASON_LARGE_LEAF,
         "large-leaf",
-        "the IOMMU maps this memory in a leaf larger than 4096 bytes: map it in smaller pieces, or \
-         load vfio_iommu_type1 with disable_hugepages=1",
+        "the IOMMU maps this memory in a leaf larger than 4096 bytes that is not to be split: one of 2 MiB is \
+         where pagemove qualify has seen split-live; or load vfio_iommu_type1 with disable_hugepages=1",
     ),
     text(
         REASON_SHARED_DOMAIN,

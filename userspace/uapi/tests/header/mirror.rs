@@ -342,6 +342,7 @@ pub fn structs() -> Vec<Structure> {
                 owned_pages,
                 irqs_off_max_ns,
                 irqs_off,
+                leaves_split,
             }
         ),
         structure!(

@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case<State>> {
         case("memory: ordinary memory: EADDRNOTAVAIL", anonymous),
         case("memory: a page of a region that was closed: ESTALE", closed),
         Case::new(
-            "memory: a leaf of 2 MiB: EOPNOTSUPP, reason large-leaf",
+            "memory: a leaf of 2 MiB that is ordinary memory: EADDRNOTAVAIL, reason anonymous, and it is not split",
             |state: &mut State| {
                 let outcome = large_leaf(state.bench()?)?;
                 state.nothing_moved()?;
@@ -120,7 +120,7 @@ fn anonymous(_: &State, bench: &Bench) -> Result<()> {
 const HUGE: usize = 2 << 20;
 const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
 
-/// Memory of huge pages is no region's; but its leaf is seen first.
+/// What can't be moved is not split in vain.
 fn large_leaf(bench: &Bench) -> tap::Outcome {
     std::fs::write(HUGE_PAGES, "4").context("reserving huge pages")?;
     let outcome = match Mapping::huge(HUGE)? {
@@ -128,12 +128,11 @@ fn large_leaf(bench: &Bench) -> tap::Outcome {
         Some(memory) => {
             memory.fill(1);
             with_mapping(bench, &memory, READ_WRITE, || {
-                refuses(bench, IOVA, (libc::EOPNOTSUPP, uapi::REASON_LARGE_LEAF))?;
-                refuses(
-                    bench,
-                    IOVA + 5 * PAGE_SIZE as u64,
-                    (libc::EOPNOTSUPP, uapi::REASON_LARGE_LEAF),
-                )?;
+                let anonymous = (libc::EADDRNOTAVAIL, uapi::REASON_ANONYMOUS);
+                refuses(bench, IOVA, anonymous)?;
+                refuses(bench, IOVA + 5 * PAGE_SIZE as u64, anonymous)?;
+                let splits = bench.control.stats()?.leaves_split;
+                ensure!(splits == 0, "{splits} leaves were split");
                 memory.check(1)
             })
             .map(|()| Pass)

@@ -9,7 +9,7 @@ mod memory;
 mod oom;
 mod order;
 mod play;
-mod scene;
+pub mod scene;
 mod suspend;
 mod threads;
 mod unload;
