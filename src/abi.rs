@@ -209,6 +209,7 @@ pub const INFO_SIZE_V0: usize = 56;
 pub const PARAMETER_ALLOW_INCOHERENT: u32 = 1 << 0;
 /// engines are used that no verdict allows
 pub const PARAMETER_ALLOW_UNQUALIFIED: u32 = 1 << 1;
+pub const PARAMETER_REGION_CHUNKS: u32 = 1 << 2;
 pub const REGION_SETUP_SIZE_V0: usize = 24;
 /// its file is closed; pages wait until VFIO lets go
 pub const REGION_CLOSED: u32 = 1 << 0;

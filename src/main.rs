@@ -81,6 +81,10 @@ macro_rules! module_with {
                     default: 100,
                     description: "longest time of a transaction, in us: interrupts are off on its CPU",
                 },
+                region_chunks: u8 {
+                    default: 0,
+                    description: "1: memory of regions in pieces of 2 MiB where there are some, which IOMMUs map as one and moves split",
+                },
                 limit_mib: u64 {
                     default: 0,
                     description: "most memory that the pages of all regions may have together, in MiB; 0: no limit but cgroups",

@@ -16,6 +16,7 @@ pub(crate) fn check() -> Result {
     for (name, value) in [
         ("allow_incoherent", parameter!(allow_incoherent)),
         ("allow_unqualified", parameter!(allow_unqualified)),
+        ("region_chunks", parameter!(region_chunks)),
     ] {
         if value > 1 {
             pr_err!("not loaded: {}={}, give 0 or 1\n", name, value);
@@ -34,6 +35,9 @@ pub(crate) fn mask() -> u32 {
     if allow_unqualified() {
         mask |= abi::PARAMETER_ALLOW_UNQUALIFIED;
     }
+    if region_chunks() {
+        mask |= abi::PARAMETER_REGION_CHUNKS;
+    }
     mask
 }
 
@@ -41,13 +45,14 @@ pub(crate) fn mask() -> u32 {
 pub(crate) fn say(rtm: &str) {
     pr_info!(
         "version {}, allow_incoherent={} allow_unqualified={} longest_us={} limit_mib={} \
-         patience_ms={}, engine rtm {}\n",
+         patience_ms={} region_chunks={}, engine rtm {}\n",
         VERSION,
         u8::from(allow_incoherent()),
         u8::from(allow_unqualified()),
         longest_us(),
         limit_mib(),
         patience_ms(),
+        u8::from(region_chunks()),
         rtm,
     );
 }
@@ -61,6 +66,11 @@ pub(crate) fn allow_incoherent() -> bool {
 /// Returns whether engines are used that no verdict allows.
 pub(crate) fn allow_unqualified() -> bool {
     parameter!(allow_unqualified) != 0
+}
+
+/// Returns whether memory of regions comes in pieces of 2 MiB.
+pub(crate) fn region_chunks() -> bool {
+    parameter!(region_chunks) != 0
 }
 
 /// Returns the longest time of a transaction.

@@ -134,6 +134,7 @@ impl Device {
             stays,
             cancel,
             span,
+            pinned: 0,
             step: match phase {
                 Phase::Pinning => Step::Entered,
                 _ => Step::Left,
@@ -164,6 +165,8 @@ pub(crate) struct Hold {
     cancel: Arc<AtomicBool>,
     pub(crate) span: PageSpan,
     step: Step,
+    /// Pages that it has pinned, from the first on.
+    pinned: u64,
     /// When its call has to end, as [`task::now`] tells time.
     deadline: Option<u64>,
     /// Its helper did not come in time.
@@ -195,7 +198,26 @@ impl Hold {
         pages: &mut KVec<*mut ffi::page>,
         deadline: Option<u64>,
     ) -> Result<(), Refusal> {
-        let count = self.span.pages() as usize;
+        self.pin_some(self.span.pages(), pages, deadline)
+    }
+
+    /// The same for the first page alone, of a span that one leaf maps: that is of one mapping of VFIO's, which does
+    /// not unmap a part of one.
+    pub(crate) fn pin_first(
+        &mut self,
+        pages: &mut KVec<*mut ffi::page>,
+        deadline: Option<u64>,
+    ) -> Result<(), Refusal> {
+        self.pin_some(1, pages, deadline)
+    }
+
+    fn pin_some(
+        &mut self,
+        pinned: u64,
+        pages: &mut KVec<*mut ffi::page>,
+        deadline: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let count = pinned as usize;
         pages.clear();
         pages
             .resize(count, core::ptr::null_mut(), GFP_KERNEL)
@@ -220,7 +242,7 @@ impl Hold {
                 _ => Refusal::NotMapped,
             });
         }
-        self.step = Step::Pinned;
+        (self.step, self.pinned) = (Step::Pinned, pinned);
         self.device.set_phase(&self.cancel, Phase::Moving);
         self.device.state.lock().has_pinned = true;
         sabotage::await_ends();
@@ -274,9 +296,9 @@ impl Hold {
         let stays = |n: u64| {
             u32::try_from(n).is_ok_and(|n| left.checked_shr(n).is_some_and(|bits| bits & 1 != 0))
         };
-        let mut pages = n..self.span.pages();
+        let mut pages = n..self.pinned;
         let first = pages.find(|n| !stays(*n))?;
-        let end = pages.find(|n| stays(*n)).unwrap_or(self.span.pages());
+        let end = pages.find(|n| stays(*n)).unwrap_or(self.pinned);
         Some((first, end.saturating_sub(first)))
     }
 

@@ -99,6 +99,10 @@ extern "C" {
     pub(crate) fn pagemove_memcg_put(memcg: *mut mem_cgroup);
     pub(crate) fn pagemove_alloc_page(node: c_int, zero: bool, memcg: *mut mem_cgroup)
         -> *mut page;
+    pub(crate) fn pagemove_alloc_chunk(node: c_int, memcg: *mut mem_cgroup) -> *mut page;
+    pub(crate) fn pagemove_free_chunk(first: *mut page);
+    pub(crate) fn pagemove_split_chunk(first: *mut page);
+    pub(crate) fn pagemove_clear_page(page: *mut page);
     pub(crate) fn pagemove_alloc_page_near(memcg: *mut mem_cgroup) -> *mut page;
     pub(crate) fn pagemove_alloc_page_for(
         vma: *mut vm_area_struct,
@@ -107,7 +111,7 @@ extern "C" {
     ) -> *mut page;
     pub(crate) fn pagemove_page_get(page: *mut page);
     pub(crate) fn pagemove_page_is_idle(page: *mut page) -> bool;
-    pub(crate) fn pagemove_page_is_quiet(page: *mut page, refs: c_uint) -> bool;
+    pub(crate) fn pagemove_page_is_quiet(page: *mut page, refs: c_uint, pins: c_uint) -> bool;
     pub(crate) fn pagemove_page_has_others(page: *mut page, refs: c_uint) -> bool;
     pub(crate) fn pagemove_page_move_pin(from: *mut page, to: *mut page);
     pub(crate) fn pagemove_page_own(page: *mut page, tag: c_ulong);
@@ -181,6 +185,13 @@ extern "C" {
     pub(crate) fn pagemove_fault_pause() -> bool;
     pub(crate) fn pagemove_fault_again(vmf: *mut vm_fault) -> c_uint;
     pub(crate) fn pagemove_insert(vmf: *mut vm_fault, phys: u64) -> c_uint;
+    pub(crate) fn pagemove_insert_ahead(
+        vma: *mut vm_area_struct,
+        address: c_ulong,
+        phys: u64,
+        write: bool,
+    );
+    pub(crate) fn pagemove_fault_is_write(vmf: *mut vm_fault) -> bool;
     pub(crate) fn pagemove_zap(mapping: *mut address_space, offset: u64, length: u64);
     pub(crate) fn pagemove_premap(
         mm: *mut mm_struct,

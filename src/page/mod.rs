@@ -6,6 +6,7 @@
 //! puts the last reference frees it, whenever that is.
 
 pub(crate) mod arena;
+pub(crate) mod chunk;
 pub(crate) mod owned;
 
 use crate::host::memcg::Memcg;
@@ -72,12 +73,14 @@ pub(crate) fn payer_of(phys: PhysAddr) -> Option<Memcg> {
     Some(unsafe { Memcg::of_page(page.as_ptr()) })
 }
 
-/// Returns whether a page that is in no CPU's tables has no reference but ours, the pin of VFIO's
-/// mapping and that of a hold.
-pub(crate) fn is_quiet(phys: PhysAddr) -> bool {
+/// Returns whether a page that is in no CPU's tables has no reference but ours, and so many pins: that of VFIO's
+/// mapping, and that of a hold.
+pub(crate) fn is_quiet(phys: PhysAddr, pins: u32) -> bool {
     let refs = refs_of(phys);
-    // SAFETY: reads numbers of a valid struct page.
-    frame(phys).is_some_and(|page| unsafe { ffi::pagemove_page_is_quiet(page.as_ptr(), refs) })
+    frame(phys).is_some_and(|page| {
+        // SAFETY: reads numbers of a valid struct page.
+        unsafe { ffi::pagemove_page_is_quiet(page.as_ptr(), refs, pins) }
+    })
 }
 
 /// Returns whether a page that a hold has pinned has users besides: others than CPUs that map it.

@@ -58,16 +58,22 @@ impl OwnedPage {
 
     /// Takes the page that `allocate` gives, if there may be one more.
     fn counted(tag: Tag, allocate: impl FnOnce() -> *mut ffi::page) -> Result<Self> {
-        let before = OWNED.fetch_add(1, Ordering::Relaxed);
-        let page = if before < params::most_pages() {
-            Self::adopt(allocate(), tag)
-        } else {
-            Err(ENOSPC)
-        };
+        count_in(1)?;
+        let page = Self::adopt(allocate(), tag);
         if page.is_err() {
-            OWNED.fetch_sub(1, Ordering::Relaxed);
+            count_out(1);
         }
         page
+    }
+
+    /// Takes a page of a chunk, which is counted already.
+    ///
+    /// # Safety
+    ///
+    /// The page was allocated, nobody else knows it, and the reference is the caller's to give.
+    pub(super) unsafe fn of_chunk(phys: PhysAddr, tag: Tag) -> Option<Self> {
+        let page = frame(phys).map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        Self::adopt(page, tag).ok()
     }
 
     fn adopt(page: *mut ffi::page, tag: Tag) -> Result<Self> {
@@ -128,6 +134,21 @@ impl Drop for OwnedPage {
 /// Pages that were allocated and not given up yet, whatever they are used for. Those of arenas
 /// are not among them, nor those that somebody else keeps.
 static OWNED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts some that are about to be allocated. ENOSPC if the limit for all regions is reached.
+pub(super) fn count_in(pages: u64) -> Result {
+    let before = OWNED.fetch_add(pages, Ordering::Relaxed);
+    if before.saturating_add(pages) <= params::most_pages() {
+        return Ok(());
+    }
+    count_out(pages);
+    Err(ENOSPC)
+}
+
+/// Counts some that were not allocated after all.
+pub(super) fn count_out(pages: u64) {
+    OWNED.fetch_sub(pages, Ordering::Relaxed);
+}
 
 /// Returns how many there are.
 pub(crate) fn count() -> u64 {

@@ -19,6 +19,9 @@ use kernel::sync::Arc;
 const HOME_LOOKS: u32 = 100;
 const BETWEEN_HOME_LOOKS_NS: u64 = 200_000;
 
+/// Pins of a page that moves: of VFIO's mapping, and of the hold.
+const PINS: u32 = 2;
+
 /// How often to look whether references of a moment have gone, and how long to wait between, in ns.
 const QUIET_LOOKS: u32 = 20;
 const BETWEEN_QUIET_LOOKS_NS: u64 = 20_000;
@@ -102,7 +105,7 @@ impl Claim {
     pub(crate) fn look(&self) {
         let mut in_use = self.is_shared.load(Ordering::Relaxed);
         if let Site::Memory(page) = self.start {
-            in_use |= !sabotage::has_bug(Bug::NoCount) && !is_quiet_soon(page);
+            in_use |= !sabotage::has_bug(Bug::NoCount) && !is_quiet_soon(page, PINS);
         }
         self.in_use.store(in_use, Ordering::Relaxed);
     }
@@ -169,15 +172,16 @@ impl Claim {
     }
 }
 
-/// Returns whether nobody but VFIO and us has a reference to a page, or not for longer than a moment.
-fn is_quiet_soon(page: PhysAddr) -> bool {
+/// Returns whether nobody but VFIO, which has so many pins, and us has a reference to a page, or not for longer than a
+/// moment.
+pub(super) fn is_quiet_soon(page: PhysAddr, pins: u32) -> bool {
     for _ in 0..QUIET_LOOKS {
-        if page::is_quiet(page) {
+        if page::is_quiet(page, pins) {
             return true;
         }
         task::sleep(BETWEEN_QUIET_LOOKS_NS);
     }
-    page::is_quiet(page)
+    page::is_quiet(page, pins)
 }
 
 impl Drop for Claim {

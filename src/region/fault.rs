@@ -4,12 +4,17 @@
 use crate::home;
 use crate::host::memcg::Memcg;
 use crate::host::{ffi, task};
+use crate::page::chunk::OwnedChunk;
 use crate::page::owned::OwnedPage;
 use crate::page::{self, Tag};
 use crate::refusal::Refusal;
-use crate::region::{offers, Found, Region};
+use crate::region::{offers, Found, Inner, Region, CHUNK};
 use crate::stats::{self, Counter};
+use engine::PAGE_SHIFT;
 use kernel::prelude::*;
+
+/// Chunks that are looked at for one that goes on from none of its neighbours.
+const CHUNK_TRIES: u32 = 3;
 
 /// Tells whether a page that has not come home may do so in a moment: somebody has it in hand, or its
 /// device is at work. If not, no engine works here any more, its link is down, or it was damaged.
@@ -60,7 +65,70 @@ unsafe fn answer(
     (!goes_on).then_some(kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS)
 }
 
+/// What a fault has allocated.
+#[derive(Default)]
+struct Fresh {
+    page: Option<OwnedPage>,
+    /// For all of the 2 MiB from this index on.
+    chunk: Option<(u64, OwnedChunk)>,
+    /// One was asked for.
+    has_tried: bool,
+}
+
+/// Maps the pages of a chunk that was installed just now, or has moved at once, as far as the mapping reaches, so that a
+/// VMM's memory takes one fault for 2 MiB. The page that was asked for may be among them: that is all the same.
+///
+/// # Safety
+///
+/// `vmf` is a fault under way in a mapping of the region that is locked.
+unsafe fn map_chunk(vmf: *mut ffi::vm_fault, inner: &Inner, first: u64) {
+    // SAFETY: as the caller promises.
+    let (vma, begin, start, pages, write) = unsafe {
+        let vma = ffi::pagemove_fault_vma(vmf);
+        (
+            vma,
+            ffi::pagemove_vma_first(vma) as u64,
+            ffi::pagemove_vma_start(vma) as u64,
+            ffi::pagemove_vma_pages(vma) as u64,
+            ffi::pagemove_fault_is_write(vmf),
+        )
+    };
+    let end = first.saturating_add(CHUNK).min(begin.saturating_add(pages));
+    for index in first.max(begin)..end {
+        let entry = inner.map.get(index);
+        let waits = entry.is_held() || entry.is_awaited() || entry.is_lost();
+        let Some(page) = entry.page().filter(|page| !waits && page::is_memory(*page)) else {
+            continue;
+        };
+        let offset = index.saturating_sub(begin) << PAGE_SHIFT;
+        let address = start.saturating_add(offset);
+        // SAFETY: the address is within the mapping; the page stays the right one while `inner` is locked.
+        unsafe { ffi::pagemove_insert_ahead(vma, address as usize, page.0, write) };
+    }
+}
+
 impl Region {
+    /// Allocates a zeroed chunk for the pages from `first` on, where `page` is, if there is one that VFIO would not merge
+    /// with what is before or behind.
+    fn new_chunk(&self, first: u64, page: &OwnedPage, payer: &Memcg) -> Option<(u64, OwnedChunk)> {
+        let tag = Tag {
+            region: self.id,
+            index: first,
+        };
+        // The allocator gives halves of 4 MiB one after the other: the second one is kept until there is another.
+        let mut rejected = None;
+        for _ in 0..CHUNK_TRIES {
+            let mut chunk = OwnedChunk::near(page, tag, payer).ok()?;
+            if !self.inner.lock().is_beside(first, &chunk) {
+                drop(rejected);
+                chunk.clear();
+                return Some((first, chunk));
+            }
+            rejected = Some(chunk);
+        }
+        None
+    }
+
     /// Serves a CPU fault.
     ///
     /// # Safety
@@ -75,7 +143,7 @@ impl Region {
                 ffi::pagemove_fault_index(vmf) as u64,
             )
         };
-        let mut fresh: Option<OwnedPage> = None;
+        let mut fresh = Fresh::default();
         let mut since = None;
         loop {
             let mut inner = self.inner.lock();
@@ -110,19 +178,41 @@ impl Region {
                     }
                 }
                 Found::Page(page) => {
+                    let first = index & !(CHUNK - 1);
+                    let entry = inner.map.get(first);
+                    if entry.is_bare() {
+                        inner.map.set(first, entry.bare(false));
+                        // SAFETY: as the caller promises.
+                        unsafe { map_chunk(vmf, &inner, first) };
+                    }
                     // SAFETY: as the caller promises; the page stays the right one
                     // while `inner` is locked, since a move takes it to hold.
                     return unsafe { ffi::pagemove_insert(vmf, page.0) };
                 }
                 Found::Empty { node, neighbours } => (node, neighbours),
             };
-            match fresh.take() {
+            if let Some((first, chunk)) = fresh.chunk.take() {
+                let is_wanted = inner.chunk_at(index) == Some(first);
+                if is_wanted && !inner.is_beside(first, &chunk) {
+                    if inner.install_chunk(first, chunk).is_err() {
+                        return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
+                    }
+                    // SAFETY: as the caller promises.
+                    unsafe { map_chunk(vmf, &inner, first) };
+                    continue;
+                }
+                drop(inner);
+                drop(chunk);
+                continue;
+            }
+            match fresh.page.take() {
                 Some(page) if !neighbours.continue_with(&page) => {
                     if inner.install(index, page).is_err() {
                         return kernel::bindings::vm_fault_reason_VM_FAULT_OOM;
                     }
                 }
                 rejected => {
+                    let chunk = inner.chunk_at(index).filter(|_| !fresh.has_tried);
                     drop(inner);
                     // SAFETY: as the caller promises.
                     let payer = unsafe { Memcg::of_vma(vma) };
@@ -144,7 +234,13 @@ impl Region {
                     };
                     drop(rejected);
                     match page {
-                        Ok(page) => fresh = Some(page),
+                        Ok(page) => {
+                            if let Some(first) = chunk {
+                                fresh.has_tried = true;
+                                fresh.chunk = self.new_chunk(first, &page, &payer);
+                            }
+                            fresh.page = Some(page);
+                        }
                         // Nothing that could be killed for it would change that.
                         Err(error) if error == ENOSPC => {
                             return kernel::bindings::vm_fault_reason_VM_FAULT_SIGBUS

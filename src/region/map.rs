@@ -19,6 +19,7 @@ const HELD: u64 = 1 << 2;
 const OFFERED: u64 = 1 << 3;
 const AWAITED: u64 = 1 << 4;
 const LOST: u64 = 1 << 5;
+const BARE: u64 = 1 << 6;
 
 /// What backs one page of a region.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,16 @@ impl Entry {
     /// Returns whether what was in the page was lost with its aperture.
     pub(crate) const fn is_lost(self) -> bool {
         self.0 & LOST != 0
+    }
+
+    /// Of the first page of 2 MiB: returns whether no CPU had any of them when they had moved at once.
+    pub(crate) const fn is_bare(self) -> bool {
+        self.0 & BARE != 0
+    }
+
+    /// Notes that, or that one has; of other pages nothing.
+    pub(crate) const fn bare(self, yes: bool) -> Self {
+        Self(if yes { self.0 | BARE } else { self.0 & !BARE })
     }
 
     pub(crate) const fn lost(self, yes: bool) -> Self {
@@ -158,6 +169,15 @@ impl PageMap {
             *leaf = KVec::from_elem(0, 1 << LEAF_BITS, GFP_KERNEL)?;
         }
         Ok(())
+    }
+
+    /// Returns whether nothing was ever put into the 2 MiB that this index is in.
+    pub(crate) fn is_empty_around(&self, index: u64) -> bool {
+        let leaf = self
+            .root
+            .get((index >> (LEAF_BITS + DIR_BITS)) as usize)
+            .and_then(|dir| dir.get(part(index, LEAF_BITS, DIR_BITS)));
+        leaf.is_none_or(|leaf| leaf.iter().all(|raw| *raw == 0))
     }
 
     /// Returns the first index from this one on that may have an entry, as far as the tables tell:

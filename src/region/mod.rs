@@ -30,12 +30,15 @@ pub(crate) mod map;
 pub(crate) mod number;
 pub(crate) mod offers;
 pub(crate) mod vma;
+pub(crate) mod whole;
 
 use crate::abi;
 use crate::host::memcg::Memcg;
 use crate::host::mm::Mm;
 use crate::host::{ffi, task};
+use crate::page::chunk::OwnedChunk;
 use crate::page::owned::OwnedPage;
+use crate::params;
 use crate::region::backing::Site;
 use crate::region::map::{Entry, PageMap};
 use crate::region::number::Number;
@@ -110,7 +113,7 @@ struct Want {
     since: u64,
 }
 
-/// Pages handled in one go with the region locked.
+/// Pages handled in one go with the region locked; those of 2 MiB.
 const CHUNK: u64 = 512;
 /// Mappings to remember: a VMM makes one or a few. One that maps and unmaps all the
 /// time is served by its faults.
@@ -343,6 +346,30 @@ impl Inner {
             before: index.checked_sub(1).and_then(page),
             after: page(index.wrapping_add(1)),
         }
+    }
+
+    /// Returns the first index of the 2 MiB that this one is in, if they may have their memory in one piece.
+    fn chunk_at(&self, index: u64) -> Option<u64> {
+        let first = index & !(CHUNK - 1);
+        let is_inside = first.saturating_add(CHUNK) <= self.length;
+        let may_be = params::region_chunks() && is_inside && self.map.is_empty_around(index);
+        may_be.then_some(first)
+    }
+
+    /// Returns whether VFIO would merge it with what is before or behind.
+    fn is_beside(&self, first: u64, chunk: &OwnedChunk) -> bool {
+        let page = |index| self.map.get(index).page();
+        let before = first.checked_sub(1).and_then(page);
+        chunk.is_beside(before, page(first.wrapping_add(CHUNK)))
+    }
+
+    /// Gives the pages of a chunk to those from `first` on.
+    fn install_chunk(&mut self, first: u64, chunk: OwnedChunk) -> Result {
+        self.map.reserve(first)?;
+        for (index, page) in (first..).zip(chunk.into_pages()) {
+            self.install(index, page)?;
+        }
+        Ok(())
     }
 
     fn install(&mut self, index: u64, page: OwnedPage) -> Result {

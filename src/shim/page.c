@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Pages of memory. */
+#include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
@@ -84,6 +85,40 @@ struct page *pagemove_alloc_page(int node, bool zero, struct mem_cgroup *memcg)
 	return page;
 }
 
+/*
+ * 2 MiB in one piece, which hold anything. It is not looked for as hard as a page is that somebody waits for.
+ */
+struct page *pagemove_alloc_chunk(int node, struct mem_cgroup *memcg)
+{
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	struct page *first;
+
+	first = alloc_pages_node(node,
+				 charged_to(memcg, GFP_KERNEL) |
+					 __GFP_THISNODE | __GFP_NOWARN |
+					 __GFP_NORETRY,
+				 PMD_ORDER);
+	set_active_memcg(old);
+	return first;
+}
+
+void pagemove_free_chunk(struct page *first)
+{
+	__free_pages(first, PMD_ORDER);
+}
+
+/* As pages of their own, each with a reference. */
+void pagemove_split_chunk(struct page *first)
+{
+	split_page(first, PMD_ORDER);
+}
+
+void pagemove_clear_page(struct page *page)
+{
+	clear_highpage(page);
+	cond_resched();
+}
+
 struct page *pagemove_alloc_page_near(struct mem_cgroup *memcg)
 {
 	struct mem_cgroup *old = set_active_memcg(memcg);
@@ -134,14 +169,15 @@ bool pagemove_page_is_idle(struct page *page)
 }
 
 /*
- * Nobody has a reference but who should: refs of ours, VFIO's pin for its mapping and that of a
+ * Nobody has a reference but who should: refs of ours, and so many pins, VFIO's for its mapping and that of a
  * hold. It is in nobody's tables, so that nobody gets one either, but those who have one already.
  */
-bool pagemove_page_is_quiet(struct page *page, unsigned int refs)
+bool pagemove_page_is_quiet(struct page *page, unsigned int refs,
+			    unsigned int pins)
 {
 	struct folio *folio = page_folio(page);
 
-	return folio_ref_count(folio) == refs + 2 * GUP_PIN_COUNTING_BIAS &&
+	return folio_ref_count(folio) == refs + pins * GUP_PIN_COUNTING_BIAS &&
 	       !folio_mapped(folio);
 }
 

@@ -103,6 +103,23 @@ vm_fault_t pagemove_insert(struct vm_fault *vmf, u64 phys)
 				       vmf->flags & FAULT_FLAG_WRITE);
 }
 
+/* The same of another page of the mapping, before a CPU asks for it; nothing where there is one or no room. */
+void pagemove_insert_ahead(struct vm_area_struct *vma, unsigned long address,
+			   u64 phys, bool write)
+{
+	struct vm_fault vmf = {
+		.vma = vma,
+		.address = address,
+	};
+
+	vmf_insert_page_mkwrite(&vmf, pfn_to_page(PHYS_PFN(phys)), write);
+}
+
+bool pagemove_fault_is_write(struct vm_fault *vmf)
+{
+	return vmf->flags & FAULT_FLAG_WRITE;
+}
+
 static DECLARE_WAIT_QUEUE_HEAD(awaiting);
 
 /* An access by the kernel itself (read(), write()) comes again at once although a signal is

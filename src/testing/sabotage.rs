@@ -128,6 +128,12 @@ pub(crate) fn resized_without() -> ResizeSteps {
     }
 }
 
+/// Tells whether there is no chunk to be had for a region, as asked for: each second time.
+pub(crate) fn is_fragmented() -> bool {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    test_parameter!(inject) == 74 && ASKED.fetch_add(1, Ordering::Relaxed) % 2 == 0
+}
+
 /// Lets a table be known for a moment before it is filled, if that is left out.
 pub(crate) fn stretch_fill() {
     static FILLS: AtomicU64 = AtomicU64::new(0);

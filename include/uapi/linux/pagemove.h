@@ -243,6 +243,7 @@ struct pagemove_info {
 #define PAGEMOVE_INFO_SIZE_V0		56
 #define PAGEMOVE_PARAMETER_ALLOW_INCOHERENT	(1U << 0) /* pages behind an IOMMU whose walker does not snoop are moved: emulators only */
 #define PAGEMOVE_PARAMETER_ALLOW_UNQUALIFIED	(1U << 1) /* engines are used that no verdict allows */
+#define PAGEMOVE_PARAMETER_REGION_CHUNKS	(1U << 2) /* memory of regions comes in pieces of 2 MiB, which IOMMUs map by one leaf */
 
 /*
  * PAGEMOVE_IOC_REGION_SETUP: give this open file a region of a fixed size whose

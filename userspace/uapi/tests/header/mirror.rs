@@ -692,6 +692,7 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         FINDING_AD_FIRST,
         PARAMETER_ALLOW_INCOHERENT,
         PARAMETER_ALLOW_UNQUALIFIED,
+        PARAMETER_REGION_CHUNKS,
         FINDING_NO_WALK_SEEN,
         FINDING_NO_A_SEEN,
         FINDING_NO_WATCH_SEEN,

@@ -2,6 +2,7 @@
 //! A leaf of 2 MiB is split and merged while a device uses the memory. The argument is the format that the VM
 //! is meant to have.
 
+mod chunks;
 mod met;
 mod moves;
 mod scene;
@@ -27,11 +28,11 @@ const TRANSFERS: u64 = 500;
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub fn main(args: &[String]) -> ExitCode {
-    if let Some(("moves", rest)) = args.split_first().map(|(part, rest)| (part.as_str(), rest)) {
-        return moves::main(rest);
-    }
-    if args.first().is_some_and(|part| part == "met") {
-        return met::main();
+    match args.split_first().map(|(part, rest)| (part.as_str(), rest)) {
+        Some(("moves", rest)) => return moves::main(rest),
+        Some(("chunks", rest)) => return chunks::main(rest),
+        Some(("met", _)) => return met::main(),
+        _ => {}
     }
     let format = match args.first().map(String::as_str) {
         Some("x86_64") => uapi::FORMAT_X86_64,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Pages of a memfd that the IOMMU maps by leaves of 2 MiB move: the leaves are split. Arguments: the format, and the
-//! engine.
+//! Pages that the IOMMU maps by leaves of 2 MiB move: the leaves are split. Arguments: the format, the engine, and
+//! whose pages they are: those of a memfd (contiguous), or of a region (pagemove) that has its memory in such pieces.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,9 +22,7 @@ use crate::suites::life::scene::{engine_of, Callers, Scene};
 const CHUNK: u64 = 2 << 20;
 /// Chunks of the guest, and its arguments: rings, pages of CPUs and data together are a little more than that.
 const CHUNKS: u64 = 4;
-const GUEST: [&str; 12] = [
-    "--memory",
-    "contiguous",
+const GUEST: [&str; 10] = [
     "--map-piece",
     "16777216",
     "--iova",
@@ -43,6 +41,7 @@ const KILLS: u32 = 6;
 struct Play {
     scene: Option<Scene>,
     engine: u32,
+    memory: String,
     format: u32,
     /// KiB of tables before there was a guest.
     before: u64,
@@ -56,6 +55,7 @@ pub fn main(args: &[String]) -> ExitCode {
         Ok(Play {
             format: format.ok_or_else(|| anyhow!("no format {name}"))?,
             engine: engine_of(args.get(1))?,
+            memory: args.get(2).map_or("contiguous", String::as_str).to_string(),
             before: tables()?,
             scene: None,
             log: KernelLog::from_now(COMPLAINTS)?,
@@ -123,6 +123,11 @@ fn request(play: &mut Play, first: u64, pages: u64, there: bool) -> Result<MoveR
 }
 
 impl Play {
+    fn open(&self) -> Result<Scene> {
+        let memory = ["--memory", self.memory.as_str()];
+        Scene::open(&[&memory[..], &GUEST[..]].concat())
+    }
+
     fn scene(&mut self) -> Result<&mut Scene> {
         self.scene
             .as_mut()
@@ -166,7 +171,7 @@ impl Play {
 }
 
 fn begins(play: &mut Play) -> Result<()> {
-    play.scene = Some(Scene::open(&GUEST)?);
+    play.scene = Some(play.open()?);
     let format = play.format;
     let scene = play.scene()?;
     let devices = scene.control.device_list()?;
@@ -247,7 +252,7 @@ fn no_tables_left(before: u64) -> Result<()> {
 fn killed(play: &mut Play) -> Result<()> {
     let mut random = Random::announced();
     for _ in 0..KILLS {
-        let scene = Scene::open(&GUEST)?;
+        let scene = play.open()?;
         let request = MoveRequest {
             retries: 1000,
             ..scene.request(play.engine, scene.nodes.there)
