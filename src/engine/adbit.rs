@@ -7,6 +7,7 @@
 //! since, so that the copy is exact. Each call of [`Attempt::step`] does one
 //! observable action; `Documentation/protocol.md` has the table of states.
 
+use crate::addr::LeafSize;
 use crate::batch::finish::{give_back, Finish};
 use crate::batch::job::Job;
 use crate::batch::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
@@ -14,7 +15,7 @@ use crate::batch::policy::Policy;
 use crate::batch::run::{Engine, Progress, Run};
 use crate::batch::step::Steps;
 use crate::checksum::Checksum;
-use crate::port::{InvalidateError, Machine};
+use crate::port::{InvalidateError, Machine, Part};
 
 /// What the next step does. The first number is the page it does it to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,12 +26,21 @@ pub enum Phase {
     Invalidate,
     /// Wait for that.
     AwaitInvalidation,
-    /// Copy a part of a page.
+    /// Before a part of a chunk is copied: see whether that is still of use.
+    Look {
+        /// The number of the page.
+        page: u16,
+        /// The part.
+        part: Part,
+        /// The sum of the parts before it.
+        sum: Checksum,
+    },
+    /// Copy a part of a page, or of a chunk.
     Copy {
         /// The number of the page.
         page: u16,
-        /// The number of the part.
-        part: u32,
+        /// The part.
+        part: Part,
         /// The sum of the parts before it.
         sum: Checksum,
     },
@@ -99,13 +109,20 @@ impl Attempt {
                     clear(machine, policy, page, job.aborts);
                 }
                 let then = match policy.without.leaves_out(Steps::CLEAR_FIRST) {
-                    true => first_part(0),
+                    true => first_part(policy, job.pages, 0),
                     false => Phase::Invalidate,
                 };
                 following(n, job.pages, Phase::Clear, then)
             }
             Phase::Invalidate => begin_invalidation(machine, policy, job.pages),
-            Phase::AwaitInvalidation => self.await_invalidation(machine, policy),
+            Phase::AwaitInvalidation => self.await_invalidation(machine, policy, job.pages),
+            Phase::Look { page, part, sum } => {
+                self.failed = look(machine, policy, job.pages, page);
+                match self.failed {
+                    Some(_) => Phase::Restore(0),
+                    None => Phase::Copy { page, part, sum },
+                }
+            }
             Phase::Copy { page, part, sum } => copy(machine, policy, job.pages, (page, part, sum)),
             Phase::Publish(n) => self.publish(machine, policy, job.pages, n),
             Phase::Commit(n) => {
@@ -128,7 +145,12 @@ impl Attempt {
         }
     }
 
-    fn await_invalidation(&mut self, machine: &mut impl Machine, policy: &Policy) -> Phase {
+    fn await_invalidation(
+        &mut self,
+        machine: &mut impl Machine,
+        policy: &Policy,
+        pages: &[PageMove],
+    ) -> Phase {
         let without = policy.without;
         let result = match machine.invalidated() {
             Some(result) => result,
@@ -147,7 +169,7 @@ impl Attempt {
                 Phase::Restore(0)
             }
             _ if without.leaves_out(Steps::CLEAR_FIRST) => Phase::Clear(0),
-            _ => first_part(0),
+            _ => first_part(policy, pages, 0),
         }
     }
 
@@ -161,7 +183,7 @@ impl Attempt {
         let without = policy.without;
         let copied = pages.get(usize::from(n)).filter(|page| is_copied(page));
         if let (Some(page), false) = (copied, without.leaves_out(Steps::READ_BACK)) {
-            let result = machine.publish(page.end);
+            let result = machine.publish(page.end, page.size);
             if result.is_err() && !without.leaves_out(Steps::FAILED_APERTURE) {
                 self.failed = Some(Abort::Aperture);
                 return Phase::Restore(0);
@@ -225,12 +247,19 @@ fn finishing(finish: Option<Finish>) -> Phase {
     finish.map_or(Phase::Done, Phase::Finish)
 }
 
-const fn first_part(page: u16) -> Phase {
-    Phase::Copy {
-        page,
-        part: 0,
-        sum: Checksum::new(),
+fn first_part(policy: &Policy, pages: &[PageMove], page: u16) -> Phase {
+    part_of(policy, pages, (page, Part::FIRST, Checksum::new()))
+}
+
+/// Returns the phase that a part of the copy begins with.
+fn part_of(policy: &Policy, pages: &[PageMove], (page, part, sum): (u16, Part, Checksum)) -> Phase {
+    let looks = pages
+        .get(usize::from(page))
+        .is_some_and(|page| is_cleared(page) && page.size == LeafSize::Chunk && part.begins_page());
+    if looks && !policy.without.leaves_out(Steps::PART_LOOK) {
+        return Phase::Look { page, part, sum };
     }
+    Phase::Copy { page, part, sum }
 }
 
 fn is_cleared(page: &PageMove) -> bool {
@@ -253,7 +282,7 @@ fn clear(
     page.attempts = page.attempts.saturating_add(1);
     let since = machine.now();
     let old = machine.load(page.pte);
-    if !page.format.maps(old, page.start) && !policy.without.leaves_out(Steps::LOOK) {
+    if !page.is_start(old) && !policy.without.leaves_out(Steps::LOOK) {
         page.abort(Abort::PteChanged, aborts);
         return;
     }
@@ -279,26 +308,42 @@ fn begin_invalidation(machine: &mut impl Machine, policy: &Policy, pages: &[Page
         return Phase::Done;
     };
     if policy.without.leaves_out(Steps::FIRST_INVALIDATION) {
-        return first_part(0);
+        return first_part(policy, pages, 0);
     }
     machine.invalidate(span);
     Phase::AwaitInvalidation
+}
+
+/// Tells why the rest of a chunk's copy would be in vain. That a device has used the chunk is found at the
+/// commit as well, and by that alone a commit is right: what is saved here is the rest of a long copy. An
+/// order to stop does not wait for it, either.
+fn look(machine: &mut impl Machine, policy: &Policy, pages: &[PageMove], n: u16) -> Option<Abort> {
+    let page = pages.get(usize::from(n))?;
+    let PageState::Cleared { entry, .. } = page.state else {
+        return None;
+    };
+    if machine.stop().is_some() && !policy.without.leaves_out(Steps::STOP) {
+        return Some(Abort::Cancelled);
+    }
+    if policy.is_late(machine.now()) {
+        return Some(Abort::Deadline);
+    }
+    let ignored = ignored(policy, page);
+    let seen = machine.load(page.pte);
+    (seen & !ignored != entry & !ignored).then(|| cause_of(page, seen, entry))
 }
 
 fn copy<M: Machine>(
     machine: &mut M,
     policy: &Policy,
     pages: &mut [PageMove],
-    (n, part, sum): (u16, u32, Checksum),
+    (n, part, sum): (u16, Part, Checksum),
 ) -> Phase {
-    let skipped = u32::from(policy.without.leaves_out(Steps::LAST_PART));
-    let parts = M::PARTS.saturating_sub(skipped);
     if let Some(page) = pages.get_mut(usize::from(n)) {
         if let PageState::Cleared { entry, used, since } = page.state {
-            let sum = machine.copy(page.start, page.end, part, sum);
-            let part = part.saturating_add(1);
-            if part < parts {
-                return Phase::Copy { page: n, part, sum };
+            let sum = part.copy(machine, (page.start, page.end), sum);
+            if let Some(next) = part.after::<M>(page.size, policy.without) {
+                return part_of(policy, pages, (n, next, sum));
             }
             page.state = PageState::Copied {
                 entry,
@@ -308,7 +353,10 @@ fn copy<M: Machine>(
             };
         }
     }
-    following(n, pages, first_part, Phase::Publish(0))
+    match next_page(n, pages) {
+        Some(next) => first_part(policy, pages, next),
+        None => Phase::Publish(0),
+    }
 }
 
 fn commit(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
@@ -347,7 +395,8 @@ pub(crate) fn entry_for_end(policy: &Policy, page: &PageMove, entry: u64, used: 
     } else {
         entry
     };
-    page.format.redirected((kept | used) & !lost, page.end)
+    page.format
+        .redirected((kept | used) & !lost, page.end, page.size)
 }
 
 /// Commits the page. A and D are set in the new entry, whether they had been or not: who
@@ -370,16 +419,26 @@ fn swap_to_end(
     } else {
         accessed | page.format.dirty()
     };
-    let mut ignored = if policy.reads_allowed { accessed } else { 0 };
-    if policy.without.leaves_out(Steps::AD_COMPARE) {
-        ignored = accessed | page.format.dirty();
-    }
+    let ignored = ignored(policy, page);
     match swap(machine, policy, page, entry, used) {
         Ok(()) => true,
         Err(seen) if seen != entry && seen & !ignored == entry & !ignored => {
             swap(machine, policy, page, seen, used).is_ok()
         }
         Err(_) => false,
+    }
+}
+
+/// Returns the bits that may be set meanwhile.
+fn ignored(policy: &Policy, page: &PageMove) -> u64 {
+    let accessed = page.format.accessed();
+    if policy.without.leaves_out(Steps::AD_COMPARE) {
+        return accessed | page.format.dirty();
+    }
+    if policy.reads_allowed {
+        accessed
+    } else {
+        0
     }
 }
 
@@ -396,13 +455,13 @@ fn swap(
     #[cfg(any(test, pagemove_test, feature = "mutants"))]
     if policy.without.leaves_out(Steps::COMPARE) {
         machine.store(page.pte, new);
-        machine.after_commit(page.pte, old);
+        machine.after_commit(page, old);
         return Ok(());
     }
     let done = machine.swap(page.pte, old, new);
     #[cfg(any(test, pagemove_test, feature = "mutants"))]
     if done.is_ok() {
-        machine.after_commit(page.pte, old);
+        machine.after_commit(page, old);
     }
     done
 }

@@ -11,6 +11,30 @@ pub const CHUNK_PAGES: u16 = 512;
 /// Bytes of a chunk, 2 MiB.
 pub const CHUNK_SIZE: u64 = PAGE_SIZE * CHUNK_PAGES as u64;
 
+/// How much memory one leaf maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeafSize {
+    /// A page, 4 KiB: an entry at level 0.
+    Page,
+    /// A chunk, 2 MiB: an entry at level 1.
+    Chunk,
+}
+
+impl LeafSize {
+    /// Returns the bytes that the leaf maps.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Page => PAGE_SIZE,
+            Self::Chunk => CHUNK_SIZE,
+        }
+    }
+
+    /// Whether a leaf of this size can begin at an address: of a device, or of memory.
+    pub const fn is_aligned(self, address: u64) -> bool {
+        address % self.bytes() == 0
+    }
+}
+
 /// An I/O virtual address: what a device puts on the bus. Bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Iova(pub u64);
@@ -65,12 +89,25 @@ impl PageSpan {
         }
     }
 
-    /// Returns the smallest span that holds the page at `iova` too.
-    pub fn including(self, iova: Iova) -> Self {
+    /// Returns the page at `iova`.
+    pub const fn of_page(iova: Iova) -> Self {
         let start = iova.0 & !(PAGE_SIZE - 1);
         Self {
-            first: Iova(self.first.0.min(start)),
-            last: Iova(self.last.0.max(start | (PAGE_SIZE - 1))),
+            first: Iova(start),
+            last: Iova(start | (PAGE_SIZE - 1)),
+        }
+    }
+
+    /// Returns the smallest span that holds the page at `iova` too.
+    pub fn including(self, iova: Iova) -> Self {
+        self.joined(Self::of_page(iova))
+    }
+
+    /// Returns the smallest span that holds both.
+    pub fn joined(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
         }
     }
 

@@ -24,17 +24,17 @@ pub mod resize;
 pub mod rtm;
 
 pub use adbit::{run, Attempt, Phase};
-pub use addr::{Iova, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
+pub use addr::{Iova, LeafSize, PageSpan, Pfn, PhysAddr, PteAddr, PAGE_SHIFT, PAGE_SIZE};
 pub use addr::{CHUNK_PAGES, CHUNK_SIZE};
 pub use batch::{reopen, Engine, Progress, Run, Stage};
 pub use batch::{sharing_table, BatchSizer, Finish, Job, Policy, Round, Steps};
-pub use batch::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
+pub use batch::{together, Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use checksum::{Checksum, Lanes};
 pub use format::scan::scan;
-pub use format::walk::{walk, walk_by, walk_to_chunk, Leaf, Top, WalkError};
+pub use format::walk::{walk, walk_by, walk_to_chunk, walk_to_leaf, Leaf, Top, WalkError};
 pub use format::{Format, PteFlags};
 pub use frames::{swap_frames, Frame, FrameSwaps};
-pub use port::{ApertureError, InvalidateError, Machine, Stop, Transfer};
+pub use port::{ApertureError, InvalidateError, Machine, Part, Stop, Transfer};
 
 #[cfg(test)]
 extern crate std;

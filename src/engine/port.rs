@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The port: all that the engine asks of the world.
 
-use crate::addr::{PageSpan, PhysAddr, PteAddr};
+use crate::addr::{LeafSize, PageSpan, PhysAddr, PteAddr, CHUNK_PAGES, PAGE_SIZE};
 use crate::batch::page::PageMove;
+use crate::batch::step::Steps;
 use crate::checksum::Checksum;
 
 /// Why a move should end before its next commit.
@@ -31,8 +32,10 @@ pub struct ApertureError;
 /// `rtm` has, too. Each call is one action that a device or another CPU could
 /// observe, or one observation.
 pub trait Transfer {
-    /// In how many parts a page is copied. Between two it can be cancelled.
+    /// In how many parts a page is copied.
     const PARTS: u32 = 1;
+    /// Pages that a chunk is copied in, one after another. Only models have fewer.
+    const PIECES: u16 = CHUNK_PAGES;
 
     /// Begins to invalidate IOTLB and device TLBs for the span.
     fn invalidate(&mut self, span: PageSpan);
@@ -41,13 +44,69 @@ pub trait Transfer {
     /// the invalidation, and writes that used one are visible.
     fn invalidated(&mut self) -> Option<Result<(), InvalidateError>>;
 
-    /// Copies part `part` of a page; `sum` is that of the parts before it. The
-    /// result is `sum` with the words that were written added.
+    /// Copies part `part` of a page, or of a piece of a chunk; `sum` is that of the parts before it: of all
+    /// pieces before it, too. The result is `sum` with the words that were written added.
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum;
 
-    /// Waits until everything that was copied to the page is visible to devices:
+    /// Waits until everything that was copied to what begins at `end` is visible to devices:
     /// written back, and read back through the aperture if END is behind one.
-    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError>;
+    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError>;
+}
+
+/// Where a copy is: which part of a leaf comes next.
+///
+/// A leaf's parts are those of its pages, one page after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The page of the leaf.
+    pub piece: u16,
+    /// The part of that page.
+    pub part: u32,
+}
+
+impl Part {
+    /// The first one of a leaf.
+    pub const FIRST: Self = Self { piece: 0, part: 0 };
+
+    /// Returns the one after it, if the leaf has more on this machine.
+    pub fn next<T: Transfer>(self, size: LeafSize) -> Option<Self> {
+        let pieces = match size {
+            LeafSize::Page => 1,
+            LeafSize::Chunk => T::PIECES,
+        };
+        let part = self.part.saturating_add(1);
+        if part < T::PARTS {
+            return Some(Self { part, ..self });
+        }
+        let piece = self.piece.saturating_add(1);
+        (piece < pieces).then_some(Self { piece, part: 0 })
+    }
+
+    /// Returns that, unless a build for tests leaves the last one out.
+    pub(crate) fn after<T: Transfer>(self, size: LeafSize, without: Steps) -> Option<Self> {
+        let next = self.next::<T>(size)?;
+        let is_last = next.next::<T>(size).is_none();
+        (!is_last || !without.leaves_out(Steps::LAST_PART)).then_some(next)
+    }
+
+    /// Whether a page of the leaf begins with it.
+    pub const fn begins_page(self) -> bool {
+        self.part == 0
+    }
+
+    /// Copies it from one leaf's memory to another's.
+    pub(crate) fn copy(
+        self,
+        machine: &mut impl Transfer,
+        (from, to): (PhysAddr, PhysAddr),
+        sum: Checksum,
+    ) -> Checksum {
+        let of = |memory: PhysAddr| {
+            let offset = u64::from(self.piece).saturating_mul(PAGE_SIZE);
+            PhysAddr(memory.0.saturating_add(offset))
+        };
+        machine.copy(of(from), of(to), self.part, sum)
+    }
 }
 
 /// What a move needs from the machine besides.
@@ -88,12 +147,12 @@ pub trait Machine: Transfer {
         }
     }
 
-    /// Sums a page, part by part in the order of [`Transfer::copy`].
-    fn sum(&mut self, page: PhysAddr) -> Checksum;
+    /// Sums what begins at `memory`, part by part in the order of [`Transfer::copy`].
+    fn sum(&mut self, memory: PhysAddr, size: LeafSize) -> Checksum;
 
-    /// Tells, of a page that has another sum than this, the copy's, whether what was read
+    /// Tells, of memory that has another sum than this, the copy's, whether what was read
     /// is not what is there, because the aperture that it is behind does not answer.
-    fn is_unreachable(&mut self, _page: PhysAddr, _sum: Checksum) -> bool {
+    fn is_unreachable(&mut self, _memory: PhysAddr, _size: LeafSize, _sum: Checksum) -> bool {
         false
     }
 
@@ -103,5 +162,5 @@ pub trait Machine: Transfer {
 
     /// Hears that a page was committed: builds for tests may spoil it now.
     #[cfg(any(test, pagemove_test, feature = "mutants"))]
-    fn after_commit(&mut self, _pte: PteAddr, _old: u64) {}
+    fn after_commit(&mut self, _page: &PageMove, _old: u64) {}
 }

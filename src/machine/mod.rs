@@ -19,8 +19,8 @@ use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::{
-    ApertureError, Checksum, InvalidateError, Iova, Leaf, Machine, PageMove, PageSpan, PageState,
-    PhysAddr, PteAddr, Stop, Transfer, WalkError,
+    ApertureError, Checksum, InvalidateError, Iova, Leaf, LeafSize, Machine, PageMove, PageSpan,
+    PageState, PhysAddr, PteAddr, Stop, Transfer, WalkError,
 };
 
 /// The machine during one batch. `sources` are in the order of the engine's pages.
@@ -145,8 +145,9 @@ impl Transfer for KernelMachine<'_> {
 
     /// Where END is memory of this host, the locked compare-and-swap of the commit orders
     /// the stores of the copy before the entry, and devices see them in that order.
-    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        self.sites.of(page).publish()
+    fn publish(&mut self, end: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+        // Pages alone are moved.
+        self.sites.of(end).publish()
     }
 }
 
@@ -224,23 +225,21 @@ impl Machine for KernelMachine<'_> {
     }
 
     #[cfg(pagemove_test)]
-    fn after_commit(&mut self, pte: PteAddr, old: u64) {
+    fn after_commit(&mut self, page: &PageMove, old: u64) {
         if sabotage::spoils_now() {
-            entry_at(pte).store(old | 1 << 5, Ordering::SeqCst);
-            write_back(self.incoherent, pte);
+            entry_at(page.pte).store(old | 1 << 5, Ordering::SeqCst);
+            write_back(self.incoherent, page.pte);
         }
-        if let Some(format) = self.hold.domain.nature().format {
-            disturb(&self.sites.of(format.address(old)));
-        }
+        disturb(&self.sites.of(page.start));
     }
 
-    fn sum(&mut self, page: PhysAddr) -> Checksum {
+    fn sum(&mut self, memory: PhysAddr, _: LeafSize) -> Checksum {
         // What can't be read is no sum of any copy; `is_unreachable` tells.
-        sum_page(&self.sites.of(page)).unwrap_or_default()
+        sum_page(&self.sites.of(memory)).unwrap_or_default()
     }
 
-    fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
-        let site = self.sites.of(page);
+    fn is_unreachable(&mut self, memory: PhysAddr, _: LeafSize, sum: Checksum) -> bool {
+        let site = self.sites.of(memory);
         let way = site.way();
         if self.is_home && way.is_some() {
             return true;

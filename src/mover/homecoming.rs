@@ -182,7 +182,7 @@ fn force(
         memory::zero_page(home.0);
     }
     let used = leaf.format.accessed() | leaf.format.dirty();
-    let new = leaf.format.redirected(old | used, home);
+    let new = leaf.format.redirected(old | used, home, leaf.size);
     entry.store(new, Ordering::SeqCst);
     flush();
     lost

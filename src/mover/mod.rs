@@ -31,7 +31,7 @@ use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use crate::{abi, event, shmem};
 use engine::rtm::Absence;
-use engine::{AbortCounts, Method, PageSpan};
+use engine::{AbortCounts, LeafSize, Method, PageSpan};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -130,6 +130,7 @@ impl Call<'_> {
             single = false;
             let attempts = self.results.iter().map(|r| u64::from(r.attempts)).sum();
             sizer.learn(
+                LeafSize::Page,
                 attempts,
                 self.tally.aborts.by_devices().saturating_sub(aborts),
             );

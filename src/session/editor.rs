@@ -21,8 +21,8 @@ use engine::rtm::{
     Report, Request, Schedule, Status, Times,
 };
 use engine::{
-    ApertureError, BatchSizer, Checksum, InvalidateError, Machine, PageMove, PageSpan, PhysAddr,
-    PteAddr, Steps, Stop, Transfer,
+    ApertureError, BatchSizer, Checksum, InvalidateError, LeafSize, Machine, PageMove, PageSpan,
+    PhysAddr, PteAddr, Steps, Stop, Transfer,
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -166,8 +166,8 @@ impl Transfer for EditorMachine<'_> {
         self.base.copy(from, to, part, sum)
     }
 
-    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        self.base.publish(page)
+    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
+        self.base.publish(end, size)
     }
 }
 
@@ -209,16 +209,16 @@ impl Machine for EditorMachine<'_> {
     }
 
     #[cfg(pagemove_test)]
-    fn after_commit(&mut self, pte: PteAddr, old: u64) {
-        self.base.after_commit(pte, old);
+    fn after_commit(&mut self, page: &PageMove, old: u64) {
+        self.base.after_commit(page, old);
     }
 
-    fn sum(&mut self, page: PhysAddr) -> Checksum {
-        self.base.sum(page)
+    fn sum(&mut self, memory: PhysAddr, size: LeafSize) -> Checksum {
+        self.base.sum(memory, size)
     }
 
-    fn is_unreachable(&mut self, page: PhysAddr, sum: Checksum) -> bool {
-        self.base.is_unreachable(page, sum)
+    fn is_unreachable(&mut self, memory: PhysAddr, size: LeafSize, sum: Checksum) -> bool {
+        self.base.is_unreachable(memory, size, sum)
     }
 
     /// The helper sleeps meanwhile: it would only keep others from its CPU. And whoever wants
@@ -264,7 +264,7 @@ impl Editing for EditorMachine<'_> {
         met
     }
 
-    fn times(&mut self) -> Times {
+    fn times(&mut self, _: LeafSize) -> Times {
         self.memory.controller.times()
     }
 
@@ -272,7 +272,7 @@ impl Editing for EditorMachine<'_> {
         cpu::ticks_of(SKEW_NS)
     }
 
-    fn learn(&mut self, result: Result<(), Status>, measured: Measured) {
+    fn learn(&mut self, _: LeafSize, result: Result<(), Status>, measured: Measured) {
         if self.taken {
             self.absence.came();
         } else {

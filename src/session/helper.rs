@@ -13,7 +13,8 @@ use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use engine::rtm::{Command, Duty, Generation, Helper, Helping, Report, Request};
 use engine::{
-    ApertureError, Checksum, InvalidateError, Iova, PageSpan, PhysAddr, Progress, Steps, Transfer,
+    ApertureError, Checksum, InvalidateError, Iova, LeafSize, PageSpan, PhysAddr, Progress, Steps,
+    Transfer,
 };
 use kernel::str::CStr;
 use kernel::sync::Arc;
@@ -120,8 +121,9 @@ impl Transfer for HelperMachine<'_> {
 
     /// Where END is memory of this host, a slot that is set (release) and XEND, which
     /// orders as a locked instruction does, come after the stores of the copy.
-    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        self.sites.of(page).publish()
+    fn publish(&mut self, end: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+        // Pages alone are moved.
+        self.sites.of(end).publish()
     }
 }
 

@@ -12,8 +12,8 @@ use crate::session::seat::Seat;
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::rtm::{Absence, Editor, Either};
 use engine::{
-    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, Method, PageMove, PageState, Policy,
-    Progress, Run,
+    reopen, sharing_table, AbortCounts, Attempt, Engine, Job, LeafSize, Method, PageMove,
+    PageState, Policy, Progress, Run,
 };
 use kernel::sync::Arc;
 
@@ -173,6 +173,7 @@ impl Order<'_> {
         let over = self.stuck || engine::Machine::stop(&mut machine).is_some();
         if by_rtm {
             memory.sizer.learn(
+                LeafSize::Page,
                 attempts_of(pages).saturating_sub(attempts),
                 self.aborts.by_devices().saturating_sub(aborts),
             );

@@ -2,7 +2,6 @@
 //! What follows a commit: one more invalidation, and the verification that the
 //! hardware kept its promises. Both engines end with it.
 
-use crate::addr::PhysAddr;
 use crate::batch::job::Job;
 use crate::batch::page::{next_page, span_of, Abort, AbortCounts, PageMove, PageState};
 use crate::batch::policy::Policy;
@@ -157,13 +156,13 @@ fn verify(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
     };
     let seen = machine.load(page.pte);
     let unchecked = policy.without.leaves_out(Steps::VERIFY_SUM);
-    if page.format.maps(seen, page.start) {
+    if page.is_start(seen) {
         page.maps_end = false;
         page.state = PageState::Reverted { used, sum };
         return;
     }
-    page.maps_end = page.format.maps(seen, page.end);
-    page.state = if page.maps_end && (unchecked || is_as_copied(machine, page.start, sum)) {
+    page.maps_end = page.is_end(seen);
+    page.state = if page.maps_end && (unchecked || is_as_copied(machine, page, sum)) {
         final_state(machine, policy)
     } else {
         PageState::LostWrite
@@ -172,8 +171,8 @@ fn verify(machine: &mut impl Machine, policy: &Policy, page: &mut PageMove) {
 
 /// Whether START lost nothing. Behind an aperture whose link went down after the copy that can
 /// not be seen, and is no loss that was found.
-fn is_as_copied(machine: &mut impl Machine, start: PhysAddr, sum: Checksum) -> bool {
-    machine.sum(start) == sum || machine.is_unreachable(start, sum)
+fn is_as_copied(machine: &mut impl Machine, page: &PageMove, sum: Checksum) -> bool {
+    machine.sum(page.start, page.size) == sum || machine.is_unreachable(page.start, page.size, sum)
 }
 
 /// Judges a page whose entry an update of A or D, begun before the commit, has stored
@@ -190,15 +189,15 @@ fn verify_reverted(
         return;
     };
     let seen = machine.load(page.pte);
-    let is_start = page.format.maps(seen, page.start);
+    let is_start = page.is_start(seen);
     let settled = page.is_settled() || policy.without.leaves_out(Steps::REVERTED_SETTLED);
-    if is_start && settled && machine.sum(page.end) == sum {
+    if is_start && settled && machine.sum(page.end, page.size) == sum {
         if !policy.without.leaves_out(Steps::REVERTED_BACK) {
             give_back(machine, page, used);
         }
         page.abort(Abort::Overwritten, aborts);
     } else {
-        page.maps_end = page.format.maps(seen, page.end);
+        page.maps_end = page.is_end(seen);
         page.state = PageState::LostWrite;
     }
 }
@@ -211,7 +210,7 @@ pub(crate) fn give_back(machine: &mut impl Machine, page: &PageMove, used: u64) 
     for _ in 0..RESTORE_TRIES {
         let seen = machine.load(page.pte);
         let wanted = seen | used;
-        if !page.format.maps(seen, page.start) || wanted == seen {
+        if !page.is_start(seen) || wanted == seen {
             return;
         }
         if machine.swap(page.pte, seen, wanted).is_ok() {

@@ -15,3 +15,15 @@ pub struct Job<'a> {
     /// Aborted attempts by cause.
     pub aborts: &'a mut AbortCounts,
 }
+
+impl Job<'_> {
+    /// Returns that of the first `n` pages alone.
+    pub(crate) fn first(&mut self, n: usize) -> Job<'_> {
+        let n = n.min(self.pages.len());
+        Job {
+            policy: self.policy,
+            pages: self.pages.get_mut(..n).unwrap_or(&mut []),
+            aborts: self.aborts,
+        }
+    }
+}

@@ -12,7 +12,7 @@ pub(crate) mod step;
 
 pub use finish::{Finish, Round};
 pub use job::Job;
-pub use page::{Abort, AbortCounts, Method, Outcome, PageMove, PageState};
+pub use page::{together, Abort, AbortCounts, Method, Outcome, PageMove, PageState};
 pub use policy::Policy;
 pub use run::{reopen, Engine, Progress, Run, Stage};
 pub use sizer::{sharing_table, BatchSizer};

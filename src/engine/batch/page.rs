@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One page on its way.
+//! One leaf on its way: that of a page, or a chunk's.
 
-use crate::addr::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
+use crate::addr::{Iova, LeafSize, PageSpan, PhysAddr, PteAddr};
 use crate::batch::policy::Policy;
 use crate::batch::step::Steps;
 use crate::checksum::Checksum;
@@ -178,7 +178,7 @@ pub enum Outcome {
     LostWrite,
 }
 
-/// One page to move.
+/// One page to move, or a chunk that is moved whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageMove {
     /// Its address for the device.
@@ -201,9 +201,11 @@ pub struct PageMove {
     pub exposure_ns: u64,
     /// The engine that committed it.
     pub moved_by: Option<Method>,
+    pub(crate) size: LeafSize,
     pub(crate) state: PageState,
     pub(crate) maps_end: bool,
     pub(crate) unsettled: bool,
+    pub(crate) too_long: bool,
 }
 
 impl PageMove {
@@ -225,10 +227,55 @@ impl PageMove {
             last_abort: None,
             exposure_ns: 0,
             moved_by: None,
+            size: LeafSize::Page,
             state: PageState::Start,
             maps_end: false,
             unsettled: false,
+            too_long: false,
         }
+    }
+
+    /// Returns a chunk of which nothing was tried: the leaf of 2 MiB shall map other memory, at once.
+    /// `None` if an address is none of a chunk's.
+    pub const fn whole(
+        iova: Iova,
+        pte: PteAddr,
+        format: Format,
+        start: PhysAddr,
+        end: PhysAddr,
+    ) -> Option<Self> {
+        let size = LeafSize::Chunk;
+        if !size.is_aligned(iova.0) || !size.is_aligned(start.0) || !size.is_aligned(end.0) {
+            return None;
+        }
+        Some(Self {
+            size,
+            ..Self::new(iova, pte, format, start, end)
+        })
+    }
+
+    /// Tells how much is moved.
+    pub const fn size(&self) -> LeafSize {
+        self.size
+    }
+
+    /// Returns its addresses for the device.
+    pub(crate) const fn span(&self) -> PageSpan {
+        match PageSpan::new(self.iova, self.size.bytes()) {
+            Some(span) => span,
+            // Not aligned: there is no such leaf.
+            None => PageSpan::of_page(self.iova),
+        }
+    }
+
+    /// Whether the entry maps START.
+    pub(crate) const fn is_start(&self, entry: u64) -> bool {
+        self.format.maps(entry, self.start, self.size)
+    }
+
+    /// Whether the entry maps END.
+    pub(crate) const fn is_end(&self, entry: u64) -> bool {
+        self.format.maps(entry, self.end, self.size)
     }
 
     pub(crate) fn abort(&mut self, cause: Abort, aborts: &mut AbortCounts) {
@@ -264,6 +311,12 @@ impl PageMove {
         !self.unsettled
     }
 
+    /// Whether `rtm` did not begin an attempt because its transaction would have to last for longer than
+    /// is allowed ([`crate::rtm::Controller::is_too_long`]): the chunk is better split, or moved by `adbit`.
+    pub const fn is_too_long(&self) -> bool {
+        self.too_long
+    }
+
     /// Tells where it is within an attempt.
     pub const fn state(&self) -> PageState {
         self.state
@@ -277,19 +330,28 @@ pub(crate) fn next_page(n: u16, pages: &[PageMove]) -> Option<u16> {
         .filter(|next| usize::from(*next) < pages.len())
 }
 
+/// Counts how many of the first are one batch: pages up to the first chunk, or one chunk. A chunk is exposed for as long
+/// as its copy takes, and whatever else were in its batch would be, too.
+pub fn together(pages: &[PageMove]) -> usize {
+    let is_page = |page: &&PageMove| page.size == LeafSize::Page;
+    // Not `count`: its additions are checked in the kernel's build.
+    let first = pages.iter().take_while(is_page);
+    match first.fold(0, |n: usize, _| n.saturating_add(1)) {
+        0 => pages.len().min(1),
+        n => n,
+    }
+}
+
 /// Returns the smallest span with the pages that are `wanted`.
 pub(crate) fn span_of(
     pages: &[PageMove],
     policy: &Policy,
     wanted: impl Fn(&PageMove) -> bool,
 ) -> Option<PageSpan> {
-    let mut span: Option<PageSpan> = None;
-    for page in pages.iter().filter(|page| wanted(page)) {
-        span = match span {
-            Some(span) if policy.without.leaves_out(Steps::WHOLE_SPAN) => Some(span),
-            Some(span) => Some(span.including(page.iova)),
-            None => PageSpan::new(page.iova, PAGE_SIZE),
-        };
+    let mut pages = pages.iter().filter(|page| wanted(page));
+    let first = pages.next()?;
+    if policy.without.leaves_out(Steps::WHOLE_SPAN) {
+        return Some(PageSpan::of_page(first.iova));
     }
-    span
+    Some(pages.fold(first.span(), |span, page| span.joined(page.span())))
 }

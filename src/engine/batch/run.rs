@@ -2,7 +2,7 @@
 //! Attempts, one after another, until a batch is done or given up.
 
 use crate::batch::job::Job;
-use crate::batch::page::{Abort, PageMove, PageState};
+use crate::batch::page::{together, Abort, PageMove, PageState};
 use crate::batch::policy::Policy;
 use crate::batch::step::Steps;
 use crate::port::Machine;
@@ -42,7 +42,8 @@ pub enum Stage {
 }
 
 /// A batch on its way: attempts with growing waits between them, while pages were
-/// aborted for a transient cause and retries are left.
+/// aborted for a transient cause and retries are left. Pages that may not be in one batch with
+/// the first ([`together`]) are not tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Run<E> {
     stage: Stage,
@@ -79,6 +80,7 @@ impl<E> Run<E> {
     where
         E: Engine<M>,
     {
+        let job = &mut job.first(together(job.pages));
         match self.stage {
             Stage::Hold => {
                 if !job.policy.without.leaves_out(Steps::CPU_HOLD) {

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How many pages to move at once.
 
-use crate::addr::PAGE_SIZE;
-use crate::batch::page::PageMove;
+use crate::addr::{LeafSize, PAGE_SIZE};
+use crate::batch::page::{together, PageMove};
 
 /// Counts how many of the first pages have their entries in one page of the table: these
 /// can be changed by one transaction that touches few cache lines (eight entries share
-/// one), and be invalidated as one short span.
+/// one), and be invalidated as one short span. A chunk is alone, as in [`together`].
 pub fn sharing_table(pages: &[PageMove]) -> usize {
     let table = |page: &PageMove| page.pte.0 / PAGE_SIZE;
     let Some(first) = pages.first().map(table) else {
         return 0;
     };
     // Not `count`: its additions are checked in the kernel's build.
-    let sharing = pages.iter().take_while(|page| table(page) == first);
+    let sharing = pages.iter().take(together(pages));
+    let sharing = sharing.take_while(|page| table(page) == first);
     sharing.fold(0, |n: usize, _| n.saturating_add(1))
 }
 
@@ -49,8 +50,11 @@ impl BatchSizer {
     }
 
     /// Learns from a batch: more than an eighth of the attempts aborted halves
-    /// the size, none at all doubles it.
-    pub fn learn(&mut self, attempts: u64, aborts: u64) {
+    /// the size, none at all doubles it. A chunk says nothing about pages.
+    pub fn learn(&mut self, size: LeafSize, attempts: u64, aborts: u64) {
+        if size != LeafSize::Page {
+            return;
+        }
         if aborts == 0 {
             self.size = self.size.saturating_mul(2).min(self.largest);
         } else if aborts > attempts / 8 {

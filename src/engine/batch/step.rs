@@ -56,7 +56,7 @@ bitflags! {
         const RESTORE = 1 << 22;
         /// Keeping a D that was set.
         const KEEP_DIRTY = 1 << 23;
-        /// Invalidating all pages of a batch, not the first alone.
+        /// Invalidating all pages of a batch, and of a chunk, not the first alone.
         const WHOLE_SPAN = 1 << 24;
         /// `rtm`: giving up after the last slot.
         const TIMEOUT = 1 << 25;
@@ -90,6 +90,8 @@ bitflags! {
         const REVERTED_SETTLED = 1 << 40;
         /// Giving A and D back to an entry that maps START again.
         const REVERTED_BACK = 1 << 41;
+        /// `adbit`: looking at the entry of a chunk before each part of its copy. It saves work, no page.
+        const PART_LOOK = 1 << 42;
         /// Giving up when END could not be reached.
         const FAILED_APERTURE = 1 << 29;
     }

@@ -13,7 +13,7 @@ mod vtdss;
 pub(crate) mod walk;
 mod x86_64;
 
-use crate::addr::{PhysAddr, CHUNK_PAGES, CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE};
+use crate::addr::{LeafSize, PhysAddr, CHUNK_PAGES, CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE};
 use table::Kind;
 
 pub use x86_64::PteFlags;
@@ -95,7 +95,7 @@ impl Format {
 
     /// Returns the address in the entry: of the next table, of the page, or of the first
     /// of the pages. For a leaf above level 0 some low bits may mean something else
-    /// (x86_64 has PAT there).
+    /// (x86_64 has PAT there); [`Self::memory_of`] knows.
     pub const fn address(self, entry: u64) -> PhysAddr {
         match self {
             Self::X86_64 => x86_64::address(entry),
@@ -104,23 +104,55 @@ impl Format {
         }
     }
 
-    /// Whether the entry, of a table at level 0, is a present leaf that maps exactly
-    /// the 4 KiB of `page`.
-    pub const fn maps(self, entry: u64, page: PhysAddr) -> bool {
-        match self.leaf_bytes_of(entry, 0) {
-            Some(PAGE_SIZE) => self.address(entry).0 == page.0,
-            _ => false,
+    /// Returns where the memory begins that a present leaf of this size maps. `None` for any other entry of
+    /// a table at that size's level: for one of another size, and for a leaf of 2 MiB with
+    /// bits below those of its address that the format does not have there (with Next Level 7, AMD v1 has its
+    /// size there).
+    pub const fn memory_of(self, entry: u64, size: LeafSize) -> Option<PhysAddr> {
+        let (level, others) = match size {
+            LeafSize::Page => (0, 0),
+            LeafSize::Chunk => (1, self.chunk_bits()),
+        };
+        let memory = entry & self.address_bits() & !others;
+        match self.leaf_bytes_of(entry, level) {
+            Some(bytes) if bytes == size.bytes() && size.is_aligned(memory) => {
+                Some(PhysAddr(memory))
+            }
+            _ => None,
         }
     }
 
-    /// Returns the entry with another page: permissions and unknown bits stay.
-    pub const fn redirected(self, entry: u64, page: PhysAddr) -> u64 {
-        let address = match self {
+    /// Whether the entry, of a table at the size's level, is a present leaf of this size that maps exactly
+    /// the memory from `memory` on.
+    pub const fn maps(self, entry: u64, memory: PhysAddr, size: LeafSize) -> bool {
+        match self.memory_of(entry, size) {
+            Some(found) => found.0 == memory.0,
+            None => false,
+        }
+    }
+
+    /// Returns the leaf of this size with other memory: permissions and unknown bits stay. What of `memory` is
+    /// no address of such a leaf is left out.
+    pub const fn redirected(self, entry: u64, memory: PhysAddr, size: LeafSize) -> u64 {
+        let address = self.address_bits() & !(size.bytes() - 1);
+        (entry & !address) | (memory.0 & address)
+    }
+
+    /// Returns the bits of an entry that may be an address.
+    const fn address_bits(self) -> u64 {
+        match self {
             Self::X86_64 => x86_64::ADDRESS,
             Self::VtdSs => vtdss::ADDRESS,
             Self::AmdV1 => amdv1::ADDRESS,
-        };
-        (entry & !address) | (page.0 & address)
+        }
+    }
+
+    /// Returns the bits among those of an address that mean something else in a leaf at level 1.
+    const fn chunk_bits(self) -> u64 {
+        match self {
+            Self::X86_64 => x86_64::LARGE_PAT,
+            Self::VtdSs | Self::AmdV1 => 0,
+        }
     }
 
     /// Returns the leaf of piece `n` of a chunk that this leaf at level 1 maps: what differs is its size.

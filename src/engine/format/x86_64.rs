@@ -47,7 +47,7 @@ bitflags! {
 }
 
 /// PAT of a leaf above level 0. In one at level 0 it is where PS is.
-const LARGE_PAT: u64 = 1 << 12;
+pub(crate) const LARGE_PAT: u64 = 1 << 12;
 /// What generic_pt puts into an entry that points to a table, besides the address: P, R/W, U/S, A.
 const TABLE: u64 = 0b10_0111;
 

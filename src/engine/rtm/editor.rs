@@ -6,6 +6,7 @@ use super::port::{Editing, Ending, Measured, Report, Request};
 use super::times::Schedule;
 use super::transaction::{Code, Edit, Status};
 use crate::adbit::entry_for_end;
+use crate::addr::LeafSize;
 use crate::batch::finish::{give_back, Finish};
 use crate::batch::job::Job;
 use crate::batch::page::{next_page, span_of, Abort, AbortCounts, Method, PageMove, PageState};
@@ -141,9 +142,14 @@ impl Editor {
         page: &mut PageMove,
         aborts: &mut AbortCounts,
     ) {
+        page.too_long = machine.is_too_long(page.size);
+        if page.too_long {
+            // Nothing was tried.
+            return;
+        }
         page.attempts = page.attempts.saturating_add(1);
         let old = machine.load(page.pte);
-        if !page.format.maps(old, page.start) && !policy.without.leaves_out(Steps::LOOK) {
+        if !page.is_start(old) && !policy.without.leaves_out(Steps::LOOK) {
             page.abort(Abort::PteChanged, aborts);
             return;
         }
@@ -157,7 +163,10 @@ impl Editor {
                 return;
             }
         }
-        let watched = policy.watch && page.last_abort != Some(Abort::Capacity);
+        // A chunk's lines are more than any read set has. They are not needed there: what proves
+        // that START did not change is the entry.
+        let fits = page.size == LeafSize::Page && page.last_abort != Some(Abort::Capacity);
+        let watched = policy.watch && fits;
         let edit = Edit {
             entry: machine.entry_address(page.pte),
             expected: entry,
@@ -226,7 +235,8 @@ impl Editor {
         policy: &Policy,
         pages: &[PageMove],
     ) -> Option<Request> {
-        let times = machine.times();
+        let size = size_of(pages);
+        let times = machine.times(size);
         let skew = match policy.without.leaves_out(Steps::SKEW) {
             true => 0,
             false => machine.skew(),
@@ -240,6 +250,7 @@ impl Editor {
             schedule: Schedule::plan(self.posted, times, skew, deadline)?,
             span: span_of(pages, policy, is_planned)?,
             pages: self.edits,
+            size,
         })
     }
 
@@ -304,6 +315,7 @@ impl Editor {
     ) -> Phase {
         let result = self.result.unwrap_or(Err(Abort::Interrupt));
         machine.learn(
+            size_of(job.pages),
             result.map_err(|_| self.status),
             Measured {
                 phase1: self.phase1,
@@ -353,6 +365,11 @@ fn shown(policy: &Policy, page: &PageMove) -> u64 {
     } else {
         0
     }
+}
+
+/// Returns the size of all in a batch: a chunk is alone.
+fn size_of(pages: &[PageMove]) -> LeafSize {
+    pages.first().map_or(LeafSize::Page, PageMove::size)
 }
 
 fn is_planned(page: &PageMove) -> bool {

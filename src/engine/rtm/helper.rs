@@ -6,7 +6,7 @@ use super::port::{Ending, Helping, Report, Request};
 use crate::batch::run::Progress;
 use crate::batch::step::Steps;
 use crate::checksum::Checksum;
-use crate::port::InvalidateError;
+use crate::port::{InvalidateError, Part};
 
 /// What the next step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,12 +21,12 @@ pub enum Duty {
     Invalidate,
     /// Wait for its completion.
     AwaitInvalidation,
-    /// Copy a part of a page.
+    /// Copy a part of a page, or of a chunk.
     Copy {
-        /// The number of the page.
+        /// The number of the page, or chunk.
         page: u16,
-        /// The number of the part.
-        part: u32,
+        /// The part.
+        part: Part,
         /// The sum of the parts before it.
         sum: Checksum,
     },
@@ -111,7 +111,7 @@ impl Helper {
                 Duty::AwaitInvalidation
             }
             Duty::AwaitInvalidation => await_invalidation(machine, request, without),
-            Duty::Copy { page, part, sum } => copy(machine, without, (page, part, sum)),
+            Duty::Copy { page, part, sum } => copy(machine, request, without, (page, part, sum)),
             Duty::PutSum(n, sum) => {
                 machine.put_sum(n, sum);
                 let later = without.leaves_out(Steps::PUBLISH_FIRST) && is_last(request, n);
@@ -122,7 +122,7 @@ impl Helper {
             }
             Duty::Publish(n) => {
                 let (_, end) = machine.page(n);
-                let result = machine.publish(end);
+                let result = machine.publish(end, request.size);
                 if result.is_err() && !without.leaves_out(Steps::FAILED_APERTURE) {
                     return Duty::Report(Ending::Aperture);
                 }
@@ -201,25 +201,26 @@ fn await_invalidation<M: Helping>(machine: &mut M, request: &Request, without: S
 const fn first_part(page: u16) -> Duty {
     Duty::Copy {
         page,
-        part: 0,
+        part: Part::FIRST,
         sum: Checksum::new(),
     }
 }
 
+/// Copies a part. Between the pages of a chunk it stops if it was cancelled.
 fn copy<M: Helping>(
     machine: &mut M,
+    request: &Request,
     without: Steps,
-    (page, part, sum): (u16, u32, Checksum),
+    (page, part, sum): (u16, Part, Checksum),
 ) -> Duty {
-    let skipped = u32::from(without.leaves_out(Steps::LAST_PART));
-    let parts = M::PARTS.saturating_sub(skipped);
-    let (start, end) = machine.page(page);
-    let sum = machine.copy(start, end, part, sum);
-    let part = part.saturating_add(1);
-    if part < parts {
-        Duty::Copy { page, part, sum }
-    } else {
-        Duty::PutSum(page, sum)
+    let ends = machine.page(page);
+    let sum = part.copy(machine, ends, sum);
+    match part.after::<M>(request.size, without) {
+        None => Duty::PutSum(page, sum),
+        Some(part) if part.begins_page() && machine.is_cancelled() => {
+            Duty::Report(Ending::Cancelled)
+        }
+        Some(part) => Duty::Copy { page, part, sum },
     }
 }
 

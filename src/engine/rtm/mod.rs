@@ -18,7 +18,7 @@ pub use fallback::Either;
 pub use helper::{Duty, Helper};
 pub use port::{Editing, Ending, Helping, Measured, Report, Request};
 pub use shared::{Command, Generation, Mailbox, Orderings, Shipped, Slots, OFFSETS};
-pub use times::{Bounds, Controller, Sample, Schedule, Times, MAX_SLOTS};
+pub use times::{Bounds, Controller, Controllers, Sample, Schedule, Times, MAX_SLOTS};
 #[cfg(target_arch = "x86_64")]
 pub use transaction::{ticks, transact, trial, Block};
 pub use transaction::{AbortBits, Code, Committed, Edit, Instruction};

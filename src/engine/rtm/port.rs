@@ -4,7 +4,7 @@
 
 use super::times::{Sample, Schedule, Times};
 use super::transaction::{Committed, Edit, Status};
-use crate::addr::{PageSpan, PhysAddr, PteAddr};
+use crate::addr::{LeafSize, PageSpan, PhysAddr, PteAddr};
 use crate::batch::page::Abort;
 use crate::checksum::Checksum;
 use crate::port::{InvalidateError, Machine, Transfer};
@@ -16,8 +16,10 @@ pub struct Request {
     pub schedule: Schedule,
     /// What to invalidate.
     pub span: PageSpan,
-    /// How many pages to copy.
+    /// How many pages to copy, or chunks: then it is one.
     pub pages: u16,
+    /// How large each is.
+    pub size: LeafSize,
 }
 
 /// How the helper's part ended.
@@ -84,14 +86,21 @@ pub trait Editing: Machine {
         true
     }
 
-    /// Returns the times of the next attempt: from the controller.
-    fn times(&mut self) -> Times;
+    /// Returns the times of the next attempt at leaves of this size: from the controller, one for each
+    /// size ([`super::times::Controllers`]).
+    fn times(&mut self, size: LeafSize) -> Times;
+
+    /// Whether there is no use in an attempt at a leaf of this size, since the transaction would have to last for longer than
+    /// is allowed: from the controller, too.
+    fn is_too_long(&mut self, _size: LeafSize) -> bool {
+        false
+    }
 
     /// Tells by how many ticks the clocks of the two CPUs may differ.
     fn skew(&mut self) -> u64;
 
-    /// Learns how an attempt has ended: for the controller. `Ok`: committed.
-    fn learn(&mut self, result: Result<(), Status>, measured: Measured);
+    /// Learns how an attempt at leaves of this size has ended: for the controller. `Ok`: committed.
+    fn learn(&mut self, size: LeafSize, result: Result<(), Status>, measured: Measured);
 
     /// Tells where the transaction finds an entry.
     fn entry_address(&mut self, pte: PteAddr) -> u64;
@@ -145,7 +154,7 @@ pub trait Helping: Transfer {
     /// Returns START and END of page `n` of the request.
     fn page(&mut self, n: u16) -> (PhysAddr, PhysAddr);
 
-    /// Keeps the sum of page `n` for the editor.
+    /// Keeps the sum of page (or chunk) `n` for the editor.
     fn put_sum(&mut self, n: u16, sum: Checksum);
 
     /// Sets a slot: everything that was copied before is visible to whoever has

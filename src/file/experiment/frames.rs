@@ -18,7 +18,8 @@ impl Subject {
         self.change(|entry, both| entry & !both)?;
         let entry = self.entry();
         let first = entry.load(Ordering::Acquire) & !both;
-        let other = self.leaf.format.redirected(first, second.page);
+        let leaf = &self.leaf;
+        let other = leaf.format.redirected(first, second.page, leaf.size);
         let mut looks = 0u32;
         let seen = swap_frames(entry, (first, other), both, || {
             looks = looks.wrapping_add(1);

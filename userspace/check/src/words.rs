@@ -2,7 +2,7 @@
 //! Steps in words.
 
 use engine::rtm::{Duty, Either, Instruction, Phase};
-use engine::{Finish, Round, Stage};
+use engine::{Finish, Part, Round, Stage};
 use sim::{Action, Op, Place, State, Why};
 
 /// What one step did: who, what, and what changed by it.
@@ -162,7 +162,8 @@ fn adbit_step(before: &State, phase: engine::Phase) -> String {
         P::Clear(n) => format!("clears A and D of entry {n}"),
         P::Invalidate => "queues an invalidation".into(),
         P::AwaitInvalidation => "waits for the invalidation".into(),
-        P::Copy { page, part, .. } => format!("copies part {part} of page {page}"),
+        P::Look { page, .. } => format!("looks at entry {page}, whether to go on"),
+        P::Copy { page, part, .. } => copies(page, part),
         P::Publish(n) => format!("reads END {n} back"),
         P::Commit(n) => format!(
             "swaps entry {n} ({:#x})",
@@ -172,6 +173,11 @@ fn adbit_step(before: &State, phase: engine::Phase) -> String {
         P::Finish(finish) => finish_step(finish),
         P::Done => "has nothing to do".into(),
     }
+}
+
+/// A chunk is the first in its batch, and its pieces are the pages.
+fn copies(page: u16, part: Part) -> String {
+    format!("copies part {} of page {}", part.part, page + part.piece)
 }
 
 fn finish_step(finish: Finish) -> String {
@@ -191,7 +197,7 @@ fn helper(before: &State, after: &State) -> String {
         Duty::AwaitSignal1 => format!("waits for signal 1 at {clock}"),
         Duty::Invalidate => "queues the invalidation".into(),
         Duty::AwaitInvalidation => "waits for the invalidation".into(),
-        Duty::Copy { page, part, .. } => format!("copies part {part} of page {page}"),
+        Duty::Copy { page, part, .. } => copies(page, part),
         Duty::PutSum(n, _) => format!("keeps the sum of page {n}"),
         Duty::Publish(n) => format!("reads END {n} back"),
         Duty::Clock => format!("reads the clock: {clock}"),

@@ -4,6 +4,7 @@
 use bitflags::bitflags;
 use engine::rtm::Times;
 use engine::Policy;
+use std::ops::Range;
 
 /// How the IOMMU sets A and D.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,11 +145,24 @@ impl DeviceKind {
     }
 }
 
+/// What a leaf maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// A page.
+    Pages,
+    /// A chunk: one leaf maps all pages, and is cached as one translation.
+    Whole,
+    /// A chunk that is cached in pieces: a translation for each page, as it is used.
+    Pieces,
+}
+
 /// What goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// Pages that are moved.
+    /// Pages that are moved; a chunk is one.
     pub pages: usize,
+    /// What their leaves map.
+    pub leaves: Leaves,
     /// The devices.
     pub devices: [DeviceKind; crate::DEVICES],
     /// Writes of other CPUs to the pages, at most.
@@ -192,6 +206,7 @@ impl Workload {
     /// One page, one plain device with two accesses, everything warm.
     pub const ONE: Self = Self {
         pages: 1,
+        leaves: Leaves::Pages,
         devices: [DeviceKind::plain(2), DeviceKind::NONE],
         cpu_writes: 0,
         software_bits: 0,
@@ -211,6 +226,45 @@ impl Workload {
         impatient: false,
         peer_returns: false,
     };
+}
+
+impl Workload {
+    /// Tells which leaf maps a page.
+    pub fn leaf_of(&self, page: usize) -> usize {
+        match self.leaves {
+            Leaves::Pages => page,
+            Leaves::Whole | Leaves::Pieces => 0,
+        }
+    }
+
+    /// Lists the pages that a leaf maps.
+    pub fn pages_of(&self, leaf: usize) -> Range<usize> {
+        match self.leaves {
+            Leaves::Pages => leaf..leaf + 1,
+            Leaves::Whole | Leaves::Pieces => 0..crate::PAGES,
+        }
+    }
+
+    /// Tells by which page a TLB knows the translation of this one.
+    pub fn cached_by(&self, page: usize) -> usize {
+        match self.leaves {
+            Leaves::Pages | Leaves::Pieces => page,
+            Leaves::Whole => 0,
+        }
+    }
+
+    /// Lists the pages of what is moved.
+    pub fn moved(&self) -> Range<usize> {
+        match self.leaves {
+            Leaves::Pages => 0..self.pages,
+            Leaves::Whole | Leaves::Pieces => 0..crate::PAGES,
+        }
+    }
+
+    /// Lists the pages that devices use.
+    pub fn in_reach(&self) -> Range<usize> {
+        0..self.moved().end + self.neighbours
+    }
 }
 
 bitflags! {

@@ -69,7 +69,7 @@ pub struct Device {
     /// What it is at uses what the invalidation in the queue has evicted.
     pub old: bool,
     pub tlb: [Option<Cached>; PAGES],
-    /// A walk of its own whose A and D come late: page, what it has read, what it sets.
+    /// A walk of its own whose A and D come late: leaf, what it has read, what it sets.
     pub late: Option<(usize, u64, u64)>,
     pub gone: bool,
 }
@@ -122,7 +122,8 @@ impl World {
         } else {
             device.accesses -= 1;
         }
-        let own = device.tlb[page].filter(|cached| cached.dirty || !write);
+        let by = self.config.workload.cached_by(page);
+        let own = device.tlb[by].filter(|cached| cached.dirty || !write);
         if let (Some(cached), true, false) = (own, device.kind.ats, fetch) {
             device.op = Op::Flying {
                 page,
@@ -135,12 +136,12 @@ impl World {
         let marks = self.config.hardware.ad != AdUpdate::Never;
         let rewalk = write && self.config.hardware.rewalk_clean && marks;
         let unit = self.unit_of(d);
-        let hit = self.iotlbs[unit][page].filter(|cached| cached.dirty || !rewalk);
+        let hit = self.iotlbs[unit][by].filter(|cached| cached.dirty || !rewalk);
         let device = &mut self.devices[d];
         device.op = match hit {
             Some(cached) => {
                 if device.kind.ats {
-                    device.tlb[page] = Some(Cached {
+                    device.tlb[by] = Some(Cached {
                         place: cached.place,
                         dirty: write,
                     });

@@ -4,18 +4,20 @@
 use crate::config::{Glue, Home, BASE_TICKS};
 use crate::cpu::{Tx, Why};
 use crate::mail::{Flight, Mail};
-use crate::memory::{address, entry_of, locate, page_of_entry, page_of_iova, Place};
+use crate::memory::{address, entry_of, locate, page_of_entry, page_of_iova, Place, Words};
 use crate::{World, PAGES, WORDS};
 use engine::rtm::{
     Committed, Edit, Editing, Ending, Measured, Plan, Report, Request, Schedule, Status, Times,
 };
 use engine::{
-    ApertureError, Checksum, InvalidateError, Machine, PageMove, PageSpan, PageState, PhysAddr,
-    PteAddr, Stop, Transfer,
+    ApertureError, Checksum, InvalidateError, LeafSize, Machine, PageMove, PageSpan, PageState,
+    PhysAddr, PteAddr, Stop, Transfer,
 };
+use std::ops::Range;
 
 impl Transfer for World {
     const PARTS: u32 = WORDS as u32;
+    const PIECES: u16 = PAGES as u16;
 
     fn invalidate(&mut self, span: PageSpan) {
         self.queue_invalidation(span);
@@ -45,21 +47,22 @@ impl Transfer for World {
             self.memory.posted[page][word] = Some(value);
         }
         if self.config.without.contains(Glue::SUM_ONCE) {
-            return sum_of(&words[..=word]);
+            return sum_of(Checksum::new(), &words[..=word]);
         }
         sum.add(u64::from(value))
     }
 
-    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        let (_, n) = locate(page);
+    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
         let without = self.config.without;
-        let cut = self.copied_at[n] != self.links && !without.contains(Glue::STEADY_LINK);
+        let pages = pages_at(end, size);
+        let cut = |page: usize| self.copied_at[page] != self.links;
+        let cut = pages.clone().any(cut) && !without.contains(Glue::STEADY_LINK);
         let is_home = self.config.hardware.home != Home::Memory;
         let other = is_home && self.peer_is_other && !without.contains(Glue::IDENTITY);
         if !self.link_up || cut || other {
             return Err(ApertureError);
         }
-        self.memory.land_all(n);
+        pages.for_each(|page| self.memory.land_all(page));
         Ok(())
     }
 }
@@ -112,32 +115,49 @@ impl Machine for World {
         Ok(())
     }
 
-    /// Reading through the window pushes what was posted before.
-    fn sum(&mut self, page: PhysAddr) -> Checksum {
-        let (place, n) = locate(page);
-        if place == Place::End && self.link_up {
-            self.memory.land_all(n);
-        }
-        if place == Place::Start && self.link_up {
-            self.pushes_dmas(n);
-        }
-        if place == Place::Start && self.config.hardware.home != Home::Memory && !self.link_up {
-            return sum_of(&DOWN);
-        }
-        sum_of(self.memory.page(place, n))
+    fn sum(&mut self, memory: PhysAddr, size: LeafSize) -> Checksum {
+        let (place, _) = locate(memory);
+        let pages = pages_at(memory, size);
+        pages.fold(Checksum::new(), |sum, page| {
+            sum_of(sum, &self.read_page(place, page))
+        })
     }
 
-    fn is_unreachable(&mut self, page: PhysAddr, _: Checksum) -> bool {
-        let (place, n) = locate(page);
+    fn is_unreachable(&mut self, memory: PhysAddr, size: LeafSize, _: Checksum) -> bool {
+        let (place, _) = locate(memory);
         let is_behind = place == Place::Start && self.config.hardware.home != Home::Memory;
-        let cut = !self.link_up || self.copied_at[n] != self.links;
+        let cut = |page: usize| self.copied_at[page] != self.links;
+        let cut = !self.link_up || pages_at(memory, size).any(cut);
         is_behind && cut && !self.config.without.contains(Glue::UNREACHABLE)
     }
 
     fn back_off(&mut self, _: u64) {}
 }
 
+/// Lists the pages of what begins there.
+fn pages_at(memory: PhysAddr, size: LeafSize) -> Range<usize> {
+    let (_, first) = locate(memory);
+    match size {
+        LeafSize::Page => first..first + 1,
+        LeafSize::Chunk => first..first + PAGES,
+    }
+}
+
 impl World {
+    /// What a CPU reads. Reading through the window pushes what was posted before.
+    fn read_page(&mut self, place: Place, page: usize) -> Words {
+        if place == Place::End && self.link_up {
+            self.memory.land_all(page);
+        }
+        if place == Place::Start && self.link_up {
+            self.pushes_dmas(page);
+        }
+        if place == Place::Start && self.config.hardware.home != Home::Memory && !self.link_up {
+            return DOWN;
+        }
+        *self.memory.page(place, page)
+    }
+
     /// The editor's clock; a reading past the deadline is remembered.
     pub(crate) fn read_clock(&mut self) -> u64 {
         self.late |= self
@@ -160,7 +180,7 @@ impl Editing for World {
 
     /// The origin of the clock is arbitrary: it begins anew with each attempt, so
     /// that attempts which differ only in when they begin are one.
-    fn times(&mut self) -> Times {
+    fn times(&mut self, _: LeafSize) -> Times {
         if self.config.policy.deadline.is_none() {
             self.clock = BASE_TICKS;
         }
@@ -172,7 +192,7 @@ impl Editing for World {
         self.config.margin
     }
 
-    fn learn(&mut self, _: Result<(), Status>, _: Measured) {
+    fn learn(&mut self, _: LeafSize, _: Result<(), Status>, _: Measured) {
         self.clock_runs = self.config.policy.deadline.is_some();
         self.edits = [Edit::NONE; PAGES];
     }
@@ -265,10 +285,10 @@ impl Editing for World {
 /// What a link that is down gives: all ones.
 const DOWN: [u8; WORDS] = [u8::MAX; WORDS];
 
-fn sum_of(words: &[u8]) -> Checksum {
+fn sum_of(before: Checksum, words: &[u8]) -> Checksum {
     words
         .iter()
-        .fold(Checksum::new(), |sum, word| sum.add(u64::from(*word)))
+        .fold(before, |sum, word| sum.add(u64::from(*word)))
 }
 
 /// Whether every page is in a final state.

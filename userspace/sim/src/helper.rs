@@ -5,13 +5,14 @@ use crate::mail::Flight;
 use crate::memory::{address, Place};
 use crate::{Glue, World};
 use engine::rtm::{Helping, Report, Request};
-use engine::{ApertureError, Checksum, InvalidateError, PageSpan, PhysAddr, Transfer};
+use engine::{ApertureError, Checksum, InvalidateError, LeafSize, PageSpan, PhysAddr, Transfer};
 
 /// The other CPU.
 pub struct HelperCpu<'a>(pub &'a mut World);
 
 impl Transfer for HelperCpu<'_> {
     const PARTS: u32 = World::PARTS;
+    const PIECES: u16 = World::PIECES;
 
     fn invalidate(&mut self, span: PageSpan) {
         self.0.invalidate(span);
@@ -32,8 +33,8 @@ impl Transfer for HelperCpu<'_> {
         self.0.copy(from, to, part, sum)
     }
 
-    fn publish(&mut self, page: PhysAddr) -> Result<(), ApertureError> {
-        self.0.publish(page)
+    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
+        self.0.publish(end, size)
     }
 }
 

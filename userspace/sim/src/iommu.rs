@@ -45,10 +45,13 @@ pub struct Invalidation {
 
 impl World {
     pub(crate) fn queue_invalidation(&mut self, span: PageSpan) {
+        let load = self.config.workload;
         for page in 0..PAGES {
             let iova = crate::memory::iova(page);
             if span.first() <= iova && iova <= span.last() {
-                self.invalidation.pages[page] = true;
+                // With it goes every page whose translation is the same.
+                let same = (0..PAGES).filter(|it| load.cached_by(*it) == load.cached_by(page));
+                same.for_each(|it| self.invalidation.pages[it] = true);
             }
         }
         self.invalidation.stage = Stage::Queued;
@@ -183,35 +186,36 @@ impl World {
     }
 
     /// What a walk takes for the leaf entry: what memory has, or a line that was read before.
-    fn read_entry(&mut self, d: usize, page: usize) -> u64 {
+    fn read_entry(&mut self, d: usize, leaf: usize) -> u64 {
         let unit = self.unit_of(d);
         if let Some(line) = self.lines[unit] {
-            return line[page];
+            return line[leaf];
         }
-        self.touches_entry(page, false, Why::Walk);
+        self.touches_entry(leaf, false, Why::Walk);
         if self.config.hardware.lines != Lines::Own && !self.devices[d].old {
             self.lines[unit] = Some(self.entries);
         }
-        self.entries[page]
+        self.entries[leaf]
     }
 
     /// A walk reads the leaf entry, on behalf of device `d`.
     pub(crate) fn walk(&mut self, d: usize, page: usize, write: bool, fetch: bool) {
-        let mut seen = self.read_entry(d, page);
+        let leaf = self.leaf_of(page);
+        let mut seen = self.read_entry(d, leaf);
         let unit = self.unit_of(d);
         self.upper_cached[unit] |= !self.devices[d].old;
         let wanted = FORMAT.accessed() | if write { FORMAT.dirty() } else { 0 };
         let cas = self.config.hardware.ad == AdUpdate::CompareAndSwap;
-        if cas && wanted & !seen != 0 && seen != self.entries[page] {
+        if cas && wanted & !seen != 0 && seen != self.entries[leaf] {
             // The compare fails: it reads the line anew.
             self.lines[unit] = None;
-            seen = self.read_entry(d, page);
+            seen = self.read_entry(d, leaf);
         }
         let missing = wanted & !seen != 0;
         match self.config.hardware.ad {
             AdUpdate::CompareAndSwap if missing => {
-                self.touches_entry(page, true, Why::Walk);
-                self.set_bits(page, seen | wanted);
+                self.touches_entry(leaf, true, Why::Walk);
+                self.set_bits(leaf, seen | wanted);
                 self.translated(d, page, write, fetch, seen | wanted);
             }
             AdUpdate::BlindOr | AdUpdate::StoreOld if missing => {
@@ -225,7 +229,7 @@ impl World {
             AdUpdate::Late if missing => {
                 // Two updates of one device come in their order.
                 self.late_update(d);
-                self.devices[d].late = Some((page, seen, wanted));
+                self.devices[d].late = Some((leaf, seen, wanted));
                 self.translated(d, page, write, fetch, seen | wanted);
             }
             _ => self.translated(d, page, write, fetch, seen),
@@ -234,55 +238,58 @@ impl World {
 
     /// A and D are set for a walk of before, if the entry is still what it has read.
     pub(crate) fn late_update(&mut self, d: usize) {
-        let Some((page, seen, wanted)) = self.devices[d].late.take() else {
+        let Some((leaf, seen, wanted)) = self.devices[d].late.take() else {
             return;
         };
-        self.touches_entry(page, true, Why::Walk);
-        if self.entries[page] == seen {
-            self.set_bits(page, seen | wanted);
+        self.touches_entry(leaf, true, Why::Walk);
+        if self.entries[leaf] == seen {
+            self.set_bits(leaf, seen | wanted);
         }
     }
 
     /// The second half of a walk that sets A and D without comparing.
     pub(crate) fn update(&mut self, d: usize, page: usize, write: bool, fetch: bool, seen: u64) {
         let wanted = FORMAT.accessed() | if write { FORMAT.dirty() } else { 0 };
-        self.touches_entry(page, true, Why::Walk);
+        let leaf = self.leaf_of(page);
+        self.touches_entry(leaf, true, Why::Walk);
         let base = match self.config.hardware.ad {
             AdUpdate::StoreOld => seen,
-            _ => self.entries[page],
+            _ => self.entries[leaf],
         };
-        self.set_bits(page, base | wanted);
+        self.set_bits(leaf, base | wanted);
         self.translated(d, page, write, fetch, seen | wanted);
     }
 
-    fn set_bits(&mut self, page: usize, entry: u64) {
-        self.entries[page] = entry;
+    fn set_bits(&mut self, leaf: usize, entry: u64) {
+        self.entries[leaf] = entry;
         for line in self.lines.iter_mut().flatten() {
             // What a walker stores is in the line that it has read, too.
-            line[page] |= entry & (FORMAT.accessed() | FORMAT.dirty());
+            line[leaf] |= entry & (FORMAT.accessed() | FORMAT.dirty());
         }
         // One update that stores what it has read takes the bits of another.
         if self.config.hardware.ad != AdUpdate::StoreOld {
-            self.needed[page] |= entry & (FORMAT.accessed() | FORMAT.dirty());
+            self.needed[leaf] |= entry & (FORMAT.accessed() | FORMAT.dirty());
         }
     }
 
     fn translated(&mut self, d: usize, page: usize, write: bool, fetch: bool, entry: u64) {
         let unit = self.unit_of(d);
-        let Some(place) = place_of(entry, page) else {
+        let load = &self.config.workload;
+        let (leaf, by) = (load.leaf_of(page), load.cached_by(page));
+        let Some(place) = place_of(entry, leaf) else {
             self.devices[d].op = Op::Idle;
             self.devices[d].old = false;
             return;
         };
         let device = &mut self.devices[d];
         if !device.old {
-            self.iotlbs[unit][page] = Some(Cached {
+            self.iotlbs[unit][by] = Some(Cached {
                 place,
                 dirty: entry & FORMAT.dirty() != 0,
             });
         }
         if device.kind.ats {
-            device.tlb[page] = Some(Cached {
+            device.tlb[by] = Some(Cached {
                 place,
                 dirty: write,
             });

@@ -27,7 +27,9 @@ pub mod timing_search;
 mod world;
 
 pub use action::Action;
-pub use config::{AdUpdate, Config, DeviceKind, Glue, Hardware, Home, Lines, Workload, BASE_TICKS};
+pub use config::{
+    AdUpdate, Config, DeviceKind, Glue, Hardware, Home, Leaves, Lines, Workload, BASE_TICKS,
+};
 pub use cpu::Why;
 pub use device::{Device, Op};
 pub use iommu::Stage as InvalidationStage;

@@ -68,8 +68,8 @@ impl Memory {
     }
 }
 
-const STARTS: u64 = 0x10_0000;
-const ENDS: u64 = 0x20_0000;
+const STARTS: u64 = 0x20_0000;
+const ENDS: u64 = 0x40_0000;
 const ENTRIES: u64 = 0x9000;
 const IOVAS: u64 = 0x40_0000;
 

@@ -4,7 +4,7 @@
 use crate::memory::{locate, Place};
 use crate::World;
 use bitflags::bitflags;
-use engine::{Format, PhysAddr};
+use engine::{Format, LeafSize, PhysAddr, PteFlags};
 
 bitflags! {
     /// Guarantees that were broken.
@@ -43,10 +43,15 @@ pub const FORMAT: Format = Format::X86_64;
 pub const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Where an entry points.
-pub fn place_of(entry: u64, page: usize) -> Option<Place> {
+pub fn place_of(entry: u64, leaf: usize) -> Option<Place> {
+    // PAT in an entry at level 0, which no page here has.
+    let size = match entry & PteFlags::PS.bits() {
+        0 => LeafSize::Page,
+        _ => LeafSize::Chunk,
+    };
     [Place::Start, Place::End]
         .into_iter()
-        .find(|place| FORMAT.maps(entry, crate::memory::address(*place, page)))
+        .find(|place| FORMAT.maps(entry, crate::memory::address(*place, leaf), size))
 }
 
 impl World {
@@ -55,22 +60,25 @@ impl World {
     }
 
     /// An entry was changed; if that was a commit, was it one that may be?
-    pub(crate) fn entry_changed(&mut self, page: usize, old: u64) {
-        let was = place_of(old, page);
-        let is = place_of(self.entries[page], page);
-        if self.foreign[page].is_some() {
+    pub(crate) fn entry_changed(&mut self, leaf: usize, old: u64) {
+        let was = place_of(old, leaf);
+        let is = place_of(self.entries[leaf], leaf);
+        if self.foreign[leaf].is_some() {
             self.breaks(Broken::OTHERS);
         }
         if was != Some(Place::Start) || is != Some(Place::End) {
             return;
         }
         let memory = &self.memory;
-        // Behind a window that shows other memory now START is what was written there.
-        let start = match self.peer_is_other {
-            true => self.newest[page],
-            false => memory.start[page],
+        let differs = |page: usize| {
+            // Behind a window that shows other memory now START is what was written there.
+            let start = match self.peer_is_other {
+                true => self.newest[page],
+                false => memory.start[page],
+            };
+            memory.is_posted(page) || start != memory.end[page]
         };
-        if memory.is_posted(page) || start != memory.end[page] {
+        if self.config.workload.pages_of(leaf).any(differs) {
             self.breaks(Broken::G2);
         }
         if self.late {
@@ -83,16 +91,17 @@ impl World {
 
     /// A device reads or writes a page this instant.
     pub(crate) fn device_reaches(&mut self, page: usize, place: Place, write: bool) {
-        if self.freed[page] == Some(place) {
+        let leaf = self.leaf_of(page);
+        if self.freed[leaf] == Some(place) {
             self.breaks(Broken::FREED);
         }
-        if place_of(self.entries[page], page) == Some(place) || self.is_elsewhere(page) {
+        if place_of(self.entries[leaf], leaf) == Some(place) || self.is_elsewhere(leaf) {
             return;
         }
         let tolerated = self.config.policy.reads_allowed
             && !write
             && place == Place::Start
-            && self.freed[page].is_none();
+            && self.freed[leaf].is_none();
         if !tolerated {
             self.breaks(Broken::G1);
         }
@@ -100,17 +109,18 @@ impl World {
 
     /// Whether a leaf maps what somebody else wants. Who changes it invalidates, too; devices
     /// that go on until then are not the engine's doing.
-    fn is_elsewhere(&self, page: usize) -> bool {
-        self.foreign[page].is_some()
+    fn is_elsewhere(&self, leaf: usize) -> bool {
+        self.foreign[leaf].is_some()
     }
 
     /// What a device read is not what was written last.
     pub(crate) fn read_old_bytes(&mut self, page: usize, place: Place) {
-        if self.peer_is_other && place == Place::Start || self.is_elsewhere(page) {
+        let leaf = self.leaf_of(page);
+        if self.peer_is_other && place == Place::Start || self.is_elsewhere(leaf) {
             return;
         }
         let tolerated =
-            self.config.policy.reads_allowed && place == Place::Start && self.freed[page].is_none();
+            self.config.policy.reads_allowed && place == Place::Start && self.freed[leaf].is_none();
         self.breaks(if tolerated {
             Broken::TOLERATED
         } else {
@@ -120,12 +130,12 @@ impl World {
 
     /// A page was aborted at this instant: its entry has what it had in the beginning, if one
     /// attempt is made in all.
-    pub(crate) fn given_back(&mut self, page: usize) {
+    pub(crate) fn given_back(&mut self, leaf: usize) {
         let load = &self.config.workload;
         let had = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
         let had = had(load.accessed, FORMAT.accessed()) | had(load.dirty, FORMAT.dirty());
-        let once = self.config.policy.retries == 0 && self.foreign[page].is_none();
-        if once && self.changes == load.changes && self.entries[page] & had != had {
+        let once = self.config.policy.retries == 0 && self.foreign[leaf].is_none();
+        if once && self.changes == load.changes && self.entries[leaf] & had != had {
             self.breaks(Broken::BACK);
         }
     }
@@ -133,7 +143,7 @@ impl World {
     /// The engine writes to a page.
     pub(crate) fn engine_writes(&mut self, page: PhysAddr) {
         let (place, n) = locate(page);
-        if self.freed[n] == Some(place) {
+        if self.freed[self.leaf_of(n)] == Some(place) {
             self.breaks(Broken::FREED);
         }
     }

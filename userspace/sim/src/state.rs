@@ -2,7 +2,7 @@
 //! The engine and the world together: what may happen, and one thing happening.
 
 use crate::action::Action;
-use crate::config::{Config, Glue, Home};
+use crate::config::{Config, Glue, Home, Leaves};
 use crate::cpu::Why;
 use crate::editor::is_final;
 use crate::helper::HelperCpu;
@@ -24,6 +24,13 @@ pub struct State {
     pages: [PageMove; PAGES],
 }
 
+/// The chunk that all pages are.
+fn chunk() -> PageMove {
+    let (start, end) = (address(Place::Start, 0), address(Place::End, 0));
+    let chunk = PageMove::whole(iova(0), entry_of(0), FORMAT, start, end);
+    chunk.expect("the addresses are a chunk's")
+}
+
 impl State {
     /// Before anything was done.
     pub fn new(config: &Arc<Config>) -> Self {
@@ -31,7 +38,10 @@ impl State {
             let (start, end) = (address(Place::Start, n), address(Place::End, n));
             PageMove::new(iova(n), entry_of(n), FORMAT, start, end)
         };
-        let pages = [page(0), page(1)];
+        let pages = match config.workload.leaves {
+            Leaves::Pages => [page(0), page(1)],
+            Leaves::Whole | Leaves::Pieces => [chunk(), page(1)],
+        };
         Self {
             world: World::new(config),
             run: Run::new::<World>(&config.policy, &pages[..config.workload.pages]),
@@ -105,7 +115,7 @@ impl State {
             actions.push(Action::Proceed { device });
         } else {
             let load = &world.config.workload;
-            for page in 0..load.pages + load.neighbours {
+            for page in load.in_reach() {
                 if it.accesses > 0 {
                     actions.push(Action::Read { device, page });
                     if !it.kind.only_reads {
@@ -152,7 +162,8 @@ impl State {
         {
             actions.push(Action::InvalidationFails);
         }
-        for page in 0..load.pages {
+        for page in load.moved() {
+            let leaf = load.leaf_of(page);
             for word in 0..WORDS {
                 if world.memory.posted[page][word].is_some() {
                     actions.push(Action::Land { page, word });
@@ -161,16 +172,18 @@ impl State {
                     actions.push(Action::LandDma { page, word });
                 }
             }
-            if world.changes > 0 {
+            let is_first = leaf == page;
+            if is_first && world.changes > 0 {
                 actions.push(Action::ChangeLeaf { page });
             }
-            if load.in_use && !world.used[page] && !world.cpu_held && !self.is_done() {
+            let may_be_used = load.in_use && !world.used[leaf] && !world.cpu_held;
+            if is_first && may_be_used && !self.is_done() {
                 actions.push(Action::Use { page });
             }
-            if world.cpu_writes > 0 && (!world.cpu_held || world.used[page]) {
+            if world.cpu_writes > 0 && (!world.cpu_held || world.used[leaf]) {
                 actions.push(Action::CpuWrite { page });
             }
-            if world.software_bits > 0 {
+            if is_first && world.software_bits > 0 {
                 actions.push(Action::SoftwareBit { page });
             }
         }
@@ -307,7 +320,9 @@ impl State {
     /// Whether the page that is mapped has every byte that was written last.
     pub fn is_whole(&self, n: usize) -> bool {
         let world = &self.world;
-        self.mapped(n)
-            .is_some_and(|place| *world.memory.page(place, n) == world.newest[n])
+        let mut pages = world.config.workload.pages_of(n);
+        self.mapped(n).is_some_and(|place| {
+            pages.all(|page| *world.memory.page(place, page) == world.newest[page])
+        })
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Everything but the engine: memory, IOMMU, devices, CPUs, clock.
 
-use crate::config::{Config, Home, BASE_TICKS};
+use crate::config::{Config, Home, Leaves, BASE_TICKS};
 use crate::cpu::{Tx, Why};
 use crate::device::Device;
 use crate::iommu::{Cached, Invalidation};
@@ -9,6 +9,7 @@ use crate::mail::Mail;
 use crate::memory::{address, Memory, Place};
 use crate::monitor::{place_of, Broken};
 use engine::rtm::Edit;
+use engine::PteFlags;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub const SLOTS: usize = 4;
 /// A bit of an entry that the engine does not know (52, ignored by hardware).
 pub const SOFTWARE: u64 = 1 << 52;
 /// A frame that is no page of ours.
-const ELSEWHERE: u64 = 0x90_0000;
+const ELSEWHERE: u64 = 0xa0_0000;
 /// Present and writable, and another bit that has to stay.
 const PLAIN: u64 = 1 << 0 | 1 << 1 | 1 << 62;
 
@@ -94,13 +95,18 @@ impl World {
         let load = &config.workload;
         let entry = |page: usize| {
             let mut entry = PLAIN | address(Place::Start, page).0;
+            entry |= match load.leaves {
+                Leaves::Pages => 0,
+                Leaves::Whole | Leaves::Pieces => PteFlags::PS.bits(),
+            };
             let format = crate::monitor::FORMAT;
             entry |= if load.accessed { format.accessed() } else { 0 };
             entry | if load.dirty { format.dirty() } else { 0 }
         };
         let entries = [entry(0), entry(1)];
         let warm = |page: usize| {
-            (load.warm && page < load.pages + load.neighbours).then_some(Cached {
+            let known = load.in_reach().contains(&page) && load.cached_by(page) == page;
+            (load.warm && known).then_some(Cached {
                 place: Place::Start,
                 dirty: load.dirty,
             })
@@ -157,11 +163,17 @@ impl World {
         &self.config
     }
 
+    /// Tells which leaf maps a page.
+    pub(crate) fn leaf_of(&self, page: usize) -> usize {
+        self.config.workload.leaf_of(page)
+    }
+
     /// Another CPU writes to a page through its own mapping.
     pub(crate) fn cpu_write(&mut self, page: usize) {
-        let place = self.cpu_maps[page];
+        let leaf = self.leaf_of(page);
+        let place = self.cpu_maps[leaf];
         self.cpu_writes -= 1;
-        if self.freed[page] == Some(place) {
+        if self.freed[leaf] == Some(place) {
             self.breaks(Broken::FREED);
         }
         self.write_lands(page, place, WORDS - 1, Why::Cpu);
@@ -198,21 +210,21 @@ impl World {
     }
 
     /// Somebody else makes a leaf map another frame, or what it mapped before, unused.
-    pub(crate) fn change_leaf(&mut self, page: usize) {
+    pub(crate) fn change_leaf(&mut self, leaf: usize) {
         self.changes -= 1;
-        self.touches_entry(page, true, Why::Software);
+        self.touches_entry(leaf, true, Why::Software);
         let used = crate::monitor::FORMAT.accessed() | crate::monitor::FORMAT.dirty();
-        match self.foreign[page].take() {
+        match self.foreign[leaf].take() {
             Some(before) => {
-                self.entries[page] = before & !used;
-                self.needed[page] &= !used;
+                self.entries[leaf] = before & !used;
+                self.needed[leaf] &= !used;
             }
             None => {
-                let before = self.entries[page];
-                let committed = place_of(before, page) == Some(Place::End);
-                self.disturbed[page] |= committed;
-                self.foreign[page] = Some(before);
-                self.entries[page] = PLAIN | ELSEWHERE;
+                let before = self.entries[leaf];
+                let committed = place_of(before, leaf) == Some(Place::End);
+                self.disturbed[leaf] |= committed;
+                self.foreign[leaf] = Some(before);
+                self.entries[leaf] = PLAIN | ELSEWHERE;
             }
         }
     }

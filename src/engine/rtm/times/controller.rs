@@ -11,7 +11,7 @@
 
 use super::bounds::{div_up, within, Bounds, Times, MAX_SLOTS};
 use super::forecast::{best_lead, Forecast, Lead, Slots};
-use super::histogram::{bucket_of, longest, Histogram};
+use super::histogram::{bucket_of, longest, shortest, Histogram};
 
 /// After how many attempts the times are computed anew, once enough is known.
 const EVERY: u32 = 32;
@@ -72,6 +72,8 @@ pub struct Controller {
     timeouts: u32,
     /// Attempts since the times were computed.
     since: u32,
+    /// Attempts that were refused since there was one.
+    refused: u32,
 }
 
 impl Controller {
@@ -93,7 +95,20 @@ impl Controller {
             late: 0,
             timeouts: 0,
             since: 0,
+            refused: 0,
         }
+    }
+
+    /// Whether an attempt has no prospect, and is not to be made: three of four times the helper was not done within the
+    /// longest wait that is allowed. One in 32 is made all the same, so that it is noticed when that is over.
+    pub fn is_too_long(&mut self) -> bool {
+        let usual = shortest(self.phase2.quantile(1, 4));
+        let is_hopeless = self.phase2.count() != 0 && usual > self.bounds.wait().1;
+        if !is_hopeless || self.refused >= EVERY.saturating_sub(1) {
+            return false;
+        }
+        self.refused = self.refused.saturating_add(1);
+        true
     }
 
     /// Returns the times for the next attempt.
@@ -104,6 +119,7 @@ impl Controller {
     /// Learns from an attempt that was made with [`Self::times`].
     pub fn learn(&mut self, sample: Sample) {
         self.since = self.since.saturating_add(1);
+        self.refused = 0;
         let lates = self.late.saturating_add(1);
         let timeouts = self.timeouts.saturating_add(1);
         self.late = 0;

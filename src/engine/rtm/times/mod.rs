@@ -4,10 +4,12 @@
 
 mod bounds;
 mod controller;
+mod controllers;
 mod forecast;
 mod histogram;
 mod schedule;
 
 pub use bounds::{Bounds, Times, MAX_SLOTS};
 pub use controller::{Controller, Sample};
+pub use controllers::Controllers;
 pub use schedule::Schedule;

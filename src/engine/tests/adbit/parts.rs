@@ -66,13 +66,13 @@ fn one_different_word_gives_different_lanes() {
 fn batches_follow_the_abort_rate_within_bounds() {
     let mut sizer = BatchSizer::new(64);
     for _ in 0..10 {
-        sizer.learn(8, 0);
+        sizer.learn(LeafSize::Page, 8, 0);
     }
     assert_eq!(sizer.size(), 64);
-    sizer.learn(64, 8);
+    sizer.learn(LeafSize::Page, 64, 8);
     assert_eq!(sizer.size(), 64);
     for _ in 0..10 {
-        sizer.learn(8, 8);
+        sizer.learn(LeafSize::Page, 8, 8);
     }
     assert_eq!(sizer.size(), 1);
     assert_eq!(BatchSizer::new(0).size(), 1);

@@ -137,7 +137,10 @@ fn a_leaf_that_is_made_is_read_back() {
             let low = bytes - 1;
             assert_eq!(format.address(entry).0 & !low, page);
             if level == 0 {
-                assert_eq!(format.maps(entry, PhysAddr(page)), bytes == 4096);
+                assert_eq!(
+                    format.maps(entry, PhysAddr(page), LeafSize::Page),
+                    bytes == 4096
+                );
             }
         }
         for level in 1..=format.top_level() {
@@ -152,23 +155,23 @@ fn a_leaf_that_is_made_is_read_back() {
 fn an_entry_maps_its_page_only_and_only_if_present() {
     for format in FORMATS {
         let entry = leaf_entry(format, PAGE.0, 4096);
-        assert!(format.maps(entry, PAGE));
+        assert!(format.maps(entry, PAGE, LeafSize::Page));
         for bit in 12..52 {
-            assert!(!format.maps(entry, PhysAddr(PAGE.0 ^ 1 << bit)));
-            assert!(!format.maps(entry ^ 1 << bit, PAGE));
+            assert!(!format.maps(entry, PhysAddr(PAGE.0 ^ 1 << bit), LeafSize::Page));
+            assert!(!format.maps(entry ^ 1 << bit, PAGE, LeafSize::Page));
         }
         // An address within the page is not the page.
-        assert!(!format.maps(entry, PhysAddr(PAGE.0 + 8)));
+        assert!(!format.maps(entry, PhysAddr(PAGE.0 + 8), LeafSize::Page));
         let absent = if format == Format::VtdSs {
             entry & !3
         } else {
             entry & !1
         };
-        assert!(!format.maps(absent, PAGE));
+        assert!(!format.maps(absent, PAGE, LeafSize::Page));
     }
     // Several pages, of which the first is the page.
     let two = leaf_entry(Format::AmdV1, 0x4000, 8192);
-    assert!(!Format::AmdV1.maps(two, PhysAddr(0x4000)));
+    assert!(!Format::AmdV1.maps(two, PhysAddr(0x4000), LeafSize::Page));
 }
 
 /// Whether `redirect` changes the address and nothing else, whatever bit is set.
@@ -184,11 +187,19 @@ fn keeps_other_bits(format: Format, redirect: impl Fn(u64, PhysAddr) -> u64) -> 
 #[test]
 fn redirecting_keeps_every_other_bit() {
     for format in FORMATS {
-        assert!(keeps_other_bits(format, |e, page| format.redirected(e, page)));
+        assert!(keeps_other_bits(format, |e, page| format.redirected(
+            e,
+            page,
+            LeafSize::Page
+        )));
         let entry = leaf_entry(format, PAGE.0, 4096);
-        assert!(format.maps(format.redirected(entry, OTHER), OTHER));
+        assert!(format.maps(
+            format.redirected(entry, OTHER, LeafSize::Page),
+            OTHER,
+            LeafSize::Page
+        ));
         // What is no address of a page does not reach the other bits.
-        let new = format.redirected(entry, PhysAddr(u64::MAX));
+        let new = format.redirected(entry, PhysAddr(u64::MAX), LeafSize::Page);
         assert_eq!(new & !ADDRESS, entry & !ADDRESS);
     }
 }
@@ -199,9 +210,9 @@ fn a_bit_that_is_not_kept_is_noticed() {
     for format in FORMATS {
         for bit in 0..64 {
             let mask = 1u64 << bit;
-            let lost = |e, page| format.redirected(e, page) & !mask;
-            let set = |e, page| format.redirected(e, page) | mask;
-            let old = |e, page| (format.redirected(e, page) & !mask) | (e & mask);
+            let lost = |e, page| format.redirected(e, page, LeafSize::Page) & !mask;
+            let set = |e, page| format.redirected(e, page, LeafSize::Page) | mask;
+            let old = |e, page| (format.redirected(e, page, LeafSize::Page) & !mask) | (e & mask);
             assert!(!keeps_other_bits(format, lost) || OTHER.0 & mask == 0 && ADDRESS & mask != 0);
             assert!(!keeps_other_bits(format, set) || OTHER.0 & mask != 0);
             assert_eq!(keeps_other_bits(format, old), ADDRESS & mask == 0);
@@ -222,13 +233,13 @@ fn any_entry_is_one_thing_and_leads_down() {
             if let Kind::Leaf(bytes) = kind {
                 assert!(bytes >= level_bytes(level) && bytes < level_bytes(level) << 9);
             }
-            let redirected = format.redirected(entry, page);
+            let redirected = format.redirected(entry, page, LeafSize::Page);
             assert_eq!(redirected & !ADDRESS, entry & !ADDRESS);
             assert_eq!(
-                format.redirected(redirected, PhysAddr(entry & ADDRESS)),
+                format.redirected(redirected, PhysAddr(entry & ADDRESS), LeafSize::Page),
                 entry
             );
-            let maps = format.maps(redirected, page);
+            let maps = format.maps(redirected, page, LeafSize::Page);
             let single = format.leaf_bytes_of(redirected, 0) == Some(PAGE_SIZE);
             assert_eq!(maps, single);
         }

@@ -167,7 +167,7 @@ impl Transfer for Tables {
     fn copy(&mut self, _: PhysAddr, _: PhysAddr, _: u32, sum: Checksum) -> Checksum {
         sum
     }
-    fn publish(&mut self, _: PhysAddr) -> Result<(), ApertureError> {
+    fn publish(&mut self, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
         Err(ApertureError)
     }
 }
@@ -188,7 +188,7 @@ impl Machine for Tables {
     fn swap(&mut self, _: PteAddr, _: u64, now: u64) -> Result<(), u64> {
         Err(now)
     }
-    fn sum(&mut self, _: PhysAddr) -> Checksum {
+    fn sum(&mut self, _: PhysAddr, _: LeafSize) -> Checksum {
         Checksum::new()
     }
     fn back_off(&mut self, _: u64) {}

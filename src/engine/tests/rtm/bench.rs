@@ -62,6 +62,8 @@ pub(super) struct Bench {
     pub(super) aborts: Vec<(Instruction, Status)>,
     /// A walk sets these bits in an entry right before the next swap of it.
     pub(super) walk: Option<u64>,
+    /// The transaction for a leaf of this size would have to last too long.
+    pub(super) too_long: Option<LeafSize>,
     /// The helper's CPU is busy with something else.
     pub(super) helper_sleeps: bool,
     /// How many meetings the helper misses; each keeps the editor waiting for [`MEETING`].
@@ -109,6 +111,7 @@ impl Bench {
             in_flight: None,
             aborts: Vec::new(),
             walk: None,
+            too_long: None,
             helper_sleeps: false,
             missed: 0,
             spans: Vec::new(),
@@ -158,6 +161,7 @@ impl Bench {
 
 impl Transfer for Bench {
     const PARTS: u32 = 2;
+    const PIECES: u16 = 3;
 
     fn invalidate(&mut self, span: PageSpan) {
         self.spans.push(span);
@@ -185,7 +189,7 @@ impl Transfer for Bench {
         sum.add(word)
     }
 
-    fn publish(&mut self, _: PhysAddr) -> Result<(), ApertureError> {
+    fn publish(&mut self, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
         match self.unreachable {
             true => Err(ApertureError),
             false => Ok(()),
@@ -224,13 +228,16 @@ impl Machine for Bench {
         self.entries[entry_number(pte.0)] = new;
     }
 
-    fn sum(&mut self, page: PhysAddr) -> Checksum {
-        self.words(page)
-            .iter()
-            .fold(Checksum::new(), |sum, word| sum.add(*word))
+    fn sum(&mut self, memory: PhysAddr, size: LeafSize) -> Checksum {
+        let pieces = match size {
+            LeafSize::Page => 1,
+            LeafSize::Chunk => u64::from(Self::PIECES),
+        };
+        let words = (0..pieces).flat_map(|n| *self.words(PhysAddr(memory.0 + n * PAGE_SIZE)));
+        words.fold(Checksum::new(), |sum, word| sum.add(word))
     }
 
-    fn is_unreachable(&mut self, _: PhysAddr, _: Checksum) -> bool {
+    fn is_unreachable(&mut self, _: PhysAddr, _: LeafSize, _: Checksum) -> bool {
         self.unreachable
     }
 
@@ -258,15 +265,19 @@ impl Editing for Bench {
         met
     }
 
-    fn times(&mut self) -> Times {
+    fn times(&mut self, _: LeafSize) -> Times {
         self.times
+    }
+
+    fn is_too_long(&mut self, size: LeafSize) -> bool {
+        self.too_long == Some(size)
     }
 
     fn skew(&mut self) -> u64 {
         SKEW
     }
 
-    fn learn(&mut self, result: Result<(), Status>, measured: Measured) {
+    fn learn(&mut self, _: LeafSize, result: Result<(), Status>, measured: Measured) {
         self.learned.push((result, measured));
     }
 

@@ -13,6 +13,7 @@ fn request(pages: u16, deadline: u64) -> Request {
         schedule: Schedule::plan(1000, TIMES, SKEW, deadline).unwrap(),
         span: PageSpan::new(Iova(0x40_0000), length).unwrap(),
         pages,
+        size: LeafSize::Page,
     }
 }
 
@@ -130,9 +131,9 @@ fn it_copies_when_the_invalidation_is_complete() {
         .collect();
     assert_eq!(work.bench.copies, parts);
     for n in 0..2 {
-        let sum = work.bench.sum(start(n));
+        let sum = work.bench.sum(start(n), LeafSize::Page);
         assert_eq!(work.bench.sum_of(n as u16), sum);
-        assert_eq!(work.bench.sum(end(n)), sum);
+        assert_eq!(work.bench.sum(end(n), LeafSize::Page), sum);
     }
 }
 

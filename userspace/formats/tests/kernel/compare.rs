@@ -3,7 +3,7 @@
 
 use crate::random::Random;
 use anyhow::Result;
-use engine::{Format, PhysAddr, PteFlags};
+use engine::{Format, LeafSize, PhysAddr, PteFlags};
 use pagemove_formats::{Kind, Leaf, Oracle};
 use std::collections::BTreeMap;
 
@@ -138,13 +138,11 @@ impl Comparison {
         for n in 0..count {
             let (entry, places) = made[n];
             self.made(format, &leaves[n], entry, places);
-            if leaves[n].lg2 == 12 {
+            if let Some(size) = size_of(&leaves[n]) {
                 self.redirected(
-                    format,
-                    entry,
-                    made_for_others[n].0,
-                    leaves[n].address,
-                    others[n].address,
+                    (format, size),
+                    (entry, made_for_others[n].0),
+                    (leaves[n].address, others[n].address),
                 );
             }
         }
@@ -163,11 +161,10 @@ impl Comparison {
         self.check(format.is_present(entry) && read == Some(bytes), say);
         self.check(format.address(entry) == PhysAddr(leaf.address), say);
         self.check(places << (12 + 9 * leaf.level) == bytes, say);
-        if leaf.level == 0 {
-            self.check(
-                format.maps(entry, PhysAddr(leaf.address)) == (leaf.lg2 == 12),
-                say,
-            );
+        for (level, size) in [(0, LeafSize::Page), (1, LeafSize::Chunk)] {
+            let maps = format.maps(entry, PhysAddr(leaf.address), size);
+            let is_it = size_of(leaf) == Some(size);
+            self.check(leaf.level != level || maps == is_it, say);
         }
         if format == Format::X86_64 {
             // Linux sets A, and D and R/W where writes are allowed.
@@ -182,11 +179,17 @@ impl Comparison {
         }
     }
 
-    fn redirected(&mut self, format: Format, old: u64, new: u64, from: u64, to: u64) {
+    fn redirected(
+        &mut self,
+        (format, size): (Format, LeafSize),
+        (old, new): (u64, u64),
+        (from, to): (u64, u64),
+    ) {
         let say = || format!("{format:?}: {old:#x} of {from:#x} to {to:#x} should be {new:#x}");
-        self.check(format.redirected(old, PhysAddr(to)) == new, say);
-        self.check(format.maps(new, PhysAddr(to)), say);
-        self.check(from == to || !format.maps(old, PhysAddr(to)), say);
+        let memory = PhysAddr(to);
+        self.check(format.redirected(old, memory, size) == new, say);
+        self.check(format.maps(new, memory, size), say);
+        self.check(from == to || !format.maps(old, memory, size), say);
     }
 
     fn tables(
@@ -293,5 +296,14 @@ fn of_amdv1(level: u32, entry: u64, linux: Kind) -> Option<&'static str> {
         0 | 7 => Some(OTHER_SIZE),
         next if next == level => None,
         _ => Some(OTHER_LEVEL),
+    }
+}
+
+/// Returns the size of a leaf that can be moved.
+fn size_of(leaf: &Leaf) -> Option<LeafSize> {
+    match leaf.lg2 {
+        12 => Some(LeafSize::Page),
+        21 => Some(LeafSize::Chunk),
+        _ => None,
     }
 }

@@ -7,8 +7,8 @@ use engine::rtm::{
     Status, Times,
 };
 use engine::{
-    AbortCounts, ApertureError, Checksum, Engine, Format, InvalidateError, Iova, Job, Machine,
-    PageMove, PageSpan, PhysAddr, Policy, PteAddr, Stop, Transfer,
+    AbortCounts, ApertureError, Checksum, Engine, Format, InvalidateError, Iova, Job, LeafSize,
+    Machine, PageMove, PageSpan, PhysAddr, Policy, PteAddr, Stop, Transfer,
 };
 
 /// Pages of the largest batch.
@@ -98,7 +98,7 @@ impl Transfer for Memory {
         sum
     }
 
-    fn publish(&mut self, _: PhysAddr) -> Result<(), ApertureError> {
+    fn publish(&mut self, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
         Ok(())
     }
 }
@@ -134,7 +134,7 @@ impl Machine for Memory {
         self.entries[number(pte)] = new;
     }
 
-    fn sum(&mut self, _: PhysAddr) -> Checksum {
+    fn sum(&mut self, _: PhysAddr, _: LeafSize) -> Checksum {
         Checksum::new()
     }
 
@@ -151,7 +151,7 @@ impl Editing for Memory {
         ns
     }
 
-    fn times(&mut self) -> Times {
+    fn times(&mut self, _: LeafSize) -> Times {
         Times {
             lead: 1000,
             first_slot: 1000,
@@ -164,7 +164,7 @@ impl Editing for Memory {
         10
     }
 
-    fn learn(&mut self, _: Result<(), Status>, _: Measured) {}
+    fn learn(&mut self, _: LeafSize, _: Result<(), Status>, _: Measured) {}
 
     fn entry_address(&mut self, pte: PteAddr) -> u64 {
         pte.0

@@ -8,7 +8,7 @@ use super::walker::{Device, Op};
 use crate::AdUpdate;
 use bitflags::bitflags;
 use engine::resize::{Chunk, Tables};
-use engine::{Format, InvalidateError, Iova, PageSpan, PhysAddr, PteAddr, CHUNK_SIZE};
+use engine::{Format, InvalidateError, Iova, LeafSize, PageSpan, PhysAddr, PteAddr, CHUNK_SIZE};
 
 pub const DEVICES: usize = 2;
 /// Pieces of the chunk.
@@ -150,7 +150,7 @@ impl World {
             }
         }
         if config.script == Script::MergeScattered {
-            world.table[1] = format.redirected(world.table[1], PhysAddr(ELSEWHERE));
+            world.table[1] = format.redirected(world.table[1], PhysAddr(ELSEWHERE), LeafSize::Page);
         }
         world
     }
@@ -290,7 +290,7 @@ impl World {
         let format = self.config.format;
         let used = format.accessed() | format.dirty();
         let of_leaf = format.piece_of(bits(format), 0).map(|piece| piece & !used);
-        let bits_of = |piece: u64| format.redirected(piece & !used, PhysAddr(0));
+        let bits_of = |piece: u64| format.redirected(piece & !used, PhysAddr(0), LeafSize::Page);
         self.table
             .iter()
             .any(|piece| Some(bits_of(*piece)) != of_leaf)

@@ -5,7 +5,7 @@ use super::setup::*;
 use crate::helper::HelperCpu;
 use crate::*;
 use engine::rtm::{Editing, Helping};
-use engine::Machine;
+use engine::{LeafSize, Machine};
 
 fn clocks(skew: i8) -> (u64, u64) {
     let mut world = world(|config| config.hardware.skew = skew);
@@ -36,7 +36,7 @@ fn the_first_tick_leaves_room_for_skew() {
 fn time_passes_while_somebody_looks() {
     let mut state = state(|_| ());
     assert!(!possible(&state).contains(&Action::Tick));
-    state.world.times();
+    state.world.times(LeafSize::Page);
     assert!(possible(&state).contains(&Action::Tick));
     while possible(&state).contains(&Action::Tick) {
         state.apply(Action::Tick);
@@ -51,7 +51,7 @@ fn time_passes_while_somebody_looks() {
 fn each_attempt_begins_at_the_same_time() {
     let mut world = world(|_| ());
     world.clock = 9;
-    world.times();
+    world.times(LeafSize::Page);
     assert_eq!(world.clock, BASE_TICKS);
 }
 
@@ -61,7 +61,7 @@ fn twin_with_a_deadline_time_only_goes_on() {
     let mut state = state(|config| config.policy.deadline = Some(4));
     assert!(possible(&state).contains(&Action::Tick));
     state.world.clock = 9;
-    state.world.times();
+    state.world.times(LeafSize::Page);
     assert_eq!(state.world.clock, 9);
 }
 

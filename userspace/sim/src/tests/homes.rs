@@ -4,7 +4,7 @@
 use super::setup::*;
 use crate::memory::address;
 use crate::*;
-use engine::{ApertureError, Checksum, Machine, PhysAddr, Transfer};
+use engine::{ApertureError, Checksum, LeafSize, Machine, PhysAddr, Transfer};
 
 fn start() -> PhysAddr {
     address(Place::Start, 0)
@@ -55,7 +55,7 @@ fn the_cpus_read_pushes_it_or_does_not() {
         assert_eq!(world.memory.end[0][0], seen, "{home:?}");
         let mut world = written(home, Glue::empty()).world;
         let wanted = Checksum::new().add(seen.into()).add(1);
-        assert_eq!(world.sum(start()), wanted, "{home:?}");
+        assert_eq!(world.sum(start(), LeafSize::Page), wanted, "{home:?}");
     }
 }
 
@@ -115,7 +115,7 @@ fn a_link_that_was_down_during_the_copy_is_told() {
         let up = Action::LinkUp { other: false };
         assert!(possible(&state).contains(&up));
         state.apply(up);
-        assert_eq!(state.world.publish(start()), wanted);
+        assert_eq!(state.world.publish(start(), LeafSize::Page), wanted);
         // Once in a run.
         assert!(!possible(&state).contains(&Action::LinkDown));
     }
@@ -124,7 +124,7 @@ fn a_link_that_was_down_during_the_copy_is_told() {
 #[test]
 fn twin_one_that_was_up_is_not() {
     let mut state = copied(Glue::empty());
-    assert_eq!(state.world.publish(start()), Ok(()));
+    assert_eq!(state.world.publish(start(), LeafSize::Page), Ok(()));
     assert!(!possible(&state).contains(&Action::LinkUp { other: false }));
 }
 
@@ -140,19 +140,19 @@ fn other_memory_is_told_by_its_identity_alone() {
         state.apply(Action::LinkUp { other: true });
         assert_eq!(state.world.memory.start[0], [0, 0]);
         state.world.copy(start(), end(), 0, Checksum::new());
-        assert_eq!(state.world.publish(start()), wanted);
+        assert_eq!(state.world.publish(start(), LeafSize::Page), wanted);
     }
 }
 
 #[test]
 fn what_can_not_be_read_is_not_judged() {
     let mut state = copied(Glue::empty());
-    let sum = state.world.sum(start());
-    assert!(!state.world.is_unreachable(start(), sum));
+    let sum = state.world.sum(start(), LeafSize::Page);
+    assert!(!state.world.is_unreachable(start(), LeafSize::Page, sum));
     state.apply(Action::LinkDown);
-    assert_ne!(state.world.sum(start()), sum);
-    assert!(state.world.is_unreachable(start(), sum));
+    assert_ne!(state.world.sum(start(), LeafSize::Page), sum);
+    assert!(state.world.is_unreachable(start(), LeafSize::Page, sum));
     let mut blind = copied(Glue::UNREACHABLE);
     blind.apply(Action::LinkDown);
-    assert!(!blind.world.is_unreachable(start(), sum));
+    assert!(!blind.world.is_unreachable(start(), LeafSize::Page, sum));
 }

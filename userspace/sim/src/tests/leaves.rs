@@ -6,7 +6,7 @@ use crate::cpu::Tx;
 use crate::memory::{address, entry_of};
 use crate::*;
 use engine::rtm::{Editing, Ending, Helping, TransactionCpu};
-use engine::{InvalidateError, Machine, Stop, Transfer};
+use engine::{InvalidateError, LeafSize, Machine, Stop, Transfer};
 
 const CHANGE: Action = Action::ChangeLeaf { page: 0 };
 
@@ -134,13 +134,13 @@ fn what_the_helper_copies_is_summed_once_or_twice() {
     for (without, once) in [(Glue::empty(), true), (Glue::SUM_ONCE, false)] {
         let mut world = world(|config| config.without = without);
         let (start, end) = (address(Place::Start, 0), address(Place::End, 0));
-        let before = world.sum(start);
+        let before = world.sum(start, LeafSize::Page);
         let mut helper = crate::helper::HelperCpu(&mut world);
         let first = helper.copy(start, end, 0, engine::Checksum::new());
         helper.0.write_lands(0, Place::Start, 0, Why::Dma);
         let sum = helper.copy(start, end, 1, first);
         helper.put_sum(0, sum);
         assert_eq!(sum == before, once);
-        assert_eq!(sum == world.sum(start), !once);
+        assert_eq!(sum == world.sum(start, LeafSize::Page), !once);
     }
 }

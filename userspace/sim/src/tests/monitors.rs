@@ -7,7 +7,7 @@ use crate::cpu::Tx;
 use crate::memory::{address, entry_of};
 use crate::monitor::FORMAT;
 use crate::*;
-use engine::{Checksum, Machine, Transfer};
+use engine::{Checksum, LeafSize, Machine, Transfer};
 
 #[test]
 fn g1_a_device_reaches_the_page_that_is_not_mapped() {
@@ -66,7 +66,7 @@ fn g2_a_commit_while_bytes_are_on_their_way() {
         let (start, end) = (address(Place::Start, 0), address(Place::End, 0));
         world.copy(start, end, 0, Checksum::new());
         if publish {
-            world.publish(end).unwrap();
+            world.publish(end, LeafSize::Page).unwrap();
         }
         let old = world.entries[0];
         world.store(entry_of(0), to_end(old));
@@ -208,5 +208,5 @@ fn twin_tolerated_is_no_write() {
 }
 
 fn to_end(entry: u64) -> u64 {
-    FORMAT.redirected(entry, address(Place::End, 0))
+    FORMAT.redirected(entry, address(Place::End, 0), LeafSize::Page)
 }

@@ -6,7 +6,7 @@ use crate::memory::{address, entry_of, iova};
 use crate::monitor::{place_of, FORMAT};
 use crate::*;
 use engine::rtm::{Request, Schedule, Times};
-use engine::{Format, InvalidateError, Machine, PageSpan, Policy, PAGE_SIZE};
+use engine::{Format, InvalidateError, LeafSize, Machine, PageSpan, Policy, PAGE_SIZE};
 use std::sync::Arc;
 
 pub const A: u64 = Format::X86_64.accessed();
@@ -69,6 +69,7 @@ pub fn request(now: u64) -> Request {
         schedule: Schedule::plan(now, TIMES, 0, u64::MAX).expect("the times fit"),
         span: span(0),
         pages: 1,
+        size: LeafSize::Page,
     }
 }
 
@@ -81,7 +82,7 @@ impl World {
     pub fn commit_page(&mut self, page: usize) {
         self.memory.end[page] = self.memory.start[page];
         let old = self.entries[page];
-        let new = FORMAT.redirected(old, address(Place::End, page));
+        let new = FORMAT.redirected(old, address(Place::End, page), LeafSize::Page);
         assert_eq!(self.swap(entry_of(page), old, new), Ok(()));
     }
 

@@ -8,6 +8,7 @@ use crate::monitor::FORMAT;
 use crate::world::SOFTWARE;
 use crate::*;
 use engine::rtm::{AbortBits, Code, Status, TransactionCpu};
+use engine::LeafSize;
 
 /// In a transaction that has compared the entry of page 0, with nothing cached.
 fn compared(change: impl FnOnce(&mut Config)) -> State {
@@ -27,7 +28,7 @@ fn compared(change: impl FnOnce(&mut Config)) -> State {
 fn stored(change: impl FnOnce(&mut Config)) -> State {
     let mut state = compared(change);
     let world = &mut state.world;
-    let new = FORMAT.redirected(world.entries[0], address(Place::End, 0));
+    let new = FORMAT.redirected(world.entries[0], address(Place::End, 0), LeafSize::Page);
     TransactionCpu::store(world, entry_of(0).0, new).unwrap();
     state
 }

@@ -5,7 +5,7 @@ use super::setup::*;
 use crate::memory::{address, entry_of};
 use crate::monitor::FORMAT;
 use crate::*;
-use engine::Machine;
+use engine::{LeafSize, Machine};
 
 /// A device writes through an entry that is clear; between the two halves of the
 /// walk, where there are two, the entry is made to map END.
@@ -18,7 +18,7 @@ fn raced(ad: AdUpdate) -> World {
     world.memory.end = world.memory.start;
     world.writes(PLAIN);
     world.proceed(PLAIN);
-    let new = FORMAT.redirected(before, address(Place::End, 0));
+    let new = FORMAT.redirected(before, address(Place::End, 0), LeafSize::Page);
     let swapped = world.swap(entry_of(0), before, new);
     // Where the update is a step of its own the swap can come before it.
     let late = matches!(ad, AdUpdate::BlindOr | AdUpdate::StoreOld | AdUpdate::Never);

@@ -4,7 +4,7 @@
 use super::setup::*;
 use crate::memory::address;
 use crate::*;
-use engine::{ApertureError, Checksum, Machine, PhysAddr, Transfer};
+use engine::{ApertureError, Checksum, LeafSize, Machine, PhysAddr, Transfer};
 
 fn start() -> PhysAddr {
     address(Place::Start, 0)
@@ -70,7 +70,7 @@ fn a_posted_write_lands_on_top_of_a_later_one() {
 #[test]
 fn reading_back_waits_for_what_was_posted() {
     let mut state = posted();
-    assert_eq!(state.world.publish(end()), Ok(()));
+    assert_eq!(state.world.publish(end(), LeafSize::Page), Ok(()));
     assert_eq!(state.world.memory.end[0], [7, 8]);
 }
 
@@ -78,14 +78,14 @@ fn reading_back_waits_for_what_was_posted() {
 fn summing_end_pushes_what_was_posted_too() {
     let mut state = posted();
     let sum = Checksum::new().add(7).add(8);
-    assert_eq!(state.world.sum(end()), sum);
+    assert_eq!(state.world.sum(end(), LeafSize::Page), sum);
     assert_eq!(state.world.memory.end[0], [7, 8]);
 }
 
 #[test]
 fn twin_summing_start_pushes_nothing() {
     let mut state = posted();
-    state.world.sum(start());
+    state.world.sum(start(), LeafSize::Page);
     assert_eq!(state.world.memory.end[0], [0, 0]);
 }
 
@@ -93,10 +93,10 @@ fn twin_summing_start_pushes_nothing() {
 fn the_sum_of_a_copy_is_that_of_the_page() {
     let mut world = world(|_| ());
     let copied = copy(&mut world);
-    assert_eq!(copied, world.sum(start()));
-    assert_eq!(copied, world.sum(end()));
+    assert_eq!(copied, world.sum(start(), LeafSize::Page));
+    assert_eq!(copied, world.sum(end(), LeafSize::Page));
     world.write_lands(0, Place::Start, 0, Why::Dma);
-    assert_ne!(copied, world.sum(start()));
+    assert_ne!(copied, world.sum(start(), LeafSize::Page));
 }
 
 #[test]
@@ -105,10 +105,13 @@ fn a_link_that_is_down_loses_what_was_posted() {
     assert!(possible(&state).contains(&Action::LinkDown));
     state.apply(Action::LinkDown);
     assert_eq!(state.world.memory.posted, [[None; WORDS]; PAGES]);
-    assert_eq!(state.world.publish(end()), Err(ApertureError));
+    assert_eq!(
+        state.world.publish(end(), LeafSize::Page),
+        Err(ApertureError)
+    );
     copy(&mut state.world);
     assert_eq!(state.world.memory.posted, [[None; WORDS]; PAGES]);
-    state.world.sum(end());
+    state.world.sum(end(), LeafSize::Page);
     assert_eq!(state.world.memory.end[0], [0, 0]);
     assert!(!possible(&state).contains(&Action::LinkDown));
 }
@@ -118,7 +121,7 @@ fn a_link_that_is_down_loses_what_was_posted() {
 #[test]
 fn twin_the_link_stays_up_once_devices_use_end() {
     let mut state = posted();
-    assert_eq!(state.world.publish(end()), Ok(()));
+    assert_eq!(state.world.publish(end(), LeafSize::Page), Ok(()));
     state.world.commit_page(0);
     assert!(!possible(&state).contains(&Action::LinkDown));
 }
