@@ -44,9 +44,10 @@ pub(crate) enum Counter {
     ExposureMax,
     IrqsOffMax,
     LeavesSplit,
+    LeavesMoved,
 }
 
-const COUNTER_COUNT: usize = Counter::LeavesSplit as usize + 1;
+const COUNTER_COUNT: usize = Counter::LeavesMoved as usize + 1;
 
 static COUNTERS: [AtomicU64; COUNTER_COUNT] = [const { AtomicU64::new(0) }; COUNTER_COUNT];
 static ABORTS: [AtomicU64; abi::ABORT_SLOTS] = [const { AtomicU64::new(0) }; abi::ABORT_SLOTS];
@@ -135,6 +136,7 @@ pub(crate) fn snapshot(sums: &Sums) -> abi::Stats {
         irqs_off_max_ns: get(Counter::IrqsOffMax),
         irqs_off: [0; abi::WINDOW_BUCKETS],
         leaves_split: get(Counter::LeavesSplit),
+        leaves_moved: get(Counter::LeavesMoved),
     };
     for (to, from) in stats.aborts.iter_mut().zip(ABORTS.iter()) {
         *to = from.load(Relaxed);
@@ -171,6 +173,7 @@ pub(crate) fn print(sums: &Sums, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("owned_pages", s.owned_pages),
         ("irqs_off_max_ns", s.irqs_off_max_ns),
         ("leaves_split", s.leaves_split),
+        ("leaves_moved", s.leaves_moved),
     ] {
         writeln!(f, "{name} {value}")?;
     }

@@ -202,10 +202,16 @@ impl Device {
     /// Returns the page that `iova` maps, if any. A hint: nothing holds it.
     #[inline(never)]
     pub(crate) fn glance(&self, iova: Iova) -> Option<PhysAddr> {
+        self.glance_leaf(iova).map(|(page, _)| page)
+    }
+
+    /// Returns where the leaf begins that maps `iova`, and its bytes; as [`Self::glance`].
+    #[inline(never)]
+    pub(crate) fn glance_leaf(&self, iova: Iova) -> Option<(PhysAddr, u64)> {
         let span = PageSpan::new(iova, PAGE_SIZE)?;
         let mut found = None;
         self.with_open_domain(|domain| {
-            leaves::for_each(domain, span, |_, page, _| found = Some(page));
+            leaves::for_each(domain, span, |_, page, bytes| found = Some((page, bytes)));
         });
         found
     }

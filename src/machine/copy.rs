@@ -54,6 +54,11 @@ fn copy_words(from: &Site, to: &Site, sum: Checksum) -> Option<(Checksum, u64)> 
 
 /// Sums up a page, as it is copied. `None` if there is a memory error in it.
 pub(super) fn sum_page(page: &Site) -> Option<Checksum> {
+    sum_page_onto(page, Checksum::new())
+}
+
+/// Adds its words to a sum, as [`sum_page`].
+pub(super) fn sum_page_onto(page: &Site, sum: Checksum) -> Option<Checksum> {
     let mut lanes = Lanes::new();
     read(
         page,
@@ -63,7 +68,7 @@ pub(super) fn sum_page(page: &Site) -> Option<Checksum> {
             unsafe { memory::sum_page(from, &mut lanes) }.then_some(())
         },
     )?;
-    Some(Checksum::new().add_lanes(&lanes))
+    Some(sum.add_lanes(&lanes))
 }
 
 /// Has a page read by `by`, which answers with nothing if it could not: then the kernel is told of the

@@ -4,6 +4,7 @@
 pub(crate) mod chunk;
 pub(crate) mod copy;
 pub(crate) mod source;
+pub(crate) mod whole;
 
 use crate::device::hold::Hold;
 use crate::host::preempt::NoPreempt;

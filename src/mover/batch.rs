@@ -409,7 +409,7 @@ impl Seen<'_> {
 }
 
 /// Returns how hard to try.
-fn policy(request: &Request, choice: Choice) -> Policy {
+pub(super) fn policy(request: &Request, choice: Choice) -> Policy {
     Policy {
         deadline: request.deadline,
         verify: request.verify,

@@ -10,8 +10,9 @@ mod preview;
 pub(crate) mod request;
 pub(crate) mod settle;
 pub(crate) mod split;
+mod whole;
 
-use crate::device::hold::MOST_LEFT;
+use crate::device::hold::{Hold, MOST_LEFT};
 use crate::device::stays::Stays;
 use crate::device::{list as devices, Device};
 use crate::host::ffi;
@@ -24,6 +25,7 @@ use crate::mover::others::Pins;
 use crate::mover::request::Request;
 use crate::mover::settle::REFUSED;
 use crate::mover::split::Splitter;
+use crate::mover::whole::Whole;
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::list;
@@ -31,7 +33,7 @@ use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use crate::{abi, event, shmem};
 use engine::rtm::Absence;
-use engine::{AbortCounts, LeafSize, Method, PageSpan};
+use engine::{AbortCounts, LeafSize, Method, PageSpan, CHUNK_SIZE, PAGE_SHIFT};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -111,10 +113,14 @@ impl Call<'_> {
                 return Ok(());
             }
             self.request.check_time()?;
-            let size = if single { 1 } else { sizer.size() };
-            let span = self.request.part(self.tally.done, left.min(size as u64))?;
-            let aborts = self.tally.aborts.by_devices();
             self.results.clear();
+            if !single && self.whole()? == Whole::Done {
+                self.report().map_err(|_| Refusal::BadPointer)?;
+                continue;
+            }
+            let size = if single { 1 } else { sizer.size() };
+            let span = self.ahead(left.min(size as u64))?;
+            let aborts = self.tally.aborts.by_devices();
             let done = self.batch(span).map_err(|r| self.explain(span, r));
             // One page of several can't be pinned or moved: find out which.
             if done.is_err() && self.results.is_empty() && span.pages() > 1 {
@@ -136,6 +142,14 @@ impl Call<'_> {
             );
             self.request.device.keep_size(&sizer);
         }
+    }
+
+    /// Returns so many pages from the next one on, but no more than there are in its 2 MiB: what is behind may go at
+    /// once.
+    fn ahead(&self, pages: u64) -> Result<PageSpan, Refusal> {
+        let next = self.request.part(self.tally.done, 1)?.first().0;
+        let left = CHUNK_SIZE.saturating_sub(next % CHUNK_SIZE) >> PAGE_SHIFT;
+        self.request.part(self.tally.done, pages.min(left))
     }
 
     /// Adds the result of a page that was not even tried.
@@ -187,6 +201,23 @@ impl Call<'_> {
         }
     }
 
+    /// Finds out how pages may be moved that are held, and whether a device of the domain has a TLB of its own. It is so
+    /// until the hold ends, for a device that joins later waits for that.
+    fn terms(&self, hold: &Hold) -> Result<(Choice, bool), Refusal> {
+        let mut choice = Choice::of(self.request, self.absence)?;
+        choice.terms.split &= !sabotage::keeps_leaves();
+        let domain = hold.domain.id();
+        let sharers = Sharers::of(domain);
+        if sharers.is_foreign {
+            return Err(Refusal::SharedDomain);
+        }
+        if sharers.is_asleep {
+            return Err(Refusal::Asleep);
+        }
+        let has_ats = sharers.has_ats || devices::has_ats_in(domain);
+        Ok((choice, has_ats))
+    }
+
     /// Moves one batch. The results are those of its first pages; together with an error
     /// there may be some, or none.
     fn batch(&mut self, span: PageSpan) -> Result<(), Refusal> {
@@ -201,16 +232,7 @@ impl Call<'_> {
             Refusal::NotOpen => Refusal::Unmapping,
             other => other,
         })?;
-        // From here on, for a device that joins later waits until the hold ends.
-        let choice = Choice::of(request, self.absence)?;
-        let sharers = Sharers::of(hold.domain.id());
-        if sharers.is_foreign {
-            return Err(Refusal::SharedDomain);
-        }
-        if sharers.is_asleep {
-            return Err(Refusal::Asleep);
-        }
-        let ats = sharers.has_ats || devices::has_ats_in(hold.domain.id());
+        let (choice, ats) = self.terms(&hold)?;
         sabotage::hold_batch_up(|| hold.is_cancelled());
         let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
         preview::check(pins.pages())?;
@@ -224,7 +246,7 @@ impl Call<'_> {
                 has_ats: ats,
                 spare: &mut spare,
             }
-            .split(span)?;
+            .split_at(span.first())?;
         }
         // Dropped before the hold, whatever happens: nobody has a claim who calls VFIO.
         let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;

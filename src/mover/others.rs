@@ -123,6 +123,30 @@ pub(crate) fn check_domains(own: DomainId, pages: &[PageMove]) -> Result<(), Ref
     }
 }
 
+/// Refuses what another domain maps within the same span of addresses, of the memory from `start` on.
+pub(super) fn check_range(own: DomainId, span: PageSpan, start: PhysAddr) -> Result<(), Refusal> {
+    let mut shared = false;
+    let complete = sharing::for_each_user_domain(|domain| {
+        shared |= domain.id() != own && maps_some(domain, span, start);
+    });
+    match (shared, complete) {
+        (true, _) => Err(Refusal::SharedPage),
+        (_, false) => Err(Refusal::Unmapping),
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether the domain maps some of that memory there. One whose tables can't be read may.
+fn maps_some(domain: Domain, span: PageSpan, start: PhysAddr) -> bool {
+    let length = span.pages().saturating_mul(PAGE_SIZE);
+    let mut maps = domain.top().is_none();
+    leaves::for_each(domain, span, |_, found, bytes| {
+        let is_before = found.0.saturating_add(bytes) <= start.0;
+        maps |= !is_before && found.0 < start.0.saturating_add(length);
+    });
+    maps
+}
+
 /// Who has START of a page that has moved, after its hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leftover {
@@ -145,14 +169,23 @@ impl After {
     /// Looks. Waits for a device that is being reset, which hides its domain meanwhile; who resets all
     /// the time loses pages.
     pub(crate) fn look(stays: Arc<Stays>, pages: &[PageMove]) -> Self {
+        Self::look_by(stays, |own| check_domains(own, pages))
+    }
+
+    /// The same for all of the memory from `start` on, which moved at once.
+    pub(super) fn look_at(stays: Arc<Stays>, span: PageSpan, start: PhysAddr) -> Self {
+        Self::look_by(stays, |own| check_range(own, span, start))
+    }
+
+    fn look_by(stays: Arc<Stays>, check: impl Fn(DomainId) -> Result<(), Refusal>) -> Self {
         let own = stays.id();
-        let mut done = check_domains(own, pages);
+        let mut done = check(own);
         for _ in 0..RESET_LOOKS {
             if done != Err(Refusal::Unmapping) {
                 break;
             }
             task::sleep(BETWEEN_RESET_LOOKS_NS);
-            done = check_domains(own, pages);
+            done = check(own);
         }
         Self {
             own,
@@ -166,13 +199,25 @@ impl After {
         if !self.none_maps && check_domains(self.own, core::slice::from_ref(page)).is_err() {
             return Leftover::Domain;
         }
+        self.pins_left(page.iova, page.start, page.maps_end())
+    }
+
+    /// The same of one page of memory that moved at once.
+    pub(super) fn leftover_at(&self, iova: Iova, start: PhysAddr) -> Leftover {
+        match self.none_maps {
+            true => self.pins_left(iova, start, true),
+            false => Leftover::Domain,
+        }
+    }
+
+    fn pins_left(&self, iova: Iova, start: PhysAddr, maps_end: bool) -> Leftover {
         // VFIO may have asked for the page: then the hold's own pin is given up later, and START freed then.
         // (Who shares that pin, and has pinned the page meanwhile, is not seen.) Another pin may be one of a moment,
         // GUP-fast's, which gives up.
         for _ in 0..LOOKS {
-            let mapping = u32::from(!page.maps_end());
-            let own = mapping.saturating_add(u32::from(self.stays.is_ending(page.iova)));
-            if shmem::pins_of(page.start) <= own {
+            let mapping = u32::from(!maps_end);
+            let own = mapping.saturating_add(u32::from(self.stays.is_ending(iova)));
+            if shmem::pins_of(start) <= own {
                 return Leftover::Nobody;
             }
             task::sleep(BETWEEN_LOOKS_NS);

@@ -10,6 +10,7 @@ use crate::mover::doubt;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::region::backing::Backing;
+use crate::region::claim::Claim;
 use crate::region::Neighbours;
 use crate::session::cpus::CpuPair;
 use crate::shmem::new::NewFolio;
@@ -124,12 +125,17 @@ impl Request {
         if self.experiment.is_some_and(|id| !is_own(id)) {
             return Err(Refusal::NotScratch);
         }
-        let is_named = self.of.is_none_or(|(region, first)| {
+        let is_named = self.names(claim.map(Claim::tag), iova);
+        is_named.then_some(()).ok_or(Refusal::OtherPage)
+    }
+
+    /// Tells whether the page at `iova` may be one of a region with this tag, as far as the caller says.
+    pub(crate) fn names(&self, tag: Option<Tag>, iova: Iova) -> bool {
+        self.of.is_none_or(|(region, first)| {
             let n = iova.0.saturating_sub(self.span.first().0) >> PAGE_SHIFT;
             let index = first.saturating_add(n);
-            claim.is_some_and(|claim| claim.tag() == Tag { region, index })
-        });
-        is_named.then_some(()).ok_or(Refusal::OtherPage)
+            tag == Some(Tag { region, index })
+        })
     }
 
     /// Tells whether signals are no reason to stop. In the fault of a CPU whose access is the

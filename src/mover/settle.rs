@@ -9,7 +9,7 @@ use crate::region::claim::Claim;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use crate::{abi, numbers, page as pages, shmem};
-use engine::{Abort, Outcome, PageMove};
+use engine::{Abort, Outcome, PageMove, PhysAddr};
 use kernel::prelude::*;
 
 /// The result of a page of which nothing was tried.
@@ -109,7 +109,7 @@ fn put_start_or_end(
     }
 }
 
-fn say_shared(page: &PageMove) {
+pub(super) fn say_shared(page: &PageMove) {
     pr_err!(
         "page {:#x} was mapped a second time while it moved; it stays out of use\n",
         page.start.0
@@ -149,6 +149,15 @@ pub(super) fn put_file_page(
 /// Tells why the call goes on no further than this page, if it does not. A lost write is the hardware's
 /// unless somebody else is found to use the page.
 pub(super) fn blame(after: Option<&After>, page: &PageMove) -> Result<(), Refusal> {
+    blame_for(after, page, core::iter::once(page.start))
+}
+
+/// The same of memory that moved at once, whose pages are `starts`.
+pub(super) fn blame_for(
+    after: Option<&After>,
+    page: &PageMove,
+    starts: impl Iterator<Item = PhysAddr>,
+) -> Result<(), Refusal> {
     let suspect = match after.filter(|_| is_lost(page)) {
         Some(after) => after.suspect(page),
         None => Leftover::Nobody,
@@ -159,7 +168,7 @@ pub(super) fn blame(after: Option<&After>, page: &PageMove) -> Result<(), Refusa
     say_shared(page);
     if suspect == Leftover::Domain && page.maps_end() && pages::is_memory(page.start) {
         // VFIO ends a pin of each frame that it finds.
-        shmem::repin(page.start);
+        starts.for_each(shmem::repin);
     }
     Err(Refusal::SharedPage)
 }
@@ -180,16 +189,22 @@ fn outcome_for_call(page: &PageMove) -> Result<(), Refusal> {
 }
 
 pub(super) fn result_of(page: &PageMove) -> abi::PageResult {
-    stats::add(Counter::Attempts, u64::from(page.attempts));
+    result_of_each(page, 1)
+}
+
+/// Returns the result of each of so many pages that one entry maps.
+pub(super) fn result_of_each(page: &PageMove, pages: u64) -> abi::PageResult {
+    let attempts = u64::from(page.attempts).saturating_mul(pages);
+    stats::add(Counter::Attempts, attempts);
     let outcome = match page.outcome() {
         Outcome::NotTried => abi::PAGE_NOT_TRIED,
         Outcome::Moved => {
-            stats::add(Counter::Moved, 1);
+            stats::add(Counter::Moved, pages);
             stats::add_exposure(page.exposure_ns);
             abi::PAGE_MOVED
         }
         Outcome::Aborted(_) => {
-            stats::add(Counter::Aborted, 1);
+            stats::add(Counter::Aborted, pages);
             abi::PAGE_ABORTED
         }
         Outcome::LostWrite => {

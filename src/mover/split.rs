@@ -14,7 +14,7 @@ use crate::region::backing::Site;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use engine::resize::{Chunk, ResizeError, Settle, Split, SplitPhase, Splitted};
-use engine::{Iova, PageSpan, PhysAddr, Progress, CHUNK_SIZE};
+use engine::{Iova, PhysAddr, Progress, CHUNK_SIZE};
 use kernel::prelude::*;
 
 /// Splits that are tried if the IOMMU brings the leaf back each time.
@@ -82,22 +82,8 @@ pub(super) struct Splitter<'a> {
 }
 
 impl Splitter<'_> {
-    /// Splits the leaves of 2 MiB that map some of the span. The refusal of a chunk behind the first one is not told:
-    /// its pages are still in one leaf when they are looked for.
-    pub(super) fn split(&mut self, span: PageSpan) -> Result<(), Refusal> {
-        let mut at = span.first();
-        self.split_at(at)?;
-        while let Some(next) = next_chunk(at).filter(|next| next.0 <= span.last().0) {
-            at = next;
-            if self.split_at(at).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Splits the leaf that `iova` is in, if it is one of 2 MiB, and its pages are to go.
-    fn split_at(&mut self, iova: Iova) -> Result<(), Refusal> {
+    pub(super) fn split_at(&mut self, iova: Iova) -> Result<(), Refusal> {
         for _ in 0..MOST_LOOKS {
             let look = || page_in_chunk(self.hold, iova);
             match self.hold.stays.unless_changing(iova, look) {
@@ -184,9 +170,4 @@ impl Splitter<'_> {
             None => Table::new(self.request.device.node).map_err(|_| Refusal::NoMemory),
         }
     }
-}
-
-/// Returns where the next chunk begins.
-fn next_chunk(iova: Iova) -> Option<Iova> {
-    (iova.0 | (CHUNK_SIZE - 1)).checked_add(1).map(Iova)
 }

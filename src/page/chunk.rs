@@ -65,21 +65,48 @@ impl OwnedChunk {
         before.is_some_and(is_end) || end.is_some_and(|end| after == Some(end))
     }
 
-    /// Makes pages of their own of it, in order, for the region that it is for.
-    pub(crate) fn into_pages(self) -> impl Iterator<Item = OwnedPage> {
+    /// Makes pages of their own of it, for the region that it is for.
+    pub(crate) fn split(self) -> OwnedPages {
         let this = ManuallyDrop::new(self);
         // SAFETY: it is ours, and was not split yet.
         unsafe { ffi::pagemove_split_chunk(this.raw) };
-        let tag = this.tag;
-        let numbered = (0u64..).zip(pages_of(this.first()));
-        numbered.filter_map(move |(n, page)| {
-            let tag = Tag {
-                index: tag.index.wrapping_add(n),
-                ..tag
-            };
-            // SAFETY: a page with a reference of ours, which is taken once.
-            unsafe { OwnedPage::of_chunk(page, tag) }
-        })
+        let pages = OwnedPages(this.first());
+        for (n, page) in (0u64..).zip(pages_of(pages.0)) {
+            let index = this.tag.index.wrapping_add(n);
+            owned::own(page, Tag { index, ..this.tag });
+        }
+        pages
+    }
+}
+
+/// As many pages, one after the other, that nobody has. Dropping them frees them.
+pub(crate) struct OwnedPages(PhysAddr);
+
+impl OwnedPages {
+    pub(crate) const fn first(&self) -> PhysAddr {
+        self.0
+    }
+
+    /// Lists them, each by itself.
+    pub(crate) fn into_each(self) -> impl Iterator<Item = OwnedPage> {
+        let first = self.give();
+        // SAFETY: the references were just given, and each is taken back once. No IOMMU has ever known the pages.
+        pages_of(first).filter_map(|page| unsafe { OwnedPage::from_phys(page) })
+    }
+
+    /// Gives the references to a region's map.
+    pub(crate) fn give(self) -> PhysAddr {
+        ManuallyDrop::new(self).0
+    }
+}
+
+impl Drop for OwnedPages {
+    fn drop(&mut self) {
+        for page in pages_of(self.0) {
+            // SAFETY: the references are ours, and are not used afterwards. No entry names the pages: a move has not
+            // committed them, or nobody knows them yet.
+            drop(unsafe { OwnedPage::from_phys(page) });
+        }
     }
 }
 

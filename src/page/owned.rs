@@ -66,22 +66,11 @@ impl OwnedPage {
         page
     }
 
-    /// Takes a page of a chunk, which is counted already.
-    ///
-    /// # Safety
-    ///
-    /// The page was allocated, nobody else knows it, and the reference is the caller's to give.
-    pub(super) unsafe fn of_chunk(phys: PhysAddr, tag: Tag) -> Option<Self> {
-        let page = frame(phys).map_or(core::ptr::null_mut(), NonNull::as_ptr);
-        Self::adopt(page, tag).ok()
-    }
-
     fn adopt(page: *mut ffi::page, tag: Tag) -> Result<Self> {
         if page.is_null() {
             return Err(ENOMEM);
         }
-        // SAFETY: the page was just allocated, so that nobody else knows it.
-        unsafe { ffi::pagemove_page_own(page, (IS_TAG | tag.pack()) as usize) };
+        set_tag(page, tag);
         Ok(Self(page))
     }
 
@@ -134,6 +123,18 @@ impl Drop for OwnedPage {
 /// Pages that were allocated and not given up yet, whatever they are used for. Those of arenas
 /// are not among them, nor those that somebody else keeps.
 static OWNED: AtomicU64 = AtomicU64::new(0);
+
+/// Notes whose the page at `phys` is, which is counted already, and which nobody else knows.
+pub(super) fn own(phys: PhysAddr, tag: Tag) {
+    if let Some(page) = frame(phys) {
+        set_tag(page.as_ptr(), tag);
+    }
+}
+
+fn set_tag(page: *mut ffi::page, tag: Tag) {
+    // SAFETY: the page was just allocated, so that nobody else knows it.
+    unsafe { ffi::pagemove_page_own(page, (IS_TAG | tag.pack()) as usize) };
+}
 
 /// Counts some that are about to be allocated. ENOSPC if the limit for all regions is reached.
 pub(super) fn count_in(pages: u64) -> Result {

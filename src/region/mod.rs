@@ -366,7 +366,7 @@ impl Inner {
     /// Gives the pages of a chunk to those from `first` on.
     fn install_chunk(&mut self, first: u64, chunk: OwnedChunk) -> Result {
         self.map.reserve(first)?;
-        for (index, page) in (first..).zip(chunk.into_pages()) {
+        for (index, page) in (first..).zip(chunk.split().into_each()) {
             self.install(index, page)?;
         }
         Ok(())

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The right to move 2 MiB of a region at once, whose memory is in one piece: the claims of all of its pages.
 
-use crate::page::chunk::{pages_of, OwnedChunk};
+use crate::page::chunk::{pages_of, OwnedChunk, OwnedPages};
 use crate::page::{self, Tag};
 use crate::region::claim::is_quiet_soon;
 use crate::region::map::Entry;
 use crate::region::{list, Inner, Region, CHUNK};
 use core::sync::atomic::{AtomicBool, Ordering};
 use engine::{PhysAddr, PAGE_SHIFT};
-use kernel::prelude::*;
 use kernel::sync::Arc;
 
 /// Chunks that are looked at for one that goes on from none of its neighbours.
@@ -84,7 +83,7 @@ impl WholeClaim {
     }
 
     /// Allocates 2 MiB for END, charged as START is, that do not continue what is before or behind.
-    pub(crate) fn new_end(&self, node: i32) -> Option<OwnedChunk> {
+    pub(crate) fn new_end(&self, node: i32) -> Option<OwnedPages> {
         let payer = page::payer_of(self.start);
         let payer = payer.unwrap_or_else(|| self.region.inner.lock().payer());
         let mut rejected = None;
@@ -92,7 +91,7 @@ impl WholeClaim {
             let chunk = OwnedChunk::at_node(node, self.tag(), &payer).ok()?;
             if !self.region.inner.lock().is_beside(self.first, &chunk) {
                 drop(rejected);
-                return Some(chunk);
+                return Some(chunk.split());
             }
             rejected = Some(chunk);
         }

@@ -128,6 +128,19 @@ pub(crate) fn resized_without() -> ResizeSteps {
     }
 }
 
+/// Rests in the middle of 2 MiB that are copied where no leaf is to be split, so that a device comes in between.
+pub(crate) fn stretch_whole() {
+    const REST_NS: u64 = 20_000_000;
+    if keeps_leaves() {
+        task::sleep(REST_NS);
+    }
+}
+
+/// Tells whether no leaf is to be split, as on a machine that does not allow it.
+pub(crate) fn keeps_leaves() -> bool {
+    test_parameter!(inject) == 75
+}
+
 /// Tells whether there is no chunk to be had for a region, as asked for: each second time.
 pub(crate) fn is_fragmented() -> bool {
     static ASKED: AtomicU64 = AtomicU64::new(0);

@@ -3,7 +3,7 @@
 
 use pagemove_uapi::{
     text, Control, Error, Info, ABI_VERSION, PARAMETER_ALLOW_INCOHERENT,
-    PARAMETER_ALLOW_UNQUALIFIED, REASON_NONE,
+    PARAMETER_ALLOW_UNQUALIFIED, PARAMETER_REGION_CHUNKS, REASON_NONE,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,7 @@ struct InfoReport {
 pub struct Parameters {
     pub allow_incoherent: bool,
     pub allow_unqualified: bool,
+    pub region_chunks: bool,
     pub longest_us: u32,
     /// 0: no limit.
     pub limit_mib: u64,
@@ -51,6 +52,7 @@ impl Parameters {
         text::padded(&info.version).map(|_| Self {
             allow_incoherent: has(PARAMETER_ALLOW_INCOHERENT),
             allow_unqualified: has(PARAMETER_ALLOW_UNQUALIFIED),
+            region_chunks: has(PARAMETER_REGION_CHUNKS),
             longest_us: info.longest_us,
             limit_mib: info.limit_mib,
             patience_ms: info.patience_ms,
@@ -58,7 +60,7 @@ impl Parameters {
     }
 
     /// Returns each with its value, as one writes them to load the module.
-    pub fn named(&self) -> [(String, String); 5] {
+    pub fn named(&self) -> [(String, String); 6] {
         let flag = |value: bool| u8::from(value).to_string();
         [
             ("allow_incoherent", flag(self.allow_incoherent)),
@@ -66,6 +68,7 @@ impl Parameters {
             ("longest_us", self.longest_us.to_string()),
             ("limit_mib", self.limit_mib.to_string()),
             ("patience_ms", self.patience_ms.to_string()),
+            ("region_chunks", flag(self.region_chunks)),
         ]
         .map(|(name, value)| (name.to_string(), value))
     }

@@ -85,7 +85,7 @@ fn what_the_module_was_loaded_with_shows() {
     let text = human(&info().into());
     for part in [
         "version                    0.1.0",
-        "allow_incoherent=0 allow_unqualified=1 longest_us=100 limit_mib=512 patience_ms=1000",
+        "allow_incoherent=0 allow_unqualified=1 longest_us=100 limit_mib=512 patience_ms=1000 region_chunks=0",
         "UNQUALIFIED",
         "off (no-rtm)",
     ] {

@@ -141,6 +141,11 @@ fn counters(out: &mut Exposition, stats: &Stats) {
             stats.leaves_split,
             "Leaves of 2 MiB that were split, so that pages of them could move.",
         ),
+        (
+            "leaves_moved",
+            stats.leaves_moved,
+            "Leaves of 2 MiB that moved whole.",
+        ),
     ] {
         out.counter(name, value, help);
     }

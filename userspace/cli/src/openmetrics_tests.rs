@@ -138,6 +138,7 @@ fn zero() -> Stats {
         offered_pages: 0,
         unmaps_held: 0,
         leaves_split: 0,
+        leaves_moved: 0,
         regions: 0,
         region_pages: 0,
         closed_pages: 0,
@@ -192,7 +193,7 @@ fn each_number_is_where_it_belongs() {
         stats.faults_awaited,
     ) = (7, 8, 9);
     (stats.unmaps_held, stats.regions, stats.region_pages) = (10, 11, 12);
-    stats.leaves_split = 13;
+    (stats.leaves_split, stats.leaves_moved) = (13, 14);
     (stats.closed_pages, stats.owned_pages, stats.offered_pages) = (13, 14, 15);
     (stats.window_max_ns, stats.irqs_off_max_ns) = (2_000, 1_500_000_000);
     stats.aborts[ABORT_DIRTY as usize] = 16;
@@ -215,6 +216,7 @@ fn each_number_is_where_it_belongs() {
         ("cpu_faults_awaited_total", "9"),
         ("vfio_unmaps_held_total", "10"),
         ("leaves_split_total", "13"),
+        ("leaves_moved_total", "14"),
         ("regions", "11"),
         ("region_bytes", "49152"),
         ("closed_region_bytes", "53248"),

@@ -22,6 +22,7 @@ fn stats() -> Stats {
         offered_pages: 0,
         unmaps_held: 6,
         leaves_split: 13,
+        leaves_moved: 14,
         regions: 1,
         region_pages: 50,
         closed_pages: 5,

@@ -120,7 +120,7 @@ fn told_at_load(log: &mut KernelLog) -> Outcome {
     log.lines();
     module::load_pagemove_with("allow_unqualified=1 longest_us=50 limit_mib=64")?;
     let line = "version 0.1.0, allow_incoherent=0 allow_unqualified=1 longest_us=50 limit_mib=64 \
-                patience_ms=1000, engine rtm is off";
+                patience_ms=1000 region_chunks=0, engine rtm is off";
     ensure!(log.count(line) == 1, "the log has no such line");
     let info = Control::open()?.info()?;
     ensure!(

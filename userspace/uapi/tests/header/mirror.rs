@@ -343,6 +343,7 @@ pub fn structs() -> Vec<Structure> {
                 irqs_off_max_ns,
                 irqs_off,
                 leaves_split,
+                leaves_moved,
             }
         ),
         structure!(

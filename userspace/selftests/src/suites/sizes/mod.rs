@@ -6,6 +6,7 @@ mod chunks;
 mod met;
 mod moves;
 mod scene;
+mod whole;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -32,6 +33,7 @@ pub fn main(args: &[String]) -> ExitCode {
         Some(("moves", rest)) => return moves::main(rest),
         Some(("chunks", rest)) => return chunks::main(rest),
         Some(("met", _)) => return met::main(),
+        Some(("whole", rest)) => return whole::main(rest),
         _ => {}
     }
     let format = match args.first().map(String::as_str) {

