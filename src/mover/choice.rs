@@ -103,6 +103,8 @@ impl Choice {
             terms: Terms {
                 clear_accessed: true,
                 verify: true,
+                split: false,
+                merge: false,
             },
         })
     }
