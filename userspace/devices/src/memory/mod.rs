@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest's memory: a file that is mapped here and, through VFIO, for the
-//! device. All accesses are volatile, for a device writes it at any time; no
+//! The guest's memory: a file, or a huge page, that is mapped here and, through VFIO, for
+//! the device. All accesses are volatile, for a device writes it at any time; no
 //! Rust reference into it is ever made.
+
+mod huge;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
@@ -22,12 +24,14 @@ pub enum Source {
     Memfd,
 }
 
+/// Bytes of a huge page.
+pub const HUGE_PAGE: usize = 2 << 20;
+
 /// Guest memory, mapped at one IOVA.
 ///
 /// # Invariants
 ///
-/// `base` is the start of a shared mapping of `length` bytes that lives as long
-/// as this value.
+/// `base` is the start of a mapping of `length` bytes that lives as long as this value.
 pub struct Memory {
     base: *mut u8,
     length: usize,
@@ -39,7 +43,7 @@ pub struct Memory {
     file: Option<OwnedFd>,
 }
 
-// SAFETY: the mapping is shared memory that is only accessed with volatile
+// SAFETY: the mapping is memory that is only accessed with volatile
 // loads and stores of aligned words; it belongs to no thread.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
@@ -90,6 +94,30 @@ impl Memory {
             region: None,
             control: None,
             file: Some(file),
+        }))
+    }
+
+    /// Makes guest memory of one huge page, which an IOMMU can map by one leaf: none where
+    /// none is to be had.
+    pub fn huge(iova: u64) -> Result<Option<Arc<Self>>> {
+        ensure!(
+            iova % HUGE_PAGE as u64 == 0,
+            "IOVA {iova:#x} is not aligned to a huge page"
+        );
+        let base = match huge::reserved()? {
+            Some(base) => Some(base),
+            None => huge::collapsed()?,
+        };
+        // INVARIANT: one of the two made the mapping; only drop removes it.
+        Ok(base.map(|base| {
+            Arc::new(Self {
+                base,
+                length: HUGE_PAGE,
+                iova,
+                region: None,
+                control: None,
+                file: None,
+            })
         }))
     }
 
@@ -305,6 +333,18 @@ mod tests {
         let mut words = [0; 4];
         second.read_words(0, &mut words);
         assert_eq!(words, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_huge_page_is_memory_at_its_own_multiple() {
+        assert!(Memory::huge(0x1000).is_err());
+        // Whether there is one is a matter of the machine.
+        if let Some(memory) = Memory::huge(4 * HUGE_PAGE as u64).unwrap() {
+            assert_eq!(memory.length(), HUGE_PAGE);
+            assert_eq!(memory.address() as usize % HUGE_PAGE, 0);
+            memory.write_word(HUGE_PAGE - 8, 7);
+            assert_eq!(memory.read_word(HUGE_PAGE - 8), 7);
+        }
     }
 
     #[test]
