@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Whether a leaf in use may be split, and a table in use become a leaf again.
 //!
-//! Both were tried at once: what is wrong is a no to either, for a DMA that was lost does not say which of the two it
-//! met. An old entry that came back is wrong, too, though nothing was lost by it. The load has had A and D set before
-//! the first split, and what the module stores has them, so that no walk has anything to set: only an
-//! IOMMU that stores what it has read does it. In the model (userspace/sim/src/resize) that is harmless as long as an
-//! invalidation waits for such stores, and not where they come later (`split-lags`). Which of the two it is can't be
-//! told, and what comes after the module has looked is not seen at all.
+//! Both were tried at once: what is wrong is a no to either, for a DMA that was lost does not say which of the two
+//! it met.
+//!
+//! An old entry that came back is wrong, too, though nothing was lost by it. A and D are set when Linux maps
+//! (facts.md F9), or by the load before the first split, and what the module stores has them, so that no walk has
+//! anything to set: an IOMMU that brings an entry back stores what it has read without a need, or long after. In the
+//! model (userspace/sim/src/resize) that is harmless as long as an invalidation waits for such stores (`split-old`), and
+//! not where they come later (`split-lags`, with reads). Which of the two it is can't be told: what comes after the
+//! module has looked is not seen.
 
 use super::decide::{Answer, Demand};
 use super::evidence::Sizes;
