@@ -6,7 +6,8 @@ use super::*;
 use crate::qualify::evidence::Sizes;
 use pagemove_uapi::{
     FINDING_NO_AD_CAS, FINDING_NO_AD_FIRST, FINDING_NO_AD_SET, FINDING_NO_A_SEEN,
-    FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN, REASON_NO_RTM,
+    FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_SPLIT_LIVE, FINDING_NO_WALK_SEEN,
+    REASON_ATS, REASON_NO_RTM,
 };
 
 const NOTHING: u32 = 0;
@@ -335,6 +336,36 @@ fn what_was_not_seen_permits_nothing() {
         .all(|answer| *answer == "not-seen"));
     let judgement = judged(&evidence, 0);
     assert_eq!((judgement.engines, judgement.findings), (NOTHING, 0));
+}
+
+#[test]
+fn engines_need_no_leaf_that_changes_its_size() {
+    let lossy = Sizes {
+        dmas_lost: 1,
+        ..sizes()
+    };
+    let both = FINDING_SPLIT_LIVE | FINDING_MERGE_LIVE;
+    for (trial, answer, noes) in [
+        (Trial::Pointless("no huge page"), "can-not-be-tried", 0),
+        (Trial::Refused(REASON_ATS), "can-not-be-tried", 0),
+        (Trial::Seen(Sizes::default()), "not-seen", 0),
+        (Trial::Seen(lossy), "no", both << 16),
+    ] {
+        let evidence = Evidence {
+            sizes: trial,
+            ..good()
+        };
+        assert_eq!(answers(&evidence)[9..], [answer, answer]);
+        let judgement = judged(&evidence, 0);
+        assert_eq!(judgement.engines, ADBIT | RTM);
+        assert_eq!(judgement.findings & (both | both << 16), noes);
+        // A no of before stays, and that alone.
+        let later = judged(&good(), FINDING_NO_SPLIT_LIVE);
+        assert_eq!(
+            later.findings & (both | both << 16),
+            FINDING_NO_SPLIT_LIVE | FINDING_MERGE_LIVE
+        );
+    }
 }
 
 #[test]

@@ -169,10 +169,51 @@ fn refusing(format: &'static str) -> Vec<Case<()>> {
             answers,
         ),
         Case::new(
+            format!("{format}: without a huge page split-live and merge-live can not be tried, and the rest is"),
+            without_huge_pages,
+        ),
+        Case::new(
+            format!("{format}: where none is reserved the kernel makes one"),
+            with_made_huge_page,
+        ),
+        Case::new(
             format!("{format}: a move is refused, reason format"),
             refused,
         ),
     ]
+}
+
+/// None is reserved, and the kernel may make none for this process and its children.
+fn without_huge_pages(_: &mut ()) -> Outcome {
+    huge_pages(0)?;
+    let makes_none = |is_on: bool| {
+        // SAFETY: it is given numbers alone.
+        let done = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, u64::from(is_on), 0, 0, 0) };
+        ensure!(done == 0, "{}", std::io::Error::last_os_error());
+        Ok(())
+    };
+    makes_none(true)?;
+    let wanted = [
+        ("ad-set", "no"),
+        ("split-live", "can-not-be-tried"),
+        ("merge-live", "can-not-be-tried"),
+    ];
+    let found = qualify("", 1, &wanted);
+    makes_none(false)?;
+    let json = found?;
+    let why = question(&json, "split-live")?["why"].as_str();
+    ensure!(
+        why.is_some_and(|why| why.contains("/proc/sys/vm/nr_hugepages")),
+        "{why:?}"
+    );
+    has_findings(&json, &[])
+}
+
+fn with_made_huge_page(_: &mut ()) -> Outcome {
+    let json = qualify("", 1, &[("split-live", "yes"), ("merge-live", "yes")])?;
+    expect_sizes(&json)?;
+    huge_pages(1)?;
+    Ok(Pass)
 }
 
 /// A module that changes the size of leaves in a wrong way: the answers are no, and stay so when it does it right, until
