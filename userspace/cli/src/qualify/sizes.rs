@@ -16,7 +16,7 @@ use super::load::Counts;
 use super::subject::{refused, Scene, Subject, PAGES};
 
 const NO_HUGE_PAGE: &str = "there is no huge page of 2 MiB to be had, which the IOMMU could map by one leaf: \
-                            write 4 to /proc/sys/vm/nr_hugepages, or let there be 4 MiB of free memory in one piece";
+                            write 1 to /proc/sys/vm/nr_hugepages, or let there be 4 MiB of free memory in one piece";
 const NO_LEAF: &str = "the IOMMU maps a huge page of 2 MiB by smaller leaves";
 
 /// Tries both changes.
