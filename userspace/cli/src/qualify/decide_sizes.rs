@@ -6,10 +6,8 @@
 //!
 //! An old entry that came back is wrong, too, though nothing was lost by it. A and D are set when Linux maps
 //! (facts.md F9), or by the load before the first split, and what the module stores has them, so that no walk has
-//! anything to set: an IOMMU that brings an entry back stores what it has read without a need, or long after. In the
-//! model (userspace/sim/src/resize) that is harmless as long as an invalidation waits for such stores (`split-old`), and
-//! not where they come later (`split-lags`, with reads). Which of the two it is can't be told: what comes after the
-//! module has looked is not seen.
+//! anything to set: in the model none comes back then (`split-old-used`, `split-lags-used`). An IOMMU that brings one
+//! back all the same may do so after the module has looked.
 
 use super::decide::{Answer, Demand};
 use super::evidence::Sizes;
