@@ -285,6 +285,10 @@ pub const FINDING_VALID_CHANGE: u32 = 1 << 5;
 pub const FINDING_AD_SET: u32 = 1 << 6;
 /// ... before the access lands
 pub const FINDING_AD_FIRST: u32 = 1 << 8;
+/// leaves of 2 MiB in use were split, and nothing was lost
+pub const FINDING_SPLIT_LIVE: u32 = 1 << 9;
+/// ... and merged again
+pub const FINDING_MERGE_LIVE: u32 = 1 << 10;
 /// a transaction committed over a walk of the written PTE
 pub const FINDING_NO_WALK_SEEN: u32 = 1 << 16;
 /// the same where A was cleared first
@@ -303,6 +307,10 @@ pub const FINDING_NO_AD_SET: u32 = 1 << 22;
 pub const FINDING_NO_MOVES_RTM: u32 = 1 << 23;
 /// a write has landed before A and D were set
 pub const FINDING_NO_AD_FIRST: u32 = 1 << 24;
+/// beside splits under load something was lost, or an old entry came back
+pub const FINDING_NO_SPLIT_LIVE: u32 = 1 << 25;
+/// the same beside merges
+pub const FINDING_NO_MERGE_LIVE: u32 = 1 << 26;
 /// of devices that have a TLB of their own, with ATS enabled
 pub const VERDICT_ATS: u32 = 1 << 0;
 pub const VERDICT_SET_SIZE_V0: usize = 56;

@@ -183,6 +183,11 @@ fn find(behind: &Behind, format: u32) -> Option<abi::Verdict> {
     found
 }
 
+/// Returns whether something was found, and never the contrary.
+const fn is_found(verdict: &abi::Verdict, yes: u32, no: u32) -> bool {
+    verdict.findings & (yes | no) == yes
+}
+
 /// What to do, and what not, with an engine on an IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
@@ -190,8 +195,10 @@ pub(crate) struct Terms {
     pub(crate) clear_accessed: bool,
     /// Moves have to be verified.
     pub(crate) verify: bool,
-    /// Leaves of 2 MiB may be split.
+    /// A leaf in use may be split.
     pub(crate) split: bool,
+    /// A table in use may become a leaf again.
+    pub(crate) merge: bool,
 }
 
 impl Terms {
@@ -201,6 +208,7 @@ impl Terms {
             clear_accessed: self.clear_accessed || other.clear_accessed,
             verify: self.verify || other.verify,
             split: self.split && other.split,
+            merge: self.merge && other.merge,
         }
     }
 }
@@ -221,6 +229,7 @@ pub(crate) fn terms(
             clear_accessed: false,
             verify: false,
             split: true,
+            merge: true,
         });
     }
     // Whether a walk may go unnoticed that does not store to the entry.
@@ -233,12 +242,22 @@ pub(crate) fn terms(
         Some(verdict) if verdict.engines & engine != 0 => Ok(Terms {
             clear_accessed: misses_walks && verdict.findings & abi::FINDING_WALK_SEEN == 0,
             verify: verdict.findings & needs == 0,
-            split: false,
+            split: is_found(
+                &verdict,
+                abi::FINDING_SPLIT_LIVE,
+                abi::FINDING_NO_SPLIT_LIVE,
+            ),
+            merge: is_found(
+                &verdict,
+                abi::FINDING_MERGE_LIVE,
+                abi::FINDING_NO_MERGE_LIVE,
+            ),
         }),
         _ if params::allow_unqualified() => Ok(Terms {
             clear_accessed: misses_walks,
             verify: false,
             split: true,
+            merge: true,
         }),
         _ => Err(Refusal::Unqualified),
     }

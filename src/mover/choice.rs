@@ -104,6 +104,7 @@ impl Choice {
                 clear_accessed: true,
                 verify: true,
                 split: false,
+                merge: false,
             },
         })
     }

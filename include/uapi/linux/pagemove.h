@@ -581,6 +581,8 @@ struct pagemove_maps {
 #define PAGEMOVE_FINDING_VALID_CHANGE	(1U << 5) /* valid-to-valid changes under load lost nothing */
 #define PAGEMOVE_FINDING_AD_SET		(1U << 6) /* the IOMMU sets A and D */
 #define PAGEMOVE_FINDING_AD_FIRST	(1U << 8) /* ... before the access lands */
+#define PAGEMOVE_FINDING_SPLIT_LIVE	(1U << 9) /* leaves of 2 MiB in use were split, and nothing was lost */
+#define PAGEMOVE_FINDING_MERGE_LIVE	(1U << 10) /* ... and merged again */
 /* What was seen to be otherwise: it forbids what needs it, whatever is seen later. */
 #define PAGEMOVE_FINDING_NO_WALK_SEEN	(1U << 16) /* a transaction committed over a walk of the written PTE */
 #define PAGEMOVE_FINDING_NO_A_SEEN	(1U << 17) /* the same where A was cleared first */
@@ -591,6 +593,8 @@ struct pagemove_maps {
 #define PAGEMOVE_FINDING_NO_AD_SET	(1U << 22) /* the IOMMU does not set A and D each time */
 #define PAGEMOVE_FINDING_NO_MOVES_RTM	(1U << 23) /* a move by rtm under load has lost something */
 #define PAGEMOVE_FINDING_NO_AD_FIRST	(1U << 24) /* a write has landed before A and D were set */
+#define PAGEMOVE_FINDING_NO_SPLIT_LIVE	(1U << 25) /* beside splits under load something was lost, or an old entry came back */
+#define PAGEMOVE_FINDING_NO_MERGE_LIVE	(1U << 26) /* the same beside merges */
 
 #define PAGEMOVE_VERDICT_ATS		(1U << 0) /* of devices that have a TLB of their own, with ATS enabled */
 

@@ -14,6 +14,7 @@ pub const SPLIT: Config = Config {
     script: Script::Split,
     accesses: [2, 1],
     reads: true,
+    used: false,
     without: ResizeSteps::empty(),
     glue: Glue::empty(),
 };
@@ -73,6 +74,16 @@ pub const fn lags(config: Config) -> Config {
     }
 }
 
+/// A and D are set before, as when `pagemove qualify` begins: no walk has anything to set, and no old entry comes back,
+/// whatever the IOMMU does when it sets one, and with reads, too.
+pub const fn used(config: Config) -> Config {
+    Config {
+        used: true,
+        reads: true,
+        ..config
+    }
+}
+
 pub const MERGE: Config = script(SPLIT, Script::Merge);
 pub const BOTH: Config = Config {
     accesses: [2, 1],
@@ -127,6 +138,20 @@ pub fn all() -> Vec<Case> {
             lags(SPLIT),
             LEAF_OR_TABLE,
             17_548,
+        ),
+        case(
+            "split-old-used",
+            "it stores what it has read, and has nothing to set",
+            used(ad(SPLIT, AdUpdate::StoreOld)),
+            TABLE,
+            41_048,
+        ),
+        case(
+            "split-lags-used",
+            "it does so after an invalidation, and has nothing to set",
+            used(lags(SPLIT)),
+            TABLE,
+            41_048,
         ),
         case(
             "split-vtdss",

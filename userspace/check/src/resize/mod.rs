@@ -43,7 +43,7 @@ struct ResizeModel {
 type Holds = fn(&ResizeModel, &State) -> bool;
 
 /// What must never be, by name.
-const ALWAYS: [(&str, Holds); 8] = [
+const ALWAYS: [(&str, Holds); 9] = [
     ("place", |_, state| !state.broken(Broken::PLACE)),
     ("fault", |_, state| !state.broken(Broken::FAULT)),
     ("freed", |_, state| !state.broken(Broken::FREED)),
@@ -52,6 +52,9 @@ const ALWAYS: [(&str, Holds); 8] = [
     ("dirty", |_, state| !state.broken(Broken::DIRTY)),
     ("bits", |_, state| !state.broken(Broken::BITS)),
     ("others", |_, state| !state.broken(Broken::OTHERS)),
+    ("back", |model, state| {
+        !model.config.used || state.editor.said() != Said::Leaf
+    }),
 ];
 const ENDS: &str = "ends";
 

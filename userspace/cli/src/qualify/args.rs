@@ -54,6 +54,13 @@ pub struct QualifyArgs {
     #[arg(long, value_name = "P", default_value_t = 0.1, value_parser = percent)]
     pub unnoticed: f64,
 
+    /// How many splits and merges of a leaf in use split-live and merge-live need, none of them with an
+    /// exception, and as many DMAs meanwhile: N without one show that fewer than one of N / 3 has one
+    /// (95 % confidence).
+    #[arg(long, value_name = "N", default_value_t = 100_000,
+          value_parser = clap::value_parser!(u64).range(30..=100_000_000))]
+    pub rounds: u64,
+
     /// Try nothing: set the stored verdicts of this machine, for a module that was loaded
     /// before the file could be read.
     #[arg(long, conflicts_with_all = ["device", "list"])]
@@ -94,8 +101,9 @@ mod tests {
         let args = parse("pagemove qualify 0:4.0 --store --seconds 30").unwrap();
         assert!(args.store && !args.dry_run && args.device.is_some());
         assert_eq!((args.seconds, args.unnoticed), (30, 0.1));
-        let args = parse("pagemove qualify 0:4.0 --unnoticed 2.5").unwrap();
-        assert_eq!(args.unnoticed, 2.5);
+        assert_eq!(args.rounds, 100_000);
+        let args = parse("pagemove qualify 0:4.0 --unnoticed 2.5 --rounds 30").unwrap();
+        assert_eq!((args.unnoticed, args.rounds), (2.5, 30));
         assert!(parse("pagemove qualify --list").unwrap().list);
         assert!(
             parse("pagemove qualify --restore --firmware /tmp")
@@ -119,6 +127,7 @@ mod tests {
             "pagemove qualify 0:4.0 --unnoticed 0",
             "pagemove qualify 0:4.0 --unnoticed 11",
             "pagemove qualify 0:4.0 --unnoticed few",
+            "pagemove qualify 0:4.0 --rounds 29",
             "pagemove qualify nic",
         ] {
             assert!(parse(line).is_err(), "{line}");

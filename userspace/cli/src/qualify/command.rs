@@ -55,7 +55,7 @@ fn qualify(
     // Before anything is tried: a file that can not be read can not be kept.
     let file = store::path(&args.firmware);
     let mut store = Store::read(&file)?;
-    let demand = Demand::of(args.unnoticed);
+    let demand = Demand::of(args.unnoticed, args.rounds);
     let mut subject = Subject::open(control, address, kind)?;
     signals::die_of_interrupts();
     running.begins(Work::of("qualify").device(Some(address)), "drains", None);

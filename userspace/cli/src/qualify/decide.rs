@@ -4,10 +4,11 @@
 
 use pagemove_uapi::{
     engine_number, mask_of, text, Method, FINDING_AD_CAS, FINDING_AD_FIRST, FINDING_AD_SET,
-    FINDING_A_SEEN, FINDING_CLEAN_WALKS, FINDING_VALID_CHANGE, FINDING_WALK_SEEN,
-    FINDING_WATCH_SEEN, REASON_FORMAT,
+    FINDING_A_SEEN, FINDING_CLEAN_WALKS, FINDING_MERGE_LIVE, FINDING_SPLIT_LIVE,
+    FINDING_VALID_CHANGE, FINDING_WALK_SEEN, FINDING_WATCH_SEEN, REASON_FORMAT,
 };
 
+use super::decide_sizes::{merge_live, split_live};
 use super::evidence::{
     Attempts, Clean, Evidence, Landings, Marks, Moves, Race, Trial, Watch, Watches, Windows,
 };
@@ -17,20 +18,23 @@ use super::promises::Promises;
 /// Events without an exception that it takes to believe in a rule: with 95 % confidence
 /// fewer than 3 of 30 would be exceptions.
 pub const ENOUGH: u64 = 30;
-/// How many events an answer on transactions takes.
+/// How many events an answer on transactions takes, or on leaves that change their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
     /// Transactions that a DMA has to meet, none of them unnoticed.
     pub met: u64,
+    /// Splits and merges, and DMAs meanwhile, none of them with an exception.
+    pub rounds: u64,
 }
 
 impl Demand {
     /// Returns what shows with 95 % confidence that less than this percentage goes unnoticed, by the
     /// rule of three.
-    pub fn of(percent: f64) -> Self {
+    pub fn of(percent: f64, rounds: u64) -> Self {
         let met = (300.0 / percent).ceil() as u64;
         Self {
             met: met.max(ENOUGH),
+            rounds: rounds.max(ENOUGH),
         }
     }
 }
@@ -94,8 +98,10 @@ pub const DRAINS: &str = "drains";
 pub const SNOOPS: &str = "snoops";
 pub const MOVES_ADBIT: &str = "valid-change-adbit";
 pub const MOVES_RTM: &str = "valid-change-rtm";
+pub const SPLIT_LIVE: &str = "split-live";
+pub const MERGE_LIVE: &str = "merge-live";
 
-/// Every question with its finding; the last two have one together.
+/// Every question with its finding; the two on moves have one together.
 const FINDINGS: &[(&str, u32)] = &[
     ("ad-set", FINDING_AD_SET),
     ("ad-first", FINDING_AD_FIRST),
@@ -106,6 +112,8 @@ const FINDINGS: &[(&str, u32)] = &[
     ("a-seen", FINDING_A_SEEN),
     (MOVES_ADBIT, FINDING_VALID_CHANGE),
     (MOVES_RTM, FINDING_VALID_CHANGE),
+    (SPLIT_LIVE, FINDING_SPLIT_LIVE),
+    (MERGE_LIVE, FINDING_MERGE_LIVE),
 ];
 
 /// Judges by what was seen now, and by the noes of before (PAGEMOVE_FINDING_NO_*).
@@ -145,6 +153,12 @@ fn answer(evidence: &Evidence, demand: Demand) -> Vec<Reply> {
         reply("a-seen", &evidence.marked_walks, walks_seen),
         reply(MOVES_ADBIT, &evidence.moves_adbit, nothing_lost),
         reply(MOVES_RTM, &evidence.moves_rtm, nothing_lost),
+        reply(SPLIT_LIVE, &evidence.sizes, |sizes| {
+            split_live(sizes, demand)
+        }),
+        reply(MERGE_LIVE, &evidence.sizes, |sizes| {
+            merge_live(sizes, demand)
+        }),
     ]
 }
 

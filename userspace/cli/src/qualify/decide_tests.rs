@@ -3,14 +3,16 @@
 //! permitted there.
 
 use super::*;
+use crate::qualify::evidence::Sizes;
 use pagemove_uapi::{
     FINDING_NO_AD_CAS, FINDING_NO_AD_FIRST, FINDING_NO_AD_SET, FINDING_NO_A_SEEN,
-    FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN, REASON_NO_RTM,
+    FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_SPLIT_LIVE, FINDING_NO_WALK_SEEN,
+    REASON_ATS, REASON_NO_RTM,
 };
 
 const NOTHING: u32 = 0;
 /// What is no no.
-const ALL_YES: u32 = 0x17f;
+const ALL_YES: u32 = 0x77f;
 const ADBIT: u32 = 1 << pagemove_uapi::ENGINE_ADBIT;
 const RTM: u32 = 1 << pagemove_uapi::ENGINE_RTM;
 
@@ -24,7 +26,10 @@ const QUIET: Attempts = Attempts {
 };
 
 /// What [`windows`] satisfies.
-const DEMAND: Demand = Demand { met: 290 };
+const DEMAND: Demand = Demand {
+    met: 290,
+    rounds: 1000,
+};
 
 fn judged(evidence: &Evidence, earlier: u32) -> Judgement {
     judge(evidence, earlier, DEMAND)
@@ -58,6 +63,17 @@ fn moves() -> Moves {
         dmas_lost: 0,
         device_errors: 0,
         faults: 0,
+    }
+}
+
+fn sizes() -> Sizes {
+    Sizes {
+        splits: 1200,
+        merges: 1200,
+        met: 1000,
+        dmas: 3000,
+        reads: 300,
+        ..Sizes::default()
     }
 }
 
@@ -111,6 +127,7 @@ fn good() -> Evidence {
         marked_walks: Trial::Seen(windows()),
         moves_adbit: Trial::Seen(moves()),
         moves_rtm: Trial::Seen(moves()),
+        sizes: Trial::Seen(sizes()),
     }
 }
 
@@ -152,7 +169,7 @@ fn why(evidence: &Evidence, engine: Method) -> String {
 fn a_good_machine_may_do_everything() {
     let judgement = judged(&good(), 0);
     assert_eq!(judgement.engines, ADBIT | RTM);
-    assert_eq!(judgement.findings, ALL_YES, "all eight");
+    assert_eq!(judgement.findings, ALL_YES, "all of them");
     assert!(answers(&good()).iter().all(|answer| *answer == "yes"));
 }
 
@@ -183,7 +200,9 @@ fn without_rtm_its_questions_can_not_be_tried() {
             "can-not-be-tried",
             "can-not-be-tried",
             "yes",
-            "can-not-be-tried"
+            "can-not-be-tried",
+            "yes",
+            "yes"
         ]
     );
     assert_eq!(judged(&no_rtm(), 0).engines, ADBIT);
@@ -217,7 +236,10 @@ fn tables_without_a_and_d_are_an_answer_and_nothing_for_adbit() {
         ..evidence
     };
     assert_eq!(judged(&lost, 0).engines, NOTHING);
-    assert_eq!(judged(&lost, 0).findings & ALL_YES, FINDING_WATCH_SEEN);
+    assert_eq!(
+        judged(&lost, 0).findings & ALL_YES,
+        FINDING_WATCH_SEEN | FINDING_SPLIT_LIVE | FINDING_MERGE_LIVE
+    );
 }
 
 #[test]
@@ -307,12 +329,43 @@ fn what_was_not_seen_permits_nothing() {
             moved: 3,
             ..moves()
         }),
+        sizes: Trial::Seen(Sizes::default()),
     };
     assert!(answers(&evidence)
         .iter()
         .all(|answer| *answer == "not-seen"));
     let judgement = judged(&evidence, 0);
     assert_eq!((judgement.engines, judgement.findings), (NOTHING, 0));
+}
+
+#[test]
+fn engines_need_no_leaf_that_changes_its_size() {
+    let lossy = Sizes {
+        dmas_lost: 1,
+        ..sizes()
+    };
+    let both = FINDING_SPLIT_LIVE | FINDING_MERGE_LIVE;
+    for (trial, answer, noes) in [
+        (Trial::Pointless("no huge page"), "can-not-be-tried", 0),
+        (Trial::Refused(REASON_ATS), "can-not-be-tried", 0),
+        (Trial::Seen(Sizes::default()), "not-seen", 0),
+        (Trial::Seen(lossy), "no", both << 16),
+    ] {
+        let evidence = Evidence {
+            sizes: trial,
+            ..good()
+        };
+        assert_eq!(answers(&evidence)[9..], [answer, answer]);
+        let judgement = judged(&evidence, 0);
+        assert_eq!(judgement.engines, ADBIT | RTM);
+        assert_eq!(judgement.findings & (both | both << 16), noes);
+        // A no of before stays, and that alone.
+        let later = judged(&good(), FINDING_NO_SPLIT_LIVE);
+        assert_eq!(
+            later.findings & (both | both << 16),
+            FINDING_NO_SPLIT_LIVE | FINDING_MERGE_LIVE
+        );
+    }
 }
 
 #[test]
@@ -561,7 +614,7 @@ fn too_few_walks_are_not_seen() {
 #[test]
 fn the_demand_is_the_rule_of_three_turned_round() {
     for (percent, met) in [(0.1, 3000), (10.0, 30), (1.0, 300), (0.001, 300_000)] {
-        assert_eq!(Demand::of(percent).met, met);
+        assert_eq!(Demand::of(percent, 30).met, met);
     }
 }
 

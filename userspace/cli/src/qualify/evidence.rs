@@ -144,6 +144,37 @@ impl Moves {
     }
 }
 
+/// A leaf of 2 MiB that was split and merged under load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    pub splits: u64,
+    pub merges: u64,
+    /// How often an old entry came back.
+    pub reverted: u64,
+    /// Whether it ended as something else than the leaf: 0 or 1.
+    pub astray: u64,
+    /// Calls that were given up, since somebody else had the chunk or has changed its entry.
+    pub busy: u64,
+    /// DMAs that were completed in the time of a call.
+    pub met: u64,
+    pub dmas: u64,
+    /// Of these, reads.
+    pub reads: u64,
+    /// DMAs whose bytes are not in the page.
+    pub dmas_lost: u64,
+    /// What the device complained about.
+    pub device_errors: u64,
+    /// Accesses that the IOMMU refused, in the kernel's log.
+    pub faults: u64,
+}
+
+impl Sizes {
+    /// Returns everything that must not be.
+    pub fn wrong(&self) -> u64 {
+        self.reverted + self.astray + self.dmas_lost + self.device_errors + self.faults
+    }
+}
+
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -159,4 +190,5 @@ pub struct Evidence {
     pub marked_walks: Trial<Windows>,
     pub moves_adbit: Trial<Moves>,
     pub moves_rtm: Trial<Moves>,
+    pub sizes: Trial<Sizes>,
 }

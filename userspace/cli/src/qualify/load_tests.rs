@@ -3,11 +3,13 @@
 //! noticed.
 
 use super::*;
-use pagemove_devices::device::{Completion, Limits};
+use pagemove_devices::device::{Completion, Limits, SINK_PAGES};
 use pagemove_devices::memory::{Memory, Source};
 use std::collections::VecDeque;
 
 const PAGES: usize = 4;
+/// The depth of a device that reads as well.
+const READING: u16 = DEPTH - 1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wrong {
@@ -16,6 +18,8 @@ enum Wrong {
     TearOne,
     FailOne,
     Silent,
+    /// What it has read is not what is there.
+    StrayLook,
 }
 
 struct Copier {
@@ -25,6 +29,7 @@ struct Copier {
     wrong: Wrong,
     countdown: u32,
     depth: u16,
+    looks: u64,
 }
 
 impl DmaDevice for Copier {
@@ -62,6 +67,21 @@ impl DmaDevice for Copier {
         Ok(())
     }
 
+    fn look(&mut self, tag: u16, page: &Slice, sink: &Slice) -> Result<()> {
+        self.looks += 1;
+        let strays = self.wrong == Wrong::StrayLook && self.looks == 10;
+        for index in 1..SINK_PAGES {
+            page.write_word((index - 1) * 8, sink.iova(index * PAGE_SIZE));
+            let to = match strays {
+                true => sink.iova(0),
+                false => page.read_word((index - 1) * 8),
+            };
+            self.memory.write_words(to as usize, &self.content);
+        }
+        self.done.push_back(Completion { tag, error: None });
+        Ok(())
+    }
+
     fn poll(&mut self) -> Result<Option<Completion>> {
         Ok(self.done.pop_front())
     }
@@ -76,10 +96,10 @@ fn run(wrong: Wrong) -> Result<Counts> {
 }
 
 fn run_with(wrong: Wrong, depth: u16) -> Result<Counts> {
-    let memory = Memory::new(Source::Memfd, (PAGES + 1) * PAGE_SIZE, 0, None)?;
+    let memory = Memory::new(Source::Memfd, (PAGES + 1 + SINK_PAGES) * PAGE_SIZE, 0, None)?;
     let whole = Slice::whole(&memory);
-    let pages = whole.part(0, PAGES * PAGE_SIZE);
-    let ballast = whole.part(PAGES * PAGE_SIZE, PAGE_SIZE);
+    let page = |page: usize| whole.part(page * PAGE_SIZE, PAGE_SIZE);
+    let sink = whole.part((PAGES + 1) * PAGE_SIZE, SINK_PAGES * PAGE_SIZE);
     let content: Vec<u64> = (0..PAGE_SIZE as u64 / 8).map(|word| word * word).collect();
     let mut copier = Copier {
         memory: whole.clone(),
@@ -88,10 +108,19 @@ fn run_with(wrong: Wrong, depth: u16) -> Result<Counts> {
         wrong,
         countdown: 10,
         depth,
+        looks: 0,
     };
+    let looked_at = content.repeat(SINK_PAGES - 1);
+    let (ballast, read) = (sink.part(0, PAGE_SIZE), page(PAGES));
+    let pages = (0..PAGES).map(page).collect();
     let load = Load::new(&mut copier, pages, ballast, &content, DEPTH);
+    let load = match depth {
+        READING => load.reading(read, sink, &looked_at),
+        _ => load,
+    };
     let ((), counts) = load.during(|counts| {
-        while counts.dmas() < 100 && wrong != Wrong::Silent {
+        let is_enough = || counts.dmas() >= 100 && (depth != READING || counts.reads() >= 20);
+        while !is_enough() && wrong != Wrong::Silent {
             std::thread::yield_now();
         }
         Ok(())
@@ -124,6 +153,33 @@ fn one_write_that_is_missing_or_torn_is_found() {
 }
 
 #[test]
+fn pages_are_read_beside_and_a_read_that_strays_is_found() {
+    let counts = run_with(Wrong::Nothing, READING).unwrap();
+    assert!(counts.reads() >= 20 && counts.dmas() > counts.reads());
+    assert_eq!((counts.lost(), counts.errors()), (0, 0));
+    let counts = run_with(Wrong::StrayLook, READING).unwrap();
+    assert_eq!((counts.lost(), counts.errors()), (1, 0));
+    // There is no room for it.
+    let counts = run_with(Wrong::Nothing, PAGES as u16).unwrap();
+    assert_eq!(counts.reads(), 0);
+}
+
+#[test]
+fn only_what_ends_in_its_time_has_met() {
+    let counts = Counts::new();
+    counts.count(true);
+    counts.meet(3_600_000_000_000);
+    counts.count(true);
+    counts.count(false);
+    counts.part();
+    counts.count(true);
+    assert_eq!((counts.dmas(), counts.met(), counts.lost()), (4, 2, 1));
+    counts.meet(0);
+    counts.count(true);
+    assert_eq!(counts.met(), 2);
+}
+
+#[test]
 fn one_error_of_the_device_is_counted() {
     let counts = run(Wrong::FailOne).unwrap();
     assert_eq!((counts.lost(), counts.errors()), (0, 1));
@@ -147,8 +203,9 @@ fn the_load_ends_when_the_work_fails() {
         wrong: Wrong::Nothing,
         countdown: 0,
         depth: 1,
+        looks: 0,
     };
-    let load = Load::new(&mut copier, pages.clone(), pages, &content, 1);
+    let load = Load::new(&mut copier, vec![pages.clone()], pages, &content, 1);
     let error = load
         .during(|_| -> Result<()> { anyhow::bail!("no") })
         .unwrap_err();

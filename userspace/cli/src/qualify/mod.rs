@@ -7,6 +7,7 @@ pub mod command;
 
 mod clock;
 mod decide;
+mod decide_sizes;
 mod evidence;
 mod faults;
 mod list;
@@ -15,6 +16,7 @@ mod moves;
 mod noes;
 mod promises;
 mod report;
+mod sizes;
 mod store;
 mod subject;
 mod tables;

@@ -6,11 +6,11 @@
 use clap::ValueEnum;
 use pagemove_uapi::{
     Verdict, FINDING_NO_AD_CAS, FINDING_NO_AD_FIRST, FINDING_NO_AD_SET, FINDING_NO_A_SEEN,
-    FINDING_NO_CLEAN_WALKS, FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM, FINDING_NO_WALK_SEEN,
-    FINDING_NO_WATCH_SEEN,
+    FINDING_NO_CLEAN_WALKS, FINDING_NO_MERGE_LIVE, FINDING_NO_MOVES_ADBIT, FINDING_NO_MOVES_RTM,
+    FINDING_NO_SPLIT_LIVE, FINDING_NO_WALK_SEEN, FINDING_NO_WATCH_SEEN,
 };
 
-use super::decide::{Answer, Reply, MOVES_ADBIT, MOVES_RTM};
+use super::decide::{Answer, Reply, MERGE_LIVE, MOVES_ADBIT, MOVES_RTM, SPLIT_LIVE};
 
 /// A question, as `--forget` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,6 +24,8 @@ pub enum Question {
     ASeen,
     ValidChangeAdbit,
     ValidChangeRtm,
+    SplitLive,
+    MergeLive,
 }
 
 impl Question {
@@ -38,6 +40,8 @@ impl Question {
             Question::ASeen => "a-seen",
             Question::ValidChangeAdbit => MOVES_ADBIT,
             Question::ValidChangeRtm => MOVES_RTM,
+            Question::SplitLive => SPLIT_LIVE,
+            Question::MergeLive => MERGE_LIVE,
         }
     }
 
@@ -53,6 +57,8 @@ impl Question {
             Question::ASeen => FINDING_NO_A_SEEN,
             Question::ValidChangeAdbit => FINDING_NO_MOVES_ADBIT,
             Question::ValidChangeRtm => FINDING_NO_MOVES_RTM,
+            Question::SplitLive => FINDING_NO_SPLIT_LIVE,
+            Question::MergeLive => FINDING_NO_MERGE_LIVE,
         }
     }
 }

@@ -139,6 +139,7 @@ fn numbers(evidence: &Evidence, question: &str) -> Value {
         "a-seen" => of(&evidence.marked_walks),
         super::decide::MOVES_ADBIT => of(&evidence.moves_adbit),
         super::decide::MOVES_RTM => of(&evidence.moves_rtm),
+        super::decide::SPLIT_LIVE | super::decide::MERGE_LIVE => of(&evidence.sizes),
         _ => Value::Null,
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_devices::device::{Direction, DmaDevice, Kind, Setup, Transfer, SINK_PAGES};
-use pagemove_devices::memory::{Memory, Slice, Source};
+use pagemove_devices::memory::{Memory, Slice, Source, HUGE_PAGE};
 use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 use pagemove_uapi::{
@@ -22,12 +22,17 @@ use super::load::{lines, Load, DEPTH};
 pub const PAGES: usize = 8;
 /// Where the memory is for the device; edu reaches 256 MiB.
 const IOVA: u64 = 16 << 20;
+/// Where the chunk is, which the IOMMU maps by one leaf.
+const CHUNK_IOVA: u64 = 32 << 20;
+/// Pages of the chunk between two that the device uses: nobody uses their neighbours, so that what goes astray
+/// is missed.
+const APART: usize = HUGE_PAGE / PAGE_SIZE / (PAGES + 1);
 const NODES: &str = "/sys/devices/system/node/has_memory";
 
 /// Fields are dropped in this order: the device, its VFIO container, the memory.
 pub struct Subject {
     device: Box<dyn DmaDevice>,
-    _assigned: Assigned,
+    assigned: Assigned,
     pub address: PciAddress,
     /// What the module lists of it while it is open.
     pub listed: Device,
@@ -101,7 +106,7 @@ impl Subject {
         let device = kind.start(&assigned, part(0, rings), setup)?;
         let mut subject = Self {
             device,
-            _assigned: assigned,
+            assigned,
             address,
             listed: listed(control, address)?.context("the device is gone")?,
             pages: part(rings, PAGES),
@@ -210,10 +215,61 @@ impl Subject {
         self.load(PAGES, DEPTH)
     }
 
+    /// Maps memory of one huge page for the device, if there is one to be had.
+    pub fn map_chunk(&mut self) -> Result<Option<Chunk>> {
+        let Some(memory) = Memory::huge(CHUNK_IOVA)? else {
+            return Ok(None);
+        };
+        self.assigned.map(&memory, HUGE_PAGE)?;
+        // Whoever does one thing at a time has no transfer for a read beside the others.
+        let has_room = usize::from(self.device.limits().depth) > PAGES;
+        let looked_at = match has_room {
+            true => self.learn_look()?,
+            false => Vec::new(),
+        };
+        Ok(Some(Chunk {
+            whole: Slice::whole(&memory),
+            looked_at,
+        }))
+    }
+
+    /// Reads what the device writes behind the first page of the sink when it reads a page, and that it does so twice.
+    fn learn_look(&mut self) -> Result<Vec<u64>> {
+        let mut words = vec![0; (SINK_PAGES - 1) * PAGE_SIZE / 8];
+        let mut again = words.clone();
+        for (fill, words) in [(0, &mut words), (!0, &mut again)] {
+            self.sink.fill(fill);
+            self.look(0)?;
+            self.sink.read_words(PAGE_SIZE, words);
+        }
+        ensure!(
+            again == words,
+            "{}: two reads of the same blocks differ",
+            self.address
+        );
+        Ok(words)
+    }
+
+    /// Returns a device that writes pages of the chunk all the time, and reads one.
+    pub fn load_chunk<'a>(&'a mut self, chunk: &'a Chunk) -> (Load<'a>, Scene<'a>) {
+        let load = Load::new(
+            self.device.as_mut(),
+            (0..PAGES).map(|page| chunk.page(page)).collect(),
+            self.sink.part(0, PAGE_SIZE),
+            &self.content,
+            DEPTH,
+        );
+        let load = load.reading(chunk.page(PAGES), self.sink.clone(), &chunk.looked_at);
+        let scene = Scene::new(&self.memory, &chunk.whole, self.address, &self.nodes);
+        (load, scene)
+    }
+
     fn load(&mut self, pages: usize, most: u16) -> (Load<'_>, Scene<'_>) {
         let load = Load::new(
             self.device.as_mut(),
-            self.pages.part(0, pages * PAGE_SIZE),
+            (0..pages)
+                .map(|page| self.pages.part(page * PAGE_SIZE, PAGE_SIZE))
+                .collect(),
             self.sink.part(0, PAGE_SIZE),
             &self.content,
             most,
@@ -225,6 +281,20 @@ impl Subject {
     /// Returns what can be done while the device is left alone.
     pub fn scene(&self) -> Scene<'_> {
         Scene::new(&self.memory, &self.pages, self.address, &self.nodes)
+    }
+}
+
+/// Memory that the IOMMU maps by one leaf.
+pub struct Chunk {
+    whole: Slice,
+    /// What the device writes when it reads a page of it.
+    looked_at: Vec<u64>,
+}
+
+impl Chunk {
+    /// Returns one of those that the device uses.
+    fn page(&self, page: usize) -> Slice {
+        self.whole.part(page * APART * PAGE_SIZE, PAGE_SIZE)
     }
 }
 
@@ -281,16 +351,21 @@ impl<'a> Scene<'a> {
 
     /// Tries something with one page. The outer error is one that nobody expects.
     pub fn experiment(&self, kind: u32, page: usize, ns: u64) -> Result<Trial<ExperimentReport>> {
+        match self.ask(kind, page, ns)? {
+            Ok(report) => Ok(Trial::Seen(report)),
+            Err(error) => refused(error),
+        }
+    }
+
+    /// The same, for who knows what its errors mean.
+    pub fn ask(&self, kind: u32, page: usize, ns: u64) -> Result<Result<ExperimentReport, Error>> {
         let request = ExperimentRequest {
             kind,
             device: self.address,
             iova: self.pages.iova(page * PAGE_SIZE),
             ns,
         };
-        match self.file()?.experiment(&request) {
-            Ok(report) => Ok(Trial::Seen(report)),
-            Err(error) => refused(error),
-        }
+        Ok(self.file()?.experiment(&request))
     }
 
     /// Moves all pages to a node, or to other pages of it.

@@ -10,7 +10,7 @@ use super::decide::{notices_walks, Demand};
 use super::evidence::{Evidence, Trial};
 use super::promises::Promises;
 use super::subject::Subject;
-use super::{moves, tables, transactions};
+use super::{moves, sizes, tables, transactions};
 use crate::running::Running;
 
 pub fn run(
@@ -45,6 +45,8 @@ pub fn run(
         ),
         _ => moves::moves(subject, ENGINE_RTM, clear, time).context("valid-change by rtm")?,
     };
+    running.goes_on("split-live");
+    let sizes = sizes::sizes(subject, time, demand).context("split-live and merge-live")?;
     Ok(Evidence {
         promises,
         marks,
@@ -56,5 +58,6 @@ pub fn run(
         marked_walks,
         moves_adbit,
         moves_rtm,
+        sizes,
     })
 }

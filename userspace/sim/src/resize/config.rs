@@ -70,6 +70,8 @@ pub struct Config {
     pub accesses: [u8; super::DEVICES],
     /// They read, too.
     pub reads: bool,
+    /// A and D of the leaf are set before it begins.
+    pub used: bool,
     pub without: ResizeSteps,
     pub glue: Glue,
 }

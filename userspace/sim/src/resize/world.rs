@@ -127,7 +127,11 @@ fn bits(format: Format) -> u64 {
 impl World {
     pub(super) fn new(config: &'static Config) -> Self {
         let format = config.format;
-        let leaf = bits(format) | MEMORY;
+        let used = match config.used {
+            true => format.accessed() | format.dirty(),
+            false => 0,
+        };
+        let leaf = bits(format) | MEMORY | used;
         let mut world = Self {
             config: ConfigRef(config),
             entry: leaf,

@@ -281,6 +281,16 @@ pub const FINDINGS: &[Text] = &[
         "ad-first",
         "accessed and dirty bits are set before the access lands: what adbit relies on",
     ),
+    flag(
+        FINDING_SPLIT_LIVE,
+        "split-live",
+        "leaves of 2 MiB in use were split, under load, and nothing was lost",
+    ),
+    flag(
+        FINDING_MERGE_LIVE,
+        "merge-live",
+        "tables in use became leaves of 2 MiB again, under load, and nothing was lost",
+    ),
     flag(FINDING_NO_WALK_SEEN, "no-walk-seen", "a transaction committed over a walk of the entry, and a write was lost: rtm may not rely on it"),
     flag(FINDING_NO_A_SEEN, "no-a-seen", "the same where the accessed bit was cleared first: rtm may not rely on that either"),
     flag(FINDING_NO_WATCH_SEEN, "no-watch-seen", "device writes to lines that a transaction has read abort nothing: watching is of no use"),
@@ -290,6 +300,8 @@ pub const FINDINGS: &[Text] = &[
     flag(FINDING_NO_AD_SET, "no-ad-set", "the IOMMU does not set accessed and dirty bits each time: adbit is not allowed"),
     flag(FINDING_NO_MOVES_RTM, "no-moves-rtm", "moves by rtm have lost something under load: that engine is not allowed"),
     flag(FINDING_NO_AD_FIRST, "no-ad-first", "a write has landed before accessed and dirty bits were set: adbit is not allowed"),
+    flag(FINDING_NO_SPLIT_LIVE, "no-split-live", "beside splits of leaves in use something was lost, or an old entry came back: none in use is split"),
+    flag(FINDING_NO_MERGE_LIVE, "no-merge-live", "beside merges something was lost, or an old entry came back: no table in use becomes a leaf"),
 ];
 
 fn find(table: &'static [Text], number: u32) -> Option<&'static Text> {

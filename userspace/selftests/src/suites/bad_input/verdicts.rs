@@ -58,6 +58,12 @@ const WRONG: &[Wrong] = &[
     ("a finding and its no", |v| {
         v.findings = uapi::FINDING_AD_SET | uapi::FINDING_NO_AD_SET
     }),
+    ("splits of leaves in use, and that none may be", |v| {
+        v.findings = uapi::FINDING_SPLIT_LIVE | uapi::FINDING_NO_SPLIT_LIVE
+    }),
+    ("merges, and that none may be", |v| {
+        v.findings = uapi::FINDING_MERGE_LIVE | uapi::FINDING_NO_MERGE_LIVE
+    }),
     ("an unknown flag", |v| v.flags = uapi::VERDICT_ATS << 1),
 ];
 

@@ -2,7 +2,7 @@
 //! `pagemove qualify` on the emulated machine: its answers, and that the module goes by
 //! them. The arguments are the format that the VM is meant to have, and what its emulated
 //! transactions notice: nothing for a VM without; `rtm`: every access; `rtm-values`: changed
-//! values only, so that a walk that stores nothing is not seen.
+//! values only, so that a walk that stores nothing is not seen. Others name what is wrong with the machine.
 
 mod answers;
 
@@ -35,10 +35,18 @@ const LATE: &str = "allow_incoherent=1 inject=46";
 const LOOSE: &[(&str, &str)] = &[("drains", "yes"), ("snoops", "no"), ("ad-first", "yes")];
 /// What is seen of one that sets A and D after the access.
 const LATE_MARKS: &[(&str, &str)] = &[("ad-first", "no")];
+/// Builds for tests: a table is known for a moment before it is filled; its pieces map their neighbours.
+const LATE_TABLE: &str = "allow_incoherent=1 inject=64";
+const ASTRAY: &str = "allow_incoherent=1 inject=65";
+/// What is seen of either.
+const SIZES_LOSE: &[(&str, &str)] = &[("split-live", "no"), ("merge-live", "no")];
+/// Splits and merges that an answer takes here, and DMAs meanwhile: an emulator has few in the time.
+const ROUNDS: u32 = 100;
+const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
 /// What is seen of both all the same.
 const NOTHING_LOST: &[(&str, &str)] = &[("ad-set", "yes"), ("valid-change-adbit", "yes")];
 const USAGE: &str =
-    "qualify wants one of: x86_64 vtdss amdv1, and perhaps: loose late rtm rtm-values";
+    "qualify wants one of: x86_64 vtdss amdv1, and perhaps: loose late late-table astray rtm rtm-values";
 const PAGES: usize = 16;
 /// Seconds from which on too little evidence is an answer.
 const LONGEST: u32 = 36;
@@ -112,6 +120,8 @@ pub fn main(args: &[String]) -> ExitCode {
         (Some(format), None) => refusing(format),
         (Some(format), Some(&"loose")) => of_broken(format, "an IOMMU that does not snoop", LOOSE),
         (Some(format), Some(&"late")) => of_broken(format, "A and D after the access", LATE_MARKS),
+        (Some(format), Some(&"late-table")) => losing(format, "a table that is filled late"),
+        (Some(format), Some(&"astray")) => losing(format, "pieces that map their neighbours"),
         (Some(format), Some(&"rtm")) => with_rtm(format, true),
         (Some(format), Some(&"rtm-values")) => with_rtm(format, false),
         _ => {
@@ -121,10 +131,12 @@ pub fn main(args: &[String]) -> ExitCode {
     };
     let parameters = match args.get(1) {
         Some(&"late") => LATE,
+        Some(&"late-table") => LATE_TABLE,
+        Some(&"astray") => ASTRAY,
         Some(part) if part.starts_with("rtm") => EMULATED,
         _ => PARAMETERS,
     };
-    if let Err(error) = reload_with(parameters) {
+    if let Err(error) = reload_with(parameters).and(huge_pages(1)) {
         return tap::fail_all(&error);
     }
     tap::run(&mut (), cases)
@@ -133,9 +145,15 @@ pub fn main(args: &[String]) -> ExitCode {
 /// Formats without A and D, on a CPU without RTM.
 fn refusing(format: &'static str) -> Vec<Case<()>> {
     let answers = move |_: &mut ()| {
-        let wanted = [("ad-set", "no"), ("clean-walks", "can-not-be-tried")];
+        let wanted = [
+            ("ad-set", "no"),
+            ("clean-walks", "can-not-be-tried"),
+            ("split-live", "yes"),
+            ("merge-live", "yes"),
+        ];
         let json = qualify("", 1, &wanted)?;
         equal(&json, "/verdict/format", &format.into())?;
+        expect_sizes(&json)?;
         expect_no_rtm(&json)?;
         expect_engines(&json, &[])
     };
@@ -151,8 +169,82 @@ fn refusing(format: &'static str) -> Vec<Case<()>> {
             answers,
         ),
         Case::new(
+            format!("{format}: without a huge page split-live and merge-live can not be tried, and the rest is"),
+            without_huge_pages,
+        ),
+        Case::new(
+            format!("{format}: where none is reserved the kernel makes one"),
+            with_made_huge_page,
+        ),
+        Case::new(
             format!("{format}: a move is refused, reason format"),
             refused,
+        ),
+    ]
+}
+
+/// None is reserved, and the kernel may make none for this process and its children.
+fn without_huge_pages(_: &mut ()) -> Outcome {
+    huge_pages(0)?;
+    let makes_none = |is_on: bool| {
+        // SAFETY: it is given numbers alone.
+        let done = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, u64::from(is_on), 0, 0, 0) };
+        ensure!(done == 0, "{}", std::io::Error::last_os_error());
+        Ok(())
+    };
+    makes_none(true)?;
+    let wanted = [
+        ("ad-set", "no"),
+        ("split-live", "can-not-be-tried"),
+        ("merge-live", "can-not-be-tried"),
+    ];
+    let found = qualify("", 1, &wanted);
+    makes_none(false)?;
+    let json = found?;
+    let why = question(&json, "split-live")?["why"].as_str();
+    ensure!(
+        why.is_some_and(|why| why.contains("/proc/sys/vm/nr_hugepages")),
+        "{why:?}"
+    );
+    has_findings(&json, &[])
+}
+
+fn with_made_huge_page(_: &mut ()) -> Outcome {
+    let json = qualify("", 1, &[("split-live", "yes"), ("merge-live", "yes")])?;
+    expect_sizes(&json)?;
+    huge_pages(1)?;
+    Ok(Pass)
+}
+
+/// A module that changes the size of leaves in a wrong way: the answers are no, and stay so when it does it right, until
+/// they are given up by name.
+fn losing(format: &'static str, what: &str) -> Vec<Case<()>> {
+    let judged = move |_: &mut ()| {
+        let json = qualify("--store", 1, SIZES_LOSE)?;
+        equal(&json, "/verdict/format", &format.into())?;
+        let sizes = &question(&json, "split-live")?["evidence"];
+        let number = |name: &str| sizes[name].as_u64().unwrap_or_default();
+        let wrong = ["dmas_lost", "device_errors", "faults"].map(number);
+        ensure!(wrong.iter().any(|count| *count > 0), "{sizes}");
+        has_findings(&json, &["no-split-live", "no-merge-live"])
+    };
+    let kept = |_: &mut ()| {
+        reload()?;
+        let json = qualify(
+            "--store --forget split-live",
+            1,
+            &[("merge-live", "no"), ("split-live", "yes")],
+        )?;
+        has_findings(&json, &["split-live", "no-merge-live"])
+    };
+    vec![
+        Case::new(
+            format!("{format}: {what}: split-live and merge-live are no, by what the device shows"),
+            judged,
+        ),
+        Case::new(
+            format!("{format}: one no outweighs a later yes, and is given up by name"),
+            kept,
         ),
     ]
 }
@@ -189,7 +281,7 @@ fn with_rtm(format: &'static str, sees_walks: bool) -> Vec<Case<()>> {
         let device = nvme()?;
         pci::bind(device, pci::PAGEMOVE)?;
         let (code, json) = run(&format!(
-            "qualify --json {device} --seconds 8 --unnoticed 10"
+            "qualify --json {device} --seconds 8 --unnoticed 10 --rounds 30"
         ))?;
         tell(&json);
         equal(&json, "/verdict/format", &format.into())?;
@@ -302,7 +394,7 @@ fn qualify(options: &str, code: i32, wanted: &[(&str, &str)]) -> Result<Value> {
     let mut seconds = 4;
     loop {
         let (found, json) = run(&format!(
-            "qualify --json {device} --seconds {seconds} {options}"
+            "qualify --json {device} --seconds {seconds} --rounds {ROUNDS} {options}"
         ))?;
         tell(&json);
         // A busy machine shows less in the same time.
@@ -324,6 +416,36 @@ fn lacks_evidence(json: &Value, is_asked: impl Fn(&str) -> bool) -> bool {
         question["answer"] == "not-seen" && question["question"].as_str().is_some_and(&is_asked)
     };
     questions.is_some_and(|questions| questions.iter().any(is_open))
+}
+
+/// Reserves so many huge pages, or gives them up.
+fn huge_pages(count: u32) -> Result<()> {
+    fs::write(HUGE_PAGES, count.to_string()).context(HUGE_PAGES)
+}
+
+/// Leaves were split and merged while the device wrote and read their pages, and the findings say so.
+fn expect_sizes(json: &Value) -> Result<()> {
+    let sizes = &question(json, "split-live")?["evidence"];
+    let number = |name: &str| sizes[name].as_u64().unwrap_or_default();
+    let least = ["splits", "merges", "met"].map(number).into_iter().min();
+    ensure!(
+        least >= Some(ROUNDS.into()) && number("reads") > 0 && number("reverted") == 0,
+        "{sizes}"
+    );
+    has_findings(json, &["split-live", "merge-live"]).map(drop)
+}
+
+/// These are the findings on the size of leaves.
+fn has_findings(json: &Value, wanted: &[&str]) -> Outcome {
+    let findings = json["verdict"]["findings"]
+        .as_array()
+        .context("no verdict")?;
+    let names = findings.iter().filter_map(Value::as_str);
+    let found: Vec<&str> = names
+        .filter(|name| name.ends_with("split-live") || name.ends_with("merge-live"))
+        .collect();
+    ensure!(found == wanted, "{found:?} instead of {wanted:?}");
+    Ok(Pass)
 }
 
 /// Loads the module again, without any verdict but those stored.
@@ -418,9 +540,12 @@ fn allows_adbit(_: &mut ()) -> Outcome {
         ("ad-first", "yes"),
         ("clean-walks", "no"),
         ("valid-change-adbit", "yes"),
+        ("split-live", "yes"),
+        ("merge-live", "yes"),
     ];
     let json = qualify("", 0, &known)?;
     equal(&json, "/verdict/format", &"x86_64".into())?;
+    expect_sizes(&json)?;
     equal(&json, "/set", &true.into())?;
     equal(&json, "/stored", &Value::Null)?;
     expect_no_rtm(&json)?;
@@ -511,7 +636,7 @@ fn dry_run(_: &mut ()) -> Outcome {
     pci::bind(edu, pci::PAGEMOVE)?;
     let mut seconds = 1;
     let json = loop {
-        let line = format!("qualify --json {edu} --seconds {seconds} --dry-run");
+        let line = format!("qualify --json {edu} --seconds {seconds} --rounds {ROUNDS} --dry-run");
         let (code, json) = run(&line)?;
         ensure!(code == 1, "exit code {code}: {json}");
         if !lacks_evidence(&json, |name| name == "ad-set") || seconds >= LONGEST {
@@ -562,7 +687,7 @@ fn keeps_a_no(state: &mut ()) -> Outcome {
     pci::bind(nvme()?, pci::PAGEMOVE)?;
     // Whether enough happens for a yes is a matter of chance; the no has gone at any rate.
     let line = format!(
-        "qualify --json {} --store --forget valid-change-adbit",
+        "qualify --json {} --store --rounds {ROUNDS} --forget valid-change-adbit",
         nvme()?
     );
     let (_, json) = run(&line)?;

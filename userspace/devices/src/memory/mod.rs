@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest's memory: a file that is mapped here and, through VFIO, for the
-//! device. All accesses are volatile, for a device writes it at any time; no
+//! The guest's memory: a file, or a huge page, that is mapped here and, through VFIO, for
+//! the device. All accesses are volatile, for a device writes it at any time; no
 //! Rust reference into it is ever made.
+
+mod huge;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
@@ -25,15 +27,14 @@ pub enum Source {
     Contiguous,
 }
 
-/// What a large leaf maps.
-const CHUNK: usize = 2 << 20;
+/// Bytes of a huge page.
+pub const HUGE_PAGE: usize = 2 << 20;
 
 /// Guest memory, mapped at one IOVA.
 ///
 /// # Invariants
 ///
-/// `base` is the start of a shared mapping of `length` bytes that lives as long
-/// as this value.
+/// `base` is the start of a mapping of `length` bytes that lives as long as this value.
 pub struct Memory {
     base: *mut u8,
     length: usize,
@@ -45,7 +46,7 @@ pub struct Memory {
     file: Option<OwnedFd>,
 }
 
-// SAFETY: the mapping is shared memory that is only accessed with volatile
+// SAFETY: the mapping is memory that is only accessed with volatile
 // loads and stores of aligned words; it belongs to no thread.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
@@ -124,6 +125,30 @@ impl Memory {
         std::fs::write(SPLIT, whole).with_context(|| format!("splitting huge pages by {SPLIT}"))
     }
 
+    /// Makes guest memory of one huge page, which an IOMMU can map by one leaf: none where
+    /// none is to be had.
+    pub fn huge(iova: u64) -> Result<Option<Arc<Self>>> {
+        ensure!(
+            iova % HUGE_PAGE as u64 == 0,
+            "IOVA {iova:#x} is not aligned to a huge page"
+        );
+        let base = match huge::reserved()? {
+            Some(base) => Some(base),
+            None => huge::collapsed()?,
+        };
+        // INVARIANT: one of the two made the mapping; only drop removes it.
+        Ok(base.map(|base| {
+            Arc::new(Self {
+                base,
+                length: HUGE_PAGE,
+                iova,
+                region: None,
+                control: None,
+                file: None,
+            })
+        }))
+    }
+
     pub fn length(&self) -> usize {
         self.length
     }
@@ -196,12 +221,12 @@ impl Drop for Memory {
 
 /// Maps it so that huge pages of it can be mapped as such.
 fn map_aligned(file: BorrowedFd<'_>, length: usize) -> Result<*mut u8> {
-    let room = std::num::NonZeroUsize::new(length + CHUNK).context("too long")?;
+    let room = std::num::NonZeroUsize::new(length + HUGE_PAGE).context("too long")?;
     let length = std::num::NonZeroUsize::new(length).context("no length")?;
     // SAFETY: a new mapping at an address that the kernel chooses.
     let reserved =
         unsafe { mmap_anonymous(None, room, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) }?;
-    let begin = (reserved.as_ptr() as usize).next_multiple_of(CHUNK);
+    let begin = (reserved.as_ptr() as usize).next_multiple_of(HUGE_PAGE);
     let both = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
     // SAFETY: inside of what was just reserved, and nobody uses. (The rest stays reserved.)
@@ -360,6 +385,18 @@ mod tests {
         let mut words = [0; 4];
         second.read_words(0, &mut words);
         assert_eq!(words, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_huge_page_is_memory_at_its_own_multiple() {
+        assert!(Memory::huge(0x1000).is_err());
+        // Whether there is one is a matter of the machine.
+        if let Some(memory) = Memory::huge(4 * HUGE_PAGE as u64).unwrap() {
+            assert_eq!(memory.length(), HUGE_PAGE);
+            assert_eq!(memory.address() as usize % HUGE_PAGE, 0);
+            memory.write_word(HUGE_PAGE - 8, 7);
+            assert_eq!(memory.read_word(HUGE_PAGE - 8), 7);
+        }
     }
 
     #[test]
