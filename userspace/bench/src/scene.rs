@@ -7,7 +7,7 @@ use anyhow::{bail, ensure, Context, Result};
 use pagemove_devices::device::Kind;
 use pagemove_devices::memory::{Memory, Source};
 use pagemove_devices::pci::PciBus;
-use pagemove_devices::vfio::{Assigned, MAP_PIECE};
+use pagemove_devices::vfio::Assigned;
 use pagemove_testkit::nodes;
 use pagemove_uapi::{
     Control, MoveReport, MoveRequest, PciAddress, DRIVER, ENGINE_ADBIT, ENGINE_RTM, MOVE_NO_VERIFY,
@@ -23,6 +23,9 @@ pub const KINDS: [(Memories, u64); 2] = [
     (Memories::Memfd, 0x1000_0000),
     (Memories::Region, 0x2000_0000),
 ];
+
+/// Bytes of one mapping: leaves of 2 MiB have room.
+const PIECE: usize = 16 << 20;
 
 /// Attempts that are made again, as the tool does it.
 const RETRIES: u32 = 20;
@@ -54,7 +57,7 @@ impl Memories {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     Adbit,
@@ -128,7 +131,7 @@ impl Scene {
         let mut fields = Vec::new();
         for (kind, iova) in KINDS {
             let field = Field::new(kind, iova, lengths)?;
-            assigned.map(&field.memory, MAP_PIECE)?;
+            assigned.map(&field.memory, PIECE)?;
             fill_pattern(&field.memory);
             fields.push(field);
         }

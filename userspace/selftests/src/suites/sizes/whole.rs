@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! 2 MiB of a region move at once. With `alone` the build for tests splits no leaf (`inject=75`), so that what a device uses
-//! goes whole or not at all.
+//! goes whole or not at all. With `judged` the module goes by verdicts.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure, Context, Result};
 use pagemove_testkit::kernel_log::KernelLog;
-use pagemove_testkit::pci;
 use pagemove_testkit::tap::{self, Case, Pass};
 use pagemove_testkit::vfio::{Assigned, READ_WRITE};
+use pagemove_testkit::{module, pci};
+use pagemove_uapi::cpu::Cpu;
 use pagemove_uapi::{
-    Control, PageResult, PciAddress, ABORT_IN_USE, ENGINE_ADBIT, PAGE_ABORTED, PAGE_MOVED,
-    PAGE_SIZE,
+    Control, PageResult, PciAddress, Verdict, ABORT_IN_USE, ENGINE_ADBIT, FINDING_AD_FIRST,
+    FINDING_AD_SET, FINDING_NO_SPLIT_LIVE, FINDING_SPLIT_LIVE, FINDING_VALID_CHANGE, PAGE_ABORTED,
+    PAGE_MOVED, PAGE_SIZE, REASON_LARGE_LEAF,
 };
 
 use super::scene::{tables, IOVA};
@@ -60,6 +62,13 @@ pub fn main(args: &[String]) -> ExitCode {
             "whole moves under DMA and writes of CPUs to the same memory: nothing is lost",
             hot,
         )],
+        Some("judged") => vec![
+            case(
+                "without split-live 2 MiB move whole, and no part of them; with it a page does; a no counts",
+                judged,
+            ),
+            case("everything is given back", ended),
+        ],
         _ => vec![
             case(
                 "2,000 whole moves: every byte, every leaf, every page is there",
@@ -76,10 +85,20 @@ pub fn main(args: &[String]) -> ExitCode {
             case("everything is given back", ended),
         ],
     };
-    match Desk::open() {
+    let reloaded = match args.first().map(String::as_str) {
+        Some("judged") => reload(),
+        _ => Ok(()),
+    };
+    match reloaded.and_then(|()| Desk::open()) {
         Ok(mut desk) => tap::run(&mut desk, cases),
         Err(error) => tap::fail_all(&error),
     }
+}
+
+/// Loads the module without the parameter that other suites have, allow_unqualified.
+fn reload() -> Result<()> {
+    module::unload_pagemove(Duration::from_secs(20))?;
+    module::load_pagemove_with("allow_incoherent=1 region_chunks=1")
 }
 
 fn case(name: &str, check: fn(&mut Desk) -> Result<()>) -> Case<Desk> {
@@ -250,6 +269,58 @@ fn ended(desk: &mut Desk) -> Result<()> {
     ensure!(unmapped == Ok(length as u64), "UNMAP_DMA: {unmapped:x?}");
     (desk.region, desk.assigned) = (None, None);
     bench::wait_for_no_pages(Duration::from_secs(20)).map(drop)
+}
+
+/// Says what was found on this machine.
+fn judge(desk: &Desk, findings: u32) -> Result<()> {
+    let cpu = Cpu::here().context("/proc/cpuinfo")?;
+    let own = (desk.device.segment, desk.device.bus, desk.device.devfn);
+    let devices = desk.control.device_list()?;
+    let device = devices
+        .iter()
+        .find(|device| (device.segment, device.bus, device.devfn) == own)
+        .context("the device is not listed")?;
+    let needed = FINDING_AD_SET | FINDING_AD_FIRST | FINDING_VALID_CHANGE;
+    Ok(desk.control.verdict_set(&Verdict {
+        iommu: device.iommu,
+        format: device.format,
+        cpu: cpu.signature,
+        microcode: cpu.microcode,
+        engines: 1 << ENGINE_ADBIT,
+        findings: needed | findings,
+        flags: 0,
+        registers: device.registers,
+    })?)
+}
+
+/// Moves one page, and tells how that ended.
+fn one(desk: &Desk, page: usize) -> (u64, i32, u32) {
+    let iova = IOVA + (page * PAGE_SIZE) as u64;
+    let request = bench::request(desk.device, iova, 1, desk.nodes.there);
+    let report = desk.control.move_pages(&request, None);
+    let error = report
+        .error
+        .map_or((0, 0), |error| (error.errno, error.reason));
+    (report.pages_moved, error.0, error.1)
+}
+
+fn judged(desk: &mut Desk) -> Result<()> {
+    const REFUSED: (u64, i32, u32) = (0, libc::EOPNOTSUPP, REASON_LARGE_LEAF);
+    desk.begin()?;
+    judge(desk, 0)?;
+    let found = one(desk, 0);
+    ensure!(found == REFUSED, "without split-live: {found:?}");
+    are_moved(&desk.moves(0, PAGES, desk.nodes.there)?)?;
+    are_moved(&desk.moves(0, PAGES, desk.nodes.here)?)?;
+    ensure!(desk.counts()? == (0, 2), "{:?}", desk.counts()?);
+    judge(desk, FINDING_NO_SPLIT_LIVE)?;
+    let found = one(desk, 0);
+    ensure!(found == REFUSED, "with a no: {found:?}");
+    judge(desk, FINDING_SPLIT_LIVE)?;
+    let found = one(desk, 0);
+    ensure!(found == (1, 0, 0), "with split-live: {found:?}");
+    ensure!(desk.counts()? == (1, 2), "{:?}", desk.counts()?);
+    desk.region()?.map.check(0)
 }
 
 fn hot(desk: &mut Desk) -> Result<()> {
