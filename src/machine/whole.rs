@@ -40,7 +40,7 @@ impl Transfer for WholeMachine<'_> {
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
-        if from.0 % CHUNK_SIZE == CHUNK_SIZE / 2 {
+        if from.0 % CHUNK_SIZE == CHUNK_SIZE / 4 {
             sabotage::stretch_whole();
         }
         copy_page(&Site::Memory(from), &Site::Memory(to), sum)

@@ -128,7 +128,7 @@ pub(crate) fn resized_without() -> ResizeSteps {
     }
 }
 
-/// Rests in the middle of 2 MiB that are copied where no leaf is to be split, so that a device comes in between.
+/// Rests within 2 MiB that are copied where no leaf is to be split, so that a device comes in between.
 pub(crate) fn stretch_whole() {
     const REST_NS: u64 = 20_000_000;
     if keeps_leaves() {

@@ -31,7 +31,8 @@ const MOVES: u64 = 2000;
 const SECOND: u64 = IOVA + (1 << 30);
 /// Whole moves under DMA to the same memory.
 const HOT: u64 = 12;
-const GUEST: [&str; 13] = [
+/// Many transfers are under way when a chunk is taken: the guest waits for its memory then, and makes no more.
+const GUEST: [&str; 15] = [
     "--memory",
     "pagemove",
     "--map-piece",
@@ -44,7 +45,9 @@ const GUEST: [&str; 13] = [
     "--cpu-pages",
     "8",
     "--queue-depth",
-    "4",
+    "32",
+    "--burst",
+    "16",
 ];
 
 struct Desk {
