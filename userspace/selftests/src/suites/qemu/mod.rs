@@ -95,7 +95,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     if has("user") {
         return tap::run(&mut state, user::cases());
     }
-    let cases = vec![
+    let mut cases = vec![
         Case::new(
             if state.is_region {
                 "QEMU starts with mem-path=/dev/pagemove and the device"
@@ -113,6 +113,10 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Case::new("QEMU ends when it is told to", ends),
         Case::new("its RAM is freed, and the module unloads", freed),
     ];
+    if has("chunks") {
+        let name = "the IOMMU maps its RAM by leaves of 2 MiB, but for its holes";
+        cases.insert(1, Case::new(name, has_leaves));
+    }
     tap::run(&mut state, cases)
 }
 
@@ -183,6 +187,17 @@ fn begins(state: &mut State) -> Outcome {
         std::thread::sleep(Duration::from_millis(20));
     }
     state.qemu = Some(qemu);
+    Ok(Pass)
+}
+
+/// Of 64 MiB all but the first 2, of which the BIOS has parts, and what it has at the end.
+fn has_leaves(state: &mut State) -> Outcome {
+    let runs = pagemove_uapi::Control::open()?.maps(state.device);
+    let runs = runs.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let large = runs.iter().filter(|run| run.leaf == 2 << 20);
+    let mib = large.map(|run| run.length >> 20).sum::<u64>();
+    tap::note(&format!("{mib} MiB by leaves of 2 MiB"));
+    ensure!(mib >= 56, "{mib} MiB by leaves of 2 MiB");
     Ok(Pass)
 }
 

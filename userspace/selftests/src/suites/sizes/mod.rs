@@ -2,6 +2,7 @@
 //! A leaf of 2 MiB is split and merged while a device uses the memory. The argument is the format that the VM
 //! is meant to have.
 
+mod busy;
 mod chunks;
 mod met;
 mod moves;
@@ -32,6 +33,7 @@ pub fn main(args: &[String]) -> ExitCode {
     match args.split_first().map(|(part, rest)| (part.as_str(), rest)) {
         Some(("moves", rest)) => return moves::main(rest),
         Some(("chunks", rest)) => return chunks::main(rest),
+        Some(("busy", _)) => return busy::main(),
         Some(("met", _)) => return met::main(),
         Some(("whole", rest)) => return whole::main(rest),
         _ => {}

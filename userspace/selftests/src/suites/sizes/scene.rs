@@ -27,9 +27,9 @@ const PAGES: usize = BYTES / PAGE_SIZE;
 const FROM: usize = PAGES - 1;
 const BACK: usize = PAGES - 2;
 /// Where the rings of the device are for it.
-const RINGS: u64 = 0x2000_0000;
-const DEPTH: u16 = 4;
-const SETUP: Setup = Setup {
+pub const RINGS: u64 = 0x2000_0000;
+pub const DEPTH: u16 = 4;
+pub const SETUP: Setup = Setup {
     depth: DEPTH,
     asynchronous: false,
     harmless: false,
@@ -205,10 +205,15 @@ impl Parts {
 }
 
 fn transfer(dma: &mut dyn DmaDevice, direction: Direction, page: usize) -> Result<()> {
+    transfer_at(dma, direction, IOVA + (page * PAGE_SIZE) as u64)
+}
+
+/// Has the device transfer a page, and waits for it.
+pub fn transfer_at(dma: &mut dyn DmaDevice, direction: Direction, iova: u64) -> Result<()> {
     dma.submit(&Transfer {
         tag: 0,
         direction,
-        iova: IOVA + (page * PAGE_SIZE) as u64,
+        iova,
         length: PAGE_SIZE,
         store: 0,
     })?;

@@ -31,8 +31,7 @@ const MOVES: u64 = 2000;
 const SECOND: u64 = IOVA + (1 << 30);
 /// Whole moves under DMA to the same memory.
 const HOT: u64 = 12;
-/// Many transfers are under way when a chunk is taken: the guest waits for its memory then, and makes no more.
-const GUEST: [&str; 15] = [
+const GUEST: [&str; 13] = [
     "--memory",
     "pagemove",
     "--map-piece",
@@ -45,9 +44,7 @@ const GUEST: [&str; 15] = [
     "--cpu-pages",
     "8",
     "--queue-depth",
-    "32",
-    "--burst",
-    "16",
+    "4",
 ];
 
 struct Desk {
