@@ -6,7 +6,6 @@
 //! of one. So several holds may be in one chunk, of which one changes it.
 
 use crate::device::stays::{State, Stays};
-use crate::refusal::Refusal;
 use crate::testing::sabotage::{self, Bug};
 use engine::{Iova, CHUNK_SIZE};
 use kernel::prelude::*;
@@ -23,19 +22,19 @@ pub(crate) struct Changing {
 
 impl Stays {
     /// Begins to change the chunk of `iova`; none if somebody else does.
-    pub(crate) fn change_size(self: &Arc<Self>, iova: Iova) -> Result<Option<Changing>, Refusal> {
+    pub(crate) fn change_size(self: &Arc<Self>, iova: Iova) -> Option<Changing> {
         let chunk = chunk_of(iova);
         let mut state = self.state.lock();
         if state.is_changing(chunk) {
-            return Ok(None);
+            return None;
         }
-        let pushed = state.changing.push(chunk, GFP_KERNEL);
-        pushed.map_err(|_| Refusal::NoMemory)?;
-        Ok(Some(Changing {
+        // Without room for more the caller waits for one of those.
+        state.changing.push_within_capacity(chunk).ok()?;
+        Some(Changing {
             stays: self.clone(),
             chunk,
             is_unsettled: false,
-        }))
+        })
     }
 
     /// Returns what `walk` finds at `iova`; none while the chunk there changes. What it finds stays so for a hold that has

@@ -95,6 +95,7 @@ impl Stays {
         let asked = Asked::new()?;
         // Usually all there will be: who waits for the lock may have one that memory waits for.
         let holds = KVec::with_capacity(USUAL, GFP_KERNEL)?;
+        let changing = KVec::with_capacity(USUAL, GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 domain,
@@ -106,7 +107,7 @@ impl Stays {
                     holds,
                     calling: 0,
                     giving: None,
-                    changing: KVec::new(),
+                    changing,
                 }),
             }),
             GFP_KERNEL,

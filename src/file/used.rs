@@ -8,7 +8,7 @@ use crate::device::hold::Hold;
 use crate::device::{list, Device};
 use crate::file::rights::may_move;
 use crate::host::task;
-use crate::machine::{entry_at, leaf_of};
+use crate::machine::{entry_at, leaf_for};
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::claim::Claim;
 use core::sync::atomic::Ordering;
@@ -104,7 +104,7 @@ fn look(
 
 /// Reads the PAGEMOVE_USED_* of one page.
 fn look_at_page(hold: &Hold, iova: Iova, clear: bool) -> Result<u64, Refusal> {
-    let leaf = leaf_of(hold.domain, iova)?;
+    let leaf = leaf_for(hold, iova)?;
     if !leaf.format.has_ad_bits() {
         return Err(Refusal::Format);
     }

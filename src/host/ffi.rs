@@ -190,7 +190,7 @@ extern "C" {
         address: c_ulong,
         phys: u64,
         write: bool,
-    );
+    ) -> bool;
     pub(crate) fn pagemove_fault_is_write(vmf: *mut vm_fault) -> bool;
     pub(crate) fn pagemove_zap(mapping: *mut address_space, offset: u64, length: u64);
     pub(crate) fn pagemove_premap(

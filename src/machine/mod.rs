@@ -51,6 +51,15 @@ pub(crate) fn leaf_of(domain: Domain, iova: Iova) -> Result<Leaf, Refusal> {
     })
 }
 
+/// Finds the leaf of a page that the hold has pinned. What is found stays so, but for a leaf of 2 MiB; while the chunk that
+/// the page is in changes its size nobody is told anything.
+pub(crate) fn leaf_for(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
+    let look = || leaf_of(hold.domain, iova);
+    hold.stays
+        .unless_changing(iova, look)
+        .ok_or(Refusal::Busy)?
+}
+
 /// Returns the entry at an address that a walk has found.
 pub(crate) fn entry_at(pte: PteAddr) -> &'static AtomicU64 {
     // SAFETY: `pte` comes from a walk of the domain's table, or is in a page of ours that is to be

@@ -5,6 +5,7 @@ use crate::device::hold::Hold;
 use crate::host::task;
 use crate::machine::copy::{copy_page, sum_page_onto};
 use crate::machine::{entry_at, swap_entry};
+use crate::page;
 use crate::page::chunk::pages_of;
 use crate::region::backing::Site;
 use crate::region::whole::WholeClaim;
@@ -43,6 +44,8 @@ impl Transfer for WholeMachine<'_> {
         if from.0 % CHUNK_SIZE == CHUNK_SIZE / 4 {
             sabotage::stretch_whole();
         }
+        // What an earlier attempt could not read.
+        let _ = page::take_doubt(to);
         copy_page(&Site::Memory(from), &Site::Memory(to), sum)
     }
 

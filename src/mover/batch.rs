@@ -7,7 +7,7 @@ use crate::host::{ffi, memory};
 use crate::iommu::domain::DomainId;
 use crate::machine::chunk::page_in_chunk;
 use crate::machine::source::Source;
-use crate::machine::{leaf_of, KernelMachine};
+use crate::machine::{leaf_for, KernelMachine};
 use crate::mover::choice::Choice;
 use crate::mover::others::{self, After, Pins};
 use crate::mover::request::Request;
@@ -23,7 +23,7 @@ use crate::{abi, session, shmem};
 use core::sync::atomic::AtomicBool;
 use engine::rtm::Absence;
 use engine::{
-    AbortCounts, Iova, Job, Leaf, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
+    AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, PhysAddr, Policy, PAGE_SIZE,
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -76,7 +76,7 @@ impl Batch {
     ) -> Result<(), Refusal> {
         for n in 0..span.pages() {
             let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
-            let mut leaf = match find_leaf(hold, iova) {
+            let mut leaf = match leaf_for(hold, iova) {
                 Err(Refusal::LargeLeaf) if is_there(request, hold, iova) => {
                     self.note(Fate::Stays)?;
                     continue;
@@ -86,7 +86,7 @@ impl Batch {
             let mut taken = take(seen, n, leaf.page);
             if taken.as_ref().is_err_and(|r| *r == Refusal::NotRegion) {
                 // A CPU may have touched it, and it has come home.
-                leaf = find_leaf(hold, iova)?;
+                leaf = leaf_for(hold, iova)?;
                 taken = take(seen, n, leaf.page);
             }
             let source = match taken {
@@ -362,14 +362,6 @@ impl Batch {
         }
         outcome
     }
-}
-
-/// Finds the leaf of a page that the hold has pinned.
-fn find_leaf(hold: &Hold, iova: Iova) -> Result<Leaf, Refusal> {
-    let found = hold
-        .stays
-        .unless_changing(iova, || leaf_of(hold.domain, iova));
-    found.ok_or(Refusal::Busy)?
 }
 
 /// Tells whether a page that is in a leaf of 2 MiB does not have to go.

@@ -114,8 +114,7 @@ impl Call<'_> {
             }
             self.request.check_time()?;
             self.results.clear();
-            if !single && self.whole()? == Whole::Done {
-                self.report().map_err(|_| Refusal::BadPointer)?;
+            if !single && self.goes_whole()? {
                 continue;
             }
             let size = if single { 1 } else { sizer.size() };
@@ -142,6 +141,23 @@ impl Call<'_> {
             );
             self.request.device.keep_size(&sizer);
         }
+    }
+
+    /// Moves what is ahead whole, and tells what became of it; or not: then it goes in pieces.
+    #[inline(never)]
+    fn goes_whole(&mut self) -> Result<bool, Refusal> {
+        let whole = self.whole();
+        if whole == Ok(Whole::InPieces) {
+            self.results.clear();
+            return Ok(false);
+        }
+        if matches!(whole, Err(r) if r.is_of_page()) && self.results.is_empty() {
+            self.refused()?;
+        }
+        self.report().map_err(|_| Refusal::BadPointer)?;
+        whole?;
+        self.check_after()?;
+        Ok(true)
     }
 
     /// Returns so many pages from the next one on, but no more than there are in its 2 MiB: what is behind may go at

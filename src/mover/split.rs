@@ -91,7 +91,7 @@ impl Splitter<'_> {
                 Some(Some(page)) if self.stays_there(page) => return Ok(()),
                 Some(Some(page)) => {
                     self.check(page)?;
-                    if let Some(changing) = self.hold.stays.change_size(iova)? {
+                    if let Some(changing) = self.hold.stays.change_size(iova) {
                         return self.change(iova, changing);
                     }
                 }

@@ -3,7 +3,6 @@
 //! which a DMA to any of it aborts the attempt, that of the whole copy. So it is for what devices leave alone; what they
 //! do not is split (`split.rs`), and goes page by page.
 
-use crate::abi;
 use crate::device::hold::Hold;
 use crate::host::memory;
 use crate::machine::chunk::{entry_of_chunk, page_in_chunk};
@@ -23,6 +22,7 @@ use crate::session::order::Methods;
 use crate::shmem;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
+use crate::{abi, numbers};
 use engine::{
     AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, CHUNK_PAGES, CHUNK_SIZE, PAGE_SIZE,
 };
@@ -40,7 +40,14 @@ pub(super) enum Whole {
     InPieces,
 }
 
-/// Of whom there is one call at a time.
+/// Why what is ahead does not move whole.
+enum Why {
+    /// Somebody uses some of it.
+    InUse,
+    Refused(Refusal),
+}
+
+/// What is moved, while it is held.
 struct Subject<'a> {
     hold: &'a Hold,
     claim: &'a WholeClaim,
@@ -86,8 +93,8 @@ impl Call<'_> {
             .reserve(count, GFP_KERNEL)
             .map_err(|_| Refusal::NoMemory)?;
         let mut hold = match request.device.hold(span) {
-            // Somebody has one of the pages in hand.
-            Err(Refusal::Busy) => return Ok(Whole::InPieces),
+            // Which page it is can be told of each by itself.
+            Err(refusal) if refusal.is_of_page() => return Ok(Whole::InPieces),
             Err(Refusal::NotOpen) => return Err(Refusal::Unmapping),
             other => other?,
         };
@@ -98,15 +105,21 @@ impl Call<'_> {
         let first = PageSpan::new(span.first(), PAGE_SIZE).ok_or(Refusal::NotMapped)?;
         let pins =
             Pins::look(&request.device, &hold.stays, first).map_err(|_| Refusal::NoMemory)?;
-        hold.pin_first(&mut self.pinned, request.deadline)?;
-        let Some(claim) = self.claim(&hold, span).filter(|_| !pins.has_more(0)) else {
-            return Ok(Whole::InPieces);
+        match hold.pin_first(&mut self.pinned, request.deadline) {
+            Err(refusal) if refusal.is_of_page() => return Ok(Whole::InPieces),
+            other => other?,
+        }
+        if pins.has_more(0) {
+            return self.in_pieces(choice, Why::InUse);
+        }
+        let Some(claim) = self.claim(&hold, span) else {
+            return self.in_pieces(choice, Why::Refused(Refusal::Busy));
         };
-        if others::check_range(hold.domain.id(), span, claim.start).is_err() {
-            return Ok(Whole::InPieces);
+        if let Err(refusal) = others::check_range(hold.domain.id(), span, claim.start) {
+            return self.in_pieces(choice, Why::Refused(refusal));
         }
         let Some(end) = claim.new_end(node) else {
-            return Ok(Whole::InPieces);
+            return self.in_pieces(choice, Why::Refused(Refusal::NoMemory));
         };
         let format = hold.domain.nature().format.ok_or(Refusal::Iommu)?;
         let pte = entry_of_chunk(&hold, span.first())?;
@@ -129,6 +142,25 @@ impl Call<'_> {
         done
     }
 
+    /// Goes on in pieces, or, where the leaf may not be split, says why not.
+    fn in_pieces(&mut self, choice: Choice, why: Why) -> Result<Whole, Refusal> {
+        match why {
+            _ if choice.terms.split => Ok(Whole::InPieces),
+            Why::Refused(refusal) => Err(refusal),
+            Why::InUse => {
+                self.tell_each(settle::IN_USE);
+                Ok(Whole::Done)
+            }
+        }
+    }
+
+    /// Adds the result of each page: there is room.
+    fn tell_each(&mut self, result: abi::PageResult) {
+        for _ in 0..CHUNK_PAGES {
+            let _ = self.results.push_within_capacity(result);
+        }
+    }
+
     /// Claims the pages that the leaf maps, of which the first one is pinned.
     fn claim(&self, hold: &Hold, span: PageSpan) -> Option<WholeClaim> {
         let look = || page_in_chunk(hold, span.first());
@@ -141,6 +173,9 @@ impl Call<'_> {
     }
 
     fn attempt(&mut self, subject: Subject<'_>, choice: Choice) -> PageMove {
+        if self.tally.done == 0 {
+            self.tally.engine = numbers::engine_number(Method::AdBit);
+        }
         let mut policy = policy(self.request, choice);
         if choice.terms.split {
             policy.retries = policy.retries.min(FEW);
@@ -184,10 +219,7 @@ impl Call<'_> {
         if freed.is_err() {
             result.outcome = abi::PAGE_LOST_WRITE;
         }
-        for _ in 0..CHUNK_PAGES {
-            // There is room.
-            let _ = self.results.push_within_capacity(result);
-        }
+        self.tell_each(result);
         stats::add(Counter::LeavesMoved, u64::from(has_moved));
         blame.and(freed).map(|()| Whole::Done)
     }

@@ -138,12 +138,11 @@ fn set_tag(page: *mut ffi::page, tag: Tag) {
 
 /// Counts some that are about to be allocated. ENOSPC if the limit for all regions is reached.
 pub(super) fn count_in(pages: u64) -> Result {
-    let before = OWNED.fetch_add(pages, Ordering::Relaxed);
-    if before.saturating_add(pages) <= params::most_pages() {
-        return Ok(());
-    }
-    count_out(pages);
-    Err(ENOSPC)
+    // Not counted and taken back: others would find no room meanwhile.
+    let more =
+        |now: u64| Some(now.saturating_add(pages)).filter(|sum| *sum <= params::most_pages());
+    let counted = OWNED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    counted.map(drop).map_err(|_| ENOSPC)
 }
 
 /// Counts some that were not allocated after all.

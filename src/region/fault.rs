@@ -103,7 +103,10 @@ unsafe fn map_chunk(vmf: *mut ffi::vm_fault, inner: &Inner, first: u64) {
         let offset = index.saturating_sub(begin) << PAGE_SHIFT;
         let address = start.saturating_add(offset);
         // SAFETY: the address is within the mapping; the page stays the right one while `inner` is locked.
-        unsafe { ffi::pagemove_insert_ahead(vma, address as usize, page.0, write) };
+        let has_room = unsafe { ffi::pagemove_insert_ahead(vma, address as usize, page.0, write) };
+        if !has_room {
+            return;
+        }
     }
 }
 

@@ -103,16 +103,19 @@ vm_fault_t pagemove_insert(struct vm_fault *vmf, u64 phys)
 				       vmf->flags & FAULT_FLAG_WRITE);
 }
 
-/* The same of another page of the mapping, before a CPU asks for it; nothing where there is one or no room. */
-void pagemove_insert_ahead(struct vm_area_struct *vma, unsigned long address,
+/* The same of another page of the mapping, before a CPU asks for it; nothing where there is one. False: there is no room. */
+bool pagemove_insert_ahead(struct vm_area_struct *vma, unsigned long address,
 			   u64 phys, bool write)
 {
+	struct page *page = pfn_to_page(PHYS_PFN(phys));
 	struct vm_fault vmf = {
 		.vma = vma,
 		.address = address,
 	};
 
-	vmf_insert_page_mkwrite(&vmf, pfn_to_page(PHYS_PFN(phys)), write);
+	if (PageHWPoison(page))
+		return true;
+	return !(vmf_insert_page_mkwrite(&vmf, page, write) & VM_FAULT_OOM);
 }
 
 bool pagemove_fault_is_write(struct vm_fault *vmf)

@@ -14,7 +14,7 @@ use crate::device::list;
 use crate::file::rights::may_move;
 use crate::host::{cpu, memory, task};
 use crate::iommu::sharing::Sharers;
-use crate::machine::{entry_at, leaf_of};
+use crate::machine::{entry_at, leaf_for};
 use crate::mover::others::Pins;
 use crate::refusal::{eopnotsupp, Refusal};
 use crate::region::claim::Claim;
@@ -111,7 +111,7 @@ fn page_at(
     (pins, n): (&Pins, u64),
     iova: Iova,
 ) -> Result<(Leaf, Claim), Refusal> {
-    let leaf = leaf_of(hold.domain, iova)?;
+    let leaf = leaf_for(hold, iova)?;
     let claim = Claim::take(leaf.page)?;
     if claim.region.id != region.id || !page::is_memory(leaf.page) {
         return Err(Refusal::NotScratch);
