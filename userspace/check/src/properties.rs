@@ -3,8 +3,8 @@
 
 use crate::configs::Promises;
 use crate::model::MoveModel;
-use engine::{Abort, Outcome, PageMove, PageState};
-use sim::{Broken, Place, State, Why};
+use engine::{Abort, LeafSize, Outcome, PageMove, PageState};
+use sim::{Broken, Place, State, Why, PAGES};
 
 type Holds = fn(&MoveModel, &State) -> bool;
 
@@ -177,6 +177,19 @@ fn bits_are_kept(state: &State) -> bool {
     own(state).all(|(n, _)| world.entries[n] & world.needed[n] == world.needed[n])
 }
 
+/// Whether what was aborted is a chunk of which some pages were copied, and others not.
+fn half_copied(state: &State) -> bool {
+    let is_copied = |page: usize| state.world.memory.end[page].iter().all(|word| *word != 0);
+    let is_aborted = |page: &PageMove| matches!(page.state(), PageState::Aborted(_));
+    let (first, last) = (is_copied(0), is_copied(PAGES - 1));
+    first
+        && !last
+        && state
+            .pages()
+            .iter()
+            .any(|page| page.size() == LeafSize::Chunk && is_aborted(page))
+}
+
 fn aborted(state: &State, cause: Abort) -> bool {
     state
         .pages()
@@ -216,5 +229,6 @@ sometimes! {
     TOLERATED = "old bytes read before the second invalidation", |_, s| s.world.broken.contains(Broken::TOLERATED);
     LOST_AND_REPORTED = "lost and reported", |_, s| s.pages().iter().any(|p| p.outcome() == Outcome::LostWrite);
     LOST_IN_SILENCE = "lost in silence", |_, s| s.is_quiet() && !losses_are_reported(s);
+    HALF_COPIED = "a chunk's copy given up half way", |_, s| s.is_done() && half_copied(s);
     UNSETTLED = "moved, but a device may hold START", |_, s| s.pages().iter().any(|p| p.outcome() == Outcome::Moved && !p.is_settled());
 }

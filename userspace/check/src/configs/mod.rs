@@ -12,7 +12,7 @@ pub use wider::*;
 use crate::properties::{self as p, Sometimes};
 use engine::rtm::Times;
 use engine::Policy;
-use sim::{AdUpdate, Config, DeviceKind, Glue, Hardware, Home, Lines, Workload};
+use sim::{AdUpdate, Config, DeviceKind, Glue, Hardware, Home, Leaves, Lines, Workload};
 
 /// The promises that the hardware keeps, and with that what has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,17 @@ pub const TWO_PAGES: Config = Config {
     },
     ..RTM
 };
+
+/// A configuration whose leaf is a chunk.
+pub const fn chunk(config: Config, leaves: Leaves) -> Config {
+    Config {
+        workload: Workload {
+            leaves,
+            ..config.workload
+        },
+        ..config
+    }
+}
 
 /// [`RTM`] with END behind an aperture.
 pub const APERTURE: Config = Config {

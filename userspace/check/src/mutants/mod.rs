@@ -3,6 +3,7 @@
 //! there for it.
 
 mod adbit;
+mod chunk;
 mod cleared;
 mod finish;
 mod glue;
@@ -85,6 +86,7 @@ pub fn all() -> Vec<Mutant> {
         rtm::all(),
         cleared::all(),
         adbit::all(),
+        chunk::all(),
         finish::all(),
         glue::all(),
     ];

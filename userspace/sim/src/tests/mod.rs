@@ -2,6 +2,7 @@
 //! Each way in which the machine can be wrong, by itself, and what is there where
 //! the hardware is not so (the twins). `cargo test -p pagemove-sim`.
 
+mod chunks;
 mod clocks;
 mod cpus;
 mod dma;

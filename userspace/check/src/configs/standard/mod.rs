@@ -3,6 +3,7 @@
 
 mod adbit;
 mod broken;
+mod chunk;
 mod cleared;
 mod rtm;
 
@@ -13,6 +14,7 @@ pub fn standard() -> Vec<Case> {
     let mut all = rtm::all();
     all.extend(cleared::all());
     all.extend(adbit::all());
+    all.extend(chunk::all());
     all.extend(broken::all());
     all.extend(wider::wider());
     all
