@@ -5,3 +5,4 @@ mod interleavings;
 mod parts;
 mod refusals;
 mod sim;
+mod wholes;

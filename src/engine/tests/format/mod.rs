@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The table formats, walks and scans of tables of each, and chunks whose size changes.
+//! The table formats, walks and scans of tables of each, chunks whose size changes, and leaves of chunks.
 
 mod formats;
 mod sizes;
 mod tables;
 mod walks;
+mod wholes;

@@ -8,8 +8,8 @@ use crate::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::vec::Vec;
 
-const STARTS: u64 = 0x10_0000;
-const ENDS: u64 = 0x20_0000;
+const STARTS: u64 = 0x20_0000;
+const ENDS: u64 = 0x60_0000;
 const ENTRIES: u64 = 0x9000;
 
 pub(super) fn start(n: usize) -> PhysAddr {
@@ -73,6 +73,7 @@ pub(super) struct Bench {
     pub(super) spans: Vec<PageSpan>,
     pub(super) posts: Vec<Request>,
     pub(super) learned: Vec<(Result<(), Status>, Measured)>,
+    pub(super) learned_of: Vec<LeafSize>,
     pub(super) watched: Vec<(u64, u8)>,
     pub(super) copies: Vec<(PhysAddr, u32)>,
     pub(super) set: Vec<u64>,
@@ -117,6 +118,7 @@ impl Bench {
             spans: Vec::new(),
             posts: Vec::new(),
             learned: Vec::new(),
+            learned_of: Vec::new(),
             watched: Vec::new(),
             copies: Vec::new(),
             set: Vec::new(),
@@ -277,7 +279,8 @@ impl Editing for Bench {
         SKEW
     }
 
-    fn learn(&mut self, _: LeafSize, result: Result<(), Status>, measured: Measured) {
+    fn learn(&mut self, size: LeafSize, result: Result<(), Status>, measured: Measured) {
+        self.learned_of.push(size);
         self.learned.push((result, measured));
     }
 

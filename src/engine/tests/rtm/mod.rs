@@ -10,3 +10,4 @@ mod finish;
 mod helper;
 mod measured;
 mod moves;
+mod wholes;

@@ -2,7 +2,8 @@
 //! The adaptive controller of `rtm`: bounds, directions, extremes, convergence.
 //! How good its times are is measured in the crate sim, on simulated attempts.
 
-use crate::rtm::{Bounds, Controller, Sample, Times, MAX_SLOTS};
+use crate::rtm::{Bounds, Controller, Controllers, Sample, Times, MAX_SLOTS};
+use crate::LeafSize;
 
 /// 1 GHz: a tick is a ns.
 const BOUNDS: Bounds = Bounds::for_tsc(1_000_000);
@@ -361,4 +362,61 @@ fn without_phase_1_the_slots_are_learned_all_the_same() {
     let times = controller.times();
     assert_eq!(times.lead, Controller::new(BOUNDS).times().lead);
     assert!(times.wait() < 4000, "{times:?}");
+}
+
+#[test]
+fn what_never_fits_is_refused_but_for_one_in_32() {
+    let longest = BOUNDS.wait().1;
+    let mut controller = Controller::new(BOUNDS);
+    assert!(!controller.is_too_long());
+    controller.learn(Sample::Timeout {
+        phase2: 2 * longest,
+    });
+    for _ in 0..3 {
+        let refused = (0..32).filter(|_| controller.is_too_long()).count();
+        assert_eq!(refused, 31);
+        // The one that was made.
+        controller.learn(Sample::Timeout {
+            phase2: 2 * longest,
+        });
+    }
+    // The load is gone: the one that is made shows it, and others follow.
+    for _ in 0..8 {
+        controller.learn(committed(100, longest / 2));
+    }
+    assert!(!controller.is_too_long());
+}
+
+#[test]
+fn what_fits_is_not_refused() {
+    for phase2 in [1, 1_000, BOUNDS.wait().1 / 2, BOUNDS.wait().1] {
+        let mut controller = after(100, 100, phase2);
+        assert!(!controller.is_too_long(), "{phase2}");
+    }
+}
+
+#[test]
+fn each_size_has_times_of_its_own() {
+    let mut both = Controllers::new(BOUNDS);
+    let (page, chunk) = (LeafSize::Page, LeafSize::Chunk);
+    for _ in 0..100 {
+        for (size, phase2) in [(page, 2_000), (chunk, 200_000)] {
+            let sample = outcome(&both.of(size).times(), 300, phase2);
+            both.of_mut(size).learn(sample);
+        }
+    }
+    let (short, long) = (both.of(page).times(), both.of(chunk).times());
+    assert!(short.wait() < 10_000, "{short:?}");
+    assert!(
+        long.first_slot > 100_000 && long.wait() >= 200_000,
+        "{long:?}"
+    );
+    // The twin: one for both finds a wait that is too long for pages.
+    let mut one = Controller::new(BOUNDS);
+    for n in 0..200 {
+        let phase2 = if n % 2 == 0 { 2_000 } else { 200_000 };
+        let sample = outcome(&one.times(), 300, phase2);
+        one.learn(sample);
+    }
+    assert!(one.times().wait() > 10_000);
 }
