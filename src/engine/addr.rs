@@ -31,7 +31,15 @@ impl LeafSize {
 
     /// Whether a leaf of this size can begin at an address: of a device, or of memory.
     pub const fn is_aligned(self, address: u64) -> bool {
-        address % self.bytes() == 0
+        address & self.offset_bits() == 0
+    }
+
+    /// Returns the bits of an address that are an offset within the leaf.
+    pub(crate) const fn offset_bits(self) -> u64 {
+        match self {
+            Self::Page => PAGE_SIZE - 1,
+            Self::Chunk => CHUNK_SIZE - 1,
+        }
     }
 }
 

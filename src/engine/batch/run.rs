@@ -47,6 +47,8 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Run<E> {
     stage: Stage,
+    /// How many pages are tried.
+    together: usize,
     tried: u32,
     attempt: E,
 }
@@ -69,6 +71,7 @@ impl<E> Run<E> {
     {
         Self {
             stage: Stage::Hold,
+            together: together(pages),
             tried: 0,
             attempt: E::begin(0, policy, pages),
         }
@@ -80,7 +83,7 @@ impl<E> Run<E> {
     where
         E: Engine<M>,
     {
-        let job = &mut job.first(together(job.pages));
+        let job = &mut job.first(self.together);
         match self.stage {
             Stage::Hold => {
                 if !job.policy.without.leaves_out(Steps::CPU_HOLD) {

@@ -134,7 +134,7 @@ impl Format {
     /// Returns the leaf of this size with other memory: permissions and unknown bits stay. What of `memory` is
     /// no address of such a leaf is left out.
     pub const fn redirected(self, entry: u64, memory: PhysAddr, size: LeafSize) -> u64 {
-        let address = self.address_bits() & !(size.bytes() - 1);
+        let address = self.address_bits() & !size.offset_bits();
         (entry & !address) | (memory.0 & address)
     }
 

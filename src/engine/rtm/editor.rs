@@ -142,7 +142,7 @@ impl Editor {
         page: &mut PageMove,
         aborts: &mut AbortCounts,
     ) {
-        page.too_long = machine.is_too_long(page.size);
+        page.too_long = page.size == LeafSize::Chunk && machine.is_too_long(page.size);
         if page.too_long {
             // Nothing was tried.
             return;

@@ -91,7 +91,7 @@ pub trait Editing: Machine {
     fn times(&mut self, size: LeafSize) -> Times;
 
     /// Whether there is no use in an attempt at a leaf of this size, since the transaction would have to last for longer than
-    /// is allowed: from the controller, too.
+    /// is allowed: from the controller, too. Asked for chunks alone, before anything is done.
     fn is_too_long(&mut self, _size: LeafSize) -> bool {
         false
     }

@@ -100,7 +100,8 @@ impl Controller {
     }
 
     /// Whether an attempt has no prospect, and is not to be made: three of four times the helper was not done within the
-    /// longest wait that is allowed. One in 32 is made all the same, so that it is noticed when that is over.
+    /// longest wait that is allowed. One in 32 is made all the same, so that it is noticed when that is over: this counts
+    /// how often it was asked.
     pub fn is_too_long(&mut self) -> bool {
         let usual = shortest(self.phase2.quantile(1, 4));
         let is_hopeless = self.phase2.count() != 0 && usual > self.bounds.wait().1;
