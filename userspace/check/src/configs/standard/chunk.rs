@@ -75,16 +75,16 @@ pub fn all() -> Vec<Case> {
         sound(
             "chunk-rtm",
             "cached as one translation",
-            chunk(once, Leaves::Whole),
+            chunk(RTM, Leaves::Whole),
             &[p::MOVED, p::TIMEOUT, p::BY_WALK, p::BY_SLOT, p::HALF_COPIED],
-            84_579,
+            330_369,
         ),
         sound(
             "chunk-rtm-pieces",
             "cached in pieces",
-            pieces(once),
+            pieces(RTM),
             &[p::MOVED, p::TIMEOUT, p::BY_WALK, p::BY_SLOT, p::HALF_COPIED],
-            89_228,
+            469_388,
         ),
         sound(
             "chunk-clear",
