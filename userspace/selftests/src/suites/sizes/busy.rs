@@ -15,7 +15,10 @@ use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 use pagemove_testkit::pci;
 use pagemove_testkit::tap::{self, Case, Pass};
-use pagemove_uapi::{Control, PciAddress, ENGINE_ADBIT, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE};
+use pagemove_uapi::{
+    Control, MoveReport, PageResult, PciAddress, ENGINE_ADBIT, PAGE_ABORTED, PAGE_LOST_WRITE,
+    PAGE_MOVED, PAGE_SIZE, REASON_LOST_WRITE,
+};
 
 use super::scene::{transfer_at, BYTES, DEPTH, IOVA, RINGS, SETUP};
 use crate::bench::{self, Nodes};
@@ -40,14 +43,24 @@ struct Desk {
     nodes: Nodes,
 }
 
-pub fn main() -> ExitCode {
-    let case = Case::new(
-        "2 MiB under a device's writes move whole or not at all: nothing is lost",
-        |desk: &mut Desk| {
-            meet(desk)?;
-            Ok(Pass)
-        },
-    );
+/// With `lost` the build for tests leaves a step out, so that writes are lost.
+pub fn main(args: &[String]) -> ExitCode {
+    let case = match args.first() {
+        None => Case::new(
+            "2 MiB under a device's writes move whole or not at all: nothing is lost",
+            |desk: &mut Desk| {
+                meet(desk)?;
+                Ok(Pass)
+            },
+        ),
+        Some(_) => Case::new(
+            "a lost write of 2 MiB that moved whole ends the call, and each page is told",
+            |desk: &mut Desk| {
+                lose(desk)?;
+                Ok(Pass)
+            },
+        ),
+    };
     match Desk::open() {
         Ok(mut desk) => tap::run(&mut desk, vec![case]),
         Err(error) => tap::fail_all(&error),
@@ -144,6 +157,64 @@ fn meet(desk: &mut Desk) -> Result<()> {
     let (lost, split) = (stats.lost_writes, stats.leaves_split);
     ensure!((lost, split) == (0, 0), "{lost} lost, {split} split");
     Ok(())
+}
+
+/// A device writes until a call has lost one of its writes.
+fn lose(desk: &mut Desk) -> Result<()> {
+    let is_over = AtomicBool::new(false);
+    let Desk {
+        dma,
+        rings,
+        source,
+        control,
+        device,
+        nodes,
+        ..
+    } = desk;
+    let (source, device, nodes) = (*source, *device, [nodes.there, nodes.here]);
+    let (report, results) = thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            let last = move_until_it_fails(control, device, nodes);
+            is_over.store(true, Ordering::Release);
+            last
+        });
+        let mut number = 0;
+        let mut done = Ok(());
+        while done.is_ok() && !is_over.load(Ordering::Acquire) {
+            number += 1;
+            done = write_once(dma.as_mut(), rings, source, number);
+        }
+        let last = mover.join().map_err(|_| anyhow!("the mover panicked"))?;
+        done.map(|()| last)
+    })?;
+    let error = report.error.map(|error| (error.errno, error.reason));
+    let expected = Some((libc::EIO, REASON_LOST_WRITE));
+    ensure!(error == expected, "{}", bench::describe(&report));
+    let done = (report.pages_done, report.pages_moved);
+    ensure!(done == (512, 0), "done and moved: {done:?}");
+    let is_lost = |result: &&PageResult| result.outcome == PAGE_LOST_WRITE;
+    let told = results.iter().filter(is_lost).count();
+    ensure!(told == 512, "{told} pages are told");
+    Ok(())
+}
+
+fn move_until_it_fails(
+    control: &Control,
+    device: PciAddress,
+    nodes: [i32; 2],
+) -> (MoveReport, Vec<PageResult>) {
+    let end = Instant::now() + LONGEST;
+    let mut results = Vec::new();
+    loop {
+        for node in nodes {
+            let mut request = bench::request(device, IOVA, BYTES / PAGE_SIZE, node);
+            (request.engine, request.retries) = (ENGINE_ADBIT, 0);
+            let report = control.move_pages(&request, Some(&mut results));
+            if report.error.is_some() || Instant::now() > end {
+                return (report, results);
+            }
+        }
+    }
 }
 
 /// The device reads a page that holds a new number, and writes it.

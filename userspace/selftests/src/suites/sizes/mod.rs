@@ -33,7 +33,7 @@ pub fn main(args: &[String]) -> ExitCode {
     match args.split_first().map(|(part, rest)| (part.as_str(), rest)) {
         Some(("moves", rest)) => return moves::main(rest),
         Some(("chunks", rest)) => return chunks::main(rest),
-        Some(("busy", _)) => return busy::main(),
+        Some(("busy", rest)) => return busy::main(rest),
         Some(("met", _)) => return met::main(),
         Some(("whole", rest)) => return whole::main(rest),
         _ => {}
