@@ -8,7 +8,6 @@
 use crate::device::stays::{State, Stays};
 use crate::testing::sabotage::{self, Bug};
 use engine::{Iova, CHUNK_SIZE};
-use kernel::prelude::*;
 use kernel::sync::Arc;
 
 /// A chunk that its owner may change, as long as this is there.

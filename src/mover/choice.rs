@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which engines may move the pages of a request, and how.
 
+use crate::device::hold::Hold;
 use crate::device::{list, Device};
 use crate::host::cpu;
 use crate::iommu::domain::{DomainId, Nature};
+use crate::iommu::sharing::Sharers;
 use crate::iommu::verdict::{self, Behind, Terms};
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
@@ -88,6 +90,27 @@ impl Choice {
             return Err(Refusal::Unqualified);
         }
         Ok(choice)
+    }
+
+    /// Finds out how pages may be moved that are held, and whether a device of the domain has a TLB of its own. It is so
+    /// until the hold ends, for a device that joins later waits for that.
+    pub(super) fn held(
+        request: &Request,
+        absence: Absence,
+        hold: &Hold,
+    ) -> Result<(Self, bool), Refusal> {
+        let mut choice = Self::of(request, absence)?;
+        choice.terms.split &= !sabotage::keeps_leaves();
+        let domain = hold.domain.id();
+        let sharers = Sharers::of(domain);
+        if sharers.is_foreign {
+            return Err(Refusal::SharedDomain);
+        }
+        if sharers.is_asleep {
+            return Err(Refusal::Asleep);
+        }
+        let has_ats = sharers.has_ats || list::has_ats_in(domain);
+        Ok((choice, has_ats))
     }
 
     /// Chooses for pages that have to come home: whatever the verdicts say, with every check there

@@ -12,20 +12,19 @@ pub(crate) mod settle;
 pub(crate) mod split;
 mod whole;
 
-use crate::device::hold::{Hold, MOST_LEFT};
+use crate::device::hold::MOST_LEFT;
 use crate::device::stays::Stays;
 use crate::device::{list as devices, Device};
 use crate::host::ffi;
 use crate::iommu::domain::DomainId;
 use crate::iommu::quarantine;
-use crate::iommu::sharing::Sharers;
 use crate::mover::batch::{Batch, Seen};
 use crate::mover::choice::Choice;
 use crate::mover::others::Pins;
 use crate::mover::request::Request;
 use crate::mover::settle::REFUSED;
 use crate::mover::split::Splitter;
-use crate::mover::whole::Whole;
+use crate::mover::whole::{Ahead, Whole};
 use crate::refusal::Refusal;
 use crate::region::backing::Site;
 use crate::region::list;
@@ -146,7 +145,25 @@ impl Call<'_> {
     /// Moves what is ahead whole, and tells what became of it; or not: then it goes in pieces.
     #[inline(never)]
     fn goes_whole(&mut self) -> Result<bool, Refusal> {
-        let whole = self.whole();
+        let mut ahead = Ahead {
+            request: self.request,
+            absence: self.absence,
+            done: self.tally.done,
+            pinned: &mut self.pinned,
+            results: &mut self.results,
+            aborts: AbortCounts::default(),
+            tried: None,
+        };
+        let whole = ahead.go();
+        let (aborts, tried) = (ahead.aborts, ahead.tried);
+        stats::add_aborts(&aborts);
+        self.tally.aborts.add(&aborts);
+        if self.tally.done == 0 && tried.is_some() {
+            self.tally.engine = abi::ENGINE_ADBIT;
+        }
+        if let (Err(Refusal::LostWrite), Some(domain)) = (whole, tried) {
+            lost_write(&self.request.device, domain);
+        }
         if whole == Ok(Whole::InPieces) {
             self.results.clear();
             return Ok(false);
@@ -217,23 +234,6 @@ impl Call<'_> {
         }
     }
 
-    /// Finds out how pages may be moved that are held, and whether a device of the domain has a TLB of its own. It is so
-    /// until the hold ends, for a device that joins later waits for that.
-    fn terms(&self, hold: &Hold) -> Result<(Choice, bool), Refusal> {
-        let mut choice = Choice::of(self.request, self.absence)?;
-        choice.terms.split &= !sabotage::keeps_leaves();
-        let domain = hold.domain.id();
-        let sharers = Sharers::of(domain);
-        if sharers.is_foreign {
-            return Err(Refusal::SharedDomain);
-        }
-        if sharers.is_asleep {
-            return Err(Refusal::Asleep);
-        }
-        let has_ats = sharers.has_ats || devices::has_ats_in(domain);
-        Ok((choice, has_ats))
-    }
-
     /// Moves one batch. The results are those of its first pages; together with an error
     /// there may be some, or none.
     fn batch(&mut self, span: PageSpan) -> Result<(), Refusal> {
@@ -248,7 +248,7 @@ impl Call<'_> {
             Refusal::NotOpen => Refusal::Unmapping,
             other => other,
         })?;
-        let (choice, ats) = self.terms(&hold)?;
+        let (choice, ats) = Choice::held(request, self.absence, &hold)?;
         sabotage::hold_batch_up(|| hold.is_cancelled());
         let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
         preview::check(pins.pages())?;

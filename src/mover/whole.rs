@@ -3,15 +3,17 @@
 //! which a DMA to any of it aborts the attempt, that of the whole copy. So it is for what devices leave alone; what they
 //! do not is split (`split.rs`), and goes page by page.
 
+use crate::abi;
 use crate::device::hold::Hold;
-use crate::host::memory;
+use crate::host::{ffi, memory};
+use crate::iommu::domain::DomainId;
 use crate::machine::chunk::{entry_of_chunk, page_in_chunk};
 use crate::machine::whole::WholeMachine;
 use crate::mover::batch::policy;
 use crate::mover::choice::Choice;
 use crate::mover::others::{self, After, Leftover, Pins};
-use crate::mover::request::Destination;
-use crate::mover::{settle, Call};
+use crate::mover::request::{Destination, Request};
+use crate::mover::settle;
 use crate::page;
 use crate::page::chunk::{pages_of, OwnedPages};
 use crate::page::owned::OwnedPage;
@@ -22,7 +24,7 @@ use crate::session::order::Methods;
 use crate::shmem;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
-use crate::{abi, numbers};
+use engine::rtm::Absence;
 use engine::{
     AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, CHUNK_PAGES, CHUNK_SIZE, PAGE_SIZE,
 };
@@ -54,10 +56,26 @@ struct Subject<'a> {
     page: PageMove,
 }
 
-impl Call<'_> {
+/// What a call has ahead of it.
+pub(super) struct Ahead<'a> {
+    pub(super) request: &'a Request,
+    pub(super) absence: Absence,
+    /// Pages before it.
+    pub(super) done: u64,
+    /// Room for what VFIO says that it has pinned.
+    pub(super) pinned: &'a mut KVec<*mut ffi::page>,
+    /// Out: one for each page, or none.
+    pub(super) results: &'a mut KVec<abi::PageResult>,
+    /// Out.
+    pub(super) aborts: AbortCounts,
+    /// Out: where it was tried.
+    pub(super) tried: Option<DomainId>,
+}
+
+impl Ahead<'_> {
     /// Moves the 2 MiB that begin with the next page at once, if that can be done.
     #[inline(never)]
-    pub(super) fn whole(&mut self) -> Result<Whole, Refusal> {
+    pub(super) fn go(&mut self) -> Result<Whole, Refusal> {
         match self.leaf_ahead() {
             Some((span, node)) => self.whole_at(span, node),
             None => Ok(Whole::InPieces),
@@ -75,8 +93,8 @@ impl Call<'_> {
             return None;
         }
         let pages = u64::from(CHUNK_PAGES);
-        let left = request.span.pages().saturating_sub(self.tally.done);
-        let span = request.part(self.tally.done, pages).ok()?;
+        let left = request.span.pages().saturating_sub(self.done);
+        let span = request.part(self.done, pages).ok()?;
         if left < pages || span.first().0 % CHUNK_SIZE != 0 {
             return None;
         }
@@ -98,14 +116,14 @@ impl Call<'_> {
             Err(Refusal::NotOpen) => return Err(Refusal::Unmapping),
             other => other?,
         };
-        let (choice, has_ats) = self.terms(&hold)?;
+        let (choice, has_ats) = Choice::held(request, self.absence, &hold)?;
         if choice.methods == Methods::Only(Method::Rtm) || has_ats {
             return Ok(Whole::InPieces);
         }
         let first = PageSpan::new(span.first(), PAGE_SIZE).ok_or(Refusal::NotMapped)?;
         let pins =
             Pins::look(&request.device, &hold.stays, first).map_err(|_| Refusal::NoMemory)?;
-        match hold.pin_first(&mut self.pinned, request.deadline) {
+        match hold.pin_first(self.pinned, request.deadline) {
             Err(refusal) if refusal.is_of_page() => return Ok(Whole::InPieces),
             other => other?,
         }
@@ -131,15 +149,11 @@ impl Call<'_> {
             page,
         };
         let page = self.attempt(subject, choice);
-        let (stays, domain) = (hold.stays.clone(), hold.domain.id());
+        let stays = hold.stays.clone();
         drop(hold);
         let has_changed = page.maps_end() || settle::is_lost(&page);
         let after = has_changed.then(|| After::look_at(stays, span, claim.start));
-        let done = self.finish(page, choice, after, (claim, end));
-        if done == Err(Refusal::LostWrite) {
-            super::lost_write(&request.device, domain);
-        }
-        done
+        self.finish(page, choice, after, (claim, end))
     }
 
     /// Goes on in pieces, or, where the leaf may not be split, says why not.
@@ -173,14 +187,11 @@ impl Call<'_> {
     }
 
     fn attempt(&mut self, subject: Subject<'_>, choice: Choice) -> PageMove {
-        if self.tally.done == 0 {
-            self.tally.engine = numbers::engine_number(Method::AdBit);
-        }
+        self.tried = Some(subject.hold.domain.id());
         let mut policy = policy(self.request, choice);
         if choice.terms.split {
             policy.retries = policy.retries.min(FEW);
         }
-        let mut aborts = AbortCounts::default();
         let mut pages = [subject.page];
         let mut machine = WholeMachine {
             hold: subject.hold,
@@ -190,11 +201,9 @@ impl Call<'_> {
         let mut job = Job {
             policy: &policy,
             pages: &mut pages,
-            aborts: &mut aborts,
+            aborts: &mut self.aborts,
         };
         engine::run(&mut machine, &mut job);
-        stats::add_aborts(&aborts);
-        self.tally.aborts.add(&aborts);
         let [page] = pages;
         page
     }

@@ -223,9 +223,9 @@ impl Drop for Memory {
 fn map_aligned(file: BorrowedFd<'_>, length: usize) -> Result<*mut u8> {
     let room = std::num::NonZeroUsize::new(length + HUGE_PAGE).context("too long")?;
     let length = std::num::NonZeroUsize::new(length).context("no length")?;
+    let (none, private) = (ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE);
     // SAFETY: a new mapping at an address that the kernel chooses.
-    let reserved =
-        unsafe { mmap_anonymous(None, room, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) }?;
+    let reserved = unsafe { mmap_anonymous(None, room, none, private) }?;
     let begin = (reserved.as_ptr() as usize).next_multiple_of(HUGE_PAGE);
     let both = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
