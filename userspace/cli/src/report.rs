@@ -195,10 +195,7 @@ mod tests {
         assert_eq!(report["number"], libc::EOPNOTSUPP);
         assert_eq!(report["reason"], "large-leaf");
         assert_eq!(report["iova"], "0xa0000");
-        assert!(report["message"]
-            .as_str()
-            .unwrap()
-            .contains("smaller pieces"));
+        assert!(report["message"].as_str().unwrap().contains("split-live"));
         let plain = serde_json::to_value(ErrorReport::from(&Error::new(Call::Info, 5))).unwrap();
         assert!(plain["reason"].is_null() && plain["iova"].is_null());
         expect_documented(&serde_json::json!({ "schema": SCHEMA, "error": report }));

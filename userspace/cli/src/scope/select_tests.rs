@@ -93,8 +93,8 @@ fn devices_of_one_guest_count_once() {
     assert_eq!(spans(&found), [(0, 640), (1024, 1024)]);
     let third = (second, vec![region(0, 4 * K, 3, 0, 0)]);
     let found = select(&[(HERE, guest()), third], None);
-    assert_eq!(found.ranges.len(), 5);
-    assert_eq!(found.ranges[4].device, second);
+    assert_eq!(found.ranges.len(), 6);
+    assert_eq!(found.ranges[5].device, second);
 }
 
 #[test]
