@@ -204,6 +204,10 @@ pub const MOVE_SCRATCH: u32 = 1 << 2;
 pub const MOVE_WATCH: u32 = 1 << 3;
 /// rtm: clear A first, for machines that notice a walk only when it sets A
 pub const MOVE_CLEAR_ACCESSED: u32 = 1 << 4;
+/// Split no leaf of 2 MiB: they move whole or not at all.
+pub const MOVE_KEEP_LEAVES: u32 = 1 << 5;
+/// Move none whole: page by page.
+pub const MOVE_PIECES: u32 = 1 << 6;
 pub const INFO_SIZE_V0: usize = 56;
 /// pages behind an IOMMU whose walker does not snoop are moved: emulators only
 pub const PARAMETER_ALLOW_INCOHERENT: u32 = 1 << 0;

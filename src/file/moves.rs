@@ -20,7 +20,9 @@ pub(super) const FLAGS: u32 = abi::MOVE_NO_VERIFY
     | abi::MOVE_EVEN_IF_THERE
     | abi::MOVE_SCRATCH
     | abi::MOVE_WATCH
-    | abi::MOVE_CLEAR_ACCESSED;
+    | abi::MOVE_CLEAR_ACCESSED
+    | abi::MOVE_KEEP_LEAVES
+    | abi::MOVE_PIECES;
 
 /// Moves pages. Unlike most calls it writes its structure back whatever happens.
 #[inline(never)]
@@ -118,6 +120,8 @@ fn request(region: &Region, args: &mut abi::Move) -> Result<Request> {
         engine,
         watch: has(abi::MOVE_WATCH),
         clear_accessed: has(abi::MOVE_CLEAR_ACCESSED),
+        keep_leaves: has(abi::MOVE_KEEP_LEAVES),
+        in_pieces: has(abi::MOVE_PIECES),
         experiment: has(abi::MOVE_SCRATCH).then_some(region.id),
         of,
         editor_cpu: args.editor_cpu.checked_sub(1),

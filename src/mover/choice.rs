@@ -100,7 +100,7 @@ impl Choice {
         hold: &Hold,
     ) -> Result<(Self, bool), Refusal> {
         let mut choice = Self::of(request, absence)?;
-        choice.terms.split &= !sabotage::keeps_leaves();
+        choice.terms.split &= !request.keep_leaves && !sabotage::keeps_leaves();
         let domain = hold.domain.id();
         let sharers = Sharers::of(domain);
         if sharers.is_foreign {

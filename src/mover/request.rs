@@ -89,6 +89,10 @@ pub(crate) struct Request {
     pub(crate) engine: Option<Method>,
     pub(crate) watch: bool,
     pub(crate) clear_accessed: bool,
+    /// No leaf of 2 MiB is split.
+    pub(crate) keep_leaves: bool,
+    /// None moves whole.
+    pub(crate) in_pieces: bool,
     /// An experiment with pages of this region alone.
     pub(crate) experiment: Option<u32>,
     /// The region and the index that the first page has to be of; the others follow it.
@@ -111,6 +115,8 @@ impl Request {
             engine: None,
             watch: false,
             clear_accessed: false,
+            keep_leaves: false,
+            in_pieces: false,
             experiment: None,
             of: None,
             editor_cpu: None,

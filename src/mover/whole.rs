@@ -89,7 +89,7 @@ impl Ahead<'_> {
             return None;
         };
         let is_plain = !request.watch && !request.clear_accessed && request.experiment.is_none();
-        if !is_plain || request.engine == Some(Method::Rtm) {
+        if !is_plain || request.in_pieces || request.engine == Some(Method::Rtm) {
             return None;
         }
         let pages = u64::from(CHUNK_PAGES);

@@ -215,6 +215,8 @@
 #define PAGEMOVE_MOVE_SCRATCH		(1U << 2) /* an experiment with pages of this file's own region: needs no verdict, and a lost write disables nothing */
 #define PAGEMOVE_MOVE_WATCH		(1U << 3) /* rtm: abort at once when START is written, where the CPU notices */
 #define PAGEMOVE_MOVE_CLEAR_ACCESSED	(1U << 4) /* rtm: clear A first, for machines that notice a walk only when it sets A */
+#define PAGEMOVE_MOVE_KEEP_LEAVES	(1U << 5) /* split no leaf of 2 MiB: they move whole or not at all */
+#define PAGEMOVE_MOVE_PIECES		(1U << 6) /* move none whole: page by page */
 
 /*
  * PAGEMOVE_IOC_INFO: what this module can do.

@@ -13,7 +13,7 @@ fn info() -> Info {
         abi_version: 1,
         engines: 0b110,
         formats: 0b10,
-        move_flags: 0b10_0111,
+        move_flags: 0b10_0000_0111,
         test_build: 1,
         max_region_bytes: 64 << 30,
         max_move_pages: 262144,
@@ -38,7 +38,7 @@ fn json_shape() {
     assert_eq!(json["formats"], serde_json::json!(["x86_64"]));
     assert_eq!(
         json["move_flags"],
-        serde_json::json!(["no-verify", "even-if-there", "scratch", "5"])
+        serde_json::json!(["no-verify", "even-if-there", "scratch", "9"])
     );
     assert_eq!(json["test_build"], true);
     assert_eq!(json["max_region_bytes"], 64u64 << 30);

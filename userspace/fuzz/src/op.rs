@@ -127,7 +127,7 @@ macro_rules! list {
 const NONE: Kind = Kind::Pick(&[0], &[1, 1 << 31]);
 const CAPACITY: Kind = Kind::Pick(&[0, 1, 4, 16, 64], &[4096, 262_144, 262_145, 0xffff_ffff]);
 const CPU: Kind = Kind::Pick(&[0, 0, 0, 1, 2], &[3, 64, 0xffff_ffff]);
-const MOVE_FLAGS: u64 = 0x1f;
+const MOVE_FLAGS: u64 = 0x7f;
 
 pub static OPS: &[Op] = &[
     Op {

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use pagemove_uapi::{
-    MAX_MOVE_PAGES, MAX_RETRIES, MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_NO_VERIFY,
-    MOVE_WATCH,
+    MAX_MOVE_PAGES, MAX_RETRIES, MOVE_CLEAR_ACCESSED, MOVE_EVEN_IF_THERE, MOVE_KEEP_LEAVES,
+    MOVE_NO_VERIFY, MOVE_PIECES, MOVE_WATCH,
 };
 
 use crate::args::{Engine, EXIT_CODES};
@@ -60,6 +62,10 @@ pub struct MoveArgs {
     #[arg(long)]
     pub clear_accessed: bool,
 
+    /// What is moved at once where the IOMMU maps memory by leaves of 2 MiB.
+    #[arg(long, value_enum, default_value_t = Granularity::Auto)]
+    pub granularity: Granularity,
+
     /// Further attempts at a page that devices keep using.
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(0..=MAX_RETRIES as i64))]
@@ -98,6 +104,28 @@ pub struct MoveArgs {
     pub pages: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Granularity {
+    /// 2 MiB of a region that devices leave alone move whole; other leaves are split, if that is allowed.
+    Auto,
+    /// Leaves are split, and their pages move one by one.
+    #[value(name = "4k")]
+    Page,
+    /// Leaves move whole or not at all: none is split, so that the guest keeps its speed.
+    #[value(name = "2m")]
+    Leaf,
+}
+
+impl Granularity {
+    fn flag(self) -> u32 {
+        match self {
+            Self::Auto => 0,
+            Self::Page => MOVE_PIECES,
+            Self::Leaf => MOVE_KEEP_LEAVES,
+        }
+    }
+}
+
 /// Calls that a long move is made of, for its bar.
 const CALLS: u64 = 64;
 const LEAST_CHUNK: u64 = 512;
@@ -134,7 +162,7 @@ impl MoveArgs {
         if self.clear_accessed {
             flags |= MOVE_CLEAR_ACCESSED;
         }
-        flags
+        flags | self.granularity.flag()
     }
 }
 

@@ -73,6 +73,11 @@ fn a_move_by_transaction() {
     assert_eq!(args.engine, Engine::Rtm);
     assert_eq!((args.editor_cpu, args.helper_cpu), (Some(0), Some(2)));
     assert_eq!(args.flags(), MOVE_WATCH | MOVE_CLEAR_ACCESSED);
+    for (word, flag) in [("auto", 0), ("4k", MOVE_PIECES), ("2m", MOVE_KEEP_LEAVES)] {
+        let line =
+            format!("pagemove move 3:0.1 --iova 0 --length 4096 --to-node 0 --granularity {word}");
+        assert_eq!(moving(&line).flags(), flag);
+    }
 }
 
 #[test]

@@ -92,6 +92,7 @@ pub fn relocate(
     let mut asked = 0;
     while asked < total.pages && total.error.is_none() {
         let pages = u64::from(chunk).min(total.pages - asked);
+        let pages = to_boundary(request.iova + asked * page, pages, total.pages - asked);
         match left(request, start.elapsed(), stopped) {
             Err(error) => total.error = Some(error),
             Ok(deadline_ns) => {
@@ -111,6 +112,17 @@ pub fn relocate(
         progress(&total);
     }
     total
+}
+
+/// Returns how many of so many pages a call has that begins there and is not the last: up to a multiple of 2 MiB, if there is
+/// one, so that what the IOMMU maps by one leaf is not cut.
+fn to_boundary(iova: u64, pages: u64, left: u64) -> u64 {
+    const LEAF: u64 = 2 << 20;
+    let end = iova.saturating_add(pages * PAGE_SIZE as u64) / LEAF * LEAF;
+    match end.checked_sub(iova) {
+        Some(bytes) if pages < left && bytes > 0 => bytes / PAGE_SIZE as u64,
+        _ => pages,
+    }
 }
 
 /// Returns the time that is left for the next call (0: any), or what ends the move

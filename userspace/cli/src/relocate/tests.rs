@@ -232,3 +232,22 @@ fn a_report_with_more_pages_than_results_is_survived() {
     );
     assert_eq!(total.results.len(), 1);
 }
+
+#[test]
+fn calls_end_where_2_mib_end() {
+    let whole = MoveRequest {
+        iova: 0x10_0000,
+        length: 5 << 20,
+        ..request(1)
+    };
+    let mut calls = Vec::new();
+    let mut mover = |part: &MoveRequest, _: &mut Vec<PageResult>| {
+        calls.push((part.iova >> 20, part.length >> 20));
+        MoveReport::default()
+    };
+    relocate(&whole, 512, &mut mover, &|| false, &mut |_| ());
+    assert_eq!(calls, [(1, 1), (2, 2), (4, 2)]);
+    // Less than that has no end to come to.
+    assert_eq!(to_boundary(0x10_0000, 64, 1000), 64);
+    assert_eq!(to_boundary(0x1f_f000, 64, 1000), 1);
+}

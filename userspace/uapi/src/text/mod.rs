@@ -237,6 +237,16 @@ pub const MOVE_FLAGS: &[Text] = &[
         "clear-accessed",
         "rtm: clear the accessed bit first, for machines that notice a walk only when it sets it",
     ),
+    flag(
+        MOVE_KEEP_LEAVES,
+        "keep-leaves",
+        "split no leaf of 2 MiB: they move whole or not at all",
+    ),
+    flag(
+        MOVE_PIECES,
+        "pieces",
+        "move no leaf of 2 MiB whole: page by page",
+    ),
 ];
 
 /// What experiments have shown. The number is that of the bit.

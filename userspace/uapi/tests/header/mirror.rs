@@ -646,6 +646,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         MOVE_SCRATCH,
         MOVE_WATCH,
         MOVE_CLEAR_ACCESSED,
+        MOVE_KEEP_LEAVES,
+        MOVE_PIECES,
         INFO_SIZE_V0,
         REGION_SETUP_SIZE_V0,
         REGION_CLOSED,

@@ -13,8 +13,8 @@ use pagemove_testkit::{module, pci};
 use pagemove_uapi::cpu::Cpu;
 use pagemove_uapi::{
     Control, PageResult, PciAddress, Verdict, ABORT_IN_USE, ENGINE_ADBIT, FINDING_AD_FIRST,
-    FINDING_AD_SET, FINDING_NO_SPLIT_LIVE, FINDING_SPLIT_LIVE, FINDING_VALID_CHANGE, PAGE_ABORTED,
-    PAGE_MOVED, PAGE_SIZE, REASON_LARGE_LEAF,
+    FINDING_AD_SET, FINDING_NO_SPLIT_LIVE, FINDING_SPLIT_LIVE, FINDING_VALID_CHANGE,
+    MOVE_KEEP_LEAVES, MOVE_PIECES, PAGE_ABORTED, PAGE_MOVED, PAGE_SIZE, REASON_LARGE_LEAF,
 };
 
 use super::scene::{tables, IOVA};
@@ -25,8 +25,9 @@ use crate::suites::life::scene::{Callers, Scene};
 
 const PAGES: usize = 512;
 const CHUNKS: usize = 8;
-/// Whole moves with a quiet device.
-const MOVES: u64 = 2000;
+/// Whole moves with a quiet device; with `long` so many more times.
+const MOVES: u64 = 400;
+const LONG: u64 = 5;
 /// Where a page is mapped a second time.
 const SECOND: u64 = IOVA + (1 << 30);
 /// Whole moves under DMA to the same memory.
@@ -54,6 +55,7 @@ struct Desk {
     nodes: Nodes,
     control: Control,
     log: KernelLog,
+    is_long: bool,
 }
 
 pub fn main(args: &[String]) -> ExitCode {
@@ -71,13 +73,14 @@ pub fn main(args: &[String]) -> ExitCode {
         ],
         _ => vec![
             case(
-                "2,000 whole moves: every byte, every leaf, every page is there",
+                "whole moves: every byte, every leaf, every page is there",
                 quiet,
             ),
             case(
                 "a span that does not begin with 2 MiB: pages before, whole, pages behind",
                 crooked,
             ),
+            case("no split, or none whole, as the call says", told),
             case(
                 "a page that something else uses stays, and the others move",
                 used,
@@ -90,7 +93,10 @@ pub fn main(args: &[String]) -> ExitCode {
         _ => Ok(()),
     };
     match reloaded.and_then(|()| Desk::open()) {
-        Ok(mut desk) => tap::run(&mut desk, cases),
+        Ok(mut desk) => {
+            desk.is_long = args.first().is_some_and(|part| part == "long");
+            tap::run(&mut desk, cases)
+        }
         Err(error) => tap::fail_all(&error),
     }
 }
@@ -121,6 +127,7 @@ impl Desk {
             nodes: Nodes::find()?.context("the VM has one NUMA node only")?,
             control: Control::open()?,
             log: KernelLog::from_now(COMPLAINTS)?,
+            is_long: false,
         })
     }
 
@@ -192,7 +199,8 @@ fn quiet(desk: &mut Desk) -> Result<()> {
     let (_, mut done) = desk.counts()?;
     ensure!(done == 0, "{done} leaves have moved");
     let mut seed = 0;
-    while done < MOVES {
+    let wanted = MOVES * if desk.is_long { LONG } else { 1 };
+    while done < wanted {
         for node in [desk.nodes.there, desk.nodes.here] {
             are_moved(&desk.moves(0, all, node)?)?;
         }
@@ -234,6 +242,41 @@ fn crooked(desk: &mut Desk) -> Result<()> {
     let there = desk.region()?.pages_on(desk.nodes.there)?;
     ensure!(there == 3 * PAGES, "{there} pages are there");
     are_moved(&desk.moves(200, 3 * PAGES, desk.nodes.here)?)
+}
+
+/// The sixth and the seventh chunk.
+fn told(desk: &mut Desk) -> Result<()> {
+    let (first, pages) = (5 * PAGES, 2 * PAGES);
+    let before = desk.counts()?;
+    let by = |first: usize, pages: usize, flags: u32| {
+        let iova = IOVA + (first * PAGE_SIZE) as u64;
+        let mut request = bench::request(desk.device, iova, pages, desk.nodes.there);
+        request.flags = flags;
+        let report = desk.control.move_pages(&request, None);
+        (
+            report.pages_moved,
+            report.error.map_or(0, |error| error.reason),
+        )
+    };
+    let found = by(first, 1, MOVE_KEEP_LEAVES);
+    ensure!(
+        found == (0, REASON_LARGE_LEAF),
+        "a page, no split: {found:?}"
+    );
+    let found = by(first, PAGES, MOVE_KEEP_LEAVES | MOVE_PIECES);
+    ensure!(found == (0, REASON_LARGE_LEAF), "neither: {found:?}");
+    let found = by(first, PAGES, MOVE_KEEP_LEAVES);
+    ensure!(found == (PAGES as u64, 0), "no split: {found:?}");
+    let found = by(first, pages, MOVE_PIECES);
+    ensure!(
+        found == (PAGES as u64, 0),
+        "in pieces, one is there: {found:?}"
+    );
+    let (splits, moved) = desk.counts()?;
+    let done = (splits - before.0, moved - before.1);
+    ensure!(done == (1, 1), "split and moved whole: {done:?}");
+    are_moved(&desk.moves(first, pages, desk.nodes.here)?)?;
+    desk.region()?.map.check(0)
 }
 
 /// A page of the fifth chunk that has a second address for the device.
