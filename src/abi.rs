@@ -851,6 +851,7 @@ pub struct Stats {
     pub irqs_off: [u64; WINDOW_BUCKETS],
     pub leaves_split: u64,
     pub leaves_moved: u64,
+    pub leaves_merged: u64,
 }
 
 /// A part of the ABI that may be read and written as bytes.
@@ -978,7 +979,7 @@ const_assert_eq!(core::mem::size_of::<Event>(), 56);
 const_assert_eq!(core::mem::size_of::<Events>(), EVENTS_SIZE_V0);
 const_assert_eq!(
     core::mem::size_of::<Stats>(),
-    STATS_SIZE_V0 + 48 + 8 * WINDOW_BUCKETS
+    STATS_SIZE_V0 + 56 + 8 * WINDOW_BUCKETS
 );
 const_assert_eq!(offset_of!(Stats, offered_pages), STATS_SIZE_V0);
 const_assert_eq!(core::mem::size_of::<Region>(), 32);

@@ -45,9 +45,10 @@ pub(crate) enum Counter {
     IrqsOffMax,
     LeavesSplit,
     LeavesMoved,
+    LeavesMerged,
 }
 
-const COUNTER_COUNT: usize = Counter::LeavesMoved as usize + 1;
+const COUNTER_COUNT: usize = Counter::LeavesMerged as usize + 1;
 
 static COUNTERS: [AtomicU64; COUNTER_COUNT] = [const { AtomicU64::new(0) }; COUNTER_COUNT];
 static ABORTS: [AtomicU64; abi::ABORT_SLOTS] = [const { AtomicU64::new(0) }; abi::ABORT_SLOTS];
@@ -137,6 +138,7 @@ pub(crate) fn snapshot(sums: &Sums) -> abi::Stats {
         irqs_off: [0; abi::WINDOW_BUCKETS],
         leaves_split: get(Counter::LeavesSplit),
         leaves_moved: get(Counter::LeavesMoved),
+        leaves_merged: get(Counter::LeavesMerged),
     };
     for (to, from) in stats.aborts.iter_mut().zip(ABORTS.iter()) {
         *to = from.load(Relaxed);
@@ -174,6 +176,7 @@ pub(crate) fn print(sums: &Sums, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("irqs_off_max_ns", s.irqs_off_max_ns),
         ("leaves_split", s.leaves_split),
         ("leaves_moved", s.leaves_moved),
+        ("leaves_merged", s.leaves_merged),
     ] {
         writeln!(f, "{name} {value}")?;
     }

@@ -85,6 +85,9 @@ extern "C" {
     pub(crate) fn pagemove_domain_flush_tables(domain: *mut iommu_domain, first: u64, last: u64);
     pub(crate) fn pagemove_log_move(event: *const c_void, iova: u64, pages: u64, ns: u64);
     pub(crate) fn pagemove_table_alloc(node: c_int) -> *mut c_void;
+    pub(crate) fn pagemove_table_free_later(table: *mut c_void);
+    pub(crate) fn pagemove_tables_end();
+    pub(crate) fn pagemove_table_virt(phys: u64) -> *mut c_void;
     pub(crate) fn pagemove_table_free(table: *mut c_void, known: bool);
     pub(crate) fn pagemove_table_phys(table: *mut c_void) -> u64;
 

@@ -10,6 +10,7 @@ use crate::machine::source::Source;
 use crate::machine::{leaf_for, KernelMachine};
 use crate::mover::choice::Choice;
 use crate::mover::others::{self, After, Pins};
+use crate::mover::rejoin::Rejoin;
 use crate::mover::request::Request;
 use crate::mover::settle::{self, IN_USE, NOT_TRIED};
 use crate::page;
@@ -66,13 +67,13 @@ impl Batch {
 
     /// Finds and takes the pages of the span, up to the first that is refused, or of another kind
     /// than those before it. `first`: how many pages of the call are before it.
-    pub(crate) fn find(
+    pub(super) fn find(
         &mut self,
         request: &Request,
         seen: &Seen<'_>,
         hold: &Hold,
         span: PageSpan,
-        first: u64,
+        (first, mut rejoin): (u64, Option<&mut Rejoin>),
     ) -> Result<(), Refusal> {
         for n in 0..span.pages() {
             let iova = Iova(span.first().0.saturating_add(n.saturating_mul(PAGE_SIZE)));
@@ -103,7 +104,7 @@ impl Batch {
                 seen.check_pin(n, slot.home().ok_or(Refusal::OtherFrame)?)?;
             }
             request.check(&source, iova)?;
-            if seen.pins.has_more(n) {
+            if seen.has_more(n) {
                 source.share();
             }
             if !self.sources.last().is_none_or(|last| last.is_like(&source)) {
@@ -115,9 +116,16 @@ impl Batch {
             }
             self.has_more |= source.folio().is_some_and(shmem::Folio::has_more);
             let beside = self.beside(&source);
-            let end = request
-                .to
-                .end_for(&source, first.saturating_add(n), beside)?;
+            let place = rejoin
+                .as_mut()
+                .zip(source.claim())
+                .and_then(|(rejoin, claim)| rejoin.take(claim, iova));
+            let end = match place {
+                Some(page) => Backing::Memory(page),
+                None => request
+                    .to
+                    .end_for(&source, first.saturating_add(n), beside)?,
+            };
             let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
             self.add(page, source, end).map_err(|_| Refusal::NoMemory)?;
             self.note(Fate::Goes)?;
@@ -250,6 +258,14 @@ impl Batch {
             aborts,
         };
         engine::run(&mut machine, &mut job);
+    }
+
+    /// Counts the pages that have moved, and of which nothing is left.
+    pub(crate) fn moved(&self) -> u64 {
+        let is_done = |page: &&PageMove| page.outcome() == Outcome::Moved && page.is_settled();
+        let done = self.moves.iter().filter(is_done);
+        // Not `count`: its additions are checked.
+        done.fold(0, |n: u64, _| n.saturating_add(1))
     }
 
     /// Forgets the pages that were to be moved to, in a build for tests that shall leak.
@@ -386,17 +402,25 @@ pub(crate) struct Seen<'a> {
     /// What VFIO says that it has pinned for the hold.
     pub(crate) pinned: &'a [*mut ffi::page],
     pub(crate) pins: &'a Pins,
+    /// Pages that the hold has before those of the batch.
+    pub(crate) before: u64,
 }
 
 impl Seen<'_> {
     /// Checks that VFIO has pinned what the device maps: it goes by the VMM's memory as it is now.
     fn check_pin(&self, n: u64, page: PhysAddr) -> Result<(), Refusal> {
+        let n = self.before.saturating_add(n);
         let pinned = self.pinned.get(n as usize).copied();
         let is_other = |pinned| memory::frame(page.0).map(|frame| frame.as_ptr()) != Some(pinned);
         match pinned.is_some_and(is_other) {
             true => Err(Refusal::OtherFrame),
             false => Ok(()),
         }
+    }
+
+    /// Tells whether a page had a pin besides those that it may have.
+    fn has_more(&self, n: u64) -> bool {
+        self.pins.has_more(self.before.saturating_add(n))
     }
 }
 

@@ -7,20 +7,22 @@ mod doubt;
 pub(crate) mod homecoming;
 pub(crate) mod others;
 mod preview;
+mod rejoin;
 pub(crate) mod request;
 pub(crate) mod settle;
 pub(crate) mod split;
 mod whole;
 
-use crate::device::hold::MOST_LEFT;
+use crate::device::hold::{Hold, MOST_LEFT};
 use crate::device::stays::Stays;
 use crate::device::{list as devices, Device};
-use crate::host::ffi;
+use crate::host::{ffi, task};
 use crate::iommu::domain::DomainId;
 use crate::iommu::quarantine;
 use crate::mover::batch::{Batch, Seen};
 use crate::mover::choice::Choice;
 use crate::mover::others::Pins;
+use crate::mover::rejoin::Rejoin;
 use crate::mover::request::Request;
 use crate::mover::settle::REFUSED;
 use crate::mover::split::Splitter;
@@ -113,7 +115,7 @@ impl Call<'_> {
             }
             self.request.check_time()?;
             self.results.clear();
-            if !single && self.goes_whole()? {
+            if !single && (self.goes_whole()? || self.goes_together(sizer.size())?) {
                 continue;
             }
             let size = if single { 1 } else { sizer.size() };
@@ -175,6 +177,127 @@ impl Call<'_> {
         whole?;
         self.check_after()?;
         Ok(true)
+    }
+
+    /// Splits the 2 MiB ahead, moves their pages in batches of so many, all under one hold, and lets them have one leaf again;
+    /// where that can be done. What could not be moved goes in pieces like everything else.
+    #[inline(never)]
+    fn goes_together(&mut self, size: usize) -> Result<bool, Refusal> {
+        let Some((span, node)) = self.request.leaf_at(self.tally.done) else {
+            return Ok(false);
+        };
+        let done = match self.together(span, node, size) {
+            // Which page it is can be told of each by itself.
+            Err(refusal) if refusal.is_of_page() && self.results.is_empty() => return Ok(false),
+            done => done,
+        };
+        if done == Ok(()) && self.results.is_empty() {
+            return Ok(false);
+        }
+        self.report().map_err(|_| Refusal::BadPointer)?;
+        done?;
+        self.check_after()?;
+        Ok(true)
+    }
+
+    /// The same; without results where it can't be done, or the first page was refused.
+    fn together(&mut self, span: PageSpan, node: i32, size: usize) -> Result<(), Refusal> {
+        let request = self.request;
+        self.results
+            .reserve(span.pages() as usize, GFP_KERNEL)
+            .map_err(no_memory)?;
+        // Dropped after the hold.
+        let mut spare = None;
+        let mut hold = request.device.hold(span).map_err(|refusal| match refusal {
+            Refusal::NotOpen => Refusal::Unmapping,
+            other => other,
+        })?;
+        let (choice, ats) = Choice::held(request, self.absence, &hold)?;
+        if !choice.terms.split || !choice.terms.merge || ats {
+            return Ok(());
+        }
+        let pins = Pins::look(&request.device, &hold.stays, span).map_err(no_memory)?;
+        preview::check(pins.pages())?;
+        hold.pin(&mut self.pinned, request.deadline)?;
+        let hold = Arc::new(hold, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        let mut splitter = Splitter {
+            request,
+            hold: &hold,
+            has_ats: ats,
+            spare: &mut spare,
+        };
+        let Some(start) = splitter.split_at(span.first())? else {
+            return Ok(());
+        };
+        let Some(mut rejoin) = Rejoin::begin(&hold, start, node) else {
+            return Ok(());
+        };
+        let mut batches =
+            KVVec::with_capacity(span.pages() as usize, GFP_KERNEL).map_err(no_memory)?;
+        let refusal = self.run_each(&hold, (choice, size), &pins, &mut rejoin, &mut batches);
+        let moved = batches.iter().map(|(batch, _)| batch.moved());
+        if moved.fold(0, u64::saturating_add) == span.pages() {
+            let _ = rejoin.merge(&hold);
+        }
+        let stays = hold.stays.clone();
+        drop(hold);
+        let mut done = Ok(());
+        for (batch, run) in batches {
+            let settled = self.settle(stays.clone(), batch, run);
+            done = done.and(settled);
+        }
+        match refusal {
+            Err(refusal) if self.results.is_empty() => done.and(Err(refusal)),
+            _ => done,
+        }
+    }
+
+    /// Moves the pages of a hold, batch after batch, up to one of which a page has not moved.
+    fn run_each(
+        &mut self,
+        hold: &Arc<Hold>,
+        (choice, size): (Choice, usize),
+        pins: &Pins,
+        rejoin: &mut Rejoin,
+        batches: &mut KVVec<(Batch, Result<(), Refusal>)>,
+    ) -> Result<(), Refusal> {
+        let request = self.request;
+        let all = hold.span.pages();
+        let mut at = 0;
+        while at < all && !hold.is_cancelled() && !task::is_freezing() {
+            let pages = (size as u64).min(all.saturating_sub(at));
+            let first = self.tally.done.saturating_add(at);
+            let span = request.part(first, pages)?;
+            let seen = Seen {
+                pinned: &self.pinned,
+                pins,
+                before: at,
+            };
+            let mut batch = Batch::with_capacity(pages as usize).map_err(no_memory)?;
+            batch.find(request, &seen, hold, span, (first, Some(&mut *rejoin)))?;
+            batch.check(hold.domain.id())?;
+            let mut aborts = AbortCounts::default();
+            let run = batch.run(
+                request,
+                (choice, false),
+                hold,
+                &mut aborts,
+                &mut self.absence,
+            );
+            stats::add_aborts(&aborts);
+            self.tally.aborts.add(&aborts);
+            if run == Err(Refusal::Stuck) {
+                hold.make_late();
+            }
+            let goes_on = run.is_ok() && batch.moved() == pages;
+            // There is room for one of each page.
+            let _ = batches.push_within_capacity((batch, run));
+            if !goes_on {
+                break;
+            }
+            at = at.saturating_add(pages);
+        }
+        Ok(())
     }
 
     /// Returns so many pages from the next one on, but no more than there are in its 2 MiB: what is behind may go at
@@ -262,16 +385,18 @@ impl Call<'_> {
                 has_ats: ats,
                 spare: &mut spare,
             }
-            .split_at(span.first())?;
+            .split_at(span.first())
+            .map(drop)?;
         }
         // Dropped before the hold, whatever happens: nobody has a claim who calls VFIO.
         let mut batch = Batch::with_capacity(span.pages() as usize).map_err(no_memory)?;
         let seen = Seen {
             pinned: &self.pinned,
             pins: &pins,
+            before: 0,
         };
         let refusal = batch
-            .find(request, &seen, &hold, span, self.tally.done)
+            .find(request, &seen, &hold, span, (self.tally.done, None))
             .err();
         if refusal == Some(Refusal::NoMemory) {
             batch.plant_leak()?;
@@ -318,6 +443,7 @@ impl Call<'_> {
     ) -> Result<(), Refusal> {
         let stuck = run == Err(Refusal::Stuck);
         let domain = stays.id();
+        let had = self.results.len();
         let outcome = batch.settle(stays, &mut self.results, stuck);
         if outcome == Err(Refusal::LostWrite) && self.request.experiment.is_none() {
             lost_write(&self.request.device, domain);
@@ -326,9 +452,9 @@ impl Call<'_> {
             // A deadline or a signal ends the call, whether the helper had come or not.
             (Err(Refusal::LostWrite), _) | (Err(_), Err(Refusal::Absent)) | (_, Ok(())) => outcome,
             (_, Err(refusal)) => {
-                let tried = self.results.iter().any(|result| result.attempts != 0);
-                if !tried {
-                    self.results.clear();
+                let mut own = self.results.iter().skip(had);
+                if !own.any(|result| result.attempts != 0) {
+                    self.results.truncate(had);
                 }
                 Err(refusal)
             }

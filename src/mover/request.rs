@@ -7,14 +7,14 @@ use crate::device::Device;
 use crate::host::task;
 use crate::machine::source::Source;
 use crate::mover::doubt;
-use crate::page::Tag;
+use crate::page::{self, Tag};
 use crate::refusal::Refusal;
-use crate::region::backing::Backing;
+use crate::region::backing::{Backing, Site};
 use crate::region::claim::Claim;
 use crate::region::Neighbours;
 use crate::session::cpus::CpuPair;
 use crate::shmem::new::NewFolio;
-use engine::{Iova, Method, PageSpan, PAGE_SHIFT, PAGE_SIZE};
+use engine::{Iova, Method, PageSpan, CHUNK_PAGES, CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -153,6 +153,25 @@ impl Request {
     /// Returns the CPUs of the session.
     pub(crate) fn cpus(&self) -> Result<CpuPair, Refusal> {
         CpuPair::new(self.editor_cpu, self.helper_cpu, self.device.node)
+    }
+
+    /// Returns the 2 MiB that begin with page number `first`, if the call wants all of them, the device maps them by one leaf,
+    /// and they may be a region's; and the node to which they go. A hint: nothing holds them.
+    pub(super) fn leaf_at(&self, first: u64) -> Option<(PageSpan, i32)> {
+        let Destination::Node(node) = self.to else {
+            return None;
+        };
+        let is_plain = !self.watch && !self.clear_accessed && self.experiment.is_none();
+        let pages = u64::from(CHUNK_PAGES);
+        let left = self.span.pages().saturating_sub(first);
+        let span = self.part(first, pages).ok()?;
+        if self.in_pieces || !is_plain || left < pages || span.first().0 % CHUNK_SIZE != 0 {
+            return None;
+        }
+        let (start, bytes) = self.device.glance_leaf(span.first())?;
+        let is_there = self.to.is_at(Site::Memory(start).place()) && !self.even_if_there;
+        let is_ours = page::is_memory(start) && page::tag_of(start).is_some();
+        (bytes == CHUNK_SIZE && is_ours && !is_there).then_some((span, node))
     }
 
     /// Returns `pages` pages of the span from number `first` on.

@@ -82,17 +82,19 @@ pub(super) struct Splitter<'a> {
 }
 
 impl Splitter<'_> {
-    /// Splits the leaf that `iova` is in, if it is one of 2 MiB, and its pages are to go.
-    pub(super) fn split_at(&mut self, iova: Iova) -> Result<(), Refusal> {
+    /// Splits the leaf that `iova` is in, if it is one of 2 MiB, and its pages are to go. Returns the page that is there, if it
+    /// has.
+    pub(super) fn split_at(&mut self, iova: Iova) -> Result<Option<PhysAddr>, Refusal> {
         for _ in 0..MOST_LOOKS {
             let look = || page_in_chunk(self.hold, iova);
             match self.hold.stays.unless_changing(iova, look) {
-                Some(None) => return Ok(()),
-                Some(Some(page)) if self.stays_there(page) => return Ok(()),
+                Some(None) => return Ok(None),
+                Some(Some(page)) if self.stays_there(page) => return Ok(None),
                 Some(Some(page)) => {
                     self.check(page)?;
                     if let Some(changing) = self.hold.stays.change_size(iova) {
-                        return self.change(iova, changing);
+                        let has_split = self.change(iova, changing)?;
+                        return Ok(has_split.then_some(page));
                     }
                 }
                 None => {}
@@ -128,7 +130,8 @@ impl Splitter<'_> {
         Ok(())
     }
 
-    fn change(&mut self, iova: Iova, changing: Changing) -> Result<(), Refusal> {
+    /// Returns whether it was this call that has.
+    fn change(&mut self, iova: Iova, changing: Changing) -> Result<bool, Refusal> {
         let mut table = self.table()?;
         let chunk = Chunk {
             iova: Iova(iova.0 & !(CHUNK_SIZE - 1)),
@@ -142,7 +145,7 @@ impl Splitter<'_> {
                 Ok(Step::Changed) => {
                     table.leave();
                     stats::add(Counter::LeavesSplit, 1);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Ok(Step::Reverted) => {}
                 Err(Failed::Unsettled) => {
@@ -154,7 +157,7 @@ impl Splitter<'_> {
                     *self.spare = Some(table);
                     return match refusal {
                         // Somebody was faster.
-                        Refusal::NotLarge => Ok(()),
+                        Refusal::NotLarge => Ok(false),
                         other => Err(other),
                     };
                 }

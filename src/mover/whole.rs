@@ -12,22 +12,18 @@ use crate::machine::whole::WholeMachine;
 use crate::mover::batch::policy;
 use crate::mover::choice::Choice;
 use crate::mover::others::{self, After, Leftover, Pins};
-use crate::mover::request::{Destination, Request};
+use crate::mover::request::Request;
 use crate::mover::settle;
-use crate::page;
 use crate::page::chunk::{pages_of, OwnedPages};
 use crate::page::owned::OwnedPage;
 use crate::refusal::Refusal;
-use crate::region::backing::Site;
 use crate::region::whole::WholeClaim;
 use crate::session::order::Methods;
 use crate::shmem;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
 use engine::rtm::Absence;
-use engine::{
-    AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, CHUNK_PAGES, CHUNK_SIZE, PAGE_SIZE,
-};
+use engine::{AbortCounts, Iova, Job, Method, Outcome, PageMove, PageSpan, CHUNK_PAGES, PAGE_SIZE};
 use kernel::prelude::*;
 
 /// Retries of what may be split instead.
@@ -84,24 +80,11 @@ impl Ahead<'_> {
 
     /// Returns what is ahead if it may be moved so, as far as can be told without a hold, and where to.
     fn leaf_ahead(&self) -> Option<(PageSpan, i32)> {
-        let request = self.request;
-        let Destination::Node(node) = request.to else {
-            return None;
-        };
-        let is_plain = !request.watch && !request.clear_accessed && request.experiment.is_none();
-        if !is_plain || request.in_pieces || request.engine == Some(Method::Rtm) {
-            return None;
+        let by_rtm = self.request.engine == Some(Method::Rtm);
+        match by_rtm || sabotage::moves_none_whole() {
+            true => None,
+            false => self.request.leaf_at(self.done),
         }
-        let pages = u64::from(CHUNK_PAGES);
-        let left = request.span.pages().saturating_sub(self.done);
-        let span = request.part(self.done, pages).ok()?;
-        if left < pages || span.first().0 % CHUNK_SIZE != 0 {
-            return None;
-        }
-        let (start, bytes) = request.device.glance_leaf(span.first())?;
-        let is_there = request.to.is_at(Site::Memory(start).place()) && !request.even_if_there;
-        let is_ours = page::is_memory(start) && page::tag_of(start).is_some();
-        (bytes == CHUNK_SIZE && is_ours && !is_there).then_some((span, node))
     }
 
     fn whole_at(&mut self, span: PageSpan, node: i32) -> Result<Whole, Refusal> {

@@ -82,14 +82,26 @@ impl WholeClaim {
         self.region.wake_held();
     }
 
-    /// Allocates 2 MiB for END, charged as START is, that do not continue what is before or behind.
+    /// Allocates 2 MiB for END, as [`Region::new_end`].
     pub(crate) fn new_end(&self, node: i32) -> Option<OwnedPages> {
-        let payer = page::payer_of(self.start);
-        let payer = payer.unwrap_or_else(|| self.region.inner.lock().payer());
+        self.region.new_end(self.first, self.start, node)
+    }
+}
+
+impl Region {
+    /// Allocates 2 MiB for the pages from `first` on, charged as the one at `start` is, which somebody keeps, that do not
+    /// continue what is before or behind.
+    pub(crate) fn new_end(&self, first: u64, start: PhysAddr, node: i32) -> Option<OwnedPages> {
+        let payer = page::payer_of(start);
+        let payer = payer.unwrap_or_else(|| self.inner.lock().payer());
+        let tag = Tag {
+            region: self.id,
+            index: first,
+        };
         let mut rejected = None;
         for _ in 0..CHUNK_TRIES {
-            let chunk = OwnedChunk::at_node(node, self.tag(), &payer).ok()?;
-            if !self.region.inner.lock().is_beside(self.first, &chunk) {
+            let chunk = OwnedChunk::at_node(node, tag, &payer).ok()?;
+            if !self.inner.lock().is_beside(first, &chunk) {
                 drop(rejected);
                 return Some(chunk.split());
             }

@@ -106,6 +106,46 @@ void pagemove_table_free(void *table, bool known)
 	iommu_free_pages(table);
 }
 
+struct table_to_free {
+	struct rcu_head head;
+	void *table;
+};
+
+static void free_table(struct rcu_head *head)
+{
+	struct table_to_free *free =
+		container_of(head, struct table_to_free, head);
+
+	iommu_free_pages(free->table);
+	kfree(free);
+}
+
+/* The same of one that CPUs may have met, without the wait. */
+void pagemove_table_free_later(void *table)
+{
+	struct table_to_free *free = kmalloc(sizeof(*free), GFP_KERNEL);
+
+	if (!free)
+		return pagemove_table_free(table, true);
+	free->table = table;
+	call_rcu_tasks(&free->head, free_table);
+}
+
+/* Returns when those are free: their functions are this module's. */
+void pagemove_tables_end(void)
+{
+#ifdef CONFIG_TASKS_RCU
+	rcu_barrier_tasks();
+#else
+	rcu_barrier();
+#endif
+}
+
+void *pagemove_table_virt(u64 phys)
+{
+	return phys_to_virt(phys);
+}
+
 u64 pagemove_table_phys(void *table)
 {
 	return virt_to_phys(table);

@@ -128,6 +128,11 @@ pub(crate) fn resized_without() -> ResizeSteps {
     }
 }
 
+/// Tells whether nothing moves whole, as if each time a device were faster.
+pub(crate) fn moves_none_whole() -> bool {
+    test_parameter!(inject) == 76
+}
+
 /// Rests within 2 MiB that are copied where no leaf is to be split, so that a device comes in between.
 pub(crate) fn stretch_whole() {
     const REST_NS: u64 = 20_000_000;

@@ -435,6 +435,7 @@ struct pagemove_stats {
 	__u64 irqs_off[PAGEMOVE_WINDOW_BUCKETS]; /* out: these times, in buckets as the windows */
 	__u64 leaves_split;		/* out: leaves of 2 MiB that were split, so that pages of them could move */
 	__u64 leaves_moved;		/* out: leaves of 2 MiB that moved whole; their pages are in pages_moved */
+	__u64 leaves_merged;		/* out: of those that were split: have one leaf again, since all of their pages moved */
 };
 #define PAGEMOVE_STATS_SIZE_V0		1008
 

@@ -146,6 +146,11 @@ fn counters(out: &mut Exposition, stats: &Stats) {
             stats.leaves_moved,
             "Leaves of 2 MiB that moved whole.",
         ),
+        (
+            "leaves_merged",
+            stats.leaves_merged,
+            "Chunks that were split and have one leaf again.",
+        ),
     ] {
         out.counter(name, value, help);
     }

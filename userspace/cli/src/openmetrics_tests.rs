@@ -139,6 +139,7 @@ fn zero() -> Stats {
         unmaps_held: 0,
         leaves_split: 0,
         leaves_moved: 0,
+        leaves_merged: 0,
         regions: 0,
         region_pages: 0,
         closed_pages: 0,
@@ -194,6 +195,7 @@ fn each_number_is_where_it_belongs() {
     ) = (7, 8, 9);
     (stats.unmaps_held, stats.regions, stats.region_pages) = (10, 11, 12);
     (stats.leaves_split, stats.leaves_moved) = (13, 14);
+    stats.leaves_merged = 15;
     (stats.closed_pages, stats.owned_pages, stats.offered_pages) = (13, 14, 15);
     (stats.window_max_ns, stats.irqs_off_max_ns) = (2_000, 1_500_000_000);
     stats.aborts[ABORT_DIRTY as usize] = 16;
@@ -217,6 +219,7 @@ fn each_number_is_where_it_belongs() {
         ("vfio_unmaps_held_total", "10"),
         ("leaves_split_total", "13"),
         ("leaves_moved_total", "14"),
+        ("leaves_merged_total", "15"),
         ("regions", "11"),
         ("region_bytes", "49152"),
         ("closed_region_bytes", "53248"),

@@ -23,6 +23,7 @@ fn stats() -> Stats {
         unmaps_held: 6,
         leaves_split: 13,
         leaves_moved: 14,
+        leaves_merged: 15,
         regions: 1,
         region_pages: 50,
         closed_pages: 5,

@@ -344,6 +344,7 @@ pub fn structs() -> Vec<Structure> {
                 irqs_off,
                 leaves_split,
                 leaves_moved,
+                leaves_merged,
             }
         ),
         structure!(

@@ -3,7 +3,7 @@
 //! tests splits no leaf, and rests within each copy (`inject=75`): so it is met.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use pagemove_devices::device::{Direction, DmaDevice, Kind};
 use pagemove_devices::memory::{Memory, Slice, Source};
 use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
-use pagemove_testkit::pci;
 use pagemove_testkit::tap::{self, Case, Pass};
+use pagemove_testkit::{pci, wait};
 use pagemove_uapi::{
-    Control, MoveReport, PageResult, PciAddress, ENGINE_ADBIT, PAGE_ABORTED, PAGE_LOST_WRITE,
-    PAGE_MOVED, PAGE_SIZE, REASON_LOST_WRITE,
+    Control, MoveReport, MoveRequest, PageResult, PciAddress, Stats, ENGINE_ADBIT, PAGE_ABORTED,
+    PAGE_LOST_WRITE, PAGE_MOVED, PAGE_SIZE, REASON_LOST_WRITE,
 };
 
-use super::scene::{transfer_at, BYTES, DEPTH, IOVA, RINGS, SETUP};
+use super::scene::{tables, transfer_at, BYTES, DEPTH, IOVA, RINGS, SETUP};
 use crate::bench::{self, Nodes};
 use crate::region::Region;
 
@@ -41,11 +41,27 @@ struct Desk {
     control: Control,
     device: PciAddress,
     nodes: Nodes,
+    rounds: u64,
 }
 
 /// With `lost` the build for tests leaves a step out, so that writes are lost.
 pub fn main(args: &[String]) -> ExitCode {
-    let case = match args.first() {
+    let case = match args.first().map(String::as_str) {
+        Some("rejoin") => Case::new(
+            "2 MiB under a device's writes are split, their pages move, and they are merged: nothing is lost",
+            |desk: &mut Desk| {
+                rejoin(desk)?;
+                Ok(Pass)
+            },
+        ),
+        Some("long") => Case::new(
+            "the same 500 times",
+            |desk: &mut Desk| {
+                desk.rounds = 500;
+                rejoin(desk)?;
+                Ok(Pass)
+            },
+        ),
         None => Case::new(
             "2 MiB under a device's writes move whole or not at all: nothing is lost",
             |desk: &mut Desk| {
@@ -92,100 +108,128 @@ impl Desk {
             control: Control::open()?,
             device,
             nodes,
+            rounds: 25,
         })
     }
 }
 
-/// What calls came to.
-#[derive(Default)]
-struct Calls {
-    moved: AtomicU64,
-    aborted: AtomicU64,
-}
-
-impl Calls {
-    fn met(&self) -> u64 {
-        self.moved.load(Ordering::Acquire) + self.aborted.load(Ordering::Acquire)
-    }
-}
-
-fn meet(desk: &mut Desk) -> Result<()> {
+/// The device writes all the time while `mover` runs. Returns the number that it has written last, and what `mover` has found.
+fn beside<T: Send>(
+    desk: &mut Desk,
+    mover: impl FnOnce(&Control, PciAddress, [i32; 2]) -> T + Send,
+) -> Result<(u64, T)> {
     let is_over = AtomicBool::new(false);
-    let calls = Calls::default();
-    let Desk {
-        dma,
-        region,
-        rings,
-        source,
-        control,
-        device,
-        nodes,
-        ..
-    } = desk;
-    let (source, device, nodes) = (*source, *device, (nodes.there, nodes.here));
-    let number = thread::scope(|scope| {
+    let (control, device) = (&desk.control, desk.device);
+    let nodes = [desk.nodes.there, desk.nodes.here];
+    let (dma, rings, source) = (desk.dma.as_mut(), &desk.rings, desk.source);
+    thread::scope(|scope| {
         let mover = scope.spawn(|| {
-            let moved = move_all(control, device, nodes, &calls, &is_over);
+            let found = mover(control, device, nodes);
             is_over.store(true, Ordering::Release);
-            moved
+            found
         });
         let mut number = 0;
         let mut done = Ok(());
-        let end = Instant::now() + LONGEST;
         while done.is_ok() && !is_over.load(Ordering::Acquire) {
             number += 1;
-            done = write_once(dma.as_mut(), rings, source, number);
-            let is_enough = calls.met() >= CALLS || Instant::now() > end;
-            is_over.fetch_or(is_enough, Ordering::AcqRel);
+            done = write_once(dma, rings, source, number);
         }
-        is_over.store(true, Ordering::Release);
-        let moved = mover.join().map_err(|_| anyhow!("the mover panicked"))?;
-        done.and(moved).map(|()| number)
-    })?;
-    println!(
-        "# {number} DMAs, {} calls moved, {} did not",
-        calls.moved.load(Ordering::Acquire),
-        calls.aborted.load(Ordering::Acquire)
-    );
-    ensure!(calls.met() >= CALLS, "only {} calls", calls.met());
-    let found = region.map.read(PAGE as usize, 0);
+        let found = mover.join().map_err(|_| anyhow!("the mover panicked"))?;
+        done.map(|()| (number, found))
+    })
+}
+
+/// A request for all of the memory.
+fn all(device: PciAddress, node: i32, retries: u32) -> MoveRequest {
+    MoveRequest {
+        engine: ENGINE_ADBIT,
+        retries,
+        ..bench::request(device, IOVA, BYTES / PAGE_SIZE, node)
+    }
+}
+
+/// What the device has written last is there, and nothing was lost. Returns what the module counts.
+fn has_all(desk: &Desk, number: u64) -> Result<Stats> {
+    let found = desk.region.map.read(PAGE as usize, 0);
     ensure!(
         found == number,
         "the page holds {found} instead of {number}"
     );
-    let stats = control.stats()?;
-    let (lost, split) = (stats.lost_writes, stats.leaves_split);
-    ensure!((lost, split) == (0, 0), "{lost} lost, {split} split");
+    for page in (0..BYTES / PAGE_SIZE).filter(|page| *page != PAGE as usize) {
+        desk.region.map.check_page(0, page)?;
+    }
+    let stats = desk.control.stats()?;
+    ensure!(
+        stats.lost_writes == 0,
+        "{} writes were lost",
+        stats.lost_writes
+    );
+    Ok(stats)
+}
+
+fn meet(desk: &mut Desk) -> Result<()> {
+    let (number, done) = beside(desk, move_whole)?;
+    let (moved, aborted) = done?;
+    println!("# {number} DMAs, {moved} calls moved, {aborted} did not");
+    let stats = has_all(desk, number)?;
+    ensure!(stats.leaves_split == 0, "{} were split", stats.leaves_split);
     Ok(())
 }
 
-/// A device writes until a call has lost one of its writes.
-fn lose(desk: &mut Desk) -> Result<()> {
-    let is_over = AtomicBool::new(false);
-    let Desk {
-        dma,
-        rings,
-        source,
-        control,
-        device,
-        nodes,
-        ..
-    } = desk;
-    let (source, device, nodes) = (*source, *device, [nodes.there, nodes.here]);
-    let (report, results) = thread::scope(|scope| {
-        let mover = scope.spawn(|| {
-            let last = move_until_it_fails(control, device, nodes);
-            is_over.store(true, Ordering::Release);
-            last
-        });
-        let mut number = 0;
-        let mut done = Ok(());
-        while done.is_ok() && !is_over.load(Ordering::Acquire) {
-            number += 1;
-            done = write_once(dma.as_mut(), rings, source, number);
+/// Returns how many calls moved all, and how many nothing.
+fn move_whole(control: &Control, device: PciAddress, nodes: [i32; 2]) -> Result<(u64, u64)> {
+    let end = Instant::now() + LONGEST;
+    let (mut moved, mut aborted) = (0, 0);
+    let mut results = Vec::new();
+    while moved + aborted < CALLS {
+        let node = nodes[moved as usize % 2];
+        let report = control.move_pages(&all(device, node, 0), Some(&mut results));
+        ensure!(report.error.is_none(), "{}", bench::describe(&report));
+        let outcome = results.first().map(|result| result.outcome);
+        let is_whole = results.iter().all(|result| Some(result.outcome) == outcome);
+        ensure!(is_whole, "its pages have several results");
+        match outcome {
+            Some(PAGE_MOVED) => moved += 1,
+            Some(PAGE_ABORTED) => aborted += 1,
+            other => return Err(anyhow!("{other:?}")),
         }
-        let last = mover.join().map_err(|_| anyhow!("the mover panicked"))?;
-        done.map(|()| last)
+        ensure!(Instant::now() < end, "only {} calls", moved + aborted);
+    }
+    Ok((moved, aborted))
+}
+
+/// Each call splits the 2 MiB, moves their pages, and merges them.
+fn rejoin(desk: &mut Desk) -> Result<()> {
+    let (before, rounds) = (tables()?, desk.rounds);
+    let (number, done) = beside(desk, |control, device, nodes| {
+        for (round, node) in (0..rounds).zip(nodes.into_iter().cycle()) {
+            let report = control.move_pages(&all(device, node, 10_000), None);
+            let moved = report.pages_moved;
+            ensure!(moved == 512, "{round}: {}", bench::describe(&report));
+        }
+        Ok(())
+    })?;
+    done?;
+    let stats = has_all(desk, number)?;
+    let counts = (stats.leaves_split, stats.leaves_merged);
+    println!("# {number} DMAs, split and merged: {counts:?}");
+    ensure!(counts == (rounds, rounds), "split and merged: {counts:?}");
+    wait::until("tables are freed", LONGEST, || Ok(tables()? <= before)).map(drop)
+}
+
+/// A call loses one of the device's writes.
+fn lose(desk: &mut Desk) -> Result<()> {
+    let mut results = Vec::new();
+    let (_, report) = beside(desk, |control, device, nodes| {
+        let end = Instant::now() + LONGEST;
+        let mut last = MoveReport::default();
+        for node in nodes.into_iter().cycle() {
+            last = control.move_pages(&all(device, node, 0), Some(&mut results));
+            if last.error.is_some() || Instant::now() > end {
+                break;
+            }
+        }
+        last
     })?;
     let error = report.error.map(|error| (error.errno, error.reason));
     let expected = Some((libc::EIO, REASON_LOST_WRITE));
@@ -198,25 +242,6 @@ fn lose(desk: &mut Desk) -> Result<()> {
     Ok(())
 }
 
-fn move_until_it_fails(
-    control: &Control,
-    device: PciAddress,
-    nodes: [i32; 2],
-) -> (MoveReport, Vec<PageResult>) {
-    let end = Instant::now() + LONGEST;
-    let mut results = Vec::new();
-    loop {
-        for node in nodes {
-            let mut request = bench::request(device, IOVA, BYTES / PAGE_SIZE, node);
-            (request.engine, request.retries) = (ENGINE_ADBIT, 0);
-            let report = control.move_pages(&request, Some(&mut results));
-            if report.error.is_some() || Instant::now() > end {
-                return (report, results);
-            }
-        }
-    }
-}
-
 /// The device reads a page that holds a new number, and writes it.
 fn write_once(dma: &mut dyn DmaDevice, rings: &Memory, source: usize, number: u64) -> Result<()> {
     for offset in (0..PAGE_SIZE).step_by(8) {
@@ -224,33 +249,4 @@ fn write_once(dma: &mut dyn DmaDevice, rings: &Memory, source: usize, number: u6
     }
     transfer_at(dma, Direction::ReadsMemory, RINGS + source as u64)?;
     transfer_at(dma, Direction::WritesMemory, IOVA + PAGE * PAGE_SIZE as u64)
-}
-
-fn move_all(
-    control: &Control,
-    device: PciAddress,
-    nodes: (i32, i32),
-    calls: &Calls,
-    is_over: &AtomicBool,
-) -> Result<()> {
-    let mut node = nodes.0;
-    while !is_over.load(Ordering::Acquire) {
-        let mut request = bench::request(device, IOVA, BYTES / PAGE_SIZE, node);
-        (request.engine, request.retries) = (ENGINE_ADBIT, 0);
-        let mut results = Vec::new();
-        let report = control.move_pages(&request, Some(&mut results));
-        ensure!(report.error.is_none(), "{}", bench::describe(&report));
-        let outcome = results.first().map(|result| result.outcome);
-        let is_whole = results.iter().all(|result| Some(result.outcome) == outcome);
-        ensure!(is_whole, "its pages have several results");
-        match outcome {
-            Some(PAGE_MOVED) => {
-                calls.moved.fetch_add(1, Ordering::AcqRel);
-                node = nodes.0 + nodes.1 - node;
-            }
-            Some(PAGE_ABORTED) => _ = calls.aborted.fetch_add(1, Ordering::AcqRel),
-            other => return Err(anyhow!("{other:?}")),
-        }
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use anyhow::{anyhow, ensure, Context, Result};
 use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::tap::{self, Case, Pass};
 use pagemove_testkit::vfio::{Assigned, READ_WRITE};
-use pagemove_testkit::{module, pci};
+use pagemove_testkit::{module, pci, wait};
 use pagemove_uapi::cpu::Cpu;
 use pagemove_uapi::{
     Control, PageResult, PciAddress, Verdict, ABORT_IN_USE, ENGINE_ADBIT, FINDING_AD_FIRST,
@@ -64,6 +64,18 @@ pub fn main(args: &[String]) -> ExitCode {
             "whole moves under DMA and writes of CPUs to the same memory: nothing is lost",
             hot,
         )],
+        Some("rejoin") => vec![
+            case(
+                "leaves that are split and whose pages all move are merged again: every byte, every table is there",
+                rejoined,
+            ),
+            case("what does not move as a whole stays split", crooked_pieces),
+            case(
+                "a page that something else uses stays, and the others move",
+                used,
+            ),
+            case("everything is given back", ended),
+        ],
         Some("judged") => vec![
             case(
                 "without split-live 2 MiB move whole, and no part of them; with it a page does; a no counts",
@@ -230,6 +242,58 @@ fn quiet(desk: &mut Desk) -> Result<()> {
     println!("# {done} whole moves");
     desk.region()?.map.fill(0);
     Ok(())
+}
+
+/// How often all chunks are split and merged.
+const ROUNDS: u64 = 6;
+
+fn rejoined(desk: &mut Desk) -> Result<()> {
+    desk.begin()?;
+    let before = tables()?;
+    let all = CHUNKS * PAGES;
+    for round in 0..ROUNDS {
+        for node in [desk.nodes.there, desk.nodes.here] {
+            are_moved(&desk.moves(0, all, node)?)?;
+            let at = desk.region()?.pages_on(node)?;
+            ensure!(at == all, "{at} of {all} pages are at node {node}");
+        }
+        desk.region()?.map.check(round)?;
+        desk.region()?.map.fill(round + 1);
+    }
+    let stats = desk.control.stats()?;
+    let found = (stats.leaves_split, stats.leaves_merged, stats.leaves_moved);
+    let wanted = 2 * ROUNDS * CHUNKS as u64;
+    ensure!(
+        found == (wanted, wanted, 0),
+        "split, merged, moved whole: {found:?}"
+    );
+    let whole = desk.whole_leaves()?;
+    ensure!(whole == CHUNKS, "{whole} of {CHUNKS} by one leaf");
+    let owned = stats.owned_pages;
+    ensure!(
+        owned == all as u64,
+        "{owned} pages are owned instead of {all}"
+    );
+    wait::until("tables are freed", Duration::from_secs(60), || {
+        Ok(tables()? == before)
+    })?;
+    desk.region()?.map.check(ROUNDS)?;
+    desk.region()?.map.fill(0);
+    Ok(())
+}
+
+fn crooked_pieces(desk: &mut Desk) -> Result<()> {
+    let merged = desk.control.stats()?.leaves_merged;
+    // From the middle of the first to the middle of the fourth.
+    are_moved(&desk.moves(200, 3 * PAGES, desk.nodes.there)?)?;
+    let merged = desk.control.stats()?.leaves_merged - merged;
+    let whole = desk.whole_leaves()?;
+    ensure!(
+        (merged, whole) == (2, CHUNKS - 2),
+        "{merged} merged, {whole} by one leaf"
+    );
+    are_moved(&desk.moves(200, 3 * PAGES, desk.nodes.here)?)?;
+    desk.region()?.map.check(0)
 }
 
 fn crooked(desk: &mut Desk) -> Result<()> {
