@@ -20,7 +20,7 @@ use crate::machine::{copy, entry_at, leaf_of, write_back};
 use crate::mover::batch::Batch;
 use crate::mover::choice::Choice;
 use crate::mover::doubt;
-use crate::mover::lost_write;
+use crate::mover::lost::lost_write;
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
 use crate::region::backing::{Backing, Site};

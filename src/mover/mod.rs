@@ -5,6 +5,7 @@ pub(crate) mod batch;
 pub(crate) mod choice;
 mod doubt;
 pub(crate) mod homecoming;
+mod lost;
 pub(crate) mod others;
 mod preview;
 mod rejoin;
@@ -15,12 +16,10 @@ mod whole;
 
 use crate::device::hold::{Hold, MOST_LEFT};
 use crate::device::stays::Stays;
-use crate::device::{list as devices, Device};
 use crate::host::{ffi, task};
-use crate::iommu::domain::DomainId;
-use crate::iommu::quarantine;
 use crate::mover::batch::{Batch, Seen};
 use crate::mover::choice::Choice;
+use crate::mover::lost::lost_write;
 use crate::mover::others::Pins;
 use crate::mover::rejoin::Rejoin;
 use crate::mover::request::Request;
@@ -32,7 +31,7 @@ use crate::region::backing::Site;
 use crate::region::list;
 use crate::stats::{self, Counter};
 use crate::testing::sabotage;
-use crate::{abi, event, shmem};
+use crate::{abi, shmem};
 use engine::rtm::Absence;
 use engine::{AbortCounts, LeafSize, Method, PageSpan, CHUNK_SIZE, PAGE_SHIFT};
 use kernel::prelude::*;
@@ -234,17 +233,25 @@ impl Call<'_> {
         };
         let mut batches =
             KVVec::with_capacity(span.pages() as usize, GFP_KERNEL).map_err(no_memory)?;
-        let refusal = self.run_each(&hold, (choice, size), &pins, &mut rejoin, &mut batches);
+        let refusal = self.run_each(&hold, size, &pins, &mut rejoin, &mut batches);
         let moved = batches.iter().map(|(batch, _)| batch.moved());
-        if moved.fold(0, u64::saturating_add) == span.pages() {
-            let _ = rejoin.merge(&hold);
-        }
+        let is_complete = moved.fold(0, u64::saturating_add) == span.pages();
+        let table = is_complete.then(|| rejoin.merge(&hold)).flatten();
         let stays = hold.stays.clone();
         drop(hold);
+        if let Some(table) = table {
+            table.free_later();
+        }
+        // A helper that did not come back keeps the hold of all pages.
+        let is_stuck = |(_, run): &(Batch, _)| *run == Err(Refusal::Stuck);
+        let stuck = batches.iter().any(is_stuck);
         let mut done = Ok(());
         for (batch, run) in batches {
-            let settled = self.settle(stays.clone(), batch, run);
-            done = done.and(settled);
+            let run = if stuck { Err(Refusal::Stuck) } else { run };
+            done = match self.settle(stays.clone(), batch, run) {
+                Err(Refusal::LostWrite) => Err(Refusal::LostWrite),
+                settled => done.and(settled),
+            };
         }
         match refusal {
             Err(refusal) if self.results.is_empty() => done.and(Err(refusal)),
@@ -256,7 +263,7 @@ impl Call<'_> {
     fn run_each(
         &mut self,
         hold: &Arc<Hold>,
-        (choice, size): (Choice, usize),
+        size: usize,
         pins: &Pins,
         rejoin: &mut Rejoin,
         batches: &mut KVVec<(Batch, Result<(), Refusal>)>,
@@ -276,14 +283,10 @@ impl Call<'_> {
             let mut batch = Batch::with_capacity(pages as usize).map_err(no_memory)?;
             batch.find(request, &seen, hold, span, (first, Some(&mut *rejoin)))?;
             batch.check(hold.domain.id())?;
+            // What others have found out since counts from here on.
+            let (choice, ats) = Choice::held(request, self.absence, hold)?;
             let mut aborts = AbortCounts::default();
-            let run = batch.run(
-                request,
-                (choice, false),
-                hold,
-                &mut aborts,
-                &mut self.absence,
-            );
+            let run = batch.run(request, (choice, ats), hold, &mut aborts, &mut self.absence);
             stats::add_aborts(&aborts);
             self.tally.aborts.add(&aborts);
             if run == Err(Refusal::Stuck) {
@@ -464,36 +467,4 @@ impl Call<'_> {
 
 fn no_memory<E>(_: E) -> Refusal {
     Refusal::NoMemory
-}
-
-/// Lets no page be moved any more in a domain that was the device's, nor behind its IOMMU if several have lost
-/// writes.
-pub(super) fn lost_write(device: &Device, domain: DomainId) {
-    let mut members = KVec::new();
-    // It may have been closed since.
-    let _ = members.push(device.member(), GFP_KERNEL);
-    devices::any_in(domain, |other| {
-        let is_it = other.address == device.address;
-        if !is_it && members.push(other.member(), GFP_KERNEL).is_err() {
-            pr_err!("no memory to remember that a domain lost a write\n");
-        }
-        false
-    });
-    sabotage::hold_blame_up();
-    let is_all = quarantine::add(&members);
-    event::tell(abi::Event {
-        values: [u64::from(is_all), 0],
-        ..event::of_function(abi::EVENT_LOST_WRITE, device.address)
-    });
-    pr_err!(
-        "verification found a lost write of {:04x}:{:02x}:{:02x}.{}; no page is moved {} again until `pagemove lift`\n",
-        device.address >> 16,
-        device.address >> 8 & 0xff,
-        device.address >> 3 & 0x1f,
-        device.address & 7,
-        match is_all {
-            true => "behind its IOMMU",
-            false => "in its domain",
-        },
-    );
 }

@@ -75,7 +75,8 @@ impl Rejoin {
 
     /// Gives the 2 MiB one leaf again. The caller has the claims of all pages, which are at their places, and the hold has
     /// pinned them: no other hold has any, none of them is away, and nobody else changes an entry.
-    pub(super) fn merge(&self, hold: &Hold) -> Option<()> {
+    /// Returns the table, which is to be freed later, when the hold is over.
+    pub(super) fn merge(&self, hold: &Hold) -> Option<Table> {
         let changing = hold.stays.change_size(self.base)?;
         let format = hold.domain.nature().format?;
         let pte = entry_of_chunk(hold, self.base).ok()?;
@@ -92,13 +93,12 @@ impl Rejoin {
                 Merged::Merged => {
                     stats::add(Counter::LeavesMerged, 1);
                     // SAFETY: the split left it to the domain, which has its entry no more, and no IOMMU knows it.
-                    unsafe { Table::take_back(table) }.free_later();
-                    return Some(());
+                    return Some(unsafe { Table::take_back(table) });
                 }
                 Merged::Not(ResizeError::Reverted) => {}
                 Merged::Not(_) => return None,
                 Merged::Unsettled => {
-                    pr_err!("an IOMMU entry was changed by somebody else while its size was\n");
+                    pr_err!("an IOMMU entry was changed by somebody else while its size was: a table is kept\n");
                     changing.leave_unsettled();
                     return None;
                 }
