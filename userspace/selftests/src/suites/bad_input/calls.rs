@@ -141,7 +141,7 @@ fn templates(bench: &Bench, verdict: Verdict) -> Vec<Call> {
 
 fn first_unknown_flag(call: &str) -> u32 {
     match call {
-        "move" => 5,
+        "move" => 7,
         "offer" | "used" | "lift" => 1,
         _ => 0,
     }

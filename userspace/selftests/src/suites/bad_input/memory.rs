@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use pagemove_testkit::slowness::slowness;
 use pagemove_testkit::{nodes, wait};
-use pagemove_uapi::{self as uapi, Control, MOVE_EVEN_IF_THERE, PAGE_MOVED, PAGE_SIZE};
+use pagemove_uapi::{
+    self as uapi, Control, MoveRequest, MOVE_EVEN_IF_THERE, PAGE_MOVED, PAGE_SIZE,
+};
 
 use super::{refused, State, PAGES};
 use crate::bench::{self, Bench};
@@ -97,8 +99,12 @@ fn with_mapping(
 }
 
 fn refuses(bench: &Bench, iova: u64, expected: (i32, u32)) -> Result<()> {
-    let (report, results) =
-        bench.move_pages(&bench::request(bench.device, iova, 1, bench.nodes.there));
+    // Wherever it is.
+    let request = MoveRequest {
+        flags: MOVE_EVEN_IF_THERE,
+        ..bench::request(bench.device, iova, 1, bench.nodes.there)
+    };
+    let (report, results) = bench.move_pages(&request);
     refused(&report, &results, expected)?;
     ensure!(
         results[0].outcome == uapi::PAGE_REFUSED,
