@@ -34,14 +34,14 @@ macro_rules! transaction {
     }};
 }
 
-/// Tries until a transaction ends with `wanted`: any can be interrupted. An end that is
+/// Tries until a transaction ends with `wanted`: any can be interrupted, within another one, too. An end that is
 /// neither that nor an interrupt or a conflict is an error.
 pub fn until(wanted: u32, mut attempt: impl FnMut() -> u32) -> Result<(), String> {
     for _ in 0..10_000 {
         match attempt() {
             status if status == wanted => return Ok(()),
             0 => {}
-            status if status & !(RETRY | CONFLICT) == 0 => {}
+            status if status & !(RETRY | CONFLICT | NESTED) == 0 => {}
             status => return Err(format!("status {status:#x} instead of {wanted:#x}")),
         }
     }
