@@ -183,9 +183,9 @@ impl Attempt {
         let without = policy.without;
         let copied = pages.get(usize::from(n)).filter(|page| is_copied(page));
         if let (Some(page), false) = (copied, without.leaves_out(Steps::READ_BACK)) {
-            let result = machine.publish(page.end, page.size);
-            if result.is_err() && !without.leaves_out(Steps::FAILED_APERTURE) {
-                self.failed = Some(Abort::Aperture);
+            let result = machine.publish(page.start, page.end, page.size);
+            if let (Err(error), false) = (result, without.leaves_out(Steps::FAILED_APERTURE)) {
+                self.failed = Some(Abort::of_copy(error));
                 return Phase::Restore(0);
             }
         }

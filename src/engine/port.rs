@@ -24,9 +24,15 @@ pub enum InvalidateError {
     DeviceGone,
 }
 
-/// The aperture that END is behind does not answer: its link is down, or its device is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ApertureError;
+/// Why a copy is not what was to be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApertureError {
+    /// An aperture that one of the two is behind does not answer: its link is down, or its device is gone.
+    Silent,
+    /// A write of a device came to START behind the copy: one that was posted before the invalidation, and that
+    /// neither the invalidation nor the copy has waited for.
+    Late,
+}
 
 /// What carries a page over: the part of the port that the helper of the engine
 /// `rtm` has, too. Each call is one action that a device or another CPU could
@@ -49,8 +55,14 @@ pub trait Transfer {
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, part: u32, sum: Checksum) -> Checksum;
 
     /// Waits until everything that was copied to what begins at `end` is visible to devices:
-    /// written back, and read back through the aperture if END is behind one.
-    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError>;
+    /// written back, and read back through the aperture if END is behind one. If START is, it is read again, after a
+    /// while. Called of each leaf when all of the batch are copied, so that a machine can do with one look for all.
+    fn publish(
+        &mut self,
+        start: PhysAddr,
+        end: PhysAddr,
+        size: LeafSize,
+    ) -> Result<(), ApertureError>;
 }
 
 /// Where a copy is: which part of a leaf comes next.

@@ -6,6 +6,7 @@ use crate::batch::policy::Policy;
 use crate::batch::step::Steps;
 use crate::checksum::Checksum;
 use crate::format::Format;
+use crate::port::ApertureError;
 
 crate::listed::listed! {
     /// Why an attempt at one page was aborted, in the order in which causes are counted.
@@ -14,7 +15,7 @@ crate::listed::listed! {
     pub enum Abort {
         /// A device read the page.
         Accessed,
-        /// A device wrote the page.
+        /// A device wrote the page: as its entry tells, or a second look at a START that is behind an aperture.
         Dirty,
         /// Something else in the entry changed.
         PteChanged,
@@ -41,7 +42,7 @@ crate::listed::listed! {
         Explicit,
         /// A device did not answer an invalidation and is gone.
         DeviceGone,
-        /// END could not be reached through its aperture.
+        /// START or END could not be reached through its aperture.
         Aperture,
         /// Something else used the page, so that CPUs could not be held back from it.
         InUse,
@@ -51,6 +52,14 @@ crate::listed::listed! {
 impl Abort {
     /// How many causes there are.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// Returns the cause of an abort whose copy is not what was to be copied.
+    pub(crate) const fn of_copy(error: ApertureError) -> Self {
+        match error {
+            ApertureError::Silent => Self::Aperture,
+            ApertureError::Late => Self::Dirty,
+        }
+    }
 
     /// Whether another attempt may end otherwise.
     pub const fn is_transient(self) -> bool {

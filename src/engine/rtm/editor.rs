@@ -383,7 +383,7 @@ fn refined(cause: Abort, report: Option<Report>) -> Abort {
             Abort::DeviceGone
         }
         (Abort::Timeout, Some(Ending::Invalidation(InvalidateError::Failed))) => Abort::Invalidate,
-        (Abort::Timeout, Some(Ending::Aperture)) => Abort::Aperture,
+        (Abort::Timeout, Some(Ending::Copy(error))) => Abort::of_copy(error),
         _ => cause,
     }
 }

@@ -114,23 +114,9 @@ impl Helper {
             Duty::Copy { page, part, sum } => copy(machine, request, without, (page, part, sum)),
             Duty::PutSum(n, sum) => {
                 machine.put_sum(n, sum);
-                let later = without.leaves_out(Steps::PUBLISH_FIRST) && is_last(request, n);
-                if later || without.leaves_out(Steps::READ_BACK) {
-                    return after_page(machine, request, n);
-                }
-                Duty::Publish(n)
+                after_page(machine, request, without, n)
             }
-            Duty::Publish(n) => {
-                let (_, end) = machine.page(n);
-                let result = machine.publish(end, request.size);
-                if result.is_err() && !without.leaves_out(Steps::FAILED_APERTURE) {
-                    return Duty::Report(Ending::Aperture);
-                }
-                if without.leaves_out(Steps::PUBLISH_FIRST) && is_last(request, n) {
-                    return Duty::Report(Ending::Signalled);
-                }
-                after_page(machine, request, n)
-            }
+            Duty::Publish(n) => publish(machine, request, without, n),
             Duty::Clock => self.clock(machine, request, without),
             Duty::Signal { from, slot } => signal(machine, request, without, (from, slot)),
             Duty::Report(ending) => {
@@ -224,15 +210,34 @@ fn copy<M: Helping>(
     }
 }
 
-fn after_page<M: Helping>(machine: &mut M, request: &Request, n: u16) -> Duty {
-    let next = n.saturating_add(1);
-    if is_last(request, n) {
-        return Duty::Clock;
+fn after_page<M: Helping>(machine: &mut M, request: &Request, without: Steps, n: u16) -> Duty {
+    if !is_last(request, n) {
+        return match machine.is_cancelled() {
+            true => Duty::Report(Ending::Cancelled),
+            false => first_part(n.saturating_add(1)),
+        };
     }
-    if machine.is_cancelled() {
-        return Duty::Report(Ending::Cancelled);
+    let later = without.leaves_out(Steps::PUBLISH_FIRST);
+    match later || without.leaves_out(Steps::READ_BACK) {
+        true => Duty::Clock,
+        false => Duty::Publish(0),
     }
-    first_part(next)
+}
+
+/// Makes the copy of a page visible, when all are copied.
+fn publish<M: Helping>(machine: &mut M, request: &Request, without: Steps, n: u16) -> Duty {
+    let (start, end) = machine.page(n);
+    let result = machine.publish(start, end, request.size);
+    if let (Err(error), false) = (result, without.leaves_out(Steps::FAILED_APERTURE)) {
+        return Duty::Report(Ending::Copy(error));
+    }
+    if !is_last(request, n) {
+        return Duty::Publish(n.saturating_add(1));
+    }
+    match without.leaves_out(Steps::PUBLISH_FIRST) {
+        true => Duty::Report(Ending::Signalled),
+        false => Duty::Clock,
+    }
 }
 
 fn signal<M: Helping>(
@@ -250,9 +255,7 @@ fn signal<M: Helping>(
     };
     match next {
         Some(slot) => Duty::Signal { from, slot },
-        None if without.leaves_out(Steps::PUBLISH_FIRST) => {
-            Duty::Publish(request.pages.saturating_sub(1))
-        }
+        None if without.leaves_out(Steps::PUBLISH_FIRST) => Duty::Publish(0),
         None => Duty::Report(Ending::Signalled),
     }
 }

@@ -7,7 +7,7 @@ use super::transaction::{Committed, Edit, Status};
 use crate::addr::{LeafSize, PageSpan, PhysAddr, PteAddr};
 use crate::batch::page::Abort;
 use crate::checksum::Checksum;
-use crate::port::{InvalidateError, Machine, Transfer};
+use crate::port::{ApertureError, InvalidateError, Machine, Transfer};
 
 /// What the editor asks of the helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,8 +33,8 @@ pub enum Ending {
     Cancelled,
     /// The invalidation did not complete.
     Invalidation(InvalidateError),
-    /// END could not be reached.
-    Aperture,
+    /// What was copied is not what was to be copied.
+    Copy(ApertureError),
 }
 
 /// What the helper answers, when it has stopped writing to END.

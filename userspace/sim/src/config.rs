@@ -48,6 +48,9 @@ pub enum Home {
     /// Behind a window, and no read pushes a DMA. Before an invalidation is told to be complete
     /// what it has let go is waited for, by a read-back at the other end.
     ReadBack,
+    /// Behind a window, and no read pushes a DMA, but all have landed some time after the copy: then START is read
+    /// a second time, and compared with the copy.
+    Paused,
     /// Behind a window, no read pushes a DMA, and nobody reads back.
     Unordered,
 }
@@ -289,6 +292,10 @@ bitflags! {
         const IDENTITY = 1 << 7;
         /// What can not be read is not judged.
         const UNREACHABLE = 1 << 8;
+        /// START is read a second time ([`Home::Paused`]).
+        const SECOND_READ = 1 << 9;
+        /// It is read so late that what was posted has landed.
+        const PAUSE = 1 << 10;
     }
 }
 

@@ -52,7 +52,7 @@ impl Transfer for World {
         sum.add(u64::from(value))
     }
 
-    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
+    fn publish(&mut self, _: PhysAddr, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
         let without = self.config.without;
         let pages = pages_at(end, size);
         let cut = |page: usize| self.copied_at[page] != self.links;
@@ -60,7 +60,10 @@ impl Transfer for World {
         let is_home = self.config.hardware.home != Home::Memory;
         let other = is_home && self.peer_is_other && !without.contains(Glue::IDENTITY);
         if !self.link_up || cut || other {
-            return Err(ApertureError);
+            return Err(ApertureError::Silent);
+        }
+        if pages.clone().any(|page| self.has_changed(page)) {
+            return Err(ApertureError::Late);
         }
         pages.for_each(|page| self.memory.land_all(page));
         Ok(())
@@ -144,6 +147,18 @@ fn pages_at(memory: PhysAddr, size: LeafSize) -> Range<usize> {
 }
 
 impl World {
+    /// Whether a second read of START through the window, after a pause, is not the copy.
+    fn has_changed(&mut self, page: usize) -> bool {
+        let without = self.config.without;
+        if self.config.hardware.home != Home::Paused || without.contains(Glue::SECOND_READ) {
+            return false;
+        }
+        if !without.contains(Glue::PAUSE) {
+            (0..WORDS).for_each(|word| self.land_dma(page, word));
+        }
+        self.memory.start[page] != self.memory.end[page]
+    }
+
     /// What a CPU reads. Reading through the window pushes what was posted before.
     fn read_page(&mut self, place: Place, page: usize) -> Words {
         if place == Place::End && self.link_up {

@@ -33,8 +33,13 @@ impl Transfer for HelperCpu<'_> {
         self.0.copy(from, to, part, sum)
     }
 
-    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
-        self.0.publish(end, size)
+    fn publish(
+        &mut self,
+        start: PhysAddr,
+        end: PhysAddr,
+        size: LeafSize,
+    ) -> Result<(), ApertureError> {
+        self.0.publish(start, end, size)
     }
 }
 

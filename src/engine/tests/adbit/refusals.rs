@@ -94,3 +94,41 @@ fn retries_are_bounded() {
     assert_eq!(page.outcome(), Outcome::Aborted(Abort::Overwritten));
     assert_eq!((page.attempts, aborts.total()), (8, 8));
 }
+
+/// A copy through an aperture that does not answer is the end; one that a write came behind is made again.
+#[test]
+fn a_copy_that_is_not_what_was_to_be_copied_is_not_committed() {
+    for (error, outcome, attempts) in [
+        (ApertureError::Silent, Outcome::Aborted(Abort::Aperture), 1),
+        (ApertureError::Late, Outcome::Moved, 2),
+    ] {
+        let mut sim = Sim::new(USED);
+        sim.aperture_fails.push_back(error);
+        let before = sim.pte;
+        let retrying = Policy {
+            retries: 5,
+            ..policy()
+        };
+        let (page, aborts) = run_one(&mut sim, &retrying);
+        assert_eq!((page.outcome(), page.attempts), (outcome, attempts));
+        assert_eq!(page.last_abort, Some(Abort::of_copy(error)));
+        assert_eq!(aborts.total(), 1);
+        let entry = match page.maps_end() {
+            true => before - START.0 + END.0,
+            false => before,
+        };
+        assert_eq!(sim.pte, entry);
+    }
+}
+
+#[test]
+fn twin_left_out_it_is() {
+    let mut sim = Sim::new(USED);
+    sim.aperture_fails.push_back(ApertureError::Late);
+    let blind = Policy {
+        without: Steps::FAILED_APERTURE,
+        ..policy()
+    };
+    let (page, aborts) = run_one(&mut sim, &blind);
+    assert_eq!((page.outcome(), aborts.total()), (Outcome::Moved, 0));
+}

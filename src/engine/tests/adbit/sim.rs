@@ -6,6 +6,7 @@
 //! new walk (facts.md F42). Of a chunk each piece has its own.
 
 use crate::*;
+use std::collections::VecDeque;
 
 pub(super) const PTE: PteAddr = PteAddr(0x9000);
 pub(super) const START: PhysAddr = PhysAddr(0x20_0000);
@@ -45,7 +46,8 @@ pub(super) struct Sim {
     /// Put the old entry back after the commit, as a blind A/D update would.
     pub(super) spoil: bool,
     pub(super) invalidation_fails: bool,
-    pub(super) aperture_fails: bool,
+    /// What publishing says, call by call; then that all is well.
+    pub(super) aperture_fails: VecDeque<ApertureError>,
     pub(super) actions: u64,
     /// Pieces that were copied.
     pub(super) copies: usize,
@@ -69,7 +71,7 @@ impl Sim {
             stop_at: None,
             spoil: false,
             invalidation_fails: false,
-            aperture_fails: false,
+            aperture_fails: VecDeque::new(),
             actions: 0,
             copies: 0,
         }
@@ -208,12 +210,14 @@ impl Transfer for Sim {
         sum.add(word)
     }
 
-    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
-        assert_eq!((end, size), (END, self.size));
-        match self.aperture_fails {
-            true => Err(ApertureError),
-            false => Ok(()),
-        }
+    fn publish(
+        &mut self,
+        start: PhysAddr,
+        end: PhysAddr,
+        size: LeafSize,
+    ) -> Result<(), ApertureError> {
+        assert_eq!((start, end, size), (START, END, self.size));
+        self.aperture_fails.pop_front().map_or(Ok(()), Err)
     }
 }
 

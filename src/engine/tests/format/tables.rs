@@ -167,8 +167,8 @@ impl Transfer for Tables {
     fn copy(&mut self, _: PhysAddr, _: PhysAddr, _: u32, sum: Checksum) -> Checksum {
         sum
     }
-    fn publish(&mut self, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
-        Err(ApertureError)
+    fn publish(&mut self, _: PhysAddr, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+        Err(ApertureError::Silent)
     }
 }
 

@@ -4,6 +4,7 @@
 use super::bench::*;
 use super::drive::*;
 use crate::rtm::*;
+use crate::ApertureError::{Late, Silent};
 use crate::*;
 use std::vec;
 use std::vec::Vec;
@@ -70,9 +71,14 @@ fn each_end_of_the_helper_has_its_cause() {
             Ending::Invalidation(gone),
         ),
         (
-            attempt(|bench| bench.unreachable = true),
+            attempt(|bench| bench.spoilt = Some(Silent)),
             aborted(Abort::Aperture),
-            Ending::Aperture,
+            Ending::Copy(Silent),
+        ),
+        (
+            attempt(|bench| bench.spoilt = Some(Late)),
+            aborted(Abort::Dirty),
+            Ending::Copy(Late),
         ),
     ];
     for (n, ((outcome, ends), wanted, end)) in table.into_iter().enumerate() {
@@ -85,12 +91,12 @@ fn each_end_of_the_helper_has_its_cause() {
 #[test]
 fn an_abort_that_came_first_keeps_its_cause() {
     let (outcome, ends) = attempt(|bench| {
-        bench.unreachable = true;
+        bench.spoilt = Some(Silent);
         bench.aborts = vec![(Instruction::Read(0), CONFLICT)];
     });
     assert_eq!(
         (outcome, ends),
-        (aborted(Abort::Conflict), vec![Ending::Aperture])
+        (aborted(Abort::Conflict), vec![Ending::Copy(Silent)])
     );
 }
 
@@ -130,7 +136,7 @@ fn each_status_has_its_cause() {
 /// A commit is a commit, whatever the helper says after it.
 #[test]
 fn twin_a_commit_is_never_taken_for_an_abort() {
-    for ending in [Ending::Cancelled, Ending::TooLate, Ending::Aperture] {
+    for ending in [Ending::Cancelled, Ending::TooLate, Ending::Copy(Silent)] {
         let (mut bench, pages) = one();
         let moved = drive(&mut bench, &Policy::new(0), pages, |bench, attempt| {
             if editor_of(attempt) == Some(rtm::Phase::AwaitReport) {

@@ -115,7 +115,10 @@ const FAILURES: [(Change, Abort); 11] = [
         |bench| bench.results.push_back(Some(InvalidateError::DeviceGone)),
         Abort::DeviceGone,
     ),
-    (|bench| bench.unreachable = true, Abort::Aperture),
+    (
+        |bench| bench.spoilt = Some(ApertureError::Silent),
+        Abort::Aperture,
+    ),
     (
         |bench| bench.aborts = vec![(Instruction::Compare(0), CONFLICT)],
         Abort::Conflict,

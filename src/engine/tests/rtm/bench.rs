@@ -54,6 +54,8 @@ pub(super) struct Bench {
     pub(super) stop: Option<Stop>,
     /// What is behind an aperture can't be reached.
     pub(super) unreachable: bool,
+    /// What publishing says.
+    pub(super) spoilt: Option<ApertureError>,
     /// How the next invalidations end, `None` never; all others well.
     pub(super) results: VecDeque<Option<InvalidateError>>,
     /// A write of a device to this page that lands with the next invalidation.
@@ -108,6 +110,7 @@ impl Bench {
             times: TIMES,
             stop: None,
             unreachable: false,
+            spoilt: None,
             results: VecDeque::new(),
             in_flight: None,
             aborts: Vec::new(),
@@ -191,11 +194,8 @@ impl Transfer for Bench {
         sum.add(word)
     }
 
-    fn publish(&mut self, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
-        match self.unreachable {
-            true => Err(ApertureError),
-            false => Ok(()),
-        }
+    fn publish(&mut self, _: PhysAddr, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+        self.spoilt.map_or(Ok(()), Err)
     }
 }
 

@@ -261,12 +261,14 @@ fn a_failed_invalidation_or_an_unreachable_end_is_the_end() {
         assert_eq!(work.ending(), Ending::Invalidation(error));
         assert!(work.bench.copies.is_empty() && work.bench.set.is_empty());
     }
-    let mut work = Work::asked();
-    work.bench.clock = SIGNAL_1;
-    work.bench.unreachable = true;
-    assert_eq!(work.ending(), Ending::Aperture);
-    // The first page was copied, and no more.
-    assert_eq!((work.bench.copies.len(), work.bench.set.len()), (2, 0));
+    for error in [ApertureError::Silent, ApertureError::Late] {
+        let mut work = Work::asked();
+        work.bench.clock = SIGNAL_1;
+        work.bench.spoilt = Some(error);
+        assert_eq!(work.ending(), Ending::Copy(error));
+        // All is copied before a copy is looked at.
+        assert_eq!((work.bench.copies.len(), work.bench.set.len()), (4, 0));
+    }
 }
 
 #[test]
@@ -275,7 +277,7 @@ fn twin_left_out_they_are_ignored() {
     work.without = Steps::FAILED_INVALIDATION | Steps::FAILED_APERTURE;
     work.bench.clock = SIGNAL_1;
     work.bench.results.push_back(Some(InvalidateError::Failed));
-    work.bench.unreachable = true;
+    work.bench.spoilt = Some(ApertureError::Silent);
     assert_eq!(work.ending(), Ending::Signalled);
 }
 
@@ -289,7 +291,7 @@ fn it_can_be_cancelled_before_signal_1_and_between_two_pages() {
 
     let mut between = Work::asked();
     between.bench.clock = SIGNAL_1;
-    between.until(|duty| duty == Duty::Publish(0));
+    between.until(|duty| matches!(duty, Duty::PutSum(0, _)));
     between.bench.cancel_now();
     assert_eq!(between.ending(), Ending::Cancelled);
     assert_eq!(
@@ -303,7 +305,7 @@ fn it_can_be_cancelled_before_signal_1_and_between_two_pages() {
 fn twin_after_the_last_page_it_is_not_cancelled_any_more() {
     let mut work = Work::asked();
     work.bench.clock = SIGNAL_1;
-    work.until(|duty| duty == Duty::Publish(1));
+    work.until(|duty| duty == Duty::Publish(0));
     work.bench.cancel_now();
     assert_eq!(work.ending(), Ending::Signalled);
 }
@@ -318,6 +320,6 @@ fn left_out_the_last_part_or_the_read_back_are_missing() {
     let mut work = Work::asked();
     work.without = Steps::READ_BACK;
     work.bench.clock = SIGNAL_1;
-    work.bench.unreachable = true;
+    work.bench.spoilt = Some(ApertureError::Silent);
     assert_eq!(work.ending(), Ending::Signalled);
 }

@@ -66,7 +66,7 @@ pub fn deep() -> Vec<Case> {
             "two pages, two devices",
             devices(TWO_PAGES, one_each),
             OF_RTM,
-            12_749_557,
+            12_852_432,
         ),
         sound(
             "deep-rtm-aperture",
@@ -180,7 +180,7 @@ pub fn deep() -> Vec<Case> {
             "the same, two pages, two devices, no interrupts",
             two_cleared,
             OF_RTM_UNDISTURBED,
-            7_698_949,
+            7_757_874,
         ),
         sound(
             "deep-clear-retry",

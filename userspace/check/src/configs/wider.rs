@@ -109,6 +109,9 @@ const fn at_home(config: Config, home: Home) -> Config {
 /// A page comes home from a peer that reads back what devices have sent.
 pub const READ_BACK: Config = at_home(RTM, Home::ReadBack);
 
+/// A page comes home by two reads with a pause between them, longer than a DMA is under way.
+pub const PAUSED: Config = at_home(RTM, Home::Paused);
+
 /// A page comes home from a peer that can be another one meanwhile.
 pub const OTHER_PEER: Config = at_home(
     workload(
@@ -319,6 +322,20 @@ fn windows() -> Vec<Case> {
             adbit(READ_BACK),
             OF_ADBIT,
             582,
+        ),
+        sound(
+            "rtm-home-paused",
+            "no read pushes them, nobody reads back: START is read again after a pause in which they land",
+            PAUSED,
+            OF_RTM,
+            175_523,
+        ),
+        sound(
+            "adbit-home-paused",
+            "the same, and a second attempt",
+            adbit(PAUSED),
+            OF_ADBIT,
+            664,
         ),
         sound(
             "rtm-home-other-peer",

@@ -98,7 +98,7 @@ impl Transfer for Memory {
         sum
     }
 
-    fn publish(&mut self, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+    fn publish(&mut self, _: PhysAddr, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
         Ok(())
     }
 }

@@ -49,7 +49,12 @@ fn twin_in_memory_it_has_landed() {
 
 #[test]
 fn the_cpus_read_pushes_it_or_does_not() {
-    for (home, seen) in [(Home::Pushed, 2), (Home::ReadBack, 1), (Home::Unordered, 1)] {
+    for (home, seen) in [
+        (Home::Pushed, 2),
+        (Home::ReadBack, 1),
+        (Home::Paused, 1),
+        (Home::Unordered, 1),
+    ] {
         let mut world = written(home, Glue::empty()).world;
         world.copy(start(), end(), 0, Checksum::new());
         assert_eq!(world.memory.end[0][0], seen, "{home:?}");
@@ -75,6 +80,7 @@ fn an_invalidation_waits_for_it_where_the_other_end_reads_back() {
         (Home::ReadBack, Glue::empty(), true),
         (Home::ReadBack, Glue::READ_BACK, false),
         (Home::Unordered, Glue::empty(), false),
+        (Home::Paused, Glue::empty(), false),
         (Home::Pushed, Glue::empty(), false),
     ] {
         let mut state = written(home, without);
@@ -97,8 +103,32 @@ fn one_that_lands_after_the_commit_is_g1_and_a_commit_before_it_g2() {
     assert_eq!(state.world.broken, Broken::G1 | Broken::G2);
 }
 
+/// It lands in the pause; the second read finds it, and another attempt has it in its copy.
+#[test]
+fn a_second_read_after_a_pause_tells_of_it() {
+    for (without, wanted) in [
+        (Glue::empty(), Err(ApertureError::Late)),
+        (Glue::PAUSE, Ok(())),
+        (Glue::SECOND_READ, Ok(())),
+    ] {
+        let mut world = copied_from(Home::Paused, without).world;
+        let seen = world.publish(start(), end(), LeafSize::Page);
+        assert_eq!(seen, wanted, "{without:?}");
+        assert_eq!(world.memory.end[0], [1, 1]);
+    }
+    let mut world = copied_from(Home::Paused, Glue::empty()).world;
+    let _ = world.publish(start(), end(), LeafSize::Page);
+    world.copy(start(), end(), 0, Checksum::new());
+    assert_eq!(world.publish(start(), end(), LeafSize::Page), Ok(()));
+    assert_eq!(world.memory.end[0], [2, 1]);
+}
+
 fn copied(without: Glue) -> State {
-    let mut state = written(Home::Pushed, without);
+    copied_from(Home::Pushed, without)
+}
+
+fn copied_from(home: Home, without: Glue) -> State {
+    let mut state = written(home, without);
     let first = state.world.copy(start(), end(), 0, Checksum::new());
     state.world.copy(start(), end(), 1, first);
     state
@@ -107,7 +137,7 @@ fn copied(without: Glue) -> State {
 #[test]
 fn a_link_that_was_down_during_the_copy_is_told() {
     for (without, wanted) in [
-        (Glue::empty(), Err(ApertureError)),
+        (Glue::empty(), Err(ApertureError::Silent)),
         (Glue::STEADY_LINK, Ok(())),
     ] {
         let mut state = copied(without);
@@ -115,7 +145,7 @@ fn a_link_that_was_down_during_the_copy_is_told() {
         let up = Action::LinkUp { other: false };
         assert!(possible(&state).contains(&up));
         state.apply(up);
-        assert_eq!(state.world.publish(start(), LeafSize::Page), wanted);
+        assert_eq!(state.world.publish(start(), end(), LeafSize::Page), wanted);
         // Once in a run.
         assert!(!possible(&state).contains(&Action::LinkDown));
     }
@@ -124,7 +154,7 @@ fn a_link_that_was_down_during_the_copy_is_told() {
 #[test]
 fn twin_one_that_was_up_is_not() {
     let mut state = copied(Glue::empty());
-    assert_eq!(state.world.publish(start(), LeafSize::Page), Ok(()));
+    assert_eq!(state.world.publish(start(), end(), LeafSize::Page), Ok(()));
     assert!(!possible(&state).contains(&Action::LinkUp { other: false }));
 }
 
@@ -132,7 +162,7 @@ fn twin_one_that_was_up_is_not() {
 #[test]
 fn other_memory_is_told_by_its_identity_alone() {
     for (without, wanted) in [
-        (Glue::empty(), Err(ApertureError)),
+        (Glue::empty(), Err(ApertureError::Silent)),
         (Glue::IDENTITY, Ok(())),
     ] {
         let mut state = written(Home::Pushed, without);
@@ -140,7 +170,7 @@ fn other_memory_is_told_by_its_identity_alone() {
         state.apply(Action::LinkUp { other: true });
         assert_eq!(state.world.memory.start[0], [0, 0]);
         state.world.copy(start(), end(), 0, Checksum::new());
-        assert_eq!(state.world.publish(start(), LeafSize::Page), wanted);
+        assert_eq!(state.world.publish(start(), end(), LeafSize::Page), wanted);
     }
 }
 

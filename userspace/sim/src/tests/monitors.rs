@@ -66,7 +66,7 @@ fn g2_a_commit_while_bytes_are_on_their_way() {
         let (start, end) = (address(Place::Start, 0), address(Place::End, 0));
         world.copy(start, end, 0, Checksum::new());
         if publish {
-            world.publish(end, LeafSize::Page).unwrap();
+            world.publish(start, end, LeafSize::Page).unwrap();
         }
         let old = world.entries[0];
         world.store(entry_of(0), to_end(old));

@@ -88,7 +88,7 @@ const BUSY: Config = Config {
 type Change = fn(&mut Config);
 
 /// What the hardware is like: it keeps its promises.
-const SOUND: [Change; 12] = [
+const SOUND: [Change; 13] = [
     |_| (),
     |c| c.hardware.paging_cache = true,
     |c| c.hardware.aperture = true,
@@ -101,6 +101,7 @@ const SOUND: [Change; 12] = [
     |c| (c.hardware.separate, c.workload.evictions) = (true, true),
     |c| c.hardware.home = Home::Pushed,
     |c| c.hardware.home = Home::ReadBack,
+    |c| c.hardware.home = Home::Paused,
 ];
 
 /// It does not.

@@ -70,7 +70,7 @@ fn a_posted_write_lands_on_top_of_a_later_one() {
 #[test]
 fn reading_back_waits_for_what_was_posted() {
     let mut state = posted();
-    assert_eq!(state.world.publish(end(), LeafSize::Page), Ok(()));
+    assert_eq!(state.world.publish(start(), end(), LeafSize::Page), Ok(()));
     assert_eq!(state.world.memory.end[0], [7, 8]);
 }
 
@@ -106,8 +106,8 @@ fn a_link_that_is_down_loses_what_was_posted() {
     state.apply(Action::LinkDown);
     assert_eq!(state.world.memory.posted, [[None; WORDS]; PAGES]);
     assert_eq!(
-        state.world.publish(end(), LeafSize::Page),
-        Err(ApertureError)
+        state.world.publish(start(), end(), LeafSize::Page),
+        Err(ApertureError::Silent)
     );
     copy(&mut state.world);
     assert_eq!(state.world.memory.posted, [[None; WORDS]; PAGES]);
@@ -121,7 +121,7 @@ fn a_link_that_is_down_loses_what_was_posted() {
 #[test]
 fn twin_the_link_stays_up_once_devices_use_end() {
     let mut state = posted();
-    assert_eq!(state.world.publish(end(), LeafSize::Page), Ok(()));
+    assert_eq!(state.world.publish(start(), end(), LeafSize::Page), Ok(()));
     state.world.commit_page(0);
     assert!(!possible(&state).contains(&Action::LinkDown));
 }

@@ -70,7 +70,7 @@ pub fn all() -> Vec<Case> {
             "two entries in one transaction",
             cleared(TWO_PAGES, cas),
             OF_RTM,
-            117_549,
+            117_966,
         ),
         sound(
             "clear-no-rewalk",

@@ -57,7 +57,7 @@ pub fn all() -> Vec<Case> {
             "two entries in one transaction",
             TWO_PAGES,
             OF_RTM,
-            122_694,
+            123_141,
         ),
         sound(
             "rtm-cold",
