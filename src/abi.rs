@@ -149,6 +149,10 @@ pub const REASON_TYPE1_V1: u32 = 45;
 pub const REASON_ASLEEP: u32 = 46;
 /// no leaf of 2 MiB maps the address that could be split
 pub const REASON_NOT_LARGE: u32 = 47;
+/// a device with a TLB of its own (ATS) reaches the aperture through a switch, past the root complex, where no invalidation waits for its writes
+pub const REASON_DIRECT: u32 = 48;
+/// a device of the domain may ask for DMA that passes by the CPUs' caches (No Snoop), which the IOMMU does not prevent
+pub const REASON_NO_SNOOP: u32 = 49;
 /// a device read the page: A was set
 pub const ABORT_ACCESSED: u8 = 0;
 /// a device wrote the page: D was set

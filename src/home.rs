@@ -3,7 +3,7 @@
 //! done by the one that does (`mover/homecoming.rs`).
 
 use crate::refusal::Refusal;
-use engine::{Iova, PhysAddr};
+use engine::{Iova, PhysAddr, PteAddr};
 use kernel::sync::SetOnce;
 
 /// Who brings pages home. None of it calls VFIO, wants a lock of an mm or touches user memory.
@@ -16,18 +16,29 @@ pub(crate) struct Ways {
     pub(crate) leave: fn(PhysAddr) -> Result<(), Refusal>,
     /// Has a page home at once, whatever a device does to it meanwhile.
     pub(crate) evict: fn(&Eviction) -> Result<(), Refusal>,
+    /// Gives the page up that lives at an address: what was in it is not there any more.
+    pub(crate) lose: fn(PhysAddr) -> Result<(), Refusal>,
+    /// Puts the entry of a lost page back: the domain that maps it, the address, and the entry.
+    pub(crate) fill: fn(usize, Iova, &Gap) -> Result<(), Refusal>,
 }
 
-/// A page that has to be home at once: VFIO is about to unmap it, no device of its container is
-/// open any more, or its aperture was pulled out. The caller keeps the domain and the mapping.
+/// A page that has to be home at once: VFIO is about to unmap it, or no device of its container is
+/// open any more. The caller keeps the domain and the mapping.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Eviction {
     /// Where it lives.
     pub(crate) slot: PhysAddr,
     /// The domain that maps it there and the address: another page may live in the slot by now.
-    pub(crate) map: Option<(usize, Iova)>,
-    /// What is in the slot is not there any more.
-    pub(crate) is_gone: bool,
+    pub(crate) map: (usize, Iova),
+}
+
+/// Where the entry of a page was that is lost. There is none while its mapping lasts: what a device does there
+/// fails, and reaches neither what its aperture shows by now nor memory that nobody has copied anything to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    pub(crate) pte: PteAddr,
+    /// What is put there when the mapping ends: VFIO has to find the frame that it has pinned.
+    pub(crate) entry: u64,
 }
 
 static WAYS: SetOnce<Ways> = SetOnce::new();
@@ -54,4 +65,16 @@ pub(crate) fn leave(slot: PhysAddr) -> Result<(), Refusal> {
 pub(crate) fn evict(eviction: &Eviction) -> Result<(), Refusal> {
     let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
     (ways.evict)(eviction)
+}
+
+/// See [`Ways::lose`]. EBUSY: somebody has it in hand. Any other error: nothing lives there that could be lost.
+pub(crate) fn lose(slot: PhysAddr) -> Result<(), Refusal> {
+    let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
+    (ways.lose)(slot)
+}
+
+/// See [`Ways::fill`]. An error: the container has gone.
+pub(crate) fn fill(domain: usize, iova: Iova, gap: &Gap) -> Result<(), Refusal> {
+    let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
+    (ways.fill)(domain, iova, gap)
 }

@@ -113,7 +113,7 @@ module_with! {
     },
     inject: u8 {
         default: 0,
-        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use, 7: find a memory error in the sixth page of each region, 8: keep pages of files frozen for 2 ms, 10: let pages take 2 ms on their way home, 11: wait 5 s when the last device of a container is closed, 32: say that devices sleep without power, 71: keep helpers awake until they are wanted, 72: hold a call up that has given a chunk its table until VFIO wants it back, 74: have no 2 MiB in one piece each second time, 76: move no leaf whole, 75: split no leaf, and rest for 20 ms within each that is copied, 46: say that A and D were not set yet when a write landed, 47: say that devices have their TLBs off, as while they are reset, 49: hold the first batch up until a device is opened, 53: hold two batches up for 15 s that may pin their pages, 28: write to START of the sixth page of a region after its commit, and of the seventh, which gets a second user; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 73 move pages of a chunk that another call splits, with the same as by 72, 48 take a device for one without a TLB while it is reset, with the same as by 47, 50 open a device while pages move on the terms of before, which are held up as by 49, 26 list regions before they are of use, which is held up as by 6, 27 use no number of a region again, 29 look for no second user when a sum differs, 30 hold one domain against its IOMMU, both with the same as by 28, 34 let VFIO pin pages without a look, 31 disturb CPUs that were set aside, 33 take devices for gone that sleep, with the same as by 32, 52 ask the TLBs of devices that sleep, 54 let calls that wait for others to pin forget their deadline, with the same as by 53, 70 tell events without waking who waits for them, 40 count no references to pages of files, 41 count but do not freeze them, for 2 ms, 45 take a verdict for one on whatever IOMMU has its name, 51 and for devices with ATS and those without, 43 bring pages home whatever their device does, in 2 ms",
+        description: "1: put the old entry back after some commits, 2: say that devices are gone, 3: delay stores to apertures, 4: say that their links are down, 5: hold the first callbacks up in which VFIO's pins are given up, 6: hold up what fails to make a region of use, 7: find a memory error in the sixth page of each region, 8: keep pages of files frozen for 2 ms, 10: let pages take 2 ms on their way home, 11: wait 5 s when the last device of a container is closed, 32: say that devices sleep without power, 71: keep helpers awake until they are wanted, 72: hold a call up that has given a chunk its table until VFIO wants it back, 74: have no 2 MiB in one piece each second time, 100: let the next arena have the memory of the last one, 76: move no leaf whole, 75: split no leaf, and rest for 20 ms within each that is copied, 46: say that A and D were not set yet when a write landed, 47: say that devices have their TLBs off, as while they are reset, 49: hold the first batch up until a device is opened, 53: hold two batches up for 15 s that may pin their pages, 28: write to START of the sixth page of a region after its commit, and of the seventh, which gets a second user; bugs for tests to find: 20 write too much to the caller, 21 damage a page that is moved, 22 keep closed regions, 23 unpin in a callback of VFIO's, which is held up as by 5, 24 limit_mib limits nothing, 73 move pages of a chunk that another call splits, with the same as by 72, 48 take a device for one without a TLB while it is reset, with the same as by 47, 50 open a device while pages move on the terms of before, which are held up as by 49, 26 list regions before they are of use, which is held up as by 6, 27 use no number of a region again, 29 look for no second user when a sum differs, 30 hold one domain against its IOMMU, both with the same as by 28, 34 let VFIO pin pages without a look, 31 disturb CPUs that were set aside, 33 take devices for gone that sleep, with the same as by 32, 52 ask the TLBs of devices that sleep, 54 let calls that wait for others to pin forget their deadline, with the same as by 53, 70 tell events without waking who waits for them, 40 count no references to pages of files, 41 count but do not freeze them, for 2 ms, 45 take a verdict for one on whatever IOMMU has its name, 51 and for devices with ATS and those without, 43 bring pages home whatever their device does, in 2 ms, 101 take a window for the same whatever it shows, 102 let a device reach the slots of pages that are lost, both with the same as by 100, 103 let an aperture that goes wait for its pages whatever became of it, 110 hold back what devices have written to apertures until somebody reads there, 111 read nothing, with the same, 112 hold it back until somebody has waited, 113 do not read again after that, 114 say that devices with TLBs reach apertures past the root complex, 115 do not ask, 116 say that devices may pass by the caches of CPUs, 117 do not ask",
     },
     last_region: u32 {
         default: 0,
@@ -189,10 +189,12 @@ lists! {
     testing::posted,
     #[cfg(pagemove_test)]
     testing::arenas,
+    #[cfg(pagemove_test)]
+    testing::spare,
 }
 
 /// The module. Fields are dropped in this order: nobody can open a device any
-/// more, then none is bound, then the threads have ended, then the lists
+/// more, then none is bound, then nothing is queued, then the threads have ended, then the lists
 /// are empty.
 #[pin_data]
 struct Pagemove {
@@ -204,6 +206,7 @@ struct Pagemove {
     sessions_file: debugfs::File<()>,
     _directory: debugfs::Dir,
     _driver: device::vfio::Driver,
+    _queue: host::queue::Queue,
     _apertures: aperture::link::Driver,
     _lists: Lists,
 }
@@ -213,13 +216,14 @@ impl kernel::InPlaceModule for Pagemove {
         // SAFETY: init runs once, before anything of this module is reachable.
         let lists = unsafe { Lists::new() };
         #[cfg(pagemove_test)]
-        testing::sabotage::OTHER_CALLS.call_once(|| testing::arenas::command);
+        testing::sabotage::OTHER_CALLS.call_once(|| testing::command);
         home::by(mover::homecoming::WAYS);
         compat::say_range();
         params::say(session::cpus::outlook());
         let directory = debugfs::Dir::new(c"pagemove");
         pin_init::pin_init_scope(move || {
             params::check()?;
+            let queue = host::queue::Queue::begin()?;
             let driver = device::vfio::Driver::register()?;
             let apertures = aperture::link::Driver::register()?;
             Ok(try_pin_init!(Self {
@@ -227,6 +231,7 @@ impl kernel::InPlaceModule for Pagemove {
                 sessions_file <- directory.read_callback_file(c"sessions", (), &|(), f| session::print(f)),
                 file <- file::DeviceFile::register(),
                 _driver: driver,
+                _queue: queue,
                 _apertures: apertures,
                 _lists: lists,
                 _directory: directory,

@@ -77,6 +77,10 @@ pub(crate) enum Refusal {
     Type1V1,
     /// A device of the domain has a TLB of its own, and sleeps.
     Asleep,
+    /// A device reaches the aperture past the root complex, by what its own TLB tells.
+    Direct,
+    /// A device may pass by the CPUs' caches, and its IOMMU does not keep it from that.
+    NoSnoop,
     /// There is no PCI function at the address.
     NoDevice,
     /// The function is not bound to our driver.
@@ -137,6 +141,8 @@ impl Refusal {
             Self::Type1V1 => (abi::REASON_TYPE1_V1, bindings::EOPNOTSUPP),
             Self::NotLarge => (abi::REASON_NOT_LARGE, bindings::EOPNOTSUPP),
             Self::Asleep => (abi::REASON_ASLEEP, bindings::EBUSY),
+            Self::Direct => (abi::REASON_DIRECT, bindings::EOPNOTSUPP),
+            Self::NoSnoop => (abi::REASON_NO_SNOOP, bindings::EOPNOTSUPP),
             Self::NoDevice => (abi::REASON_NONE, bindings::ENODEV),
             Self::NotBound => (abi::REASON_NONE, bindings::ENXIO),
             Self::NotOpen => (abi::REASON_NONE, bindings::ENOTCONN),

@@ -4,13 +4,18 @@
 //! The memory window of an NTB is there while its driver is, but what is stored to it is lost
 //! while the link is down, and a short while is over before anybody looks. So each time is
 //! counted, and a page that was copied before it is copied again.
+//!
+//! A peer that comes back may show other memory: see [`Aperture::shows_same`], and `ntb/view.c` for what it says itself.
+//! Then, and where the function was pulled out or is taken away while its link does not answer, pages that were there are
+//! lost (`mover/homecoming.rs`).
 
-use crate::aperture::{Aperture, Link, Slots, APERTURES, DOUBTFUL};
-use crate::home::{self, Eviction};
+use crate::aperture::{read_seal, Aperture, Link, Slots, APERTURES, DOUBTFUL};
+use crate::home;
 use crate::host::pci::Function;
 use crate::host::{ffi, task};
+use crate::testing::sabotage::{self, Bug};
 use crate::{abi, event};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use engine::{PhysAddr, PAGE_SHIFT};
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc};
@@ -19,6 +24,9 @@ use kernel::sync::{new_mutex, Arc};
 const POLL_NS: u64 = 10_000_000;
 /// How often that is said, in looks.
 const SAY_EVERY: u32 = 1000;
+/// How long an aperture that is to go waits for a link that does not answer, in ns. Who waits for it may be the hot-plug of
+/// the whole bus.
+const LINK_PATIENCE_NS: u64 = 10_000_000_000;
 
 /// The driver, registered with PCI while this lives.
 pub(crate) struct Driver(());
@@ -91,21 +99,43 @@ fn zeroes<T: Default>(count: usize) -> Result<KVVec<T>> {
 }
 
 impl Aperture {
-    /// Has its pages brought home, as far as their devices let them go.
-    fn send_home(&self) {
+    /// Has its pages brought home, as far as their devices let them go, or has them lost. Returns how many are.
+    fn send_home(&self) -> u64 {
         // What a function that has gone had is lost.
-        let is_gone = !self.function.is_present();
+        let is_gone = self.is_lost.load(Ordering::SeqCst) || !self.function.is_present();
+        let is_gone = is_gone && !sabotage::has_bug(Bug::PatientEnd);
+        let mut lost: u64 = 0;
         for found in self.taken() {
             let slot = self.slot_at(found);
             // One that does not come is asked for again.
             let _ = match is_gone && !self.doubts(found) {
-                true => home::evict(&Eviction {
-                    slot,
-                    map: None,
-                    is_gone,
-                }),
+                true => home::lose(slot).map(|()| lost = lost.saturating_add(1)),
                 false => home::leave(slot),
             };
+        }
+        lost
+    }
+
+    fn say_lost(&self, pages: u64) {
+        if pages != 0 {
+            pr_err!(
+                "aperture {}: {} pages that were there are lost\n",
+                self.id,
+                pages
+            );
+        }
+    }
+
+    /// Notes that what was there is lost, if the link has not answered for so long. `since`: when it did not first.
+    fn lose_if_silent(&self, since: &mut Option<u64>) {
+        let is_known = self.is_lost.load(Ordering::SeqCst) || sabotage::has_bug(Bug::PatientEnd);
+        if is_known || self.is_present() {
+            *since = None;
+            return;
+        }
+        let now = task::now();
+        if now.saturating_sub(*since.get_or_insert(now)) >= LINK_PATIENCE_NS {
+            self.is_lost.store(true, Ordering::SeqCst);
         }
     }
 
@@ -158,12 +188,19 @@ impl Aperture {
 }
 
 fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
+    // SAFETY: whoever adds it has mapped it.
+    let identity = || unsafe { read_seal(setup.virt.cast(), setup.length) };
+    if setup.identity != 0 && identity() != setup.identity {
+        pr_err!(
+            "the memory at {:#x} is not what the peer says\n",
+            setup.first
+        );
+        return Err(ENXIO);
+    }
     let count = (setup.length >> PAGE_SHIFT) as usize;
     let slots = Slots {
         tags: zeroes(count)?,
         homes: zeroes(count)?,
-        downs: zeroes(count)?,
-        lasts: zeroes(count)?,
         maps: zeroes(count)?,
         taken: 0,
         ending: false,
@@ -192,6 +229,8 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
             length: setup.length,
             virt: setup.virt.cast(),
             downs: AtomicU32::new(0),
+            identity: setup.identity,
+            is_lost: AtomicBool::new(false),
             link <- new_mutex!(link),
             slots <- new_mutex!(slots),
         }),
@@ -232,6 +271,32 @@ unsafe extern "C" fn pagemove_aperture_was_down(owner: *mut core::ffi::c_void) {
     aperture.downs.fetch_add(1, Ordering::SeqCst);
 }
 
+/// Returns whether the memory that the peer says it shows now is what this has shown from the beginning.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_is_of(owner: *mut core::ffi::c_void, identity: u64) -> bool {
+    // SAFETY: the caller's contract.
+    let aperture = unsafe { borrowed(owner) };
+    aperture.identity == identity || sabotage::has_bug(Bug::AnyMemory)
+}
+
+/// Notes that what was there is lost: no page comes home from here on, and who waits for the last one has them lost.
+/// From any context.
+///
+/// # Safety
+///
+/// As for [`borrowed`].
+#[no_mangle]
+unsafe extern "C" fn pagemove_aperture_was_lost(owner: *mut core::ffi::c_void) {
+    // SAFETY: the caller's contract.
+    let aperture = unsafe { borrowed(owner) };
+    aperture.is_lost.store(true, Ordering::SeqCst);
+    aperture.downs.fetch_add(1, Ordering::SeqCst);
+}
+
 /// Returns whether no page is there; then none will come. Slots that were doubtful are looked at again.
 ///
 /// # Safety
@@ -258,12 +323,16 @@ unsafe extern "C" fn pagemove_aperture_emptied(owner: *mut core::ffi::c_void) {
     let aperture = unsafe { borrowed(owner) };
     aperture.slots.lock().ending = true;
     let mut looks: u32 = 0;
+    let mut silent = None;
+    let mut lost: u64 = 0;
     loop {
-        aperture.send_home();
+        lost = lost.saturating_add(aperture.send_home());
         let taken = aperture.slots.lock().taken;
         if taken == 0 {
+            aperture.say_lost(lost);
             return;
         }
+        aperture.lose_if_silent(&mut silent);
         if looks % SAY_EVERY == 0 {
             pr_warn!(
                 "aperture {}: it can go when its {} pages are home\n",

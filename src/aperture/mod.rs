@@ -14,9 +14,9 @@ use crate::abi;
 use crate::host::ffi;
 use crate::host::pci::Function;
 use crate::iommu::domain::DomainId;
-use crate::testing::sabotage;
-use core::sync::atomic::AtomicU32;
-use engine::{Iova, PhysAddr};
+use crate::testing::sabotage::{self, Bug};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use engine::{Iova, PhysAddr, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::{Arc, Mutex};
 
@@ -49,6 +49,11 @@ pub(crate) struct Aperture {
     virt: *mut u8,
     /// How often the link went down.
     downs: AtomicU32,
+    /// The number that the memory has which it shows, in its last page (`page/arena.rs`), for as long as this is there.
+    /// 0: it has none. So it is that of each page which has gone there, whatever the link has done since.
+    identity: u64,
+    /// What was there is not any more.
+    is_lost: AtomicBool,
     #[pin]
     link: Mutex<Link>,
     #[pin]
@@ -70,10 +75,6 @@ struct Slots {
     tags: KVVec<u64>,
     /// The frames that their pages had in this host; 0: none.
     homes: KVVec<u64>,
-    /// What `downs` was when its page was copied last, or is to be.
-    downs: KVVec<u32>,
-    /// The last word that was stored to it: that of the copy.
-    lasts: KVVec<u64>,
     /// Which domain maps their pages, and where.
     maps: KVVec<Option<(DomainId, Iova)>>,
     taken: u64,
@@ -121,17 +122,50 @@ pub(crate) fn nth(n: usize) -> Option<Arc<Aperture>> {
     APERTURES.lock().apertures.get(n).cloned()
 }
 
+/// Returns the number that the memory behind an aperture has in its last page, as it is read now, after all that was read
+/// there before.
+///
+/// # Safety
+///
+/// The aperture is mapped.
+unsafe fn read_seal(virt: *const u8, length: u64) -> u64 {
+    let seal = virt.wrapping_add(length.saturating_sub(PAGE_SIZE) as usize);
+    // SAFETY: the caller's contract, and an aligned word.
+    unsafe { ffi::pagemove_aperture_read_back(seal.cast()) }
+}
+
 impl Aperture {
-    /// Returns whether what is stored to it gets there, as far as can be told.
+    /// Returns whether what is stored to it gets there, and to the memory that it showed from the beginning, as far as can
+    /// be told.
     fn is_present(&self) -> bool {
         let is_up = match &*self.link.lock() {
             Link::None => true,
-            // SAFETY: `pagemove_aperture_removed` puts `Gone` here, under the lock, before the
-            // driver goes.
-            Link::Asked { is_up, context } => unsafe { is_up(*context) },
+            Link::Asked { is_up, context } => {
+                // SAFETY: `pagemove_aperture_removed` puts `Gone` here, under the lock, before the
+                // driver goes.
+                let is_up = unsafe { is_up(*context) };
+                is_up && self.shows_same()
+            }
             Link::Gone => false,
         };
-        is_up && self.function.is_present() && !sabotage::pretends_down()
+        let is_lost = self.is_lost.load(Ordering::SeqCst);
+        is_up && !is_lost && self.function.is_present() && !sabotage::pretends_down()
+    }
+
+    /// Returns whether the memory behind it is what it was, by the number in its last page: it is read through the aperture
+    /// itself, after all that was read there before. So nothing need be heard of the link, nor of the peer, which may
+    /// have begun anew and shows other memory at the same place.
+    fn shows_same(&self) -> bool {
+        if self.identity == 0 || sabotage::has_bug(Bug::AnyMemory) {
+            return true;
+        }
+        // SAFETY: it is mapped until its link is `Gone`, which the caller has locked.
+        unsafe { read_seal(self.virt, self.length) == self.identity }
+    }
+
+    /// Returns the offset of the page with the number, in which none lives.
+    const fn seal(&self) -> u64 {
+        self.length.saturating_sub(PAGE_SIZE)
     }
 
     /// Describes it for APERTURE_LIST.

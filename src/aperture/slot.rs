@@ -16,14 +16,14 @@
 use crate::aperture::link::Way;
 use crate::aperture::{Aperture, APERTURES, DOUBTFUL};
 use crate::host::ffi;
+use crate::host::pci::Function;
 use crate::iommu::domain::DomainId;
 use crate::page::owned::OwnedPage;
 use crate::page::Tag;
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
 use core::ops::Deref;
-use core::sync::atomic::Ordering;
-use engine::{ApertureError, Iova, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
+use engine::{Iova, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -108,47 +108,18 @@ impl Slot {
         Way::now(&self.aperture)
     }
 
-    /// Notes that a page was copied to it, of which this is the last word.
-    pub(crate) fn stored(&self, last: u64) {
-        if let Some(word) = self.aperture.slots.lock().lasts.get_mut(self.at) {
-            *word = last;
-        }
+    /// Returns the PCI function that the aperture is of.
+    pub(crate) fn function(&self) -> &Function {
+        &self.aperture.function
     }
 
-    /// Notes that what was copied to it may not be what was to be copied: it is not published.
-    pub(crate) fn doubt(&self) {
-        let downs = self.aperture.downs.load(Ordering::SeqCst);
-        if let Some(seen) = self.aperture.slots.lock().downs.get_mut(self.at) {
-            *seen = downs.wrapping_sub(1);
-        }
-    }
-
-    /// Makes what was copied to it visible to whoever reads the memory behind it, and shows that
-    /// it arrived: a read through the same aperture comes back after the stores.
-    pub(crate) fn publish(&self) -> Result<(), ApertureError> {
+    /// Reads the last word of the page in it, behind all that was stored to its aperture: the answer comes back after
+    /// the stores, and after what else was posted the same way.
+    pub(crate) fn read_back(&self) -> u64 {
         sabotage::arrive();
-        let aperture = &self.aperture;
         let last = self.words().wrapping_add((PAGE_SIZE / 8 - 1) as usize);
         // SAFETY: an aligned word of the aperture, mapped while the slot is taken.
-        let word = unsafe { ffi::pagemove_aperture_read_back(last.cast()) };
-        // A link that is down takes stores and forgets them. All ones is what it answers, or what
-        // the page holds.
-        let arrived = aperture.slots.lock().lasts.get(self.at) == Some(&word);
-        let doubtful = word == u64::MAX || aperture.has_link || sabotage::pretends_down();
-        if !arrived || (doubtful && !aperture.is_present()) || self.was_down() {
-            return Err(ApertureError);
-        }
-        Ok(())
-    }
-
-    /// Returns whether the link was down since the page in this slot was copied, or the slot was
-    /// taken. The next copy counts from now on.
-    fn was_down(&self) -> bool {
-        let downs = self.aperture.downs.load(Ordering::SeqCst);
-        match self.aperture.slots.lock().downs.get_mut(self.at) {
-            Some(seen) => core::mem::replace(seen, downs) != downs,
-            None => true,
-        }
+        unsafe { ffi::pagemove_aperture_read_back(last.cast()) }
     }
 
     /// Notes which domain maps its page, and where.
@@ -276,7 +247,8 @@ impl Aperture {
 
     /// Takes the slot at this offset for a page.
     pub(crate) fn take(self: &Arc<Self>, offset: u64, tag: Tag) -> Result<OwnedSlot, Refusal> {
-        if offset % PAGE_SIZE != 0 || offset >= self.length {
+        let is_sealed = self.identity != 0 && offset >= self.seal();
+        if offset % PAGE_SIZE != 0 || offset >= self.length || is_sealed {
             return Err(Refusal::NoSlot);
         }
         let at = (offset >> PAGE_SHIFT) as usize;
@@ -288,9 +260,6 @@ impl Aperture {
             Some(free) if *free == 0 => *free = tag.pack(),
             Some(_) => return Err(Refusal::SlotTaken),
             None => return Err(Refusal::NoSlot),
-        }
-        if let Some(downs) = slots.downs.get_mut(at) {
-            *downs = self.downs.load(Ordering::SeqCst);
         }
         slots.taken = slots.taken.saturating_add(1);
         Ok(OwnedSlot(Slot {

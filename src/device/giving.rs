@@ -10,12 +10,15 @@
 //! other, and their process with them.
 
 use crate::device::asked::LAST_CALL;
+use crate::device::kept::{self, Frames, Keeping, Kept};
 use crate::device::run::Run;
 use crate::device::stays::{State, Stays};
 use crate::device::vdev::Vdev;
 use crate::host::{ffi, task};
+use crate::iommu::sharing;
 use crate::testing::sabotage::{self, Bug};
-use engine::{PageSpan, PAGE_SIZE};
+use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
+use kernel::prelude::*;
 
 /// How long a callback waits for the work item; twice as long with each of VFIO's calls for a span, so
 /// that two unmaps are not in each other's way for long.
@@ -29,17 +32,13 @@ impl Stays {
     /// Gives up what there is, that first for which VFIO calls; or leaves it to who is about it. VFIO is
     /// called: see the head of `hold.rs`.
     pub(super) fn give_up(&self, device: Vdev) {
-        while self.give_up_once(device, State::next_run) {}
+        while self.give_up_once(device) {}
+        self.review_kept();
     }
 
-    /// The same with some pages of the span. False: none are left, or somebody else is about it.
-    pub(super) fn give_up_some(&self, device: Vdev, span: PageSpan) -> bool {
-        let (first, last) = (span.first().0, span.last().0);
-        self.give_up_once(device, |state| state.run_within(first, last))
-    }
-
-    fn give_up_once(&self, device: Vdev, find: impl Fn(&State) -> Option<Run>) -> bool {
-        let Some(run) = self.take(find) else {
+    /// One step of it. False: none are left, or somebody else is about it.
+    fn give_up_once(&self, device: Vdev) -> bool {
+        let Some(run) = self.take() else {
             return false;
         };
         sabotage::hold_unpinning_up(|| !self.state.lock().asked.is_empty());
@@ -49,27 +48,31 @@ impl Stays {
             // ours is held.
             unsafe { ffi::vfio_unpin_pages(device.0, run.first, run.pages) };
         }
-        self.given(&run);
+        self.given(&run, false);
         true
     }
 
     /// Finds pages with pins for the caller to give up. Others see them as long as they are there.
-    fn take(&self, find: impl Fn(&State) -> Option<Run>) -> Option<Run> {
+    fn take(&self) -> Option<Run> {
         let mut state = self.state.lock();
         if state.giving.is_some() {
             return None;
         }
-        state.giving = find(&state);
+        state.giving = state.next_run();
         state.giving
     }
 
-    /// Notes that the caller has given up those.
-    fn given(&self, run: &Run) {
+    /// Notes that the caller has given up those, by an errand that was known to, or as [`Self::take`] has said.
+    pub(super) fn given(&self, run: &Run, by_errand: bool) {
         let mut state = self.state.lock();
-        state.giving = None;
+        if !by_errand {
+            state.giving = None;
+        }
+        let errands = run.pins.saturating_mul(u32::from(by_errand));
         let mut iova = run.first;
         while iova < run.next() {
             if let Some(stay) = state.ending.get_mut(&iova) {
+                stay.errands = stay.errands.saturating_sub(errands);
                 stay.pins = stay.pins.saturating_sub(run.pins);
                 if stay.pins == 0 {
                     drop(state.ending.remove_node(&iova));
@@ -77,6 +80,71 @@ impl Stays {
             }
             iova = iova.saturating_add(PAGE_SIZE);
         }
+    }
+
+    /// Keeps the frame that the page at `iova` has left, if pins at `owed` are to be given up still. The caller has
+    /// a reference.
+    pub(crate) fn keep(&self, owed: Iova, iova: Iova, frame: PhysAddr) -> Keeping {
+        let mut state = self.state.lock();
+        if state.ending.get(&owed.0).is_none() {
+            return Keeping::Over;
+        }
+        let Some(kept) = Kept::new(owed, iova, frame) else {
+            return Keeping::Owed;
+        };
+        if state.kept.push(kept, GFP_KERNEL).is_err() {
+            pr_err!("page {:#x} stays out of use: no memory\n", frame.0);
+        }
+        Keeping::Kept
+    }
+
+    /// Lets go of frames whose pins are given up. Where a domain can't be seen they are kept until the next ones are.
+    pub(super) fn review_kept(&self) -> bool {
+        loop {
+            let mut kept = {
+                let mut state = self.state.lock();
+                let State { kept, ending, .. } = &mut *state;
+                let is_owed = |owed| ending.get(&owed).is_some();
+                let mut has_due = false;
+                for kept in kept.iter_mut() {
+                    has_due |= kept.ask(is_owed);
+                }
+                if !has_due {
+                    return true;
+                }
+                core::mem::take(kept)
+            };
+            let is_complete = kept::review(self.id(), &mut kept);
+            self.keep_on(kept);
+            if !is_complete {
+                return false;
+            }
+        }
+    }
+
+    fn keep_on(&self, mut kept: Frames) {
+        let mut state = self.state.lock();
+        core::mem::swap(&mut state.kept, &mut kept);
+        // What came meanwhile.
+        for mut kept in kept {
+            match state.kept.reserve(1, GFP_KERNEL) {
+                Ok(()) => drop(state.kept.push_within_capacity(kept)),
+                Err(_) => kept.lose(),
+            }
+        }
+    }
+
+    /// Lets go of all, whoever may have some of them: nobody would any more.
+    fn end_kept(&self) {
+        for _ in 0..sharing::RESET_LOOKS {
+            if self.review_kept() {
+                return;
+            }
+            task::sleep(sharing::BETWEEN_RESET_LOOKS_NS);
+        }
+        let mut state = self.state.lock();
+        state.kept.iter_mut().for_each(Kept::lose);
+        state.kept.clear();
     }
 
     /// Has what is left in the span given up, of which VFIO has called so many times. Returns when it is, or
@@ -115,6 +183,7 @@ impl Stays {
                 task::sleep(POLL_NS);
             }
         }
+        self.end_kept();
     }
 }
 
@@ -127,20 +196,31 @@ impl State {
             .or_else(|| self.run_within(0, u64::MAX))
     }
 
+    /// Finds the first page from an address on with pins that no errand is giving up, and how many.
+    fn next_due(&self, mut from: u64) -> Option<(u64, u32)> {
+        loop {
+            let cursor = self.ending.cursor_lower_bound(&from)?;
+            let (iova, stay) = cursor.current();
+            if stay.due() > 0 {
+                return Some((*iova, stay.due()));
+            }
+            from = iova.checked_add(PAGE_SIZE)?;
+        }
+    }
+
     fn run_within(&self, first: u64, last: u64) -> Option<Run> {
-        let cursor = self.ending.cursor_lower_bound(&first)?;
-        let (iova, stay) = cursor.current();
-        if *iova > last {
+        let (first, pins) = self.next_due(first)?;
+        if first > last {
             return None;
         }
         let mut run = Run {
-            first: *iova,
+            first,
             pages: 1,
-            pins: stay.pins,
+            pins,
         };
         while run.pages < MOST_GIVEN && run.next() <= last {
             match self.ending.get(&run.next()) {
-                Some(stay) if stay.pins == run.pins => run.pages = run.pages.saturating_add(1),
+                Some(stay) if stay.due() == run.pins => run.pages = run.pages.saturating_add(1),
                 _ => break,
             }
         }

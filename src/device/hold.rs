@@ -17,11 +17,12 @@
 //! For the same reason it unpins nothing itself, although VFIO's comment there asks for it.
 //! So few calls of VFIO may be under way at any moment: two holds of a container pin at a time, one more may unpin, and
 //! a hold that is asked to end, that would have to call often, or whose helper comes late, calls
-//! no more, and one whose call has to end does not wait for its turn.
+//! no more, and one whose call has to end does not wait for its turn. Who calls VFIO for it is in `errand.rs`.
 //! A hold is listed before its pages are pinned, so that no callback of our pins
 //! returns at once, and a span that was asked for is left alone for a while (`asked.rs`), so
 //! that new holds can't use up the 11 calls.
 
+use crate::device::errand::{self, Call, Errand, Pages, MOST_RUNS, PATIENCE_NS};
 use crate::device::stays::{Room, Stays};
 use crate::device::{list, Device, Listed, Phase, State};
 use crate::host::{ffi, task};
@@ -35,8 +36,6 @@ use kernel::sync::Arc;
 
 /// Between two looks whether VFIO may be called.
 const CROWDED_POLL_NS: u64 = 50_000;
-/// Calls of VFIO's that a hold makes at most to give up its pins.
-const MOST_RUNS: usize = 2;
 
 /// How many holds have begun.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
@@ -142,6 +141,7 @@ impl Device {
             deadline: None,
             is_late: AtomicBool::new(false),
             left: AtomicU64::new(0),
+            errand: None,
         })
     }
 
@@ -159,30 +159,34 @@ impl Device {
 /// A span that VFIO can't unmap and whose device can't be closed. Ends when
 /// dropped.
 pub(crate) struct Hold {
-    device: Arc<Device>,
+    pub(super) device: Arc<Device>,
     pub(crate) domain: Domain,
     pub(crate) stays: Arc<Stays>,
-    cancel: Arc<AtomicBool>,
+    pub(super) cancel: Arc<AtomicBool>,
     pub(crate) span: PageSpan,
-    step: Step,
+    pub(super) step: Step,
     /// Pages that it has pinned, from the first on.
-    pinned: u64,
+    pub(super) pinned: u64,
     /// When its call has to end, as [`task::now`] tells time.
-    deadline: Option<u64>,
+    pub(super) deadline: Option<u64>,
     /// Its helper did not come in time.
-    is_late: AtomicBool,
+    pub(super) is_late: AtomicBool,
     /// Pages of the span whose pins outlive it: a bit for each.
-    left: AtomicU64,
+    pub(super) left: AtomicU64,
+    /// Calls VFIO for it, since it has pinned.
+    pub(super) errand: Option<Arc<Errand<Self>>>,
 }
 
 /// How far a hold is, as its container knows it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// It has no pins yet.
     Entered,
     Pinned,
     /// It has none, and is not known any more, or never was.
     Left,
+    /// It is another's, who runs its errand.
+    HandedOn,
 }
 
 /// Pages of a hold by which pages can go out.
@@ -223,13 +227,20 @@ impl Hold {
             .resize(count, core::ptr::null_mut(), GFP_KERNEL)
             .map_err(|_| Refusal::NoMemory)?;
         self.deadline = deadline;
+        let errand = Errand::new(self.device.vdev)?;
+        self.errand = Some(errand.clone());
         self.await_turn()?;
-        sabotage::hold_pinning_up();
-        let (first, wanted) = (self.span.first().0, count as i32);
-        // SAFETY: the hold keeps the device open; `pages` has room for as many pages as are
-        // asked for; no lock of ours is held. prot 0: whatever the mapping allows will do.
-        let ret = unsafe {
-            ffi::vfio_pin_pages(self.device.vdev.0, first, wanted, 0, pages.as_mut_ptr())
+        let wanted = count as i32;
+        let call = Call::Pin(self.span.first().0, wanted);
+        let mut list = Pages(core::mem::take(pages));
+        let ret = match sabotage::fails_to_pin() {
+            true => Some(-(kernel::bindings::ENOMEM as i32)),
+            false => errand.run(call, &mut list, || Some(self.heir()), || self.has_to_end()),
+        };
+        *pages = list.0;
+        let Some(ret) = ret else {
+            self.step = Step::HandedOn;
+            return Err(self.reason_to_end());
         };
         self.stays.has_called();
         if ret != wanted {
@@ -253,22 +264,44 @@ impl Hold {
         self.deadline.is_some_and(|at| task::now() > at)
     }
 
-    /// Returns when VFIO may be called.
+    /// Tells whether its call has to end, or somebody waits for this one's end. For a suspend, too: whom VFIO waits for may
+    /// stand still already.
+    pub(super) fn has_to_end(&self) -> bool {
+        let is_stopped = task::has_signal() || task::is_freezing();
+        is_stopped || self.is_overdue() || self.is_cancelled()
+    }
+
+    fn reason_to_end(&self) -> Refusal {
+        match self.is_overdue() {
+            _ if self.is_cancelled() => Refusal::Unmapping,
+            true => Refusal::Deadline,
+            false => Refusal::Signal,
+        }
+    }
+
+    /// Returns when VFIO may be called. A suspend is waited for, since most have their turn by then.
     fn await_turn(&self) -> Result<(), Refusal> {
         let is_patient = sabotage::has_bug(Bug::PatientPin);
-        while !self.stays.may_pin(self.span) {
+        let mut last = None;
+        loop {
             if self.is_cancelled() {
                 return Err(Refusal::Unmapping);
             }
-            if task::has_signal() {
-                return Err(Refusal::Signal);
+            if self.stays.may_pin(self.span) {
+                return Ok(());
             }
-            if self.is_overdue() && !is_patient {
-                return Err(Refusal::Deadline);
+            let is_overdue = self.is_overdue() && !is_patient;
+            if task::has_signal() || is_overdue {
+                return Err(self.reason_to_end());
+            }
+            if task::is_freezing() {
+                let last = *last.get_or_insert(task::now().saturating_add(PATIENCE_NS));
+                if task::now() > last {
+                    return Err(Refusal::Signal);
+                }
             }
             task::sleep(CROWDED_POLL_NS);
         }
-        Ok(())
     }
 
     /// Leaves the pin of a page that has gone out.
@@ -280,13 +313,13 @@ impl Hold {
     }
 
     /// Returns the neighbours whose pins end with it: the address of the first, and how many.
-    fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, i32)> + '_ {
         let mut at = 0;
         core::iter::from_fn(move || {
             let (n, count) = self.next_run(at)?;
             at = n.saturating_add(count);
             let offset = n.saturating_mul(PAGE_SIZE);
-            Some((self.span.first().0.saturating_add(offset), count))
+            Some((self.span.first().0.saturating_add(offset), count as i32))
         })
     }
 
@@ -311,22 +344,26 @@ impl Hold {
     /// Unpins, or has it done. From here on VFIO may unmap the span, but for pages that live in an aperture,
     /// or are home only since a moment ago.
     fn unpin(&mut self) {
-        match core::mem::replace(&mut self.step, Step::Left) {
+        match self.step {
             Step::Entered => self.stays.leave(&self.cancel),
             Step::Pinned => self.unpin_or_owe(),
-            Step::Left => {}
+            Step::Left | Step::HandedOn => {}
         }
     }
 
-    fn unpin_or_owe(&self) {
+    fn unpin_or_owe(&mut self) {
         let may_unpin = self.may_unpin();
         sabotage::hold_end_up();
         if may_unpin {
-            self.unpin_runs();
+            self.device.set_phase(&self.cancel, Phase::Unpinning);
+            if !self.unpin_by_errand() {
+                self.step = Step::HandedOn;
+                return;
+            }
             self.stays.has_called();
             self.stays.leave(&self.cancel);
         } else if let Ok(rooms) = self.rooms() {
-            self.stays.owe(&self.cancel, self.to_unpin(), rooms);
+            self.stays.owe(&self.cancel, self.to_unpin(), rooms, false);
         } else {
             // Without memory as many calls as there have to be.
             self.unpin_runs();
@@ -336,21 +373,14 @@ impl Hold {
         self.give_up_rest();
     }
 
-    /// Gives up the pins of pages that have come home, or were owed. Leaves them to the work item when VFIO
-    /// is about to unmap the span, or the call has to end.
+    /// Returns when the work item has given up the pins of pages that have come home, or were owed; before that
+    /// when VFIO is about to unmap the span, or the call has to end.
     fn give_up_rest(&self) {
-        while self.may_wait() && self.stays.has_ending(self.span) {
-            let mut done = false;
-            if self.stays.may_unpin() {
-                done = self.stays.give_up_some(self.device.vdev, self.span);
-                self.stays.has_called();
-            }
-            if !done && !self.sleeps_on() {
-                break;
-            }
-        }
-        // The work item may have left because of this one.
+        // It may have left because of this one.
         self.stays.give_up_soon();
+        while self.may_wait() && self.stays.has_ending(self.span) && self.sleeps_on() {
+            self.stays.give_up_soon();
+        }
     }
 
     /// Tells whether nobody waits for its end, who may have VFIO's lock.
@@ -361,8 +391,7 @@ impl Hold {
 
     /// Sleeps for a moment, unless its call has to end: then what it would wait for is left to the work item.
     fn sleeps_on(&self) -> bool {
-        let has_to_end = task::has_signal() || self.is_overdue();
-        if has_to_end && !sabotage::has_bug(Bug::PatientUnpin) {
+        if self.has_to_end() && !sabotage::has_bug(Bug::PatientUnpin) {
             return false;
         }
         task::sleep(CROWDED_POLL_NS);
@@ -385,25 +414,21 @@ impl Hold {
         false
     }
 
-    fn unpin_runs(&self) {
+    /// Unpins here: there is no memory to have it done.
+    pub(super) fn unpin_runs(&self) {
         self.device.set_phase(&self.cancel, Phase::Unpinning);
-        for (first, count) in self.runs() {
-            // SAFETY: the hold keeps the device open and these pages were pinned by
-            // it; while they are VFIO can't remove their mapping, so that it finds them. No
-            // lock of ours is held.
-            unsafe { ffi::vfio_unpin_pages(self.device.vdev.0, first, count as i32) };
-        }
+        errand::unpin(self.device.vdev, self.runs());
     }
 
     /// Returns the addresses of the pages whose pins end with it.
-    fn to_unpin(&self) -> impl Iterator<Item = u64> + '_ {
+    pub(super) fn to_unpin(&self) -> impl Iterator<Item = u64> + '_ {
         self.runs().flat_map(|(first, count)| {
-            (0..count).map(move |n| first.saturating_add(n.saturating_mul(PAGE_SIZE)))
+            (0..count as u64).map(move |n| first.saturating_add(n.saturating_mul(PAGE_SIZE)))
         })
     }
 
     /// Makes room for what it owes.
-    fn rooms(&self) -> Result<KVec<Room>> {
+    pub(super) fn rooms(&self) -> Result<KVec<Room>> {
         let mut rooms = KVec::new();
         for _ in self.to_unpin() {
             rooms.push(Room::new()?, GFP_KERNEL)?;
@@ -428,6 +453,9 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.unpin();
+        if self.step == Step::HandedOn {
+            return;
+        }
         let mut state = self.device.state.lock();
         state
             .holds

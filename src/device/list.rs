@@ -7,6 +7,7 @@ use crate::host::pci::Function;
 use crate::iommu::domain::DomainId;
 use crate::iommu::quarantine;
 use crate::refusal::Refusal;
+use crate::testing::sabotage::{self, Bug};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -86,6 +87,13 @@ pub(crate) fn is_off(domain: DomainId) -> bool {
 /// Returns whether a device in a domain has a TLB of its own that is in use, or will be again.
 pub(crate) fn has_ats_in(domain: DomainId) -> bool {
     any_in(domain, Device::has_ats)
+}
+
+/// Returns whether a device in a domain has a TLB of its own, and reaches a function past the root complex by what that
+/// tells.
+pub(crate) fn goes_direct(domain: DomainId, to: &Function) -> bool {
+    let is_asked = !sabotage::has_bug(Bug::DirectUnasked);
+    is_asked && any_in(domain, |device| device.has_ats() && device.goes_direct(to))
 }
 
 /// Who brings the pages of a container home.

@@ -7,8 +7,11 @@
 
 mod asked;
 pub(crate) mod changing;
+mod errand;
 mod giving;
+mod heir;
 pub(crate) mod hold;
+pub(crate) mod kept;
 pub(crate) mod list;
 mod run;
 pub(crate) mod stays;
@@ -179,6 +182,11 @@ impl Device {
         let has = self.function.has_ats() && !sabotage::pretends_reset();
         state.had_ats |= has;
         has || (state.had_ats && !sabotage::has_bug(Bug::AtsOfNow))
+    }
+
+    /// Returns whether its translated requests reach a function past the root complex.
+    fn goes_direct(&self, to: &Function) -> bool {
+        self.function.goes_direct(to) || sabotage::pretends_direct()
     }
 
     /// Returns whether it may do something in a domain, as one that is being closed may still.

@@ -7,7 +7,8 @@
 //!
 //! # Life of a stay
 //!
-//! *away* (the leaf names the aperture) -> *ending* (the page is home, or somewhere else in this host;
+//! *away* (the leaf names the aperture; or there is none, since the page is *lost*: its aperture is gone, and the leaf
+//! comes back when VFIO is about to unmap it) -> *ending* (the page is home, or somewhere else in this host;
 //! the pin is still there) -> given up (`giving.rs`), where VFIO may be called: by a work item, by a
 //! hold of the page that ends, or when the last device of the container is closed. The pins of a hold that can't give them up itself are ending,
 //! too.
@@ -17,8 +18,10 @@
 //! The list of devices > `Device::state` > [`Stays::state`]; VFIO is not called under any of them.
 
 use crate::device::asked::Asked;
+use crate::device::kept::Frames;
 use crate::device::run::Run;
 use crate::device::vdev::Vdev;
+use crate::home::Gap;
 use crate::host::ffi;
 use crate::iommu::domain::{Domain, DomainId};
 use crate::refusal::Refusal;
@@ -60,6 +63,8 @@ pub(super) struct State {
     calling: u32,
     /// What is being given up.
     pub(super) giving: Option<Run>,
+    /// Frames that wait for that (`kept.rs`).
+    pub(super) kept: Frames,
     /// First addresses of chunks whose leaves change their size (`changing.rs`).
     pub(super) changing: KVec<u64>,
 }
@@ -73,12 +78,37 @@ struct Holder {
 
 pub(super) type Cancel = Arc<AtomicBool>;
 
+/// Where a page is that is away.
+#[derive(Clone, Copy)]
+pub(super) enum Away {
+    /// In the slot at this address.
+    Slot(PhysAddr),
+    /// Nowhere.
+    Lost(Gap),
+}
+
 /// A page's.
 pub(super) struct Stay {
-    /// The address of its slot, if it is away.
-    slot: Option<PhysAddr>,
+    away: Option<Away>,
     /// How many pins VFIO counts.
     pub(super) pins: u32,
+    /// How many of them errands are giving up (`errand.rs`).
+    pub(super) errands: u32,
+}
+
+impl Stay {
+    const fn new(away: Option<Away>) -> Self {
+        Self {
+            away,
+            pins: 1,
+            errands: 0,
+        }
+    }
+
+    /// Pins that nobody is giving up yet.
+    pub(super) const fn due(&self) -> u32 {
+        self.pins.saturating_sub(self.errands)
+    }
 }
 
 /// Room for the stay of one page.
@@ -107,6 +137,7 @@ impl Stays {
                     holds,
                     calling: 0,
                     giving: None,
+                    kept: Frames::new(),
                     changing,
                 }),
             }),
@@ -141,20 +172,21 @@ impl Stays {
 
     /// Notes that a page has gone to a slot. A hold has pinned it, and leaves that pin.
     pub(crate) fn begin(&self, iova: Iova, slot: PhysAddr, room: Room) {
-        let stay = Stay {
-            slot: Some(slot),
-            pins: 1,
-        };
-        self.state
-            .lock()
-            .away
-            .insert(room.0.into_node(iova.0, stay));
+        let node = room.0.into_node(iova.0, Stay::new(Some(Away::Slot(slot))));
+        self.state.lock().away.insert(node);
     }
 
     /// Notes that a page has gone from one slot to another.
     pub(crate) fn change(&self, iova: Iova, slot: PhysAddr) {
         if let Some(stay) = self.state.lock().away.get_mut(&iova.0) {
-            stay.slot = Some(slot);
+            stay.away = Some(Away::Slot(slot));
+        }
+    }
+
+    /// Notes that a page that was away is lost. Its pin stays: by it VFIO asks before it unmaps the page.
+    pub(crate) fn lose(&self, iova: Iova, gap: Gap) {
+        if let Some(stay) = self.state.lock().away.get_mut(&iova.0) {
+            stay.away = Some(Away::Lost(gap));
         }
     }
 
@@ -171,22 +203,24 @@ impl Stays {
         }
         state.ending.insert(node);
         if let Some(stay) = state.ending.get_mut(&iova.0) {
-            stay.slot = None;
+            stay.away = None;
         }
     }
 
     /// Returns the first page of the span that is away.
-    pub(crate) fn first_away(&self, span: PageSpan) -> Option<(Iova, PhysAddr)> {
+    pub(super) fn first_away(&self, span: PageSpan) -> Option<(Iova, Away)> {
         let state = self.state.lock();
         let cursor = state.away.cursor_lower_bound(&span.first().0)?;
         let (iova, stay) = cursor.current();
         let within = *iova <= span.last().0;
-        within.then(|| Some((Iova(*iova), stay.slot?)))?
+        within.then(|| Some((Iova(*iova), stay.away?)))?
     }
 
-    /// Returns where the page at this address for the device is, if it is away.
-    pub(crate) fn away_at(&self, iova: Iova) -> Option<PhysAddr> {
-        self.state.lock().away.get(&iova.0)?.slot
+    /// Tells whether the page at this address for the device is in this slot.
+    pub(super) fn is_in(&self, iova: Iova, slot: PhysAddr) -> bool {
+        let state = self.state.lock();
+        let away = state.away.get(&iova.0).and_then(|stay| stay.away);
+        matches!(away, Some(Away::Slot(found)) if found == slot)
     }
 
     /// Tells whether the page at this address for the device has pins that are to be given up.
@@ -249,23 +283,24 @@ impl Stays {
         self.state.lock().leave(cancel);
     }
 
-    /// Lets go of a hold whose pins of these pages are still there, and has them given up.
+    /// Lets go of a hold whose pins of these pages are still there, and has them given up: by an errand that is
+    /// about it, or by the work item.
     pub(super) fn owe(
         &self,
         cancel: &Cancel,
         iovas: impl Iterator<Item = u64>,
         mut rooms: KVec<Room>,
+        by_errand: bool,
     ) {
         let mut state = self.state.lock();
         for iova in iovas {
             if let Some(stay) = state.ending.get_mut(&iova) {
                 stay.pins = stay.pins.saturating_add(1);
             } else if let Some(room) = rooms.pop() {
-                let stay = Stay {
-                    slot: None,
-                    pins: 1,
-                };
-                state.ending.insert(room.0.into_node(iova, stay));
+                state.ending.insert(room.0.into_node(iova, Stay::new(None)));
+            }
+            if let Some(stay) = state.ending.get_mut(&iova) {
+                stay.errands = stay.errands.saturating_add(u32::from(by_errand));
             }
         }
         state.leave(cancel);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What VFIO tells us, by way of the tables in `shim/vfio.c`.
 
-use crate::device::stays::Stays;
+use crate::device::stays::{Away, Stays};
 use crate::device::{hold, list, Device, Listed, Phase};
 use crate::home::{self, Eviction};
 use crate::host::{ffi, task};
@@ -245,20 +245,29 @@ fn everything() -> Option<PageSpan> {
     Some(PageSpan::new(Iova(0), PAGE_SIZE)?.including(Iova(u64::MAX)))
 }
 
-/// Has the pages of a span home that are away. Who has one of them in hand needs nothing of the
+/// Has the pages of a span home that are away, and the entries of those back that are lost. Who has one of them in hand needs nothing of the
 /// caller's, and nobody takes a new one out.
 fn evict_all(stays: &Stays, span: PageSpan) {
-    while let Some((iova, slot)) = stays.first_away(span) {
+    let domain = stays.id().number();
+    while let Some((iova, away)) = stays.first_away(span) {
+        let slot = match away {
+            Away::Slot(slot) => slot,
+            Away::Lost(gap) => {
+                // The caller has the container.
+                let _ = home::fill(domain, iova, &gap);
+                stays.end(iova);
+                continue;
+            }
+        };
         let eviction = Eviction {
             slot,
-            map: Some((stays.id().number(), iova)),
-            is_gone: false,
+            map: (domain, iova),
         };
         match home::evict(&eviction) {
             Ok(()) => {}
             Err(Refusal::Busy) => task::sleep(POLL_NS),
             // It has left that slot just now; or else nothing is there that could come home.
-            Err(_) if stays.away_at(iova) != Some(slot) => {}
+            Err(_) if !stays.is_in(iova, slot) => {}
             Err(_) => stays.end(iova),
         }
     }

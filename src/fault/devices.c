@@ -124,10 +124,7 @@ WRAPPED(vfio_pin_pages, int)
 (struct vfio_device *device, dma_addr_t iova, int pages, int prot,
  struct page **to)
 {
-	int pinned =
-		FAILS(vfio_pin_pages) ?
-			-ENOMEM :
-			__real_vfio_pin_pages(device, iova, pages, prot, to);
+	int pinned = __real_vfio_pin_pages(device, iova, pages, prot, to);
 
 	if (pinned > 0)
 		pagemove_held(PAGEMOVE_PINS, pinned);

@@ -116,6 +116,12 @@ bool pagemove_fault_copy(void)
 	return FAILS(copy);
 }
 
+/* VFIO is called by another thread than the one that asks for it. */
+bool pagemove_fault_pin(void)
+{
+	return FAILS(vfio_pin_pages);
+}
+
 static int arm(const char *text, const struct kernel_param *param)
 {
 	unsigned long n, flags;

@@ -27,6 +27,15 @@
 
 /* --- memory --- */
 
+/* src/shim/system.c */
+struct workqueue_struct *pagemove_queue_begin(void);
+
+WRAPPED(pagemove_queue_begin, struct workqueue_struct *)
+(void)
+{
+	return FAILS(alloc_workqueue) ? NULL : __real_pagemove_queue_begin();
+}
+
 /* rust/helpers/slab.c and vmalloc.c; a size of zero frees. */
 void *rust_helper_krealloc_node_align(const void *p, size_t size,
 				      unsigned long align, gfp_t flags,

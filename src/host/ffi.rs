@@ -7,6 +7,7 @@ use kernel::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 pub(crate) use bindings::{
     address_space, file, inode, iommu_domain, mem_cgroup, mm_struct, page, pci_dev,
     poll_table_struct, task_struct, vm_area_struct, vm_fault, vm_operations_struct,
+    workqueue_struct,
 };
 
 /// `struct vfio_device`, never looked into.
@@ -23,6 +24,7 @@ pub(crate) struct ApertureSetup {
     pub(crate) first: u64,
     pub(crate) length: u64,
     pub(crate) virt: *mut c_void,
+    pub(crate) identity: u64,
     pub(crate) is_up: Option<IsUp>,
     pub(crate) context: *mut c_void,
 }
@@ -35,7 +37,7 @@ pub(crate) struct WindowSetup {
     pub(crate) largest: u64,
     pub(crate) align: u64,
     pub(crate) grain: u64,
-    pub(crate) show: unsafe extern "C" fn(*mut c_void, u64, u64) -> c_int,
+    pub(crate) show: unsafe extern "C" fn(*mut c_void, u64, u64, u64) -> c_int,
     pub(crate) is_up: IsUp,
     pub(crate) context: *mut c_void,
 }
@@ -71,6 +73,8 @@ extern "C" {
     pub(crate) fn pagemove_pci_iommu_registers(pdev: *mut pci_dev, text: *mut c_char) -> isize;
 
     pub(crate) fn pagemove_pci_has_ats(pdev: *mut pci_dev) -> bool;
+    pub(crate) fn pagemove_pci_goes_direct(from: *mut pci_dev, to: *mut pci_dev) -> bool;
+    pub(crate) fn pagemove_pci_may_pass_caches(pdev: *mut pci_dev) -> bool;
     pub(crate) fn pagemove_vfio_unpin_soon(vdev: *mut VfioDevice);
     pub(crate) fn pagemove_vfio_expect(stays: *mut c_void) -> bool;
     pub(crate) fn pagemove_pci_is_present(pdev: *mut pci_dev) -> bool;
@@ -81,6 +85,7 @@ extern "C" {
     pub(crate) fn pagemove_top_phys(top: u64) -> u64;
     pub(crate) fn pagemove_top_level(top: u64) -> u32;
     pub(crate) fn pagemove_domain_incoherent(domain: *mut iommu_domain) -> bool;
+    pub(crate) fn pagemove_domain_snoops(domain: *mut iommu_domain, vtd: bool) -> bool;
     pub(crate) fn pagemove_domain_flush(domain: *mut iommu_domain, first: u64, last: u64);
     pub(crate) fn pagemove_domain_flush_tables(domain: *mut iommu_domain, first: u64, last: u64);
     pub(crate) fn pagemove_log_move(event: *const c_void, iova: u64, pages: u64, ns: u64);
@@ -92,6 +97,7 @@ extern "C" {
     pub(crate) fn pagemove_table_phys(table: *mut c_void) -> u64;
 
     pub(crate) fn pagemove_arena_alloc(pages: c_ulong, node: c_int) -> *mut page;
+    pub(crate) fn pagemove_arena_seal(first: *mut page, pages: usize) -> u64;
     pub(crate) fn pagemove_arena_free(first: *mut page, pages: c_ulong);
     pub(crate) fn pagemove_arena_disown(page: *mut page);
     pub(crate) fn pagemove_memcg_of_current() -> *mut mem_cgroup;
@@ -129,8 +135,6 @@ extern "C" {
         last: *mut u64,
     ) -> bool;
     pub(crate) fn pagemove_sum_words(from: *const u64, count: c_ulong, lanes: *mut u64) -> bool;
-    pub(crate) fn pagemove_page_note(page: *mut page, bit: c_ulong);
-    pub(crate) fn pagemove_page_take_note(page: *mut page, bit: c_ulong) -> bool;
     pub(crate) fn pagemove_page_tag(page: *mut page) -> c_ulong;
     pub(crate) fn pagemove_page_phys(page: *mut page) -> u64;
     pub(crate) fn pagemove_phys_page(phys: u64) -> *mut page;
@@ -245,6 +249,8 @@ extern "C" {
         name: *const c_char,
     ) -> *mut task_struct;
     pub(crate) fn pagemove_thread_stop(task: *mut task_struct);
+    pub(crate) fn pagemove_queue_begin() -> *mut workqueue_struct;
+    pub(crate) fn pagemove_queue_end(queue: *mut workqueue_struct);
     pub(crate) fn pagemove_read_verdicts(buffer: *mut c_void, size: usize) -> usize;
 
     pub(crate) fn pagemove_events_lock() -> c_ulong;
@@ -259,6 +265,8 @@ extern "C" {
     // Of fault/, in builds for tests.
     #[cfg(pagemove_test)]
     pub(crate) fn pagemove_fault_copy() -> bool;
+    #[cfg(pagemove_test)]
+    pub(crate) fn pagemove_fault_pin() -> bool;
 
     // Exported by VFIO; no bindings.
     pub(crate) fn vfio_pin_pages(

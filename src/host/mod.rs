@@ -8,6 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod mm;
 pub(crate) mod pci;
 pub(crate) mod preempt;
+pub(crate) mod queue;
 pub(crate) mod spin;
 pub(crate) mod task;
 pub(crate) mod thread;

@@ -77,6 +77,18 @@ impl Function {
         unsafe { ffi::pagemove_pci_has_ats(self.as_ptr()) }
     }
 
+    /// Returns whether its translated requests reach another function past the root complex.
+    pub(crate) fn goes_direct(&self, to: &Self) -> bool {
+        // SAFETY: as above, both of them.
+        unsafe { ffi::pagemove_pci_goes_direct(self.as_ptr(), to.as_ptr()) }
+    }
+
+    /// Returns whether it may ask for DMA that does not look into the CPUs' caches.
+    pub(crate) fn may_pass_caches(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::pagemove_pci_may_pass_caches(self.as_ptr()) }
+    }
+
     /// Returns whether it is bound to our own driver.
     pub(crate) fn is_ours(&self) -> bool {
         // SAFETY: as above.

@@ -60,6 +60,14 @@ pub(crate) fn sleep(ns: u64) {
     unsafe { ffi::pagemove_sleep(ns) }
 }
 
+/// Waits for so long, without giving the CPU away.
+pub(crate) fn spin(ns: u64) {
+    let until = now().saturating_add(ns);
+    while now() < until {
+        core::hint::spin_loop();
+    }
+}
+
 /// Lets others run, also those of the caller's own real-time priority, as threads of sessions are.
 pub(crate) fn give_way() {
     // SAFETY: as for `sleep`.

@@ -104,6 +104,12 @@ impl Domain {
         })
     }
 
+    /// Tells whether all DMA by it looks into the CPUs' caches, whatever its devices ask for. `is_vtd`: of whom it is.
+    pub(crate) fn snoops(self, is_vtd: bool) -> bool {
+        // SAFETY: the domain is alive.
+        unsafe { ffi::pagemove_domain_snoops(self.raw, is_vtd) }
+    }
+
     /// Invalidates IOTLB and device TLBs for the span; returns when the IOMMU
     /// has said that it is done.
     pub(crate) fn flush(self, span: PageSpan) {

@@ -4,7 +4,7 @@
 use crate::host::{memory, task};
 use crate::iommu::domain::Domain;
 use core::cell::Cell;
-use engine::{Iova, PageSpan, PhysAddr, PteAddr};
+use engine::{Iova, PageSpan, PhysAddr, PteAddr, PAGE_SIZE};
 
 /// Calls `visit` with address, page and bytes of each leaf of a domain, which can't go away, as
 /// long as it says that there may be more. Tables may be freed meanwhile; the reads survive that.
@@ -40,4 +40,16 @@ pub(crate) fn for_each(domain: Domain, span: PageSpan, mut visit: impl FnMut(Iov
         visit(iova, page, bytes);
         true
     });
+}
+
+/// Tells whether a domain maps, within a span, some of the memory from `start` on, of which there is as much as the
+/// span is long. One whose tables can't be read may.
+pub(crate) fn may_map(domain: Domain, span: PageSpan, start: PhysAddr) -> bool {
+    let length = span.pages().saturating_mul(PAGE_SIZE);
+    let mut maps = domain.top().is_none();
+    for_each(domain, span, |_, found, bytes| {
+        let is_before = found.0.saturating_add(bytes) <= start.0;
+        maps |= !is_before && found.0 < start.0.saturating_add(length);
+    });
+    maps
 }

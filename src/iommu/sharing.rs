@@ -11,6 +11,10 @@ use kernel::str::CStr;
 /// them (vfio_main.c, iommu group ownership).
 const HARMLESS: [&CStr; 2] = [c"pcieport", c"pci-stub"];
 
+/// How often to look at least where a device that is being reset hides its domain, and how long to wait between.
+pub(crate) const RESET_LOOKS: u32 = 15;
+pub(crate) const BETWEEN_RESET_LOOKS_NS: u64 = 100_000_000;
+
 /// The devices that are attached to a domain.
 #[derive(Default)]
 pub(crate) struct Sharers {
@@ -21,6 +25,8 @@ pub(crate) struct Sharers {
     pub(crate) has_ats: bool,
     /// One that has sleeps: it can't be asked to forget a page.
     pub(crate) is_asleep: bool,
+    /// One may ask for DMA that passes by the CPUs' caches.
+    pub(crate) may_pass_caches: bool,
 }
 
 impl Sharers {
@@ -37,6 +43,7 @@ impl Sharers {
 
     fn add(&mut self, function: &Function) {
         self.is_foreign |= is_foreign(function);
+        self.may_pass_caches |= function.may_pass_caches() || sabotage::pretends_no_snoop();
         if function.has_ats() {
             self.has_ats = true;
             let is_asleep = function.is_asleep() || sabotage::pretends_cold();

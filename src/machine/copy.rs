@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What happens to the words of a page.
 
-use crate::aperture::link::Way;
 use crate::host::memory;
 use crate::region::backing::Site;
 use crate::testing::sabotage::{self, Bug};
@@ -9,25 +8,17 @@ use engine::{Checksum, Lanes, PAGE_SIZE};
 
 const WORDS: usize = (PAGE_SIZE / 8) as usize;
 
-/// Copies a page of ours to another, and adds its words to `sum`. What went through an aperture
-/// whose link was down meanwhile is not published (`Site::publish`), nor is what can't be read.
-pub(crate) fn copy_page(from: &Site, to: &Site, sum: Checksum) -> Checksum {
-    let ways = [from.way(), to.way()];
-    let Some((sum, last)) = copy_words(from, to, sum) else {
-        to.doubt();
-        return sum;
-    };
+/// Copies a page of ours to another, adds its words to `sum`, and tells what the last one was. `None` if there is a
+/// memory error in START.
+pub(super) fn copy_page(from: &Site, to: &Site, sum: Checksum) -> Option<(Checksum, u64)> {
+    let copied = copy_words(from, to, sum)?;
     if matches!((from, to), (Site::Slot(_), Site::Memory(_))) {
         sabotage::stretch_home();
     }
-    to.stored(last);
-    if ways.iter().flatten().any(Way::was_cut) {
-        to.doubt();
-    }
-    sum
+    Some(copied)
 }
 
-/// Copies the words, and tells what the last one was. `None` if there is a memory error in START.
+/// Copies the words.
 fn copy_words(from: &Site, to: &Site, sum: Checksum) -> Option<(Checksum, u64)> {
     let index = || from.tag().map(|tag| tag.index);
     let _mark = sabotage::mark_copy(index);

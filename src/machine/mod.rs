@@ -3,6 +3,7 @@
 
 pub(crate) mod chunk;
 pub(crate) mod copy;
+pub(crate) mod passage;
 pub(crate) mod source;
 pub(crate) mod whole;
 
@@ -10,7 +11,8 @@ use crate::device::hold::Hold;
 use crate::host::preempt::NoPreempt;
 use crate::host::{memory, task};
 use crate::iommu::domain::Domain;
-use crate::machine::copy::{copy_page, sum_page};
+use crate::machine::copy::sum_page;
+use crate::machine::passage::Passage;
 use crate::machine::source::Source;
 use crate::refusal::Refusal;
 use crate::region::backing::{Site, Sites};
@@ -38,6 +40,7 @@ pub(crate) struct KernelMachine<'a> {
     pub(crate) is_home: bool,
     /// There while it keeps this thread's CPU.
     pub(crate) no_preempt: Option<NoPreempt>,
+    pub(crate) passage: Passage,
 }
 
 /// Finds the leaf that `iova` is mapped by. Something has pinned the page, so that the tables stay.
@@ -150,14 +153,21 @@ impl Transfer for KernelMachine<'_> {
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
-        copy_page(&self.sites.of(from), &self.sites.of(to), sum)
+        self.passage
+            .copy(&self.sites.of(from), &self.sites.of(to), sum)
     }
 
     /// Where END is memory of this host, the locked compare-and-swap of the commit orders
     /// the stores of the copy before the entry, and devices see them in that order.
-    fn publish(&mut self, end: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+    fn publish(
+        &mut self,
+        start: PhysAddr,
+        end: PhysAddr,
+        _: LeafSize,
+    ) -> Result<(), ApertureError> {
         // Pages alone are moved.
-        self.sites.of(end).publish()
+        self.passage
+            .publish(&self.sites.of(start), &self.sites.of(end))
     }
 }
 
@@ -177,6 +187,7 @@ impl Machine for KernelMachine<'_> {
     }
 
     fn hold_cpus(&mut self, pages: &[PageMove]) {
+        self.passage.begin();
         let is_next = |page: &PageMove| page.state() == PageState::Start;
         for (claim, page) in self.claims(pages) {
             if is_next(page) {

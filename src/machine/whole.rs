@@ -5,7 +5,6 @@ use crate::device::hold::Hold;
 use crate::host::task;
 use crate::machine::copy::{copy_page, sum_page_onto};
 use crate::machine::{entry_at, swap_entry};
-use crate::page;
 use crate::page::chunk::pages_of;
 use crate::region::backing::Site;
 use crate::region::whole::WholeClaim;
@@ -23,6 +22,8 @@ pub(crate) struct WholeMachine<'a> {
     pub(crate) claim: &'a WholeClaim,
     /// Entries have to be written back from the CPU cache.
     pub(crate) incoherent: bool,
+    /// A page could not be read in this attempt.
+    pub(crate) has_failed: bool,
 }
 
 fn sites_of(first: PhysAddr) -> impl Iterator<Item = Site> {
@@ -44,19 +45,21 @@ impl Transfer for WholeMachine<'_> {
         if from.0 % CHUNK_SIZE == CHUNK_SIZE / 4 {
             sabotage::stretch_whole();
         }
-        // What an earlier attempt could not read.
-        let _ = page::take_doubt(to);
-        copy_page(&Site::Memory(from), &Site::Memory(to), sum)
+        match copy_page(&Site::Memory(from), &Site::Memory(to), sum) {
+            Some((sum, _)) => sum,
+            None => {
+                self.has_failed = true;
+                sum
+            }
+        }
     }
 
     /// The swap of the commit orders the stores of the copy; a page that could not be read is not published.
-    fn publish(&mut self, end: PhysAddr, _size: LeafSize) -> Result<(), ApertureError> {
-        let mut all = Ok(());
-        for site in sites_of(end) {
-            // Each is asked, so that none stays in doubt.
-            all = site.publish().and(all);
+    fn publish(&mut self, _: PhysAddr, _: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+        match self.has_failed {
+            true => Err(ApertureError::Silent),
+            false => Ok(()),
         }
-        all
     }
 }
 
@@ -76,6 +79,7 @@ impl Machine for WholeMachine<'_> {
     }
 
     fn hold_cpus(&mut self, pages: &[PageMove]) {
+        self.has_failed = false;
         if pages.iter().any(|page| page.state() == PageState::Start) {
             self.claim.hold();
         }

@@ -2,10 +2,12 @@
 //! The pages of one batch: found, claimed, moved, and freed.
 
 use crate::device::hold::Hold;
+use crate::device::list;
 use crate::device::stays::{self, Stays};
 use crate::host::{ffi, memory};
 use crate::iommu::domain::DomainId;
 use crate::machine::chunk::page_in_chunk;
+use crate::machine::passage::Passage;
 use crate::machine::source::Source;
 use crate::machine::{leaf_for, KernelMachine};
 use crate::mover::choice::Choice;
@@ -199,6 +201,9 @@ impl Batch {
             // take.
             return Err(Refusal::Ats);
         }
+        if ats && self.goes_direct(hold.domain.id()) {
+            return Err(Refusal::Direct);
+        }
         // Without a TLB in the device the invalidation ends soon: no other thread is
         // needed to give up waiting for it.
         if choice.methods == Methods::Only(Method::AdBit) && !ats {
@@ -240,6 +245,20 @@ impl Batch {
         }
     }
 
+    /// Tells whether a device reaches an aperture that pages come from, or go to, past the root complex.
+    fn goes_direct(&self, domain: DomainId) -> bool {
+        let starts = self.sources.iter().map(Source::site);
+        let ends = self.ends.iter().map(Backing::site);
+        let mut before = None;
+        let mut sites = Iterator::chain(starts, ends);
+        sites.any(|site| {
+            let Site::Slot(slot) = site else { return false };
+            // All of a batch are in one, most of the time.
+            let is_known = before.replace(slot.aperture_id()) == Some(slot.aperture_id());
+            !is_known && list::goes_direct(domain, slot.function())
+        })
+    }
+
     /// Moves the pages with the engine `adbit` on this thread.
     fn run_here(&mut self, policy: &Policy, deaf: bool, hold: &Hold, aborts: &mut AbortCounts) {
         static NONE: AtomicBool = AtomicBool::new(false);
@@ -251,6 +270,7 @@ impl Batch {
             signal: deaf.then_some(&NONE),
             is_home: deaf,
             no_preempt: None,
+            passage: Passage::default(),
         };
         let mut job = Job {
             policy,

@@ -109,6 +109,11 @@ impl Choice {
         if sharers.is_asleep {
             return Err(Refusal::Asleep);
         }
+        let is_free = request.experiment.is_some() || sabotage::has_bug(Bug::NoSnoopUnasked);
+        let may_pass = sharers.may_pass_caches && !is_free;
+        if may_pass && !hold.domain.snoops(request.device.iommu.is_vtd()) {
+            return Err(Refusal::NoSnoop);
+        }
         let has_ats = sharers.has_ats || list::has_ats_in(domain);
         Ok((choice, has_ats))
     }

@@ -19,6 +19,10 @@ pub(super) fn review(slot: &Slot) -> Result<(), Refusal> {
         // What went wrong may have been an invalidation. The hold keeps the domain.
         let hold = sabotage::keep_look(party.device.hold_away(span))?;
         hold.domain.flush(span);
+        if hold.stays.is_ending(iova) {
+            // Another domain may get it until VFIO's pins of the page are given up.
+            return Err(Refusal::SlotTaken);
+        }
     }
     if is_mapped(iova, slot, None) {
         return Err(Refusal::SlotTaken);

@@ -8,15 +8,19 @@
 //!
 //! Where nobody can wait for a gap in the DMA it is *evicted*: the entry is taken away, the page
 //! copied, the entry put back. That allocates nothing, so that it can't fail.
+//!
+//! Where what was in the slot is not there any more (the aperture was pulled out, or shows other memory) the page is
+//! *lost*: its entry is taken away, its slot is free at once, and the entry comes back, for the home, when the mapping ends.
 
 use crate::aperture::slot::{OwnedSlot, Slot};
 use crate::device::list;
 use crate::device::stays::Stays;
-use crate::home::{Eviction, Ways};
+use crate::home::{Eviction, Gap, Ways};
 use crate::host::memory;
-use crate::iommu::domain::Domain;
+use crate::iommu::domain::{Domain, DomainId};
+use crate::machine::passage::Passage;
 use crate::machine::source::Source;
-use crate::machine::{copy, entry_at, leaf_of, write_back};
+use crate::machine::{entry_at, leaf_of, write_back};
 use crate::mover::batch::Batch;
 use crate::mover::choice::Choice;
 use crate::mover::doubt;
@@ -26,9 +30,13 @@ use crate::refusal::Refusal;
 use crate::region::backing::{Backing, Site};
 use crate::region::claim::Claim;
 use crate::stats;
+use crate::testing::sabotage::{self, Bug};
 use core::sync::atomic::Ordering;
 use engine::rtm::Absence;
-use engine::{AbortCounts, Checksum, Iova, Leaf, Outcome, PageMove, PageSpan, PhysAddr, PAGE_SIZE};
+use engine::{
+    AbortCounts, ApertureError, Checksum, Iova, Leaf, Outcome, PageMove, PageSpan, PhysAddr,
+    PteAddr, PAGE_SIZE,
+};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -36,11 +44,16 @@ use kernel::sync::Arc;
 /// transfers, or the access is made again.
 const RETRIES: u32 = 8;
 
+/// Copies of a page that comes home by force: all together wait for milliseconds, which no write is under way for.
+const FETCHES: u32 = 100;
+
 /// How pages come home.
 pub(crate) const WAYS: Ways = Ways {
     touch,
     leave,
     evict,
+    lose,
+    fill,
 };
 
 fn touch(region: u32, index: u64) -> Result<(), Refusal> {
@@ -119,7 +132,12 @@ fn bring(claim: Claim) -> Result<(), Refusal> {
 /// Notes that a page has left its slot for its home. `is_good`: nothing writes to the slot any more.
 fn arrive(stays: &Stays, iova: Iova, slot: Slot, is_good: bool) {
     stays.end(iova);
-    // SAFETY: the page was in it, and is not any more: its entry names the home, and the
+    leave_slot(slot, is_good);
+}
+
+/// Frees the slot of a page that is not there any more.
+fn leave_slot(slot: Slot, is_good: bool) {
+    // SAFETY: the page was in it, and is not any more: its entry names the home or is gone, and the
     // invalidation that followed is complete, else it is kept out of use.
     let slot = unsafe { OwnedSlot::take_back(slot) };
     // The region's, from now on.
@@ -133,8 +151,7 @@ fn evict(eviction: &Eviction) -> Result<(), Refusal> {
     let slot = Slot::find(eviction.slot).ok_or(Refusal::NotRegion)?;
     let claim = Claim::take_at(&slot)?;
     let (domain, iova) = slot.map().ok_or(Refusal::NotRegion)?;
-    let is_other = |(wanted, at): (usize, Iova)| wanted != domain.number() || at != iova;
-    if eviction.map.is_some_and(is_other) {
+    if eviction.map != (domain.number(), iova) {
         return Err(Refusal::NotRegion);
     }
     let party = list::of_domain(domain).ok_or(Refusal::NotRegion)?;
@@ -142,7 +159,7 @@ fn evict(eviction: &Eviction) -> Result<(), Refusal> {
     // The claim keeps it: the page is away.
     let own = party.stays.domain();
     let leaf = leaf_of(own, iova)?;
-    let lost = force(own, iova, &leaf, &slot, home, eviction.is_gone);
+    let lost = force(own, iova, &leaf, &slot, home);
     claim.region.put(claim.index, home, lost);
     let is_good = !doubt::is_shared(domain, iova, &slot);
     arrive(&party.stays, iova, slot, is_good);
@@ -151,39 +168,81 @@ fn evict(eviction: &Eviction) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Takes the entry of a page away. Returns it, marked as used, which nobody can tell any more, and naming `home`.
+fn take_entry(domain: Domain, iova: Iova, leaf: &Leaf, home: PhysAddr) -> u64 {
+    let old = entry_at(leaf.pte).swap(0, Ordering::SeqCst);
+    flush_entry(domain, iova, leaf.pte);
+    let used = leaf.format.accessed() | leaf.format.dirty();
+    leaf.format.redirected(old | used, home, leaf.size)
+}
+
+fn put_entry(domain: Domain, iova: Iova, pte: PteAddr, entry: u64) {
+    entry_at(pte).store(entry, Ordering::SeqCst);
+    flush_entry(domain, iova, pte);
+}
+
+fn flush_entry(domain: Domain, iova: Iova, pte: PteAddr) {
+    write_back(domain.nature().is_incoherent, pte);
+    if let Some(span) = PageSpan::new(iova, PAGE_SIZE) {
+        domain.flush(span);
+    }
+}
+
 /// Takes the entry away, copies the page and puts an entry for its home there. Returns whether what
 /// was in it is lost.
-fn force(
-    domain: Domain,
-    iova: Iova,
-    leaf: &Leaf,
-    slot: &Slot,
-    home: PhysAddr,
-    is_gone: bool,
-) -> bool {
-    let entry = entry_at(leaf.pte);
-    let incoherent = domain.nature().is_incoherent;
-    let flush = || {
-        write_back(incoherent, leaf.pte);
-        if let Some(span) = PageSpan::new(iova, PAGE_SIZE) {
-            domain.flush(span);
-        }
-    };
-    let old = entry.swap(0, Ordering::SeqCst);
-    flush();
+fn force(domain: Domain, iova: Iova, leaf: &Leaf, slot: &Slot, home: PhysAddr) -> bool {
+    let entry = take_entry(domain, iova, leaf, home);
     let (from, to) = (Site::Slot(slot.clone()), Site::Memory(home));
-    let is_there = !is_gone && slot.is_reachable();
-    if is_there {
-        copy::copy_page(&from, &to, Checksum::new());
-    }
-    let lost = !is_there || to.publish().is_err();
+    let is_there = slot.is_reachable();
+    let lost = !is_there || fetch(&from, &to).is_err();
     if lost {
         // Neither what was there before, nor a part of what was elsewhere.
         memory::zero_page(home.0);
     }
-    let used = leaf.format.accessed() | leaf.format.dirty();
-    let new = leaf.format.redirected(old | used, home, leaf.size);
-    entry.store(new, Ordering::SeqCst);
-    flush();
+    put_entry(domain, iova, leaf.pte, entry);
     lost
+}
+
+fn lose(slot: PhysAddr) -> Result<(), Refusal> {
+    let slot = Slot::find(slot).ok_or(Refusal::NotRegion)?;
+    let claim = Claim::take_at(&slot)?;
+    let (domain, iova) = slot.map().ok_or(Refusal::NotRegion)?;
+    let party = list::of_domain(domain).ok_or(Refusal::NotRegion)?;
+    let home = slot.home().ok_or(Refusal::NotRegion)?;
+    // The claim keeps it: the page is away.
+    let own = party.stays.domain();
+    let leaf = leaf_of(own, iova)?;
+    let entry = match sabotage::has_bug(Bug::KeepLeaf) {
+        true => leaf.format.redirected(leaf.entry, home, leaf.size),
+        false => take_entry(own, iova, &leaf, home),
+    };
+    let pte = leaf.pte;
+    party.stays.lose(iova, Gap { pte, entry });
+    memory::zero_page(home.0);
+    claim.region.put(claim.index, home, true);
+    let is_good = !doubt::is_shared(domain, iova, &slot);
+    leave_slot(slot, is_good);
+    claim.end();
+    Ok(())
+}
+
+fn fill(domain: usize, iova: Iova, gap: &Gap) -> Result<(), Refusal> {
+    let id = DomainId::of(domain as *mut _);
+    let party = list::of_domain(id).ok_or(Refusal::NotMapped)?;
+    put_entry(party.stays.domain(), iova, gap.pte, gap.entry);
+    Ok(())
+}
+
+/// Copies a page that no device can find any more; again, where a write that was under way has come behind the copy.
+fn fetch(from: &Site, to: &Site) -> Result<(), ApertureError> {
+    for _ in 0..FETCHES {
+        let mut passage = Passage::default();
+        passage.copy(from, to, Checksum::new());
+        match passage.publish(from, to) {
+            Err(ApertureError::Late) => {}
+            done => return done,
+        }
+    }
+    // Nobody of this host writes there. What somebody at the other end does is no affair of this page any more.
+    Ok(())
 }

@@ -14,6 +14,7 @@
 //! The same look tells of a write that verification found lost whether there is somebody but the hardware to
 //! blame for it.
 
+use crate::device::kept::Keeping;
 use crate::device::stays::Stays;
 use crate::device::Device;
 use crate::host::task;
@@ -22,6 +23,7 @@ use crate::iommu::{leaves, sharing};
 use crate::refusal::Refusal;
 use crate::shmem;
 use crate::testing::sabotage::{self, Bug};
+use core::cell::Cell;
 use engine::{Iova, PageMove, PageSpan, PhysAddr, PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -30,9 +32,6 @@ use kernel::sync::Arc;
 /// wait between, in ns.
 const LOOKS: u32 = 5;
 const BETWEEN_LOOKS_NS: u64 = 200_000;
-
-const RESET_LOOKS: u32 = 15;
-const BETWEEN_RESET_LOOKS_NS: u64 = 100_000_000;
 
 /// Pins of the pages of a span before a hold begins.
 pub(crate) struct Pins {
@@ -127,24 +126,13 @@ pub(crate) fn check_domains(own: DomainId, pages: &[PageMove]) -> Result<(), Ref
 pub(super) fn check_range(own: DomainId, span: PageSpan, start: PhysAddr) -> Result<(), Refusal> {
     let mut shared = false;
     let complete = sharing::for_each_user_domain(|domain| {
-        shared |= domain.id() != own && maps_some(domain, span, start);
+        shared |= domain.id() != own && leaves::may_map(domain, span, start);
     });
     match (shared, complete) {
         (true, _) => Err(Refusal::SharedPage),
         (_, false) => Err(Refusal::Unmapping),
         _ => Ok(()),
     }
-}
-
-/// Tells whether the domain maps some of that memory there. One whose tables can't be read may.
-fn maps_some(domain: Domain, span: PageSpan, start: PhysAddr) -> bool {
-    let length = span.pages().saturating_mul(PAGE_SIZE);
-    let mut maps = domain.top().is_none();
-    leaves::for_each(domain, span, |_, found, bytes| {
-        let is_before = found.0.saturating_add(bytes) <= start.0;
-        maps |= !is_before && found.0 < start.0.saturating_add(length);
-    });
-    maps
 }
 
 /// Who has START of a page that has moved, after its hold.
@@ -155,58 +143,131 @@ pub(crate) enum Leftover {
     Pin,
     /// Another domain, or one that can't be seen: VFIO will end a pin of START's.
     Domain,
+    /// Nobody yet: pins of the hold are owed still, and another domain may get it until they are given up.
+    Owed,
+}
+
+/// What has moved.
+#[derive(Clone, Copy)]
+enum Moved<'a> {
+    Pages(&'a [PageMove]),
+    /// Memory at once, from an address on. VFIO has pinned its first page.
+    Range(PageSpan, PhysAddr),
+}
+
+impl Moved<'_> {
+    fn check(self, own: DomainId) -> Result<(), Refusal> {
+        match self {
+            Self::Pages(pages) => check_domains(own, pages),
+            Self::Range(span, start) => check_range(own, span, start),
+        }
+    }
+
+    /// Tells whether pins of the hold are owed.
+    fn is_owed(self, stays: &Stays) -> bool {
+        match self {
+            Self::Pages(pages) => pages.iter().any(|page| stays.is_ending(page.iova)),
+            Self::Range(span, _) => stays.is_ending(span.first()),
+        }
+    }
 }
 
 /// A look at other domains after a batch of pages of files, whose hold is over.
-pub(crate) struct After {
+pub(crate) struct After<'a> {
     own: DomainId,
     stays: Arc<Stays>,
+    moved: Moved<'a>,
     /// Certainly none maps START of any page.
     none_maps: bool,
+    /// Pins of the hold were owed still when it looked.
+    is_early: bool,
+    /// How often it waits for a domain that can't be seen.
+    waits_left: Cell<u32>,
 }
 
-impl After {
+impl<'a> After<'a> {
     /// Looks. Waits for a device that is being reset, which hides its domain meanwhile; who resets all
     /// the time loses pages.
-    pub(crate) fn look(stays: Arc<Stays>, pages: &[PageMove]) -> Self {
-        Self::look_by(stays, |own| check_domains(own, pages))
+    pub(crate) fn look(stays: Arc<Stays>, pages: &'a [PageMove]) -> Self {
+        Self::look_by(stays, Moved::Pages(pages))
     }
 
     /// The same for all of the memory from `start` on, which moved at once.
     pub(super) fn look_at(stays: Arc<Stays>, span: PageSpan, start: PhysAddr) -> Self {
-        Self::look_by(stays, |own| check_range(own, span, start))
+        Self::look_by(stays, Moved::Range(span, start))
     }
 
-    fn look_by(stays: Arc<Stays>, check: impl Fn(DomainId) -> Result<(), Refusal>) -> Self {
-        let own = stays.id();
-        let mut done = check(own);
-        for _ in 0..RESET_LOOKS {
-            if done != Err(Refusal::Unmapping) {
-                break;
-            }
-            task::sleep(BETWEEN_RESET_LOOKS_NS);
-            done = check(own);
-        }
-        Self {
-            own,
+    fn look_by(stays: Arc<Stays>, moved: Moved<'a>) -> Self {
+        let mut this = Self {
+            own: stays.id(),
+            moved,
+            none_maps: false,
+            is_early: moved.is_owed(&stays),
+            waits_left: Cell::new(sharing::RESET_LOOKS),
             stays,
-            none_maps: done.is_ok(),
+        };
+        this.none_maps = this.patiently(|| moved.check(this.own)).is_ok();
+        this
+    }
+
+    fn patiently(&self, check: impl Fn() -> Result<(), Refusal>) -> Result<(), Refusal> {
+        loop {
+            let done = check();
+            let left = self.waits_left.get();
+            if done != Err(Refusal::Unmapping) || left == 0 {
+                return done;
+            }
+            self.waits_left.set(left.saturating_sub(1));
+            task::sleep(sharing::BETWEEN_RESET_LOOKS_NS);
         }
     }
 
     /// Finds out who has START of one of the pages, which has moved.
     pub(crate) fn leftover(&self, page: &PageMove) -> Leftover {
-        if !self.none_maps && check_domains(self.own, core::slice::from_ref(page)).is_err() {
-            return Leftover::Domain;
-        }
-        self.pins_left(page.iova, page.start, page.maps_end())
+        let check = || check_domains(self.own, core::slice::from_ref(page));
+        let owed = page.maps_end().then(|| self.pinned_at(page.iova));
+        self.leftover_by((owed, page.iova, page.start), check)
+            .unwrap_or_else(|| self.pins_left(page.iova, page.start, page.maps_end()))
     }
 
     /// The same of one page of memory that moved at once.
     pub(super) fn leftover_at(&self, iova: Iova, start: PhysAddr) -> Leftover {
-        match self.none_maps {
-            true => self.pins_left(iova, start, true),
-            false => Leftover::Domain,
+        let check = || match PageSpan::new(iova, PAGE_SIZE) {
+            Some(page) => check_range(self.own, page, start),
+            None => Err(Refusal::Unmapping),
+        };
+        self.leftover_by((Some(self.pinned_at(iova)), iova, start), check)
+            .unwrap_or_else(|| self.pins_left(iova, start, true))
+    }
+
+    /// Returns the page by which the hold had the one at `iova` pinned.
+    fn pinned_at(&self, iova: Iova) -> Iova {
+        match self.moved {
+            Moved::Pages(_) => iova,
+            Moved::Range(span, _) => span.first(),
+        }
+    }
+
+    /// Finds out whether another domain has START, or may get it: of a page whose pins may be owed, which it keeps until
+    /// they are given up. None: there is none.
+    fn leftover_by(
+        &self,
+        (owed, iova, start): (Option<Iova>, Iova, PhysAddr),
+        check: impl Fn() -> Result<(), Refusal>,
+    ) -> Option<Leftover> {
+        if !self.none_maps && check() == Err(Refusal::SharedPage) {
+            return Some(Leftover::Domain);
+        }
+        let keeping = match owed.filter(|_| self.is_early) {
+            Some(owed) => self.stays.keep(owed, iova, start),
+            None if self.none_maps => return None,
+            None => Keeping::Over,
+        };
+        match keeping {
+            Keeping::Kept => None,
+            Keeping::Owed => Some(Leftover::Owed),
+            // They were when it looked for all.
+            Keeping::Over => self.patiently(check).is_err().then_some(Leftover::Domain),
         }
     }
 
@@ -231,18 +292,20 @@ impl After {
         if sabotage::has_bug(Bug::HastyBlame) {
             return Leftover::Nobody;
         }
-        let has_end = || {
+        let is_mapped = |frame| {
             let mut found = false;
             let look =
-                |domain: Domain| found |= domain.id() != self.own && maps(domain, page, page.end);
+                |domain: Domain| found |= domain.id() != self.own && maps(domain, page, frame);
             let complete = sharing::for_each_user_domain(look);
             found || !complete
         };
-        match self.leftover(page) {
-            // A second domain may have got END before START came back.
-            Leftover::Nobody if !page.maps_end() && has_end() => Leftover::Domain,
-            leftover => leftover,
+        // One that gets START from now on has not written to it while it moved, and a second one may have got END before
+        // START came back.
+        let has_start = !self.none_maps && is_mapped(page.start);
+        if has_start || (!page.maps_end() && is_mapped(page.end)) {
+            return Leftover::Domain;
         }
+        self.pins_left(page.iova, page.start, page.maps_end())
     }
 }
 
@@ -253,15 +316,6 @@ fn maps_start(domain: Domain, page: &PageMove) -> bool {
 
 /// Tells the same of a frame.
 fn maps(domain: Domain, page: &PageMove, frame: PhysAddr) -> bool {
-    if domain.top().is_none() {
-        return true;
-    }
-    let Some(span) = PageSpan::new(page.iova, PAGE_SIZE) else {
-        return true;
-    };
-    let mut maps = false;
-    leaves::for_each(domain, span, |_, found, bytes| {
-        maps |= frame.0.wrapping_sub(found.0) < bytes;
-    });
-    maps
+    let span = PageSpan::new(page.iova, PAGE_SIZE);
+    span.is_none_or(|span| leaves::may_map(domain, span, frame))
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What becomes of a page when its batch is over: what is freed, and what the caller is told.
 
+use crate::aperture::slot::OwnedSlot;
+use crate::device::kept;
 use crate::host::task;
 use crate::mover::others::{After, Leftover};
 use crate::refusal::Refusal;
@@ -39,7 +41,7 @@ pub(crate) const REFUSED: abi::PageResult = abi::PageResult {
 /// Puts START of a page of a region that was moved, or END of one that was not, and lets others
 /// have it again.
 pub(super) fn put_region_page(
-    after: Option<&After>,
+    after: Option<&After<'_>>,
     page: &PageMove,
     claim: Claim,
     end: Backing,
@@ -71,7 +73,7 @@ pub(super) fn is_lost(page: &PageMove) -> bool {
 }
 
 fn put_start_or_end(
-    after: Option<&After>,
+    after: Option<&After<'_>>,
     page: &PageMove,
     claim: &Claim,
     end: Backing,
@@ -99,8 +101,15 @@ fn put_start_or_end(
             drop(unsafe { Backing::take_back(claim.start.clone()) });
             Ok(())
         }
+        Leftover::Owed => {
+            if let Site::Slot(slot) = &claim.start {
+                // SAFETY: as above; it is out of use until somebody has looked again.
+                unsafe { OwnedSlot::take_back(slot.clone()) }.doubt();
+            }
+            Ok(())
+        }
         leftover => {
-            say_shared(page);
+            kept::say_shared(page.start);
             if leftover == Leftover::Domain && is_memory {
                 shmem::repin(page.start);
             }
@@ -109,16 +118,9 @@ fn put_start_or_end(
     }
 }
 
-pub(super) fn say_shared(page: &PageMove) {
-    pr_err!(
-        "page {:#x} was mapped a second time while it moved; it stays out of use\n",
-        page.start.0
-    );
-}
-
 /// Lets go of START of a page of a file that was moved, or of END of one that was not.
 pub(super) fn put_file_page(
-    after: Option<&After>,
+    after: Option<&After<'_>>,
     page: &PageMove,
     start: shmem::Folio,
     end: Backing,
@@ -138,7 +140,7 @@ pub(super) fn put_file_page(
     if leftover == Leftover::Nobody {
         return Ok(());
     }
-    say_shared(page);
+    kept::say_shared(page.start);
     if leftover == Leftover::Domain {
         shmem::repin(page.start);
     }
@@ -148,13 +150,13 @@ pub(super) fn put_file_page(
 
 /// Tells why the call goes on no further than this page, if it does not. A lost write is the hardware's
 /// unless somebody else is found to use the page.
-pub(super) fn blame(after: Option<&After>, page: &PageMove) -> Result<(), Refusal> {
+pub(super) fn blame(after: Option<&After<'_>>, page: &PageMove) -> Result<(), Refusal> {
     blame_for(after, page, core::iter::once(page.start))
 }
 
 /// The same of memory that moved at once, whose pages are `starts`.
 pub(super) fn blame_for(
-    after: Option<&After>,
+    after: Option<&After<'_>>,
     page: &PageMove,
     starts: impl Iterator<Item = PhysAddr>,
 ) -> Result<(), Refusal> {
@@ -165,7 +167,7 @@ pub(super) fn blame_for(
     if suspect == Leftover::Nobody {
         return outcome_for_call(page);
     }
-    say_shared(page);
+    kept::say_shared(page.start);
     if suspect == Leftover::Domain && page.maps_end() && pages::is_memory(page.start) {
         // VFIO ends a pin of each frame that it finds.
         starts.for_each(shmem::repin);

@@ -5,6 +5,7 @@
 
 use crate::abi;
 use crate::device::hold::Hold;
+use crate::device::kept;
 use crate::host::{ffi, memory};
 use crate::iommu::domain::DomainId;
 use crate::machine::chunk::{entry_of_chunk, page_in_chunk};
@@ -180,6 +181,7 @@ impl Ahead<'_> {
             hold: subject.hold,
             claim: subject.claim,
             incoherent: subject.hold.domain.nature().is_incoherent,
+            has_failed: false,
         };
         let mut job = Job {
             policy: &policy,
@@ -196,7 +198,7 @@ impl Ahead<'_> {
         &mut self,
         page: PageMove,
         choice: Choice,
-        after: Option<After>,
+        after: Option<After<'_>>,
         (claim, end): (WholeClaim, OwnedPages),
     ) -> Result<Whole, Refusal> {
         // While nobody else can have the pages.
@@ -220,7 +222,7 @@ impl Ahead<'_> {
 /// Frees the pages of START, if the leaf maps END, or those of END, if it does not.
 fn put(
     page: &PageMove,
-    after: Option<&After>,
+    after: Option<&After<'_>>,
     claim: &WholeClaim,
     end: OwnedPages,
 ) -> Result<(), Refusal> {
@@ -255,6 +257,6 @@ fn put(
     if !is_shared {
         return Ok(());
     }
-    settle::say_shared(page);
+    kept::say_shared(page.start);
     Err(Refusal::SharedPage)
 }

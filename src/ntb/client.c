@@ -109,7 +109,7 @@ static const struct ntb_ctx_ops events = {
 /* How many windows a bridge has that its scratchpads have room for. */
 static int usable(struct ntb_dev *ntb, int windows)
 {
-	int room = (ntb_spad_count(ntb) - PAD_PAGES(0)) / 3;
+	int room = (ntb_spad_count(ntb) - PAD_SHOWN(0)) / PADS_EACH;
 
 	return clamp(min(windows, room), 0, MOST_WINDOWS);
 }
@@ -137,7 +137,7 @@ static void prepare(struct bridge *bridge, struct ntb_dev *ntb)
 	mutex_init(&bridge->showing);
 	/* What a client before us was told. */
 	for (int pad = 0;
-	     pad < PAD_PAGES(MOST_WINDOWS) && pad < ntb_spad_count(ntb); pad++)
+	     pad < PAD_SHOWN(MOST_WINDOWS) && pad < ntb_spad_count(ntb); pad++)
 		ntb_spad_write(ntb, pad, 0);
 }
 

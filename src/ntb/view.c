@@ -27,7 +27,22 @@ static u32 take_down(struct view *view)
 	return ANSWER_OK;
 }
 
-static u32 put_up(struct view *view, phys_addr_t first, u64 length)
+/* Whether the peer's memory is what it was when the aperture came. Not if the peer has begun anew, whether this side saw
+ * the link go or not. Then what was there is lost, and no device of this host reaches the window when view_remove() has
+ * returned: the peer is answered only then. */
+static bool is_as_before(struct view *view, u64 identity)
+{
+	if (!view->aperture ||
+	    pagemove_aperture_shows(view->aperture, identity))
+		return true;
+	dev_err(&view->bridge->ntb->dev,
+		"window %d of the peer has other memory\n", view->n);
+	pagemove_aperture_lose(view->aperture);
+	return false;
+}
+
+static u32 put_up(struct view *view, phys_addr_t first, u64 length,
+		  u64 identity)
 {
 	struct bridge *bridge = view->bridge;
 	struct pagemove_aperture_setup setup = {
@@ -35,6 +50,7 @@ static u32 put_up(struct view *view, phys_addr_t first, u64 length)
 		.number = view->n,
 		.first = first,
 		.length = length,
+		.identity = identity,
 		.is_up = is_up,
 		.context = view,
 	};
@@ -57,19 +73,23 @@ static u32 put_up(struct view *view, phys_addr_t first, u64 length)
 	return ANSWER_OK;
 }
 
-/* The peer's window shows this many pages now. */
-static u32 change(struct view *view, u32 pages)
+/* The peer's window shows this many pages of this memory now. */
+static u32 change(struct view *view, u32 pages, u64 identity)
 {
 	struct bridge *bridge = view->bridge;
 	u64 length = (u64)pages << PAGE_SHIFT;
 	resource_size_t size;
 	phys_addr_t first;
+	bool before = is_as_before(view, identity);
 	u32 answer;
 
+	/* Who ends takes it away. */
 	if (bridge->ending)
 		return view->aperture ? ANSWER_BUSY :
 		       pages	      ? ANSWER_FAILED :
 					ANSWER_OK;
+	if (!before)
+		view_remove(view);
 	if (!pages)
 		return take_down(view);
 	if (ntb_peer_mw_get_addr(bridge->ntb, view->n, &first, &size) ||
@@ -82,7 +102,8 @@ static u32 change(struct view *view, u32 pages)
 	if (view->aperture && view->first == first && view->length == length)
 		return ANSWER_OK;
 	answer = take_down(view);
-	return answer == ANSWER_OK ? put_up(view, first, length) : answer;
+	return answer == ANSWER_OK ? put_up(view, first, length, identity) :
+				     answer;
 }
 
 /* Reads what the peer has said of this window, if that is new. */
@@ -90,12 +111,20 @@ void view_look(struct view *view)
 {
 	struct ntb_dev *ntb = view->bridge->ntb;
 	u32 number = ntb_spad_read(ntb, PAD_NUMBER(view->n));
-	u32 answer;
+	u32 shown, answer;
+	u64 identity;
 
 	if (!number || number == view->seen ||
 	    ntb_spad_read(ntb, PAD_MAGIC) != MAGIC)
 		return;
-	answer = change(view, ntb_spad_read(ntb, PAD_PAGES(view->n)));
+	shown = ntb_spad_read(ntb, PAD_SHOWN(view->n));
+	identity = (u64)ntb_spad_read(ntb, PAD_HIGH(view->n)) << 32 |
+		   ntb_spad_read(ntb, PAD_LOW(view->n));
+	/* Not parts of two messages: pages would be lost for it, or the peer take it for what it has not said. The rest is on
+	 * its way, or it is told again when the link comes up. */
+	if (shown != shown_in(pages_in(shown), identity, number))
+		return;
+	answer = change(view, pages_in(shown), identity);
 	view->seen = number;
 	bridge_write(view->bridge, PAD_ANSWER(view->n), number << 2 | answer);
 	bridge_ring(view->bridge);

@@ -26,7 +26,10 @@ void own_announce(struct own *own)
 {
 	struct bridge *bridge = own->bridge;
 
-	bridge_write(bridge, PAD_PAGES(own->n), own->pages);
+	bridge_write(bridge, PAD_SHOWN(own->n),
+		     shown_in(own->pages, own->identity, own->number));
+	bridge_write(bridge, PAD_LOW(own->n), lower_32_bits(own->identity));
+	bridge_write(bridge, PAD_HIGH(own->n), upper_32_bits(own->identity));
 	bridge_write(bridge, PAD_NUMBER(own->n), own->number);
 	bridge_ring(bridge);
 }
@@ -54,18 +57,20 @@ static int tell(struct own *own, u32 pages)
 	}
 }
 
-/* Has the peer stop using the window. */
+/* Has the peer stop using the window, whatever it has there of what this client has shown, or another one before it. */
 static int withdraw(struct own *own)
 {
 	u32 before = own->pages;
 	int ret;
 
-	if (!before)
+	if (!before && own->agreed)
 		return 0;
 	ret = tell(own, 0);
+	if (!ret)
+		own->agreed = true;
 	/* It goes on as before. Without an answer nobody knows whether it could go on: when
 	 * the link goes, or the peer's pagemove does not answer, pages may still be there. */
-	if (ret)
+	if (ret && before)
 		tell(own, before);
 	return ret;
 }
@@ -112,9 +117,9 @@ static int translate(struct own *own, u64 first, u64 length)
 	return ret;
 }
 
-static int show_now(struct own *own, u64 first, u64 length)
+static int show_now(struct own *own, u64 first, u64 length, u64 identity)
 {
-	int ret = withdraw(own);
+	int ret = own->pages || length ? withdraw(own) : 0;
 
 	/* A peer that does not answer can not keep this host's driver. */
 	if (ret && ret != -EBUSY && own->bridge->ending)
@@ -128,6 +133,7 @@ static int show_now(struct own *own, u64 first, u64 length)
 	ret = translate(own, first, length);
 	if (ret)
 		return ret;
+	own->identity = identity;
 	ret = tell(own, length >> PAGE_SHIFT);
 	/* A peer that is not there yet is told when it comes. */
 	if (ret != -EREMOTEIO && ret != -EBUSY)
@@ -145,13 +151,13 @@ static bool is_up(void *context)
 }
 
 /* See struct pagemove_window_setup. */
-static int show(void *context, u64 first, u64 length)
+static int show(void *context, u64 first, u64 length, u64 identity)
 {
 	struct own *own = context;
 	int ret;
 
 	mutex_lock(&own->bridge->showing);
-	ret = show_now(own, first, length);
+	ret = show_now(own, first, length, identity);
 	mutex_unlock(&own->bridge->showing);
 	return ret;
 }

@@ -2,6 +2,8 @@
 //! Arenas: memory that holds nothing but pages which were offered to a peer, who sees it through
 //! a window.
 //!
+//! Its last page is for nobody: it has a number that no other arena has, by which the peer knows the memory again.
+//!
 //! # Life of an arena
 //!
 //! *shown* -> *hidden* (the window shows another, or nothing) -> freed when its last page has
@@ -18,6 +20,7 @@
 //! [`ARENAS`] > [`Arena::pages`].
 
 use crate::host::{ffi, memory};
+use crate::testing::sabotage;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use engine::{PhysAddr, PAGE_SHIFT};
 use kernel::prelude::*;
@@ -29,6 +32,8 @@ pub(crate) struct Arena {
     memory: *mut ffi::page,
     pub(crate) first: PhysAddr,
     pub(crate) node: i32,
+    /// The number in its last page: not 0, nor all ones.
+    pub(crate) identity: u64,
     #[pin]
     pages: Mutex<Pages>,
 }
@@ -43,6 +48,8 @@ enum Use {
     Free,
     Offered,
     Kept,
+    /// It has the number.
+    Seal,
 }
 
 struct Pages {
@@ -127,19 +134,28 @@ impl Arena {
     /// Allocates one of this many bytes, which no peer sees yet.
     pub(crate) fn new(length: u64, node: i32) -> Result<Arc<Self>> {
         let count = (length >> PAGE_SHIFT) as usize;
-        let uses = KVVec::from_elem(Use::Free, count, GFP_KERNEL)?;
-        // SAFETY: the caller checked that the node has memory.
-        let memory = unsafe { ffi::pagemove_arena_alloc(count, node) };
+        let mut uses = KVVec::from_elem(Use::Free, count, GFP_KERNEL)?;
+        if let Some(last) = uses.last_mut() {
+            *last = Use::Seal;
+        }
+        let memory = match sabotage::spare_arena(count) {
+            Some(spare) => spare,
+            // SAFETY: the caller checked that the node has memory.
+            None => unsafe { ffi::pagemove_arena_alloc(count, node) },
+        };
         if memory.is_null() {
             return Err(ENOMEM);
         }
         // SAFETY: the memory is ours.
         let first = PhysAddr(unsafe { ffi::pagemove_page_phys(memory) });
+        // SAFETY: the same, and so many pages.
+        let identity = unsafe { ffi::pagemove_arena_seal(memory, count) };
         let arena = Arc::pin_init(
             pin_init!(Self {
                 memory,
                 first,
                 node,
+                identity,
                 pages <- new_mutex!(Pages {
                     uses,
                     next: 0,
@@ -254,12 +270,12 @@ impl Pages {
             return;
         };
         match core::mem::replace(page, to) {
-            Use::Free => {}
+            Use::Free | Use::Seal => {}
             Use::Offered => self.offered = self.offered.saturating_sub(1),
             Use::Kept => self.kept = self.kept.saturating_sub(1),
         }
         match to {
-            Use::Free => {}
+            Use::Free | Use::Seal => {}
             Use::Offered => self.offered = self.offered.saturating_add(1),
             Use::Kept => self.kept = self.kept.saturating_add(1),
         }
@@ -275,6 +291,9 @@ impl Pages {
 impl PinnedDrop for Arena {
     fn drop(self: Pin<&mut Self>) {
         let count = self.pages.lock().uses.len();
+        if sabotage::keep_arena(self.memory, count) {
+            return;
+        }
         // SAFETY: it came from `pagemove_arena_alloc`. It is in no list and no window any
         // more, so that all of its pages are back.
         unsafe { ffi::pagemove_arena_free(self.memory, count) };

@@ -25,9 +25,7 @@ const INDEX_BITS: u32 = 24;
 /// In `page->private`, above the tag: it is one. Other pages may have any number there, a pointer for
 /// the most part.
 const IS_TAG: u64 = 0x5b << 56;
-const IS_TAG_BITS: u64 = 0x7f << 56;
-/// In `page->private`, above the tag: what was copied there may be wrong.
-const DOUBT: usize = 1 << 63;
+const IS_TAG_BITS: u64 = 0xff << 56;
 
 impl Tag {
     pub(crate) fn pack(self) -> u64 {
@@ -53,7 +51,7 @@ pub(crate) fn tag_of(phys: PhysAddr) -> Option<Tag> {
     let page = frame(phys)?;
     // SAFETY: reads a field of a valid struct page, which stays whatever becomes of the page.
     let raw = unsafe { ffi::pagemove_page_tag(page.as_ptr()) as u64 };
-    (raw & IS_TAG_BITS == IS_TAG).then(|| Tag::unpack(raw & !(IS_TAG_BITS | DOUBT as u64)))
+    (raw & IS_TAG_BITS == IS_TAG).then(|| Tag::unpack(raw & !IS_TAG_BITS))
 }
 
 /// Returns how many references of ours a page of a region has.
@@ -97,20 +95,6 @@ pub(crate) fn move_pin(from: PhysAddr, to: PhysAddr) {
         // mapping.
         unsafe { ffi::pagemove_page_move_pin(from.as_ptr(), to.as_ptr()) };
     }
-}
-
-/// Notes that what was copied to this page of the caller's, which is not mapped yet, may be wrong.
-pub(crate) fn doubt(phys: PhysAddr) {
-    if let Some(page) = frame(phys) {
-        // SAFETY: the page is END of the caller's move, so that nobody else changes `private`.
-        unsafe { ffi::pagemove_page_note(page.as_ptr(), DOUBT) };
-    }
-}
-
-/// Returns whether that is so. It is not any more: the page will be copied again.
-pub(crate) fn take_doubt(phys: PhysAddr) -> bool {
-    // SAFETY: as in `doubt`.
-    frame(phys).is_some_and(|page| unsafe { ffi::pagemove_page_take_note(page.as_ptr(), DOUBT) })
 }
 
 /// Returns whether the kernel knows of an uncorrectable error in the memory at `phys`.

@@ -8,7 +8,7 @@ use crate::host::memory;
 use crate::page::owned::OwnedPage;
 use crate::page::{self, Tag};
 use crate::shmem::new::NewFolio;
-use engine::{ApertureError, PhysAddr};
+use engine::PhysAddr;
 
 /// A page that nothing maps yet, or nothing any more. Dropping it frees it.
 pub(crate) enum Backing {
@@ -143,13 +143,6 @@ impl Site {
         }
     }
 
-    /// Notes that a page was copied to it, of which this is the last word.
-    pub(crate) fn stored(&self, last: u64) {
-        if let Self::Slot(slot) = self {
-            slot.stored(last);
-        }
-    }
-
     /// Returns whether the kernel knows of an uncorrectable error in the memory there.
     pub(crate) fn is_poisoned(&self) -> bool {
         matches!(self, Self::Memory(phys) if page::is_poisoned(*phys))
@@ -159,24 +152,6 @@ impl Site {
     pub(crate) fn poison(&self) {
         if let Self::Memory(phys) = self {
             page::poison(*phys);
-        }
-    }
-
-    /// Notes that what was copied to it may not be what was to be copied: it is not published.
-    pub(crate) fn doubt(&self) {
-        match self {
-            Self::Memory(phys) => page::doubt(*phys),
-            Self::Slot(slot) => slot.doubt(),
-        }
-    }
-
-    /// Makes what was copied to it visible to whoever reads the memory there, and shows that it
-    /// arrived. Memory of this host needs nothing of that: the commit orders it.
-    pub(crate) fn publish(&self) -> Result<(), ApertureError> {
-        match self {
-            Self::Memory(phys) if page::take_doubt(*phys) => Err(ApertureError),
-            Self::Memory(_) => Ok(()),
-            Self::Slot(slot) => slot.publish(),
         }
     }
 }

@@ -166,8 +166,13 @@ impl Transfer for EditorMachine<'_> {
         self.base.copy(from, to, part, sum)
     }
 
-    fn publish(&mut self, end: PhysAddr, size: LeafSize) -> Result<(), ApertureError> {
-        self.base.publish(end, size)
+    fn publish(
+        &mut self,
+        start: PhysAddr,
+        end: PhysAddr,
+        size: LeafSize,
+    ) -> Result<(), ApertureError> {
+        self.base.publish(start, end, size)
     }
 }
 

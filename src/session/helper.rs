@@ -6,7 +6,7 @@ use crate::device::hold::Hold;
 use crate::host::cpu;
 use crate::host::spin::Spin;
 use crate::host::thread::Work;
-use crate::machine::copy::copy_page;
+use crate::machine::passage::Passage;
 use crate::region::backing::Sites;
 use crate::session::pair::Pair;
 use crate::stats::{self, Counter};
@@ -35,6 +35,7 @@ impl Work for HelperSide {
             generation: Generation::FIRST,
             hold: None,
             sites: Sites::default(),
+            passage: Passage::default(),
             flushed: Ok(()),
             without: Steps::empty(),
             first: Iova(0),
@@ -79,6 +80,7 @@ struct HelperMachine<'a> {
     generation: Generation,
     hold: Option<Arc<Hold>>,
     sites: Sites,
+    passage: Passage,
     /// How the invalidation went.
     flushed: Result<(), InvalidateError>,
     without: Steps,
@@ -116,14 +118,21 @@ impl Transfer for HelperMachine<'_> {
     }
 
     fn copy(&mut self, from: PhysAddr, to: PhysAddr, _part: u32, sum: Checksum) -> Checksum {
-        copy_page(&self.sites.of(from), &self.sites.of(to), sum)
+        self.passage
+            .copy(&self.sites.of(from), &self.sites.of(to), sum)
     }
 
     /// Where END is memory of this host, a slot that is set (release) and XEND, which
     /// orders as a locked instruction does, come after the stores of the copy.
-    fn publish(&mut self, end: PhysAddr, _: LeafSize) -> Result<(), ApertureError> {
+    fn publish(
+        &mut self,
+        start: PhysAddr,
+        end: PhysAddr,
+        _: LeafSize,
+    ) -> Result<(), ApertureError> {
         // Pages alone are moved.
-        self.sites.of(end).publish()
+        self.passage
+            .publish(&self.sites.of(start), &self.sites.of(end))
     }
 }
 
@@ -186,6 +195,7 @@ impl Helping for HelperMachine<'_> {
     fn report(&mut self, report: Report) {
         self.let_go();
         self.sites = Sites::default();
+        self.passage.begin();
         // SAFETY: as in `page`.
         unsafe { self.pair.data() }.report = Some(report);
         self.pair.mailbox.report(self.generation);

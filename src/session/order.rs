@@ -4,6 +4,7 @@
 use crate::device::hold::Hold;
 use crate::host::spin::Spin;
 use crate::host::task;
+use crate::machine::passage::Passage;
 use crate::machine::source::Source;
 use crate::machine::KernelMachine;
 use crate::region::backing::Sites;
@@ -140,6 +141,7 @@ impl Order<'_> {
                 signal: Some(self.signal),
                 is_home: self.deaf,
                 no_preempt: None,
+                passage: Passage::default(),
             },
             hold: self.hold,
             ats: self.ats,

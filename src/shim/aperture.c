@@ -111,8 +111,8 @@ void pagemove_unregister_aperture(void)
 /*
  * Sends ahead what was stored to the aperture, and waits until it has arrived: a read of a line there
  * can not overtake posted writes to it. It may not be done before the stores left, either: SFENCE orders no
- * read after them, and one of write-combining memory may be speculative. module-file looks for the
- * fence in the object.
+ * read after them, and one of write-combining memory may be speculative. Nor may a page be read, which comes home, before
+ * the invalidation is complete that is before this. module-file looks for the fence in the object.
  */
 u64 pagemove_aperture_read_back(const void *word)
 {

@@ -4,6 +4,7 @@
 #include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/random.h>
 
 /* As many single pages, in one piece. */
 static struct page *arena_of_buddies(unsigned long pages, gfp_t gfp, int node)
@@ -35,6 +36,18 @@ struct page *pagemove_arena_alloc(unsigned long pages, int node)
 	if (pages < pageblock_nr_pages)
 		return arena_of_buddies(pages, gfp, node);
 	return alloc_contig_pages(pages, gfp, node, NULL);
+}
+
+/* Puts a number into the last page that no other memory has, and returns it: not 0, nor what a link that is down reads. */
+u64 pagemove_arena_seal(struct page *first, unsigned long pages)
+{
+	u64 identity;
+
+	do
+		get_random_bytes(&identity, sizeof(identity));
+	while (!identity || identity == U64_MAX);
+	WRITE_ONCE(*(u64 *)page_address(first + pages - 1), identity);
+	return identity;
 }
 
 void pagemove_arena_free(struct page *first, unsigned long pages)

@@ -56,6 +56,28 @@ bool pagemove_domain_incoherent(struct iommu_domain *domain)
 	return common_of(domain)->features & BIT(PT_FEAT_DMA_INCOHERENT);
 }
 
+/*
+ * Whether all DMA by the domain looks into the CPUs' caches, whatever a device asks for. VFIO has asked for it when it
+ * attached the domain, before anything was mapped there. vtd: it is one of VT-d, which sets it for all of a first-stage
+ * domain, now if it was not possible then. AMD's says yes of its v2 tables as well, which have nothing that could do it.
+ */
+bool pagemove_domain_snoops(struct iommu_domain *domain, bool vtd)
+{
+	switch (pagemove_domain_format(domain)) {
+	case PAGEMOVE_FORMAT_VTDSS:
+		return common_of(domain)->features &
+		       BIT(PT_FEAT_VTDSS_FORCE_COHERENCE);
+	case PAGEMOVE_FORMAT_AMDV1:
+		return common_of(domain)->features &
+		       BIT(PT_FEAT_AMDV1_FORCE_COHERENCE);
+	case PAGEMOVE_FORMAT_X86_64:
+		return vtd && domain->ops->enforce_cache_coherency &&
+		       domain->ops->enforce_cache_coherency(domain);
+	default:
+		return false;
+	}
+}
+
 void pagemove_domain_flush(struct iommu_domain *domain, u64 first, u64 last)
 {
 	struct iommu_iotlb_gather gather;

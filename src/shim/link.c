@@ -8,6 +8,8 @@
 void *pagemove_aperture_probed(const struct pagemove_aperture_setup *setup);
 void pagemove_aperture_was_down(void *owner);
 bool pagemove_aperture_is_vacant(void *owner);
+bool pagemove_aperture_is_of(void *owner, u64 identity);
+void pagemove_aperture_was_lost(void *owner);
 void pagemove_aperture_emptied(void *owner);
 void pagemove_aperture_removed(void *owner);
 void *pagemove_window_probed(const struct pagemove_window_setup *setup);
@@ -25,6 +27,18 @@ void pagemove_aperture_unlinked(void *aperture)
 	pagemove_aperture_was_down(aperture);
 }
 EXPORT_SYMBOL_NS_GPL(pagemove_aperture_unlinked, "PAGEMOVE");
+
+bool pagemove_aperture_shows(void *aperture, u64 identity)
+{
+	return pagemove_aperture_is_of(aperture, identity);
+}
+EXPORT_SYMBOL_NS_GPL(pagemove_aperture_shows, "PAGEMOVE");
+
+void pagemove_aperture_lose(void *aperture)
+{
+	pagemove_aperture_was_lost(aperture);
+}
+EXPORT_SYMBOL_NS_GPL(pagemove_aperture_lose, "PAGEMOVE");
 
 bool pagemove_aperture_vacate(void *aperture)
 {

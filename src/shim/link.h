@@ -17,18 +17,29 @@ struct pagemove_aperture_setup {
 	u64 first; /* physical address */
 	u64 length;
 	void *virt; /* where CPUs reach it */
+	/* The number that the memory which it shows has at the beginning of its last page, as long as it is that memory;
+	 * no page goes there then. 0: nothing is known of it. */
+	u64 identity;
 	/* Whether the link is up; may sleep. NULL: an aperture without a link. It is not
 	 * called any more when pagemove_aperture_removed() has returned. */
 	bool (*is_up)(void *context);
 	void *context;
 };
 
-/* Adds an aperture. NULL: no memory. */
+/* Adds an aperture. NULL: no memory, or it shows another number. */
 void *pagemove_aperture_add(const struct pagemove_aperture_setup *setup);
 
 /* The link was down, at least for a moment: what was copied and is not committed is copied
  * again. From any context. */
 void pagemove_aperture_unlinked(void *aperture);
+
+/* Whether the peer's memory with this number is what the aperture has shown from the beginning. If not, what was there is
+ * lost: pagemove_aperture_lose(), and then pagemove_aperture_remove(). When that has returned, nothing of this host reaches
+ * what is shown there by then. */
+bool pagemove_aperture_shows(void *aperture, u64 identity);
+
+/* What was there is not there any more. From any context. */
+void pagemove_aperture_lose(void *aperture);
 
 /* Whether no page is there; then none will come. */
 bool pagemove_aperture_vacate(void *aperture);
@@ -45,9 +56,9 @@ struct pagemove_window_setup {
 	u64 largest; /* bytes that it can show */
 	u64 align; /* of what it shows: address */
 	u64 grain; /* and length */
-	/* Lets the window show this memory and nothing else, or, with length 0, nothing.
+	/* Lets the window show this memory, which has that number, and nothing else, or, with length 0, nothing.
 	 * EBUSY: the peer uses what it shows now. */
-	int (*show)(void *context, u64 first, u64 length);
+	int (*show)(void *context, u64 first, u64 length, u64 identity);
 	/* Whether the link is up; may sleep. */
 	bool (*is_up)(void *context);
 	void *context;

@@ -295,20 +295,6 @@ bool pagemove_sum_words(const u64 *from, unsigned long count, u64 *lanes)
 	return read_lanes(NULL, from, count, lanes, &last);
 }
 
-/* A note on a page that is the caller's, and whether it was there. */
-void pagemove_page_note(struct page *page, unsigned long bit)
-{
-	set_page_private(page, page_private(page) | bit);
-}
-
-bool pagemove_page_take_note(struct page *page, unsigned long bit)
-{
-	bool noted = page_private(page) & bit;
-
-	set_page_private(page, page_private(page) & ~bit);
-	return noted;
-}
-
 /* Of any page: a number that means something where the page is ours alone. */
 unsigned long pagemove_page_tag(struct page *page)
 {

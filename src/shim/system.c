@@ -9,6 +9,7 @@
 #include <linux/security.h>
 #include <linux/printk.h>
 #include <linux/sched/signal.h>
+#include <linux/workqueue.h>
 #include "../../include/uapi/linux/pagemove.h"
 
 bool pagemove_capable(void)
@@ -42,6 +43,18 @@ bool pagemove_signal_pending(void)
 void pagemove_pause(void)
 {
 	try_to_freeze();
+}
+
+/* Of threads that may sleep for as long as a process likes. No memory is had back by what they do, and what
+ * a fault in that process, or its end, may wait for is not known here: so not WQ_MEM_RECLAIM. */
+struct workqueue_struct *pagemove_queue_begin(void)
+{
+	return alloc_workqueue("pagemove", WQ_UNBOUND, 0);
+}
+
+void pagemove_queue_end(struct workqueue_struct *queue)
+{
+	destroy_workqueue(queue);
 }
 
 u64 pagemove_now(void)

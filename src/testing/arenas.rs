@@ -9,7 +9,7 @@ use crate::window;
 use kernel::prelude::*;
 
 /// An ioctl whose argument is a number: TAKE with the window's id above it, KEEP or DROP.
-const COMMAND: u32 = (crate::abi::IOC_TYPE << 8) | 0x3e;
+pub(super) const COMMAND: u32 = (crate::abi::IOC_TYPE << 8) | 0x3e;
 const TAKE: usize = 1;
 const KEEP: usize = 2;
 const DROP: usize = 3;
@@ -36,10 +36,7 @@ pub(crate) fn end() {
 
 /// Takes a page, keeps all that were taken, or gives all back.
 #[inline(never)]
-pub(crate) fn command(command: u32, argument: usize) -> Result {
-    if command != COMMAND {
-        return Err(ENOTTY);
-    }
+pub(super) fn command(argument: usize) -> Result {
     let mut offers = OFFERS.lock();
     match argument & 0xff {
         TAKE => {

@@ -44,6 +44,8 @@ pub(crate) enum Bug {
     PatientPin = 54,
     /// It waits for its turn to unpin, whenever it has to end.
     PatientUnpin = 63,
+    /// Who has VFIO called by another waits for that, whatever happens.
+    PatientErrand = 90,
     /// A TLB is asked whose device sleeps.
     AsleepIsAsked = 52,
     /// A device that does not answer is gone, asleep or not.
@@ -60,8 +62,22 @@ pub(crate) enum Bug {
     Restless = 71,
     /// Pages of a chunk move while another call splits it.
     SplitUnawaited = 73,
-    /// Pages come home whatever their device does meanwhile: no compare, no verification.
+    /// Nothing is read back of an aperture before pages are copied from there.
+    HomeUndrained = 111,
+    /// Pages that are copied from an aperture are not read a second time.
+    HomeReadOnce = 113,
+    /// Nobody asks which way the translated requests of devices go.
+    DirectUnasked = 115,
+    /// Nobody asks whether devices may pass by the CPUs' caches.
+    NoSnoopUnasked = 117,
+    /// Pages come home whatever their device does meanwhile: no compare, no second read, no verification.
     HomeUnchecked = 43,
+    /// An aperture shows what it has always shown, whatever that is.
+    AnyMemory = 101,
+    /// The entry of a page that is lost stays.
+    KeepLeaf = 102,
+    /// An aperture that goes waits for its pages, whatever became of it.
+    PatientEnd = 103,
 }
 
 /// Returns whether this is asked for.

@@ -8,6 +8,9 @@ use kernel::prelude::*;
 
 /// How long somebody is waited for at most.
 const LONGEST_NS: u64 = 60_000_000_000;
+/// How long calls of VFIO's are held up.
+#[cfg(pagemove_test)]
+const HOLD_NS: u64 = 15_000_000_000;
 
 /// Waits until something is so, or for so long.
 fn wait_until(longest_ns: u64, is_so: impl Fn() -> bool) {
@@ -43,13 +46,28 @@ pub(crate) fn hold_batch_up(is_asked: impl Fn() -> bool) {
 
 /// Holds those up that may pin pages, if asked to, the first two of them: the others have to wait for them.
 pub(crate) fn hold_pinning_up() {
-    const HOLD_NS: u64 = 15_000_000_000;
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let asked = injects(53) || has_bug(Bug::PatientPin);
-    if asked && CALLS.fetch_add(1, Ordering::Relaxed) < 2 {
-        pr_info!("a batch is about to pin its pages\n");
-        task::sleep(HOLD_NS);
+    let asked = || injects(53) || has_bug(Bug::PatientPin) || has_bug(Bug::PatientErrand);
+    hold_first_up(2, asked, "a batch is about to pin its pages");
+}
+
+/// Holds the first call up that unpins pages, if asked to.
+pub(crate) fn hold_unpin_up() {
+    hold_first_up(1, || injects(91), "a batch is about to unpin its pages");
+}
+
+/// Holds so many calls up, the first ones of all that there are where this is asked for. (A counter would stay in what
+/// is shipped: who calls this is generic.)
+fn hold_first_up(most: u64, is_asked: impl FnOnce() -> bool, text: &str) {
+    #[cfg(pagemove_test)]
+    {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        if is_asked() && CALLS.fetch_add(1, Ordering::Relaxed) < most {
+            pr_info!("{text}\n");
+            task::sleep(HOLD_NS);
+        }
     }
+    #[cfg(not(pagemove_test))]
+    let _ = (most, is_asked, text);
 }
 
 /// Holds a chunk up that has its table and is still known by its leaf, if asked to, until VFIO wants it back.

@@ -8,6 +8,21 @@ mod gates;
 #[cfg(pagemove_test)]
 pub(crate) mod marker;
 #[cfg(pagemove_test)]
+mod paths;
+#[cfg(pagemove_test)]
 pub(crate) mod posted;
+mod pretence;
 pub(crate) mod sabotage;
+#[cfg(pagemove_test)]
+pub(crate) mod spare;
 mod unit;
+
+/// Does what an ioctl asks for that only builds for tests have.
+#[cfg(pagemove_test)]
+pub(crate) fn command(command: u32, argument: usize) -> kernel::error::Result {
+    match command {
+        arenas::COMMAND => arenas::command(argument),
+        paths::COMMAND => paths::command(argument),
+        _ => Err(kernel::error::code::ENOTTY),
+    }
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An aperture that delays posted writes (builds for tests): a page that is copied to it gets
-//! there when it is read back, or when others have been copied for some time after it. Bridges
-//! and links may do that, emulators do not.
+//! there when it is read back, or when others have been copied for some time after it; what a device has written gets there
+//! when it is read back, or some time later. Bridges and links may do that, emulators do not.
 
 use crate::host::task;
 use engine::{Checksum, Lanes, PAGE_SIZE};
@@ -73,6 +73,28 @@ pub(super) unsafe fn copy(
     };
     posted.push(copy, GFP_KERNEL).ok()?;
     Some((sum.add_lanes(&lanes), last))
+}
+
+/// Makes a word of a page, a device's last write there, one that is under way still: it arrives when all do.
+///
+/// # Safety
+///
+/// A whole page of an aperture, which may be written late.
+#[inline(never)]
+pub(super) unsafe fn hold_back(page: *mut u64) {
+    let to = page.wrapping_add(WORDS / 2);
+    let mut words = KVec::new();
+    // SAFETY: the caller's contract.
+    let word = unsafe { to.read_volatile() };
+    let mut posted = POSTED.lock();
+    if words.push(word, GFP_KERNEL).is_err() || posted.reserve(1, GFP_KERNEL).is_err() {
+        return;
+    }
+    let due = u64::MAX;
+    // There is room.
+    let _ = posted.push_within_capacity(Posted { to, words, due });
+    // SAFETY: as above.
+    unsafe { to.write_volatile(!word) };
 }
 
 /// Lets all that is under way arrive.

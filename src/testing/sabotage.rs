@@ -7,15 +7,19 @@
 
 #[cfg(pagemove_test)]
 use crate::host::ffi;
+use crate::host::ffi::page;
 use crate::host::task;
 pub(crate) use crate::testing::bug::{has_bug, Bug};
-use crate::testing::gates::shall_meet;
 pub(crate) use crate::testing::gates::{
     await_ends, be_restless, hold_batch_up, hold_blame_up, hold_end_up, hold_look_up,
-    hold_pinning_up, hold_split_up, keep_look, let_batches_go, meet_look,
+    hold_pinning_up, hold_split_up, hold_unpin_up, keep_look, let_batches_go, meet_look,
+};
+pub(crate) use crate::testing::pretence::{
+    hides_domains, other_iommu, pretends_cold, pretends_direct, pretends_down, pretends_no_snoop,
+    pretends_reset, pretends_silent,
 };
 #[cfg(pagemove_test)]
-use crate::testing::{marker, posted};
+use crate::testing::{marker, posted, spare};
 use core::sync::atomic::{AtomicU64, Ordering};
 use engine::resize::ResizeSteps;
 use engine::rtm::Duty;
@@ -98,26 +102,6 @@ pub(crate) fn mischief_to(index: Option<u64>) -> Option<Mischief> {
     }
 }
 
-/// Returns whether to say that devices do not answer which are there: since they are gone, or sleep.
-pub(crate) fn pretends_silent() -> bool {
-    test_parameter!(inject) == 2 || pretends_cold()
-}
-
-/// Returns whether to say that they sleep, without power.
-pub(crate) fn pretends_cold() -> bool {
-    test_parameter!(inject) == 32 || has_bug(Bug::AsleepIsGone)
-}
-
-/// Returns whether to say that the links of apertures are down which are up.
-pub(crate) fn pretends_down() -> bool {
-    test_parameter!(inject) == 4
-}
-
-/// Returns whether to say that devices have their own TLBs off, as while they are reset.
-pub(crate) fn pretends_reset() -> bool {
-    test_parameter!(inject) == 47 || has_bug(Bug::AtsOfNow)
-}
-
 /// Returns the steps that are left out of a change of size.
 pub(crate) fn resized_without() -> ResizeSteps {
     match test_parameter!(inject) {
@@ -179,14 +163,6 @@ pub(crate) fn seen_marks() -> u64 {
     }
 }
 
-/// Returns the name of the IOMMU that a function is behind, if there shall be two: those with an odd device
-/// number are behind the other one.
-pub(crate) fn other_iommu(function: u32) -> Option<[u8; 16]> {
-    const ODD: u32 = 1 << 3;
-    let asked = test_parameter!(inject) == 38 || has_bug(Bug::OneVerdict);
-    (asked && function & ODD != 0).then_some(*b"dmar9\0\0\0\0\0\0\0\0\0\0\0")
-}
-
 /// Keeps pages of a file frozen for longer, if asked to: for so long that who makes a dma-buf of
 /// them comes meanwhile.
 pub(crate) fn stretch_frozen() {
@@ -203,19 +179,10 @@ pub(crate) fn stretch_home() {
     }
 }
 
-/// Tells whether to say that a domain could not be looked at when a page has left its slot, if asked to: as one that
-/// a device with ATS hides while it is being reset.
-pub(crate) fn hides_domains() -> bool {
-    test_parameter!(inject) == 14 || shall_meet()
-}
-
 /// Spins for so long that somebody else comes meanwhile.
 fn spin() {
     const FOR_NS: u64 = 2_000_000;
-    let until = task::now().saturating_add(FOR_NS);
-    while task::now() < until {
-        core::hint::spin_loop();
-    }
+    task::spin(FOR_NS);
 }
 
 /// Returns where to read a page from: nowhere, if a memory error shall be found in it, as in each
@@ -307,11 +274,73 @@ pub(crate) unsafe fn copy_late(
     None
 }
 
-/// Lets the stores arrive that are under way.
+/// Lets arrive what is under way to an aperture that is read back: stores, and what devices write.
 pub(crate) fn arrive() {
     #[cfg(pagemove_test)]
-    if test_parameter!(inject) == 3 {
+    if test_parameter!(inject) == 3 || shall_push() {
         posted::flush();
+    }
+}
+
+/// Tells whether what devices write to apertures is pushed by who reads them back, or comes later.
+#[cfg(pagemove_test)]
+fn shall_push() -> bool {
+    test_parameter!(inject) == 110 || has_bug(Bug::HomeUndrained)
+}
+
+/// Tells whether it comes by itself, while who has copied a page waits.
+#[cfg(pagemove_test)]
+fn shall_pause() -> bool {
+    test_parameter!(inject) == 112 || has_bug(Bug::HomeReadOnce)
+}
+
+/// Tells whether a page that comes from an aperture is not read a second time.
+pub(crate) fn reads_home_once() -> bool {
+    has_bug(Bug::HomeReadOnce) || has_bug(Bug::HomeUnchecked)
+}
+
+/// Makes the last write of a device to a page in an aperture one that is still under way, each second time, if asked
+/// to.
+pub(crate) fn hold_dma_back(page: *mut u64) {
+    #[cfg(pagemove_test)]
+    if shall_push() || shall_pause() {
+        static TIMES: AtomicU64 = AtomicU64::new(0);
+        if TIMES.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+            // SAFETY: the caller's page is a whole one, in an aperture.
+            unsafe { posted::hold_back(page) };
+        }
+    }
+    let _ = page;
+}
+
+/// Lets that land, if it comes by itself. Where nobody reads again it comes later than anybody looks.
+pub(crate) fn land_dma() {
+    #[cfg(pagemove_test)]
+    if shall_pause() && !has_bug(Bug::HomeReadOnce) {
+        posted::flush();
+    }
+}
+
+/// Returns the memory of the last arena that has gone, if one of so many pages shall have it: as behind a bridge, a peer
+/// that comes back then shows other memory at the same place.
+pub(crate) fn spare_arena(pages: usize) -> Option<*mut page> {
+    #[cfg(pagemove_test)]
+    return spare::take(pages);
+    #[cfg(not(pagemove_test))]
+    {
+        let _ = pages;
+        None
+    }
+}
+
+/// Keeps the memory of an arena for that, if asked to.
+pub(crate) fn keep_arena(memory: *mut page, pages: usize) -> bool {
+    #[cfg(pagemove_test)]
+    return spare::keep(memory, pages);
+    #[cfg(not(pagemove_test))]
+    {
+        let _ = (memory, pages);
+        false
     }
 }
 
@@ -363,6 +392,15 @@ fn stall_at(step: u64) {
     if now < UNTIL.load(Ordering::Relaxed) {
         task::sleep(test_parameter!(stall_us).saturating_mul(1000));
     }
+}
+
+/// Returns whether VFIO shall not pin what it is asked for next.
+pub(crate) fn fails_to_pin() -> bool {
+    #[cfg(pagemove_test)]
+    // SAFETY: asks whether a test wants this call to fail.
+    return unsafe { ffi::pagemove_fault_pin() };
+    #[cfg(not(pagemove_test))]
+    false
 }
 
 /// Returns EFAULT, if the copy from or to user memory that follows shall fail.

@@ -32,7 +32,7 @@ pub(crate) struct Window {
     largest: u64,
     align: u64,
     grain: u64,
-    show: unsafe extern "C" fn(*mut core::ffi::c_void, u64, u64) -> core::ffi::c_int,
+    show: unsafe extern "C" fn(*mut core::ffi::c_void, u64, u64, u64) -> core::ffi::c_int,
     is_up: ffi::IsUp,
     context: *mut core::ffi::c_void,
     #[pin]
@@ -127,9 +127,9 @@ pub(crate) fn offer_again(id: u32, phys: PhysAddr) -> Option<u64> {
 }
 
 impl Window {
-    fn show(&self, first: u64, length: u64) -> Result {
+    fn show(&self, first: u64, length: u64, identity: u64) -> Result {
         // SAFETY: called with `setting` locked, for a window that is not gone.
-        to_result(unsafe { (self.show)(self.context, first, length) })
+        to_result(unsafe { (self.show)(self.context, first, length, identity) })
     }
 
     /// Returns whether it can show so much: an arena that is a power of two is aligned to its
@@ -170,7 +170,7 @@ impl Window {
             return Ok(());
         };
         arena.list()?;
-        let shown = self.show(arena.first.0, length);
+        let shown = self.show(arena.first.0, length, arena.identity);
         match shown {
             Ok(()) => self.state.lock().arena = Some(arena),
             Err(_) => arena.hide(),
@@ -180,7 +180,7 @@ impl Window {
 
     /// Shows nothing. EBUSY, or whatever else the link's driver says: it shows what it has shown before.
     fn hide(&self) -> Result {
-        self.show(0, 0)?;
+        self.show(0, 0, 0)?;
         let arena = self.state.lock().arena.take();
         if let Some(arena) = arena {
             arena.hide();

@@ -47,7 +47,8 @@
  *                 of a region where that is needed; a page that lives in an
  *                 aperture, or that the window does not show, can not be offered
  *  ESTALE         the IOVA maps a page of a region that was closed
- *  EBUSY          another call is moving this page, something else uses it, the
+ *  EBUSY          another call is moving this page, or had to end while VFIO was
+ *                 busy there and has left it to VFIO, something else uses it, the
  *                 page is offered to a peer, the region was set up before, a helper still waits for a
  *                 device that did not answer or does not get its CPU, a device with
  *                 a TLB of its own sleeps, another page
@@ -180,6 +181,8 @@
 #define PAGEMOVE_REASON_TYPE1_V1	45 /* the container has VFIO_TYPE1_IOMMU set, by which nothing can be pinned: only VFIO_TYPE1v2_IOMMU */
 #define PAGEMOVE_REASON_ASLEEP		46 /* a device of the domain has a TLB of its own (ATS) and sleeps (D1 to D3cold), so that it can not be asked to forget a page: ask again when it is awake */
 #define PAGEMOVE_REASON_NOT_LARGE	47 /* no leaf of 2 MiB maps the address that could be split */
+#define PAGEMOVE_REASON_DIRECT		48 /* a device with a TLB of its own (ATS) reaches the aperture through a switch, past the root complex, where no invalidation waits for its writes */
+#define PAGEMOVE_REASON_NO_SNOOP	49 /* a device of the domain may ask for DMA that passes by the CPUs' caches (No Snoop), which the IOMMU does not prevent */
 
 /* Why one attempt at one page was aborted: the index into aborts[]. */
 #define PAGEMOVE_ABORT_ACCESSED		0 /* a device read the page: A was set */
@@ -651,11 +654,11 @@ struct pagemove_aperture {
 	__u8 bus;
 	__u8 devfn;
 	__u32 bar;			/* with PAGEMOVE_APERTURE_LINK: number of the memory window */
-	__u64 length;			/* bytes */
+	__u64 length;			/* bytes; with PAGEMOVE_APERTURE_LINK no page goes to the last page of these */
 	__u64 pages;			/* pages that are there */
 };
 
-#define PAGEMOVE_APERTURE_UP		(1U << 0) /* the link is up */
+#define PAGEMOVE_APERTURE_UP		(1U << 0) /* the link is up, and what it shows is what it has shown from the beginning */
 #define PAGEMOVE_APERTURE_LINK		(1U << 1) /* it is a memory window of an NTB */
 
 /* PAGEMOVE_IOC_APERTURE_LIST: every aperture. */
@@ -745,7 +748,7 @@ struct pagemove_wanted {
 /*
  * A window: a memory window of an NTB through which the peer sees memory of this
  * host, and an aperture there. It shows an arena, memory that holds nothing but
- * pages that are offered to the peer.
+ * pages that are offered to the peer, and a number.
  */
 struct pagemove_window {
 	__u32 id;
@@ -755,7 +758,7 @@ struct pagemove_window {
 	__u8 devfn;
 	__u32 number;			/* of the memory window of the NTB */
 	__u64 largest;			/* bytes that it can show */
-	__u64 length;			/* bytes that it shows, 0: nothing */
+	__u64 length;			/* bytes that it shows, 0: nothing; the last page is never offered: it has a number by which the peer knows it again */
 	__u64 offered;			/* pages of these that are offered to the peer */
 	__u64 kept;			/* pages of these that have arrived */
 	__s32 node;			/* NUMA node of what it shows, or -1 */

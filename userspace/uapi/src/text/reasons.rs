@@ -272,4 +272,17 @@ pub const REASONS: &[Text] = &[
         "no leaf of 2 MiB maps the address that could be split: give the VMM huge pages, aligned to 2 MiB \
          for the device, too",
     ),
+    text(
+        REASON_DIRECT,
+        "direct",
+        "a device with a TLB of its own (ATS) reaches the aperture through a switch, past the root complex, \
+         where no invalidation waits for its writes: switch its ATS off, or have the ports of the switch \
+         redirect requests (ACS RR on, DT off)",
+    ),
+    text(
+        REASON_NO_SNOOP,
+        "no-snoop",
+        "a device of the domain may ask for DMA that passes by the CPUs' caches (DEVCTL: Enable No Snoop), \
+         which its IOMMU does not prevent: clear that bit, or use an IOMMU with snoop control",
+    ),
 ];

@@ -618,6 +618,8 @@ pub fn constants() -> Vec<(&'static str, Value)> {
         REASON_TYPE1_V1,
         REASON_ASLEEP,
         REASON_NOT_LARGE,
+        REASON_DIRECT,
+        REASON_NO_SNOOP,
         ABORT_ACCESSED,
         ABORT_DIRTY,
         ABORT_PTE_CHANGED,
