@@ -4,6 +4,10 @@
 //! A VFIO domain gets v1 tables unless the command line asks for v2, or the IOMMU
 //! has no v1; K drivers/iommu/amd/init.c, iommu.c. Linux never flushes these tables
 //! from CPU caches: walks of all of them snoop.
+//!
+//! No engine moves pages there as things are. `rtm` knows v1 tables, but no AMD CPU has RTM. `adbit` needs A
+//! and D: in v1 tables they are set for domains alone that iommufd has made for dirty tracking, in v2 tables
+//! nobody here knows (facts.md F54).
 
 use pagemove_uapi::Format;
 
@@ -24,17 +28,46 @@ pub fn read(tree: &Tree, command_line: &Fact<CommandLine>, directory: &str) -> D
         tree::number(&name, first, 16)
     });
     let (format, why) = choose(&efr, command_line);
+    let (format_fix, notes) = outlook(&format, &efr);
     Details {
         version: Known(None),
         fields: efr.map(|efr| decode("EFR", efr, reg::EFR)),
         format,
         format_why: why,
-        format_fix: "no setting helps: the engine adbit needs an Intel VT-d IOMMU in scalable mode"
-            .to_string(),
+        format_fix: format_fix.to_string(),
         coherent: Known(true),
         caching_mode: Known(false),
-        notes: Vec::new(),
+        notes,
     }
+}
+
+/// Tells what it would take for the engine `adbit`, and what the other one makes of these tables.
+fn outlook(format: &Fact<Tables>, efr: &Fact<u64>) -> (&'static str, Vec<String>) {
+    const OTHER: &str =
+        "no setting helps: the engine adbit needs an Intel VT-d IOMMU in scalable mode";
+    let dirty = match efr {
+        Known(efr) if reg::HD_SUP.is_set(*efr) => {
+            "EFR.HDSup is 1: Linux has A and D set in v1 tables that iommufd has made for dirty tracking, \
+             while it tracks, but not in those of VFIO type 1, with which pagemove works"
+        }
+        Known(_) => "EFR.HDSup is 0: this IOMMU can not set A and D in v1 tables",
+        Fact::Unknown(_) => return (OTHER, Vec::new()),
+    };
+    let notes: &[&str] = match format {
+        Known(Tables(Format::AmdV1)) => &[
+            dirty,
+            "the engine rtm moves pages of v1 tables, but no AMD CPU has RTM: it was tried by emulation alone",
+        ],
+        Known(Tables(Format::X86_64)) => &[
+            "v2 tables have A and D where VT-d's first stage has them, but whether this IOMMU sets them for \
+             requests without PASID was never tried: pagemove does not use them",
+            "nothing in v2 tables has DMA look into the CPUs' caches: a device that may ask for no-snoop DMA \
+             would be refused",
+        ],
+        _ => &[],
+    };
+    let notes = notes.iter().map(|note| note.to_string()).collect();
+    (OTHER, notes)
 }
 
 fn choose(efr: &Fact<u64>, command_line: &Fact<CommandLine>) -> (Fact<Tables>, String) {

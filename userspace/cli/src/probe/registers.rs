@@ -104,6 +104,7 @@ pub const HATS: Place = bits(
     "HATS",
     "levels of host (v1) tables: four and more; 3 none",
 );
+pub const HD_SUP: Place = bit(52, "HDSup", "dirty bits in host tables");
 pub const GIO_SUP: Place = bit(48, "GIoSup", "v2 tables for requests without PASID");
 
 pub const EFR: &[Place] = &[
@@ -118,7 +119,7 @@ pub const EFR: &[Place] = &[
     bits(32, 5, "PASmax", "PASID bits, less one"),
     GIO_SUP,
     bit(49, "HASup", "accessed bits in host tables"),
-    bit(52, "HDSup", "dirty bits in host tables"),
+    HD_SUP,
     bit(63, "SNPSup", "secure nested paging"),
 ];
 

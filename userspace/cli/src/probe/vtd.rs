@@ -22,7 +22,8 @@ pub fn read(tree: &Tree, command_line: &Fact<CommandLine>, directory: &str) -> D
     let choice = choose(&ecap, || Scalable::read(tree, command_line));
     let fields = cap.clone().and_then(|cap| {
         let cap = decode("CAP", cap, reg::CAP);
-        ecap.map(|ecap| [cap, decode("ECAP", ecap, reg::ECAP)].concat())
+        ecap.clone()
+            .map(|ecap| [cap, decode("ECAP", ecap, reg::ECAP)].concat())
     });
     Details {
         version: tree.text(&format!("{directory}/intel-iommu/version")),
@@ -31,20 +32,30 @@ pub fn read(tree: &Tree, command_line: &Fact<CommandLine>, directory: &str) -> D
         format_why: choice.why,
         format_fix: choice.fix.to_string(),
         coherent: choice.coherent,
-        notes: cap.known().map_or(Vec::new(), |cap| notes(*cap)),
+        notes: [
+            cap.known().and_then(|cap| drains_not(*cap)),
+            ecap.known().and_then(|ecap| snoops_not(*ecap)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         caching_mode: cap.map(|cap| reg::CM.is_set(cap)),
     }
 }
 
-fn notes(cap: u64) -> Vec<String> {
-    if reg::DWD.is_set(cap) && reg::DRD.is_set(cap) {
-        return Vec::new();
-    }
-    vec![
+fn drains_not(cap: u64) -> Option<String> {
+    let does = reg::DWD.is_set(cap) && reg::DRD.is_set(cap);
+    let what =
         "CAP.DWD or CAP.DRD is 0: it does not say that an invalidation drains DMA that is under \
-         way, which every engine relies on; look at VT-d 11.4.2 for this version"
-            .to_string(),
-    ]
+                way, which every engine relies on; look at VT-d 11.4.2 for this version";
+    (!does).then(|| what.to_string())
+}
+
+fn snoops_not(ecap: u64) -> Option<String> {
+    let what = "ECAP.SC is 0: DMA can pass by the CPUs' caches where a device asks for it; pagemove qualify \
+                allows no engine here, and the module moves nothing while a device of the domain may ask \
+                (DEVCTL, Enable No Snoop)";
+    (!reg::SC.is_set(ecap)).then(|| what.to_string())
 }
 
 /// Whether the kernel uses scalable mode where there is one.

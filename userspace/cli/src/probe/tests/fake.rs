@@ -12,9 +12,9 @@ pub struct Fake {
 }
 
 /// Capability registers of VT-d, all that matters set: scalable mode, first and
-/// second stage, coherent walks, draining.
+/// second stage, coherent walks, draining, snoop control.
 pub const CAP: u64 = 1 << 55 | 1 << 54 | 47 << 16 | 6 << 8 | 6;
-pub const ECAP: u64 = 1 << 48 | 1 << 47 | 1 << 46 | 1 << 43 | 0b111;
+pub const ECAP: u64 = 1 << 48 | 1 << 47 | 1 << 46 | 1 << 43 | 1 << 7 | 0b111;
 /// Of AMD-Vi: v2 tables for requests without PASID.
 pub const EFR: u64 = 1 << 48 | 1 << 4;
 

@@ -182,7 +182,34 @@ fn probe_amd_formats() {
         };
         assert!(has(&report, ADBIT, code).fix.contains("VT-d"));
         assert_eq!(verdict(&report, ADBIT), Verdict::NotPossible);
+        let notes = iommu.notes.join("; ");
+        let (own, other) = match format {
+            Format::X86_64 => ("v2 tables", "no AMD CPU has RTM"),
+            _ => ("no AMD CPU has RTM", "v2 tables"),
+        };
+        assert!(notes.contains(own) && !notes.contains(other), "{notes}");
     }
+}
+
+#[test]
+fn probe_amd_dirty_bits() {
+    const HD_SUP: u64 = 1 << 52;
+    for (efr, part) in [(EFR, "EFR.HDSup is 0"), (EFR | HD_SUP, "iommufd")] {
+        let report = report(&Fake::amd_with(&format!("{efr:x}:0"), ""));
+        let notes = &iommu(&report).notes;
+        assert!(notes.iter().any(|note| note.contains(part)), "{notes:?}");
+        assert_eq!(verdict(&report, ADBIT), Verdict::NotPossible);
+    }
+}
+
+#[test]
+fn probe_an_iommu_without_snoop_control() {
+    let noted = |ecap| {
+        let report = report(&Fake::intel_with(CAP, ecap, "intel_iommu=sm_on"));
+        let notes = iommu(&report).notes.join("; ");
+        notes.contains("ECAP.SC is 0")
+    };
+    assert!(!noted(ECAP | 1 << 7) && noted(ECAP & !(1 << 7)));
 }
 
 #[test]
