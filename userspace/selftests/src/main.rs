@@ -11,8 +11,10 @@ mod patience;
 mod qmp;
 mod region;
 mod rig;
+mod sigbus;
 mod signals;
 mod slow_page;
+mod stuck_file;
 mod suites;
 mod tiny;
 mod victim;
@@ -42,6 +44,16 @@ const SUITES: &[Suite] = &[
         "asleep",
         "memory of devices that sleep moves, or the reason says so (argument: which part)",
         suites::asleep::main,
+    ),
+    (
+        "snoop",
+        "memory of devices that may pass by the CPUs' caches moves, or the reason says so (argument: which)",
+        suites::snoop::main,
+    ),
+    (
+        "paths",
+        "which way translated requests go, as a build for tests reads it from the ports",
+        suites::paths::main,
     ),
     (
         "turn",

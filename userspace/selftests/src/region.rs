@@ -202,6 +202,13 @@ impl Mapping {
         .map(drop)
     }
 
+    /// Maps the beginning of a file over a page, private.
+    pub fn cover(&self, file: &File, page: usize) -> Result<(), i32> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
+        let (at, fd) = (self.page(page), file.as_raw_fd());
+        mmap(at, PAGE_SIZE, READ_WRITE, flags, fd, 0).map(drop)
+    }
+
     /// Changes what may be done with it.
     pub fn protect(&self, prot: i32) -> Result<()> {
         // SAFETY: our mapping.

@@ -13,13 +13,14 @@ use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
 use pagemove_testkit::pci;
 use pagemove_uapi::{
-    raw_ioctl, Control, Move, MoveReport, MoveRequest, PageResult, PciAddress, Place, ENGINE_AUTO,
-    IOC_MOVE, MOVE_EVEN_IF_THERE, PAGE_SIZE,
+    raw_ioctl, Control, Move, MoveReport, MoveRequest, PageResult, PciAddress, Place, DETAIL_LOST,
+    ENGINE_AUTO, IOC_MOVE, MOVE_EVEN_IF_THERE, PAGE_SIZE, PLACE_NODE,
 };
 
 use crate::bench::{self, Nodes};
 use crate::patience;
 use crate::region::Mapping;
+use crate::sigbus::{self, Sigbus};
 
 /// Where the rings of the device are for it. They are not moved.
 const RINGS: u64 = 0x2000_0000;
@@ -135,6 +136,41 @@ impl Rig {
     /// The kernel touches a page, and writes 8 bytes of zeroes to it.
     pub fn touch(&self, page: usize) -> Result<(), i32> {
         self.access(page, 8)
+    }
+
+    /// A CPU reads, and then writes, a word in the middle of a page that is lost, or out of reach: each time the process is
+    /// told so as of any memory that can't be had, with the address that was touched.
+    pub fn gives_sigbus(&self, page: usize) -> Result<()> {
+        // SAFETY: inside the mapping of the memory, which is only accessed with volatile loads and stores.
+        let word = unsafe { self.memory.address().add(page * PAGE_SIZE + 0x7b8) };
+        let expected = Sigbus {
+            address: word as u64,
+            code: libc::BUS_ADRERR,
+        };
+        for writes in [false, true] {
+            // SAFETY: as above, and no other thread of the test has it.
+            let found = unsafe { sigbus::touch(word, writes) }?;
+            ensure!(
+                found == Some(expected),
+                "page {page} (write: {writes}): {found:x?} instead of {expected:x?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// What was in a page is lost, and whoever wants it is told so.
+    pub fn is_lost(&self, page: usize) -> Result<()> {
+        let flags = self.flags_of(page)?;
+        ensure!(flags & DETAIL_LOST != 0, "page {page} has flags {flags:#x}");
+        let place = self.place_of(page)?;
+        ensure!(
+            (place.kind, place.number) == (PLACE_NODE, self.nodes.here),
+            "page {page} is at {place:?}"
+        );
+        self.gives_sigbus(page)?;
+        let touched = self.touch(page);
+        ensure!(touched == Err(libc::EFAULT), "the kernel: {touched:?}");
+        Ok(())
     }
 
     fn access(&self, page: usize, bytes: usize) -> Result<(), i32> {

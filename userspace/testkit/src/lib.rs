@@ -11,6 +11,7 @@ pub mod module;
 pub mod nodes;
 pub mod pci;
 pub mod random;
+pub mod slot;
 pub mod slowness;
 pub mod tap;
 pub mod vfio;

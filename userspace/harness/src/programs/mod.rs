@@ -7,7 +7,6 @@ pub mod display;
 pub mod figures;
 pub mod hosts;
 pub mod sabotage;
-pub mod slot;
 pub mod soak;
 pub mod storm;
 pub mod vanish;

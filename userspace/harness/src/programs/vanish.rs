@@ -11,8 +11,8 @@ use pagemove_uapi::{Control, PciAddress};
 
 use crate::campaign::tool::{Failure, Running};
 use crate::campaign::{judge_last, with_tap, Campaign};
-use crate::programs::slot::Slot;
 use pagemove_devices::pci::PciBus;
+use pagemove_testkit::slot::Slot;
 use pagemove_testkit::tap::{to_runner, Tap};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

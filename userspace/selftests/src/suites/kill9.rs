@@ -225,8 +225,9 @@ fn keep_moving(
         match bench::errno_of(&report) {
             0 | libc::ETIME => {}
             // Not open yet or any more; not mapped yet or any more; being closed;
-            // a closed region; an address space that is going.
-            libc::ENOTCONN | libc::ENOENT | libc::EAGAIN | libc::ESTALE => {
+            // a closed region; an address space that is going; left by the call before, since VFIO maps
+            // the guest's memory for longer than that could wait.
+            libc::ENOTCONN | libc::ENOENT | libc::EAGAIN | libc::ESTALE | libc::EBUSY => {
                 thread::sleep(Duration::from_micros(500));
             }
             _ => bail!("a move: {}", bench::describe(&report)),

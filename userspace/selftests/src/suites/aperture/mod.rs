@@ -3,10 +3,13 @@
 //! the side from which the other host would see what arrives there.
 
 mod closing;
+mod direct;
 mod heir;
+mod late;
 mod looks;
 mod many;
 mod neighbours;
+mod pulled;
 mod state;
 mod unmaps;
 
@@ -44,8 +47,13 @@ pub fn main(args: &[String]) -> ExitCode {
         Some("home") => cases_of_home(),
         Some("closing") => cases_of_closing(),
         Some("looks") => cases_of_looks(),
+        Some("pulled") => pulled::cases(),
+        Some("pushed") => cases_of_pushed(),
+        Some("awaited") => cases_of_awaited(),
+        Some("direct") => cases_of_direct(),
+        Some("roundabout") => cases_of_roundabout(),
         Some(_) => {
-            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing, looks");
+            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing, looks, pulled, pushed, awaited, direct, roundabout");
             return ExitCode::from(1);
         }
     };
@@ -118,6 +126,37 @@ fn cases_of_looks() -> Vec<Case<State>> {
     vec![case(
         "the last device is closed while a slot is looked at: the look ends first, or does not begin",
         looks::ends_before_close,
+    )]
+}
+
+/// In a build for tests in which what devices write to the window is under way until somebody reads there.
+fn cases_of_pushed() -> Vec<Case<State>> {
+    vec![case(
+        "pages come home while a write of the device is under way, which a read pushes: nothing is lost",
+        late::pushed,
+    )]
+}
+
+/// In one in which it is under way until somebody has waited.
+fn cases_of_awaited() -> Vec<Case<State>> {
+    vec![case(
+        "pages come home while a write of the device is under way, which no read pushes: nothing is lost",
+        late::awaited,
+    )]
+}
+
+/// In one that says that devices with a TLB reach the window past the root complex.
+fn cases_of_direct() -> Vec<Case<State>> {
+    vec![case(
+        "a device with a TLB reaches the window past the root complex: no page goes there or comes home, reason direct",
+        direct::refused,
+    )]
+}
+
+fn cases_of_roundabout() -> Vec<Case<State>> {
+    vec![case(
+        "a device with a TLB reaches the window by the root complex: pages go there and come home",
+        direct::roundabout,
     )]
 }
 

@@ -27,7 +27,9 @@ pub struct State {
 
 impl State {
     pub fn open() -> Result<Self> {
-        let found = pci::find(pci::IVSHMEM)?;
+        let mut found = pci::find(pci::IVSHMEM)?;
+        // One that is in a slot is to be pulled out: the other is on the bus that is there from the beginning.
+        found.sort_by_key(|address| std::cmp::Reverse(address.bus));
         let &[function, other] = found.as_slice() else {
             anyhow::bail!("{} windows instead of 2", found.len());
         };

@@ -175,8 +175,9 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     (
         "signal_pending",
         "hold::Hold",
-        "only while as many others of the container pin as may: `races`",
+        "only while as many others of the container pin as may, or VFIO takes long: `races`, `turn-left`",
     ),
+    ("signal_pending", "errand::Errand", "as above"),
     // Of builds for tests.
     ("", "sabotage::overrun", "planted, for the fuzzer"),
     (
@@ -185,6 +186,7 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "a bridge that is slow: `aperture-delayed`",
     ),
     ("", "arenas::command", "for `ntb-arenas`"),
+    ("", "paths::command", "for `paths`"),
 ];
 
 fn is_complete(table: &Table) -> Result<()> {

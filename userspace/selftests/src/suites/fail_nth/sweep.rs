@@ -49,6 +49,9 @@ const OVERCOME: &[(&str, &str)] = &[
     ("vfio_pin_pages", "mover::run"),
     // It ends a pause between two attempts.
     ("signal_pending", "Batch>::run"),
+    // Whom VFIO is called for goes by a signal if that takes long. It does not, but on a slow host.
+    ("signal_pending", "hold::Hold"),
+    ("signal_pending", "errand::Errand"),
     // pagemove's threads get no signals.
     ("signal_pending", "EditorSide"),
     ("signal_pending", "HelperSide"),

@@ -171,6 +171,27 @@ impl Bridge {
         Ok(())
     }
 
+    /// Writes what a page has to port B's memory, at an offset of a window.
+    pub fn fill(&self, (address, _): (u64, u64), offset: u64, page: usize, seed: u64) {
+        let at = (address + offset) as usize / PAGE_SIZE;
+        for word in 0..PAGE_SIZE / 8 {
+            self.memory.write(at, word, content(page, word, seed));
+        }
+    }
+
+    /// Nothing is in what a window shows, but for the number in its last page.
+    pub fn is_bare(&self, (address, length): (u64, u64)) -> Result<()> {
+        self.is_zero(address, length - PAGE_SIZE as u64)
+    }
+
+    /// Gives what a window shows another number, as other memory has one; returns the one before.
+    pub fn renumber(&self, (address, length): (u64, u64), number: u64) -> u64 {
+        let last = (address + length) as usize / PAGE_SIZE - 1;
+        let before = self.memory.read(last, 0);
+        self.memory.write(last, 0, number);
+        before
+    }
+
     /// Cuts the cable or joins it, and returns when both ports know.
     pub fn cut(&self, cut: bool) -> Result<()> {
         cut_cable(cut)?;

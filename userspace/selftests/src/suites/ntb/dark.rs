@@ -138,12 +138,14 @@ fn touched(state: &mut State) -> Result<()> {
     state.rig()?.write_unseen(32, 4)?;
     cut(state, SOON)?;
     let touched = state.rig()?.touch(32);
+    let told = state.rig()?.gives_sigbus(32);
     let place = state.is_at(32, PLACE_APERTURE, id as i32);
     join(state)?;
     ensure!(
         touched == Err(libc::EFAULT),
         "the kernel's access: {touched:?}"
     );
+    told?;
     place?;
     state.is_home_when_touched(32, 4)
 }
@@ -172,6 +174,7 @@ fn lost(state: &mut State) -> Result<()> {
         touched == Err(libc::EFAULT),
         "when the link is up: {touched:?}"
     );
+    state.rig()?.gives_sigbus(0)?;
     let flags = state.rig()?.flags_of(0)?;
     ensure!(flags & DETAIL_LOST != 0, "its flags are {flags:#x}");
     // The page beside it is as ever.

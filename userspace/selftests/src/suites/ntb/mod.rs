@@ -5,6 +5,7 @@ mod arenas;
 pub(crate) mod bridge;
 mod dark;
 mod doubt;
+mod identity;
 mod link;
 mod moves;
 mod offers;
@@ -39,7 +40,8 @@ struct State {
 
 /// `dark`: only with a link that is dead; what the twins leave out is noticed there. `arenas`:
 /// for a build for tests, which offers pages to nobody. `doubt`: for one that can't see who uses a slot when
-/// its page has left it.
+/// its page has left it. `identity`: for one in which the next arena has the memory of the last. `ends`: the side of the
+/// apertures goes while its link is dead.
 pub fn main(args: &[String]) -> ExitCode {
     let cases = match args.first().map(String::as_str) {
         None => [
@@ -56,8 +58,10 @@ pub fn main(args: &[String]) -> ExitCode {
         Some("dark") => dark::cases(),
         Some("arenas") => arenas::cases(),
         Some("doubt") => doubt::cases(),
+        Some("identity") => identity::cases(),
+        Some("ends") => identity::ends(),
         Some(_) => {
-            eprintln!("ntb wants nothing, or: dark, arenas, doubt");
+            eprintln!("ntb wants nothing, or: dark, arenas, doubt, identity, ends");
             return ExitCode::from(1);
         }
     };

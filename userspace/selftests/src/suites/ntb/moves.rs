@@ -64,9 +64,9 @@ fn both_shown(state: &mut State) -> Result<()> {
             (window.length, window.node) == (WINDOW_BYTES, 0),
             "{window:?}"
         );
-        let (address, length) = bridge.shown(number)?;
-        ensure!(length == WINDOW_BYTES, "{length} bytes are shown");
-        bridge.is_zero(address, length)?;
+        let shown = bridge.shown(number)?;
+        ensure!(shown.1 == WINDOW_BYTES, "{} bytes are shown", shown.1);
+        bridge.is_bare(shown)?;
     }
     ensure!(bridge.shown(0)? != bridge.shown(1)?, "both show the same");
     Ok(())

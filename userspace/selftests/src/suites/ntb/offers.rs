@@ -146,7 +146,7 @@ fn refused(state: &mut State) -> Result<()> {
     ensure!(missing == (0, REASON_NO_WINDOW), "{missing:?}");
     let full = reason_of(number, 2 * PAGE, whole(&region) - 2 * PAGE)?;
     ensure!(
-        full == (WINDOW_BYTES / PAGE - 1, REASON_NO_MEMORY),
+        full == (WINDOW_BYTES / PAGE - 2, REASON_NO_MEMORY),
         "{full:?}"
     );
     Control::open()?.retract(region.id, 0, whole(&region))?;

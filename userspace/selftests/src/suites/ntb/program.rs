@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
-use pagemove_uapi::{errno, Control, REASON_NO_APERTURE};
+use pagemove_uapi::{errno, Control, REASON_NO_APERTURE, REASON_NO_SLOT};
 
 use super::bridge::WINDOW_BYTES;
 use super::{case, Case, State, PAGE};
@@ -76,7 +76,7 @@ fn other_memory(state: &mut State) -> Result<()> {
         let shown = state.bridge()?.shown(0)?;
         ensure!(seen.last() != Some(&shown.0), "it shows what it did before");
         seen.push(shown.0);
-        state.bridge()?.is_zero(shown.0, shown.1)?;
+        state.bridge()?.is_bare(shown)?;
         state.fill(0, 8, round)?;
         let targets: Vec<u64> = (0..8).map(|n| n * 3 * PAGE).collect();
         state.out(0, 0, &targets)?;
@@ -100,8 +100,11 @@ fn less(state: &mut State) -> Result<()> {
     let aperture = state.bridge()?.aperture(0)?;
     ensure!(aperture.length == 64 << 10, "{aperture:?}");
     state.fill(0, 1, 2)?;
-    state.out(0, 0, &[60 << 10])?;
-    state.is_out(0, 0, 60 << 10, 2)?;
+    state.out(0, 0, &[56 << 10])?;
+    state.is_out(0, 0, 56 << 10, 2)?;
+    let (report, _) = state.rig()?.move_out(1, aperture.id, &[60 << 10]);
+    let reason = report.error.map_or(0, |error| error.reason);
+    ensure!(reason == REASON_NO_SLOT, "the last page: reason {reason}");
     state.home(0, 1)?;
     expect(state.bridge()?.set(0, 0)?, 0, "nothing")?;
     ensure!(

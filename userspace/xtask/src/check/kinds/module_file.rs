@@ -180,8 +180,11 @@ fn unfenced(module: &Path) -> Result<Option<String>> {
     let section = elf.section_by_index(index)?;
     let code = section.data_range(symbol.address(), symbol.size())?;
     let code = code.context("it has no code")?;
-    let is_fenced = code.windows(MFENCE.len()).any(|bytes| bytes == MFENCE);
-    Ok((!is_fenced).then(|| format!("{code:02x?}")))
+    Ok((!is_fenced(code)).then(|| format!("{code:02x?}")))
+}
+
+fn is_fenced(code: &[u8]) -> bool {
+    code.windows(MFENCE.len()).any(|bytes| bytes == MFENCE)
 }
 
 /// A symbol's name, and whether it is another's.
@@ -249,6 +252,21 @@ fn test_only(info: &ModInfo, wanted: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// MFENCE, SFENCE, LFENCE, a locked addition to the stack, each before a load and a return.
+    #[test]
+    fn only_a_full_fence_is_one() {
+        for (fence, expected) in [
+            (&[0x0f, 0xae, 0xf0][..], true),
+            (&[0x0f, 0xae, 0xf8], false),
+            (&[0x0f, 0xae, 0xe8], false),
+            (&[0xf0, 0x83, 0x44, 0x24, 0xfc, 0x00], false),
+            (&[], false),
+        ] {
+            let code = [fence, &[0x48, 0x8b, 0x07, 0xc3]].concat();
+            assert_eq!(is_fenced(&code), expected, "{code:02x?}");
+        }
+    }
 
     #[test]
     fn a_call_that_nobody_has_thought_of_is_named() {
