@@ -6,8 +6,9 @@
 //! *free* -> *taken* (END of a move, or the page of a region) -> *free*, or *doubtful* -> *free*.
 //!
 //! A slot is doubtful when its page has left it and somebody may write there still: a domain that could
-//! not be looked at just then, a device that does not answer. It is looked at again when somebody wants
-//! it, when the peer wants its window back, and before its aperture goes (`mover/homecoming.rs`).
+//! not be looked at just then, a device that does not answer. It is looked at again when VFIO's pins of
+//! that page are given up, if it waits for that (`device/doubts.rs`), when somebody wants it, when the
+//! peer wants its window back, and before its aperture goes (`mover/homecoming.rs`).
 //!
 //! A page that went from memory of this host to a slot leaves its frame with the slot, its
 //! *home*, and with it VFIO's pin (`device/stays.rs`). Nothing but the device's leaf names the slot:
@@ -90,7 +91,7 @@ impl Slot {
         self.aperture.slots.lock().tags.get(self.at) == Some(&DOUBTFUL)
     }
 
-    /// Frees it, if it is doubtful: nobody writes there any more.
+    /// Frees it and the home of the page that has left it, if it is doubtful: nobody writes there any more.
     pub(crate) fn clear(&self) {
         let mut slots = self.aperture.slots.lock();
         match slots.tags.get_mut(self.at) {
@@ -100,7 +101,13 @@ impl Slot {
         if let Some(map) = slots.maps.get_mut(self.at) {
             *map = None;
         }
+        let home = slots.homes.get_mut(self.at).map(core::mem::take);
         slots.taken = slots.taken.saturating_sub(1);
+        drop(slots);
+        if let Some(home) = home.filter(|home| *home != 0) {
+            // SAFETY: it was given by `keep_home`, whose callers own it, and is given back once.
+            drop(unsafe { OwnedPage::from_phys(PhysAddr(home)) });
+        }
     }
 
     /// Looks at the way to it.

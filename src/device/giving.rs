@@ -33,7 +33,7 @@ impl Stays {
     /// called: see the head of `hold.rs`.
     pub(super) fn give_up(&self, device: Vdev) {
         while self.give_up_once(device) {}
-        self.review_kept();
+        self.review_left();
     }
 
     /// One step of it. False: none are left, or somebody else is about it.
@@ -98,8 +98,14 @@ impl Stays {
         Keeping::Kept
     }
 
+    /// Looks at what pages have left whose pins are given up.
+    pub(super) fn review_left(&self) {
+        self.review_kept();
+        self.review_doubts();
+    }
+
     /// Lets go of frames whose pins are given up. Where a domain can't be seen they are kept until the next ones are.
-    pub(super) fn review_kept(&self) -> bool {
+    fn review_kept(&self) -> bool {
         loop {
             let mut kept = {
                 let mut state = self.state.lock();

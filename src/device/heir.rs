@@ -24,7 +24,7 @@ impl Heir for Hold {
         }
         self.stays.give_up_soon();
         // While this keeps the domain.
-        self.stays.review_kept();
+        self.stays.review_left();
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod asked;
 pub(crate) mod changing;
+mod doubts;
 mod errand;
 mod giving;
 mod heir;

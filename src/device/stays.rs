@@ -18,6 +18,7 @@
 //! The list of devices > `Device::state` > [`Stays::state`]; VFIO is not called under any of them.
 
 use crate::device::asked::Asked;
+use crate::device::doubts::Doubt;
 use crate::device::kept::Frames;
 use crate::device::run::Run;
 use crate::device::vdev::Vdev;
@@ -65,6 +66,8 @@ pub(super) struct State {
     pub(super) giving: Option<Run>,
     /// Frames that wait for that (`kept.rs`).
     pub(super) kept: Frames,
+    /// Slots that do (`doubts.rs`).
+    pub(super) doubts: KVec<Doubt>,
     /// First addresses of chunks whose leaves change their size (`changing.rs`).
     pub(super) changing: KVec<u64>,
 }
@@ -138,6 +141,7 @@ impl Stays {
                     calling: 0,
                     giving: None,
                     kept: Frames::new(),
+                    doubts: KVec::new(),
                     changing,
                 }),
             }),

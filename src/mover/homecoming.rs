@@ -51,6 +51,7 @@ const FETCHES: u32 = 100;
 pub(crate) const WAYS: Ways = Ways {
     touch,
     leave,
+    review,
     evict,
     lose,
     fill,
@@ -70,6 +71,14 @@ fn leave(slot: PhysAddr) -> Result<(), Refusal> {
         return doubt::review(&slot);
     }
     bring(Claim::take_at(&slot)?)
+}
+
+fn review(slot: PhysAddr) -> Result<(), Refusal> {
+    let slot = Slot::find(slot).ok_or(Refusal::NotRegion)?;
+    if !slot.is_doubtful() {
+        return Err(Refusal::NotRegion);
+    }
+    doubt::review(&slot)
 }
 
 /// Brings a page home that was claimed, if its device lets it.

@@ -222,6 +222,11 @@ impl<'a> After<'a> {
         }
     }
 
+    /// Has a slot looked at again that the page at `iova` has left, when its pins are given up.
+    pub(super) fn doubt(&self, iova: Iova, slot: PhysAddr) {
+        self.stays.doubt(iova, slot);
+    }
+
     /// Finds out who has START of one of the pages, which has moved.
     pub(crate) fn leftover(&self, page: &PageMove) -> Leftover {
         let check = || check_domains(self.own, core::slice::from_ref(page));

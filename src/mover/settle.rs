@@ -105,6 +105,9 @@ fn put_start_or_end(
             if let Site::Slot(slot) = &claim.start {
                 // SAFETY: as above; it is out of use until somebody has looked again.
                 unsafe { OwnedSlot::take_back(slot.clone()) }.doubt();
+                if let Some(after) = after {
+                    after.doubt(page.iova, slot.phys());
+                }
             }
             Ok(())
         }
