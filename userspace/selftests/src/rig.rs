@@ -2,7 +2,8 @@
 //! A device that makes one DMA when it is told to, and a region as its memory: for
 //! tests that want to know what it reaches between two moves.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use pagemove_devices::device::{Direction, DmaDevice, Kind, Setup, Transfer};
 use pagemove_devices::memory::{Memory, Slice, Source};
 use pagemove_devices::pci::PciBus;
 use pagemove_devices::vfio::{Assigned, MAP_PIECE};
-use pagemove_testkit::pci;
+use pagemove_testkit::{nodes, pci};
 use pagemove_uapi::{
     raw_ioctl, Control, Move, MoveReport, MoveRequest, PageResult, PciAddress, Place, DETAIL_LOST,
     ENGINE_AUTO, IOC_MOVE, MOVE_EVEN_IF_THERE, PAGE_SIZE, PLACE_NODE,
@@ -48,13 +49,18 @@ pub struct Rig {
 impl Rig {
     /// Opens the first NVMe device with a region of this many pages on the first node.
     pub fn open(pages: usize) -> Result<Self> {
+        Self::open_with(Source::Pagemove, pages)
+    }
+
+    /// The same with other memory.
+    pub fn open_with(source: Source, pages: usize) -> Result<Self> {
         let kind = Kind::Nvme;
         let found = PciBus::default().find(kind.pci_id())?;
         let device = *found.first().context("the VM has no NVMe device")?;
         let nodes = Nodes::any()?;
         pci::bind(device, pci::PAGEMOVE)?;
         let length = (pages + 1) * PAGE_SIZE;
-        let memory = Memory::new(Source::Pagemove, length, bench::IOVA, Some(nodes.here))?;
+        let memory = Memory::new(source, length, bench::IOVA, Some(nodes.here))?;
         let rings = kind.control_pages(DEPTH) * PAGE_SIZE;
         let rings = Memory::new(Source::Memfd, rings, RINGS, None)?;
         let mut assigned = Assigned::open(device)?;
@@ -136,6 +142,36 @@ impl Rig {
     /// The kernel touches a page, and writes 8 bytes of zeroes to it.
     pub fn touch(&self, page: usize) -> Result<(), i32> {
         self.access(page, 8)
+    }
+
+    /// The kernel touches a page, and reads its first 8 bytes.
+    pub fn touch_to_read(&self, page: usize) -> Result<(), i32> {
+        let errno = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+        let (to, _other) = UnixStream::pair().map_err(errno)?;
+        // SAFETY: a page of the mapping, which is only accessed by volatile loads and stores.
+        let written = unsafe {
+            let address = self.memory.address().add(page * PAGE_SIZE);
+            libc::write(to.as_raw_fd(), address.cast(), 8)
+        };
+        match written {
+            8 => Ok(()),
+            _ => Err(errno(std::io::Error::last_os_error())),
+        }
+    }
+
+    /// Has a pipe use a page until it is read there.
+    pub fn lend_to_pipe(&self, page: usize, pipe: RawFd) -> Result<()> {
+        // SAFETY: one page of the mapping, which lives longer than what is in the pipe: nobody reads it later.
+        let given = unsafe {
+            let part = libc::iovec {
+                iov_base: self.memory.address().add(page * PAGE_SIZE).cast(),
+                iov_len: PAGE_SIZE,
+            };
+            libc::vmsplice(pipe, &raw const part, 1, 0)
+        };
+        let error = std::io::Error::last_os_error();
+        ensure!(given == PAGE_SIZE as isize, "vmsplice: {error}");
+        Ok(())
     }
 
     /// A CPU reads, and then writes, a word in the middle of a page that is lost, or out of reach: each time the process is
@@ -446,6 +482,14 @@ impl Rig {
         let offset = (page * PAGE_SIZE) as u64;
         let places = self.control.region_query(id, offset, PAGE_SIZE as u64)?;
         places.first().copied().context("no place")
+    }
+
+    /// The node where a CPU finds a page, whatever memory it is.
+    pub fn found_on(&self, page: usize) -> Result<i32> {
+        // SAFETY: a page of the mapping, which is only looked at.
+        let address = unsafe { self.memory.address().add(page * PAGE_SIZE) };
+        let found = nodes::of_pages(address, 1)?;
+        found.first().copied().context("no node")
     }
 
     /// The node of a page.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use pagemove_testkit::{module, pci};
-use pagemove_uapi::{errno, Control, ENGINE_ADBIT};
+use pagemove_uapi::{errno, Control, ENGINE_ADBIT, PAGE_SIZE};
 
 use super::fault;
 use super::source::Source;
@@ -14,7 +14,7 @@ use super::sweep::Table;
 use super::world::spare;
 use super::{devices, load};
 use crate::bench;
-use crate::region::Region;
+use crate::region::{Mapping, Region};
 use crate::rig::Rig;
 use crate::suites::ntb::bridge::{self, Bridge};
 
@@ -32,7 +32,7 @@ pub struct First {
     only: &'static str,
 }
 
-pub fn firsts() -> [First; 5] {
+pub fn firsts() -> [First; 6] {
     let first = |name, go, undo| First {
         name,
         prepare: nothing,
@@ -42,6 +42,7 @@ pub fn firsts() -> [First; 5] {
     };
     [
         first("the first region of all", region, nothing),
+        first("the first region of all, which grows", growing, nothing),
         first("the first device of all", device, no_device),
         first(
             "the first aperture of all",
@@ -89,6 +90,12 @@ fn region(_: &mut Option<Rig>) -> Result<(), i32> {
     Region::on_node(1, 0)
         .map(|region| region.map.fill(1))
         .map_err(|_| libc::ENOMEM)
+}
+
+/// Nothing is said of it before its mmap.
+fn growing(_: &mut Option<Rig>) -> Result<(), i32> {
+    let control = Control::open().map_err(|error| error.errno)?;
+    Mapping::shared(control.file(), 0, PAGE_SIZE).map(|map| map.fill(1))
 }
 
 fn device(_: &mut Option<Rig>) -> Result<(), i32> {
@@ -154,7 +161,7 @@ pub fn sweep(first: &First, table: &mut Table) -> Result<u64> {
 fn judge(first: &First, rig: &mut Option<Rig>, done: Result<(), i32>) -> Result<()> {
     if let Err(number) = done {
         ensure!(
-            [libc::ENOMEM, libc::EIO, libc::EBUSY].contains(&number),
+            [libc::ENOMEM, libc::ENFILE, libc::EIO, libc::EBUSY].contains(&number),
             "it says {}",
             errno::name(number)
         );

@@ -18,7 +18,7 @@ use crate::call::Call;
 use crate::rig::Rig;
 
 /// What the header lists, but for what no failed call can mean.
-const MOVING: &[i32] = &[
+pub const MOVING: &[i32] = &[
     libc::EPERM,
     libc::EFAULT,
     libc::ENOMEM,
@@ -85,6 +85,11 @@ fn moving() -> Vec<Path<World>> {
             prepare: away,
             ..path("MOVE from an aperture", home)
         },
+        Path {
+            prepare: away,
+            settle: settle_touch,
+            ..path("a touch of pages in an aperture", touch)
+        },
         other("USED", |world| used(world, false)),
         other("USED, and cleared", |world| used(world, true)),
         other("MAPS", maps),
@@ -115,7 +120,7 @@ fn moving() -> Vec<Path<World>> {
 }
 
 /// Writes what the pages have to hold.
-fn filled(world: &mut World) -> Result<()> {
+pub fn filled(world: &mut World) -> Result<()> {
     world.made.outcome = None;
     world.made.seed += 1;
     let seed = world.made.seed;
@@ -158,14 +163,14 @@ fn finish(
     }
 }
 
-fn request(rig: &Rig, pages: usize, engine: u32, node: i32) -> MoveRequest {
+pub fn request(rig: &Rig, pages: usize, engine: u32, node: i32) -> MoveRequest {
     MoveRequest {
         retries: 2000,
         ..rig.request(0, pages, engine, node)
     }
 }
 
-fn there(
+pub fn there(
     world: &mut World,
     pages: usize,
     engine: u32,
@@ -229,6 +234,12 @@ fn home(world: &mut World) -> Result<(), i32> {
     finish(world, report, results, PAGES)
 }
 
+/// The kernel reads there for us, so that a touch in vain is an errno and no signal.
+fn touch(world: &mut World) -> Result<(), i32> {
+    let rig = world.rig.as_ref().ok_or(libc::EIO)?;
+    (0..PAGES).try_for_each(|page| rig.touch_to_read(page))
+}
+
 /// Each page has moved or it has not, and the report says which; its content is what it was,
 /// for CPUs and for the device. Then all go home.
 fn settle_move(world: &mut World, done: &Result<(), i32>, _: Option<&Fired>) -> Result<()> {
@@ -272,6 +283,13 @@ fn settle_move(world: &mut World, done: &Result<(), i32>, _: Option<&Fired>) -> 
         }
     }
     Ok(())
+}
+
+/// A slot that could not be looked at when its page left stays out of use until somebody wants it.
+fn settle_touch(world: &mut World, done: &Result<(), i32>, fired: Option<&Fired>) -> Result<()> {
+    settle_move(world, done, fired)?;
+    away(world)?;
+    settle_move(world, &Ok(()), None)
 }
 
 fn used(world: &mut World, clear: bool) -> Result<(), i32> {

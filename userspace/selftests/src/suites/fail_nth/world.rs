@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use pagemove_devices::memory::Source;
 use pagemove_testkit::{module, pci};
 use pagemove_uapi::{Control, PciAddress};
 
@@ -64,6 +65,14 @@ impl World {
 
     pub fn open_rig(&mut self) -> Result<()> {
         self.rig = Some(Rig::open(PAGES)?);
+        Ok(())
+    }
+
+    /// Opens the device with memory as any VMM has it.
+    pub fn open_plain_rig(&mut self) -> Result<()> {
+        self.rig = None;
+        bench::wait_for_no_pages(Duration::from_secs(20))?;
+        self.rig = Some(Rig::open_with(Source::Memfd, PAGES)?);
         Ok(())
     }
 
