@@ -109,7 +109,7 @@ module_with! {
     "Moves pinned DMA pages while the device keeps running (TEST BUILD)",
     sabotage: u8 {
         default: 0,
-        description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used; 9 meeting before an attempt by rtm",
+        description: "step to leave out: 1 first invalidation, 2 A/D clear, 3 CPU hold, 4 compare, 5 verification, 6 read-back from an aperture; 7 errors of copies to user memory, 8 free END that is not used; 9 meeting before an attempt by rtm; 100 and more: the step of the engines that has this bit less 100 (src/engine/batch/step.rs)",
     },
     inject: u8 {
         default: 0,

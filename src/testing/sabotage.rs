@@ -52,9 +52,17 @@ pub(crate) fn left_out_of(is_home: bool) -> Steps {
     }
 }
 
+/// The parameter's values from here on name a step by its bit.
+const FIRST_BIT: u64 = 100;
+
 /// Returns the steps that are left out.
 pub(crate) fn left_out() -> Steps {
     match test_parameter!(sabotage) {
+        bit if bit >= FIRST_BIT => {
+            let bit = u32::try_from(bit.saturating_sub(FIRST_BIT)).ok();
+            let step = bit.and_then(|bit| 1u64.checked_shl(bit));
+            Steps::from_bits_truncate(step.unwrap_or(0))
+        }
         1 => Steps::FIRST_INVALIDATION,
         2 => Steps::AD_CLEAR,
         3 => Steps::CPU_HOLD,

@@ -56,6 +56,11 @@ const SUITES: &[Suite] = &[
         suites::paths::main,
     ),
     (
+        "steps",
+        "what the steps of an engine see to: A and D, calls that end, pages that stay (arguments: adbit or rtm, parameters)",
+        suites::steps::main,
+    ),
+    (
         "turn",
         "a call that waits until VFIO may be called ends at its deadline",
         suites::turn::main,

@@ -17,7 +17,7 @@ use pagemove_testkit::tap::{note, skip_all, Tap};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// What the loaded module leaves out (its parameter `sabotage`).
-    #[arg(long, value_parser = clap::value_parser!(u32).range(..KINDS.len() as i64))]
+    #[arg(long, value_parser = kind)]
     pub kind: u32,
     /// Move without the verification: then only the harness can catch it.
     #[arg(long)]
@@ -47,6 +47,31 @@ const KINDS: [&str; 7] = [
     "read-back from the aperture left out",
 ];
 
+/// The parameter's values from here on are steps of the engines', by their bits.
+const FIRST_STEP: u32 = 100;
+
+/// Of these, holding CPUs back, and until the end.
+const STEP_CPU_HOLD: u32 = FIRST_STEP + 2;
+const STEP_CPUS_LAST: u32 = FIRST_STEP + 36;
+
+fn kind(text: &str) -> Result<u32> {
+    let kind: u32 = text.parse()?;
+    let is_known = kind < KINDS.len() as u32 || (FIRST_STEP..FIRST_STEP + 64).contains(&kind);
+    ensure!(
+        is_known,
+        "it is 0 to {}, or {FIRST_STEP} and the bit of a step",
+        KINDS.len() - 1
+    );
+    Ok(kind)
+}
+
+fn name_of(kind: u32) -> String {
+    match KINDS.get(kind as usize) {
+        Some(name) => name.to_string(),
+        None => format!("step {} left out", kind - FIRST_STEP),
+    }
+}
+
 /// A hot storm: few pages and a deep queue.
 const HOT: [&str; 10] = [
     "--device",
@@ -70,7 +95,7 @@ const CPU_HOLD: u32 = 3;
 /// Arguments of the guest. Writers that never pause show a missing hold-back;
 /// elsewhere they would keep a CPU from the emulated device.
 fn guest_arguments(kind: u32) -> Vec<String> {
-    let pause = if matches!(kind, 0 | CPU_HOLD) {
+    let pause = if matches!(kind, 0 | CPU_HOLD | STEP_CPU_HOLD | STEP_CPUS_LAST) {
         "0"
     } else {
         "1000"
@@ -122,7 +147,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         return Ok(skip_all("this is no test build of the module"));
     }
     let mut tap = Tap::plan(1);
-    let name = KINDS[options.kind as usize];
+    let name = name_of(options.kind);
     let how = if options.no_verify {
         ", moving without verification"
     } else {

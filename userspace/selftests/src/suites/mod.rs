@@ -34,4 +34,5 @@ pub mod regions;
 pub mod rtm;
 pub mod sizes;
 pub mod snoop;
+pub mod steps;
 pub mod turn;

@@ -57,7 +57,7 @@ pub fn check(place: &Place, arguments: CheckArguments) -> Result<ExitCode> {
     }
     let groups: &[Group] = match (arguments.kernel, arguments.deep) {
         (Some(_), _) => &[Group::Check, Group::Debug, Group::Deep],
-        (None, true) => &[Group::Check, Group::Sabotage, Group::Deep],
+        (None, true) => &[Group::Check, Group::Sabotage, Group::Steps, Group::Deep],
         (None, false) => &[Group::Check, Group::Sabotage],
     };
     let mut tests = suite.select(groups, arguments.pattern.as_deref())?;
@@ -127,7 +127,12 @@ fn on_other<'a>(
 
 pub fn sabotage(place: &Place, jobs: Option<usize>) -> Result<ExitCode> {
     let suite = suite(place)?;
-    let finished = run(place, &suite.select(&[Group::Sabotage], None)?, None, jobs)?;
+    let finished = run(
+        place,
+        &suite.select(&[Group::Sabotage, Group::Steps], None)?,
+        None,
+        jobs,
+    )?;
     let (table, all_caught) = print::sabotage(&finished).context("no sabotage was run")?;
     println!("{table}");
     Ok(exit(all_caught))

@@ -101,6 +101,7 @@ pub fn list(suite: &Suite) -> String {
     for test in suite.all() {
         let group = match test.group {
             Group::Check | Group::Sabotage => "",
+            Group::Steps => " (make sabotage, make check-deep)",
             Group::Deep => " (make check-deep)",
             Group::Demo => " (make demo)",
             Group::Debug => " (make check-debug)",
@@ -117,7 +118,7 @@ pub fn list(suite: &Suite) -> String {
 pub fn sabotage(all: &[Finished]) -> Option<(String, bool)> {
     let tests: Vec<&Finished> = all
         .iter()
-        .filter(|finished| finished.test.group == Group::Sabotage)
+        .filter(|finished| [Group::Sabotage, Group::Steps].contains(&finished.test.group))
         .collect();
     if tests.is_empty() {
         return None;

@@ -18,6 +18,8 @@ pub enum Group {
     Check,
     /// In `make check`, too; has a table of its own.
     Sabotage,
+    /// In its table, and only in `make sabotage` and `make check-deep`.
+    Steps,
     /// Only in `make check-deep`.
     Deep,
     Demo,

@@ -79,7 +79,7 @@ const CAUSES: [(u8, &str, Means); 11] = [
     ),
 ];
 
-pub fn main() -> ExitCode {
+pub fn main(more: &str) -> ExitCode {
     let control = match Control::find() {
         Ok(control) => control,
         Err(why) => return tap::skip_all(&format!("no abort can be injected: {why}")),
@@ -90,13 +90,15 @@ pub fn main() -> ExitCode {
             "{}: {how}",
             text::name_or_number(text::ABORTS, wanted.into())
         );
+        let more = more.to_string();
         cases.push(Case::new(name, move |_: &mut ()| {
-            brought_about(control, wanted, means).map(|()| Pass)
+            brought_about(control, (wanted, means), &more).map(|()| Pass)
         }));
     }
+    let more = more.to_string();
     cases.push(Case::new(
         "deadline: the call ends with ETIME",
-        move |_: &mut ()| past_deadline(control).map(|()| Pass),
+        move |_: &mut ()| past_deadline(control, &more).map(|()| Pass),
     ));
     tap::run(&mut (), cases)
 }
@@ -107,12 +109,12 @@ fn reload(parameters: &str) -> Result<()> {
     module::load_pagemove_with(&format!("{PARAMETERS} {parameters}"))
 }
 
-fn brought_about(control: Control, wanted: u8, means: Means) -> Result<()> {
+fn brought_about(control: Control, (wanted, means): (u8, Means), more: &str) -> Result<()> {
     let parameters = match means {
         Means::Module(parameters) => parameters,
         _ => "",
     };
-    reload(parameters)?;
+    reload(&format!("{parameters} {more}"))?;
     let mut rig = Rig::open(4)?;
     let mut seen = BTreeMap::<u8, u32>::new();
     let end = Instant::now() + PATIENCE * slowness();
@@ -121,7 +123,7 @@ fn brought_about(control: Control, wanted: u8, means: Means) -> Result<()> {
         if found == wanted {
             if !parameters.is_empty() {
                 drop(rig);
-                reload("")?;
+                reload(more)?;
                 rig = Rig::open(4)?;
             }
             return (0..4).try_for_each(|page| move_over(&mut rig, page, 0));
@@ -163,8 +165,8 @@ fn one(rig: &mut Rig, control: Control, means: Means) -> Result<u8> {
     Ok(result.abort)
 }
 
-fn past_deadline(control: Control) -> Result<()> {
-    reload("")?;
+fn past_deadline(control: Control, more: &str) -> Result<()> {
+    reload(more)?;
     let mut rig = Rig::open(4)?;
     let here = rig.nodes.here;
     control.abort_at(0, 1 << 2, u64::MAX / 2);

@@ -20,17 +20,20 @@ use pagemove_uapi::{text, PageResult, Session, ENGINE_RTM, PAGE_MOVED};
 use crate::bench;
 use crate::rig::Rig;
 
-const USAGE: &str =
-    "rtm wants one of: quiet FORMAT, causes, sweep, stall, mute, absent, refused, isolated";
+const USAGE: &str = "rtm wants one of: quiet FORMAT, causes, sweep, stall, mute, absent, refused, isolated; behind causes, stall, \
+     mute, absent: parameters of the module";
 
 pub fn main(args: &[String]) -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["quiet", format] => quiet::main(format),
-        ["causes"] => causes::main(),
+        ["causes"] => causes::main(""),
+        ["causes", parameters] => causes::main(parameters),
         ["sweep"] => sweep::main(),
-        ["stall"] => stall::main(),
-        ["mute"] => mute::main(),
+        ["stall"] => stall::main(""),
+        ["stall", parameters] => stall::main(parameters),
+        ["mute"] => mute::main(""),
+        ["mute", parameters] => mute::main(parameters),
         ["absent"] => absent::main(""),
         ["absent", parameters] => absent::main(parameters),
         ["refused"] => refused::main(),

@@ -26,10 +26,11 @@ const SLACK: Duration = Duration::from_secs(8);
 /// machine it may pass before.
 const TRIES: u32 = 20;
 
-pub fn main() -> ExitCode {
+pub fn main(more: &str) -> ExitCode {
+    let more = more.to_string();
     let cases = vec![Case::new(
         "an invalidation that does not end: aborted by the deadline, refused meanwhile, then going on",
-        |_: &mut ()| mute().map(|()| Pass),
+        move |_: &mut ()| mute(&more).map(|()| Pass),
     )];
     tap::run(&mut (), cases)
 }
@@ -50,12 +51,12 @@ fn until_it_stalls(rig: &Rig, request: &MoveRequest) -> Result<Answer> {
     bail!("no helper came to the invalidation in {TRIES} calls")
 }
 
-fn mute() -> Result<()> {
+fn mute(more: &str) -> Result<()> {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     module::unload_pagemove(Duration::from_secs(10))?;
-    module::load_pagemove_with(
-        "allow_incoherent=1 allow_unqualified=1 longest_us=3000 stall_step=4 stall_us=15000000 stall_for_ms=1000",
-    )?;
+    module::load_pagemove_with(&format!(
+        "allow_incoherent=1 allow_unqualified=1 longest_us=3000 stall_step=4 stall_us=15000000 stall_for_ms=1000 {more}"
+    ))?;
     let mut rig = Rig::open(4)?;
     let here = rig.nodes.here;
     let mut request = rig.request(0, 1, ENGINE_RTM, rig.nodes.there);

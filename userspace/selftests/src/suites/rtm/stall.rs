@@ -49,12 +49,13 @@ const AFTERWARDS: usize = 20;
 const STALLING: usize = 0;
 const OTHER: usize = 1;
 
-pub fn main() -> ExitCode {
+pub fn main(more: &str) -> ExitCode {
     let cases = STEPS
         .map(|(step, name)| {
+            let more = more.to_string();
             Case::new(
                 format!("stalled 10 ms before: {name}"),
-                move |_: &mut ()| stalled(step),
+                move |_: &mut ()| stalled(step, &more),
             )
         })
         .into();
@@ -141,12 +142,12 @@ fn wait(session: &Session) -> Duration {
     Duration::from_nanos(session.first_slot_ns + session.interval_ns * u64::from(session.slots))
 }
 
-fn stalled(step: u32) -> Outcome {
+fn stalled(step: u32, more: &str) -> Outcome {
     bench::wait_for_no_pages(Duration::from_secs(20))?;
     module::unload_pagemove(Duration::from_secs(10))?;
     module::load_pagemove_with(&format!(
         "allow_incoherent=1 allow_unqualified=1 longest_us=10000 \
-         stall_step={step} stall_us=10000 stall_for_ms=1000000 stall_iova={}",
+         stall_step={step} stall_us=10000 stall_for_ms=1000000 {more} stall_iova={}",
         bench::IOVA + (STALLING * PAGE_SIZE) as u64
     ))?;
     let mut rig = Rig::open(4)?;
