@@ -206,11 +206,16 @@ impl OwnedSlot {
 
     /// Keeps it out of use until somebody has looked who may write there: its map says where.
     pub(crate) fn doubt(self) {
-        let slot = self.give();
         pr_warn!(
             "slot {:#x} is kept out of use until nobody can reach it\n",
-            slot.phys().0
+            self.phys().0
         );
+        self.set_aside();
+    }
+
+    /// The same for a moment, as ever.
+    pub(crate) fn set_aside(self) {
+        let slot = self.give();
         let mut slots = slot.aperture.slots.lock();
         if let Some(tag) = slots.tags.get_mut(slot.at) {
             *tag = DOUBTFUL;

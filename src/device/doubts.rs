@@ -1,52 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Slots of apertures that pages have left, out of use until VFIO's pins of those pages are given up: until then
-//! another domain of the container may get them (`kept.rs`, which has the same of frames).
+//! another domain of the container may get them (`kept.rs`, which has the same of frames). It is attached under
+//! `iommu->lock`, in which VFIO looks where pages are and maps them there for the second domain; who gives
+//! pins up has that lock, so that what was looked at before is mapped by then, and can be seen.
 //!
-//! They are looked at again as soon as that is done. One of which somebody may have a part even then, or that can't
+//! They are looked at again as soon as that is done, once. One of which somebody may have a part even then, or that can't
 //! be looked at, stays out of use until somebody wants it.
 
-use crate::device::stays::{State, Stays};
+use crate::device::stays::Stays;
 use crate::home;
 use engine::{Iova, PhysAddr};
-use kernel::prelude::*;
-
-/// Such a slot.
-pub(super) struct Doubt {
-    /// The page whose pins are owed.
-    owed: u64,
-    slot: PhysAddr,
-}
 
 impl Stays {
-    /// Has a doubtful slot looked at again: when the pins of the page that left it, at `iova`, are given up.
+    /// Has a doubtful slot looked at again that the page at `iova` has left: when the pins of the page are given up.
     pub(crate) fn doubt(&self, iova: Iova, slot: PhysAddr) {
         let mut state = self.state.lock();
-        let doubt = Doubt { owed: iova.0, slot };
-        // Without memory it is looked at when somebody wants it.
-        drop(state.doubts.push(doubt, GFP_KERNEL));
+        if let Some(stay) = state.ending.get_mut(&iova.0) {
+            stay.slot = Some(slot);
+            return;
+        }
         drop(state);
-        // They may be given up by now.
-        self.review_doubts();
+        // Nobody keeps the domain any more.
+        let _ = home::review(slot, false);
     }
 
-    /// Looks at the slots whose pins are given up, once at each: there are as many as calls have left to the work item.
+    /// Looks at the slots whose pins are given up. The caller keeps a device open, or closes it.
     pub(super) fn review_doubts(&self) {
         while let Some(slot) = self.take_doubt() {
             // It says so where somebody has it.
-            let _ = home::review(slot);
+            let _ = home::review(slot, true);
         }
     }
 
     fn take_doubt(&self) -> Option<PhysAddr> {
         let mut state = self.state.lock();
-        let State { doubts, ending, .. } = &mut *state;
-        let mut all = doubts.iter();
-        let n = all.position(|doubt| ending.get(&doubt.owed).is_none())?;
-        let doubt = doubts.remove(n).ok()?;
-        if doubts.is_empty() {
-            // Its memory goes, too: such calls are rare.
-            *doubts = KVec::new();
-        }
-        Some(doubt.slot)
+        let cursor = state.doubts.cursor_front_mut()?;
+        let (_, node) = cursor.remove_current();
+        node.to_key_value().1.slot
     }
 }

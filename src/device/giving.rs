@@ -75,7 +75,7 @@ impl Stays {
                 stay.errands = stay.errands.saturating_sub(errands);
                 stay.pins = stay.pins.saturating_sub(run.pins);
                 if stay.pins == 0 {
-                    drop(state.ending.remove_node(&iova));
+                    state.is_given(iova);
                 }
             }
             iova = iova.saturating_add(PAGE_SIZE);
@@ -200,6 +200,19 @@ impl State {
         spans
             .find_map(|span| self.run_within(span.first().0, span.last().0))
             .or_else(|| self.run_within(0, u64::MAX))
+    }
+
+    /// Notes that a page has no pins left.
+    fn is_given(&mut self, iova: u64) {
+        let has_slot = self
+            .ending
+            .get(&iova)
+            .is_some_and(|stay| stay.slot.is_some());
+        let node = self.ending.remove_node(&iova);
+        if let Some(node) = node.filter(|_| has_slot) {
+            // There is no other: a page does not go out again before this.
+            drop(self.doubts.insert(node));
+        }
     }
 
     /// Finds the first page from an address on with pins that no errand is giving up, and how many.

@@ -18,7 +18,6 @@
 //! The list of devices > `Device::state` > [`Stays::state`]; VFIO is not called under any of them.
 
 use crate::device::asked::Asked;
-use crate::device::doubts::Doubt;
 use crate::device::kept::Frames;
 use crate::device::run::Run;
 use crate::device::vdev::Vdev;
@@ -66,8 +65,8 @@ pub(super) struct State {
     pub(super) giving: Option<Run>,
     /// Frames that wait for that (`kept.rs`).
     pub(super) kept: Frames,
-    /// Slots that do (`doubts.rs`).
-    pub(super) doubts: KVec<Doubt>,
+    /// Pages without pins whose slots are to be looked at (`doubts.rs`).
+    pub(super) doubts: RBTree<u64, Stay>,
     /// First addresses of chunks whose leaves change their size (`changing.rs`).
     pub(super) changing: KVec<u64>,
 }
@@ -97,6 +96,8 @@ pub(super) struct Stay {
     pub(super) pins: u32,
     /// How many of them errands are giving up (`errand.rs`).
     pub(super) errands: u32,
+    /// That it has left, and that waits for this (`doubts.rs`).
+    pub(super) slot: Option<PhysAddr>,
 }
 
 impl Stay {
@@ -105,6 +106,7 @@ impl Stay {
             away,
             pins: 1,
             errands: 0,
+            slot: None,
         }
     }
 
@@ -141,7 +143,7 @@ impl Stays {
                     calling: 0,
                     giving: None,
                     kept: Frames::new(),
-                    doubts: KVec::new(),
+                    doubts: RBTree::new(),
                     changing,
                 }),
             }),

@@ -68,17 +68,17 @@ fn touch(region: u32, index: u64) -> Result<(), Refusal> {
 fn leave(slot: PhysAddr) -> Result<(), Refusal> {
     let slot = Slot::find(slot).ok_or(Refusal::NotRegion)?;
     if slot.is_doubtful() {
-        return doubt::review(&slot);
+        return doubt::review(&slot, false);
     }
     bring(Claim::take_at(&slot)?)
 }
 
-fn review(slot: PhysAddr) -> Result<(), Refusal> {
+fn review(slot: PhysAddr, is_kept: bool) -> Result<(), Refusal> {
     let slot = Slot::find(slot).ok_or(Refusal::NotRegion)?;
     if !slot.is_doubtful() {
         return Err(Refusal::NotRegion);
     }
-    doubt::review(&slot)
+    doubt::review(&slot, is_kept)
 }
 
 /// Brings a page home that was claimed, if its device lets it.
@@ -120,10 +120,8 @@ fn bring(claim: Claim) -> Result<(), Refusal> {
         lost_write(&party.device, domain);
     }
     if page.maps_end() {
-        let is_good = page.is_settled()
-            && page.outcome() != Outcome::LostWrite
-            && run != Err(Refusal::Stuck)
-            && !doubt::is_shared(domain, iova, &slot);
+        let is_good =
+            page.is_settled() && page.outcome() != Outcome::LostWrite && run != Err(Refusal::Stuck);
         arrive(&party.stays, iova, slot, is_good);
     }
     if let Some(claim) = source.claim() {
@@ -138,22 +136,31 @@ fn bring(claim: Claim) -> Result<(), Refusal> {
     }
 }
 
-/// Notes that a page has left its slot for its home. `is_good`: nothing writes to the slot any more.
+/// Notes that a page has left its slot for its home. `is_good`: no device of its domain writes to the slot any more. Another
+/// domain may get it until the page's pins are given up.
 fn arrive(stays: &Stays, iova: Iova, slot: Slot, is_good: bool) {
     stays.end(iova);
-    leave_slot(slot, is_good);
+    let at = slot.phys();
+    if sabotage::has_bug(Bug::HastySlot) {
+        drop(released(slot));
+        return;
+    }
+    if is_good && !sabotage::hides_domains() {
+        released(slot).set_aside();
+        stays.doubt(iova, at);
+    } else {
+        released(slot).doubt();
+    }
 }
 
-/// Frees the slot of a page that is not there any more.
-fn leave_slot(slot: Slot, is_good: bool) {
+/// Takes the slot of a page that is not there any more.
+fn released(slot: Slot) -> OwnedSlot {
     // SAFETY: the page was in it, and is not any more: its entry names the home or is gone, and the
     // invalidation that followed is complete, else it is kept out of use.
     let slot = unsafe { OwnedSlot::take_back(slot) };
     // The region's, from now on.
     let _ = slot.take_home().map(|home| home.into_phys());
-    if !is_good {
-        slot.doubt();
-    }
+    slot
 }
 
 fn evict(eviction: &Eviction) -> Result<(), Refusal> {
@@ -170,8 +177,7 @@ fn evict(eviction: &Eviction) -> Result<(), Refusal> {
     let leaf = leaf_of(own, iova)?;
     let lost = force(own, iova, &leaf, &slot, home);
     claim.region.put(claim.index, home, lost);
-    let is_good = !doubt::is_shared(domain, iova, &slot);
-    arrive(&party.stays, iova, slot, is_good);
+    arrive(&party.stays, iova, slot, true);
     claim.end();
     party.stays.give_up_soon();
     Ok(())
@@ -229,8 +235,11 @@ fn lose(slot: PhysAddr) -> Result<(), Refusal> {
     party.stays.lose(iova, Gap { pte, entry });
     memory::zero_page(home.0);
     claim.region.put(claim.index, home, true);
-    let is_good = !doubt::is_shared(domain, iova, &slot);
-    leave_slot(slot, is_good);
+    if doubt::is_shared(domain, iova, &slot) {
+        released(slot).doubt();
+    } else {
+        drop(released(slot));
+    }
     claim.end();
     Ok(())
 }

@@ -14,12 +14,14 @@
 //! The same look tells of a write that verification found lost whether there is somebody but the hardware to
 //! blame for it.
 
+use crate::aperture::slot::Slot;
 use crate::device::kept::Keeping;
 use crate::device::stays::Stays;
 use crate::device::Device;
 use crate::host::task;
 use crate::iommu::domain::{Domain, DomainId};
 use crate::iommu::{leaves, sharing};
+use crate::page;
 use crate::refusal::Refusal;
 use crate::shmem;
 use crate::testing::sabotage::{self, Bug};
@@ -314,9 +316,12 @@ impl<'a> After<'a> {
     }
 }
 
-/// Tells whether the domain maps START at the page's IOVA. One whose tables can't be read may.
+/// Tells whether the domain maps START at the page's IOVA, or the frame that it has in this host while it is away: one that was
+/// attached while the page went out may have got that. One whose tables can't be read may.
 fn maps_start(domain: Domain, page: &PageMove) -> bool {
+    let home = || Slot::find(page.start).and_then(|slot| slot.home());
     maps(domain, page, page.start)
+        || (!page::is_memory(page.start) && home().is_some_and(|home| maps(domain, page, home)))
 }
 
 /// Tells the same of a frame.

@@ -62,7 +62,7 @@ impl Destination {
                 slot.or_else(|refusal| {
                     // It may be one that nobody could look at when its page left it.
                     let doubtful = aperture.doubtful_at(*offset).ok_or(refusal)?;
-                    doubt::review(&doubtful)?;
+                    doubt::review_patiently(&doubtful)?;
                     aperture.take(*offset, claim.tag())
                 })
                 .map(Backing::Slot)

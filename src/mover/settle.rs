@@ -104,7 +104,7 @@ fn put_start_or_end(
         Leftover::Owed => {
             if let Site::Slot(slot) = &claim.start {
                 // SAFETY: as above; it is out of use until somebody has looked again.
-                unsafe { OwnedSlot::take_back(slot.clone()) }.doubt();
+                unsafe { OwnedSlot::take_back(slot.clone()) }.set_aside();
                 if let Some(after) = after {
                     after.doubt(page.iova, slot.phys());
                 }

@@ -78,6 +78,8 @@ pub(crate) enum Bug {
     KeepLeaf = 102,
     /// An aperture that goes waits for its pages, whatever became of it.
     PatientEnd = 103,
+    /// A slot is somebody else's before VFIO's pins of the page that has left it are given up.
+    HastySlot = 119,
 }
 
 /// Returns whether this is asked for.

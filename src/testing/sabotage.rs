@@ -222,6 +222,7 @@ pub(crate) fn hold_callback_up(is_needed: impl FnOnce() -> bool) {
 pub(crate) fn hold_unpinning_up(is_urgent: impl Fn() -> bool) {
     const ONCE_NS: u64 = 20_000_000_000;
     const EACH_NS: u64 = 20_000_000;
+    const SLOT_NS: u64 = 2_000_000_000;
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let once = test_parameter!(inject) == 12 || has_bug(Bug::LastCallReturns);
     if once && is_urgent() && CALLS.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -229,6 +230,9 @@ pub(crate) fn hold_unpinning_up(is_urgent: impl Fn() -> bool) {
     }
     if is_unpinning_slow() && is_urgent() {
         task::sleep(EACH_NS);
+    }
+    if test_parameter!(inject) == 118 || has_bug(Bug::HastySlot) {
+        task::sleep(SLOT_NS);
     }
 }
 

@@ -162,7 +162,7 @@
 #define PAGEMOVE_REASON_NOT_SCRATCH	26 /* the page is not one of the caller's own region, which an experiment needs */
 #define PAGEMOVE_REASON_NO_APERTURE	27 /* there is no aperture with this number, or it is being unbound: see PAGEMOVE_IOC_APERTURE_LIST */
 #define PAGEMOVE_REASON_NO_SLOT		28 /* the offset is not that of a page in the aperture */
-#define PAGEMOVE_REASON_SLOT_TAKEN	29 /* another page is at this offset of the aperture */
+#define PAGEMOVE_REASON_SLOT_TAKEN	29 /* another page is at this offset of the aperture, or was until a moment ago */
 #define PAGEMOVE_REASON_NO_PIN		30 /* not given any more: a page is home when VFIO maps it */
 #define PAGEMOVE_REASON_OFFERED		31 /* the page is offered to a peer, which may write it: see PAGEMOVE_IOC_OFFER */
 #define PAGEMOVE_REASON_ELSEWHERE	32 /* the page lives in an aperture, so that its memory is not this host's to offer */

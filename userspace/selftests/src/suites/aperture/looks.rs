@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The last device of a container is closed while somebody looks at a slot again that one of its pages
-//! has left. A build for tests lets the two meet: the look begins when the close has waited for all.
+//! Slots that pages have left, which are looked at before they are somebody else's.
+//!
+//! The last device of a container is closed while somebody looks at one. A build for tests lets the two meet: the look begins when
+//! the close has waited for all.
 
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use pagemove_testkit::kernel_log::KernelLog;
 use pagemove_testkit::{pci, wait};
-use pagemove_uapi::Control;
+use pagemove_uapi::{Control, REASON_SLOT_TAKEN};
 
 use super::state::State;
 use super::DRIVER;
-use crate::bench::Bench;
+use crate::bench::{self, Bench};
 
 const LONGEST: Duration = Duration::from_secs(60);
 /// What the module says in such a build.
@@ -53,4 +55,30 @@ pub fn ends_before_close(state: &mut State) -> Result<()> {
     pci::bind(state.function, DRIVER)?;
     state.id = state.aperture()?.id;
     Ok(())
+}
+
+/// Where the pages of `waits_for_pins` go, one after the other.
+const SLOT: u64 = 0x5000;
+
+/// Until then VFIO may have looked at the page's entry for another domain, and has not mapped it there yet.
+pub fn waits_for_pins(state: &mut State) -> Result<()> {
+    let id = state.id;
+    state.rig()?.fill(0, 1);
+    state.rig()?.fill(1, 1);
+    state.out(0, &[SLOT])?;
+    let rig = state.rig()?;
+    rig.check_by_cpu(0, 0, 1).context("it comes home")?;
+    let (report, _) = rig.move_out(1, id, &[SLOT]);
+    let found = bench::answer_of(&report);
+    ensure!(
+        found == (libc::EBUSY, REASON_SLOT_TAKEN) && report.pages_moved == 0,
+        "before that: {}",
+        bench::describe(&report)
+    );
+    state.pages_there(0)?;
+    state.out(1, &[SLOT])?;
+    let rig = state.rig()?;
+    rig.check_by_cpu(1, 1, 1)?;
+    rig.check_by_cpu(0, 0, 1)?;
+    state.pages_there(0)
 }

@@ -48,12 +48,13 @@ pub fn main(args: &[String]) -> ExitCode {
         Some("closing") => cases_of_closing(),
         Some("looks") => cases_of_looks(),
         Some("pulled") => pulled::cases(),
+        Some("slots") => cases_of_slots(),
         Some("pushed") => cases_of_pushed(),
         Some("awaited") => cases_of_awaited(),
         Some("direct") => cases_of_direct(),
         Some("roundabout") => cases_of_roundabout(),
         Some(_) => {
-            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing, looks, pulled, pushed, awaited, direct, roundabout");
+            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing, looks, slots, pulled, pushed, awaited, direct, roundabout");
             return ExitCode::from(1);
         }
     };
@@ -126,6 +127,14 @@ fn cases_of_looks() -> Vec<Case<State>> {
     vec![case(
         "the last device is closed while a slot is looked at: the look ends first, or does not begin",
         looks::ends_before_close,
+    )]
+}
+
+/// In a build for tests that gives VFIO's pins up late.
+fn cases_of_slots() -> Vec<Case<State>> {
+    vec![case(
+        "a slot is nobody else's before VFIO's pins of the page that has left it are given up",
+        looks::waits_for_pins,
     )]
 }
 

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use pagemove_testkit::pci;
+use pagemove_testkit::{pci, wait};
 use pagemove_uapi::{
     Aperture, Control, MoveReport, PageResult, PciAddress, ENGINE_AUTO, PAGE_MOVED, PAGE_SIZE,
     PLACE_APERTURE, PLACE_NODE,
@@ -16,6 +16,9 @@ use crate::bench::{self, Bench};
 use crate::patience;
 use crate::region::Mapping;
 use crate::rig::{content, Rig};
+
+/// For what is left to a work item.
+const LONGEST: Duration = Duration::from_secs(10);
 
 pub struct State {
     pub rig: Option<Rig>,
@@ -164,12 +167,15 @@ impl State {
     }
 
     pub fn pages_there(&self, expected: u64) -> Result<()> {
-        let pages = self.aperture()?.pages;
-        ensure!(
-            pages == expected,
-            "{pages} pages are there instead of {expected}"
-        );
-        Ok(())
+        // A slot is out of use until VFIO's pins of the page that has left it are given up.
+        let mut pages = 0;
+        let found = wait::until("so many pages are there", LONGEST, || {
+            pages = self.aperture()?.pages;
+            Ok(pages == expected)
+        });
+        found
+            .map(drop)
+            .with_context(|| format!("{pages} pages are there instead of {expected}"))
     }
 }
 

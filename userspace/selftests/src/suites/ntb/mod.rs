@@ -194,12 +194,15 @@ impl State {
     }
 
     fn pages_there(&self, number: u32, expected: u64) -> Result<()> {
-        let pages = self.bridge()?.aperture(number)?.pages;
-        ensure!(
-            pages == expected,
-            "{pages} pages are in window {number} instead of {expected}"
-        );
-        Ok(())
+        // A slot is out of use until VFIO's pins of the page that has left it are given up.
+        let mut pages = 0;
+        let found = wait::until("so many pages are there", Duration::from_secs(10), || {
+            pages = self.bridge()?.aperture(number)?.pages;
+            Ok(pages == expected)
+        });
+        found
+            .map(drop)
+            .with_context(|| format!("{pages} pages are in window {number} instead of {expected}"))
     }
 }
 
