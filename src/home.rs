@@ -14,9 +14,9 @@ pub(crate) struct Ways {
     /// Brings the page home that lives at an address, whose aperture is going, or looks whether the slot
     /// there can be used again.
     pub(crate) leave: fn(PhysAddr) -> Result<(), Refusal>,
-    /// Looks whether the slot there can be used again, whose page has left it; it may be another's by now. Whether the caller
-    /// keeps the page's domain.
-    pub(crate) review: fn(PhysAddr, bool) -> Result<(), Refusal>,
+    /// Looks whether the slot there can be used again, whose page has left it; it may be another's by now. The domain that mapped
+    /// the page, and the address, if VFIO's pins of it are given up and the caller keeps the domain.
+    pub(crate) review: fn(PhysAddr, Option<(usize, Iova)>) -> Result<(), Refusal>,
     /// Has a page home at once, whatever a device does to it meanwhile.
     pub(crate) evict: fn(&Eviction) -> Result<(), Refusal>,
     /// Gives the page up that lives at an address: what was in it is not there any more.
@@ -64,9 +64,9 @@ pub(crate) fn leave(slot: PhysAddr) -> Result<(), Refusal> {
 }
 
 /// See [`Ways::review`]. An error: not now, or not any more.
-pub(crate) fn review(slot: PhysAddr, is_kept: bool) -> Result<(), Refusal> {
+pub(crate) fn review(slot: PhysAddr, map: Option<(usize, Iova)>) -> Result<(), Refusal> {
     let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
-    (ways.review)(slot, is_kept)
+    (ways.review)(slot, map)
 }
 
 /// See [`Ways::evict`]. EBUSY: somebody has it in hand, who needs nothing that the caller has. Any

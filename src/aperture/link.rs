@@ -201,6 +201,7 @@ fn add(setup: &ffi::ApertureSetup) -> Result<Arc<Aperture>> {
     let slots = Slots {
         tags: zeroes(count)?,
         homes: zeroes(count)?,
+        since: zeroes(count)?,
         maps: zeroes(count)?,
         taken: 0,
         ending: false,

@@ -75,6 +75,8 @@ struct Slots {
     tags: KVVec<u64>,
     /// The frames that their pages had in this host; 0: none.
     homes: KVVec<u64>,
+    /// When their last pages have left them, of those that are doubtful or were.
+    since: KVVec<u64>,
     /// Which domain maps their pages, and where.
     maps: KVVec<Option<(DomainId, Iova)>>,
     taken: u64,

@@ -18,6 +18,7 @@ use crate::aperture::link::Way;
 use crate::aperture::{Aperture, APERTURES, DOUBTFUL};
 use crate::host::ffi;
 use crate::host::pci::Function;
+use crate::host::task;
 use crate::iommu::domain::DomainId;
 use crate::page::owned::OwnedPage;
 use crate::page::Tag;
@@ -88,15 +89,26 @@ impl Slot {
 
     /// Tells whether it is doubtful.
     pub(crate) fn is_doubtful(&self) -> bool {
-        self.aperture.slots.lock().tags.get(self.at) == Some(&DOUBTFUL)
+        self.doubtful_since().is_some()
     }
 
-    /// Frees it and the home of the page that has left it, if it is doubtful: nobody writes there any more.
-    pub(crate) fn clear(&self) {
+    /// Returns since when it is doubtful, in ns: no other page leaves it at that time.
+    pub(crate) fn doubtful_since(&self) -> Option<u64> {
+        let slots = self.aperture.slots.lock();
+        let is_it = slots.tags.get(self.at) == Some(&DOUBTFUL);
+        slots.since.get(self.at).copied().filter(|_| is_it)
+    }
+
+    /// Frees it and the home of the page that has left it, if it is doubtful since then: nobody writes there any more. Returns
+    /// whether it was: else another page has been there meanwhile, of which nobody has looked who has it.
+    pub(crate) fn clear(&self, since: u64) -> bool {
         let mut slots = self.aperture.slots.lock();
+        if slots.since.get(self.at) != Some(&since) {
+            return false;
+        }
         match slots.tags.get_mut(self.at) {
             Some(tag) if *tag == DOUBTFUL => *tag = 0,
-            _ => return,
+            _ => return false,
         }
         if let Some(map) = slots.maps.get_mut(self.at) {
             *map = None;
@@ -108,6 +120,7 @@ impl Slot {
             // SAFETY: it was given by `keep_home`, whose callers own it, and is given back once.
             drop(unsafe { OwnedPage::from_phys(PhysAddr(home)) });
         }
+        true
     }
 
     /// Looks at the way to it.
@@ -217,6 +230,9 @@ impl OwnedSlot {
     pub(crate) fn set_aside(self) {
         let slot = self.give();
         let mut slots = slot.aperture.slots.lock();
+        if let Some(since) = slots.since.get_mut(slot.at) {
+            *since = task::now().max(since.saturating_add(1));
+        }
         if let Some(tag) = slots.tags.get_mut(slot.at) {
             *tag = DOUBTFUL;
         }

@@ -21,21 +21,22 @@ impl Stays {
         }
         drop(state);
         // Nobody keeps the domain any more.
-        let _ = home::review(slot, false);
+        let _ = home::review(slot, None);
     }
 
     /// Looks at the slots whose pins are given up. The caller keeps a device open, or closes it.
     pub(super) fn review_doubts(&self) {
-        while let Some(slot) = self.take_doubt() {
+        while let Some((slot, iova)) = self.take_doubt() {
             // It says so where somebody has it.
-            let _ = home::review(slot, true);
+            let _ = home::review(slot, Some((self.id().number(), iova)));
         }
     }
 
-    fn take_doubt(&self) -> Option<PhysAddr> {
+    fn take_doubt(&self) -> Option<(PhysAddr, Iova)> {
         let mut state = self.state.lock();
         let cursor = state.doubts.cursor_front_mut()?;
         let (_, node) = cursor.remove_current();
-        node.to_key_value().1.slot
+        let (slot, stay) = node.to_key_value();
+        Some((PhysAddr(slot), stay.iova))
     }
 }

@@ -12,7 +12,7 @@
 use crate::device::asked::LAST_CALL;
 use crate::device::kept::{self, Frames, Keeping, Kept};
 use crate::device::run::Run;
-use crate::device::stays::{State, Stays};
+use crate::device::stays::{State, Stay, Stays};
 use crate::device::vdev::Vdev;
 use crate::host::{ffi, task};
 use crate::iommu::sharing;
@@ -75,7 +75,7 @@ impl Stays {
                 stay.errands = stay.errands.saturating_sub(errands);
                 stay.pins = stay.pins.saturating_sub(run.pins);
                 if stay.pins == 0 {
-                    state.is_given(iova);
+                    state.note_given(iova);
                 }
             }
             iova = iova.saturating_add(PAGE_SIZE);
@@ -203,14 +203,13 @@ impl State {
     }
 
     /// Notes that a page has no pins left.
-    fn is_given(&mut self, iova: u64) {
-        let has_slot = self
-            .ending
-            .get(&iova)
-            .is_some_and(|stay| stay.slot.is_some());
+    fn note_given(&mut self, iova: u64) {
+        let slot = self.ending.get(&iova).and_then(|stay| stay.slot);
         let node = self.ending.remove_node(&iova);
-        if let Some(node) = node.filter(|_| has_slot) {
-            // There is no other: a page does not go out again before this.
+        if let (Some(slot), Some(node)) = (slot, node) {
+            let stay = Stay::new(iova, None);
+            let node = node.into_reservation().into_node(slot.0, stay);
+            // The last page that was there is the one.
             drop(self.doubts.insert(node));
         }
     }

@@ -266,7 +266,7 @@ impl Hold {
 
     /// Tells whether its call has to end, or somebody waits for this one's end. For a suspend, too: whom VFIO waits for may
     /// stand still already.
-    pub(super) fn has_to_end(&self) -> bool {
+    pub(crate) fn has_to_end(&self) -> bool {
         let is_stopped = task::has_signal() || task::is_freezing();
         is_stopped || self.is_overdue() || self.is_cancelled()
     }

@@ -65,7 +65,7 @@ pub(super) struct State {
     pub(super) giving: Option<Run>,
     /// Frames that wait for that (`kept.rs`).
     pub(super) kept: Frames,
-    /// Pages without pins whose slots are to be looked at (`doubts.rs`).
+    /// Pages without pins whose slots are to be looked at (`doubts.rs`), by those.
     pub(super) doubts: RBTree<u64, Stay>,
     /// First addresses of chunks whose leaves change their size (`changing.rs`).
     pub(super) changing: KVec<u64>,
@@ -98,15 +98,17 @@ pub(super) struct Stay {
     pub(super) errands: u32,
     /// That it has left, and that waits for this (`doubts.rs`).
     pub(super) slot: Option<PhysAddr>,
+    pub(super) iova: Iova,
 }
 
 impl Stay {
-    const fn new(away: Option<Away>) -> Self {
+    pub(super) const fn new(iova: u64, away: Option<Away>) -> Self {
         Self {
             away,
             pins: 1,
             errands: 0,
             slot: None,
+            iova: Iova(iova),
         }
     }
 
@@ -178,7 +180,9 @@ impl Stays {
 
     /// Notes that a page has gone to a slot. A hold has pinned it, and leaves that pin.
     pub(crate) fn begin(&self, iova: Iova, slot: PhysAddr, room: Room) {
-        let node = room.0.into_node(iova.0, Stay::new(Some(Away::Slot(slot))));
+        let node = room
+            .0
+            .into_node(iova.0, Stay::new(iova.0, Some(Away::Slot(slot))));
         self.state.lock().away.insert(node);
     }
 
@@ -303,7 +307,9 @@ impl Stays {
             if let Some(stay) = state.ending.get_mut(&iova) {
                 stay.pins = stay.pins.saturating_add(1);
             } else if let Some(room) = rooms.pop() {
-                state.ending.insert(room.0.into_node(iova, Stay::new(None)));
+                state
+                    .ending
+                    .insert(room.0.into_node(iova, Stay::new(iova, None)));
             }
             if let Some(stay) = state.ending.get_mut(&iova) {
                 stay.errands = stay.errands.saturating_add(u32::from(by_errand));

@@ -124,9 +124,11 @@ impl Batch {
                 .and_then(|(rejoin, claim)| rejoin.take(claim, iova));
             let end = match place {
                 Some(page) => Backing::Memory(page),
-                None => request
-                    .to
-                    .end_for(&source, first.saturating_add(n), beside)?,
+                None => {
+                    let n = first.saturating_add(n);
+                    let goes_on = || !hold.has_to_end();
+                    request.to.end_for(&source, n, beside, goes_on)?
+                }
             };
             let page = PageMove::new(iova, leaf.pte, leaf.format, leaf.page, end.phys());
             self.add(page, source, end).map_err(|_| Refusal::NoMemory)?;

@@ -8,56 +8,86 @@ use crate::iommu::domain::DomainId;
 use crate::iommu::{leaves, sharing};
 use crate::refusal::Refusal;
 use crate::testing::sabotage;
-use engine::{Iova, PageSpan, PhysAddr, PAGE_SIZE};
+use engine::{Iova, PageSpan, PAGE_SIZE};
 use kernel::prelude::*;
 
 /// How long who wants a slot waits for VFIO's pins of the page that has left it, and between two looks.
 const PATIENCE_NS: u64 = 200_000_000;
 const BETWEEN_LOOKS_NS: u64 = 500_000;
 
-/// Looks again whether somebody may write to a doubtful slot, and frees it if not. `is_kept`: the caller keeps the domain of the page
-/// that has left it.
-pub(super) fn review(slot: &Slot, is_kept: bool) -> Result<(), Refusal> {
-    let (domain, iova) = slot.map().ok_or(Refusal::SlotTaken)?;
-    let span = PageSpan::new(iova, PAGE_SIZE).ok_or(Refusal::SlotTaken)?;
-    if let Some(party) = list::of_domain(domain) {
-        if !is_kept {
-            sabotage::hold_look_up();
+/// How long an aperture that is to go waits for them. Whoever maps pages for another domain has VFIO's lock for as long as he likes,
+/// but not between his look at a page and its mapping.
+const LEAVE_NS: u64 = 10_000_000_000;
+
+/// Who looks at a slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// One who wants it.
+    Wanted,
+    /// One whose aperture is to go.
+    Leaving,
+    /// One who has given up VFIO's pins of the page with this map, and keeps its domain.
+    Given(DomainId, Iova),
+}
+
+impl Looks {
+    /// Tells whether pins that are to be given up are in the way, of a page that has left its slot at `since`.
+    fn has_to_wait(self, since: u64) -> bool {
+        match self {
+            Self::Wanted => true,
+            Self::Leaving => task::now().saturating_sub(since) < LEAVE_NS,
+            Self::Given(..) => false,
         }
-        // What went wrong may have been an invalidation. The hold keeps the domain.
-        let _hold = match is_kept {
-            true => None,
-            false => Some(sabotage::keep_look(party.device.hold_away(span))?),
-        };
-        party.stays.domain().flush(span);
-        if party.stays.is_ending(iova) {
-            // Another domain may get it until VFIO's pins of the page are given up.
+    }
+}
+
+/// Looks again whether somebody may write to a doubtful slot, and frees it if not.
+pub(super) fn review(slot: &Slot, looks: Looks) -> Result<(), Refusal> {
+    // Before anything else: what is found out is about that.
+    let since = slot.doubtful_since().ok_or(Refusal::SlotTaken)?;
+    let (domain, iova) = slot.map().ok_or(Refusal::SlotTaken)?;
+    if let Looks::Given(of, at) = looks {
+        if (domain, iova) != (of, at) {
             return Err(Refusal::SlotTaken);
         }
     }
-    if is_mapped(iova, slot, None) {
+    let span = PageSpan::new(iova, PAGE_SIZE).ok_or(Refusal::SlotTaken)?;
+    if let Some(party) = list::of_domain(domain) {
+        if looks.has_to_wait(since) && party.stays.is_ending(iova) {
+            // Another domain may get it until VFIO's pins of the page are given up.
+            return Err(Refusal::SlotTaken);
+        }
+        // What went wrong may have been an invalidation. The hold keeps the domain.
+        let _hold = match looks {
+            Looks::Given(..) => None,
+            _ => {
+                sabotage::hold_look_up();
+                Some(sabotage::keep_look(party.device.hold_away(span))?)
+            }
+        };
+        party.stays.domain().flush(span);
+    }
+    if is_mapped(iova, slot, None) || !slot.clear(since) {
         return Err(Refusal::SlotTaken);
     }
-    slot.clear();
     Ok(())
 }
 
-/// The same for who wants the slot, and waits for a moment where nothing is in the way but VFIO's pins, which are about to be given up.
-pub(super) fn review_patiently(slot: &Slot) -> Result<(), Refusal> {
+/// The same for who wants the slot, and waits for a moment where nothing is in the way but VFIO's pins, which are about to be given up:
+/// while `goes_on`.
+pub(super) fn review_patiently(slot: &Slot, goes_on: impl Fn() -> bool) {
     let end = task::now().saturating_add(PATIENCE_NS);
-    loop {
+    while review(slot, Looks::Wanted).is_err() && slot.is_doubtful() {
         let party = slot.map().and_then(|(domain, iova)| {
             let party = list::of_domain(domain)?;
             party.stays.is_ending(iova).then_some(party)
         });
-        let done = review(slot, false);
-        let Some(party) = party.filter(|_| done.is_err()) else {
-            return done;
-        };
-        if task::now() > end || task::has_signal() {
-            return done;
+        if let Some(party) = &party {
+            party.stays.give_up_soon();
         }
-        party.stays.give_up_soon();
+        if party.is_none() || task::now() > end || !goes_on() {
+            return;
+        }
         task::sleep(BETWEEN_LOOKS_NS);
     }
 }
@@ -77,10 +107,8 @@ fn is_mapped(iova: Iova, slot: &Slot, own: Option<DomainId>) -> bool {
     let mut found = false;
     let complete = sharing::for_each_user_domain(|domain| {
         if Some(domain.id()) != own {
-            leaves::for_each(domain, span, |_, page, bytes| {
-                let has = |at: PhysAddr| at.0.wrapping_sub(page.0) < bytes;
-                found |= has(at) || home.is_some_and(has);
-            });
+            let has = |at| leaves::may_map(domain, span, at);
+            found |= has(at) || home.is_some_and(has);
         }
     });
     if found {

@@ -23,7 +23,7 @@ use crate::machine::source::Source;
 use crate::machine::{entry_at, leaf_of, write_back};
 use crate::mover::batch::Batch;
 use crate::mover::choice::Choice;
-use crate::mover::doubt;
+use crate::mover::doubt::{self, Looks};
 use crate::mover::lost::lost_write;
 use crate::mover::request::Request;
 use crate::refusal::Refusal;
@@ -68,17 +68,18 @@ fn touch(region: u32, index: u64) -> Result<(), Refusal> {
 fn leave(slot: PhysAddr) -> Result<(), Refusal> {
     let slot = Slot::find(slot).ok_or(Refusal::NotRegion)?;
     if slot.is_doubtful() {
-        return doubt::review(&slot, false);
+        return doubt::review(&slot, Looks::Leaving);
     }
     bring(Claim::take_at(&slot)?)
 }
 
-fn review(slot: PhysAddr, is_kept: bool) -> Result<(), Refusal> {
+fn review(slot: PhysAddr, map: Option<(usize, Iova)>) -> Result<(), Refusal> {
     let slot = Slot::find(slot).ok_or(Refusal::NotRegion)?;
-    if !slot.is_doubtful() {
-        return Err(Refusal::NotRegion);
-    }
-    doubt::review(&slot, is_kept)
+    let looks = match map {
+        Some((domain, iova)) => Looks::Given(DomainId::of(domain as *mut _), iova),
+        None => Looks::Wanted,
+    };
+    doubt::review(&slot, looks)
 }
 
 /// Brings a page home that was claimed, if its device lets it.

@@ -40,12 +40,13 @@ impl Destination {
     }
 
     /// Takes END for page `n` of the call, which is `source`; `ends`: where its neighbours in a
-    /// region are about to go.
+    /// region are about to go; `goes_on`: whether it may wait for one that is about to be free.
     pub(crate) fn end_for(
         &self,
         source: &Source,
         n: u64,
         ends: Neighbours,
+        goes_on: impl Fn() -> bool,
     ) -> Result<Backing, Refusal> {
         let no_memory = |_| Refusal::NoMemory;
         match (self, source) {
@@ -59,10 +60,11 @@ impl Destination {
             (Self::Aperture(aperture, offsets), Source::Region(claim)) => {
                 let offset = offsets.get(n as usize).ok_or(Refusal::NoSlot)?;
                 let slot = aperture.take(*offset, claim.tag());
-                slot.or_else(|refusal| {
+                slot.or_else(|_| {
                     // It may be one that nobody could look at when its page left it.
-                    let doubtful = aperture.doubtful_at(*offset).ok_or(refusal)?;
-                    doubt::review_patiently(&doubtful)?;
+                    if let Some(doubtful) = aperture.doubtful_at(*offset) {
+                        doubt::review_patiently(&doubtful, goes_on);
+                    }
                     aperture.take(*offset, claim.tag())
                 })
                 .map(Backing::Slot)

@@ -116,6 +116,10 @@ fn put_start_or_end(
             if leftover == Leftover::Domain && is_memory {
                 shmem::repin(page.start);
             }
+            if let Site::Slot(slot) = &claim.start {
+                // SAFETY: as above; it is out of use until nobody has it any more.
+                unsafe { OwnedSlot::take_back(slot.clone()) }.doubt();
+            }
             Err(Refusal::SharedPage)
         }
     }

@@ -234,6 +234,9 @@ pub(crate) fn hold_unpinning_up(is_urgent: impl Fn() -> bool) {
     if test_parameter!(inject) == 118 || has_bug(Bug::HastySlot) {
         task::sleep(SLOT_NS);
     }
+    if test_parameter!(inject) == 120 {
+        task::sleep(EACH_NS);
+    }
 }
 
 fn is_unpinning_slow() -> bool {

@@ -82,3 +82,25 @@ pub fn waits_for_pins(state: &mut State) -> Result<()> {
     rig.check_by_cpu(0, 0, 1)?;
     state.pages_there(0)
 }
+
+/// Rounds of `is_awaited`.
+const ROUNDS: usize = 20;
+
+/// Each page comes home by a touch, and the next one has its slot by the first call for it.
+pub fn is_awaited(state: &mut State) -> Result<()> {
+    let id = state.id;
+    for round in 0..ROUNDS {
+        let page = round % 2;
+        let rig = state.rig()?;
+        rig.fill(page, round as u64);
+        let (report, _) = rig.move_out(page, id, &[SLOT]);
+        ensure!(
+            report.error.is_none() && report.pages_moved == 1,
+            "round {round}: {}",
+            bench::describe(&report)
+        );
+        rig.check_by_cpu(page, page, round as u64)
+            .with_context(|| format!("round {round}"))?;
+    }
+    state.pages_there(0)
+}

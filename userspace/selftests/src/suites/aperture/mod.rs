@@ -49,12 +49,13 @@ pub fn main(args: &[String]) -> ExitCode {
         Some("looks") => cases_of_looks(),
         Some("pulled") => pulled::cases(),
         Some("slots") => cases_of_slots(),
+        Some("slots-awaited") => cases_of_slots_awaited(),
         Some("pushed") => cases_of_pushed(),
         Some("awaited") => cases_of_awaited(),
         Some("direct") => cases_of_direct(),
         Some("roundabout") => cases_of_roundabout(),
         Some(_) => {
-            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing, looks, slots, pulled, pushed, awaited, direct, roundabout");
+            eprintln!("aperture wants nothing, or one of: down, unmaps, last-call, scattered, home, closing, looks, slots, slots-awaited, pulled, pushed, awaited, direct, roundabout");
             return ExitCode::from(1);
         }
     };
@@ -135,6 +136,14 @@ fn cases_of_slots() -> Vec<Case<State>> {
     vec![case(
         "a slot is nobody else's before VFIO's pins of the page that has left it are given up",
         looks::waits_for_pins,
+    )]
+}
+
+/// In one that gives them up soon.
+fn cases_of_slots_awaited() -> Vec<Case<State>> {
+    vec![case(
+        "who wants a slot that a page has just left waits for it",
+        looks::is_awaited,
     )]
 }
 

@@ -381,7 +381,8 @@ fn mover(storm: &Storm, thread: usize, random: &mut Random) {
         match errno {
             0 | libc::ENOENT if errno == 0 || storm.mix.dma + storm.mix.cpu > 0 => Ok(()),
             libc::EAGAIN if storm.mix.dma > 0 => Ok(()),
-            libc::EBUSY if storm.mix.movers > 1 => Ok(()),
+            // Of another call's pages, or of those that the call before, which an unmap has ended, has left to VFIO.
+            libc::EBUSY if storm.mix.movers > 1 || storm.mix.dma > 0 => Ok(()),
             _ => bail!("a move: {}", bench::describe(&report)),
         }
     });
