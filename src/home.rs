@@ -6,6 +6,9 @@ use crate::refusal::Refusal;
 use engine::{Iova, PhysAddr, PteAddr};
 use kernel::sync::SetOnce;
 
+/// Which domain maps a page, and at which address.
+pub(crate) type Map = (usize, Iova);
+
 /// Who brings pages home. None of it calls VFIO, wants a lock of an mm or touches user memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Ways {
@@ -16,7 +19,7 @@ pub(crate) struct Ways {
     pub(crate) leave: fn(PhysAddr) -> Result<(), Refusal>,
     /// Looks whether the slot there can be used again, whose page has left it; it may be another's by now. The domain that mapped
     /// the page, and the address, if VFIO's pins of it are given up and the caller keeps the domain.
-    pub(crate) review: fn(PhysAddr, Option<(usize, Iova)>) -> Result<(), Refusal>,
+    pub(crate) review: fn(PhysAddr, Option<Map>) -> Result<(), Refusal>,
     /// Has a page home at once, whatever a device does to it meanwhile.
     pub(crate) evict: fn(&Eviction) -> Result<(), Refusal>,
     /// Gives the page up that lives at an address: what was in it is not there any more.
@@ -32,7 +35,7 @@ pub(crate) struct Eviction {
     /// Where it lives.
     pub(crate) slot: PhysAddr,
     /// The domain that maps it there and the address: another page may live in the slot by now.
-    pub(crate) map: (usize, Iova),
+    pub(crate) map: Map,
 }
 
 /// Where the entry of a page was that is lost. There is none while its mapping lasts: what a device does there
@@ -64,7 +67,7 @@ pub(crate) fn leave(slot: PhysAddr) -> Result<(), Refusal> {
 }
 
 /// See [`Ways::review`]. An error: not now, or not any more.
-pub(crate) fn review(slot: PhysAddr, map: Option<(usize, Iova)>) -> Result<(), Refusal> {
+pub(crate) fn review(slot: PhysAddr, map: Option<Map>) -> Result<(), Refusal> {
     let ways = WAYS.copy().ok_or(Refusal::Unmapping)?;
     (ways.review)(slot, map)
 }

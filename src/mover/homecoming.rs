@@ -15,7 +15,7 @@
 use crate::aperture::slot::{OwnedSlot, Slot};
 use crate::device::list;
 use crate::device::stays::Stays;
-use crate::home::{Eviction, Gap, Ways};
+use crate::home::{Eviction, Gap, Map, Ways};
 use crate::host::memory;
 use crate::iommu::domain::{Domain, DomainId};
 use crate::machine::passage::Passage;
@@ -73,7 +73,7 @@ fn leave(slot: PhysAddr) -> Result<(), Refusal> {
     bring(Claim::take_at(&slot)?)
 }
 
-fn review(slot: PhysAddr, map: Option<(usize, Iova)>) -> Result<(), Refusal> {
+fn review(slot: PhysAddr, map: Option<Map>) -> Result<(), Refusal> {
     let slot = Slot::find(slot).ok_or(Refusal::NotRegion)?;
     let looks = match map {
         Some((domain, iova)) => Looks::Given(DomainId::of(domain as *mut _), iova),
