@@ -6,6 +6,7 @@ mod call;
 mod cgroup;
 mod complaints;
 mod eater;
+mod loan;
 mod memory;
 mod patience;
 mod qmp;

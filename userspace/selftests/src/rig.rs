@@ -2,7 +2,7 @@
 //! A device that makes one DMA when it is told to, and a region as its memory: for
 //! tests that want to know what it reaches between two moves.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use pagemove_uapi::{
 };
 
 use crate::bench::{self, Nodes};
+use crate::loan::Loan;
 use crate::patience;
 use crate::region::Mapping;
 use crate::sigbus::{self, Sigbus};
@@ -159,19 +160,10 @@ impl Rig {
         }
     }
 
-    /// Has a pipe use a page until it is read there.
-    pub fn lend_to_pipe(&self, page: usize, pipe: RawFd) -> Result<()> {
-        // SAFETY: one page of the mapping, which lives longer than what is in the pipe: nobody reads it later.
-        let given = unsafe {
-            let part = libc::iovec {
-                iov_base: self.memory.address().add(page * PAGE_SIZE).cast(),
-                iov_len: PAGE_SIZE,
-            };
-            libc::vmsplice(pipe, &raw const part, 1, 0)
-        };
-        let error = std::io::Error::last_os_error();
-        ensure!(given == PAGE_SIZE as isize, "vmsplice: {error}");
-        Ok(())
+    /// Has a pipe use a page.
+    pub fn lend_to_pipe(&self, page: usize) -> Result<Loan> {
+        // SAFETY: a page of the mapping, which lives longer than what is in the pipe: nobody reads it later.
+        unsafe { Loan::of(self.memory.address().add(page * PAGE_SIZE)) }
     }
 
     /// A CPU reads, and then writes, a word in the middle of a page that is lost, or out of reach: each time the process is

@@ -2,9 +2,6 @@
 //! What the steps of an engine see to beside that nothing is lost: A and D of entries, calls that end, pages that stay.
 //! Arguments: an engine, and parameters of the module; one that leaves a step out has to turn a case red.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -201,15 +198,9 @@ fn put_back(scene: &Scene) -> Result<()> {
 
 /// Has a pipe use the first page while `check` runs.
 fn with_pipe(rig: &Rig, check: impl FnOnce(&Rig) -> Result<()>) -> Result<()> {
-    let mut ends = [0; 2];
-    // SAFETY: an array of two descriptors.
-    ensure!(unsafe { libc::pipe(ends.as_mut_ptr()) } == 0, "pipe");
-    // SAFETY: descriptors that were just made for us.
-    let [mut reader, writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
-    rig.lend_to_pipe(0, writer.as_raw_fd())?;
+    let loan = rig.lend_to_pipe(0)?;
     check(rig)?;
-    reader.read_exact(&mut [0; PAGE_SIZE])?;
-    Ok(())
+    loan.end()
 }
 
 fn in_use(scene: &Scene) -> Result<()> {

@@ -2,7 +2,7 @@
 //! Others who use a page: it stays while they do, and moves when they do not any more.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::FromRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use pagemove_uapi::{self as uapi, PAGE_SIZE};
 
 use super::{case, Desk, IOVA};
 use crate::bench;
+use crate::loan::Loan;
 use pagemove_testkit::tap::{note, Case};
 use pagemove_testkit::vfio::{Assigned, READ_WRITE};
 
@@ -78,27 +79,12 @@ fn other_container(desk: &Desk) -> Result<()> {
 
 fn pipe(desk: &Desk) -> Result<()> {
     let memory = desk.memory(4)?;
-    let mut ends = [0; 2];
-    // SAFETY: an array of two descriptors.
-    ensure!(unsafe { libc::pipe(ends.as_mut_ptr()) } == 0, "pipe");
-    // SAFETY: descriptors that were just made for us.
-    let [reader, writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
     desk.with(&memory, || {
-        let part = libc::iovec {
-            iov_base: memory.page(1).cast(),
-            iov_len: PAGE_SIZE,
-        };
         // SAFETY: one page of our mapping, which lives longer than the pipe.
-        let given = unsafe { libc::vmsplice(writer.as_raw_fd(), &part, 1, 0) };
-        ensure!(
-            given == PAGE_SIZE as isize,
-            "vmsplice: {}",
-            std::io::Error::last_os_error()
-        );
+        let loan = unsafe { Loan::of(memory.page(1)) }?;
         desk.is_in_use(1)?;
         desk.moves(2, 2, desk.nodes.there)?;
-        let mut bytes = [0; PAGE_SIZE];
-        std::io::Read::read_exact(&mut &reader, &mut bytes)?;
+        loan.end()?;
         desk.moves(0, 2, desk.nodes.there)?;
         memory.check(0)
     })
